@@ -1,0 +1,1 @@
+"""Durable execution for Python: plain `async def` workflows that survive any crash."""

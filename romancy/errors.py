@@ -1,0 +1,164 @@
+"""Every error Romancy raises, in one hierarchy whose branches say whose fault it is.
+
+    RomancyError
+    ├── TerminalError                 raised by an activity: do not try this again
+    ├── ActivityError                 an activity failed; the cause travels with it
+    │   └── RetryExhaustedError       … after its last allowed attempt
+    ├── WorkflowFailedError           the awaited workflow ended in failure
+    ├── WorkflowCancelledError        the awaited workflow was cancelled
+    ├── EventTimeoutError             the awaited event did not come in time
+    ├── UsageError                    the caller: a wrong argument, name, value or order of calls
+    ├── NonDeterminismError           the code: it no longer fits what the log says, or left the loop
+    ├── StorageError                  the database: absent, refusing, full, of another version
+    └── InternalError                 a bug in Romancy, with what is needed to report it
+
+Messages name what, where and what to do. They never carry payloads, passwords or connection strings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ActivityError",
+    "EventTimeoutError",
+    "InstanceConflictError",
+    "InstanceNotFoundError",
+    "InternalError",
+    "NonDeterminismError",
+    "PayloadTooLargeError",
+    "QueryError",
+    "RegistrationError",
+    "RetryExhaustedError",
+    "RomancyError",
+    "SchemaVersionError",
+    "SerializationError",
+    "StorageConfigurationError",
+    "StorageError",
+    "StorageUnavailableError",
+    "TerminalError",
+    "UsageError",
+    "WorkflowCancelledError",
+    "WorkflowFailedError",
+]
+
+
+class RomancyError(Exception):
+    """The root: `except RomancyError` catches everything this library raises on purpose."""
+
+
+class TerminalError(RomancyError):
+    """Raise it (or a subclass) in an activity when another attempt cannot help: it is never retried."""
+
+
+class ActivityError(RomancyError):
+    """An activity failed with an exception that could not be rebuilt as its own type."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        activity_id: str = "",
+        error_type: str = "",
+        trace: str = "",
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.activity_id = activity_id
+        self.error_type = error_type
+        self.trace = trace
+        self.attempts = attempts
+
+
+class RetryExhaustedError(ActivityError):
+    """Every attempt the retry policy allows has failed; `__cause__` is the last failure."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        activity_id: str = "",
+        error_type: str = "",
+        trace: str = "",
+        attempts: int = 1,
+        history: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
+        self.history = tuple(history)
+
+
+class WorkflowFailedError(RomancyError):
+    """The workflow ended in failure; `error_type` and the message are those of the exception it raised."""
+
+    def __init__(self, message: str, *, instance_id: str = "", error_type: str = "", trace: str = "") -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.error_type = error_type
+        self.trace = trace
+
+
+class WorkflowCancelledError(RomancyError):
+    """The workflow was cancelled before it could finish."""
+
+    def __init__(self, message: str, *, instance_id: str = "") -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+
+
+class EventTimeoutError(RomancyError, TimeoutError):
+    """`wait_event` reached its timeout before a matching event arrived."""
+
+
+class UsageError(RomancyError):
+    """The call cannot be carried out as written; nothing has been written to the database."""
+
+
+class RegistrationError(UsageError):
+    """A decorator or an app was given a function it cannot use, or two functions under one name."""
+
+
+class SerializationError(UsageError, TypeError):
+    """A value cannot be written as JSON or read back as its declared type; the message holds the path."""
+
+
+class PayloadTooLargeError(UsageError):
+    """An event or a commit is over the size limit, which is the same on every database."""
+
+
+class QueryError(UsageError, ValueError):
+    """A filter, a path, a page token or a limit is malformed; no query was sent."""
+
+
+class InstanceConflictError(UsageError):
+    """The instance id is taken by an instance of another workflow or with another input."""
+
+
+class InstanceNotFoundError(UsageError, LookupError):
+    """There is no instance with this id."""
+
+
+class NonDeterminismError(RomancyError):
+    """The workflow's code and its log disagree, or the code tried to leave the deterministic loop."""
+
+
+class StorageError(RomancyError):
+    """The database did not do what was asked."""
+
+
+class StorageConfigurationError(StorageError):
+    """The store cannot be used as configured: unknown scheme, missing driver, wrong password, old server."""
+
+
+class StorageUnavailableError(StorageError):
+    """The database cannot be reached now. It is safe to try again; an engine does so by itself."""
+
+
+class SchemaVersionError(StorageError):
+    """The database holds a newer schema than this version of Romancy can use."""
+
+
+class InternalError(RomancyError):
+    """Romancy broke one of its own rules. Please report it with this text."""
