@@ -86,7 +86,9 @@ class RetryExhaustedError(ActivityError):
         attempts: int = 1,
         history: Sequence[str] = (),
     ) -> None:
-        super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
+        super().__init__(
+            message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts
+        )
         self.history = tuple(history)
 
 
