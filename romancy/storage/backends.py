@@ -1,0 +1,44 @@
+"""Finding the store for a URL: every adapter, our own included, enters by the entry-point group.
+
+An entry point is named after a URL scheme and points at a callable that takes a `StorageURL` and returns an
+unopened `Store`. A missing driver is reported by the adapter as `StorageConfigurationError`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, cast
+
+from romancy.errors import StorageConfigurationError
+from romancy.storage.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.url import StorageURL
+
+__all__ = ["GROUP", "create_store"]
+
+GROUP = "romancy.backends"
+
+
+def create_store(url: str) -> Store:
+    """The unopened store for this URL; nothing is connected yet."""
+    parsed = parse_url(url)
+    found = entry_points(group=GROUP, name=parsed.scheme)
+    if not found:
+        known = sorted({point.name for point in entry_points(group=GROUP)})
+        raise StorageConfigurationError(
+            f"storage URL {parsed}: no backend for the scheme {parsed.scheme!r}; "
+            f"known are {', '.join(known)}. An adapter adds its own through the entry-point group {GROUP!r}"
+        )
+    point = next(iter(found))
+    try:
+        factory = cast("Callable[[StorageURL], Store]", point.load())
+    except ImportError as error:
+        raise StorageConfigurationError(
+            f"storage URL {parsed}: the backend {point.value!r} cannot be imported ({error}); "
+            f"install it, for our own with: pip install 'romancy[{parsed.scheme}]'"
+        ) from error
+    return factory(parsed)

@@ -1,0 +1,85 @@
+"""What is refused before it reaches any database, so that every database refuses the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import InternalError, PayloadTooLargeError, UsageError
+from romancy.storage.records import Append, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import Delivery, Item
+
+__all__ = ["MAX_BODY_BYTES", "MAX_ID_BYTES", "check_batch", "check_deliveries", "check_id"]
+
+MAX_ID_BYTES = 255
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+def check_id(value: str, what: str = "instance id") -> None:
+    """Refuse an id that some database would cut, fold or choke on."""
+    if not value:
+        raise UsageError(f"{what}: must not be empty")
+    if "\x00" in value:
+        raise UsageError(f"{what}: holds a NUL character; remove it")
+    try:
+        size = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
+    if size > MAX_ID_BYTES:
+        raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
+
+
+def check_batch(batch: Sequence[Item], worker: str | None) -> None:
+    """Refuse a batch that breaks the rules of `Store.commit`, before any of it is written."""
+    targets: set[str] = set()
+    for item in batch:
+        if item.instance_id in targets:
+            raise InternalError(f"instance {item.instance_id!r} appears twice in one batch; it has one append slot")
+        targets.add(item.instance_id)
+        if isinstance(item, Start):
+            _check_start(item)
+            continue
+        if worker is None:
+            raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
+        _check_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
+        if not item.plain:
+            _check_effects(item, targets)
+
+
+def check_deliveries(batch: Sequence[Delivery]) -> None:
+    """Refuse deliveries that could not be stored, before any of them is written."""
+    for delivery in batch:
+        check_id(delivery.instance_id)
+        check_id(delivery.delivery_id, "delivery id")
+        if delivery.dedupe is not None:
+            check_id(delivery.dedupe, "dedupe key")
+        _check_body(delivery.body, f"delivery to instance {delivery.instance_id!r}")
+
+
+def _check_effects(item: Append, targets: set[str]) -> None:
+    for start in item.starts:
+        if start.instance_id in targets:
+            raise InternalError(f"instance {start.instance_id!r} appears twice in one batch; it has one append slot")
+        targets.add(start.instance_id)
+        _check_start(start)
+    check_deliveries(item.deliveries)
+    for row in item.outbox:
+        check_id(row.outbox_id, "outbox id")
+        _check_body(row.body, f"outbox message {row.outbox_id!r}")
+
+
+def _check_start(start: Start) -> None:
+    check_id(start.instance_id)
+    check_id(start.workflow_name, "workflow name")
+    _check_body(start.body, f"start of instance {start.instance_id!r}")
+
+
+def _check_body(body: bytes, what: str) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise PayloadTooLargeError(
+            f"{what}: {len(body):,} bytes, at most {MAX_BODY_BYTES:,} are allowed; "
+            "store large data elsewhere and pass a reference"
+        )

@@ -1,0 +1,367 @@
+"""What crosses the storage protocol: plain frozen records, no behaviour, no SQL, no event types.
+
+A store sees bodies as opaque bytes. Times are whole microseconds since the epoch, UTC, by the database's clock.
+An *instance* is one workflow execution under an id; its *life* tells two uses of the same id apart, so that
+nothing addressed to a purged instance can ever reach its successor.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+__all__ = [
+    "TERMINAL",
+    "Append",
+    "Capabilities",
+    "Change",
+    "ClaimRequest",
+    "Claimed",
+    "Delivered",
+    "Delivery",
+    "History",
+    "Host",
+    "InboxRow",
+    "InstanceRow",
+    "Item",
+    "LogRow",
+    "Mailbox",
+    "Outcome",
+    "OutboxRow",
+    "Page",
+    "Peer",
+    "PruneRequest",
+    "Pulse",
+    "Start",
+    "Status",
+    "Takeover",
+    "Work",
+    "Worker",
+]
+
+
+class Status(StrEnum):
+    """Where an instance stands. The last three of the non-terminal ones still need a worker or a deploy."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    COMPENSATING = "compensating"
+    STUCK = "stuck"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """Differences between databases that a caller may have to know. Everything not named here is the same."""
+
+    name: str
+    """What the server calls itself, with its version: `PostgreSQL 15.18`."""
+
+    push: bool
+    """Wake-ups from other processes arrive by themselves; without it `wait_for_work` looks at intervals."""
+
+    transactional_ddl: bool
+    """DDL in a user's session rolls back with it; without this it is refused as the end of the transaction."""
+
+    sql: bool
+    """Sessions understand `execute` and `fetch_all`; without it only the native object works."""
+
+    placeholder: str
+    """The driver's own first placeholder in SQL written by the user: `?`, `$1` or `%s`."""
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A message for an instance's inbox. Ids of one sender sort in the order of sending."""
+
+    instance_id: str
+    delivery_id: str
+    body: bytes
+    dedupe: str | None = None
+    """A key under which the same delivery is recognised when it is sent again, even after it was consumed."""
+
+
+class OutboxRow(Struct, frozen=True, kw_only=True):
+    """A message for the outside, recorded with the commit that decided it; `outbox_id` sorts per sender."""
+
+    outbox_id: str
+    topic: str
+    body: bytes
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A new instance and the first row (`seq` 1) of its log."""
+
+    instance_id: str
+    life: int
+    workflow_name: str
+    code: str
+    """Version of the workflow's code that decided `body`."""
+    writer: str
+    """The nonce of this very append: recognised when the same start is sent again."""
+    body: bytes
+    input: bytes
+    projection: bytes | None = None
+    """The encoded input that filters search (`romancy.storage.query`); None: not searchable."""
+    index: tuple[tuple[str, str | None], ...] = ()
+    """Each declared path with its encoded value (None: null or absent)."""
+    status: Status = Status.PENDING
+    owner: str | None = None
+    """The worker (token) that starts it and goes on with it; None: due at `wake_at` for whoever claims it."""
+    delay: int = 0
+    """Microseconds until an unowned instance is due."""
+    parent: str | None = None
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What an append changes in the instance's row. Only what a query or a claim must see is ever changed.
+
+    `release` gives up the ownership: the instance is due at `wake_at` (None: when something is delivered), or at
+    once if something was delivered that the owner had not seen (`seen` differs from the row's counter).
+    A terminal status is refused (`Outcome.UNSEEN`) in that case: the owner must look first.
+    """
+
+    status: Status
+    seen: int
+    release: bool = False
+    wake_at: int | None = None
+    error: str | None = None
+    run_from: int | None = None
+    """Set when the workflow continued as new: the seq of the append that begins the current run."""
+    code: str | None = None
+    refused_by: str | None = None
+    """With status STUCK: the code version that cannot follow this log."""
+    input: bytes | None = None
+    projection: bytes | None = None
+    index: tuple[tuple[str, str | None], ...] | None = None
+    """With `run_from`: the new run's input takes the place of the old one in queries."""
+
+
+class Append(Struct, frozen=True, kw_only=True):
+    """One row of an instance's log and everything that happens if and only if that row is accepted."""
+
+    instance_id: str
+    life: int
+    seq: int
+    writer: str
+    body: bytes
+    change: Change | None = None
+    consumed: tuple[str, ...] = ()
+    """Inbox rows (delivery ids) that this commit turns into events."""
+    outbox: tuple[OutboxRow, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    starts: tuple[Start, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """True for a step that touches nothing but the log."""
+        return self.change is None and not (self.consumed or self.outbox or self.deliveries or self.starts)
+
+
+Item = Append | Start
+
+
+class Outcome(StrEnum):
+    """What became of one item. Everything but ACCEPTED means that nothing of the item was written."""
+
+    ACCEPTED = "accepted"
+    TAKEN = "taken"
+    """Another writer holds this seq: the caller is no longer the owner, or its view is old."""
+    DEAD = "dead"
+    """The writer's worker row is marked dead or gone."""
+    UNSEEN = "unseen"
+    """A terminal change met an inbox that holds something the owner has not seen."""
+    GONE = "gone"
+    """A row to be consumed is not there, or the instance of this life does not exist."""
+    EXISTS = "exists"
+    """An instance to be started has an id that is taken (for an Append: one of its starts)."""
+    INVALID = "invalid"
+    """The database refused this item's values; its neighbours were not affected."""
+
+
+class Delivered(StrEnum):
+    """What became of one delivery."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+    """The instance has ended."""
+
+
+class LogRow(Struct, frozen=True):
+    """One accepted commit."""
+
+    seq: int
+    writer: str
+    body: bytes
+    at: int
+
+
+class InboxRow(Struct, frozen=True):
+    """One delivery not yet consumed; `at` is when the database took it."""
+
+    delivery_id: str
+    body: bytes
+    at: int
+
+
+class InstanceRow(Struct, frozen=True, kw_only=True):
+    """An instance as queries see it."""
+
+    instance_id: str
+    life: int
+    workflow_name: str
+    status: Status
+    code: str
+    created_at: int
+    updated_at: int
+    input: bytes
+    owner: str | None = None
+    wake_at: int | None = None
+    error: str | None = None
+    parent: str | None = None
+    run_from: int = 1
+    last_seq: int = 1
+    """The seq of the append that last changed this row; for an ended instance the last of its log."""
+    signals: int = 0
+    """How many deliveries this instance has had."""
+    seen: int = 0
+    """How many of them its owner had seen at its last change."""
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """One page of a search, newest first; `next_token` continues after the last row, None ends it."""
+
+    rows: list[InstanceRow]
+    next_token: str | None = None
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """A page of an instance's log, oldest first. `more` says that rows follow the last one here."""
+
+    instance: InstanceRow
+    rows: list[LogRow]
+    more: bool = False
+
+
+class Mailbox(Struct, frozen=True, kw_only=True):
+    """Everything waiting for one instance, in the order of each sender, and the counter that covers it.
+
+    `signals` was read no later than the rows: a change that says `seen=signals` misses nothing.
+    """
+
+    instance_id: str
+    life: int
+    signals: int
+    rows: list[InboxRow]
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """Where a worker runs, precisely enough for a neighbour to see that it is certainly gone."""
+
+    boot_id: str = ""
+    pid_namespace: str = ""
+    pid: int = 0
+    pid_start: int = 0
+
+
+class Worker(Struct, frozen=True, kw_only=True):
+    """One incarnation of a worker. The token is never used again; the id is a label for people."""
+
+    token: str
+    worker_id: str
+    lease: int
+    codes: tuple[str, ...] = ()
+    host: Host = Host()
+
+
+class Peer(Struct, frozen=True, kw_only=True):
+    """Another worker as its row stands. `beat` counts up while it lives."""
+
+    token: str
+    worker_id: str
+    lease: int
+    beat: int
+    dead: bool
+    codes: tuple[str, ...]
+    host: Host
+    started_at: int
+
+
+class Pulse(Struct, frozen=True, kw_only=True):
+    """The answer to a heartbeat. `alive` False: this incarnation was declared dead and must drop everything."""
+
+    now: int
+    alive: bool
+    peers: list[Peer]
+    """All other workers that are not dead, and the dead ones that still own instances."""
+
+
+class ClaimRequest(Struct, frozen=True, kw_only=True):
+    """What a worker can take on."""
+
+    worker: str
+    codes: dict[str, str]
+    """The workflows it knows, each with its code version. Others are left alone."""
+    limit: int
+    leave: tuple[str, ...] = ()
+    """Code versions that other live workers run: their instances are left to them for `grace`."""
+    grace: int = 30_000_000
+    sweep: bool = False
+    """Also repair what a crash between two commits may have left asleep, and take up parked instances
+    that this worker's code has not refused."""
+    recover: bool = False
+    """Also return everything this worker already owns, because an earlier answer may have been lost."""
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """An instance that now belongs to the caller."""
+
+    instance_id: str
+    life: int
+    workflow_name: str
+    status: Status
+    code: str
+    run_from: int
+    head: int
+    """The last seq of its log; a cached run with the same life and head is current."""
+    signals: int
+    seen: int
+    crashes: int
+    """How many workers in a row died owning it without its log growing in between."""
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """The answer to a claim: new instances, and the mail of all instances the worker owns that have any."""
+
+    claimed: list[Claimed]
+    mail: list[Mailbox]
+    next_due: int | None = None
+    """When the next instance that this worker could claim falls due, if that is known: wake up then."""
+    now: int = 0
+
+
+class Takeover(Struct, frozen=True, kw_only=True):
+    """One chunk of a takeover. Call again while `left`; `refused` means that the worker was alive after all."""
+
+    moved: tuple[str, ...] = ()
+    left: bool = False
+    refused: bool = False
+
+
+class PruneRequest(Struct, frozen=True, kw_only=True):
+    """What may go: ended instances by age or by id, at most `limit` of them in one call."""
+
+    ended_before: int | None = None
+    instance_ids: tuple[str, ...] = ()
+    statuses: tuple[Status, ...] = tuple(sorted(TERMINAL))
+    limit: int = 500
+    dedupe_before: int | None = None
+    """Forget dedupe keys accepted before this time."""

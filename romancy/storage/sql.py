@@ -1,0 +1,50 @@
+"""Loading an adapter's SQL: named queries from `.sql` files beside the adapter, with the table prefix filled in.
+
+A file is a sequence of queries, each headed by `-- name: <name>` and a line or more of comment that says what the
+query is for. Table names are written with the prefix `romancy_` and renamed as a whole when the URL asks for
+another one, so that the files stay valid SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from romancy.errors import InternalError, StorageConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["DEFAULT_PREFIX", "check_prefix", "load_queries", "with_prefix"]
+
+DEFAULT_PREFIX = "romancy_"
+_NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
+_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,31}")
+
+
+def check_prefix(prefix: str) -> str:
+    """Refuse a table prefix that is more than a plain lower-case identifier; it becomes part of SQL text."""
+    if not _PREFIX.fullmatch(prefix):
+        raise StorageConfigurationError(
+            f"table prefix {prefix!r}: use up to 32 lower-case letters, digits and underscores, "
+            "beginning with a letter or an underscore"
+        )
+    return prefix
+
+
+def with_prefix(sql: str, prefix: str) -> str:
+    """The same SQL with every identifier that begins with `romancy_` under another prefix."""
+    return sql if prefix == DEFAULT_PREFIX else re.sub(r"\bromancy_", check_prefix(prefix), sql)
+
+
+def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """All queries of a file by name, without their comments."""
+    text = with_prefix(file.read_text(encoding="utf-8"), prefix)
+    parts = _NAME.split(text)
+    queries: dict[str, str] = {}
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        if name in queries:
+            raise InternalError(f"{file.name}: the query {name!r} is there twice")
+        lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
+        queries[name] = "\n".join(lines).strip().rstrip(";")
+    return queries

@@ -1,0 +1,77 @@
+"""Storage URLs: taken apart once, never printed with their secrets."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from romancy.errors import StorageConfigurationError
+
+__all__ = ["StorageURL", "parse_url"]
+
+
+class StorageURL(Struct, frozen=True, kw_only=True):
+    """A storage URL by its parts. `str()` and `repr()` hide the password."""
+
+    scheme: str
+    user: str | None = None
+    password: str | None = None
+    host: str | None = None
+    port: int | None = None
+    path: str = ""
+    """Everything after the host, percent-decoded, with its leading slash."""
+    options: dict[str, str] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    original: str = ""
+
+    @property
+    def database(self) -> str:
+        """The path without its leading slash: the database's name on a server."""
+        return self.path.removeprefix("/")
+
+    def take_options(self, known: dict[str, str]) -> dict[str, str]:
+        """The options with these defaults filled in; an option nobody knows is an error that lists the known."""
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise StorageConfigurationError(
+                f"storage URL {self}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}"
+            )
+        return known | self.options
+
+    def __str__(self) -> str:
+        secret = ":***" if self.password is not None else ""
+        at = f"{self.user or ''}{secret}@" if self.user is not None else ""
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.scheme}://{at}{self.host or ''}{port}{self.path}"
+
+    def __repr__(self) -> str:
+        return f"StorageURL({str(self)!r})"
+
+
+def parse_url(url: str) -> StorageURL:
+    """Take a URL apart; what is malformed is refused without repeating the URL, which may hold a password."""
+    if "://" not in url:
+        raise StorageConfigurationError(
+            "storage URL: no scheme; write e.g. sqlite:///orders.db or postgresql://user@host/database"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise StorageConfigurationError(
+            "storage URL: host or port is malformed; percent-encode special characters in the password"
+        ) from error
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    names = [name for name, _ in options]
+    if len(names) != len(set(names)):
+        raise StorageConfigurationError("storage URL: an option is given twice; keep one")
+    return StorageURL(
+        scheme=parts.scheme,
+        user=unquote(parts.username) if parts.username is not None else None,
+        password=unquote(parts.password) if parts.password is not None else None,
+        host=unquote(parts.hostname) if parts.hostname is not None else None,
+        port=port,
+        path=unquote(parts.path),
+        options=dict(options),
+        original=url,
+    )
