@@ -45,7 +45,14 @@ if TYPE_CHECKING:
         Worker,
     )
 
-__all__ = ["Outbox", "Session", "Store"]
+__all__ = ["Gate", "Outbox", "Session", "Store"]
+
+
+class Gate(Protocol):
+    """For tests alone: lets one store's transactions be held open between any two of their statements."""
+
+    async def __call__(self, statement: str, /) -> None:
+        """Awaited before each statement sent to the database (COMMIT included), with a name for it."""
 
 
 class Session(Protocol):
@@ -91,6 +98,10 @@ class Outbox(Protocol):
 
 class Store(Protocol):
     """A database seen by the engine. Safe for concurrent use by the tasks of one event loop."""
+
+    gate: Gate | None
+    """None in use. A store awaits it before every statement, so that the contract suite can play every interleaving
+    of two transactions; one that works off the event loop (a thread) awaits it before handing a statement over."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -140,7 +151,9 @@ class Store(Protocol):
         A worker that was declared dead stays dead: `alive` is False for ever.
         """
 
-    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
+    async def takeover(
+        self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100
+    ) -> Takeover:
         """Declare `dead` dead and free up to `limit` of its instances, each with `body` appended to its log.
 
         Refused, with nothing written, if its beat is no longer `dead.beat` (it lives) or if `worker` itself is not

@@ -1,0 +1,141 @@
+"""Builders for what the contract tests send to a store, so that a test says only what it is about.
+
+Everything is named uniquely, so that the suite can also run on one shared database.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Start, Status, Worker
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Claimed, LogRow, Outcome, Peer
+
+__all__ = [
+    "LEASE",
+    "Actor",
+    "append",
+    "change",
+    "delivery",
+    "full_log",
+    "start",
+    "unique",
+]
+
+LEASE = 30_000_000
+_numbers = itertools.count(1)
+
+
+def unique(label: str = "x") -> str:
+    """A name that no other test, process or run uses."""
+    return f"{label}-{secrets.token_hex(6)}-{next(_numbers)}"
+
+
+def nonce() -> str:
+    """A writer's mark for one append."""
+    return unique("w")
+
+
+def start(instance_id: str | None = None, **fields: Any) -> Start:  # noqa: ANN401 - any field of Start
+    """A new instance with sensible fields."""
+    given = {
+        "instance_id": instance_id if instance_id is not None else unique("i"),
+        "life": secrets.randbits(52) + 1,
+        "workflow_name": "flow",
+        "code": "c1",
+        "writer": nonce(),
+        "body": b'[{"type":"started"}]',
+        "input": b"null",
+    }
+    return Start(**(given | fields))
+
+
+def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:  # noqa: ANN401
+    """The append at `seq` of that instance."""
+    given = {"instance_id": to.instance_id, "life": to.life, "seq": seq, "writer": nonce(), "body": body}
+    return Append(**(given | fields))
+
+
+def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> Change:  # noqa: ANN401
+    """A change of the instance's row."""
+    return Change(status=status, seen=seen, **fields)
+
+
+def delivery(to: Start | Claimed | str, body: bytes = b'{"hello":1}', **fields: Any) -> Delivery:  # noqa: ANN401
+    """A message for that instance."""
+    target = to if isinstance(to, str) else to.instance_id
+    given = {
+        "instance_id": target,
+        "delivery_id": f"{next(_numbers):012d}-{secrets.token_hex(4)}",
+        "body": body,
+    }
+    return Delivery(**(given | fields))
+
+
+async def full_log(store: Store, instance_id: str) -> list[LogRow]:
+    """The whole log of an instance's current life, page by page."""
+    rows: list[LogRow] = []
+    while True:
+        page = await store.read(instance_id, after=rows[-1].seq if rows else 0)
+        assert page is not None, f"instance {instance_id} is not there"
+        rows += page.rows
+        if not page.more:
+            return rows
+
+
+class Actor:
+    """A worker at a store: registered, with the calls that tests make in its name."""
+
+    def __init__(self, store: Store, *, workflows: dict[str, str], lease: int = LEASE) -> None:
+        self.store = store
+        self.workflows = workflows
+        self.worker = Worker(token=unique("t"), worker_id=unique("worker"), lease=lease)
+
+    @property
+    def token(self) -> str:
+        """The token of this incarnation."""
+        return self.worker.token
+
+    async def register(self) -> Actor:
+        """Write the worker's row."""
+        assert (await self.store.heartbeat(self.worker)).alive
+        return self
+
+    async def claim(self, limit: int = 10, **fields: Any) -> list[Claimed]:  # noqa: ANN401
+        """Claim what is due of this worker's workflows."""
+        request = ClaimRequest(worker=self.token, codes=self.workflows, limit=limit, **fields)
+        return (await self.store.claim(request)).claimed
+
+    async def write(self, item: Append | Start) -> Outcome:
+        """Commit one item."""
+        (outcome,) = await self.store.commit([item], worker=self.token)
+        return outcome
+
+    async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:  # noqa: ANN401
+        """A new instance that this worker owns."""
+        name = next(iter(self.workflows))
+        item = start(instance_id, workflow_name=name, owner=self.token, status=Status.RUNNING, **fields)
+        assert await self.write(item) == "accepted"
+        return item
+
+    async def see(self, other: Actor) -> Peer:
+        """How this worker sees the other one."""
+        pulse = await self.store.heartbeat(self.worker)
+        (peer,) = [peer for peer in pulse.peers if peer.token == other.token]
+        return peer
+
+    async def take_over(self, other: Actor, *, limit: int = 100) -> tuple[str, ...]:
+        """Declare the other dead and free everything it owns."""
+        peer = await self.see(other)
+        moved: tuple[str, ...] = ()
+        for _ in range(100):
+            answer = await self.store.takeover(self.token, peer, b'[{"type":"owner"}]', nonce(), limit=limit)
+            assert not answer.refused, "the takeover was refused"
+            moved += answer.moved
+            if not answer.left:
+                return moved
+        raise AssertionError("the takeover does not come to an end")

@@ -1,0 +1,207 @@
+"""Claims: who gets an instance, when, and never two at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.records import ClaimRequest, Outcome, Status
+from romancy_conformance.contract.building import append, change, start, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+MINUTE = 60_000_000
+
+
+async def test_a_start_without_owner_is_claimed_by_one(store: Store, hire: Hire, workflow_name: str) -> None:
+    first, second = await hire(), await hire()
+    item = start(workflow_name=workflow_name)
+    assert await store.commit([item]) == [Outcome.ACCEPTED]
+
+    (claimed,) = await first.claim()
+
+    assert (claimed.instance_id, claimed.life, claimed.head, claimed.run_from) == (
+        item.instance_id,
+        item.life,
+        1,
+        1,
+    )
+    assert (claimed.status, claimed.code, claimed.crashes) == (Status.PENDING, "c1", 0)
+    assert await second.claim() == []
+    assert await first.claim() == []
+
+
+async def test_an_owned_start_is_nobody_elses(actor: Actor, hire: Hire) -> None:
+    await actor.begin()
+    other = await hire()
+
+    assert await other.claim() == []
+    assert await actor.claim() == []
+
+
+async def test_longest_due_first_and_no_more_than_asked(
+    store: Store, actor: Actor, workflow_name: str
+) -> None:
+    ids = []
+    for _ in range(6):
+        item = start(workflow_name=workflow_name)
+        await store.commit([item])
+        ids.append(item.instance_id)
+
+    assert [claimed.instance_id for claimed in await actor.claim(4)] == ids[:4]
+    assert [claimed.instance_id for claimed in await actor.claim(4)] == ids[4:]
+
+
+async def test_only_known_workflows_are_claimed(store: Store, hire: Hire) -> None:
+    known, unknown = unique("flow"), unique("flow")
+    worker = await hire(**{known: "c1", unique("flow"): "c1"})
+    items = [start(workflow_name=name) for name in (unknown, known, unknown)]
+    await store.commit(items)
+
+    assert [claimed.instance_id for claimed in await worker.claim()] == [items[1].instance_id]
+
+
+async def test_due_instances_of_an_unknown_workflow_do_not_hide_the_known(store: Store, actor: Actor) -> None:
+    await store.commit([start(workflow_name=unique("other")) for _ in range(50)])
+    item = start(workflow_name=next(iter(actor.workflows)))
+    await store.commit([item])
+
+    assert [claimed.instance_id for claimed in await actor.claim(1)] == [item.instance_id]
+
+
+async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor, workflow_name: str) -> None:
+    await store.commit([start(workflow_name=workflow_name, delay=MINUTE)])
+
+    work = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5))
+
+    assert work.claimed == []
+    assert work.next_due is not None
+    assert 0 < work.next_due - work.now <= MINUTE
+
+
+async def test_a_released_instance_is_due_at_its_time(actor: Actor) -> None:
+    soon, later, never = await actor.begin(), await actor.begin(), await actor.begin()
+    now = (await actor.store.heartbeat(actor.worker)).now
+    for item, wake_at in ((soon, now - 1), (later, now + MINUTE), (never, None)):
+        sleep = append(item, 2, change=change(Status.WAITING, release=True, wake_at=wake_at))
+        assert await actor.write(sleep) is Outcome.ACCEPTED
+
+    assert [claimed.instance_id for claimed in await actor.claim()] == [soon.instance_id]
+
+
+async def test_an_ended_instance_is_never_due(actor: Actor) -> None:
+    begun = await actor.begin()
+    await actor.write(append(begun, 2, change=change(Status.COMPLETED, wake_at=1, release=True)))
+
+    assert await actor.claim(sweep=True) == []
+    history = await actor.store.read(begun.instance_id, limit=0)
+    assert history is not None
+    assert (history.instance.owner, history.instance.wake_at, history.instance.last_seq) == (None, None, 2)
+
+
+async def test_many_workers_share_without_overlap(store: Store, hire: Hire, workflow_name: str) -> None:
+    workers = [await hire() for _ in range(6)]
+    items = [start(workflow_name=workflow_name) for _ in range(120)]
+    await store.commit(items)
+
+    async def drain(worker: Actor) -> list[str]:
+        got: list[str] = []
+        while claimed := await worker.claim(7):
+            got += [one.instance_id for one in claimed]
+        return got
+
+    taken = [one for got in await asyncio.gather(*map(drain, workers)) for one in got]
+    for worker in workers:
+        taken += await drain(worker)
+
+    assert sorted(taken) == sorted(item.instance_id for item in items)
+
+
+async def test_a_dead_worker_claims_nothing(
+    store: Store, actor: Actor, hire: Hire, workflow_name: str
+) -> None:
+    other = await hire()
+    await other.take_over(actor)
+    await store.commit([start(workflow_name=workflow_name)])
+
+    assert await actor.claim() == []
+    assert len(await other.claim()) == 1
+
+
+async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
+    """A claim whose answer was lost left instances owned by a worker that does not know it."""
+    begun = await actor.begin()
+    await actor.write(append(begun, 2))
+
+    (claimed,) = await actor.claim(0, recover=True)
+
+    assert (claimed.instance_id, claimed.head) == (begun.instance_id, 2)
+
+
+async def test_code_of_live_workers_is_left_to_them_for_a_while(
+    store: Store, hire: Hire, workflow_name: str
+) -> None:
+    old, new = await hire(**{workflow_name: "old"}), await hire(**{workflow_name: "new"})
+    await store.commit([start(workflow_name=workflow_name, code="old")])
+
+    assert await new.claim(leave=("old",), grace=MINUTE) == []
+    assert len(await old.claim(leave=("new",), grace=MINUTE)) == 1
+
+
+async def test_left_instances_are_taken_after_the_grace(store: Store, hire: Hire, workflow_name: str) -> None:
+    new = await hire(**{workflow_name: "new"})
+    await store.commit([start(workflow_name=workflow_name, code="old")])
+
+    assert len(await new.claim(leave=("old",), grace=-1)) == 1
+
+
+async def test_a_parked_instance_waits_for_fitting_code(hire: Hire, workflow_name: str) -> None:
+    """D4: parked for the code that refused it, taken up by code that has not, and no flapping between them."""
+    bad, good = await hire(**{workflow_name: "bad"}), await hire(**{workflow_name: "good"})
+    begun = await bad.begin()
+    park = append(begun, 2, change=change(Status.STUCK, release=True, refused_by="bad", error="diverged"))
+    assert await bad.write(park) is Outcome.ACCEPTED
+
+    assert await bad.claim(sweep=True) == []
+    assert await good.claim() == []
+    (claimed,) = await good.claim(sweep=True)
+    assert (claimed.instance_id, claimed.status) == (begun.instance_id, Status.STUCK)
+    go_on = append(begun, 3, change=change(Status.WAITING, release=True, wake_at=1, code="good"))
+    assert await good.write(go_on) is Outcome.ACCEPTED
+    assert await bad.claim(sweep=True) == []
+    assert len(await good.claim()) == 1
+
+
+async def test_the_row_shows_what_changed(actor: Actor) -> None:
+    begun = await actor.begin(input=b'{"a":1}', parent="p")
+    await actor.write(append(begun, 2, change=change(Status.FAILED, error="it broke")))
+
+    history = await actor.store.read(begun.instance_id, limit=0)
+
+    assert history is not None
+    row = history.instance
+    assert (row.status, row.error, row.input, row.parent) == (Status.FAILED, "it broke", b'{"a":1}', "p")
+    assert row.created_at <= row.updated_at
+
+
+async def test_a_run_that_continues_as_new_points_at_its_start(actor: Actor) -> None:
+    """A14: the id and the numbering go on, the input is the new run's."""
+    begun = await actor.begin(input=b"1")
+    again = append(begun, 2, change=change(Status.WAITING, release=True, wake_at=1, run_from=2, input=b"2"))
+    assert await actor.write(again) is Outcome.ACCEPTED
+
+    (claimed,) = await actor.claim()
+
+    history = await actor.store.read(begun.instance_id, after=claimed.run_from - 1)
+    assert history is not None
+    assert (claimed.run_from, history.instance.input, [row.seq for row in history.rows]) == (2, b"2", [2])

@@ -1,0 +1,158 @@
+"""Leases: a worker lives by its beat, is declared dead by what another has seen, and stays dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.records import Host, Outcome, Status
+from romancy_conformance.contract.building import Actor, append, change, full_log, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_workers_see_each_other_beat(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    before = await actor.see(other)
+    await other.store.heartbeat(other.worker)
+    after = await actor.see(other)
+
+    assert (before.worker_id, before.lease, before.dead) == (
+        other.worker.worker_id,
+        other.worker.lease,
+        False,
+    )
+    assert after.beat == before.beat + 1
+
+
+async def test_where_a_worker_runs_is_told(store: Store, actor: Actor, workflow_name: str) -> None:
+    other = Actor(store, workflows={workflow_name: "c1"})
+    host = Host(boot_id="b" * 36, pid_namespace="4026531836", pid=4_194_304, pid_start=2**53)
+    await store.heartbeat(
+        type(other.worker)(token=other.token, worker_id="w", lease=5, codes=("x", "y"), host=host)
+    )
+
+    peer = await actor.see(other)
+
+    assert (peer.host, peer.codes, peer.lease) == (host, ("x", "y"), 5)
+
+
+async def test_a_leaving_worker_is_dead_at_once(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    begun = await other.begin()
+    await other.store.heartbeat(other.worker, leaving=True)
+
+    assert (await actor.see(other)).dead
+    assert not (await other.store.heartbeat(other.worker)).alive
+    assert await other.write(append(begun, 2)) is Outcome.DEAD
+
+
+async def test_a_dead_worker_with_nothing_left_is_no_longer_seen(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    await other.store.heartbeat(other.worker, leaving=True)
+
+    pulse = await actor.store.heartbeat(actor.worker)
+
+    assert other.token not in [peer.token for peer in pulse.peers]
+
+
+async def test_takeover_frees_everything_with_an_entry_in_each_log(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    begun = [await other.begin() for _ in range(7)]
+    for item in begun[:3]:
+        await other.write(append(item, 2))
+
+    moved = await actor.take_over(other, limit=2)
+
+    assert sorted(moved) == sorted(item.instance_id for item in begun)
+    heads = [(await full_log(actor.store, item.instance_id))[-1] for item in begun]
+    assert [row.seq for row in heads] == [3, 3, 3, 2, 2, 2, 2]
+    assert all(row.body == b'[{"type":"owner"}]' for row in heads)
+    claimed = await actor.claim(10)
+    assert sorted((one.instance_id, one.crashes) for one in claimed) == sorted(
+        (i.instance_id, 1) for i in begun
+    )
+
+
+async def test_a_worker_that_beat_meanwhile_is_left_alone(actor: Actor, hire: Hire) -> None:
+    """D1: the mark is refused when the beat is no longer the one that was seen unchanged for a lease."""
+    other = await hire()
+    begun = await other.begin()
+    seen = await actor.see(other)
+    await other.store.heartbeat(other.worker)
+
+    answer = await actor.store.takeover(actor.token, seen, b"[]", unique("w"))
+
+    assert answer.refused
+    assert await other.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_dead_worker_takes_nobody_over(actor: Actor, hire: Hire) -> None:
+    victim, zombie = await hire(), await hire()
+    await victim.begin()
+    seen = await zombie.see(victim)
+    await actor.take_over(zombie)
+
+    assert (await zombie.store.takeover(zombie.token, seen, b"[]", unique("w"))).refused
+    assert not (await actor.see(victim)).dead
+
+
+async def test_taking_over_twice_changes_nothing_more(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    begun = await other.begin()
+    peer = await actor.see(other)
+    await actor.take_over(other)
+
+    again = await actor.store.takeover(actor.token, peer, b"[]", unique("w"))
+
+    assert (again.moved, again.left, again.refused) == ((), False, False)
+    assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+async def test_the_former_owner_cannot_go_on(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    begun = await actor.begin()
+    await other.take_over(actor)
+
+    pulse = await actor.store.heartbeat(actor.worker)
+
+    assert not pulse.alive
+    for seq in (2, 3, 4):
+        assert await actor.write(append(begun, seq)) in (Outcome.DEAD, Outcome.TAKEN)
+
+
+async def test_crashes_count_only_while_the_log_does_not_grow(hire: Hire) -> None:
+    """D3: an instance that made progress is not a suspect."""
+    survivor = await hire()
+    victim = await hire()
+    begun = await victim.begin()
+    await survivor.take_over(victim)
+    counts: list[int] = []
+    for progress in (False, False, True, False):
+        victim = await hire()
+        (claimed,) = await victim.claim()
+        counts.append(claimed.crashes)
+        if progress:
+            await victim.write(append(begun, claimed.head + 1))
+        await survivor.take_over(victim)
+    (claimed,) = await survivor.claim()
+
+    assert [*counts, claimed.crashes] == [1, 2, 3, 1, 2]
+
+
+async def test_waiting_instances_are_nobodys_and_stay_so(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    begun = await other.begin()
+    await other.write(append(begun, 2, change=change(Status.WAITING, release=True)))
+
+    assert await actor.take_over(other) == ()
+    assert await actor.claim() == []
+    assert len(await full_log(actor.store, begun.instance_id)) == 2

@@ -1,0 +1,32 @@
+"""The in-memory store, `memory://`: the executable specification of the storage protocol.
+
+`memory://` is private to its store; `memory://name` is shared by all stores of this process that name it, for as
+long as one of them is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from romancy.storage.memory._database import Database
+from romancy.storage.memory._store import MemoryStore
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+__all__ = ["Database", "MemoryStore", "create_store"]
+
+_shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
+
+
+def create_store(url: StorageURL) -> MemoryStore:
+    """The store for a `memory://` URL."""
+    url.take_options({})
+    name = f"{url.host or ''}{url.path}"
+    if not name:
+        return MemoryStore()
+    database = _shared.get(name)
+    if database is None:
+        database = _shared[name] = Database()
+    return MemoryStore(database)

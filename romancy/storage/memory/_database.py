@@ -1,0 +1,139 @@
+"""A database in miniature: tables of frozen rows, transactions at READ COMMITTED, row locks.
+
+Just enough to be honest about *visibility*: what a transaction wrote is unseen by others until it commits, two
+writers of one row wait for each other, and a row that was waited for is read anew. A test can hold any
+transaction open between two of its statements (`Store.gate`), which is how the interleavings that break real databases
+are shown here first. Knows nothing of instances or logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from romancy.storage.protocol import Gate
+
+__all__ = ["Database", "Key", "Transaction"]
+
+Key = tuple[Any, ...]
+
+
+class Database:
+    """Committed rows, the locks on them, and who wants to hear of changes."""
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self.tables: defaultdict[str, dict[Key, Any]] = defaultdict(dict)
+        self.locks: dict[tuple[str, Key], Transaction] = {}
+        self.waiting: list[asyncio.Future[None]] = []
+        self.listeners: list[Callable[[frozenset[str]], None]] = []
+        self._clock = clock or (lambda: time.time_ns() // 1000)
+        self._now = 0
+
+    def now(self) -> int:
+        """The database's time: microseconds, never going back."""
+        self._now = max(self._now, self._clock())
+        return self._now
+
+    def tell(self, instance_ids: frozenset[str]) -> None:
+        """Wake every store that waits, after a commit."""
+        for listener in list(self.listeners):
+            listener(instance_ids)
+
+
+class Transaction:
+    """One transaction; `async with` rolls it back unless `commit` was reached."""
+
+    def __init__(self, database: Database, gate: Gate | None = None) -> None:
+        self._database = database
+        self._gate = gate
+        self._writes: dict[tuple[str, Key], Any] = {}
+        self._held: set[tuple[str, Key]] = set()
+        self.touched: set[str] = set()
+        """Instances that others should look at once this is committed."""
+
+    async def __aenter__(self) -> Transaction:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writes.clear()
+        self._release()
+
+    async def step(self, statement: str) -> None:
+        """The boundary between two statements, where a test may hold this transaction."""
+        if self._gate is not None:
+            await self._gate(statement)
+
+    async def lock(self, table: str, key: Key) -> Any:  # noqa: ANN401 - rows of any table
+        """Wait until no other transaction holds the row, take it, and read it as it is *now*."""
+        entry = (table, key)
+        while (holder := self._database.locks.get(entry)) is not None and holder is not self:
+            released = asyncio.get_running_loop().create_future()
+            self._database.waiting.append(released)
+            await released
+        self._take(entry)
+        return self.get(table, key)
+
+    def try_lock(self, table: str, key: Key) -> bool:
+        """Take the row if nobody holds it (SKIP LOCKED)."""
+        entry = (table, key)
+        if self._database.locks.get(entry, self) is not self:
+            return False
+        self._take(entry)
+        return True
+
+    def get(self, table: str, key: Key) -> Any:  # noqa: ANN401
+        """The row as this transaction sees it: its own writes, else what is committed; None if absent."""
+        entry = (table, key)
+        return self._writes[entry] if entry in self._writes else self._database.tables[table].get(key)
+
+    def scan(self, table: str) -> Iterator[tuple[Key, Any]]:
+        """All rows this transaction sees, in key order."""
+        own = {key: row for (name, key), row in self._writes.items() if name == table}
+        merged = self._database.tables[table] | own
+        return iter(sorted((key, row) for key, row in merged.items() if row is not None))
+
+    def put(self, table: str, key: Key, row: Any) -> None:  # noqa: ANN401
+        """Write a row that this transaction has locked; None deletes it."""
+        entry = (table, key)
+        if entry not in self._held:
+            raise AssertionError(f"row {entry} written without its lock")
+        self._writes[entry] = row
+
+    def mark(self) -> dict[tuple[str, Key], Any]:
+        """A savepoint."""
+        return dict(self._writes)
+
+    def rewind(self, mark: dict[tuple[str, Key], Any]) -> None:
+        """Undo everything after the savepoint."""
+        self._writes = dict(mark)
+
+    async def commit(self) -> None:
+        """Make the writes visible at once and for everybody."""
+        await self.step("commit")
+        for (table, key), row in self._writes.items():
+            if row is None:
+                self._database.tables[table].pop(key, None)
+            else:
+                self._database.tables[table][key] = row
+        self._writes.clear()
+        self._release()
+        if self.touched:
+            self._database.tell(frozenset(self.touched))
+
+    def _take(self, entry: tuple[str, Key]) -> None:
+        self._database.locks[entry] = self
+        self._held.add(entry)
+
+    def _release(self) -> None:
+        for entry in self._held:
+            self._database.locks.pop(entry, None)
+        self._held.clear()
+        waiting, self._database.waiting = self._database.waiting, []
+        for released in waiting:
+            if not released.done():
+                released.set_result(None)

@@ -1,0 +1,100 @@
+"""The rows of the in-memory store, and the changes an append or a delivery makes to an instance's row."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy.storage.records import TERMINAL, Append, Change, InstanceRow, Start, Status, Worker
+
+__all__ = ["Instance", "WorkerRow", "after_change", "after_delivery", "after_takeover", "started"]
+
+
+class Instance(InstanceRow, frozen=True, kw_only=True):
+    """An instance's row with the columns that only the store itself reads."""
+
+    projection: bytes | None = None
+    index: tuple[tuple[str, str | None], ...] = ()
+    refused: frozenset[str] = frozenset()
+    crashes: int = 0
+    crash_seq: int = 0
+
+    @property
+    def claimable_ever(self) -> bool:
+        """Whether waking it makes sense."""
+        return self.status not in TERMINAL and self.status is not Status.STUCK
+
+    def public(self) -> InstanceRow:
+        """What leaves the store."""
+        return InstanceRow(**{name: getattr(self, name) for name in InstanceRow.__struct_fields__})
+
+
+class WorkerRow(Struct, frozen=True, kw_only=True):
+    """A worker's row."""
+
+    worker: Worker
+    beat: int
+    dead: bool
+    started_at: int
+
+
+def started(start: Start, now: int) -> Instance:
+    """The row of a new instance."""
+    return Instance(
+        instance_id=start.instance_id,
+        life=start.life,
+        workflow_name=start.workflow_name,
+        status=start.status,
+        code=start.code,
+        created_at=now,
+        updated_at=now,
+        input=start.input,
+        owner=start.owner,
+        wake_at=None if start.owner is not None else now + start.delay,
+        parent=start.parent,
+        projection=start.projection,
+        index=start.index,
+    )
+
+
+def after_change(row: Instance, item: Append, change: Change, now: int) -> Instance:
+    """The row after an accepted append. Only the counter decides whether a release may sleep."""
+    releases = change.release or change.status in TERMINAL or change.status is Status.STUCK
+    wake_at = None
+    if change.release and change.status not in TERMINAL and change.status is not Status.STUCK:
+        wake_at = change.wake_at if row.signals == change.seen else now
+    changed = replace(
+        row,
+        status=change.status,
+        seen=change.seen,
+        owner=None if releases else row.owner,
+        wake_at=wake_at,
+        error=change.error,
+        updated_at=now,
+        last_seq=item.seq,
+        code=change.code if change.code is not None else row.code,
+        refused=row.refused | {change.refused_by} if change.refused_by is not None else row.refused,
+    )
+    if change.run_from is None:
+        return changed
+    return replace(
+        changed,
+        run_from=change.run_from,
+        input=change.input if change.input is not None else row.input,
+        projection=change.projection,
+        index=change.index if change.index is not None else row.index,
+    )
+
+
+def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
+    """The row after a delivery: the counter moves, and a sleeper is due."""
+    sleeps = row.owner is None and row.claimable_ever
+    return replace(row, signals=row.signals + count, wake_at=now if sleeps else row.wake_at)
+
+
+def after_takeover(row: Instance, head: int, now: int) -> Instance:
+    """The row of an instance freed from a dead worker at log position `head` (that of the new `OwnerChanged`)."""
+    idle = row.crash_seq == head - 1
+    return replace(
+        row, owner=None, wake_at=now, crashes=row.crashes + 1 if idle else 1, crash_seq=head, updated_at=now
+    )

@@ -1,0 +1,99 @@
+"""Sessions of the in-memory store: the user's rows are a dict inside the engine's transaction."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import UsageError
+from romancy.storage.limits import check_batch
+from romancy.storage.memory._rows import after_delivery
+from romancy.storage.memory._write import write_item
+from romancy.storage.memory._database import Transaction
+from romancy.storage.records import TERMINAL, Append, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from romancy.storage.memory._database import Database
+    from romancy.storage.protocol import Gate
+    from romancy.storage.records import Item
+
+__all__ = ["MemorySession", "UserRows", "bump"]
+
+
+class UserRows:
+    """The native object: keys and values of the user's that commit or vanish with the session."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def get(self, key: str) -> Any:  # noqa: ANN401 - the user's own values
+        """The value as this transaction sees it, or None."""
+        return self._tx.get("user", (key,))
+
+    async def put(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Write a value; waits while another session holds the key. None removes it."""
+        await self._tx.lock("user", (key,))
+        self._tx.put("user", (key,), value)
+
+
+class MemorySession:
+    """A transaction of the user's over the in-memory database."""
+
+    def __init__(self, tx: Transaction, database: Database, *, owns: bool = True) -> None:
+        self._tx = tx
+        self._database = database
+        self._owns = owns
+        self._done = False
+        self.native = UserRows(tx)
+        self.delivered: list[str] = []
+        """Instances that got mail in this session, to be woken by a short commit of their own."""
+
+    def joined(self) -> MemorySession:
+        """The same transaction, for a caller that must not end it."""
+        return MemorySession(self._tx, self._database, owns=False)
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        mark = self._tx.mark()
+        try:
+            yield
+        except BaseException:
+            self._tx.rewind(mark)
+            raise
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        if self._done:
+            raise UsageError("this session has ended; open another one")
+        check_batch([item], worker)
+        mark = self._tx.mark()
+        outcome = await write_item(self._tx, self._database, item, worker, session=True)
+        if outcome is not Outcome.ACCEPTED:
+            self._tx.rewind(mark)
+        if not self._owns:
+            return outcome
+        self._done = True
+        if outcome is Outcome.ACCEPTED:
+            await self._tx.commit()
+            if isinstance(item, Append):
+                self.delivered += [delivery.instance_id for delivery in item.deliveries]
+        return outcome
+
+
+async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str]) -> None:
+    """Count deliveries made inside sessions, whose transactions must not touch other instances' rows."""
+    for instance_id in instance_ids:
+        async with Transaction(database, gate) as tx:
+            await tx.step("session.signal")
+            row = await tx.lock("instances", (instance_id,))
+            if row is not None and row.status not in TERMINAL:
+                tx.put("instances", (instance_id,), after_delivery(row, database.now()))
+                tx.touched.add(instance_id)
+            await tx.commit()

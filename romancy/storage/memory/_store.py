@@ -1,0 +1,312 @@
+"""The in-memory store: the executable specification of the protocol, complete and small.
+
+Each method says in a few lines of Python what the SQL of every adapter must amount to. It is a real store too:
+for tests, examples and caches that may be lost. What it cannot do is survive its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.limits import check_batch, check_deliveries
+from romancy.storage.memory._database import Database, Transaction
+from romancy.storage.memory._find import find_page
+from romancy.storage.memory._rows import Instance, WorkerRow
+from romancy.storage.memory._sessions import MemorySession, bump
+from romancy.storage.memory._write import alive, deliver, free, head_of, write_item
+from romancy.storage.records import (
+    TERMINAL,
+    Capabilities,
+    Claimed,
+    History,
+    Mailbox,
+    Outcome,
+    Peer,
+    Pulse,
+    Status,
+    Takeover,
+    Work,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from romancy.storage.protocol import Gate
+    from romancy.storage.query import Query
+    from romancy.storage.records import (
+        ClaimRequest,
+        Delivered,
+        Delivery,
+        Item,
+        LogRow,
+        OutboxRow,
+        Page,
+        PruneRequest,
+        Worker,
+    )
+
+__all__ = ["MemoryStore"]
+
+_PAGE_BYTES = 4 * 1024 * 1024
+_SLEEPER_GRACE = 5_000_000
+
+
+class MemoryOutbox:
+    """The relay's side of the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, limit: int) -> list[OutboxRow]:
+        return [row for _, row in Transaction(self._database).scan("outbox")][:limit]
+
+    async def remove(self, outbox_ids: Sequence[str]) -> int:
+        table = self._database.tables["outbox"]
+        return sum(table.pop((outbox_id,), None) is not None for outbox_id in outbox_ids)
+
+
+class MemoryStore:
+    """A store over a `Database`, which several stores may share as several processes share a server."""
+
+    capabilities = Capabilities(name="memory", push=True, transactional_ddl=False, sql=False, placeholder="")
+
+    def __init__(self, database: Database | None = None) -> None:
+        self.database = database if database is not None else Database()
+        self.outbox = MemoryOutbox(self.database)
+        self.gate: Gate | None = None
+        self._changed: set[str] = set()
+        self._wake = asyncio.Event()
+        self._open = False
+
+    async def open(self, *, migrate: bool = True) -> None:
+        if not self._open:
+            self.database.listeners.append(self._hear)
+        self._open = True
+
+    async def close(self) -> None:
+        if self._open:
+            self.database.listeners.remove(self._hear)
+        self._open = False
+        self._wake.set()
+
+    def _hear(self, instance_ids: frozenset[str]) -> None:
+        self._changed |= instance_ids
+        self._wake.set()
+
+    def _begin(self) -> Transaction:
+        if not self._open:
+            raise StorageUnavailableError(
+                "memory store: not open; call `open()` first, and nothing after `close()`"
+            )
+        return Transaction(self.database, self.gate)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        check_batch(batch, worker)
+        outcomes: list[Outcome] = []
+        for item in batch:
+            async with self._begin() as tx:
+                outcome = await write_item(tx, self.database, item, worker)
+                if outcome is Outcome.ACCEPTED:
+                    await tx.commit()
+                outcomes.append(outcome)
+        return outcomes
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        tx = self._begin()
+        row: Instance | None = tx.get("instances", (instance_id,))
+        if row is None:
+            return None
+        page: list[LogRow] = []
+        size = 0
+        for (owner, life, seq), entry in tx.scan("log"):
+            if (owner, life) != (instance_id, row.life) or seq <= after:
+                continue
+            if len(page) == limit or (page and size + len(entry.body) > _PAGE_BYTES):
+                return History(instance=row.public(), rows=page, more=True)
+            page.append(entry)
+            size += len(entry.body)
+        return History(instance=row.public(), rows=page)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        claimed: list[Claimed] = []
+        async with self._begin() as tx:
+            await tx.step("claim")
+            if not alive(tx, request.worker):
+                return Work(claimed=[], mail=[], now=self.database.now())
+            if request.sweep:
+                self._sweep(tx, request)
+            for row in self._candidates(tx, request):
+                mine = row.owner == request.worker
+                if len(claimed) >= request.limit and not mine:
+                    continue
+                if not tx.try_lock("instances", (row.instance_id,)):
+                    continue
+                tx.put("instances", (row.instance_id,), replace(row, owner=request.worker, wake_at=None))
+                claimed.append(self._claimed(row))
+            await tx.commit()
+        tx = self._begin()
+        mail = [
+            self._mailbox(tx, row)
+            for _, row in tx.scan("instances")
+            if row.owner == request.worker and row.signals != row.seen
+        ]
+        due = [
+            row.wake_at
+            for _, row in tx.scan("instances")
+            if row.wake_at and row.workflow_name in request.codes
+        ]
+        return Work(claimed=claimed, mail=mail, next_due=min(due, default=None), now=self.database.now())
+
+    def _candidates(self, tx: Transaction, request: ClaimRequest) -> list[Instance]:
+        now = self.database.now()
+        due: list[Instance] = []
+        for _, row in tx.scan("instances"):
+            if row.owner == request.worker:
+                if request.recover:
+                    due.append(row)
+                continue
+            code = request.codes.get(row.workflow_name)
+            if code is None or code in row.refused or row.wake_at is None or row.wake_at > now:
+                continue
+            if row.code in request.leave and row.wake_at > now - request.grace:
+                continue
+            due.append(row)
+        return sorted(due, key=lambda row: (row.wake_at or 0, row.instance_id))
+
+    def _sweep(self, tx: Transaction, request: ClaimRequest) -> None:
+        """Repair what a crash between two commits left asleep, and offer parked instances to fitting code."""
+        now = self.database.now()
+        old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.at < now - _SLEEPER_GRACE}
+        for key, row in tx.scan("instances"):
+            if row.status in TERMINAL or not tx.try_lock("instances", key):
+                continue
+            uncounted = row.signals == row.seen and row.instance_id in old_mail
+            fitting = request.codes.get(row.workflow_name, "") not in row.refused | {""}
+            if uncounted:
+                row = replace(row, signals=row.signals + 1)  # noqa: PLW2901 - the row as it is from here on
+            asleep = row.owner is None and row.wake_at is None
+            if row.status is Status.STUCK:
+                tx.put("instances", key, replace(row, wake_at=now) if asleep and fitting else row)
+            else:
+                tx.put(
+                    "instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row
+                )
+
+    def _claimed(self, row: Instance) -> Claimed:
+        same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name != "head"}
+        return Claimed(**same, head=head_of(self.database, row))
+
+    def _mailbox(self, tx: Transaction, row: Instance) -> Mailbox:
+        rows = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id]
+        return Mailbox(instance_id=row.instance_id, life=row.life, signals=row.signals, rows=rows)
+
+    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+        async with self._begin() as tx:
+            await tx.step("heartbeat")
+            row: WorkerRow | None = await tx.lock("workers", (worker.token,))
+            now = self.database.now()
+            if row is None:
+                row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
+            if not row.dead:
+                row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving)
+                tx.put("workers", (worker.token,), row)
+            await tx.commit()
+        tx = self._begin()
+        owners = {instance.owner for _, instance in tx.scan("instances")}
+        peers = [
+            Peer(
+                token=key[0],
+                worker_id=other.worker.worker_id,
+                lease=other.worker.lease,
+                beat=other.beat,
+                dead=other.dead,
+                codes=other.worker.codes,
+                host=other.worker.host,
+                started_at=other.started_at,
+            )
+            for key, other in tx.scan("workers")
+            if key[0] != worker.token and (not other.dead or key[0] in owners)
+        ]
+        return Pulse(now=now, alive=not row.dead, peers=peers)
+
+    async def takeover(
+        self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100
+    ) -> Takeover:
+        async with self._begin() as tx:
+            await tx.step("takeover.mark")
+            row: WorkerRow | None = await tx.lock("workers", (dead.token,))
+            if not alive(tx, worker) or row is None or (not row.dead and row.beat != dead.beat):
+                return Takeover(refused=True)
+            tx.put("workers", (dead.token,), replace(row, dead=True))
+            await tx.commit()
+        owned = [row for _, row in self._begin().scan("instances") if row.owner == dead.token]
+        moved: list[str] = []
+        for instance in owned[:limit]:
+            async with self._begin() as tx:
+                if await free(tx, self.database, instance, dead.token, body, writer):
+                    await tx.commit()
+                    moved.append(instance.instance_id)
+        return Takeover(moved=tuple(moved), left=len(owned) > len(moved))
+
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        check_deliveries(batch)
+        async with self._begin() as tx:
+            answers = [await deliver(tx, self.database, delivery) for delivery in batch]
+            await tx.commit()
+        return answers
+
+    async def find(self, query: Query, /) -> Page:
+        return find_page((row for _, row in self._begin().scan("instances")), query)
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncIterator[MemorySession]:
+        if isinstance(join, MemorySession):
+            yield join.joined()
+            return
+        async with self._begin() as tx:
+            session = MemorySession(tx, self.database)
+            yield session
+        await bump(self.database, self.gate, session.delivered)
+
+    async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return frozenset()
+        self._wake.clear()
+        changed, self._changed = self._changed, set()
+        return frozenset(changed)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        async with self._begin() as tx:
+            doomed: list[str] = []
+            for key, row in tx.scan("instances"):
+                old = request.ended_before is not None and row.updated_at < request.ended_before
+                named = row.instance_id in request.instance_ids
+                ended = row.status in TERMINAL and row.status in request.statuses
+                if ended and (old or named) and len(doomed) < request.limit and tx.try_lock("instances", key):
+                    doomed.append(row.instance_id)
+                    tx.put("instances", key, None)
+            self._prune_rows(tx, doomed, request.dedupe_before)
+            await tx.commit()
+        return len(doomed)
+
+    def _prune_rows(self, tx: Transaction, doomed: list[str], dedupe_before: int | None) -> None:
+        run_from = {row.instance_id: row.run_from for _, row in tx.scan("instances")}
+        owners = {row.owner for _, row in tx.scan("instances")}
+        gone = [
+            ("log", key) for key, _ in tx.scan("log") if key[0] in doomed or key[2] < run_from.get(key[0], 0)
+        ]
+        gone += [("inbox", key) for key, _ in tx.scan("inbox") if key[0] in doomed]
+        gone += [("workers", key) for key, row in tx.scan("workers") if row.dead and key[0] not in owners]
+        if dedupe_before is not None:
+            gone += [("seen", key) for key, at in tx.scan("seen") if at < dedupe_before]
+        for table, key in gone:
+            if tx.try_lock(table, key):
+                tx.put(table, key, None)

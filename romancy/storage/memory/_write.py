@@ -1,0 +1,145 @@
+"""Writing items, deliveries and takeovers inside one transaction: the promises of the protocol, in plain Python.
+
+Statements stand in the order of locks that every store keeps: log keys, instances, inbox, outbox, the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.memory._rows import Instance, after_change, after_delivery, after_takeover, started
+from romancy.storage.records import TERMINAL, Append, Delivered, InboxRow, LogRow, Outcome, Start
+
+if TYPE_CHECKING:
+    from romancy.storage.memory._database import Database, Transaction
+    from romancy.storage.records import Delivery, Item
+
+__all__ = ["alive", "deliver", "free", "head_of", "write_item"]
+
+
+def alive(tx: Transaction, worker: str | None) -> bool:
+    """Whether this worker's row is there and not marked dead."""
+    row = tx.get("workers", (worker,))
+    return row is not None and not row.dead
+
+
+def head_of(database: Database, row: Instance) -> int:
+    """The last committed seq of this life's log."""
+    log = database.tables["log"]
+    seq = row.last_seq
+    while (row.instance_id, row.life, seq + 1) in log:
+        seq += 1
+    return seq
+
+
+async def write_item(
+    tx: Transaction, database: Database, item: Item, worker: str | None, *, session: bool = False
+) -> Outcome:
+    """Write one item, or find out why not; the caller commits on ACCEPTED and rolls back on everything else."""
+    if isinstance(item, Start):
+        return await _write_start(tx, database, item, "start")
+    await tx.step("append.log")
+    key = (item.instance_id, item.life, item.seq)
+    held: LogRow | None = await tx.lock("log", key)
+    if held is not None:
+        return Outcome.ACCEPTED if held.writer == item.writer else Outcome.TAKEN
+    if not alive(tx, worker):
+        return Outcome.DEAD
+    tx.put("log", key, LogRow(item.seq, item.writer, item.body, database.now()))
+    if item.plain:
+        return Outcome.ACCEPTED
+    return await _write_effects(tx, database, item, session=session)
+
+
+async def _write_effects(tx: Transaction, database: Database, item: Append, *, session: bool) -> Outcome:
+    for start in item.starts:
+        if await _write_start(tx, database, start, "append.start") is not Outcome.ACCEPTED:
+            return Outcome.EXISTS
+    if item.change is not None:
+        await tx.step("append.change")
+        row: Instance | None = await tx.lock("instances", (item.instance_id,))
+        if row is None or row.life != item.life:
+            return Outcome.GONE
+        if item.change.status in TERMINAL and row.signals != item.change.seen:
+            return Outcome.UNSEEN
+        tx.put("instances", (item.instance_id,), after_change(row, item, item.change, database.now()))
+        tx.touched.add(item.instance_id)
+    await tx.step("append.effects")
+    for delivery_id in item.consumed:
+        if await tx.lock("inbox", (item.instance_id, delivery_id)) is None:
+            return Outcome.GONE
+        tx.put("inbox", (item.instance_id, delivery_id), None)
+    for outgoing in item.outbox:
+        await tx.lock("outbox", (outgoing.outbox_id,))
+        tx.put("outbox", (outgoing.outbox_id,), outgoing)
+    for delivery in item.deliveries:
+        await deliver(tx, database, delivery, wake=not session)
+    return Outcome.ACCEPTED
+
+
+async def _write_start(tx: Transaction, database: Database, start: Start, statement: str) -> Outcome:
+    await tx.step(statement)
+    key = (start.instance_id,)
+    first = (start.instance_id, start.life, 1)
+    held: Instance | None = await tx.lock("instances", key)
+    if held is not None:
+        log: LogRow | None = tx.get("log", first)
+        return Outcome.ACCEPTED if log is not None and log.writer == start.writer else Outcome.EXISTS
+    if start.owner is not None and not alive(tx, start.owner):
+        return Outcome.DEAD
+    now = database.now()
+    tx.put("instances", key, started(start, now))
+    await tx.lock("log", first)
+    tx.put("log", first, LogRow(1, start.writer, start.body, now))
+    tx.touched.add(start.instance_id)
+    return Outcome.ACCEPTED
+
+
+async def deliver(tx: Transaction, database: Database, delivery: Delivery, *, wake: bool = True) -> Delivered:
+    """Put one message into its inbox. The counter comes last: whoever reads it moved also sees the row."""
+    known: Instance | None = tx.get("instances", (delivery.instance_id,))
+    if known is None:
+        return Delivered.UNKNOWN
+    if known.status in TERMINAL:
+        return Delivered.CLOSED
+    await tx.step("deliver.inbox")
+    key = (delivery.instance_id, delivery.delivery_id)
+    mark = tx.mark()
+    if delivery.dedupe is not None:
+        if await tx.lock("seen", (delivery.dedupe,)) is not None:
+            return Delivered.DUPLICATE
+        tx.put("seen", (delivery.dedupe,), database.now())
+    if await tx.lock("inbox", key) is not None:
+        tx.rewind(mark)
+        return Delivered.DUPLICATE
+    tx.put("inbox", key, InboxRow(delivery.delivery_id, delivery.body, database.now()))
+    if not wake:
+        return Delivered.ACCEPTED
+    await tx.step("deliver.signal")
+    row: Instance | None = await tx.lock("instances", (delivery.instance_id,))
+    if row is None or row.status in TERMINAL:
+        tx.rewind(mark)
+        return Delivered.UNKNOWN if row is None else Delivered.CLOSED
+    tx.put("instances", (delivery.instance_id,), after_delivery(row, database.now()))
+    tx.touched.add(delivery.instance_id)
+    return Delivered.ACCEPTED
+
+
+async def free(
+    tx: Transaction, database: Database, row: Instance, dead: str, body: bytes, writer: str
+) -> bool:
+    """Append `body` behind the last row of a dead worker's instance and free it; False: look again later."""
+    head = head_of(database, row)
+    while True:
+        await tx.step("takeover.log")
+        if await tx.lock("log", (row.instance_id, row.life, head + 1)) is None:
+            break
+        head += 1
+    tx.put("log", (row.instance_id, row.life, head + 1), LogRow(head + 1, writer, body, database.now()))
+    await tx.step("takeover.instance")
+    now_held: Instance | None = await tx.lock("instances", (row.instance_id,))
+    if now_held is None or now_held.owner != dead or now_held.life != row.life:
+        return False
+    tx.put("instances", (row.instance_id,), after_takeover(now_held, head + 1, database.now()))
+    tx.touched.add(row.instance_id)
+    return True
