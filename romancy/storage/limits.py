@@ -27,13 +27,9 @@ def check_id(value: str, what: str = "instance id") -> None:
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
-        raise UsageError(
-            f"{what}: holds half of a surrogate pair, which is not text; fix its encoding"
-        ) from None
+        raise UsageError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
     if size > MAX_ID_BYTES:
-        raise UsageError(
-            f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id"
-        )
+        raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
 
 
 def check_batch(batch: Sequence[Item], worker: str | None) -> None:
@@ -41,17 +37,13 @@ def check_batch(batch: Sequence[Item], worker: str | None) -> None:
     targets: set[str] = set()
     for item in batch:
         if item.instance_id in targets:
-            raise InternalError(
-                f"instance {item.instance_id!r} appears twice in one batch; it has one append slot"
-            )
+            raise InternalError(f"instance {item.instance_id!r} appears twice in one batch; it has one append slot")
         targets.add(item.instance_id)
         if isinstance(item, Start):
             _check_start(item)
             continue
         if worker is None:
-            raise InternalError(
-                f"append to {item.instance_id!r} without a worker; only starts can do without"
-            )
+            raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
         _check_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
         if not item.plain:
             _check_effects(item, targets)
@@ -70,9 +62,7 @@ def check_deliveries(batch: Sequence[Delivery]) -> None:
 def _check_effects(item: Append, targets: set[str]) -> None:
     for start in item.starts:
         if start.instance_id in targets:
-            raise InternalError(
-                f"instance {start.instance_id!r} appears twice in one batch; it has one append slot"
-            )
+            raise InternalError(f"instance {start.instance_id!r} appears twice in one batch; it has one append slot")
         targets.add(start.instance_id)
         _check_start(start)
     check_deliveries(item.deliveries)

@@ -27,15 +27,14 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Query
     from romancy.storage.records import (
-        Append,
         Capabilities,
         ClaimRequest,
         Delivered,
         Delivery,
         History,
         Item,
-        Outcome,
         OutboxRow,
+        Outcome,
         Page,
         Peer,
         PruneRequest,
@@ -64,7 +63,7 @@ class Session(Protocol):
     """
 
     @property
-    def native(self) -> Any:  # noqa: ANN401 - each store documents the type it gives
+    def native(self) -> Any:
         """The driver's own object, inside the transaction; its commit, rollback and close raise `UsageError`."""
 
     async def execute(self, sql: str, *parameters: object) -> int:
@@ -151,9 +150,7 @@ class Store(Protocol):
         A worker that was declared dead stays dead: `alive` is False for ever.
         """
 
-    async def takeover(
-        self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100
-    ) -> Takeover:
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         """Declare `dead` dead and free up to `limit` of its instances, each with `body` appended to its log.
 
         Refused, with nothing written, if its beat is no longer `dead.beat` (it lives) or if `worker` itself is not

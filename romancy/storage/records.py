@@ -11,8 +11,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from romancy.status import TERMINAL_STATUSES, Status
+
 __all__ = [
-    "TERMINAL",
     "Append",
     "Capabilities",
     "Change",
@@ -27,35 +28,17 @@ __all__ = [
     "Item",
     "LogRow",
     "Mailbox",
-    "Outcome",
     "OutboxRow",
+    "Outcome",
     "Page",
     "Peer",
     "PruneRequest",
     "Pulse",
     "Start",
-    "Status",
     "Takeover",
     "Work",
     "Worker",
 ]
-
-
-class Status(StrEnum):
-    """Where an instance stands. The last three of the non-terminal ones still need a worker or a deploy."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    WAITING = "waiting"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLING = "cancelling"
-    CANCELLED = "cancelled"
-    COMPENSATING = "compensating"
-    STUCK = "stuck"
-
-
-TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -339,7 +322,11 @@ class Claimed(Struct, frozen=True, kw_only=True):
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """The answer to a claim: new instances, and the mail of all instances the worker owns that have any."""
+    """The answer to a claim: the new instances, and the mail of those the worker owns.
+
+    Mail is given for an instance that has unseen deliveries, and for one claimed by this very call that has any
+    at all: a former owner may have left messages in the inbox that nothing was waiting for yet.
+    """
 
     claimed: list[Claimed]
     mail: list[Mailbox]
@@ -361,7 +348,7 @@ class PruneRequest(Struct, frozen=True, kw_only=True):
 
     ended_before: int | None = None
     instance_ids: tuple[str, ...] = ()
-    statuses: tuple[Status, ...] = tuple(sorted(TERMINAL))
+    statuses: tuple[Status, ...] = tuple(sorted(TERMINAL_STATUSES))
     limit: int = 500
     dedupe_before: int | None = None
     """Forget dedupe keys accepted before this time."""

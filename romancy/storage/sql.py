@@ -1,4 +1,4 @@
-"""Loading an adapter's SQL: named queries from `.sql` files beside the adapter, with the table prefix filled in.
+"""Loading an adapter's SQL: named queries from `.sql` files beside the adapter, under the wanted prefix.
 
 A file is a sequence of queries, each headed by `-- name: <name>` and a line or more of comment that says what the
 query is for. Table names are written with the prefix `romancy_` and renamed as a whole when the URL asks for

@@ -21,7 +21,7 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     port: int | None = None
     path: str = ""
     """Everything after the host, percent-decoded, with its leading slash."""
-    options: dict[str, str] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    options: dict[str, str] = {}
     original: str = ""
 
     @property

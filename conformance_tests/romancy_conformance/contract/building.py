@@ -9,7 +9,8 @@ import itertools
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Start, Status, Worker
+from romancy.status import Status
+from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Start, Worker
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -40,9 +41,9 @@ def nonce() -> str:
     return unique("w")
 
 
-def start(instance_id: str | None = None, **fields: Any) -> Start:  # noqa: ANN401 - any field of Start
+def start(instance_id: str | None = None, **fields: Any) -> Start:
     """A new instance with sensible fields."""
-    given = {
+    given: dict[str, Any] = {
         "instance_id": instance_id if instance_id is not None else unique("i"),
         "life": secrets.randbits(52) + 1,
         "workflow_name": "flow",
@@ -54,21 +55,21 @@ def start(instance_id: str | None = None, **fields: Any) -> Start:  # noqa: ANN4
     return Start(**(given | fields))
 
 
-def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:  # noqa: ANN401
+def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
     """The append at `seq` of that instance."""
-    given = {"instance_id": to.instance_id, "life": to.life, "seq": seq, "writer": nonce(), "body": body}
+    given: dict[str, Any] = {"instance_id": to.instance_id, "life": to.life, "seq": seq, "writer": nonce(), "body": body}
     return Append(**(given | fields))
 
 
-def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> Change:  # noqa: ANN401
+def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> Change:
     """A change of the instance's row."""
     return Change(status=status, seen=seen, **fields)
 
 
-def delivery(to: Start | Claimed | str, body: bytes = b'{"hello":1}', **fields: Any) -> Delivery:  # noqa: ANN401
+def delivery(to: Start | Claimed | str, body: bytes = b'{"hello":1}', **fields: Any) -> Delivery:
     """A message for that instance."""
     target = to if isinstance(to, str) else to.instance_id
-    given = {
+    given: dict[str, Any] = {
         "instance_id": target,
         "delivery_id": f"{next(_numbers):012d}-{secrets.token_hex(4)}",
         "body": body,
@@ -105,7 +106,7 @@ class Actor:
         assert (await self.store.heartbeat(self.worker)).alive
         return self
 
-    async def claim(self, limit: int = 10, **fields: Any) -> list[Claimed]:  # noqa: ANN401
+    async def claim(self, limit: int = 10, **fields: Any) -> list[Claimed]:
         """Claim what is due of this worker's workflows."""
         request = ClaimRequest(worker=self.token, codes=self.workflows, limit=limit, **fields)
         return (await self.store.claim(request)).claimed
@@ -115,7 +116,7 @@ class Actor:
         (outcome,) = await self.store.commit([item], worker=self.token)
         return outcome
 
-    async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:  # noqa: ANN401
+    async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:
         """A new instance that this worker owns."""
         name = next(iter(self.workflows))
         item = start(instance_id, workflow_name=name, owner=self.token, status=Status.RUNNING, **fields)

@@ -49,9 +49,7 @@ async def store(open_store: Callable[[], Awaitable[Store]]) -> Store:
 
 
 @pytest.fixture
-async def hire(
-    open_store: Callable[[], Awaitable[Store]], workflow_name: str
-) -> Callable[..., Awaitable[Actor]]:
+async def hire(open_store: Callable[[], Awaitable[Store]], workflow_name: str) -> Callable[..., Awaitable[Actor]]:
     """A registered worker with a store of its own that knows this test's workflow."""
 
     async def opener(**workflows: str) -> Actor:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.records import ClaimRequest, Outcome, Status
+from romancy.status import Status
+from romancy.storage.records import ClaimRequest, Outcome
 from romancy_conformance.contract.building import append, change, start, unique
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ async def test_an_owned_start_is_nobody_elses(actor: Actor, hire: Hire) -> None:
     assert await actor.claim() == []
 
 
-async def test_longest_due_first_and_no_more_than_asked(
-    store: Store, actor: Actor, workflow_name: str
-) -> None:
+async def test_longest_due_first_and_no_more_than_asked(store: Store, actor: Actor, workflow_name: str) -> None:
     ids = []
     for _ in range(6):
         item = start(workflow_name=workflow_name)
@@ -127,9 +126,7 @@ async def test_many_workers_share_without_overlap(store: Store, hire: Hire, work
     assert sorted(taken) == sorted(item.instance_id for item in items)
 
 
-async def test_a_dead_worker_claims_nothing(
-    store: Store, actor: Actor, hire: Hire, workflow_name: str
-) -> None:
+async def test_a_dead_worker_claims_nothing(store: Store, actor: Actor, hire: Hire, workflow_name: str) -> None:
     other = await hire()
     await other.take_over(actor)
     await store.commit([start(workflow_name=workflow_name)])
@@ -148,9 +145,7 @@ async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
     assert (claimed.instance_id, claimed.head) == (begun.instance_id, 2)
 
 
-async def test_code_of_live_workers_is_left_to_them_for_a_while(
-    store: Store, hire: Hire, workflow_name: str
-) -> None:
+async def test_code_of_live_workers_is_left_to_them_for_a_while(store: Store, hire: Hire, workflow_name: str) -> None:
     old, new = await hire(**{workflow_name: "old"}), await hire(**{workflow_name: "new"})
     await store.commit([start(workflow_name=workflow_name, code="old")])
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.records import ClaimRequest, Delivered, Outcome, OutboxRow, PruneRequest, Status
+from romancy.status import Status
+from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome, PruneRequest
 from romancy_conformance.contract.building import append, change, delivery, start, unique
 
 if TYPE_CHECKING:
@@ -186,9 +187,7 @@ async def test_a_commit_may_deliver_to_the_ended_and_the_unknown(actor: Actor) -
     child, parent = await actor.begin(), await actor.begin()
     await actor.write(append(parent, 2, change=change(Status.CANCELLED)))
 
-    last = append(
-        child, 2, change=change(Status.COMPLETED), deliveries=(delivery(parent), delivery(unique("nobody")))
-    )
+    last = append(child, 2, change=change(Status.COMPLETED), deliveries=(delivery(parent), delivery(unique("nobody"))))
 
     assert await actor.write(last) is Outcome.ACCEPTED
 
@@ -207,7 +206,8 @@ async def test_a_message_of_a_commit_sent_again_is_delivered_once(actor: Actor) 
 async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     await actor.write(append(begun, 2))
-    refused, accepted = [outgoing(b"1")], [outgoing(b"2"), outgoing(b"3")]
+    refused = [outgoing(b"1")]
+    accepted = sorted((outgoing(b"2"), outgoing(b"3")), key=lambda row: row.outbox_id)
 
     assert await actor.write(append(begun, 2, outbox=tuple(refused))) is Outcome.TAKEN
     assert await actor.write(append(begun, 3, outbox=tuple(accepted))) is Outcome.ACCEPTED
@@ -234,3 +234,17 @@ async def test_mail_reaches_an_instance_nobody_has_claimed_yet(actor: Actor, sto
 def outgoing(body: bytes = b"{}") -> OutboxRow:
     """A message for the outside."""
     return OutboxRow(outbox_id=unique("o"), topic="topic", body=body)
+
+
+async def test_mail_that_was_left_lying_comes_with_the_next_claim(actor: Actor, store: Store) -> None:
+    """Nothing waited for it when it was seen; a later owner must still find it."""
+    begun = await actor.begin()
+    mail = delivery(begun)
+    await store.deliver([mail])
+    sleep = append(begun, 2, change=change(Status.WAITING, seen=1, release=True, wake_at=1))
+    assert await actor.write(sleep) is Outcome.ACCEPTED
+
+    work = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5))
+
+    assert [claimed.instance_id for claimed in work.claimed] == [begun.instance_id]
+    assert [row.delivery_id for box in work.mail for row in box.rows] == [mail.delivery_id]

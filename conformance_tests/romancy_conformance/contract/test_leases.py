@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.records import Host, Outcome, Status
+from romancy.status import Status
+from romancy.storage.records import Host, Outcome
 from romancy_conformance.contract.building import Actor, append, change, full_log, unique
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ async def test_workers_see_each_other_beat(actor: Actor, hire: Hire) -> None:
 async def test_where_a_worker_runs_is_told(store: Store, actor: Actor, workflow_name: str) -> None:
     other = Actor(store, workflows={workflow_name: "c1"})
     host = Host(boot_id="b" * 36, pid_namespace="4026531836", pid=4_194_304, pid_start=2**53)
-    await store.heartbeat(
-        type(other.worker)(token=other.token, worker_id="w", lease=5, codes=("x", "y"), host=host)
-    )
+    await store.heartbeat(type(other.worker)(token=other.token, worker_id="w", lease=5, codes=("x", "y"), host=host))
 
     peer = await actor.see(other)
 
@@ -77,9 +76,7 @@ async def test_takeover_frees_everything_with_an_entry_in_each_log(actor: Actor,
     assert [row.seq for row in heads] == [3, 3, 3, 2, 2, 2, 2]
     assert all(row.body == b'[{"type":"owner"}]' for row in heads)
     claimed = await actor.claim(10)
-    assert sorted((one.instance_id, one.crashes) for one in claimed) == sorted(
-        (i.instance_id, 1) for i in begun
-    )
+    assert sorted((one.instance_id, one.crashes) for one in claimed) == sorted((i.instance_id, 1) for i in begun)
 
 
 async def test_a_worker_that_beat_meanwhile_is_left_alone(actor: Actor, hire: Hire) -> None:

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.errors import InternalError
-from romancy.storage.records import Outcome, PruneRequest, Status
+from romancy.status import Status
+from romancy.storage.records import Outcome, PruneRequest
 from romancy_conformance.contract.building import append, change, full_log, start, unique
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ async def test_a_page_continues_where_the_last_one_ended(actor: Actor) -> None:
     second = await actor.store.read(begun.instance_id, after=4, limit=7)
     none = await actor.store.read(begun.instance_id, after=11)
 
-    assert first is not None and second is not None and none is not None
+    assert first is not None
+    assert second is not None
+    assert none is not None
     assert ([row.seq for row in first.rows], first.more) == ([1, 2, 3, 4], True)
     assert ([row.seq for row in second.rows], second.more) == (list(range(5, 12)), False)
     assert (none.rows, none.more) == ([], False)
@@ -195,13 +198,8 @@ async def test_an_empty_batch_is_nothing(store: Store) -> None:
 
 async def test_ids_differ_byte_for_byte(actor: Actor) -> None:
     base = unique()
-    ids = [
-        base + tail
-        for tail in ("", "k", "k ", "K", "é", "e", "e\u0301", "ß", "ss", "\u200b", "😀", " ", "%", "_")
-    ]
-    begun = [
-        await actor.begin(instance_id, body=b'["%d"]' % number) for number, instance_id in enumerate(ids)
-    ]
+    ids = [base + tail for tail in ("", "k", "k ", "K", "é", "e", "e\u0301", "ß", "ss", "\u200b", "😀", " ", "%", "_")]
+    begun = [await actor.begin(instance_id, body=b'["%d"]' % number) for number, instance_id in enumerate(ids)]
 
     for number, item in enumerate(begun):
         history = await actor.store.read(item.instance_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Transaction:
         self.touched: set[str] = set()
         """Instances that others should look at once this is committed."""
 
-    async def __aenter__(self) -> Transaction:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -68,7 +68,7 @@ class Transaction:
         if self._gate is not None:
             await self._gate(statement)
 
-    async def lock(self, table: str, key: Key) -> Any:  # noqa: ANN401 - rows of any table
+    async def lock(self, table: str, key: Key) -> Any:
         """Wait until no other transaction holds the row, take it, and read it as it is *now*."""
         entry = (table, key)
         while (holder := self._database.locks.get(entry)) is not None and holder is not self:
@@ -86,7 +86,7 @@ class Transaction:
         self._take(entry)
         return True
 
-    def get(self, table: str, key: Key) -> Any:  # noqa: ANN401
+    def get(self, table: str, key: Key) -> Any:
         """The row as this transaction sees it: its own writes, else what is committed; None if absent."""
         entry = (table, key)
         return self._writes[entry] if entry in self._writes else self._database.tables[table].get(key)
@@ -97,7 +97,7 @@ class Transaction:
         merged = self._database.tables[table] | own
         return iter(sorted((key, row) for key, row in merged.items() if row is not None))
 
-    def put(self, table: str, key: Key, row: Any) -> None:  # noqa: ANN401
+    def put(self, table: str, key: Key, row: Any) -> None:
         """Write a row that this transaction has locked; None deletes it."""
         entry = (table, key)
         if entry not in self._held:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from romancy.storage.records import TERMINAL, Append, Change, InstanceRow, Start, Status, Worker
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Change, InstanceRow, Start, Worker
 
 __all__ = ["Instance", "WorkerRow", "after_change", "after_delivery", "after_takeover", "started"]
 
@@ -22,7 +23,7 @@ class Instance(InstanceRow, frozen=True, kw_only=True):
     @property
     def claimable_ever(self) -> bool:
         """Whether waking it makes sense."""
-        return self.status not in TERMINAL and self.status is not Status.STUCK
+        return self.status not in TERMINAL_STATUSES and self.status is not Status.STUCK
 
     def public(self) -> InstanceRow:
         """What leaves the store."""
@@ -59,9 +60,9 @@ def started(start: Start, now: int) -> Instance:
 
 def after_change(row: Instance, item: Append, change: Change, now: int) -> Instance:
     """The row after an accepted append. Only the counter decides whether a release may sleep."""
-    releases = change.release or change.status in TERMINAL or change.status is Status.STUCK
+    releases = change.release or change.status in TERMINAL_STATUSES or change.status is Status.STUCK
     wake_at = None
-    if change.release and change.status not in TERMINAL and change.status is not Status.STUCK:
+    if change.release and change.status not in TERMINAL_STATUSES and change.status is not Status.STUCK:
         wake_at = change.wake_at if row.signals == change.seen else now
     changed = replace(
         row,
@@ -95,6 +96,4 @@ def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
 def after_takeover(row: Instance, head: int, now: int) -> Instance:
     """The row of an instance freed from a dead worker at log position `head` (that of the new `OwnerChanged`)."""
     idle = row.crash_seq == head - 1
-    return replace(
-        row, owner=None, wake_at=now, crashes=row.crashes + 1 if idle else 1, crash_seq=head, updated_at=now
-    )
+    return replace(row, owner=None, wake_at=now, crashes=row.crashes + 1 if idle else 1, crash_seq=head, updated_at=now)

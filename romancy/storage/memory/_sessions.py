@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_batch
+from romancy.storage.memory._database import Transaction
 from romancy.storage.memory._rows import after_delivery
 from romancy.storage.memory._write import write_item
-from romancy.storage.memory._database import Transaction
-from romancy.storage.records import TERMINAL, Append, Outcome
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -28,11 +29,11 @@ class UserRows:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
-    async def get(self, key: str) -> Any:  # noqa: ANN401 - the user's own values
+    async def get(self, key: str) -> Any:
         """The value as this transaction sees it, or None."""
         return self._tx.get("user", (key,))
 
-    async def put(self, key: str, value: Any) -> None:  # noqa: ANN401
+    async def put(self, key: str, value: Any) -> None:
         """Write a value; waits while another session holds the key. None removes it."""
         await self._tx.lock("user", (key,))
         self._tx.put("user", (key,), value)
@@ -54,10 +55,10 @@ class MemorySession:
         """The same transaction, for a caller that must not end it."""
         return MemorySession(self._tx, self._database, owns=False)
 
-    async def execute(self, sql: str, *parameters: object) -> int:
+    async def execute(self, sql: str, *parameters: object) -> int:  # noqa: ARG002 - refused whatever it is
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
 
-    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:  # noqa: ARG002 - as above
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
 
     @asynccontextmanager
@@ -93,7 +94,7 @@ async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str
         async with Transaction(database, gate) as tx:
             await tx.step("session.signal")
             row = await tx.lock("instances", (instance_id,))
-            if row is not None and row.status not in TERMINAL:
+            if row is not None and row.status not in TERMINAL_STATUSES:
                 tx.put("instances", (instance_id,), after_delivery(row, database.now()))
                 tx.touched.add(instance_id)
             await tx.commit()

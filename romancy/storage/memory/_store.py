@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.errors import StorageUnavailableError
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
 from romancy.storage.memory._database import Database, Transaction
 from romancy.storage.memory._find import find_page
@@ -20,7 +21,6 @@ from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, bump
 from romancy.storage.memory._write import alive, deliver, free, head_of, write_item
 from romancy.storage.records import (
-    TERMINAL,
     Capabilities,
     Claimed,
     History,
@@ -28,7 +28,6 @@ from romancy.storage.records import (
     Outcome,
     Peer,
     Pulse,
-    Status,
     Takeover,
     Work,
 )
@@ -83,7 +82,7 @@ class MemoryStore:
         self._wake = asyncio.Event()
         self._open = False
 
-    async def open(self, *, migrate: bool = True) -> None:
+    async def open(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - there is no schema here
         if not self._open:
             self.database.listeners.append(self._hear)
         self._open = True
@@ -100,9 +99,7 @@ class MemoryStore:
 
     def _begin(self) -> Transaction:
         if not self._open:
-            raise StorageUnavailableError(
-                "memory store: not open; call `open()` first, and nothing after `close()`"
-            )
+            raise StorageUnavailableError("memory store: not open; call `open()` first, and nothing after `close()`")
         return Transaction(self.database, self.gate)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
@@ -150,16 +147,14 @@ class MemoryStore:
                 claimed.append(self._claimed(row))
             await tx.commit()
         tx = self._begin()
-        mail = [
+        fresh = {one.instance_id for one in claimed}
+        boxes = [
             self._mailbox(tx, row)
             for _, row in tx.scan("instances")
-            if row.owner == request.worker and row.signals != row.seen
+            if row.owner == request.worker and (row.signals != row.seen or row.instance_id in fresh)
         ]
-        due = [
-            row.wake_at
-            for _, row in tx.scan("instances")
-            if row.wake_at and row.workflow_name in request.codes
-        ]
+        mail = [box for box in boxes if box.rows or box.instance_id not in fresh]
+        due = [row.wake_at for _, row in tx.scan("instances") if row.wake_at and row.workflow_name in request.codes]
         return Work(claimed=claimed, mail=mail, next_due=min(due, default=None), now=self.database.now())
 
     def _candidates(self, tx: Transaction, request: ClaimRequest) -> list[Instance]:
@@ -183,7 +178,7 @@ class MemoryStore:
         now = self.database.now()
         old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.at < now - _SLEEPER_GRACE}
         for key, row in tx.scan("instances"):
-            if row.status in TERMINAL or not tx.try_lock("instances", key):
+            if row.status in TERMINAL_STATUSES or not tx.try_lock("instances", key):
                 continue
             uncounted = row.signals == row.seen and row.instance_id in old_mail
             fitting = request.codes.get(row.workflow_name, "") not in row.refused | {""}
@@ -193,9 +188,7 @@ class MemoryStore:
             if row.status is Status.STUCK:
                 tx.put("instances", key, replace(row, wake_at=now) if asleep and fitting else row)
             else:
-                tx.put(
-                    "instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row
-                )
+                tx.put("instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row)
 
     def _claimed(self, row: Instance) -> Claimed:
         same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name != "head"}
@@ -234,9 +227,7 @@ class MemoryStore:
         ]
         return Pulse(now=now, alive=not row.dead, peers=peers)
 
-    async def takeover(
-        self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100
-    ) -> Takeover:
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         async with self._begin() as tx:
             await tx.step("takeover.mark")
             row: WorkerRow | None = await tx.lock("workers", (dead.token,))
@@ -289,7 +280,7 @@ class MemoryStore:
             for key, row in tx.scan("instances"):
                 old = request.ended_before is not None and row.updated_at < request.ended_before
                 named = row.instance_id in request.instance_ids
-                ended = row.status in TERMINAL and row.status in request.statuses
+                ended = row.status in TERMINAL_STATUSES and row.status in request.statuses
                 if ended and (old or named) and len(doomed) < request.limit and tx.try_lock("instances", key):
                     doomed.append(row.instance_id)
                     tx.put("instances", key, None)
@@ -300,9 +291,7 @@ class MemoryStore:
     def _prune_rows(self, tx: Transaction, doomed: list[str], dedupe_before: int | None) -> None:
         run_from = {row.instance_id: row.run_from for _, row in tx.scan("instances")}
         owners = {row.owner for _, row in tx.scan("instances")}
-        gone = [
-            ("log", key) for key, _ in tx.scan("log") if key[0] in doomed or key[2] < run_from.get(key[0], 0)
-        ]
+        gone = [("log", key) for key, _ in tx.scan("log") if key[0] in doomed or key[2] < run_from.get(key[0], 0)]
         gone += [("inbox", key) for key, _ in tx.scan("inbox") if key[0] in doomed]
         gone += [("workers", key) for key, row in tx.scan("workers") if row.dead and key[0] not in owners]
         if dedupe_before is not None:

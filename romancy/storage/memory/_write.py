@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.memory._rows import Instance, after_change, after_delivery, after_takeover, started
-from romancy.storage.records import TERMINAL, Append, Delivered, InboxRow, LogRow, Outcome, Start
+from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
 
 if TYPE_CHECKING:
     from romancy.storage.memory._database import Database, Transaction
@@ -60,7 +61,7 @@ async def _write_effects(tx: Transaction, database: Database, item: Append, *, s
         row: Instance | None = await tx.lock("instances", (item.instance_id,))
         if row is None or row.life != item.life:
             return Outcome.GONE
-        if item.change.status in TERMINAL and row.signals != item.change.seen:
+        if item.change.status in TERMINAL_STATUSES and row.signals != item.change.seen:
             return Outcome.UNSEEN
         tx.put("instances", (item.instance_id,), after_change(row, item, item.change, database.now()))
         tx.touched.add(item.instance_id)
@@ -97,37 +98,46 @@ async def _write_start(tx: Transaction, database: Database, start: Start, statem
 
 async def deliver(tx: Transaction, database: Database, delivery: Delivery, *, wake: bool = True) -> Delivered:
     """Put one message into its inbox. The counter comes last: whoever reads it moved also sees the row."""
-    known: Instance | None = tx.get("instances", (delivery.instance_id,))
-    if known is None:
-        return Delivered.UNKNOWN
-    if known.status in TERMINAL:
-        return Delivered.CLOSED
+    refusal = _closed(tx.get("instances", (delivery.instance_id,)))
+    if refusal is not None:
+        return refusal
     await tx.step("deliver.inbox")
-    key = (delivery.instance_id, delivery.delivery_id)
     mark = tx.mark()
-    if delivery.dedupe is not None:
-        if await tx.lock("seen", (delivery.dedupe,)) is not None:
-            return Delivered.DUPLICATE
-        tx.put("seen", (delivery.dedupe,), database.now())
-    if await tx.lock("inbox", key) is not None:
+    if not await _insert_mail(tx, database, delivery):
         tx.rewind(mark)
         return Delivered.DUPLICATE
-    tx.put("inbox", key, InboxRow(delivery.delivery_id, delivery.body, database.now()))
     if not wake:
         return Delivered.ACCEPTED
     await tx.step("deliver.signal")
     row: Instance | None = await tx.lock("instances", (delivery.instance_id,))
-    if row is None or row.status in TERMINAL:
+    refusal = _closed(row)
+    if row is None or refusal is not None:
         tx.rewind(mark)
-        return Delivered.UNKNOWN if row is None else Delivered.CLOSED
+        return refusal or Delivered.UNKNOWN
     tx.put("instances", (delivery.instance_id,), after_delivery(row, database.now()))
     tx.touched.add(delivery.instance_id)
     return Delivered.ACCEPTED
 
 
-async def free(
-    tx: Transaction, database: Database, row: Instance, dead: str, body: bytes, writer: str
-) -> bool:
+def _closed(row: Instance | None) -> Delivered | None:
+    if row is None:
+        return Delivered.UNKNOWN
+    return Delivered.CLOSED if row.status in TERMINAL_STATUSES else None
+
+
+async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) -> bool:
+    if delivery.dedupe is not None:
+        if await tx.lock("seen", (delivery.dedupe,)) is not None:
+            return False
+        tx.put("seen", (delivery.dedupe,), database.now())
+    key = (delivery.instance_id, delivery.delivery_id)
+    if await tx.lock("inbox", key) is not None:
+        return False
+    tx.put("inbox", key, InboxRow(delivery.delivery_id, delivery.body, database.now()))
+    return True
+
+
+async def free(tx: Transaction, database: Database, row: Instance, dead: str, body: bytes, writer: str) -> bool:
     """Append `body` behind the last row of a dead worker's instance and free it; False: look again later."""
     head = head_of(database, row)
     while True:
