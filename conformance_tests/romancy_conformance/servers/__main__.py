@@ -1,0 +1,84 @@
+"""The command: start the servers by hand, install their programs, see and clear what is there."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from .cache import cache_folder
+from .kinds import Kind, ServerUnavailableError
+from .processes import clear_folder
+from .programs import find_program, install
+from .run import clear_leftovers, current_run, runs
+
+
+def _up(kinds: list[Kind]) -> None:
+    run = current_run()
+    with ThreadPoolExecutor(len(kinds)) as threads:
+        for kind, shared in zip(kinds, threads.map(run.shared, kinds), strict=True):
+            print(f"# {shared.version}, {shared.origin}")
+            print(f"export {kind.url_variable}='{shared.access.url()}'", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("# stopped", file=sys.stderr)
+
+
+def _install(kinds: list[Kind], suite: str | None) -> None:
+    for kind in kinds:
+        program = install(kind, suite) if suite else find_program(kind)
+        print(f"{kind} {program.version}, {program.origin}: {program.server}")
+
+
+def _status() -> None:
+    for folder, alive in runs().items():
+        print(f"{folder}: {'in use' if alive else 'left over'}")
+    packages = cache_folder() / "packages"
+    for folder in sorted(packages.glob("*/")):
+        print(f"{folder}: unpacked")
+
+
+def _clean(*, cache: bool) -> None:
+    for folder in clear_leftovers():
+        print(f"{folder}: removed")
+    if cache and cache_folder().exists():
+        clear_folder(cache_folder())
+        print(f"{cache_folder()}: removed")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m romancy_conformance.servers", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("up", "start servers and print their URLs until Ctrl-C"), ("install", "unpack programs")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(Kind)}; all by default")
+    commands.choices["install"].add_argument("--suite", help="a Debian suite, such as sid, instead of what is here")
+    commands.add_parser("status", help="list runs and unpacked programs")
+    clean = commands.add_parser("clean", help="clear what killed runs have left")
+    clean.add_argument("--cache", action="store_true", help="the cache as well")
+    chosen = parser.parse_args(arguments)
+    try:
+        kinds = [Kind(kind) for kind in getattr(chosen, "kinds", [])] or list(Kind)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        match chosen.command:
+            case "up":
+                _up(kinds)
+            case "install":
+                _install(kinds, chosen.suite)
+            case "status":
+                _status()
+            case _:
+                _clean(cache=chosen.cache)
+    except ServerUnavailableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

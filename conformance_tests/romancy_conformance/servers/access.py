@@ -1,0 +1,149 @@
+"""A database server as a client sees it: its URL, its databases, its version. Knows nothing of processes.
+
+The calls block, for fixtures and scripts. PostgreSQL's driver is asynchronous, so it runs on a loop of its own in
+a thread of its own: the calls work whether or not the caller has a loop running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import asyncpg
+import pymysql
+
+from .kinds import Kind
+
+_TIMEOUT = 10
+
+ACCESS_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, pymysql.MySQLError)
+"""What the calls of an `Access` raise when the server is away, starting or refusing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access(ABC):
+    """How to reach one server; `socket` is its Unix socket, if the server is ours."""
+
+    kind: Kind
+    user: str
+    password: str
+    host: str
+    port: int
+    database: str = ""
+    socket: str | None = None
+
+    def url(self, database: str = "") -> str:
+        """The connection string of one database on this server."""
+        name = database or self.database or self.kind.first_database
+        account = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"{self.kind.scheme}://{account}@{self.host}:{self.port}/{quote(name, safe='')}"
+
+    def fresh_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"romancy_{secrets.token_hex(6)}"
+        self.create_database(name)
+        return self.url(name)
+
+    def create_database(self, name: str) -> None:
+        self.fetch(f"CREATE DATABASE {self._quoted(name)}")
+
+    @abstractmethod
+    def drop_database(self, name: str) -> None:
+        """Drop the database though it be in use; one that does not exist is no error."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """What the server says it is, such as `PostgreSQL 15.18`."""
+
+    @abstractmethod
+    def fetch(self, statement: str, *, database: str = "") -> Any:
+        """Run one statement as the administrator: the first column of the first row, or None."""
+
+    @abstractmethod
+    def _quoted(self, name: str) -> str: ...
+
+
+class PostgresAccess(Access):
+    def drop_database(self, name: str) -> None:
+        self.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)} WITH (FORCE)")
+
+    def version(self) -> str:
+        return f"PostgreSQL {self.fetch('SHOW server_version')}"
+
+    def fetch(self, statement: str, *, database: str = "") -> Any:
+        async def run() -> Any:
+            connection = await asyncpg.connect(
+                host=str(Path(self.socket).parent) if self.socket else self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                database=database or self.database or self.kind.first_database,
+                timeout=_TIMEOUT,
+            )
+            try:
+                return await connection.fetchval(statement)
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, run()).result()
+
+    def _quoted(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+
+class MySQLAccess(Access):
+    """MySQL and MariaDB."""
+
+    def drop_database(self, name: str) -> None:
+        self.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
+
+    def version(self) -> str:
+        product = "MySQL" if self.kind is Kind.MYSQL else "MariaDB"
+        return f"{product} {self.fetch('SELECT version()')}"
+
+    def fetch(self, statement: str, *, database: str = "") -> Any:
+        connection = pymysql.connect(
+            host=self.host,
+            port=self.port,
+            unix_socket=self.socket,
+            user=self.user,
+            password=self.password,
+            database=database or self.database or None,
+            connect_timeout=_TIMEOUT,
+            autocommit=True,
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    def _quoted(self, name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+
+def access_to(
+    kind: Kind, *, user: str, password: str, host: str, port: int, database: str = "", socket: str | None = None
+) -> Access:
+    make = PostgresAccess if kind is Kind.POSTGRES else MySQLAccess
+    return make(kind, user, password, host, port, database, socket)
+
+
+def access_by_url(kind: Kind, url: str, socket: str | None = None) -> Access:
+    """The access that a connection string describes; its database is the one administration connects to."""
+    parts = urlsplit(url)
+    return access_to(
+        kind,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or (5432 if kind is Kind.POSTGRES else 3306),
+        database=unquote(parts.path.removeprefix("/")),
+        socket=socket,
+    )

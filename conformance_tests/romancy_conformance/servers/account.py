@@ -1,0 +1,71 @@
+"""Whom servers run as. PostgreSQL refuses to be root, so as root every server runs under an unprivileged account."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from typing import TYPE_CHECKING
+
+from .kinds import ServerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import IO
+
+_ACCOUNTS = ("postgres", "nobody")
+
+
+def server_account() -> pwd.struct_passwd | None:
+    """The account to run servers under when we are root, else None: our own."""
+    if os.geteuid() != 0:
+        return None
+    for name in _ACCOUNTS:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ServerUnavailableError(f"running as root on a machine with none of the accounts {', '.join(_ACCOUNTS)}")
+
+
+def is_reachable(path: Path) -> bool:
+    """Whether the servers' account may pass through every folder on the way to `path` that exists already."""
+    account = server_account()
+    if account is None:
+        return True
+    for folder in (path, *path.parents):
+        if folder.exists():
+            status = folder.stat()
+            owns = status.st_uid == account.pw_uid and status.st_mode & 0o100
+            if not (owns or status.st_mode & 0o001):
+                return False
+    return True
+
+
+def hand_over(folder: Path) -> None:
+    """Make the servers' account the owner of `folder` and of all that is in it."""
+    account = server_account()
+    if account is None:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
+
+def spawn(
+    command: Sequence[str | Path], cwd: Path, *, output: IO[bytes], stdin: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `command` as the servers' account, out of reach of the terminal's signals and of our environment."""
+    account = server_account()
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": str(cwd)},
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        user=None if account is None else account.pw_uid,
+        group=None if account is None else account.pw_gid,
+        extra_groups=None if account is None else [],
+    )

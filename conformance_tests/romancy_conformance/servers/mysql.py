@@ -1,0 +1,99 @@
+"""Private MySQL and MariaDB servers: one family of options, two ways to initialise data."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from typing import IO, TYPE_CHECKING
+
+from .account import hand_over
+from .kinds import ServerUnavailableError
+from .server import MAX_CONNECTIONS, USER, Server, run_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_MARIADB_SCRIPTS = ("system_tables.sql", "performance_tables.sql", "system_tables_data.sql", "sys_schema.sql")
+
+
+class MySQLServer(Server):
+    orderly_stop = signal.SIGTERM
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "socket"
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            *self._program_on(self.data),
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={self.socket}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--max-connections={MAX_CONNECTIONS}",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--sync-binlog=1",
+            "--skip-name-resolve",
+            *self._own_options(),
+        ]
+
+    def initialise(self, data: Path, password: str, output: IO[bytes]) -> None:
+        script = data.parent / "accounts.sql"
+        script.write_text("\n".join(_accounts(password)), encoding="utf-8")
+        hand_over(data.parent)
+        run_once(
+            [*self._program_on(data), "--initialize-insecure", f"--init-file={script}"], data, output=output
+        )  # fmt: skip
+        script.unlink()
+
+    def _own_options(self) -> Sequence[str]:
+        return ["--mysqlx=OFF", "--secure-file-priv=NULL"]
+
+    def _program_on(self, data: Path) -> list[str | Path]:
+        prefix = self.program.prefix
+        return [
+            self.program.server,
+            "--no-defaults",
+            f"--basedir={prefix}",
+            f"--lc-messages-dir={self._share}",
+            f"--datadir={data}",
+        ]
+
+    @property
+    def _share(self) -> Path:
+        """The folder of messages and scripts, which goes by either name."""
+        for name in ("mariadb", "mysql"):
+            folder = self.program.prefix / "share" / name
+            if (folder / "english").exists():
+                return folder
+        raise ServerUnavailableError(f"{self.program.server} has no share folder in {self.program.prefix}")
+
+
+class MariaDBServer(MySQLServer):
+    def initialise(self, data: Path, password: str, output: IO[bytes]) -> None:
+        with tempfile.TemporaryFile() as script:
+            script.write(b"CREATE DATABASE mysql;\nUSE mysql;\n")
+            for name in _MARIADB_SCRIPTS:
+                script.write(self._script(name).read_bytes() + b"\n")
+            script.write("\n".join(["FLUSH PRIVILEGES;", *_accounts(password)]).encode())
+            script.seek(0)
+            run_once([*self._program_on(data), "--bootstrap"], data, output=output, stdin=script)
+
+    def _own_options(self) -> Sequence[str]:
+        return []
+
+    def _script(self, name: str) -> Path:
+        for prefix in ("mariadb", "mysql"):
+            if (path := self._share / f"{prefix}_{name}").exists():
+                return path
+        raise ServerUnavailableError(f"{self._share} holds no script *_{name}")
+
+
+def _accounts(password: str) -> list[str]:
+    """The statements, one a line, that make `USER` the administrator from anywhere."""
+    return [
+        f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}';",
+        f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;",
+        "",
+    ]

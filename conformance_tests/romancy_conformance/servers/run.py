@@ -1,0 +1,261 @@
+"""The servers of one run: made by one process, used by all of its children, gone with it whatever happens.
+
+The process that first needs a server becomes the owner: it makes a folder named after itself, starts what it is
+asked for, and answers on a socket in that folder, whose path its children inherit in the environment. Whoever
+needs a server asks there, so each is started once, by the owner, and is the owner's child. The folder goes when
+the owner closes the run or exits; a watchdog clears it when the owner is killed; and a run that starts clears
+what dead owners left should the watchdog have been killed as well.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import processes
+from .access import ACCESS_ERRORS, Access, access_by_url
+from .account import is_reachable
+from .kinds import Kind, ServerUnavailableError
+from .mysql import MariaDBServer, MySQLServer
+from .postgres import PostgresServer
+from .processes import Process, clear_folder
+from .programs import find_program
+
+if TYPE_CHECKING:
+    from .server import Server
+
+RUN_VARIABLE = "ROMANCY_TEST_RUN"
+_SERVERS: dict[Kind, type[Server]] = {
+    Kind.POSTGRES: PostgresServer,
+    Kind.MYSQL: MySQLServer,
+    Kind.MARIADB: MariaDBServer,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A server that all processes of the run use together."""
+
+    access: Access
+    version: str
+    origin: str
+
+
+class Run(ABC):
+    """The servers of one run; `folder` is theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._numbers = itertools.count(1)
+
+    @abstractmethod
+    def shared(self, kind: Kind) -> Shared:
+        """The server of `kind` that the whole run shares, started if this is the first request for it."""
+
+    def private(self, kind: Kind) -> Server:
+        """A server of the caller's own, not started yet, to kill and freeze; close it after use."""
+        if os.environ.get(kind.url_variable):
+            raise ServerUnavailableError(
+                f"{kind.url_variable} names a server that is not ours to kill or freeze; unset it for this test"
+            )
+        return self._make(kind, f"{kind}-{os.getpid()}-{next(self._numbers)}")
+
+    def _make(self, kind: Kind, name: str) -> Server:
+        return _SERVERS[kind](find_program(kind), self.folder / name)
+
+
+class OwnRun(Run):
+    """The run of this process."""
+
+    def __init__(self) -> None:
+        self._owner = Process.current()
+        clear_leftovers()
+        folder = _base() / str(self._owner)
+        folder.mkdir(mode=0o711)
+        super().__init__(folder)
+        self._servers: list[Server] = []
+        self._known: dict[Kind, Shared | ServerUnavailableError] = {}
+        self._locks = {kind: threading.Lock() for kind in Kind}
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", processes.__file__, str(self._owner), str(folder)],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._listener = _Listener(self)
+        atexit.register(self.close)
+
+    @property
+    def used(self) -> dict[Kind, Shared]:
+        """The shared servers that were asked for and could be had."""
+        return {kind: known for kind, known in self._known.items() if isinstance(known, Shared)}
+
+    def shared(self, kind: Kind) -> Shared:
+        with self._locks[kind]:
+            if kind not in self._known:
+                try:
+                    self._known[kind] = self._start(kind)
+                except ServerUnavailableError as error:
+                    self._known[kind] = error
+            known = self._known[kind]
+        if isinstance(known, ServerUnavailableError):
+            raise ServerUnavailableError(str(known))
+        return known
+
+    def close(self) -> None:
+        """End every server of the run and delete its folder; only the owner does it, and only once."""
+        if Process.current() != self._owner or not self.folder.exists():
+            return
+        self._listener.close()
+        for server in self._servers:
+            server.close()
+        clear_folder(self.folder)
+        self._watchdog.terminate()
+        self._watchdog.wait()
+        atexit.unregister(self.close)
+
+    def _start(self, kind: Kind) -> Shared:
+        if url := os.environ.get(kind.url_variable):
+            access = access_by_url(kind, url)
+            try:
+                return Shared(access, access.version(), f"named by {kind.url_variable}")
+            except ACCESS_ERRORS as error:
+                raise ServerUnavailableError(
+                    f"the server named by {kind.url_variable} at {access.host}:{access.port}: {error}"
+                ) from error
+        server = self._make(kind, str(kind))
+        self._servers.append(server)
+        server.start()
+        return Shared(server.access, server.version, server.program.origin)
+
+
+class JoinedRun(Run):
+    """The run of an ancestor of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._known: dict[Kind, Shared] = {}
+
+    def shared(self, kind: Kind) -> Shared:
+        if kind not in self._known:
+            answer = json.loads(_ask(self.folder, kind))
+            if reason := answer.get("unavailable"):
+                raise ServerUnavailableError(reason)
+            access = access_by_url(kind, answer["url"], answer["socket"])
+            self._known[kind] = Shared(access, answer["version"], answer["origin"])
+        return self._known[kind]
+
+
+class _Listener:
+    """Answers the owner's children: a line with a kind comes in, a line of JSON goes out."""
+
+    def __init__(self, run: OwnRun) -> None:
+        self._run = run
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(_control(run.folder)))
+        self._socket.listen(64)
+        self._thread = threading.Thread(target=self._listen, name="romancy-servers", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                asking, _ = self._socket.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._answer, args=(asking,), daemon=True).start()
+
+    def _answer(self, asking: socket.socket) -> None:
+        with asking, asking.makefile("rw", encoding="utf-8") as stream:
+            kind = Kind(stream.readline().strip())
+            try:
+                shared = self._run.shared(kind)
+            except ServerUnavailableError as error:
+                answer: dict[str, str | None] = {"unavailable": str(error)}
+            else:
+                access = shared.access
+                answer = {
+                    "url": access.url(),
+                    "socket": access.socket,
+                    "version": shared.version,
+                    "origin": shared.origin,
+                }
+            stream.write(json.dumps(answer) + "\n")
+
+
+def _ask(folder: Path, kind: Kind) -> str:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(_control(folder)))
+        with asking.makefile("rw", encoding="utf-8") as stream:
+            stream.write(f"{kind}\n")
+            stream.flush()
+            if answer := stream.readline():
+                return answer
+    raise ServerUnavailableError("the process that owns the servers of this run has ended")
+
+
+def _control(folder: Path) -> Path:
+    return folder / "control"
+
+
+def _base() -> Path:
+    """The folder of all runs of this user, open to nobody else but for passing through."""
+    base = Path(tempfile.gettempdir()) / f"romancy-servers-{os.geteuid()}"
+    base.mkdir(mode=0o711, exist_ok=True)
+    if base.is_symlink() or base.stat().st_uid != os.geteuid():
+        raise ServerUnavailableError(f"{base} belongs to somebody else: remove it, or set TMPDIR")
+    if not is_reachable(base):
+        raise ServerUnavailableError(
+            f"the account that servers run under cannot reach {base}: set TMPDIR to a folder it can"
+        )
+    return base
+
+
+def runs() -> dict[Path, bool]:
+    """The folder of every run of this user on this machine, and whether its owner is alive."""
+    folders = [folder for folder in _base().iterdir() if folder.is_dir()]
+    return {folder: Process.parse(folder.name).is_alive() for folder in folders}
+
+
+def clear_leftovers() -> list[Path]:
+    """End the servers and delete the folders of owners that are gone; the folders that were there."""
+    left = [folder for folder, alive in runs().items() if not alive]
+    for folder in left:
+        clear_folder(folder)
+    return left
+
+
+_current: Run | None = None
+_current_lock = threading.Lock()
+
+
+def current_run() -> Run:
+    """The run this process belongs to; without one it becomes the owner of a new one."""
+    global _current  # noqa: PLW0603 - one run per process is what this module is about
+    with _current_lock:
+        if _current is None or not _current.folder.exists():
+            inherited = Path(os.environ.get(RUN_VARIABLE, ""))
+            if inherited.name and _control(inherited).exists() and Process.parse(inherited.name).is_alive():
+                _current = JoinedRun(inherited)
+            else:
+                _current = OwnRun()
+                os.environ[RUN_VARIABLE] = str(_current.folder)
+        return _current
