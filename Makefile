@@ -1,0 +1,90 @@
+# Every job of the project is a target here; `make` alone lists them.
+# Nothing is needed beforehand but make and Python 3.11 or newer: the first target that needs tools makes .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# How many test processes: `make test JOBS=1 ARGS='-k replay -x'`
+JOBS ?= auto
+ARGS ?=
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(READY): requirements/dev.txt pyproject.toml tools/environment.sh
+	@sh tools/environment.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+.PHONY: install
+install: $(READY) ## make or mend .venv (every other target does it when needed)
+
+.PHONY: check
+check: check-style check-types check-architecture check-tree ## everything that can be said without running the code
+
+.PHONY: check-style
+check-style: $(READY) ## ruff: formatting and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: check-types
+check-types: $(READY) ## mypy --strict and pyright strict
+	$(BIN)/mypy --strict
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+.PHONY: check-architecture
+check-architecture: $(READY) ## import-linter: which package may import which
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: check-tree
+check-tree: $(READY) ## sizes of files and functions, links, host names and machine paths
+	$(BIN)/python -m tools.check_sizes
+	$(BIN)/python -m tools.check_links
+	$(BIN)/python -m tools.check_hosts
+
+.PHONY: test
+test: $(READY) ## the whole suite, in parallel, on every database
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: soak
+soak: $(READY) ## the tests marked soak, with large numbers
+	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
+
+.PHONY: demo
+demo: $(READY) ## examples/demo.py
+	$(BIN)/python -m examples.demo $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## every benchmarks/bench_*.py, one after another
+	@set -e; for file in benchmarks/bench_*.py; do \
+		module=benchmarks.$$(basename $$file .py); \
+		echo "$$module"; $(BIN)/python -m $$module $(ARGS); \
+	done
+
+.PHONY: docs
+docs: $(READY) ## check the links of README and docs, and run every code block in them
+	$(BIN)/python -m tools.check_links
+	$(BIN)/python -m pytest tests/project/test_documentation.py $(ARGS)
+
+.PHONY: format
+format: $(READY) ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+# Pins stay as they are where they still fit; `make lock LOCK_ARGS=--upgrade` takes the newest of everything.
+.PHONY: lock
+lock: $(READY) ## write requirements/dev.txt again from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK_ARGS) \
+		--output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove .venv and everything that was built or cached in the tree
+	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

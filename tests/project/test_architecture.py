@@ -1,0 +1,69 @@
+"""The import contracts bite: one forbidden import is planted for each, and each must be reported."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tools import tree
+
+PLANTED = {
+    "romancy/core/planted_clock.py": "import time",
+    "romancy/core/planted_loop.py": "import asyncio",
+    "romancy/core/planted_engine.py": "import romancy.engine",
+    "romancy/core/planted_store.py": "import romancy.storage",
+    "romancy/storage/planted_core.py": "import romancy.core",
+    "romancy/serialization/planted_storage.py": "from romancy import storage",
+    "romancy/engine/planted_driver.py": "import sqlite3",
+    "romancy/engine/planted_adapter.py": "import romancy_sqlite",
+    "romancy/storage/planted_suite.py": "import romancy_conformance",
+    "romancy/engine/planted_door.py": "import romancy",
+    "backends/romancy_sqlite/planted_engine.py": "import romancy.engine",
+    "backends/romancy_postgres/planted_neighbour.py": "import romancy_mysql",
+    "backends/romancy_mysql/planted_suite.py": "import romancy_conformance",
+    "backends/romancy_mysql/planted_test_tool.py": "import pytest",
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    copy = tmp_path_factory.mktemp("tree")
+    shutil.copy(tree.ROOT / "pyproject.toml", copy)
+    for package in ("romancy", "backends", "conformance_tests"):
+        shutil.copytree(tree.ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, statement in PLANTED.items():
+        (copy / name).write_text(f"{statement}\n")
+    checked = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([".", "backends", "conformance_tests"])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    return checked.stdout
+
+
+@pytest.mark.parametrize(("name", "statement"), PLANTED.items(), ids=PLANTED.keys())
+def test_a_forbidden_import_is_reported(report: str, name: str, statement: str) -> None:
+    importer = re.sub(r"^(backends|conformance_tests)/", "", name).removesuffix(".py").replace("/", ".")
+    imported = re.sub(r"from (\w+) import (\w+)", r"\1.\2", statement).removeprefix("import ")
+
+    assert re.search(rf"{re.escape(importer)} +-> +{re.escape(imported)}\b", report), report
+
+
+def test_every_contract_can_be_broken(report: str) -> None:
+    settings = tomllib.loads((tree.ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = [contract["name"] for contract in settings["tool"]["importlinter"]["contracts"]]
+
+    verdicts = re.findall(r"^(.*) (KEPT|BROKEN)\b", report, re.MULTILINE)
+    assert [(name, "BROKEN") for name in contracts] == verdicts

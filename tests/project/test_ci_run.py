@@ -1,0 +1,91 @@
+"""`.ci/run` reports both jobs and leaves no process behind: no detached one, and none when interrupted.
+
+The script runs here beside a Makefile of a few lines: it is the script that is tested, not this suite inside
+itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import tree
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, as the script does")
+
+DETACHED = "\tsetsid --fork sh -c 'echo $$$$ > pid; exec sleep 600' </dev/null >/dev/null 2>&1\n"
+WAIT_FOR_PID = "\tuntil test -s pid; do sleep 0.05; done\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(tree.ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    return tmp_path
+
+
+def start(checkout: Path, makefile: str) -> subprocess.Popen[str]:
+    (checkout / "Makefile").write_text(makefile)
+    return subprocess.Popen(
+        ["bash", ".ci/run"],
+        cwd=checkout,
+        env={name: value for name, value in os.environ.items() if name not in {"CI", "MAKEFLAGS", "MFLAGS"}},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def is_running(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_success_is_success_and_the_jobs_know_that_they_are_in_ci(checkout: Path) -> None:
+    run = start(checkout, "check:\n\t@echo checked\ntest:\n\t@echo CI=$$CI; read line || echo no input\n")
+    output, _ = run.communicate(timeout=60)
+
+    assert (0, "checked\nCI=true\nno input\n") == (run.returncode, output)
+
+
+def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: Path) -> None:
+    run = start(checkout, "check:\n\t@echo checked; false\ntest:\n\t@echo tested\n")
+    output, _ = run.communicate(timeout=60)
+
+    assert run.returncode != 0
+    assert "checked\n" in output
+    assert "tested\n" in output
+
+
+def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
+    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}")
+    output, _ = run.communicate(timeout=60)
+
+    pid = int((checkout / "pid").read_text())
+    assert run.returncode == 1
+    assert f"left behind: {pid} sleep 600" in output
+    assert not is_running(pid)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_what_it_started(checkout: Path, signum: signal.Signals) -> None:
+    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}\t@echo ready\n\t@sleep 600\n")
+    assert run.stdout is not None
+    while "ready" not in run.stdout.readline():
+        assert run.poll() is None
+    run.send_signal(signum)
+    run.communicate(timeout=60)
+
+    assert run.returncode == 128 + signum
+    assert not is_running(int((checkout / "pid").read_text()))

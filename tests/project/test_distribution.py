@@ -1,0 +1,177 @@
+"""What a user installs: one wheel with five packages, complete by itself, that drags in no database driver.
+
+The wheel is tried in an environment of its own: the one the tree is developed in proves nothing about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tools import tree
+
+PACKAGES = {"romancy", "romancy_sqlite", "romancy_postgres", "romancy_mysql", "romancy_conformance"}
+LOCK = tree.ROOT / "requirements" / "dev.txt"
+
+IMPORTS_ALONE = """
+import importlib.util, json, sys
+
+import romancy
+loaded = set(sys.modules)
+import romancy_sqlite
+
+drivers = {"sqlite3", "sqlite_utils", "asyncpg", "aiomysql", "pymysql", "pytest", "hypothesis"}
+print(json.dumps({
+    "romancy comes from": romancy.__file__,
+    "drivers that importing romancy loads": sorted(loaded & drivers),
+    "drivers that are installed": sorted(d for d in drivers if importlib.util.find_spec(d)),
+}))
+"""
+
+WHERE_THEY_ARE = """
+import importlib, json, sys
+
+print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:]]))
+"""
+
+ENTRY_POINTS = """
+import json
+from importlib import metadata
+
+found = metadata.entry_points(group="romancy.backends")
+print(json.dumps({e.name: e.module for e in found if callable(e.load())}))
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a program to its end in `cwd`, without this process's Python settings; return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def build_wheel(folder: Path) -> Path:
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=tree.ROOT)
+    (wheel,) = folder.glob("romancy-*.whl")
+    return wheel
+
+
+def locked_versions() -> dict[str, Version]:
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text("utf-8"), re.MULTILINE)
+    return {name: Version(version) for name, version in pins}
+
+
+def test_the_wheel_holds_every_module_of_the_five_packages_and_nothing_else(tmp_path: Path) -> None:
+    sources = {
+        "romancy": "romancy",
+        "backends/romancy_sqlite": "romancy_sqlite",
+        "backends/romancy_postgres": "romancy_postgres",
+        "backends/romancy_mysql": "romancy_mysql",
+        "conformance_tests/romancy_conformance": "romancy_conformance",
+    }
+    expected = {
+        package + tree.name_of(path).removeprefix(folder)
+        for path in tree.files()
+        for folder, package in sources.items()
+        if tree.name_of(path).startswith(f"{folder}/")
+    }
+
+    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
+        shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+    assert expected == shipped
+    assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
+
+
+@pytest.mark.timeout(120)
+def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked_versions().items()))
+    venv.create(tmp_path / "empty", with_pip=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, wheel, cwd=tmp_path)
+
+    seen = json.loads(run(python, "-W", "error", "-c", IMPORTS_ALONE, cwd=tmp_path))
+
+    assert Path(seen["romancy comes from"]).is_relative_to(tmp_path)
+    assert [] == seen["drivers that importing romancy loads"]
+    assert ["sqlite3", "sqlite_utils"] == seen["drivers that are installed"]
+
+
+def test_the_editable_install_finds_the_packages_in_the_tree(tmp_path: Path) -> None:
+    files = json.loads(run(sys.executable, "-c", WHERE_THEY_ARE, *sorted(PACKAGES), cwd=tmp_path))
+
+    assert PACKAGES == {Path(file).parent.name for file in files}
+    assert all(Path(file).is_relative_to(tree.ROOT) for file in files)
+
+
+def test_every_url_scheme_leads_to_its_backend(tmp_path: Path) -> None:
+    found = json.loads(run(sys.executable, "-c", ENTRY_POINTS, cwd=tmp_path))
+
+    assert found == {
+        "sqlite": "romancy_sqlite",
+        "postgresql": "romancy_postgres",
+        "postgres": "romancy_postgres",
+        "mysql": "romancy_mysql",
+        "mariadb": "romancy_mysql",
+        "memory": "romancy.storage.memory",
+    }
+
+
+def test_the_lock_fits_what_the_project_asks_for() -> None:
+    asked_for = tomllib.loads((tree.ROOT / "pyproject.toml").read_text("utf-8"))
+    groups = [
+        asked_for["project"]["dependencies"],
+        *asked_for["project"]["optional-dependencies"].values(),
+        *asked_for["dependency-groups"].values(),
+    ]
+    requirements = [Requirement(line) for group in groups for line in group]
+    locked = locked_versions()
+
+    unmet = [
+        str(requirement)
+        for requirement in requirements
+        if requirement.name != "romancy"
+        and (
+            requirement.name.lower() not in locked
+            or not requirement.specifier.contains(locked[requirement.name.lower()], prereleases=True)
+        )
+    ]
+
+    assert [] == unmet, "run `make lock`"
+
+
+def test_every_locked_file_has_a_hash_and_none_has_an_address() -> None:
+    entries = re.split(r"^(?=[\w.-]+==)", LOCK.read_text("utf-8"), flags=re.MULTILINE)[1:]
+
+    assert [] == [entry.split(" ")[0] for entry in entries if "--hash=sha256:" not in entry]
+    assert "://" not in LOCK.read_text("utf-8")
+
+
+def test_the_library_itself_needs_few_packages() -> None:
+    needed = [Requirement(line) for line in metadata.requires("romancy") or []]
+
+    assert {"anyio", "msgspec", "sqlite-utils"} == {r.name for r in needed if r.marker is None}

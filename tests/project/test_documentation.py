@@ -1,0 +1,94 @@
+"""The documentation is held to the code: its programs run, and its commands, paths and names exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import romancy
+from romancy import errors
+from tools import markdown, tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What a fence may say, and what the suite does about it.
+RUN = "python"
+NAMES_CHECKED = "shell"
+SHOWN_ONLY = {"json", "sql", "text", "toml", "yaml"}
+
+PAGES = {tree.name_of(path): markdown.read(path.read_text("utf-8")) for path in tree.files(".md")}
+BLOCKS = {f"{name}:{block.line}": block for name, page in PAGES.items() for block in page.blocks}
+PROGRAMS = {where: block for where, block in BLOCKS.items() if block.language == RUN and not block.marker}
+COMMANDS = {where: block for where, block in BLOCKS.items() if block.language == NAMES_CHECKED}
+
+# A path that the documentation writes as code, when it begins with a folder of ours and stands for one thing.
+OUR_PATH = re.compile(
+    r"`((?:\.ci|backends|benchmarks|conformance_tests|docs|examples|requirements|romancy|tests|tools)/[^`\s]*)`"
+)
+STANDS_FOR_MANY = re.compile(r"[<>*…]")
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
+def test_a_code_block_says_what_it_is(block: markdown.CodeBlock) -> None:
+    assert block.language in {RUN, NAMES_CHECKED, *SHOWN_ONLY}
+    if block.marker:
+        assert re.fullmatch(r"no-run: \S.*", block.marker), "the only marker is `no-run: the reason`"
+        assert block.language == RUN
+
+
+@pytest.mark.parametrize("block", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_python_block_runs_by_itself(block: markdown.CodeBlock, tmp_path: Path) -> None:
+    program = tmp_path / "example.py"
+    program.write_text(block.text, "utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program.name],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("block", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_shell_block_names_what_exists(block: markdown.CodeBlock) -> None:
+    targets = re.findall(r"^([a-z][a-z-]*):", (tree.ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for line in block.text.splitlines():
+        command, *words = line.split("#")[0].split() or [""]
+        named = [word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)]
+        if command == "make":
+            assert set(named) <= set(targets)
+        elif command in {"bash", "sh"}:
+            assert (tree.ROOT / words[0]).is_file()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_paths_a_page_names_exist(name: str) -> None:
+    prose = "\n".join(line for _, line in PAGES[name].prose)
+    named = {path for path in OUR_PATH.findall(prose) if not STANDS_FOR_MANY.search(path)}
+
+    assert [] == sorted(path for path in named if not (tree.ROOT / path).exists())
+
+
+def test_the_api_page_names_what_is_public_and_nothing_else() -> None:
+    public = {*getattr(romancy, "__all__", ()), *errors.__all__}
+    prose = "\n".join(line for _, line in PAGES["docs/api.md"].prose)
+    described = re.findall(r"^(?:\| *|#+ +)`(\w+)", prose, re.MULTILINE)
+
+    assert sorted(public) == sorted(described)
+
+
+def test_a_block_that_does_not_run_is_seen(tmp_path: Path) -> None:
+    (block,) = markdown.read("```python\nraise SystemExit(3)\n```\n").blocks
+
+    with pytest.raises(AssertionError, match="SystemExit"):
+        test_a_python_block_runs_by_itself(block, tmp_path)

@@ -1,0 +1,13 @@
+"""The pin of PyMySQL: aiomysql borrows private functions of it, and the two must still fit each other."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def test_aiomysql_writes_bytes_parameters_with_the_locked_pymysql() -> None:
+    aiomysql: Any = import_module("aiomysql")  # by name, because it carries no types
+    unconnected = aiomysql.Connection(charset="utf8mb4")
+
+    assert "_binary'a\\0\\'\udcff'" == unconnected.escape(b"a\x00'\xff")

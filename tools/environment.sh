@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes or mends the virtual environment that every make target uses, from nothing but Python >= 3.11.
+#
+#   sh tools/environment.sh PYTHON VENV
+#
+# Installs exactly what requirements/dev.txt locks (hashes are checked) and this tree itself, editable.
+# On Debian the venv module is a package of its own: as root it is installed, otherwise the command is named.
+set -eu
+
+asked=${1:-python3}
+venv=${2:-.venv}
+
+say() { printf '%s\n' "environment: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1; }
+can_make_venvs() { "$1" -c 'import ensurepip, venv' </dev/null >/dev/null 2>&1; }
+
+find_python() {
+    for candidate in "$asked" python3 python3.14 python3.13 python3.12 python3.11 python; do
+        if is_new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or newer: '$asked' and python3 to python3.14 are absent or older." \
+        "Install one, or name it: make PYTHON=/path/to/python3.11"
+}
+
+install_venv_module() {
+    version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    package="python$version-venv"
+    if ! command -v apt-get >/dev/null 2>&1; then
+        fail "$1 has no venv and ensurepip modules; install them, or name another Python: make PYTHON=…"
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        fail "$1 has no venv and ensurepip modules. Run: sudo apt-get install $package"
+    fi
+    say "installing $package"
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    { apt-get update -q && apt-get install -q -y --no-install-recommends "$package"; } </dev/null >&2 ||
+        fail "apt-get could not install $package; its messages are above"
+}
+
+if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    python=$(find_python)
+    can_make_venvs "$python" || install_venv_module "$python"
+    say "making $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+fi
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_NO_INPUT=1
+"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements/dev.txt
+"$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
+say "ready: $venv ($("$venv/bin/python" --version))"
