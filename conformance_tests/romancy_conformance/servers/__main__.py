@@ -8,17 +8,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from .cache import cache_folder
+from .databases import shared_server
 from .kinds import Kind, ServerUnavailableError
 from .processes import clear_folder
 from .programs import find_program, install
-from .run import clear_leftovers, current_run, runs
+from .run import clear_leftovers, runs
 
 
 def _up(kinds: list[Kind]) -> None:
-    run = current_run()
     with ThreadPoolExecutor(len(kinds)) as threads:
-        for kind, shared in zip(kinds, threads.map(run.shared, kinds), strict=True):
-            print(f"# {shared.version}, {shared.origin}")
+        for kind, shared in zip(kinds, threads.map(shared_server, kinds), strict=True):
+            print(f"# {shared}")
             print(f"export {kind.url_variable}='{shared.access.url()}'", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

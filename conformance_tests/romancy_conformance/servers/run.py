@@ -19,12 +19,11 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import processes
-from .access import ACCESS_ERRORS, Access, access_by_url
+from .access import Shared, access_by_url
 from .account import is_reachable
 from .kinds import Kind, ServerUnavailableError
 from .mysql import MariaDBServer, MySQLServer
@@ -43,15 +42,6 @@ _SERVERS: dict[Kind, type[Server]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A server that all processes of the run use together."""
-
-    access: Access
-    version: str
-    origin: str
-
-
 class Run(ABC):
     """The servers of one run; `folder` is theirs."""
 
@@ -65,10 +55,6 @@ class Run(ABC):
 
     def private(self, kind: Kind) -> Server:
         """A server of the caller's own, not started yet, to kill and freeze; close it after use."""
-        if os.environ.get(kind.url_variable):
-            raise ServerUnavailableError(
-                f"{kind.url_variable} names a server that is not ours to kill or freeze; unset it for this test"
-            )
         return self._make(kind, f"{kind}-{os.getpid()}-{next(self._numbers)}")
 
     def _make(self, kind: Kind, name: str) -> Server:
@@ -79,7 +65,10 @@ class OwnRun(Run):
     """The run of this process."""
 
     def __init__(self) -> None:
-        self._owner = Process.current()
+        try:
+            self._owner = Process.current()
+        except RuntimeError as error:
+            raise ServerUnavailableError(str(error)) from error
         clear_leftovers()
         folder = _base() / str(self._owner)
         folder.mkdir(mode=0o711)
@@ -97,11 +86,6 @@ class OwnRun(Run):
         )
         self._listener = _Listener(self)
         atexit.register(self.close)
-
-    @property
-    def used(self) -> dict[Kind, Shared]:
-        """The shared servers that were asked for and could be had."""
-        return {kind: known for kind, known in self._known.items() if isinstance(known, Shared)}
 
     def shared(self, kind: Kind) -> Shared:
         with self._locks[kind]:
@@ -128,14 +112,6 @@ class OwnRun(Run):
         atexit.unregister(self.close)
 
     def _start(self, kind: Kind) -> Shared:
-        if url := os.environ.get(kind.url_variable):
-            access = access_by_url(kind, url)
-            try:
-                return Shared(access, access.version(), f"named by {kind.url_variable}")
-            except ACCESS_ERRORS as error:
-                raise ServerUnavailableError(
-                    f"the server named by {kind.url_variable} at {access.host}:{access.port}: {error}"
-                ) from error
         server = self._make(kind, str(kind))
         self._servers.append(server)
         server.start()

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from .access import ACCESS_ERRORS, Access, access_to
+from .access import Access, AccessError, access_to
 from .account import hand_over, spawn
 from .cache import build_once, cache_folder
 from .kinds import ServerUnavailableError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 500
 USER = "romancy"
+_LAYOUT = 2  # raise it when `initialise` does something else than before
 _START_DEADLINE = 90.0
 _STOP_DEADLINE = 60.0
 _READINESS_POLL = 0.02
@@ -189,7 +190,7 @@ class Server(ABC):
                 return False
         try:
             self._version = self.access.version()
-        except ACCESS_ERRORS:
+        except AccessError:
             return False
         return True
 
@@ -210,7 +211,7 @@ def _template(server: Server) -> Path:
             server.initialise(folder / "data", password, log)
 
     program = server.program
-    name = re.sub(r"[^\w.]+", "-", f"{program.kind}-{program.version}-{program.origin}")
+    name = re.sub(r"[^\w.]+", "-", f"{program.kind}-{program.version}-{program.origin}-{_LAYOUT}")
     return build_once(cache_folder() / "templates" / name, build)
 
 

@@ -1,0 +1,68 @@
+"""What a test asks for: the shared server of a kind, an empty database on it, a private server to maltreat."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from .access import AccessError, Shared, access_by_url
+from .kinds import Kind, ServerUnavailableError
+from .run import current_run
+
+if TYPE_CHECKING:
+    from .server import Server
+
+
+_spare: defaultdict[Kind, list[str]] = defaultdict(list)
+"""Databases of this process that were given back and emptied."""
+
+
+def shared_server(kind: Kind | str) -> Shared:
+    """The server of `kind` for everybody: the one the environment names, else one of this run, started on first use."""
+    kind = Kind(kind)
+    if url := os.environ.get(kind.url_variable):
+        return _named(kind, url)
+    return current_run().shared(kind)
+
+
+def fresh_database(kind: Kind | str) -> str:
+    """The URL of an empty database on the shared server, which nobody else uses."""
+    kind = Kind(kind)
+    if _spare[kind]:
+        return _spare[kind].pop()
+    return shared_server(kind).access.fresh_database()
+
+
+def give_back(kind: Kind | str, url: str) -> None:
+    """Empty a database that `fresh_database` made, whoever still uses it, and keep it for the next caller."""
+    kind = Kind(kind)
+    shared_server(kind).access.empty_database(url.rpartition("/")[2])
+    _spare[kind].append(url)
+
+
+def drop_spares() -> None:
+    """Drop the databases given back so far: on a server that is not ours they would stay for ever."""
+    for kind, urls in _spare.items():
+        while urls and kind.url_variable in os.environ:
+            shared_server(kind).access.drop_database(urls.pop().rpartition("/")[2])
+
+
+def private_server(kind: Kind | str) -> Server:
+    """A server of the caller's own, not started yet; close it after use."""
+    kind = Kind(kind)
+    if kind.url_variable in os.environ:
+        raise ServerUnavailableError(
+            f"{kind.url_variable} names a server that is not ours to kill or freeze: unset it to run this test"
+        )
+    return current_run().private(kind)
+
+
+@functools.cache
+def _named(kind: Kind, url: str) -> Shared:
+    access = access_by_url(kind, url)
+    try:
+        return Shared(access, access.version(), f"named by {kind.url_variable}")
+    except AccessError as error:
+        raise ServerUnavailableError(f"{kind.url_variable} names a server that does not answer: {error}") from error
