@@ -26,16 +26,22 @@ $(READY): requirements/dev.txt pyproject.toml tools/environment.sh
 install: $(READY) ## make or mend .venv (every other target does it when needed)
 
 .PHONY: check
-check: check-style check-types check-architecture check-tree ## everything that can be said without running the code
+check: check-format check-lint check-mypy check-pyright check-architecture check-tree ## all that can be said without running the code
 
-.PHONY: check-style
-check-style: $(READY) ## ruff: formatting and rules
+.PHONY: check-format
+check-format: $(READY) ## ruff: formatting
 	$(BIN)/ruff format --check .
+
+.PHONY: check-lint
+check-lint: $(READY) ## ruff: rules
 	$(BIN)/ruff check .
 
-.PHONY: check-types
-check-types: $(READY) ## mypy --strict and pyright strict
+.PHONY: check-mypy
+check-mypy: $(READY) ## types, as mypy --strict sees them
 	$(BIN)/mypy --strict
+
+.PHONY: check-pyright
+check-pyright: $(READY) ## types, as pyright strict sees them
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 .PHONY: check-architecture
