@@ -30,12 +30,16 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# Set by the make that runs this suite; the make that the script runs is not a part of it.
+SET_BY_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+
+
 def start(checkout: Path, makefile: str) -> subprocess.Popen[str]:
     (checkout / "Makefile").write_text(makefile)
     return subprocess.Popen(
         ["bash", ".ci/run"],
         cwd=checkout,
-        env={name: value for name, value in os.environ.items() if name not in {"CI", "MAKEFLAGS", "MFLAGS"}},
+        env={name: value for name, value in os.environ.items() if name not in {"CI", *SET_BY_MAKE}},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
