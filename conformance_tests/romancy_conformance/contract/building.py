@@ -57,8 +57,8 @@ def start(instance_id: str | None = None, **fields: Any) -> Start:
 
 def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
     """The append at `seq` of that instance."""
-    given: dict[str, Any] = {"instance_id": to.instance_id, "life": to.life, "seq": seq, "writer": nonce(), "body": body}
-    return Append(**(given | fields))
+    given: dict[str, Any] = {"writer": nonce(), "body": body}
+    return Append(instance_id=to.instance_id, life=to.life, seq=seq, **(given | fields))
 
 
 def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> Change:

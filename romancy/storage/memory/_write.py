@@ -56,9 +56,12 @@ async def _write_effects(tx: Transaction, database: Database, item: Append, *, s
     for start in item.starts:
         if await _write_start(tx, database, start, "append.start") is not Outcome.ACCEPTED:
             return Outcome.EXISTS
+    targets = () if session else (delivery.instance_id for delivery in item.deliveries)
+    for instance_id in sorted({item.instance_id, *targets}):
+        await tx.lock("instances", (instance_id,))
     if item.change is not None:
         await tx.step("append.change")
-        row: Instance | None = await tx.lock("instances", (item.instance_id,))
+        row: Instance | None = tx.get("instances", (item.instance_id,))
         if row is None or row.life != item.life:
             return Outcome.GONE
         if item.change.status in TERMINAL_STATUSES and row.signals != item.change.seen:

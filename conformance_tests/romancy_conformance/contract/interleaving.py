@@ -1,0 +1,69 @@
+"""Playing two calls against each other with one of them held open between any two of its statements.
+
+The first call is stopped before its first statement, then (in a fresh scenario) before its second, and so on
+until it runs through without being stopped: every interleaving at statement granularity is played once. What the
+second call meets on the way (a lock, a row half way through) is the database's own business; what counts is what
+both leave behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["Hold", "play"]
+
+_BLOCKED_AFTER = 0.25
+_STATEMENTS_AT_MOST = 40
+
+
+class Hold:
+    """A gate that stops one statement, counted from 1, until it is let go."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._count = 0
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self, statement: str, /) -> None:
+        """Stop here if it is the one."""
+        self._count += 1
+        if self._count == self._number:
+            self.reached.set()
+            await self.go.wait()
+
+
+async def play(
+    held: Store,
+    scenario: Callable[[], Awaitable[tuple[Awaitable[Any], Awaitable[Any], Callable[[Any, Any], Awaitable[None]]]]],
+) -> int:
+    """Play the scenario once for each statement of its first call; how often that was.
+
+    `scenario` prepares fresh rows and returns the two calls (not yet started) and a check of what they answered and
+    left. The first call must go through the store `held`, the second through another one.
+    """
+    for number in range(1, _STATEMENTS_AT_MOST):
+        first, second, check = await scenario()
+        hold = Hold(number)
+        held.gate = hold
+        running = asyncio.ensure_future(first)
+        stopped = asyncio.ensure_future(hold.reached.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        was_held = hold.reached.is_set()
+        other = asyncio.ensure_future(second)
+        if was_held:
+            await asyncio.wait({other}, timeout=_BLOCKED_AFTER)
+        hold.go.set()
+        answers = await asyncio.gather(running, other)
+        held.gate = None
+        stopped.cancel()
+        await check(*answers)
+        if not was_held:
+            return number
+    raise AssertionError(f"the held call sends more than {_STATEMENTS_AT_MOST} statements")

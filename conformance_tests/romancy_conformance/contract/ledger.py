@@ -1,0 +1,60 @@
+"""A table of the user's, written in sessions: how the suite sees whether user writes and the log agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy_conformance.contract.building import start, unique
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Session, Store
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Keys and numbers in a table of its own; on a store without SQL, in the native object."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._table = unique("ledger").replace("-", "_")
+
+    async def create(self) -> Ledger:
+        """Make the table, as a user's migration would."""
+        if self._store.capabilities.sql:
+            async with self._store.session() as session:
+                await session.execute(f"create table {self._table} (k varchar(100) primary key, n integer not null)")
+                if self._store.capabilities.transactional_ddl:
+                    assert await session.commit(start()) == "accepted"
+        return self
+
+    async def write(self, session: Session, key: str, number: int) -> None:
+        """Add a row inside the session."""
+        if self._store.capabilities.sql:
+            one, two = self._placeholders()
+            await session.execute(f"insert into {self._table} (k, n) values ({one}, {two})", key, number)  # noqa: S608 - our own table
+        else:
+            await session.native.put(f"{self._table}:{key}", number)
+
+    async def change(self, session: Session, key: str, number: int) -> int:
+        """Change a row inside the session; how many rows that touched."""
+        one, two = self._placeholders()
+        return await session.execute(f"update {self._table} set n = {one} where k = {two}", number, key)  # noqa: S608 - our own table
+
+    async def read(self, key: str) -> int | None:
+        """What is committed under the key."""
+        async with self._store.session() as session:
+            return await self.read_in(session, key)
+
+    async def read_in(self, session: Session, key: str) -> int | None:
+        """What the session sees under the key."""
+        if not self._store.capabilities.sql:
+            found = await session.native.get(f"{self._table}:{key}")
+            return None if found is None else int(found)
+        one, _ = self._placeholders()
+        rows = await session.fetch_all(f"select n from {self._table} where k = {one}", key)  # noqa: S608 - our own table
+        return int(rows[0]["n"]) if rows else None
+
+    def _placeholders(self) -> tuple[str, str]:
+        first = self._store.capabilities.placeholder
+        return first, first.replace("1", "2")

@@ -1,0 +1,112 @@
+"""Pruning: everything that bears an ended instance's id goes at once, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.records import ClaimRequest, Outcome, PruneRequest
+from romancy_conformance.contract.building import append, change, delivery, full_log, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+
+async def end(actor: Actor, status: Status = Status.COMPLETED) -> str:
+    """An ended instance."""
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(status))) is Outcome.ACCEPTED
+    return begun.instance_id
+
+
+async def now(actor: Actor) -> int:
+    """The database's time."""
+    return (await actor.store.heartbeat(actor.worker)).now
+
+
+async def test_ended_instances_go_by_age(actor: Actor, store: Store) -> None:
+    old = [await end(actor) for _ in range(3)]
+    cut = await now(actor) + 1
+    running = await actor.begin()
+
+    while await store.prune(PruneRequest(ended_before=cut, limit=2)):
+        pass
+
+    assert [await store.read(instance_id) for instance_id in old] == [None, None, None]
+    assert len(await full_log(store, running.instance_id)) == 1
+
+
+async def test_young_ones_stay(actor: Actor, store: Store) -> None:
+    cut = await now(actor) - 1
+    young = await end(actor)
+
+    await store.prune(PruneRequest(ended_before=cut))
+
+    assert await store.read(young) is not None
+
+
+async def test_only_the_statuses_asked_for(actor: Actor, store: Store) -> None:
+    failed, completed = await end(actor, Status.FAILED), await end(actor)
+
+    removed = await store.prune(PruneRequest(instance_ids=(failed, completed), statuses=(Status.COMPLETED,)))
+
+    assert removed == 1
+    assert await store.read(failed) is not None
+    assert await store.read(completed) is None
+
+
+async def test_an_open_instance_is_never_pruned(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+
+    removed = await store.prune(PruneRequest(instance_ids=(begun.instance_id,), statuses=tuple(Status)))
+
+    assert removed == 0
+    assert await store.read(begun.instance_id) is not None
+
+
+async def test_a_new_life_meets_nothing_of_the_old_one(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    await store.deliver([delivery(begun)])
+    await actor.write(append(begun, 2, b'["old"]', change=change(Status.COMPLETED, seen=1)))
+    assert await store.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
+    assert await store.read(begun.instance_id) is None
+
+    reborn = start(begun.instance_id, workflow_name=begun.workflow_name, body=b'["new"]')
+    assert await store.commit([reborn]) == [Outcome.ACCEPTED]
+
+    work = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5))
+    assert [(one.life, one.head, one.signals) for one in work.claimed] == [(reborn.life, 1, 0)]
+    assert work.mail == []
+    assert [row.body for row in await full_log(store, begun.instance_id)] == [b'["new"]']
+
+
+async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    for seq in (2, 3):
+        await actor.write(append(begun, seq))
+    await actor.write(append(begun, 4, change=change(Status.RUNNING, run_from=4)))
+
+    await store.prune(PruneRequest())
+
+    assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
+    assert await actor.write(append(begun, 5)) is Outcome.ACCEPTED
+
+
+async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    await other.begin()
+    await other.store.heartbeat(other.worker, leaving=True)
+
+    await actor.store.prune(PruneRequest())
+
+    assert (await actor.see(other)).dead
+    assert len(await actor.take_over(other)) == 1

@@ -1,0 +1,251 @@
+"""Sessions: the user's writes and one append commit together, or neither does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.errors import UsageError
+from romancy.status import Status
+from romancy.storage.records import Delivered, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def ledger(store: Store) -> Ledger:
+    """A user's table on this test's database."""
+    return await Ledger(store).create()
+
+
+async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        assert await ledger.read_in(session, "a") == 1
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await ledger.read("a") == 1
+    assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+async def test_leaving_without_commit_leaves_nothing(actor: Actor, ledger: Ledger) -> None:
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+
+    assert await ledger.read("a") is None
+
+
+async def test_an_exception_leaves_nothing(actor: Actor, ledger: Ledger) -> None:
+    async def fail() -> None:
+        async with actor.store.session() as session:
+            await ledger.write(session, "a", 1)
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await fail()
+
+    assert await ledger.read("a") is None
+
+
+@pytest.mark.parametrize("reason", ["taken", "dead", "unseen"])
+async def test_a_refused_append_takes_the_writes_with_it(actor: Actor, hire: Hire, ledger: Ledger, reason: str) -> None:
+    begun = await actor.begin()
+    item = append(begun, 2)
+    if reason == "taken":
+        await actor.write(append(begun, 2))
+    elif reason == "dead":
+        await (await hire()).take_over(actor)
+        item = append(begun, 3)
+    else:
+        await actor.store.deliver([delivery(begun)])
+        item = append(begun, 2, change=change(Status.COMPLETED))
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        outcome = await session.commit(item, worker=actor.token)
+
+    assert outcome.value == reason
+    assert await ledger.read("a") is None
+
+
+async def test_everything_an_append_can_carry_commits_with_the_writes(actor: Actor, ledger: Ledger) -> None:
+    begun, target = await actor.begin(), await actor.begin()
+    mail = delivery(begun)
+    await actor.store.deliver([mail])
+    child = start()
+    item = append(
+        begun,
+        2,
+        change=change(Status.COMPLETED, seen=1),
+        consumed=(mail.delivery_id,),
+        deliveries=(delivery(target),),
+        starts=(child,),
+    )
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+
+    assert await ledger.read("a") == 1
+    assert await actor.store.read(child.instance_id) is not None
+    assert await actor.store.deliver([delivery(begun)]) == [Delivered.CLOSED]
+    sleep = append(target, 2, change=change(Status.WAITING, seen=0, release=True))
+    assert await actor.write(sleep) is Outcome.ACCEPTED
+    assert [claimed.instance_id for claimed in await actor.claim()] == [target.instance_id]
+
+
+async def test_a_savepoint_fails_alone(actor: Actor, ledger: Ledger) -> None:
+    begun = await actor.begin()
+
+    async def fail_inside() -> None:
+        async with session.savepoint():
+            await ledger.write(session, "inner", 2)
+            raise LookupError("inner")
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "outer", 1)
+        with pytest.raises(LookupError, match="inner"):
+            await fail_inside()
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert (await ledger.read("outer"), await ledger.read("inner")) == (1, None)
+
+
+async def test_a_failed_statement_in_a_savepoint_does_not_doom_the_rest(actor: Actor, ledger: Ledger) -> None:
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
+            async with session.savepoint():
+                await ledger.write(session, "a", 2)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await ledger.read("a") == 1
+
+
+async def test_a_swallowed_statement_failure_dooms_the_session(actor: Actor, ledger: Ledger) -> None:
+    """A9: some databases go on half way after an error; none may commit what is left."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
+            await ledger.write(session, "a", 2)
+        with pytest.raises(UsageError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await ledger.read("a") is None
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+@pytest.mark.parametrize("sql", ["commit", "COMMIT; ", "rollback", "/* c */ commit"])
+async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger, sql: str) -> None:
+    """A9: whether it is refused at once or found out at the end, no log row is written."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async def misuse() -> None:
+        async with actor.store.session() as session:
+            await ledger.write(session, "a", 1)
+            await session.execute(sql)
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    with pytest.raises(UsageError):
+        await misuse()
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger: Ledger) -> None:
+    if not actor.store.capabilities.sql or actor.store.capabilities.transactional_ddl:
+        pytest.skip("capability: DDL is transactional, or there is no SQL")
+    begun = await actor.begin()
+
+    async def misuse() -> None:
+        async with actor.store.session() as session:
+            await ledger.write(session, "a", 1)
+            await Ledger(actor.store).create()
+            await session.execute("create table if not exists ddl_in_session (k integer)")
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    with pytest.raises(UsageError):
+        await misuse()
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+async def test_a_session_ends_once(actor: Actor) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        with pytest.raises(UsageError):
+            await session.commit(append(begun, 3), worker=actor.token)
+
+
+async def test_other_work_goes_on_while_a_session_is_open(actor: Actor, ledger: Ledger) -> None:
+    """Reads and heartbeats never wait for user code (writes may, on a database with one writer)."""
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.read_in(session, "a")
+        history = await actor.store.read(begun.instance_id)
+        assert history is not None
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert (await actor.store.heartbeat(actor.worker)).alive
+
+
+async def test_a_joined_session_never_commits(actor: Actor, ledger: Ledger) -> None:
+    kept, dropped = start(), start()
+
+    async with actor.store.session() as outer:
+        await ledger.write(outer, "a", 1)
+        async with actor.store.session(join=outer.native if actor.store.capabilities.sql else outer) as joined:
+            assert await joined.commit(dropped) is Outcome.ACCEPTED
+
+    assert await actor.store.read(dropped.instance_id) is None
+    assert await ledger.read("a") is None
+
+    begun = await actor.begin()
+    async with actor.store.session() as outer:
+        await ledger.write(outer, "a", 2)
+        async with actor.store.session(join=outer.native if actor.store.capabilities.sql else outer) as joined:
+            assert await joined.commit(kept) is Outcome.ACCEPTED
+            assert await joined.commit(kept) is Outcome.ACCEPTED
+        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await actor.store.read(kept.instance_id) is not None
+    assert await ledger.read("a") == 2
+
+
+async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Actor, ledger: Ledger) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as outer:
+        await ledger.write(outer, "a", 1)
+        async with actor.store.session(join=outer.native if actor.store.capabilities.sql else outer) as joined:
+            assert await joined.commit(start(begun.instance_id)) is Outcome.EXISTS
+        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await ledger.read("a") == 1

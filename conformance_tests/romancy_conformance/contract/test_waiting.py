@@ -1,0 +1,102 @@
+"""Wake-ups: nobody who waits misses what became due, in this process or another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy_conformance.contract.building import append, change, delivery, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.contract.building import Actor
+
+    Open = Callable[[], Awaitable[Store]]
+
+pytestmark = pytest.mark.anyio
+
+LONG = 30.0
+
+
+async def settle(store: Store) -> None:
+    """Let what was announced before this test pass by."""
+    while await store.wait_for_work(0.05) != frozenset():
+        pass
+
+
+@pytest.mark.parametrize("where", ["same store", "other store"])
+async def test_a_start_wakes_those_who_wait(store: Store, open_store: Open, workflow_name: str, where: str) -> None:
+    waiter = store if where == "same store" else await open_store()
+    await settle(waiter)
+    waiting = asyncio.create_task(waiter.wait_for_work(LONG))
+    await asyncio.sleep(0)
+    item = start(workflow_name=workflow_name)
+
+    await store.commit([item])
+
+    changed = await asyncio.wait_for(waiting, 10)
+    assert changed is None or item.instance_id in changed
+
+
+async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -> None:
+    begun = await actor.begin()
+    other = await open_store()
+    await settle(other)
+    waiting = asyncio.create_task(other.wait_for_work(LONG))
+    await asyncio.sleep(0)
+
+    await actor.store.deliver([delivery(begun)])
+
+    changed = await asyncio.wait_for(waiting, 10)
+    assert changed is None or begun.instance_id in changed
+
+
+async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open) -> None:
+    """Somebody in another process may be waiting for the result."""
+    begun = await actor.begin()
+    other = await open_store()
+    await settle(other)
+    waiting = asyncio.create_task(other.wait_for_work(LONG))
+    await asyncio.sleep(0)
+
+    await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
+
+    changed = await asyncio.wait_for(waiting, 10)
+    assert changed is None or begun.instance_id in changed
+
+
+async def test_what_was_committed_before_the_call_is_not_missed(store: Store, open_store: Open) -> None:
+    other = await open_store()
+    await settle(other)
+    item = start()
+    await store.commit([item])
+
+    changed = await asyncio.wait_for(other.wait_for_work(LONG), 10)
+
+    assert changed is None or item.instance_id in changed
+
+
+async def test_silence_ends_with_the_time_out(store: Store) -> None:
+    await settle(store)
+
+    assert await asyncio.wait_for(store.wait_for_work(0.2), 10) == frozenset()
+
+
+async def test_a_cancelled_wait_leaves_the_store_usable(store: Store) -> None:
+    await settle(store)
+    waiting = asyncio.create_task(store.wait_for_work(LONG))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    item = start()
+
+    await store.commit([item])
+
+    changed = await asyncio.wait_for(store.wait_for_work(LONG), 10)
+    assert changed is None or item.instance_id in changed
