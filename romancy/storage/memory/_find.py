@@ -1,7 +1,40 @@
-"""Searching the in-memory rows."""
+"""Searching the in-memory rows: the meaning of a query, without any index."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.query import holds
+from romancy.storage.records import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.memory._rows import Instance
+    from romancy.storage.query import Query
+
+__all__ = ["find_page"]
 
 
-def find_page(rows: Any, query: Any) -> Any:
-    raise AssertionError("waits for romancy.storage.query")
+def find_page(rows: Iterable[Instance], query: Query) -> Page:
+    """The page that the query asks for, newest first."""
+    fitting = sorted((row for row in rows if _fits(row, query)), key=_place, reverse=True)
+    page = fitting[: query.limit]
+    token = None
+    if len(fitting) > len(page):
+        token = query.token_after(page[-1].created_at, page[-1].instance_id)
+    return Page(rows=[row.public() for row in page], next_token=token)
+
+
+def _place(row: Instance) -> tuple[int, bytes]:
+    return row.created_at, row.instance_id.encode()
+
+
+def _fits(row: Instance, query: Query) -> bool:
+    return (
+        (query.workflow_name is None or query.workflow_name in row.workflow_name)
+        and (query.instance_id is None or query.instance_id in row.instance_id)
+        and (not query.statuses or row.status in query.statuses)
+        and (query.after is None or _place(row) < (query.after.created_at, query.after.instance_id.encode()))
+        and holds(row.projection, query.conditions)
+    )

@@ -13,7 +13,7 @@ from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome
 
 if TYPE_CHECKING:
     from romancy.storage.memory._database import Database, Transaction
-    from romancy.storage.records import Delivery, Item
+    from romancy.storage.records import Change, Delivery, Item
 
 __all__ = ["alive", "deliver", "free", "head_of", "write_item"]
 
@@ -60,14 +60,9 @@ async def _write_effects(tx: Transaction, database: Database, item: Append, *, s
     for instance_id in sorted({item.instance_id, *targets}):
         await tx.lock("instances", (instance_id,))
     if item.change is not None:
-        await tx.step("append.change")
-        row: Instance | None = tx.get("instances", (item.instance_id,))
-        if row is None or row.life != item.life:
-            return Outcome.GONE
-        if item.change.status in TERMINAL_STATUSES and row.signals != item.change.seen:
-            return Outcome.UNSEEN
-        tx.put("instances", (item.instance_id,), after_change(row, item, item.change, database.now()))
-        tx.touched.add(item.instance_id)
+        outcome = await _change(tx, database, item, item.change)
+        if outcome is not Outcome.ACCEPTED:
+            return outcome
     await tx.step("append.effects")
     for delivery_id in item.consumed:
         if await tx.lock("inbox", (item.instance_id, delivery_id)) is None:
@@ -78,6 +73,18 @@ async def _write_effects(tx: Transaction, database: Database, item: Append, *, s
         tx.put("outbox", (outgoing.outbox_id,), outgoing)
     for delivery in item.deliveries:
         await deliver(tx, database, delivery, wake=not session)
+    return Outcome.ACCEPTED
+
+
+async def _change(tx: Transaction, database: Database, item: Append, change: Change) -> Outcome:
+    await tx.step("append.change")
+    row: Instance | None = tx.get("instances", (item.instance_id,))
+    if row is None or row.life != item.life:
+        return Outcome.GONE
+    if change.status in TERMINAL_STATUSES and row.signals != change.seen:
+        return Outcome.UNSEEN
+    tx.put("instances", (item.instance_id,), after_change(row, item, change, database.now()))
+    tx.touched.add(item.instance_id)
     return Outcome.ACCEPTED
 
 
