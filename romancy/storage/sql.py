@@ -22,24 +22,26 @@ _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 
 
-def check_prefix(prefix: str) -> str:
-    """Refuse a table prefix that is more than a plain lower-case identifier; it becomes part of SQL text."""
+def check_prefix(prefix: str, what: str = "table prefix") -> str:
+    """Refuse a prefix or schema that is more than a plain lower-case identifier; it becomes part of SQL text."""
     if not _PREFIX.fullmatch(prefix):
         raise StorageConfigurationError(
-            f"table prefix {prefix!r}: use up to 32 lower-case letters, digits and underscores, "
+            f"{what} {prefix!r}: use up to 32 lower-case letters, digits and underscores, "
             "beginning with a letter or an underscore"
         )
     return prefix
 
 
-def with_prefix(sql: str, prefix: str) -> str:
-    """The same SQL with every identifier that begins with `romancy_` under another prefix."""
-    return sql if prefix == DEFAULT_PREFIX else re.sub(r"\bromancy_", check_prefix(prefix), sql)
+def with_prefix(sql: str, prefix: str, schema: str | None = None) -> str:
+    """The same SQL with every identifier that begins with `romancy_` under another prefix, and in a schema if named."""
+    if schema is None:
+        return sql if prefix == DEFAULT_PREFIX else re.sub(r"\bromancy_", check_prefix(prefix), sql)
+    return re.sub(r"\bromancy_", f'"{check_prefix(schema, "schema")}".{check_prefix(prefix)}', sql)
 
 
-def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
     """All queries of a file by name, without their comments."""
-    text = with_prefix(file.read_text(encoding="utf-8"), prefix)
+    text = with_prefix(file.read_text(encoding="utf-8"), prefix, schema)
     parts = _NAME.split(text)
     queries: dict[str, str] = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
