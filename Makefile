@@ -47,6 +47,7 @@ check-pyright: $(READY) ## types, as pyright strict sees them
 .PHONY: check-architecture
 check-architecture: $(READY) ## import-linter: which package may import which
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --config tools/cycles.toml
 
 .PHONY: check-tree
 check-tree: $(READY) ## sizes of files and functions, links, host names and machine paths

@@ -1,4 +1,4 @@
-"""The import contracts bite: one forbidden import is planted for each, and each must be reported."""
+"""The import contracts bite: forbidden imports are planted in a copy of the tree, and each must be reported."""
 
 from __future__ import annotations
 
@@ -26,23 +26,34 @@ PLANTED = {
     "romancy/storage/planted_suite.py": "import romancy_conformance",
     "romancy/engine/planted_door.py": "import romancy",
     "backends/romancy_sqlite/planted_engine.py": "import romancy.engine",
+    "backends/romancy_sqlite/planted_json.py": "import romancy.serialization",
     "backends/romancy_postgres/planted_neighbour.py": "import romancy_mysql",
     "backends/romancy_mysql/planted_suite.py": "import romancy_conformance",
     "backends/romancy_mysql/planted_test_tool.py": "import pytest",
 }
 
 
+CIRCLE = {
+    "romancy/engine/planted_hen.py": "import romancy.engine.planted_egg",
+    "romancy/engine/planted_egg.py": "import romancy.engine.planted_hen",
+}
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    copy = tmp_path_factory.mktemp("tree")
-    shutil.copy(tree.ROOT / "pyproject.toml", copy)
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages with the forbidden imports planted in it."""
+    folder = tmp_path_factory.mktemp("tree")
     for package in ("romancy", "backends", "conformance_tests"):
-        shutil.copytree(tree.ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, statement in PLANTED.items():
-        (copy / name).write_text(f"{statement}\n")
+        shutil.copytree(tree.ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, statement in {**PLANTED, **CIRCLE}.items():
+        (folder / name).write_text(f"{statement}\n")
+    return folder
+
+
+def lint(folder: Path, config: Path) -> str:
     checked = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
-        cwd=copy,
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo", "--config", config],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([".", "backends", "conformance_tests"])},
         capture_output=True,
         text=True,
@@ -51,6 +62,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     assert checked.returncode == 1, checked.stdout + checked.stderr
     return checked.stdout
+
+
+@pytest.fixture(scope="module")
+def report(copy: Path) -> str:
+    return lint(copy, tree.ROOT / "pyproject.toml")
 
 
 @pytest.mark.parametrize(("name", "statement"), PLANTED.items(), ids=PLANTED.keys())
@@ -67,3 +83,10 @@ def test_every_contract_can_be_broken(report: str) -> None:
 
     verdicts = re.findall(r"^(.*) (KEPT|BROKEN)\b", report, re.MULTILINE)
     assert [(name, "BROKEN") for name in contracts] == verdicts
+
+
+def test_a_circle_is_reported(copy: Path) -> None:
+    report = lint(copy, tree.ROOT / "tools" / "cycles.toml")
+
+    assert "No modules import each other in a circle BROKEN" in report
+    assert re.search(r"planted_(egg|hen) -> \.planted_(hen|egg)", report), report
