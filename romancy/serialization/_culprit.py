@@ -1,0 +1,170 @@
+"""Finding, after a value could not be written, the part of it that is to blame and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from romancy.serialization._anatomy import Kind, json_children, kind_of
+from romancy.serialization._hooks import dump_model
+from romancy.serialization._where import Segment, render_path, type_name
+
+MAX_DEPTH: Final = 128
+"""How many containers may stand in one another. It is ours, not the interpreter's, so that what one process could
+write another can read, however deep its own stack already is."""
+
+SCALARS: Final = (str, int, float, bytes, bytearray, memoryview, date, time, timedelta, UUID, Decimal, msgspec.Raw)
+_KEYS: Final = (str, int, float, bytes, date, time, timedelta, UUID, Decimal, Enum)
+
+SURROGATE: Final = (
+    "the text holds half of a surrogate pair, which no database stores; decode it with errors='replace', "
+    "or pass it as bytes"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A part of a value, with the way to it."""
+
+    value: Any
+    segment: Segment = ""
+    parent: Node | None = None
+    depth: int = 1
+
+    def child(self, segment: Segment, value: object) -> Node:
+        return Node(value, segment, self, self.depth + 1)
+
+    def instead(self, value: object) -> Node:
+        return Node(value, self.segment, self.parent, self.depth)
+
+    def lineage(self) -> list[Node]:
+        """From the root to this node."""
+        nodes: list[Node] = []
+        node: Node | None = self
+        while node is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+    @property
+    def path(self) -> str:
+        return render_path(node.segment for node in self.lineage()[1:])
+
+
+Culprit: TypeAlias = tuple[str, str]
+"""The JSON path and the reason."""
+
+
+def find_unwritable(value: object) -> Culprit | None:
+    """The first part that JSON cannot hold, in the order in which it would be written."""
+    stack = [Node(value)]
+    while stack:
+        node = stack.pop()
+        kind = kind_of(node.value)
+        if kind is Kind.LEAF:
+            if reason := reason_of_leaf(node.value):
+                return node.path, reason
+        elif node.depth > MAX_DEPTH:
+            return _too_deep(node)
+        elif kind is Kind.MODEL:
+            try:
+                stack.append(node.instead(dump_model(node.value)))
+            except Exception as error:  # noqa: BLE001 (pydantic's own, or a serialiser of the user's)
+                return node.path, f"pydantic could not write it ({type_name(type(error))})"
+        elif kind is Kind.MAPPING and (culprit := _bad_key(node)):
+            return culprit
+        else:
+            stack.extend(reversed([node.child(segment, child) for segment, child in json_children(node.value)]))
+    return None
+
+
+def _too_deep(node: Node) -> Culprit:
+    seen: set[int] = set()
+    for ancestor in node.lineage():
+        if id(ancestor.value) in seen:
+            return ancestor.path, "the value contains itself; break the cycle, for example by an id in its place"
+        seen.add(id(ancestor.value))
+    return "$", f"it is nested deeper than {MAX_DEPTH} levels; flatten it"
+
+
+def _bad_key(node: Node) -> Culprit | None:
+    keys: list[object] = [*node.value]
+    for key in keys:
+        if not _has_text_form(key):
+            what = f"a key is of type {type_name(type(key))}"
+            return node.path, f"{what}; JSON keys are text: use str, int, UUID or another type with one text form"
+        if reason := reason_of_leaf(key):
+            return node.path, f"in a key, {reason}"
+    return None
+
+
+def _has_text_form(key: object) -> bool:
+    return isinstance(key, _KEYS) and not isinstance(key, bool)
+
+
+def reason_of_leaf(value: object) -> str | None:
+    """Why this leaf cannot be written, or None."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, Enum):
+        return None if kind_of(value.value) is not Kind.LEAF else reason_of_leaf(value.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else "Infinity"
+        return f"{name} is not JSON; use None, a Decimal or a string"
+    if isinstance(value, str):
+        return None if _is_text(value) else SURROGATE
+    if isinstance(value, int):
+        return _reason_of_int(value)
+    return None if isinstance(value, SCALARS) else _reason_of_type(value)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reason_of_int(value: int) -> str | None:
+    digits = sys.get_int_max_str_digits()
+    if digits and abs(value).bit_length() > digits * 3.33 and abs(value) >= 10**digits:
+        return f"the integer has more than {digits} digits; pass it as bytes or as hexadecimal text"
+    return None
+
+
+_ADVICE: Final[tuple[tuple[Callable[[object], bool], str], ...]] = (
+    (inspect.iscoroutine, "a coroutine is not a value: was an `await` forgotten?"),
+    (asyncio.isfuture, "a task or future is not a value: await it first"),
+    (inspect.isasyncgen, "an async generator is not a value: collect it with `[x async for x in …]`"),
+    (lambda value: isinstance(value, Iterator), "an iterator can be read only once: pass `list(…)` of it"),
+    (lambda value: isinstance(value, io.IOBase), "an open file cannot be stored: pass its path or its content"),
+    (inspect.isroutine, "a function cannot be stored: pass its name"),
+    (lambda value: isinstance(value, type), "a class cannot be stored: pass its name"),
+    (lambda value: isinstance(value, BaseException), "an exception is raised, not returned: pass its text"),
+    (lambda value: isinstance(value, range), "a range cannot be stored: pass `list(…)` of it"),
+    (lambda value: isinstance(value, complex), "a complex number cannot be stored: pass a pair of floats"),
+)
+
+
+def _reason_of_type(value: object) -> str:
+    for applies, advice in _ADVICE:
+        if applies(value):
+            return advice
+    name = type_name(type(value))
+    return (
+        f"an object of type {name} cannot be written as JSON; "
+        "use a dataclass, an attrs class, a msgspec.Struct or a pydantic model, or pass its fields"
+    )

@@ -1,0 +1,179 @@
+"""Exceptions as data: what the log keeps of one. Nothing here fails, whatever the exception does.
+
+What the exception carries (`args` and its attributes) is kept only for the types that a workflow may catch as
+themselves, and only as far as it is JSON; everything else about an exception is text of a bounded length.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from msgspec import Raw
+
+from romancy.errors import SerializationError, TerminalError
+from romancy.serialization._plan import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_DATA: Final = Raw(b"")
+
+_LONGEST_MESSAGE: Final = 4_000
+_LONGEST_TRACE: Final = 8_000
+_LONGEST_LINE: Final = 500
+_LARGEST_DATA: Final = 16_000
+_MOST_EXCEPTIONS: Final = 24
+_MOST_BASES: Final = 8
+_FIRST_FRAMES: Final = 6
+_LAST_FRAMES: Final = 14
+_OWN_FOLDER: Final = str(Path(__file__).parent.parent) + os.sep
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An exception as the log keeps it."""
+
+    type: str
+    """`module.qualname` of its class, as `exception_name` gives it."""
+    message: str = ""
+    trace: str = ""
+    """The frames of the code that raised it, without those of this library."""
+    bases: tuple[str, ...] = ()
+    """Its base classes up to `Exception`, nearest first: a declared base catches it as well."""
+    data: Raw = NO_DATA
+    """`{"args": […], "attributes": {…}}`, if it is of a declared type."""
+    cause: ErrorInfo | None = None
+    """What it was raised from, or what was being handled when it was raised."""
+    members: tuple[ErrorInfo, ...] = ()
+    """The exceptions of an exception group."""
+
+
+class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an exception of a declared type carries. An argument list that is no JSON is left out as a whole."""
+
+    args: list[Any] | None = None
+    attributes: dict[str, Any] = {}
+
+
+def exception_name(cls: type[BaseException]) -> str:
+    """The name under which exceptions of this class are recorded, and looked up again."""
+    module = cls.__module__
+    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+
+
+def describe_exception(exc: BaseException, declared: tuple[type[BaseException], ...] = ()) -> ErrorInfo:
+    """Turn an exception into data. Never raises, whatever its `__str__`, `__repr__` or attributes do.
+
+    `declared`: the classes that may come back as themselves; `TerminalError` is always one of them.
+    """
+    return _Describer((TerminalError, *declared)).describe(exc)
+
+
+class _Describer:
+    """Follows causes and members, each exception once, and not more of them than an event can hold."""
+
+    def __init__(self, declared: tuple[type[BaseException], ...]) -> None:
+        self._declared = declared
+        self._seen: set[int] = set()
+
+    def describe(self, exc: BaseException) -> ErrorInfo:
+        longest_trace = _LONGEST_TRACE if not self._seen else _LONGEST_TRACE // 4
+        self._seen.add(id(exc))
+        cause = exc.__cause__ if exc.__cause__ is not None or exc.__suppress_context__ else exc.__context__
+        name, message = exception_name(type(exc)), _message(exc)
+        return ErrorInfo(
+            type=name,
+            message=message,
+            trace=_bounded(_trace(exc, f"{name}: {message}"), longest_trace),
+            bases=_bases(type(exc)),
+            data=_data(exc) if isinstance(exc, self._declared) else NO_DATA,
+            members=tuple(self.describe(member) for member in members_of(exc) if self._has_room_for(member)),
+            cause=self.describe(cause) if cause is not None and self._has_room_for(cause) else None,
+        )
+
+    def _has_room_for(self, exc: BaseException) -> bool:
+        return id(exc) not in self._seen and len(self._seen) < _MOST_EXCEPTIONS
+
+
+def members_of(exc: BaseException) -> tuple[BaseException, ...]:
+    """The exceptions of a group, which always has some; none for any other exception."""
+    return cast("BaseExceptionGroup[BaseException]", exc).exceptions if is_group(type(exc)) else ()
+
+
+def is_group(cls: type[BaseException]) -> bool:
+    return issubclass(cls, BaseExceptionGroup)
+
+
+def _bases(cls: type[BaseException]) -> tuple[str, ...]:
+    between = (base for base in cls.__mro__[1:] if issubclass(base, Exception) and base is not Exception)
+    return tuple(exception_name(base) for base in itertools.islice(between, _MOST_BASES))
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        text = str(exc.args[0]) if members_of(exc) else str(exc)  # a group's own text also counts its members
+    except Exception as error:  # noqa: BLE001 (the user's __str__ may do anything)
+        return f"<no message: its __str__ raised {type(error).__name__}>"
+    return _bounded(text, _LONGEST_MESSAGE)
+
+
+def _bounded(text: str, limit: int) -> str:
+    """Text that every database stores, with a note on how much is missing."""
+    if len(text) > limit:
+        text = f"{text[:limit]}… ({len(text):,} characters)"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _trace(exc: BaseException, last_line: str) -> str:
+    try:
+        frames = traceback.extract_tb(exc.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)]
+        lines = _some_of(traceback.format_list(own or frames))
+        notes = [str(note) for note in getattr(exc, "__notes__", ())]
+    except Exception:  # noqa: BLE001 (a source file that cannot be read, notes that are no list)
+        return ""
+    text = "".join(_bounded(line, _LONGEST_LINE) for line in lines)
+    return "\n".join([text + last_line.partition("\n")[0][:_LONGEST_LINE], *notes]) if text else ""
+
+
+def _some_of(lines: list[str]) -> list[str]:
+    left_out = len(lines) - _FIRST_FRAMES - _LAST_FRAMES
+    if left_out <= 0:
+        return lines
+    return [*lines[:_FIRST_FRAMES], f"  [{left_out} frames left out]\n", *lines[-_LAST_FRAMES:]]
+
+
+def _data(exc: BaseException) -> Raw:
+    args = () if members_of(exc) else exc.args
+    attributes = {name: value for name, value in _attributes(exc) if _as_json(value) is not None}
+    data = ErrorData(args=list(args) if _as_json(args) is not None else None, attributes=attributes)
+    raw = _as_json(data)
+    return Raw(raw) if raw is not None and len(raw) <= _LARGEST_DATA else NO_DATA
+
+
+def _as_json(value: object) -> bytes | None:
+    try:
+        return dumps(value, "exception data")
+    except SerializationError:
+        return None
+
+
+def _attributes(exc: BaseException) -> list[tuple[str, Any]]:
+    held: dict[str, Any] = {}
+    for name in (*vars(exc), *_slots(type(exc))):
+        if name == "__notes__" or not name.startswith("__"):
+            try:
+                held[name] = getattr(exc, name)
+            except Exception:  # noqa: BLE001, S112 (an empty slot, or a descriptor of the user's)
+                continue
+    return list(held.items())
+
+
+def _slots(cls: type) -> Iterator[str]:
+    for base in cls.__mro__:
+        names = vars(base).get("__slots__", ())
+        yield from (names,) if isinstance(names, str) else names

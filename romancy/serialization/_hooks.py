@@ -1,0 +1,121 @@
+"""The types msgspec does not know itself: pydantic models, unions of several records, subclasses of scalars.
+
+pydantic is not a dependency and is never imported here: a model or a model's class can only reach these hooks
+in a process that has imported it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import msgspec
+
+from romancy.serialization._anatomy import Kind, is_model, kind_of, writes_aliases
+from romancy.serialization._order import with_sets_in_order
+from romancy.serialization._where import type_name
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+
+class MisfitError(ValueError):
+    """A document does not fit; the text holds no part of it."""
+
+
+class _AcceptsAnyInstance(type):
+    """msgspec checks that the hook gave an instance of the class it asked for; the members are of their own."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return True
+
+
+class AnyOf(metaclass=_AcceptsAnyInstance):
+    """Stands for a union of several record types, which msgspec cannot tell apart by itself.
+
+    Each use is a subclass of its own with its `decoders`, because msgspec hands the hook a class.
+    """
+
+    decoders: ClassVar[tuple[msgspec.json.Decoder[Any], ...]]
+    members: ClassVar[tuple[Any, ...]]
+    tried: ClassVar[tuple[Any, ...]]
+
+    @classmethod
+    def choose(cls, plain: object) -> object:
+        """The member that accounts for every part of the document, or else the only one that accepts it."""
+        raw = encode(plain)
+        accepted: list[object] = []
+        for decoder in cls.decoders:
+            try:
+                candidate = decoder.decode(raw)
+            except (msgspec.ValidationError, RecursionError):
+                continue
+            if _same_document(candidate, raw):
+                return candidate
+            accepted.append(candidate)
+        if len(accepted) == 1:
+            return accepted[0]
+        names = " | ".join(type_name(member) for member in cls.members)
+        raise MisfitError(f"expected exactly one of {names}, and {len(accepted)} fit")
+
+
+def _same_document(candidate: object, raw: bytes) -> bool:
+    written = with_sets_in_order(candidate, encode(candidate))
+    return bool(msgspec.json.decode(written) == msgspec.json.decode(with_sets_in_order(candidate, raw)))
+
+
+def encode_hook(value: object) -> object:
+    """Turn what msgspec does not know into what it does."""
+    if kind_of(value) is Kind.MODEL:
+        return dump_model(cast("BaseModel", value))
+    for scalar in (str, int, float, bytes):
+        if isinstance(value, scalar):
+            return _plain_scalar(scalar, value)
+    raise TypeError(f"an object of type {type_name(type(value))} cannot be written as JSON")
+
+
+def _plain_scalar(scalar: type, value: Any) -> object:
+    """An instance of the very base type, without asking the subclass how it likes to be shown."""
+    if scalar is str:
+        return str.__str__(value)
+    if scalar is int:
+        return int.__int__(value)
+    if scalar is float:
+        return float.__float__(value)
+    return bytes.__bytes__(value)
+
+
+def dump_model(model: BaseModel) -> object:
+    return model.model_dump(mode="json", by_alias=writes_aliases(type(model)), round_trip=True)
+
+
+def decode_hook(tp: type[Any], plain: object) -> object:
+    """Turn plain JSON into a type msgspec does not know; a ValueError becomes an error with the path."""
+    if tp is object:
+        return plain
+    if issubclass(tp, AnyOf):
+        return tp.choose(plain)
+    if is_model(tp):
+        return _load_model(cast("type[BaseModel]", tp), plain)
+    raise TypeError(f"{type_name(tp)} cannot be read back from JSON")
+
+
+def _load_model(model: type[BaseModel], plain: object) -> object:
+    # As JSON, not as Python objects: a strict model takes a date from text only when it knows it is JSON.
+    try:
+        return model.model_validate_json(encode(plain))
+    except ValueError as error:
+        raise MisfitError(_what_pydantic_says(error)) from None
+
+
+def _what_pydantic_says(error: ValueError) -> str:
+    """Its findings without the values it found, which do not belong in an error."""
+    try:
+        findings = cast("ValidationError", error).errors(include_input=False, include_url=False, include_context=False)
+    except AttributeError:
+        return "refused by pydantic"
+    lines = (f"{'.'.join(str(step) for step in finding['loc']) or '$'}: {finding['msg']}" for finding in findings)
+    return "; ".join([*lines][:5])
+
+
+encoder = msgspec.json.Encoder(enc_hook=encode_hook)
+encode = encoder.encode

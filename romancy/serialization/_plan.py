@@ -1,0 +1,139 @@
+"""Writing and reading values by their declared type: `dumps` and `loads`, and the plan behind both.
+
+The ordinary path is three calls into C and two counts: encode, decode by the declared type, compare. That the
+value comes back equal is the proof that it was of its type and that nothing was lost; only if it does not is
+the value walked, to say where the fault lies or to let a promised conversion through.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.errors import RegistrationError
+from romancy.serialization._culprit import MAX_DEPTH
+from romancy.serialization._fidelity import compare
+from romancy.serialization._hooks import encode
+from romancy.serialization._order import with_sets_in_order
+from romancy.serialization._reasons import raise_unreadable, raise_unwritable
+from romancy.serialization._types import UnsupportedTypeError, decoder_for
+from romancy.serialization._where import refusal, type_name
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from romancy.serialization._where import Where
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_ONLY_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class Plan:
+    """How values of one declared type are written and read. Immutable, safe to share between threads."""
+
+    __slots__ = ("_decode", "_loose", "_sets", "_suspicious", "declared")
+
+    def __init__(self, declared: Any) -> None:
+        decoder, traits = decoder_for(declared)
+        self.declared = declared
+        self._decode = decoder.decode
+        self._loose = traits.loose
+        self._suspicious = traits.sets or traits.blind
+
+    def write(self, value: object, where: Where | str) -> bytes:
+        """Compact JSON that `read` turns into an equal value, or SerializationError naming the culprit."""
+        raw, back = self._there_and_back(value, where)
+        try:
+            same = not self._suspicious and bool(value == back)
+        except Exception:  # noqa: BLE001 (an __eq__ of the user's; the walk below decides instead)
+            same = False
+        if not same:
+            raw = self._look_closer(value, back, raw, where)
+        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
+            raise_unwritable(value, where, None)
+        return raw
+
+    def read(self, raw: bytes | msgspec.Raw, where: Where | str) -> Any:
+        """The value, or SerializationError with the path and what was expected there."""
+        try:
+            return self._decode(raw)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a class of the user's may raise anything when it is made)
+            raise_unreadable(error, where, self.declared)
+
+    def _there_and_back(self, value: object, where: Where | str) -> tuple[bytes, Any]:
+        raw = b""
+        try:
+            raw = encode(value)
+            return raw, self._decode(raw)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 (so may its serialiser)
+            raise_unwritable(value, where, error, encoded=bool(raw))
+
+    def _look_closer(self, value: object, back: object, raw: bytes, where: Where | str) -> bytes:
+        comparison = compare(value, back, loose=self._loose)
+        if comparison.loss is not None:
+            raise refusal(where, *comparison.loss)
+        return with_sets_in_order(value, raw) if comparison.has_sets else raw
+
+
+@lru_cache(maxsize=1024)
+def _cached_plan(declared: Any) -> Plan:
+    return Plan(declared)
+
+
+def plan_for(declared: Any, where: Where | str) -> Plan:
+    """The plan of a type, made once. Raises RegistrationError if the type has no JSON form."""
+    try:
+        return _cached_plan(declared) if _is_hashable(declared) else Plan(declared)
+    except UnsupportedTypeError as error:
+        raise RegistrationError(f"{where}, declared as {type_name(declared)}, cannot be stored: {error}") from None
+    except NameError as error:
+        raise RegistrationError(
+            f"{where}, declared as {type_name(declared)}, cannot be stored: {error} in the annotations of a class "
+            "it is made of; import it outside `if TYPE_CHECKING`, or define it before it is needed"
+        ) from None
+
+
+def _is_hashable(declared: object) -> bool:
+    try:
+        hash(declared)
+    except TypeError:
+        return False
+    return True
+
+
+def dumps(value: object, where: Where | str, type: Any = Any) -> bytes:
+    """Write a value as compact JSON.
+
+    The bytes are the same in every process for equal values: fields and dict keys in their order, sets sorted.
+    Raises SerializationError, naming `where` and the JSON path, for whatever would not come back as it is.
+    """
+    return plan_for(type, where).write(value, where)
+
+
+def loads(raw: bytes | msgspec.Raw, type: Any, where: Where | str) -> Any:
+    """Read a value of this type. Raises SerializationError if the JSON is damaged or of another shape."""
+    return plan_for(type, where).read(raw, where)
+
+
+def _is_too_deep(raw: bytes) -> bool:
+    """Whether containers stand in one another more than MAX_DEPTH deep.
+
+    Each pass takes out the innermost pairs. Brackets in strings can leave some over; only then are the strings
+    taken out as well.
+    """
+    brackets = raw.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS)
+    return _is_left_over(brackets) and _is_left_over(_STRING.sub(b"", raw).translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS))
+
+
+def _is_left_over(brackets: bytes) -> bool:
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True

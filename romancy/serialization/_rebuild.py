@@ -1,0 +1,145 @@
+"""Exceptions back from data: as their own type where the caller hands in the class, otherwise as `ActivityError`.
+
+A class is never imported by a name from the database: only classes in the caller's mapping are used. An
+`__init__` written in Python is not called again, so nothing it does happens twice: the instance is made with the
+recorded arguments and gets the recorded attributes, each read by the type the class declares for it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import typing
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from romancy.errors import ActivityError, RegistrationError, SerializationError
+from romancy.serialization._error_info import NO_DATA, ErrorData, ErrorInfo, is_group
+from romancy.serialization._plan import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+E = TypeVar("E", bound=Exception)
+
+_MAIN: Final = "__main__."
+_encode = msgspec.json.Encoder().encode
+
+
+def rebuild_exception(
+    info: ErrorInfo, allowed: Mapping[str, type[Exception]], *, activity_id: str = "", attempts: int = 1
+) -> Exception:
+    """The exception, with its causes and members.
+
+    It is of its own class if `allowed` has it under its name, else of the nearest base class that `allowed` has,
+    else an `ActivityError` with the type, message and trace. Exception groups stay exception groups. Never raises.
+    """
+    cls = _class_for(info, allowed)
+    members = [rebuild_exception(member, allowed) for member in info.members]
+    exc: Exception | None = None
+    if members:
+        exc = _group(info, cls, members)
+    elif cls is not None:
+        exc = _single(info, cls)
+    if exc is None:
+        exc = ActivityError(
+            f"{info.type}: {info.message}" if info.message else info.type,
+            activity_id=activity_id,
+            error_type=info.type,
+            trace=info.trace,
+            attempts=attempts,
+        )
+    if info.cause is not None:
+        exc.__cause__ = rebuild_exception(info.cause, allowed)
+    return exc
+
+
+def _class_for(info: ErrorInfo, allowed: Mapping[str, type[Exception]]) -> type[Exception] | None:
+    for name in (info.type, *info.bases):
+        if name in allowed:
+            return allowed[name]
+        in_script = [cls for other, cls in allowed.items() if _same_but_for_main(name, other)]
+        if len(in_script) == 1:
+            return in_script[0]
+    return None
+
+
+def _same_but_for_main(one: str, other: str) -> bool:
+    """A file that is run calls its module `__main__`; imported by another process, it has a name."""
+    return (one.startswith(_MAIN) and other.endswith(one.removeprefix("__main__"))) or (
+        other.startswith(_MAIN) and one.endswith(other.removeprefix("__main__"))
+    )
+
+
+def _group(info: ErrorInfo, cls: type[Exception] | None, members: list[Exception]) -> Exception:
+    if cls is not None and is_group(cls):
+        try:
+            return cls.__new__(cls, info.message, members)
+        except Exception:  # noqa: BLE001, S110 (a __new__ of the user's; a plain group says the same)
+            pass
+    return ExceptionGroup(info.message, members)
+
+
+def _single(info: ErrorInfo, cls: type[E]) -> E | None:
+    data = _read_data(info)
+    args = _typed_args(cls, data.args) if data.args is not None else (info.message,)
+    try:
+        exc = cls.__new__(cls, *args)
+        exc.args = args
+        _builtin_base(cls).__init__(exc, *args)
+    except Exception:  # noqa: BLE001 (a __new__ of the user's, or one that takes other arguments)
+        return None
+    hints = _hints(cls)
+    for name, value in data.attributes.items():
+        try:
+            object.__setattr__(exc, name, _typed(value, hints.get(name, Any)))
+        except (AttributeError, TypeError):  # a property without a setter: computed, not carried
+            continue
+    return exc
+
+
+def _read_data(info: ErrorInfo) -> ErrorData:
+    try:
+        return msgspec.json.decode(info.data, type=ErrorData) if info.data != NO_DATA else ErrorData()
+    except msgspec.DecodeError:
+        return ErrorData()
+
+
+def _builtin_base(cls: type[Exception]) -> type[BaseException]:
+    """Its nearest class that is not written in Python: what it keeps in C it takes from its own `__init__`."""
+    builtin = vars(builtins)
+    return next(
+        (base for base in cls.__mro__ if issubclass(base, Exception) and builtin.get(base.__name__) is base), Exception
+    )
+
+
+def _typed_args(cls: type[Exception], args: list[Any]) -> tuple[Any, ...]:
+    """The arguments by the types its `__init__` declares, where they fit; a finished message is no such argument."""
+    hints, names = _hints(cls), itertools.chain(_positional_names(cls), itertools.repeat(""))
+    return tuple(_typed(arg, hints.get(name, Any)) for arg, name in zip(args, names, strict=False))
+
+
+def _positional_names(cls: type[Exception]) -> tuple[str, ...]:
+    code = getattr(cls.__init__, "__code__", None)
+    return code.co_varnames[1 : code.co_argcount] if code is not None else ()
+
+
+def _hints(cls: type[Exception]) -> dict[str, Any]:
+    """What the class says its attributes are: by its annotations, or by the parameters of the same names."""
+    hints: dict[str, Any] = {}
+    for declaring in (cls.__init__, cls):
+        try:
+            hints.update(typing.get_type_hints(declaring))
+        except (NameError, TypeError, AttributeError):  # named for type checkers only, or not a Python function
+            continue
+    return hints
+
+
+def _typed(value: Any, declared: Any) -> Any:
+    if declared is Any:
+        return value
+    try:
+        return loads(_encode(value), declared, "exception data")
+    except (RegistrationError, SerializationError):
+        return value
