@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from .access import AccessError, Shared, access_by_url
+from .access import Access, AccessError, Shared, access_by_url
 from .kinds import Kind, ServerUnavailableError
 from .run import current_run
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .server import Server
 
 
-_spare: defaultdict[Kind, list[str]] = defaultdict(list)
-"""Databases of this process that were given back and emptied."""
+_spare: defaultdict[Access, list[str]] = defaultdict(list)
+"""Databases that this process was given back, and has emptied, by their server."""
 
 
 def shared_server(kind: Kind | str) -> Shared:
@@ -29,24 +29,22 @@ def shared_server(kind: Kind | str) -> Shared:
 
 def fresh_database(kind: Kind | str) -> str:
     """The URL of an empty database on the shared server, which nobody else uses."""
-    kind = Kind(kind)
-    if _spare[kind]:
-        return _spare[kind].pop()
-    return shared_server(kind).access.fresh_database()
+    access = shared_server(kind).access
+    return _spare[access].pop() if _spare[access] else access.fresh_database()
 
 
 def give_back(kind: Kind | str, url: str) -> None:
     """Empty a database that `fresh_database` made, whoever still uses it, and keep it for the next caller."""
-    kind = Kind(kind)
-    shared_server(kind).access.empty_database(url.rpartition("/")[2])
-    _spare[kind].append(url)
+    access = shared_server(kind).access
+    access.empty_database(url.rpartition("/")[2])
+    _spare[access].append(url)
 
 
 def drop_spares() -> None:
     """Drop the databases given back so far: on a server that is not ours they would stay for ever."""
-    for kind, urls in _spare.items():
-        while urls and kind.url_variable in os.environ:
-            shared_server(kind).access.drop_database(urls.pop().rpartition("/")[2])
+    for access, urls in _spare.items():
+        while urls and access.socket is None:
+            access.drop_database(urls.pop().rpartition("/")[2])
 
 
 def private_server(kind: Kind | str) -> Server:

@@ -32,10 +32,15 @@ def own_suite() -> str:
         raise ServerUnavailableError("this machine names no Debian suite in os-release") from None
 
 
-def unpacked(package: str, suite: str | None = None) -> Path:
+def unpacked_folder(package: str, suite: str | None) -> Path:
+    """Where `package` of `suite` (None: the machine's) is, once it is unpacked."""
+    return cache_folder() / "packages" / f"{suite or own_suite()}-{package}"
+
+
+def unpack(package: str, suite: str | None) -> Path:
     """The folder that holds `package` of `suite` with all it depends on, fetched on first use."""
     suite = suite or own_suite()
-    folder = cache_folder() / "packages" / f"{suite}-{package}"
+    folder = unpacked_folder(package, suite)
 
     def build(target: Path) -> None:
         with locked(cache_folder() / "apt" / f"{suite}.lock"):

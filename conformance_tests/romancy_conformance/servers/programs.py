@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .debian import unpacked
+from .debian import unpack, unpacked_folder
 from .kinds import Kind, ServerUnavailableError
 
 if TYPE_CHECKING:
@@ -56,24 +56,36 @@ _PACKAGES = {
 
 
 def find_program(kind: Kind) -> Program:
-    """The program to run for `kind`, installed into the cache if the machine has none."""
-    if suite := os.environ.get(kind.suite_variable):
-        return install(kind, suite)
-    for server, origin in _on_this_machine(kind):
-        if program := _recognised(kind, server, origin):
-            return program
-    return install(kind)
+    """The program to run for `kind`, installed into the cache if there is none."""
+    return present_program(kind) or install(kind, os.environ.get(kind.suite_variable))
+
+
+def present_program(kind: Kind) -> Program | None:
+    """The program to run for `kind` if there is one already: on the machine, in a wheel, or in the cache."""
+    suite = os.environ.get(kind.suite_variable)
+    if not suite:
+        for server, origin in _on_this_machine(kind):
+            if program := _recognised(kind, server, origin):
+                return program
+    package = _PACKAGES[kind]
+    folder = unpacked_folder(package.name, suite or package.suite)
+    return _in_package(kind, folder) if folder.exists() else None
 
 
 def install(kind: Kind, suite: str | None = None) -> Program:
     """The program of `kind` from the packages of a Debian suite, unpacked into the cache on first use."""
     package = _PACKAGES[kind]
-    suite = suite or package.suite
-    folder = unpacked(package.name, suite)
-    for server in sorted(folder.glob(package.server)):
-        if program := _recognised(kind, server, f"unpacked from {folder.name}"):
-            return program
-    raise ServerUnavailableError(f"package {package.name} of suite {suite} holds no working {package.server}")
+    folder = unpack(package.name, suite or package.suite)
+    if program := _in_package(kind, folder):
+        return program
+    raise ServerUnavailableError(f"{folder} holds no {package.server} that runs")
+
+
+def _in_package(kind: Kind, folder: Path) -> Program | None:
+    found = (
+        _recognised(kind, server, f"unpacked from {folder.name}") for server in folder.glob(_PACKAGES[kind].server)
+    )
+    return next((program for program in found if program), None)
 
 
 def _on_this_machine(kind: Kind) -> Iterator[tuple[Path, str]]:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,8 +105,11 @@ class OwnRun(Run):
         if Process.current() != self._owner or not self.folder.exists():
             return
         self._listener.close()
-        for server in self._servers:
-            server.close()
+        with ExitStack() as stack:
+            for lock in self._locks.values():  # nothing may be starting any more
+                stack.enter_context(lock)
+            for server in self._servers:
+                server.close()
         clear_folder(self.folder)
         self._watchdog.terminate()
         self._watchdog.wait()
@@ -235,3 +239,13 @@ def current_run() -> Run:
                 _current = OwnRun()
                 os.environ[RUN_VARIABLE] = str(_current.folder)
         return _current
+
+
+def close_run() -> None:
+    """End the run if this process owns it; the next `current_run` begins another one."""
+    global _current  # noqa: PLW0603
+    with _current_lock:
+        if isinstance(_current, OwnRun):
+            _current.close()
+            os.environ.pop(RUN_VARIABLE, None)
+        _current = None

@@ -1,0 +1,281 @@
+"""A TCP proxy before a server that delays, cuts, holds or loses what passes, at the very byte a test names.
+
+It runs on a loop of its own in a thread of its own, so that blocking and asynchronous tests use it alike. It sees
+chunks as they come, not frames; a small request comes as one chunk on the loopback interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+from asyncio import StreamWriter
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader
+    from collections.abc import AsyncGenerator, Callable
+
+_CHUNK = 65_536
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_COMMIT = re.compile(
+    rb"Q....COMMIT *;?\0"  # PostgreSQL: a simple query
+    rb"|P....[^\0]*\0COMMIT *;?\0"  # PostgreSQL: a statement to prepare
+    rb"|\0\x03COMMIT *;?",  # MySQL: COM_QUERY
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+class Direction(Enum):
+    TO_SERVER = "to server"
+    TO_CLIENT = "to client"
+
+
+class Fault(Enum):
+    """What happens to the chunk a trigger names, or to the answer that follows it."""
+
+    CUT = "the chunk does not arrive and the connection is reset"
+    HOLD = "the chunk waits until the trigger is released"
+    LOSE = "the chunk does not arrive and the connection goes on"
+    CUT_ANSWER = "the chunk arrives, the server answers, and the connection is reset before the client knows"
+    HOLD_ANSWER = "the chunk arrives, the server answers, and the answer waits until the trigger is released"
+
+
+def is_commit(direction: Direction, data: bytes) -> bool:
+    """Whether the chunk holds a client's COMMIT, as the protocols of PostgreSQL and MySQL write it."""
+    return direction is Direction.TO_SERVER and _COMMIT.search(data) is not None
+
+
+class Trigger:
+    """A fault that waits for its chunk, strikes once, and from then on lets everything pass."""
+
+    def __init__(self, proxy: Proxy, matches: Callable[[Direction, bytes], bool], fault: Fault) -> None:
+        self.fault = fault
+        self.released = asyncio.Event()
+        self.struck = threading.Event()
+        self._proxy = proxy
+        self._matches = matches
+        self._claimed = False
+
+    def claims(self, direction: Direction, data: bytes) -> bool:
+        if self._claimed or not self._matches(direction, data):
+            return False
+        self._claimed = True
+        return True
+
+    def wait(self, timeout: float = 10) -> None:
+        """Block until it has struck; by then, with HOLD_ANSWER and CUT_ANSWER, the server has done its work."""
+        if not self.struck.wait(timeout):
+            raise TimeoutError(f"within {timeout} s nothing passed for which to {self.fault.name}")
+
+    def release(self) -> None:
+        """Let go what is held."""
+        self._proxy.do(self.released.set)
+
+
+@dataclass(eq=False)
+class _Link:
+    """One client's connection and the one to the server that carries it on."""
+
+    client: StreamWriter
+    server: StreamWriter
+    answered: Trigger | None = None
+    """The trigger that strikes at the next chunk from the server."""
+
+    def reset(self) -> None:
+        _reset(self.client)
+        _reset(self.server)
+
+
+class Proxy:
+    """A listener on 127.0.0.1 that stands for the server at `host` and `port`.
+
+    Its methods may be called from any thread and have taken effect when they return.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.delay = 0.0
+        """Seconds that every chunk is late, in either direction."""
+        self.refuses = False
+        """Whether new connections are reset at once."""
+        self.port = 0
+        self._target = (host, port)
+        self._triggers: list[Trigger] = []
+        self._to_lose = dict.fromkeys(Direction, 0)
+        self._links: set[_Link] = set()
+        self._relays: set[asyncio.Task[None]] = set()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reset every connection and stop listening."""
+        if self._thread.is_alive():
+            self.do(self._stop.set)
+            self._thread.join()
+
+    def url(self, url: str) -> str:
+        """The same database, through the proxy."""
+        parts = urlsplit(url)
+        account = parts.netloc.rpartition("@")[0]
+        return parts._replace(netloc=f"{account}@127.0.0.1:{self.port}").geturl()
+
+    def when(self, matches: Callable[[Direction, bytes], bool], fault: Fault) -> Trigger:
+        """Do `fault` to the first chunk that `matches(direction, data)`; it is called in the proxy's thread.
+
+        Match PostgreSQL's prepared statements by a value they carry: their text passes only once.
+        """
+        trigger = Trigger(self, matches, fault)
+        self.do(lambda: self._triggers.append(trigger))
+        return trigger
+
+    def on_commit(self, fault: Fault) -> Trigger:
+        """Do `fault` to the next COMMIT."""
+        return self.when(is_commit, fault)
+
+    def lose(self, direction: Direction, count: int) -> None:
+        """Drop the next `count` bytes of that direction."""
+        self.do(lambda: self._to_lose.update({direction: count}))
+
+    def cut(self) -> None:
+        """Reset every open connection."""
+
+        def reset_all() -> None:
+            for link in self._links:
+                link.reset()
+
+        self.do(reset_all)
+
+    def black_hole(self) -> None:
+        """Forward nothing more and close nothing, as when a cable is pulled; what comes meanwhile waits for `heal`."""
+        self.do(self._open.clear)
+
+    def heal(self) -> None:
+        self.do(self._open.set)
+
+    def do(self, action: Callable[[], object]) -> None:
+        """Run `action` in the proxy's loop and wait for it."""
+
+        async def run() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop, self._open = asyncio.Event(), asyncio.Event()
+        self._open.set()
+        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        listener.close()
+        for task in self._relays:
+            task.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = self._loop.create_task(self._relay(reader, writer))
+        self._relays.add(task)
+        task.add_done_callback(self._relays.discard)
+
+    async def _relay(self, from_client: StreamReader, to_client: StreamWriter) -> None:
+        """Carry one client's connection to the server until either side ends it."""
+        async with _closing(to_client):
+            await self._open.wait()
+            if self.refuses:
+                _reset(to_client)
+                return
+            try:
+                from_server, to_server = await asyncio.open_connection(*self._target)
+            except OSError:
+                _reset(to_client)
+                return
+            async with _closing(to_server):
+                link = _Link(to_client, to_server)
+                self._links.add(link)
+                pumps = [
+                    asyncio.create_task(self._pump(link, Direction.TO_SERVER, from_client, to_server)),
+                    asyncio.create_task(self._pump(link, Direction.TO_CLIENT, from_server, to_client)),
+                ]
+                try:
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    self._links.discard(link)
+                    for pump in pumps:
+                        pump.cancel()
+                    await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(self, link: _Link, direction: Direction, source: StreamReader, sink: StreamWriter) -> None:
+        try:
+            while data := await source.read(_CHUNK):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._open.wait()
+                if await self._may_pass(link, direction, data):
+                    sink.write(self._what_is_left_of(data, direction))
+                    await sink.drain()
+        except OSError:  # one side is gone: the other one learns it
+            return
+
+    async def _may_pass(self, link: _Link, direction: Direction, data: bytes) -> bool:
+        if direction is Direction.TO_CLIENT and link.answered is not None:
+            answered, link.answered = link.answered, None
+            return await _strike(answered, link)
+        trigger = next((trigger for trigger in self._triggers if trigger.claims(direction, data)), None)
+        if trigger is None:
+            return True
+        if trigger.fault in {Fault.CUT_ANSWER, Fault.HOLD_ANSWER}:
+            link.answered = trigger
+            return True
+        return await _strike(trigger, link)
+
+    def _what_is_left_of(self, data: bytes, direction: Direction) -> bytes:
+        lost = min(self._to_lose[direction], len(data))
+        self._to_lose[direction] -= lost
+        return data[lost:]
+
+
+async def _strike(trigger: Trigger, link: _Link) -> bool:
+    """Do what the trigger is for; True if the chunk in hand passes in the end."""
+    match trigger.fault:
+        case Fault.CUT | Fault.CUT_ANSWER:
+            link.reset()
+            trigger.struck.set()
+            return False
+        case Fault.LOSE:
+            trigger.struck.set()
+            return False
+        case Fault.HOLD | Fault.HOLD_ANSWER:
+            trigger.struck.set()
+            await trigger.released.wait()
+            return True
+
+
+@asynccontextmanager
+async def _closing(writer: StreamWriter) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+
+
+def _reset(writer: StreamWriter) -> None:
+    """Close with a TCP reset, losing what was not sent yet."""
+    raw: socket.socket = writer.get_extra_info("socket")
+    with suppress(OSError):  # closed already
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
