@@ -97,8 +97,10 @@ class Start(Struct, frozen=True, kw_only=True):
     status: Status = Status.PENDING
     owner: str | None = None
     """The worker (token) that starts it and goes on with it; None: due at `wake_at` for whoever claims it."""
-    delay: int = 0
-    """Microseconds until an unowned instance is due."""
+    delay: int | None = 0
+    """Microseconds until an unowned instance is due; None: only when something is delivered, or never if its first
+    commit was also its last."""
+    error: str | None = None
     parent: str | None = None
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy.storage.records import ClaimRequest, Outcome
-from romancy_conformance.contract.building import append, change, start, unique
+from romancy.storage.records import ClaimRequest, Delivered, Outcome
+from romancy_conformance.contract.building import append, change, delivery, start, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,6 +86,20 @@ async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor
     assert work.claimed == []
     assert work.next_due is not None
     assert 0 < work.next_due - work.now <= MINUTE
+
+
+async def test_an_instance_may_begin_asleep_or_ended(store: Store, actor: Actor, workflow_name: str) -> None:
+    asleep = start(workflow_name=workflow_name, status=Status.WAITING, delay=None)
+    ended = start(workflow_name=workflow_name, status=Status.FAILED, delay=None, error="at once")
+    await store.commit([asleep, ended])
+
+    assert await actor.claim(sweep=True) == []
+    history = await store.read(ended.instance_id, limit=0)
+    assert history is not None
+    assert (history.instance.status, history.instance.error) == (Status.FAILED, "at once")
+    answers = await store.deliver([delivery(asleep), delivery(ended)])
+    assert answers == [Delivered.ACCEPTED, Delivered.CLOSED]
+    assert [claimed.instance_id for claimed in await actor.claim()] == [asleep.instance_id]
 
 
 async def test_a_released_instance_is_due_at_its_time(actor: Actor) -> None:

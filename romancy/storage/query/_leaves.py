@@ -41,6 +41,7 @@ __all__ = [
     "NULL",
     "NUMBER",
     "STRING",
+    "Json",
     "Scalar",
     "escape",
     "is_int64",
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = str | int | float | bool | None
+Json: TypeAlias = "dict[str, Json] | list[Json] | Scalar"
 
 STRING, LONG_STRING, NUMBER, INTEGER = "s:", "l:", "n:", "i:"
 FALSE, TRUE, NULL, CONTAINER, UNNAMEABLE = "b:0", "b:1", "z", "c", "x"
@@ -59,7 +61,8 @@ CEILING = "~"
 MAX_STRING_BYTES = 512
 MAX_DIGITS = 512
 
-_NEEDS_ESCAPE = regex(r"[^-./0-9:;<=>?@A-Z\]^_`a-z]").search
+_NEEDS_TRANSLATION = regex(r"[^-./0-9:;<=>?@A-Z\]^_`a-z ]").search
+_BLANK = "!)#"
 _OCTAL = str.maketrans("01234567", "#$&()*+,")
 _REMEMBERED_ESCAPES = 8192
 
@@ -90,7 +93,9 @@ def string_leaf(value: str) -> str:
 
 def escape(value: str) -> str:
     """A string without its tag: what is searched for inside a word."""
-    return value if _NEEDS_ESCAPE(value) is None else value.translate(_ESCAPES)
+    if _NEEDS_TRANSLATION(value) is None:
+        return value.replace(" ", _BLANK)  # four times as fast, and blanks are what most strings have
+    return value.translate(_ESCAPES)
 
 
 def utf8_size(value: str) -> int:
@@ -103,13 +108,17 @@ def is_int64(value: int) -> bool:
     return -_SIGN <= value < _SIGN
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)  # typed: 10**19 and 1e19 are equal keys and different words
 def number_leaf(value: float) -> str:
-    """The word for an integer or a float. Numbers that are equal (1, 1.0; 0, -0.0) share it."""
+    """The word for an integer or a float. Numbers of the ordered kind that are equal (1, 1.0; 0, -0.0) share it."""
     if -_EXACT <= value <= _EXACT:
         return NUMBER + _sortable(value).rstrip("0")
-    if isinstance(value, float):
-        return NUMBER + _sortable(value).rstrip("0") if math.isfinite(value) else UNNAMEABLE
+    if isinstance(value, int):
+        return _large_integer_leaf(value)
+    return NUMBER + _sortable(value).rstrip("0") if math.isfinite(value) else UNNAMEABLE
+
+
+def _large_integer_leaf(value: int) -> str:
     if not is_int64(value):
         return f"{INTEGER}{value}" if -_UNNAMEABLE_FROM < value < _UNNAMEABLE_FROM else UNNAMEABLE
     floor = float(value)

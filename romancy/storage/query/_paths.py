@@ -56,9 +56,7 @@ def parse_path(text: str) -> Path:
         if text[position] == ".":
             position += 1
         elif text[position] != "[":
-            raise _malformed(
-                text, position, "a dot must separate names; write an odd name as " + _quote_hint(text)
-            )
+            raise _malformed(text, position, "a dot must separate names; write an odd name as " + _quote_hint(text))
     if len(segments) > MAX_DEPTH:
         raise QueryError(f"path of {len(segments)} segments: at most {MAX_DEPTH} are allowed")
     return tuple(segments)
@@ -111,9 +109,7 @@ def _quoted_segment(text: str, position: int) -> tuple[str, int]:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise _malformed(
-            text, position, "the name holds half of a surrogate pair, which is not text"
-        ) from None
+        raise _malformed(text, position, "the name holds half of a surrogate pair, which is not text") from None
     return name, match.end()
 
 
@@ -135,4 +131,4 @@ def _encode(name: str) -> str:
     if not name:
         return "_z"
     raw = name.encode("utf-8", "surrogatepass")
-    return _ESCAPED.sub(lambda match: b"_%02x" % match[0], raw).decode("ascii")
+    return _ESCAPED.sub(lambda match: b"_" + match[0].hex().encode(), raw).decode("ascii")

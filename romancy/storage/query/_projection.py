@@ -18,15 +18,17 @@ from __future__ import annotations
 import json
 import math
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from romancy.storage.query._leaves import CEILING, CONTAINER, MAX_DIGITS, leaf, number_leaf, string_leaf
+from romancy.storage.query._leaves import CEILING, CONTAINER, MAX_DIGITS, leaf, string_leaf
 from romancy.storage.query._paths import MAX_DEPTH, SEPARATOR, encode_name, path_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from romancy.storage.query._leaves import Json
 
 __all__ = ["INDEX_HEAD", "MAX_PROJECTION_BYTES", "index_text", "index_value", "project", "project_with_index"]
 
@@ -36,12 +38,27 @@ INDEX_HEAD = MAX_INDEX_LENGTH - 1 - 64
 _MEMBER_OVERHEAD = len('"":"",')
 
 _decode_json = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def project(raw_json: bytes) -> bytes | None:
     """The projection of a document's JSON text, as JSON text of plain ASCII; None: not searchable."""
-    leaves = _leaves(raw_json)
-    return None if leaves is None else _text(leaves)
+    try:
+        document = _decode(raw_json)
+    except (ValueError, RecursionError):
+        return None
+    collector = _Collector()
+    if isinstance(document, (dict, list)) and not collector.collect(document, "", 1):
+        return None
+    if not collector.members:
+        return b"{}"
+    text = '{"' + '","'.join(collector.members) + '"}'
+    return text.encode("ascii") if len(text) <= MAX_PROJECTION_BYTES else None
+
+
+def members_of(projection: bytes) -> dict[str, str]:
+    """A projection taken apart: each key with its word."""
+    return _decode_members(projection)
 
 
 def index_value(raw_json: bytes, path: str) -> str | None:
@@ -51,18 +68,17 @@ def index_value(raw_json: bytes, path: str) -> str | None:
     Order survives the cut only roughly, and `missing()` meets documents that are not searchable: an adapter
     narrows by the index (`index_predicate`) and always asks the projection as well.
     """
-    leaves = _leaves(raw_json)
-    return None if leaves is None else index_text(leaves.get(path_key(path)))
+    _, ((_, value),) = project_with_index(raw_json, (path,))
+    return value
 
 
 def project_with_index(
     raw_json: bytes, paths: Sequence[str]
 ) -> tuple[bytes | None, tuple[tuple[str, str | None], ...]]:
-    """`project` and `index_value` for each declared path, at the price of one pass over the document."""
-    leaves = _leaves(raw_json)
-    if leaves is None:
-        return None, tuple((path, None) for path in paths)
-    return _text(leaves), tuple((path, index_text(leaves.get(path_key(path)))) for path in paths)
+    """`project`, and each declared path with its `index_value`, from one pass over the document."""
+    projection = project(raw_json)
+    members = members_of(projection) if paths and projection is not None else {}
+    return projection, tuple((path, index_text(members.get(path_key(path)))) for path in paths)
 
 
 def index_text(word: str | None) -> str | None:
@@ -72,35 +88,14 @@ def index_text(word: str | None) -> str | None:
     return word[:INDEX_HEAD] + CEILING + sha256(word.encode("ascii")).hexdigest()
 
 
-def _text(leaves: dict[str, str]) -> bytes:
-    if not leaves:
-        return b"{}"
-    members = '","'.join([f'{key}":"{word}' for key, word in leaves.items()])
-    return f'{{"{members}"}}'.encode("ascii")
-
-
-def _leaves(raw_json: bytes) -> dict[str, str] | None:
-    try:
-        document = _decode(raw_json)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, (dict, list)):
-        return {}
-    collector = _Collector()
-    if not collector.collect(document, "", 1):
-        return None
-    leaves = collector.leaves
-    size = 1 + _MEMBER_OVERHEAD * len(leaves) + sum(map(len, leaves)) + sum(map(len, leaves.values()))
-    return leaves if size <= MAX_PROJECTION_BYTES else None
-
-
-def _decode(raw_json: bytes) -> Any:
+def _decode(raw_json: bytes) -> Json:
     """A document as Python values; a number that is none of them becomes infinity. ValueError: not JSON."""
     try:
-        return _decode_json(raw_json)
+        document: Json = _decode_json(raw_json)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Slower and wider: halves of surrogate pairs, numbers beyond the floats, integers of thousands of digits.
-        return json.loads(raw_json.decode(), parse_int=_integer, parse_constant=_refuse_constant)
+        document = json.loads(raw_json.decode(), parse_int=_integer, parse_constant=_refuse_constant)
+    return document
 
 
 def _integer(text: str) -> int | float:
@@ -115,32 +110,24 @@ class _Collector:
     """Walks a document and writes down every place in it, until there is certainly too much."""
 
     def __init__(self) -> None:
-        self.leaves: dict[str, str] = {}
+        self.members: list[str] = []
         self._room = MAX_PROJECTION_BYTES
 
-    def collect(self, container: dict[str, Any] | list[Any], prefix: str, depth: int) -> bool:
+    def collect(self, container: dict[str, Json] | list[Json], prefix: str, depth: int) -> bool:
         """Write down what the container holds; False when the projection is going to be too large."""
         # The least its members can take: with this a hostile document costs no more memory than it has itself.
         self._room -= len(container) * (len(prefix) + _MEMBER_OVERHEAD)
         if self._room < 0:
             return False
-        leaves = self.leaves
-        named = (
-            container.items()
-            if isinstance(container, dict)
-            else zip(map(str, range(len(container))), container)
-        )
-        for name, value in named:
-            key = prefix + encode_name(name)
-            kind = type(value)
-            if kind is str:
-                leaves[key] = string_leaf(value)
-            elif kind is int or kind is float:
-                leaves[key] = number_leaf(value)
-            elif kind is dict or kind is list:
-                leaves[key] = CONTAINER
+        write = self.members.append
+        for name, value in container.items() if isinstance(container, dict) else enumerate(container):
+            key = prefix + encode_name(name) if isinstance(name, str) else f"{prefix}{name}"
+            if isinstance(value, str):
+                write(f'{key}":"{string_leaf(value)}')
+            elif isinstance(value, (dict, list)):
+                write(f'{key}":"{CONTAINER}')
                 if value and depth < MAX_DEPTH and not self.collect(value, key + SEPARATOR, depth + 1):
                     return False
             else:
-                leaves[key] = leaf(value)
+                write(f'{key}":"{leaf(value)}')
         return True
