@@ -20,7 +20,12 @@ help: ## list the targets
 
 $(READY): requirements/dev.txt pyproject.toml tools/environment.sh
 	@sh tools/environment.sh "$(PYTHON)" "$(VENV)"
-	@touch $@
+	@printf '%s\n' "$(CURDIR)" > $@
+
+# A virtual environment knows its own path: one that was moved or copied with the tree has to be made again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
 
 .PHONY: install
 install: $(READY) ## make or mend .venv (every other target does it when needed)

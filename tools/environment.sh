@@ -43,7 +43,12 @@ install_venv_module() {
         fail "apt-get could not install $package; its messages are above"
 }
 
-if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+was_moved() { # the Makefile notes in .ready which folder it was made for
+    made_for=$(cat "$venv/.ready" 2>/dev/null || true)
+    [ -n "$made_for" ] && [ "$made_for" != "$(pwd -P)" ] && [ "$made_for" != "$PWD" ]
+}
+
+if was_moved || ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     can_make_venvs "$python" || install_venv_module "$python"
     say "making $venv with $("$python" --version)"

@@ -88,16 +88,31 @@ def test_as_root_it_installs_the_package(path: Path) -> None:
     ]
 
 
+def stand_in(does: str) -> str:
+    """Write a Python that is this one, except for what `does` does when a virtual environment is asked for."""
+    return f'#!/bin/sh\ncase "$*" in *-m*venv*) {does} ;; esac\nexec {sys.executable} "$@"\n'
+
+
 def test_the_python_that_is_asked_for_comes_first(path: Path) -> None:
     put(path, "python3", TOO_OLD)
-    put(
-        path,
-        "mine",
-        f'#!/bin/sh\ncase "$*" in *-m*venv*) echo made >&2; exit 3 ;; esac\nexec {sys.executable} "$@"\n',
-    )
+    put(path, "mine", stand_in("echo made >&2; exit 3"))
 
     done = environment(path, asked="mine")
 
     assert done.returncode == 3
     assert done.stderr.startswith("environment: making ")
     assert done.stderr.endswith("made\n")
+
+
+@pytest.mark.parametrize(("made_for", "is_made_again"), [("", False), ("{here}", False), ("{here}-before", True)])
+def test_an_environment_that_was_moved_is_made_again(path: Path, made_for: str, *, is_made_again: bool) -> None:
+    put(path, "cat", '#!/bin/sh\nexec /bin/cat "$1"\n')
+    put(path, "python3", stand_in("echo made again >&2; exit 3"))
+    (path.parent / "venv" / "bin").mkdir(parents=True)
+    put(path.parent / "venv" / "bin", "python", '#!/bin/sh\ncase "$*" in *install*) echo kept >&2; exit 4 ;; esac\n')
+    (path.parent / "venv" / ".ready").write_text(made_for.format(here=path.parent))
+
+    done = environment(path)
+
+    assert (3 if is_made_again else 4) == done.returncode
+    assert done.stderr.endswith("made again\n" if is_made_again else "kept\n")
