@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityError",
     "EventTimeoutError",
+    "HistoryCorruptError",
+    "HistoryVersionError",
     "InstanceConflictError",
     "InstanceNotFoundError",
     "InternalError",
     "NonDeterminismError",
+    "OutcomeUnknownError",
     "PayloadTooLargeError",
     "QueryError",
     "RegistrationError",
@@ -86,9 +89,7 @@ class RetryExhaustedError(ActivityError):
         attempts: int = 1,
         history: Sequence[str] = (),
     ) -> None:
-        super().__init__(
-            message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts
-        )
+        super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
         self.history = tuple(history)
 
 
@@ -158,8 +159,20 @@ class StorageUnavailableError(StorageError):
     """The database cannot be reached now. It is safe to try again; an engine does so by itself."""
 
 
+class OutcomeUnknownError(StorageUnavailableError):
+    """The answer to a COMMIT of user writes was lost. It must be settled before anything is tried again."""
+
+
 class SchemaVersionError(StorageError):
     """The database holds a newer schema than this version of Romancy can use."""
+
+
+class HistoryVersionError(StorageError):
+    """The log holds an event this version does not know: it is newer than the code. Leave it to newer workers."""
+
+
+class HistoryCorruptError(StorageError):
+    """A row of the log cannot be read, or rows are missing; nothing was done with the instance."""
 
 
 class InternalError(RomancyError):

@@ -1,1 +1,179 @@
+"""The deterministic core: events in, events and effects out. No clock, no chance, no I/O, no thread.
 
+For an engine:
+
+    run = Run(workflow, instance_id="order-42", code=workflow.code, runtime="CPython 3.13")
+    run.replay(commits)                       recorded commits of the current run, page by page
+    run.outstanding()                         after a replay: what the run waits for, as effects
+    activation = run.activate([input, …])     the one synchronous entry; inputs bear their time `at`
+        .events                               the commit body: encode_commit(activation.events)
+        .effects                              to carry out once the commit is durable
+        .status .wake_at .outcome             for the projection
+        .parked                               why the run cannot go on; close it. `WorkflowResumed` tries again
+        .successor                            after `recur`: feed it to a new Run, join its events to this commit
+        .dropped                              inputs nobody waits for; they are not in the commit
+    run.close()                               teardown; a run is never used after a refused append
+
+`decode_commit` reads a commit back. Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
+Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, EventReceived, EventTimedOut,
+Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested. `idempotency_key`
+gives the key of an activity; `State` folds a log without any workflow code.
+"""
+
+from __future__ import annotations
+
+from romancy.core._commands import (
+    Commands,
+    current_commands,
+)
+from romancy.core._definitions import (
+    ActivityDefinition,
+    CompensationDefinition,
+    WorkflowDefinition,
+)
+from romancy.core._divergence import (
+    describe,
+)
+from romancy.core._effects import (
+    Activation,
+    AwaitEvent,
+    CancelActivity,
+    CancelChild,
+    CancelTimer,
+    Effect,
+    Outcome,
+    Publish,
+    Report,
+    StartActivity,
+    StartChild,
+    StartCompensation,
+    StartTimer,
+    StopAwaiting,
+)
+from romancy.core._ending import (
+    ContinueAsNew,
+)
+from romancy.core._events import (
+    COMMANDS,
+    INPUTS,
+    TERMINAL,
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityCancelRequested,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    CancelRequested,
+    ChildCancelled,
+    ChildCancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildStarted,
+    Command,
+    CompensationAttemptFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationScheduled,
+    EventAwaited,
+    EventReceived,
+    EventTimedOut,
+    EventWaitCancelled,
+    Input,
+    LogEvent,
+    MessagePublished,
+    OwnerChanged,
+    Parent,
+    PatchMarked,
+    ProgressReported,
+    TimerCancelled,
+    TimerFired,
+    TimerStarted,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowContinued,
+    WorkflowFailed,
+    WorkflowParked,
+    WorkflowResumed,
+    WorkflowStarted,
+    decode_commit,
+    encode_commit,
+)
+from romancy.core._fold import (
+    State,
+)
+from romancy.core._ids import (
+    idempotency_key,
+)
+from romancy.core._run import (
+    Run,
+)
+
+__all__ = [
+    "COMMANDS",
+    "INPUTS",
+    "TERMINAL",
+    "Activation",
+    "ActivityAttemptFailed",
+    "ActivityCancelRequested",
+    "ActivityCancelled",
+    "ActivityCompleted",
+    "ActivityDefinition",
+    "ActivityFailed",
+    "ActivityScheduled",
+    "AwaitEvent",
+    "CancelActivity",
+    "CancelChild",
+    "CancelRequested",
+    "CancelTimer",
+    "ChildCancelRequested",
+    "ChildCancelled",
+    "ChildCompleted",
+    "ChildFailed",
+    "ChildStarted",
+    "Command",
+    "Commands",
+    "CompensationAttemptFailed",
+    "CompensationCompleted",
+    "CompensationDefinition",
+    "CompensationFailed",
+    "CompensationScheduled",
+    "ContinueAsNew",
+    "Effect",
+    "EventAwaited",
+    "EventReceived",
+    "EventTimedOut",
+    "EventWaitCancelled",
+    "Input",
+    "LogEvent",
+    "MessagePublished",
+    "Outcome",
+    "OwnerChanged",
+    "Parent",
+    "PatchMarked",
+    "ProgressReported",
+    "Publish",
+    "Report",
+    "Run",
+    "StartActivity",
+    "StartChild",
+    "StartCompensation",
+    "StartTimer",
+    "State",
+    "StopAwaiting",
+    "TimerCancelled",
+    "TimerFired",
+    "TimerStarted",
+    "WorkflowCancelled",
+    "WorkflowCompleted",
+    "WorkflowContinued",
+    "WorkflowDefinition",
+    "WorkflowFailed",
+    "WorkflowParked",
+    "WorkflowResumed",
+    "WorkflowStarted",
+    "current_commands",
+    "decode_commit",
+    "describe",
+    "encode_commit",
+    "idempotency_key",
+]

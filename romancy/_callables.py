@@ -1,0 +1,45 @@
+"""What a decorated function must look like, told in clear errors where it does not, and the name it goes by."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["check_function", "is_async", "name_of"]
+
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(fn)
+
+
+def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
+    """The given name, or the function's. Raises RegistrationError for an empty one."""
+    chosen = fn.__name__ if name is None else name
+    if not chosen or chosen != chosen.strip():
+        raise RegistrationError(f"@{decorator} on {fn.__qualname__}: {chosen!r} is not a name")
+    return chosen
+
+
+def check_function(fn: Any, decorator: str) -> None:
+    """Raise RegistrationError unless `fn` is a plain function whose parameters can be told apart by name."""
+    if isinstance(fn, (staticmethod, classmethod)):
+        raise RegistrationError(f"@{decorator} goes below @{type(fn).__name__}, directly on the function")
+    if not inspect.isfunction(fn):
+        raise RegistrationError(f"@{decorator} needs a function, not {type(fn).__name__}")
+    where = f"@{decorator} on {fn.__qualname__}"
+    if fn.__name__ == "<lambda>":
+        raise RegistrationError(f"@{decorator} needs a function with a name of its own; a lambda has none")
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        raise RegistrationError(f"{where}: a generator has no single result; return a value instead of yielding")
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind in _VARIADIC:
+            raise RegistrationError(
+                f"{where}: *{parameter.name} cannot be recorded by name and type; declare each parameter"
+            )

@@ -1,0 +1,262 @@
+"""Activities and compensations: the decorators, and what a call means inside and outside of a workflow.
+
+Inside a workflow a call is a command: it is written to the log, carried out by the engine and answered from the log
+on replay. Outside it is the plain function, so that unit tests need nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+from romancy._callables import check_function, is_async, name_of
+from romancy._seam import Signature
+from romancy.core import current_commands
+from romancy.depends import dependencies_of
+from romancy.errors import RegistrationError, UsageError
+from romancy.registry import declare
+from romancy.retry import Duration, RetryPolicy, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from msgspec import Raw
+
+    from romancy.context import ActivityContext
+
+__all__ = ["Activity", "Compensation", "activity", "compensation"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Compensation:
+    """Undoes an activity: takes the activity's parameters, or its `result` first and then those."""
+
+    kind = "compensation"
+
+    def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:
+        check_function(fn, "compensation")
+        self.fn = fn
+        self.name = name_of(fn, name, "compensation")
+        self.retry = retry
+        self.is_async = is_async(fn)
+        update_wrapper(self, fn)
+
+    @cached_property
+    def signature(self) -> Signature:
+        return Signature.of(self.fn)
+
+    @cached_property
+    def takes_result(self) -> bool:
+        return next(iter(self.fn.__code__.co_varnames[: self.fn.__code__.co_argcount]), None) == "result"
+
+    def arguments(self, args: Raw, result: Raw) -> dict[str, Any]:
+        """What to call the function with: the activity's arguments, and its result first if it asks for it."""
+        arguments = self.signature.decode_arguments(args)
+        return (
+            {"result": self.signature.decode_parameter("result", result), **arguments}
+            if self.takes_result
+            else arguments
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function; a workflow never calls a compensation itself."""
+        return self.fn(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<compensation {self.name}>"
+
+
+class Activity(Generic[P, R_co]):
+    """A unit of work. Awaiting a call in a workflow runs it durably; elsewhere it runs the function."""
+
+    kind = "activity"
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        executor: Literal["thread", "process"] = "thread",
+        transactional: bool = True,
+        raises: Sequence[type[Exception]] = (),
+        pass_context: bool = False,
+        undo: Callable[..., object] | None = None,
+    ) -> None:
+        check_function(fn, "activity")
+        self._fn = fn
+        self.name = name_of(fn, name, "activity")
+        self.retry = retry
+        self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
+        self.executor = executor
+        self.transactional = transactional
+        self.raises = tuple(raises)
+        self.pass_context = pass_context
+        self.undo: Compensation | None = None
+        self.is_async = is_async(fn)
+        self.dependencies = dependencies_of(fn)
+        self._id: str | None = None
+        self._retry: RetryPolicy | None = None
+        self._timeout: float | None = None
+        update_wrapper(self, fn)
+        if executor == "process" and self.is_async:
+            raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
+        if undo is not None:
+            self._undo_with(undo)
+
+    @property
+    def fn(self) -> Callable[P, Any]:
+        """The decorated function."""
+        return self._fn
+
+    @cached_property
+    def signature(self) -> Signature:
+        return Signature.of(self._fn, skip=int(self.pass_context))
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        commands = current_commands()
+        if commands is None:
+            outcome = self._fn(*args, **kwargs)
+            return cast("R_co", await outcome if self.is_async else outcome)
+        encoded = self.signature.encode_arguments(args, kwargs)
+        answer = commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
+        return cast("R_co", await answer)
+
+    def options(
+        self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None
+    ) -> Self:
+        """The same activity for one call: under an id of yours, with its own policy or timeout."""
+        changed = copy.copy(self)
+        changed._id = self._id if id is None else id  # noqa: SLF001 - a copy of itself
+        changed._retry = self._retry if retry is None else retry  # noqa: SLF001 - a copy of itself
+        if timeout is not None:
+            changed._timeout = seconds(timeout, f"the timeout of {self.name}")  # noqa: SLF001 - a copy of itself
+        return changed
+
+    @overload
+    def compensation(self, fn: Callable[Concatenate[R_co, P], object], /) -> Compensation: ...
+    @overload
+    def compensation(self, fn: Callable[P, object], /) -> Compensation: ...
+    def compensation(self, fn: Callable[..., object], /) -> Compensation:
+        """Decorator: `fn` undoes this activity."""
+        return self._undo_with(fn)
+
+    def _undo_with(self, fn: Callable[..., object]) -> Compensation:
+        if self.undo is not None:
+            raise RegistrationError(f"activity {self.name} already has the compensation {self.undo.name}")
+        self.undo = fn if isinstance(fn, Compensation) else declare(Compensation(fn))
+        return self.undo
+
+    def read_result(self, result: Any, /) -> object:
+        return self.signature.decode_result(result)
+
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self:
+        if instance is not None:
+            raise UsageError(
+                f"activity {self.name} was taken from an instance of {type(instance).__name__}: the instance cannot be "
+                "written to the log. Use a function or a staticmethod, and Depends for what it needs."
+            )
+        return self
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name}>"
+
+
+class _ActivityDecorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Activity[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Activity[P, T]: ...
+
+
+class _ContextActivityDecorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[Concatenate[ActivityContext, P], Coroutine[Any, Any, T]], /) -> Activity[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[ActivityContext, P], T], /) -> Activity[P, T]: ...
+
+
+class _CompensatedDecorator(Protocol[Q]):
+    """The compensation's parameters are the activity's, or `result` and those."""
+
+    @overload
+    def __call__(self, fn: Callable[Q, Coroutine[Any, Any, T]], /) -> Activity[Q, T]: ...
+    @overload
+    def __call__(self, fn: Callable[Q, T], /) -> Activity[Q, T]: ...
+    @overload
+    def __call__(
+        self: _CompensatedDecorator[Concatenate[T, P]], fn: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> Activity[P, T]: ...
+    @overload
+    def __call__(self: _CompensatedDecorator[Concatenate[T, P]], fn: Callable[P, T], /) -> Activity[P, T]: ...
+
+
+@overload
+def activity(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Activity[P, T]: ...
+@overload
+def activity(fn: Callable[P, T], /) -> Activity[P, T]: ...
+@overload
+def activity(
+    *,
+    compensation: Callable[Q, object],
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+) -> _CompensatedDecorator[Q]: ...
+@overload
+def activity(
+    *,
+    pass_context: Literal[True],
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+) -> _ContextActivityDecorator: ...
+@overload
+def activity(
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+) -> _ActivityDecorator: ...
+def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
+    """Declare a function, async or not, as an activity.
+
+    Raises RegistrationError when the function cannot be one.
+    """
+
+    def decorate(fn: Any) -> Activity[..., Any]:
+        return declare(Activity(fn, undo=compensation, **options))
+
+    return decorate if fn is None else decorate(fn)
+
+
+class _CompensationDecorator(Protocol):
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]: ...
+
+
+@overload
+def compensation(fn: Callable[P, T], /) -> Callable[P, T]: ...
+@overload
+def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
+def compensation(fn: Any = None, /, **options: Any) -> Any:
+    """Declare a function that undoes an activity, to be named in `@activity(compensation=…)`."""
+
+    def decorate(fn: Any) -> Compensation:
+        return declare(Compensation(fn, **options))
+
+    return decorate if fn is None else decorate(fn)

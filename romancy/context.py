@@ -1,0 +1,247 @@
+"""The two contexts: what a workflow can ask for beside its activities, and what an activity knows of its attempt.
+
+This is the one file where seeded randomness lives: numbers and ids drawn in a workflow derive from its instance, its
+run and the number of the draw, so a replay draws the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar, Token
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+from uuid import UUID
+
+from romancy._seam import dumps, loads
+from romancy.errors import UsageError
+from romancy.event import Event, EventType
+from romancy.retry import Duration, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from msgspec import Raw
+    from typing_extensions import TypeForm
+
+    from romancy.core import Commands, EventReceived
+
+__all__ = ["ActivityContext", "ActivityPort", "ChildHandle", "WorkflowContext", "activity_context", "entered"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class ChildWorkflow(Protocol[P, T_co]):
+    """A workflow that can be started from another one."""
+
+    def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[Any]: ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+class ChildHandle(Generic[T_co]):
+    """A child workflow under way. Await `result()`, or leave it to run by itself."""
+
+    def __init__(self, instance_id: str, answer: asyncio.Future[Any]) -> None:
+        self.instance_id = instance_id
+        self._answer = answer
+        answer.add_done_callback(_noticed)
+
+    async def result(self) -> T_co:
+        """What the child returned.
+
+        Raises WorkflowFailedError or WorkflowCancelledError when it did not. Giving up the wait leaves the child
+        alone.
+        """
+        return await asyncio.shield(self._answer)
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        return self.result().__await__()
+
+    def cancel(self) -> None:
+        """Ask the child to stop."""
+        self._answer.cancel()
+
+
+def _noticed(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
+
+
+class WorkflowContext:
+    """First parameter of every workflow."""
+
+    __slots__ = ("_commands", "workflow_name")
+
+    def __init__(self, commands: Commands, workflow_name: str) -> None:
+        self._commands = commands
+        self.workflow_name = workflow_name
+
+    @property
+    def instance_id(self) -> str:
+        return self._commands.instance_id
+
+    @property
+    def run(self) -> int:
+        """1 for the first run of the instance, one more after every `recur`."""
+        return self._commands.started.run
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the starter sent along."""
+        return dict(self._commands.started.headers)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether this code is only being repeated: keep log lines and prints for when it is False."""
+        return self._commands.replaying
+
+    def now(self) -> datetime:
+        """The time of the latest thing that happened to this workflow; the same on replay."""
+        return _moment(self._commands.state.time)
+
+    def uuid4(self) -> UUID:
+        """A random-looking id; the same on replay, another in every run."""
+        return UUID(bytes=self._commands.draw("uuid4")[:16], version=4)
+
+    def random(self) -> Random:
+        """A generator of its own at every call; it yields the same numbers on replay."""
+        return Random(int.from_bytes(self._commands.draw("random"), "big"))  # noqa: S311 - seeded on purpose
+
+    async def sleep(self, delay: Duration) -> None:
+        """Wait durably: a restart does not begin the wait again."""
+        await asyncio.sleep(seconds(delay, "the delay"))
+
+    @overload
+    async def wait_event(self, type: str, *, timeout: Duration | None = None, key: str | None = None) -> Event[Any]: ...
+    @overload
+    async def wait_event(
+        self, type: str, *, model: TypeForm[T], timeout: Duration | None = None, key: str | None = None
+    ) -> Event[T]: ...
+    @overload
+    async def wait_event(
+        self, type: EventType[T], *, timeout: Duration | None = None, key: str | None = None
+    ) -> Event[T]: ...
+    async def wait_event(
+        self,
+        type: str | EventType[Any],
+        *,
+        model: Any = Any,
+        timeout: Duration | None = None,
+        key: str | None = None,
+    ) -> Event[Any]:
+        """Wait for an event or a signal of this type. Raises EventTimeoutError when none comes in time."""
+        name, model = (type.name, type.data) if isinstance(type, EventType) else (type, model)
+        limit = None if timeout is None else seconds(timeout, "the timeout")
+        received: EventReceived = await self._commands.wait(name, key=key, timeout=limit)
+        return Event(
+            id=received.event_id,
+            type=received.name,
+            source=received.source,
+            subject=received.subject,
+            time=_moment(received.at if received.time is None else received.time),
+            data=loads(received.data, model),
+        )
+
+    def patched(self, name: str) -> bool:
+        """True for histories that began after this call was in the code: take the new branch. Old ones get False."""
+        return self._commands.patched(name)
+
+    async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
+        """Start a child workflow and go on; it is cancelled if this workflow fails or is cancelled."""
+        return wf.launch(self._commands, args, kwargs)
+
+    async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
+        """Send an event once this step is durable; a replay sends nothing."""
+        name = type.name if isinstance(type, EventType) else type
+        self._commands.publish(name, dumps(data), key=key)
+
+    async def report(self, state: object, /) -> None:
+        """Let handles read this as the workflow's progress; the last report counts."""
+        self._commands.report(dumps(state))
+
+    def __repr__(self) -> str:
+        return f"<context of {self.workflow_name} {self.instance_id}>"
+
+
+class ActivityPort(Protocol):
+    """What the engine does for a running activity."""
+
+    async def session(self, native: type[Any] | None, /) -> Any: ...
+
+    def heartbeat(self, details: tuple[object, ...], /) -> None: ...
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None: ...
+
+
+class ActivityContext:
+    """What an activity knows of the attempt it is."""
+
+    __slots__ = ("_port", "activity_id", "attempt", "idempotency_key", "instance_id")
+
+    def __init__(
+        self, port: ActivityPort, *, instance_id: str, activity_id: str, attempt: int, idempotency_key: str
+    ) -> None:
+        self._port = port
+        self.instance_id = instance_id
+        self.activity_id = activity_id
+        self.attempt = attempt
+        self.idempotency_key = idempotency_key
+
+    @overload
+    async def session(self, /) -> Any: ...
+    @overload
+    async def session(self, native: type[T], /) -> T: ...
+    async def session(self, native: type[Any] | None = None, /) -> Any:
+        """The transaction this activity's completion is part of; it begins with the first call."""
+        return await self._port.session(native)
+
+    def heartbeat(self, *details: object) -> None:
+        """Say that the attempt is alive, with anything worth knowing for the next one."""
+        self._port.heartbeat(details)
+
+    async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
+        """Send an event together with this activity's completion; a failed attempt sends nothing."""
+        name = type.name if isinstance(type, EventType) else type
+        await self._port.publish(name, dumps(data), key)
+
+    def after_commit(self, callback: Callable[[], Any]) -> None:
+        """Call this once the completion is durable; at most once, and not if the process dies in between."""
+        self._port.after_commit(callback)
+
+
+_current: ContextVar[ActivityContext] = ContextVar("romancy_activity")
+
+
+def activity_context() -> ActivityContext:
+    """The context of the activity this code runs in. Raises UsageError elsewhere."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise UsageError("activity_context() is only available while an activity runs on a worker") from None
+
+
+class entered:  # noqa: N801 - read as a verb: `with entered(context):`
+    """Make `context` the one that `activity_context()` gives, while the block lasts."""
+
+    def __init__(self, context: ActivityContext) -> None:
+        self._context = context
+        self._token: Token[ActivityContext] | None = None
+
+    def __enter__(self) -> ActivityContext:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)

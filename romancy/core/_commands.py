@@ -1,0 +1,343 @@
+"""What a workflow body can ask for, and how the answers come back to it.
+
+Each request becomes a command (compared with the log on replay) and a future; each input that answers one resolves
+its future. This is the only door between user code and the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from romancy._seam import rebuild_exception
+from romancy.core import _events as ev
+from romancy.core._definitions import ActivityDefinition
+from romancy.core._ids import Ids, derive
+from romancy.core._loop import DeterministicLoop, RunDropped, Timer, cancellation, running_loop
+from romancy.core._stable import StableFuture
+from romancy.errors import (
+    EventTimeoutError,
+    NonDeterminismError,
+    RetryExhaustedError,
+    TerminalError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+)
+from romancy.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from msgspec import Raw
+
+    from romancy.core._definitions import CompensationDefinition, WorkflowDefinition
+    from romancy.core._fold import State
+    from romancy.core._match import Matcher
+
+__all__ = ["Call", "Commands", "current_commands"]
+
+C = TypeVar("C", bound=ev.Command)
+SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How an activity was called: what its log entry does not say."""
+
+    definition: ActivityDefinition
+    retry: RetryPolicy | None
+    timeout: float | None
+    failures: list[str] = field(default_factory=list)
+
+
+class Answer(StableFuture[Any]):
+    """The future of a command; cancelling it tells the run that nobody waits any more."""
+
+    __slots__ = ("_give_up", "_id")
+
+    def __init__(self, loop: DeterministicLoop, give_up: Callable[[str], None], id: str) -> None:
+        super().__init__(loop)
+        self._give_up = give_up
+        self._id = id
+
+    def cancel(self, msg: Any = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        self._give_up(self._id)
+        return True
+
+
+class Commands:
+    """The requests of one run. `asked` collects those of the activation under way."""
+
+    def __init__(
+        self,
+        instance_id: str,
+        state: State,
+        loop: DeterministicLoop,
+        compensations: dict[str, CompensationDefinition],
+    ) -> None:
+        self.instance_id = instance_id
+        self.state = state
+        self.loop = loop
+        self.asked: list[ev.Command] = []
+        self.matcher: Matcher | None = None
+        self.over = False
+        self.calls: dict[str, Call] = {}
+        self.compensations = compensations
+        self._ids = {kind: Ids(kind) for kind in ("activity", "timer", "wait", "child", "message")}
+        self._answers: dict[str, Answer] = {}
+        self._children: dict[str, WorkflowDefinition] = {}
+        self._timers: dict[str, Timer] = {}
+        self._patches: dict[str, bool] = {}
+        self._draws: dict[str, int] = {}
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, command: C, *, chosen: bool = False) -> C:
+        """Record the command, or find it in the record; the one returned bears the id that counts."""
+        if self.matcher is not None:
+            recorded = self.matcher.claim(command, chosen=chosen)
+            if recorded is not None:
+                command = recorded  # type: ignore[assignment]
+        self.asked.append(command)
+        self.state.apply(command)
+        self.loop.spent = 0
+        return command
+
+    def _require_open(self, what: str) -> None:
+        if self.loop.dead:
+            raise RunDropped
+        if self.loop.closing_generators:
+            raise NonDeterminismError(
+                f"{what} was asked for by an async generator that is being closed because nobody finished it: "
+                "use contextlib.aclosing() around the loop"
+            )
+        if self.over:
+            raise cancellation("the workflow has ended")
+
+    def activity(
+        self,
+        definition: ActivityDefinition,
+        args: Raw,
+        *,
+        id: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Schedule an activity; the future brings its decoded result or its failure."""
+        name = definition.name
+        self._require_open(f"activity {name}")
+        ids = self._ids["activity"]
+        command = ev.ActivityScheduled(ids.next(name) if id is None else ids.choose(id), name, args)
+        scheduled = self.ask(command, chosen=id is not None)
+        self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
+        if definition.undo is not None:
+            self.compensations[name] = definition.undo
+        return self._answer("activity", scheduled.id, self._give_up_activity)
+
+    def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
+        """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
+        self._require_open(f"event {name}")
+        due = None if timeout is None else self.due(self.loop.now + timeout)
+        awaited = self.ask(ev.EventAwaited(self._ids["wait"].next(name), name, key, due))
+        return self._answer("wait", awaited.id, self._give_up_wait)
+
+    def child(
+        self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
+    ) -> tuple[ev.ChildStarted, Answer]:
+        """Start a child workflow; the future brings its decoded result or its failure."""
+        self._require_open(f"child workflow {definition.name}")
+        id = self._ids["child"].next(definition.name)
+        child_instance = instance_id or f"{self.instance_id}/{id}"
+        command = ev.ChildStarted(id, definition.name, child_instance, input, round(delay * SECOND))
+        started = self.ask(command)
+        self._children[started.id] = definition
+        return started, self._answer("child", started.id, self._give_up_child)
+
+    def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
+        """Send a message once this activation is durable."""
+        self._require_open(f"publication of {name}")
+        self.ask(ev.MessagePublished(self._ids["message"].next(name), name, data, key))
+
+    def report(self, state: Raw) -> None:
+        """Let the world see how far the workflow is."""
+        self._require_open("report")
+        self.ask(ev.ProgressReported(state))
+
+    def patched(self, name: str) -> bool:
+        """Whether this history takes the new branch; decided once per run and remembered in the log."""
+        self._require_open(f"patch {name}")
+        known = self._patches.get(name)
+        if known is None:
+            known = self.matcher is None or self.matcher.holds_patch(name)
+            self._patches[name] = known
+            if known:
+                self.ask(ev.PatchMarked(name))
+        return known
+
+    def draw(self, kind: str) -> bytes:
+        """The next 32 random-looking bytes of this kind; each kind counts for itself."""
+        self._require_open(kind)
+        number = self._draws[kind] = self._draws.get(kind, 0) + 1
+        return derive(self.instance_id, self.started.nonce, kind, number)
+
+    # ── giving up ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, kind: str, id: str, give_up: Callable[[str], None]) -> Answer:
+        answer = self._answers[f"{kind} {id}"] = Answer(self.loop, give_up, id)
+        return answer
+
+    def _give_up_activity(self, id: str) -> None:
+        if not self.loop.dead and id in self.state.activities:
+            fresh = any(isinstance(command, ev.ActivityScheduled) and command.id == id for command in self.asked)
+            self.ask(ev.ActivityCancelRequested(id, fresh))
+            if fresh:
+                self._forget("activity", id)
+
+    def _give_up_wait(self, id: str) -> None:
+        if not self.loop.dead and id in self.state.waits:
+            self._forget("wait", id)
+            self.ask(ev.EventWaitCancelled(id))
+
+    def _give_up_child(self, id: str) -> None:
+        if not self.loop.dead and id in self.state.children:
+            self.ask(ev.ChildCancelRequested(id))
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def replaying(self) -> bool:
+        """Whether what happens now has happened before (or happens for nobody, in a run torn down)."""
+        return self.matcher is not None or self.loop.dead
+
+    @property
+    def started(self) -> ev.WorkflowStarted:
+        assert self.state.started is not None  # noqa: S101 - no user code runs before the start
+        return self.state.started
+
+    def due(self, when: float) -> int:
+        """The loop's time `when` in µs since the epoch."""
+        return self.started.at + round(when * SECOND)
+
+    def write_timers(self) -> None:
+        """Turn what the loop armed and disarmed into commands; a timer that did both in one go leaves no trace."""
+        loop = self.loop
+        ended = self.state.terminal is not None
+        for timer in loop.started:
+            if not timer.cancelled() and not ended:
+                id = self._ids["timer"].next("timer")
+                command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when())))
+                timer.id = command.id
+                self._timers[command.id] = timer
+        for timer in loop.cancelled:
+            if timer.id is not None and not ended and self._timers.pop(timer.id, None) is not None:
+                self.ask(ev.TimerCancelled(timer.id))
+        loop.started.clear()
+        loop.cancelled.clear()
+
+    # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, event: ev.Input) -> None:
+        """Hand an input to whoever awaits it. Raises SerializationError when a result no longer fits its type."""
+        deliver = self._deliveries.get(type(event))
+        if deliver is not None:
+            deliver(self, event)
+
+    def _forget(self, kind: str, id: str) -> Answer | None:
+        if kind == "activity":
+            self.calls.pop(id, None)
+        return self._answers.pop(f"{kind} {id}", None)
+
+    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
+        definition = self.calls[event.id].definition
+        answer = self._forget("activity", event.id)
+        if answer is not None and not answer.done():
+            answer.set_result(definition.read_result(event.result))
+
+    def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
+        self.calls[event.id].failures.append(f"{event.error.type}: {event.error.message}")
+
+    def _activity_failed(self, event: ev.ActivityFailed) -> None:
+        call = self.calls[event.id]
+        answer = self._forget("activity", event.id)
+        if answer is not None and not answer.done():
+            answer.set_exception(_activity_error(event, call))
+
+    def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
+        answer = self._forget("activity", event.id)
+        if answer is not None:
+            answer.cancel()
+
+    def _timer_fired(self, event: ev.TimerFired) -> None:
+        self.loop.fire(self._timers.pop(event.id))
+
+    def _event_received(self, event: ev.EventReceived) -> None:
+        answer = self._forget("wait", event.id)
+        if answer is not None and not answer.done():
+            answer.set_result(event)
+
+    def _event_timed_out(self, event: ev.EventTimedOut) -> None:
+        answer = self._forget("wait", event.id)
+        if answer is not None and not answer.done():
+            answer.set_exception(EventTimeoutError(f"no event came for {event.id} in time"))
+
+    def _child_completed(self, event: ev.ChildCompleted) -> None:
+        definition = self._children.pop(event.id)
+        answer = self._forget("child", event.id)
+        if answer is not None and not answer.done():
+            answer.set_result(definition.read_result(event.result))
+
+    def _child_failed(self, event: ev.ChildFailed) -> None:
+        answer = self._forget("child", event.id)
+        if answer is not None and not answer.done():
+            error = event.error
+            answer.set_exception(
+                WorkflowFailedError(
+                    f"child workflow {event.id} failed: {error.type}: {error.message}",
+                    instance_id=self.instance_id,
+                    error_type=error.type,
+                    trace=error.trace,
+                )
+            )
+
+    def _child_cancelled(self, event: ev.ChildCancelled) -> None:
+        answer = self._forget("child", event.id)
+        if answer is not None and not answer.done():
+            answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
+
+    _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Commands, Any], None]]] = {
+        ev.ActivityCompleted: _activity_completed,
+        ev.ActivityAttemptFailed: _attempt_failed,
+        ev.ActivityFailed: _activity_failed,
+        ev.ActivityCancelled: _activity_cancelled,
+        ev.TimerFired: _timer_fired,
+        ev.EventReceived: _event_received,
+        ev.EventTimedOut: _event_timed_out,
+        ev.ChildCompleted: _child_completed,
+        ev.ChildFailed: _child_failed,
+        ev.ChildCancelled: _child_cancelled,
+    }
+
+
+def _activity_error(event: ev.ActivityFailed, call: Call) -> Exception:
+    """A declared or terminal error as itself; any other as what is left when the retries are used up."""
+    cause = rebuild_exception(event.error)
+    if isinstance(cause, (TerminalError, *call.definition.raises)):
+        return cause
+    error = RetryExhaustedError(
+        f"activity {event.id} failed after {event.attempts} attempt(s): {event.error.type}: {event.error.message}",
+        activity_id=event.id,
+        error_type=event.error.type,
+        trace=event.error.trace,
+        attempts=event.attempts,
+        history=[*call.failures, f"{event.error.type}: {event.error.message}"],
+    )
+    error.__cause__ = cause
+    return error
+
+
+def current_commands() -> Commands | None:
+    """The door of the run this code belongs to, or None outside of any workflow."""
+    loop = running_loop()
+    return None if loop is None else loop.commands

@@ -1,0 +1,62 @@
+"""What the core needs to know of a workflow and an activity; the authoring layer provides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from msgspec import Raw
+
+    from romancy.core._commands import Commands
+    from romancy.retry import RetryPolicy
+
+__all__ = ["ActivityDefinition", "CompensationDefinition", "WorkflowDefinition"]
+
+
+class CompensationDefinition(Protocol):
+    """Undoes an activity."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def takes_result(self) -> bool: ...
+
+    @property
+    def retry(self) -> RetryPolicy | None: ...
+
+
+class ActivityDefinition(Protocol):
+    """A unit of work as the run sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def retry(self) -> RetryPolicy | None: ...
+
+    @property
+    def timeout(self) -> float | None: ...
+
+    @property
+    def raises(self) -> tuple[type[Exception], ...]: ...
+
+    @property
+    def undo(self) -> CompensationDefinition | None: ...
+
+    def read_result(self, result: Raw, /) -> object: ...
+
+
+class WorkflowDefinition(Protocol):
+    """A workflow as the run sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]: ...
+
+    def write_result(self, result: object, /) -> Raw: ...
+
+    def read_result(self, result: Raw, /) -> object: ...

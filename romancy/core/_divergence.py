@@ -1,0 +1,85 @@
+"""Divergence told so that a person understands it: where, what the log says, what the code does now, what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.core import _events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from romancy.core._match import Matcher
+
+__all__ = ["describe", "divergence_report"]
+
+_SHOWN: Final = 5
+
+_WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
+    ev.ActivityScheduled: lambda e: f"activity {e.name} as {e.id}",
+    ev.ActivityCancelRequested: lambda e: f"cancel of activity {e.id}",
+    ev.TimerStarted: lambda e: f"timer {e.id} until {e.when:g} s after the start",
+    ev.TimerCancelled: lambda e: f"cancel of timer {e.id}",
+    ev.EventAwaited: lambda e: f"wait for event {e.name}" + (f" with key {e.key}" if e.key else ""),
+    ev.EventWaitCancelled: lambda e: f"end of the wait {e.id}",
+    ev.ChildStarted: lambda e: f"child workflow {e.workflow} as {e.id}",
+    ev.ChildCancelRequested: lambda e: f"cancel of child {e.id}",
+    ev.MessagePublished: lambda e: f"publication of {e.name} as {e.id}",
+    ev.PatchMarked: lambda e: f"patch {e.name}",
+    ev.CompensationScheduled: lambda e: f"compensation {e.name} of {e.activity_id}",
+    ev.WorkflowCompleted: lambda _: "return of a result",
+    ev.WorkflowFailed: lambda e: f"failure with {e.error.type}",
+    ev.WorkflowCancelled: lambda _: "end by cancellation",
+    ev.WorkflowContinued: lambda e: f"continuation as run {e.run}",
+    ev.WorkflowStarted: lambda e: f"start of {e.workflow}",
+}
+
+
+def describe(event: ev.LogEvent) -> str:
+    """The event in a few words, without payloads."""
+    words = _WORDS.get(type(event))
+    if words is not None:
+        return words(event)
+    identity = getattr(event, "id", None)
+    return type(event).__name__ + (f" of {identity}" if identity else "")
+
+
+def _several(events: Iterable[ev.LogEvent]) -> str:
+    words = [describe(event) for event in events]
+    more = [f"… and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
+    return "; ".join(words[:_SHOWN] + more) or "nothing"
+
+
+def _changed_arguments(matcher: Matcher) -> bool:
+    missing = {(type(event), getattr(event, "name", None)) for event in matcher.missing}
+    return bool(missing) and missing == {(type(event), getattr(event, "name", None)) for event in matcher.extra}
+
+
+def divergence_report(
+    *,
+    instance_id: str,
+    position: int,
+    cause: ev.Input,
+    matcher: Matcher,
+    started: ev.WorkflowStarted | None,
+    code: str,
+    runtime: str,
+) -> str:
+    """The message of the NonDeterminismError for an activation whose commands differ from the recorded ones."""
+    name = started.workflow if started else "?"
+    lines = [
+        f"workflow {name}, instance {instance_id}: the code no longer fits the log.",
+        f"  where:             event {position}, after {describe(cause)}",
+        f"  the log says:      {_several(matcher.missing)}",
+        f"  the code now does: {_several(matcher.extra)}",
+    ]
+    if _changed_arguments(matcher):
+        lines.append("  the same calls, but with other arguments, delays or ids than those recorded.")
+    if started is not None and (started.code or code):
+        lines.append(f"  code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
+    if started is not None and started.runtime != runtime:
+        lines.append(f"  runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
+    lines.append(
+        "  Deploy the code that fits, or keep the old branch for old histories with `if ctx.patched(name): …`."
+    )
+    return "\n".join(lines)

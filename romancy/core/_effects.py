@@ -1,0 +1,190 @@
+"""What a run asks of the world: values only. The engine carries them out once the events beside them are durable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from msgspec import Raw
+
+from romancy._seam import ErrorInfo
+from romancy.core._definitions import ActivityDefinition, CompensationDefinition
+from romancy.core._events import Input, LogEvent, Parent, WorkflowStarted
+from romancy.retry import RetryPolicy
+from romancy.status import Status
+
+__all__ = [
+    "Activation",
+    "AwaitEvent",
+    "CancelActivity",
+    "CancelChild",
+    "CancelTimer",
+    "Effect",
+    "Outcome",
+    "Publish",
+    "Report",
+    "StartActivity",
+    "StartChild",
+    "StartCompensation",
+    "StartTimer",
+    "StopAwaiting",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StartActivity:
+    """Run attempt number `attempt`, not before `due` (µs) if that is given.
+
+    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app.
+    """
+
+    activity_id: str
+    definition: ActivityDefinition
+    args: Raw
+    attempt: int = 1
+    due: int | None = None
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+
+@dataclass(frozen=True, slots=True)
+class CancelActivity:
+    """Stop the activity and record how it ended; a result that comes anyway is recorded as a result."""
+
+    activity_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Feed `TimerFired(timer_id)` once `due` (µs) has come."""
+
+    timer_id: str
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """The timer is no longer wanted."""
+
+    timer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEvent:
+    """Feed the next fitting event as `EventReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
+
+    wait_id: str
+    name: str
+    key: str | None = None
+    due: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopAwaiting:
+    """The wait is over without an event."""
+
+    wait_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`."""
+
+    child_id: str
+    workflow: str
+    instance_id: str
+    input: Raw
+    parent: Parent
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChild:
+    """Ask the child to stop; its end is fed as usual."""
+
+    child_id: str
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send a message, once. `message_id` is stable across replays and workers."""
+
+    message_id: str
+    name: str
+    data: Raw
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Let handles read this as the workflow's progress."""
+
+    state: Raw
+
+
+@dataclass(frozen=True, slots=True)
+class StartCompensation:
+    """Run attempt number `attempt` of a compensation; `result` is what the activity had returned."""
+
+    compensation_id: str
+    activity_id: str
+    definition: CompensationDefinition
+    args: Raw
+    result: Raw
+    attempt: int = 1
+    due: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+
+Effect: TypeAlias = (
+    StartActivity
+    | CancelActivity
+    | StartTimer
+    | CancelTimer
+    | AwaitEvent
+    | StopAwaiting
+    | StartChild
+    | CancelChild
+    | Publish
+    | Report
+    | StartCompensation
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    status: Status
+    result: Raw | None = None
+    error: ErrorInfo | None = None
+    reason: str = ""
+    uncompensated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What came of feeding inputs: the commit body, what to do once it is durable, and where the run stands.
+
+    `dropped` are the inputs that found nobody waiting; they are not in `events` and their source must keep them.
+    `parked` is the reason why the run cannot go on; the inputs are recorded, and the run must be dropped.
+    `successor` is the first input of the next run after `ctx.recur`: it belongs into the same append.
+    """
+
+    events: list[LogEvent]
+    effects: list[Effect]
+    status: Status
+    wake_at: int | None = None
+    outcome: Outcome | None = None
+    parked: str | None = None
+    successor: WorkflowStarted | None = None
+    dropped: tuple[Input, ...] = ()
+    warnings: tuple[str, ...] = ()

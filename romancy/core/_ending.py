@@ -1,0 +1,134 @@
+"""How a run ends: the body's outcome, then settle what is in flight, then compensate, then one terminal event.
+
+Only a failure or a cancellation settles and compensates. Each step is a command that waits for its recorded outcome,
+so a crash in the middle goes on with the next step and repeats none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy._seam import describe_exception
+from romancy.core import _events as ev
+from romancy.errors import NonDeterminismError, SerializationError
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from romancy.core._commands import Commands
+    from romancy.core._definitions import WorkflowDefinition
+    from romancy.core._stable import StableTask
+
+__all__ = ["ContinueAsNew", "Ending"]
+
+_FOREIGN = ("attached to a different loop", "Task got bad yield", "yield was used instead of yield from")
+
+
+class ContinueAsNew(BaseException):
+    """Raised by `recur`: the run ends here and the next one begins with this input. Not an error to catch."""
+
+    def __init__(self, workflow: str, input: Raw) -> None:
+        super().__init__(f"{workflow} continues as a new run")
+        self.workflow = workflow
+        self.input = input
+
+
+class Ending:
+    """Takes over when the workflow body has come to its end."""
+
+    def __init__(self, workflow: WorkflowDefinition, commands: Commands) -> None:
+        self._workflow = workflow
+        self._commands = commands
+        self._verdict: ev.WorkflowFailed | ev.WorkflowCancelled | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self._commands.over
+
+    def begin(self, body: StableTask[Any]) -> None:
+        """The body is done: stop its other tasks, then act on its outcome.
+
+        Raises NonDeterminismError when the outcome is none: the body left the loop, or returned what cannot be
+        written.
+        """
+        commands = self._commands
+        commands.over = True
+        verdict = self._judge(body)
+        unfinished = commands.loop.unfinished()
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            commands.loop.drive()
+        commands.loop.close_generators()
+        if isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
+            self._verdict = verdict
+            self._settle()
+        else:
+            commands.ask(verdict)
+
+    def _judge(self, body: StableTask[Any]) -> ev.Command:
+        state = self._commands.state
+        if body.cancelled():
+            return ev.WorkflowCancelled(state.cancel.reason if state.cancel else "cancelled by the workflow itself")
+        error = body.exception()
+        if error is None:
+            return ev.WorkflowCompleted(self._write(body.result()))
+        if isinstance(error, ContinueAsNew):
+            assert state.started is not None  # noqa: S101 - the body has run
+            if state.cancel is not None:
+                return ev.WorkflowCancelled(state.cancel.reason)
+            return ev.WorkflowContinued(error.input, state.started.run + 1)
+        if isinstance(error, NonDeterminismError):
+            raise error
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _FOREIGN):
+            raise NonDeterminismError(
+                f"the workflow awaited something that belongs to another event loop ({error}): move it into an activity"
+            ) from error
+        return ev.WorkflowFailed(describe_exception(error))
+
+    def _write(self, result: object) -> Raw:
+        try:
+            return self._workflow.write_result(result)
+        except SerializationError as error:
+            raise NonDeterminismError(f"the workflow's result cannot be written: {error}") from error
+
+    def _settle(self) -> None:
+        commands = self._commands
+        for id, activity in list(commands.state.activities.items()):
+            if not activity.cancel_requested:
+                commands.ask(ev.ActivityCancelRequested(id))
+        for id, child in list(commands.state.children.items()):
+            if not child.cancel_requested:
+                commands.ask(ev.ChildCancelRequested(id))
+
+    def advance(self) -> None:
+        """The next step towards the end, if nothing is in flight any more."""
+        state = self._commands.state
+        if self._verdict is None or state.terminal is not None:
+            return
+        if state.activities or state.children or state.compensations:
+            return
+        if state.to_compensate:
+            self._compensate()
+            return
+        left = tuple(state.uncompensated)
+        verdict = self._verdict
+        if isinstance(verdict, ev.WorkflowFailed):
+            self._commands.ask(ev.WorkflowFailed(verdict.error, left))
+        else:
+            self._commands.ask(ev.WorkflowCancelled(verdict.reason, left))
+
+    def _compensate(self) -> None:
+        commands = self._commands
+        done = commands.state.to_compensate[-1]
+        compensation = commands.compensations[done.scheduled.name]
+        commands.ask(
+            ev.CompensationScheduled(
+                id=f"compensate:{done.scheduled.id}",
+                activity_id=done.scheduled.id,
+                activity_name=done.scheduled.name,
+                name=compensation.name,
+                args=done.scheduled.args,
+                result=done.result if compensation.takes_result else ev.NULL,
+            )
+        )

@@ -1,0 +1,443 @@
+"""The vocabulary of the log: what a run can be told (inputs) and what it can decide (commands).
+
+Names and fields here are the public record. Evolution is additive only: a field may be added with a default, an
+event may be added, nothing is ever renamed, removed or given another meaning. This file knows the form of the
+events and nothing of how a run reacts to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from romancy._seam import ErrorInfo
+from romancy.errors import HistoryCorruptError, HistoryVersionError
+
+__all__ = [
+    "COMMANDS",
+    "INPUTS",
+    "TERMINAL",
+    "ActivityAttemptFailed",
+    "ActivityCancelRequested",
+    "ActivityCancelled",
+    "ActivityCompleted",
+    "ActivityFailed",
+    "ActivityScheduled",
+    "CancelRequested",
+    "ChildCancelRequested",
+    "ChildCancelled",
+    "ChildCompleted",
+    "ChildFailed",
+    "ChildStarted",
+    "Command",
+    "CompensationAttemptFailed",
+    "CompensationCompleted",
+    "CompensationFailed",
+    "CompensationScheduled",
+    "EventAwaited",
+    "EventReceived",
+    "EventTimedOut",
+    "EventWaitCancelled",
+    "Input",
+    "LogEvent",
+    "MessagePublished",
+    "OwnerChanged",
+    "Parent",
+    "PatchMarked",
+    "ProgressReported",
+    "TimerCancelled",
+    "TimerFired",
+    "TimerStarted",
+    "WorkflowCancelled",
+    "WorkflowCompleted",
+    "WorkflowContinued",
+    "WorkflowFailed",
+    "WorkflowParked",
+    "WorkflowResumed",
+    "WorkflowStarted",
+    "decode_commit",
+    "encode_commit",
+]
+
+NULL: Final = Raw(b"null")
+
+
+class LogEvent(msgspec.Struct, frozen=True, tag_field="type", tag=True, omit_defaults=True, gc=False):
+    """One entry of the log."""
+
+
+class Input(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Something the outside told the run, at a time (µs since the epoch, UTC) that never runs backwards."""
+
+    at: int
+
+
+class Command(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Something the run decided. Its time is that of the input it answers."""
+
+
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where a child workflow reports to: the parent's instance and the id of its `ChildStarted`."""
+
+    instance_id: str
+    child_id: str
+
+
+# ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The run begins. `nonce` is different in every run and life of an id; keys and seeds derive from it."""
+
+    workflow: str
+    input: Raw
+    nonce: str
+    run: int = 1
+    code: str = ""
+    parent: Parent | None = None
+    headers: dict[str, str] = {}
+    runtime: str = ""
+    budget: int = 10_000
+
+
+class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Another worker writes from here on. No workflow code runs because of it."""
+
+    owner: str = ""
+    code: str = ""
+    runtime: str = ""
+
+
+class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """A parked run is to try again; the inputs it could not act upon are acted upon now."""
+
+    code: str = ""
+    runtime: str = ""
+
+
+class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Attempt number `attempt` failed and another is due at `next_at`."""
+
+    id: str
+    attempt: int
+    error: ErrorInfo
+    next_at: int
+
+
+class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The activity returned."""
+
+    id: str
+    result: Raw = NULL
+    attempt: int = 1
+
+
+class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The last attempt the policy allows has failed, or the error was terminal."""
+
+    id: str
+    error: ErrorInfo
+    attempts: int = 1
+
+
+class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The activity stopped because it was asked to. `unknown`: it did not answer before the deadline."""
+
+    id: str
+    unknown: bool = False
+
+
+class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The timer's time has come."""
+
+    id: str
+
+
+class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """An event or a signal for the wait `id`; the fields after `name` are the envelope it came in."""
+
+    id: str
+    name: str
+    data: Raw = NULL
+    event_id: str = ""
+    source: str = ""
+    subject: str | None = None
+    time: int | None = None
+
+
+class EventTimedOut(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """No event came for the wait `id` before it was due."""
+
+    id: str
+
+
+class ChildCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The child workflow returned."""
+
+    id: str
+    result: Raw = NULL
+
+
+class ChildFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The child workflow failed, after its own compensations."""
+
+    id: str
+    error: ErrorInfo
+
+
+class ChildCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The child workflow was cancelled, after its own compensations."""
+
+    id: str
+    reason: str = ""
+
+
+class CompensationAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """An attempt at the compensation failed and another is due at `next_at`."""
+
+    id: str
+    attempt: int
+    error: ErrorInfo
+    next_at: int
+
+
+class CompensationCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The activity's effect has been undone."""
+
+    id: str
+    attempt: int = 1
+
+
+class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The compensation failed for good; the others go on and the terminal event names it."""
+
+    id: str
+    error: ErrorInfo
+    attempts: int = 1
+
+
+class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Somebody asked for the workflow to stop."""
+
+    reason: str = ""
+
+
+# ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow called an activity."""
+
+    id: str
+    name: str
+    args: Raw
+
+
+class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow no longer awaits the activity; its outcome is still recorded.
+
+    `never_started`: it was called and given up in one breath, so there is no outcome to wait for.
+    """
+
+    id: str
+    never_started: bool = False
+
+
+class TimerStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """A delay inside the workflow: `when` in the run's own seconds, exactly; `due` in µs since the epoch."""
+
+    id: str
+    when: float
+    due: int
+
+
+class TimerCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The timer is no longer wanted."""
+
+    id: str
+
+
+class EventAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow waits for an event of this name (and key), until `due` if there is one."""
+
+    id: str
+    name: str
+    key: str | None = None
+    due: int | None = None
+
+
+class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow stopped waiting."""
+
+    id: str
+
+
+class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow body published something; sent once this is durable."""
+
+    id: str
+    name: str
+    data: Raw
+    key: str | None = None
+
+
+class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """What `ctx.report` said last is what a handle reads."""
+
+    state: Raw
+
+
+class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow started a child workflow."""
+
+    id: str
+    workflow: str
+    instance_id: str
+    input: Raw
+    delay: int = 0
+
+
+class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The child is asked to stop; its outcome is still recorded."""
+
+    id: str
+
+
+class PatchMarked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """This history took the new branch of `ctx.patched(name)`."""
+
+    name: str
+
+
+class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The effect of the completed activity `activity_id` is to be undone; `result` only for one that asks for it."""
+
+    id: str
+    activity_id: str
+    activity_name: str
+    name: str
+    args: Raw
+    result: Raw = NULL
+
+
+class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The input before this could not be acted upon; it is acted upon when the next one comes."""
+
+    reason: str
+
+
+class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The run ends here and the next one, under the same instance id, begins with `input`."""
+
+    input: Raw
+    run: int
+
+
+class WorkflowCompleted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow returned."""
+
+    result: Raw = NULL
+
+
+class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow raised; `uncompensated` names the compensations that failed for good."""
+
+    error: ErrorInfo
+    uncompensated: tuple[str, ...] = ()
+
+
+class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow was cancelled; `uncompensated` names the compensations that failed for good."""
+
+    reason: str = ""
+    uncompensated: tuple[str, ...] = ()
+
+
+INPUTS: Final[tuple[type[Input], ...]] = (
+    WorkflowStarted,
+    OwnerChanged,
+    WorkflowResumed,
+    ActivityAttemptFailed,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityCancelled,
+    TimerFired,
+    EventReceived,
+    EventTimedOut,
+    ChildCompleted,
+    ChildFailed,
+    ChildCancelled,
+    CompensationAttemptFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    CancelRequested,
+)
+COMMANDS: Final[tuple[type[Command], ...]] = (
+    ActivityScheduled,
+    ActivityCancelRequested,
+    TimerStarted,
+    TimerCancelled,
+    EventAwaited,
+    EventWaitCancelled,
+    MessagePublished,
+    ProgressReported,
+    ChildStarted,
+    ChildCancelRequested,
+    PatchMarked,
+    CompensationScheduled,
+    WorkflowParked,
+    WorkflowContinued,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowCancelled,
+)
+TERMINAL: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinued)
+
+_Commit: TypeAlias = list[LogEvent]
+_KNOWN: Final = {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
+_encoder = msgspec.json.Encoder()
+
+
+def _any_of(kinds: tuple[type[LogEvent], ...]) -> Any:
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union |= kind
+    return union
+
+
+_Known: Any = _any_of((*INPUTS, *COMMANDS))
+_decoder: msgspec.json.Decoder[_Commit] = msgspec.json.Decoder(list[_Known])
+_tags = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def encode_commit(events: list[LogEvent]) -> bytes:
+    """The body of a log row: the JSON array of the events decided together."""
+    return _encoder.encode(events)
+
+
+def decode_commit(body: bytes) -> list[LogEvent]:
+    """The events of a log row.
+
+    Raises HistoryVersionError when an event is of a kind this version does not know (the log is newer than the
+    code), and HistoryCorruptError when the bytes are not a commit at all.
+    """
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise _refusal(body, error) from error
+
+
+def _refusal(body: bytes, error: Exception) -> HistoryVersionError | HistoryCorruptError:
+    try:
+        tags = [str(event.get("type")) for event in _tags.decode(body)]
+    except msgspec.MsgspecError:
+        return HistoryCorruptError(f"a log row is not a JSON array of events: {error}")
+    unknown = sorted({tag for tag in tags if tag not in _KNOWN})
+    if unknown:
+        return HistoryVersionError(
+            f"the log holds events unknown to this version of Romancy: {', '.join(unknown)}. "
+            "It was written by a newer version; let a worker of that version take the instance."
+        )
+    return HistoryCorruptError(f"a log row cannot be read: {error}")

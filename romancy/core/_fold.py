@@ -1,0 +1,304 @@
+"""The log folded into a state: what is in flight, what has been done, how it ended. One function per kind of event.
+
+The state is the run's only bookkeeping, live and on replay alike, and it needs no workflow code: an instance whose
+code is missing or does not fit can still be looked at, cancelled and compensated from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec import Raw
+
+from romancy.core import _events as ev
+from romancy.core._effects import Outcome
+from romancy.errors import HistoryCorruptError
+from romancy.status import Status
+
+__all__ = ["Attempted", "Child", "Compensable", "State"]
+
+
+@dataclass(slots=True)
+class Attempted:
+    """An activity or a compensation in flight: how many attempts have failed and when the next is due."""
+
+    scheduled: Any
+    failures: int = 0
+    next_at: int | None = None
+    cancel_requested: bool = False
+
+
+@dataclass(slots=True)
+class Child:
+    """A child workflow that has not ended."""
+
+    started: ev.ChildStarted
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compensable:
+    """A completed activity whose effect can be undone."""
+
+    scheduled: ev.ActivityScheduled
+    result: Raw
+
+
+@dataclass(slots=True)
+class State:
+    """Where one run stands after the events applied so far."""
+
+    undone_by: Callable[[str], bool]
+    started: ev.WorkflowStarted | None = None
+    time: int = 0
+    activities: dict[str, Attempted] = field(default_factory=dict)
+    timers: dict[str, ev.TimerStarted] = field(default_factory=dict)
+    waits: dict[str, ev.EventAwaited] = field(default_factory=dict)
+    children: dict[str, Child] = field(default_factory=dict)
+    compensations: dict[str, Attempted] = field(default_factory=dict)
+    to_compensate: list[Compensable] = field(default_factory=list)
+    uncompensated: list[str] = field(default_factory=list)
+    cancel: ev.CancelRequested | None = None
+    parked: str | None = None
+    progress: Raw | None = None
+    terminal: ev.Command | None = None
+
+    def apply(self, event: ev.LogEvent) -> None:
+        """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""
+        try:
+            _RULES[type(event)](self, event)
+        except KeyError as error:
+            name = type(event).__name__
+            raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
+
+    def accepts(self, event: ev.Input) -> bool:
+        """Whether the run still waits for this input; a late or repeated one changes nothing and is not written."""
+        if self.terminal is not None:
+            return False
+        awaited = _AWAITED.get(type(event))
+        if awaited is not None:
+            return event.id in awaited(self)  # type: ignore[attr-defined]
+        if isinstance(event, ev.WorkflowStarted):
+            return self.started is None
+        return not (isinstance(event, ev.CancelRequested) and self.cancel is not None)
+
+    def wake_at(self) -> int | None:
+        """The earliest time (µs) at which something is due by the clock alone."""
+        due = [timer.due for timer in self.timers.values()]
+        due += [wait.due for wait in self.waits.values() if wait.due is not None]
+        for attempted in (*self.activities.values(), *self.compensations.values()):
+            if attempted.next_at is not None:
+                due.append(attempted.next_at)
+        return min(due, default=None)
+
+    def status(self) -> Status:
+        if self.terminal is not None:
+            return _ENDS[type(self.terminal)]
+        if self.parked is not None:
+            return Status.STUCK
+        if self.compensations:
+            return Status.COMPENSATING
+        if self.cancel is not None:
+            return Status.CANCELLING
+        if self.started is None:
+            return Status.PENDING
+        return Status.RUNNING if self.activities else Status.WAITING
+
+    def outcome(self) -> Outcome | None:
+        """How the run ended, or None while it has not (or goes on as another run)."""
+        match self.terminal:
+            case ev.WorkflowCompleted(result=result):
+                return Outcome(Status.COMPLETED, result=result)
+            case ev.WorkflowFailed(error=error, uncompensated=left):
+                return Outcome(Status.FAILED, error=error, uncompensated=left)
+            case ev.WorkflowCancelled(reason=reason, uncompensated=left):
+                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left)
+            case _:
+                return None
+
+
+_ENDS: Final[Mapping[type[ev.LogEvent], Status]] = {
+    ev.WorkflowCompleted: Status.COMPLETED,
+    ev.WorkflowFailed: Status.FAILED,
+    ev.WorkflowCancelled: Status.CANCELLED,
+    ev.WorkflowContinued: Status.RUNNING,
+}
+
+
+def _time(state: State, event: ev.Input) -> None:
+    state.time = max(state.time, event.at)
+    state.parked = None
+
+
+def _owner_changed(state: State, event: ev.OwnerChanged) -> None:
+    state.time = max(state.time, event.at)
+
+
+def _started(state: State, event: ev.WorkflowStarted) -> None:
+    _time(state, event)
+    state.started = event
+
+
+def _activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
+    state.activities[event.id] = Attempted(event)
+
+
+def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
+    _time(state, event)
+    activity = state.activities[event.id]
+    activity.failures = event.attempt
+    activity.next_at = event.next_at
+
+
+def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
+    _time(state, event)
+    scheduled = state.activities.pop(event.id).scheduled
+    if state.undone_by(scheduled.name):
+        state.to_compensate.append(Compensable(scheduled, event.result))
+
+
+def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
+    _time(state, event)
+    del state.activities[event.id]
+
+
+def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
+    if event.never_started:
+        del state.activities[event.id]
+    else:
+        state.activities[event.id].cancel_requested = True
+
+
+def _timer_started(state: State, event: ev.TimerStarted) -> None:
+    state.timers[event.id] = event
+
+
+def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
+    if isinstance(event, ev.Input):
+        _time(state, event)
+    del state.timers[event.id]
+
+
+def _awaited(state: State, event: ev.EventAwaited) -> None:
+    state.waits[event.id] = event
+
+
+def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.EventWaitCancelled) -> None:
+    if isinstance(event, ev.Input):
+        _time(state, event)
+    del state.waits[event.id]
+
+
+def _child_started(state: State, event: ev.ChildStarted) -> None:
+    state.children[event.id] = Child(event)
+
+
+def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
+    state.children[event.id].cancel_requested = True
+
+
+def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
+    _time(state, event)
+    del state.children[event.id]
+
+
+def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
+    state.compensations[event.id] = Attempted(event)
+    done = state.to_compensate.pop()
+    if done.scheduled.id != event.activity_id:
+        raise HistoryCorruptError(f"the log compensates {event.activity_id} before {done.scheduled.id}")
+
+
+def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
+    _time(state, event)
+    compensation = state.compensations[event.id]
+    compensation.failures = event.attempt
+    compensation.next_at = event.next_at
+
+
+def _compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
+    _time(state, event)
+    del state.compensations[event.id]
+
+
+def _compensation_failed(state: State, event: ev.CompensationFailed) -> None:
+    _time(state, event)
+    del state.compensations[event.id]
+    state.uncompensated.append(event.id)
+
+
+def _cancel_requested(state: State, event: ev.CancelRequested) -> None:
+    _time(state, event)
+    state.cancel = event
+
+
+def _parked(state: State, event: ev.WorkflowParked) -> None:
+    state.parked = event.reason
+
+
+def _progress(state: State, event: ev.ProgressReported) -> None:
+    state.progress = event.state
+
+
+def _nothing(state: State, event: ev.Command) -> None:
+    """Published messages and patches leave no trace in the state."""
+
+
+def _terminal(state: State, event: ev.Command) -> None:
+    state.terminal = event
+
+
+_RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
+    ev.WorkflowStarted: _started,
+    ev.OwnerChanged: _owner_changed,
+    ev.WorkflowResumed: _time,
+    ev.ActivityScheduled: _activity_scheduled,
+    ev.ActivityAttemptFailed: _activity_attempt_failed,
+    ev.ActivityCompleted: _activity_completed,
+    ev.ActivityFailed: _activity_ended,
+    ev.ActivityCancelled: _activity_ended,
+    ev.ActivityCancelRequested: _activity_cancel_requested,
+    ev.TimerStarted: _timer_started,
+    ev.TimerFired: _timer_ended,
+    ev.TimerCancelled: _timer_ended,
+    ev.EventAwaited: _awaited,
+    ev.EventReceived: _wait_ended,
+    ev.EventTimedOut: _wait_ended,
+    ev.EventWaitCancelled: _wait_ended,
+    ev.ChildStarted: _child_started,
+    ev.ChildCancelRequested: _child_cancel_requested,
+    ev.ChildCompleted: _child_ended,
+    ev.ChildFailed: _child_ended,
+    ev.ChildCancelled: _child_ended,
+    ev.CompensationScheduled: _compensation_scheduled,
+    ev.CompensationAttemptFailed: _compensation_attempt_failed,
+    ev.CompensationCompleted: _compensation_completed,
+    ev.CompensationFailed: _compensation_failed,
+    ev.CancelRequested: _cancel_requested,
+    ev.WorkflowParked: _parked,
+    ev.ProgressReported: _progress,
+    ev.MessagePublished: _nothing,
+    ev.PatchMarked: _nothing,
+    ev.WorkflowContinued: _terminal,
+    ev.WorkflowCompleted: _terminal,
+    ev.WorkflowFailed: _terminal,
+    ev.WorkflowCancelled: _terminal,
+}
+
+_AWAITED: Final[Mapping[type[ev.LogEvent], Callable[[State], Mapping[str, object]]]] = {
+    ev.ActivityAttemptFailed: lambda state: state.activities,
+    ev.ActivityCompleted: lambda state: state.activities,
+    ev.ActivityFailed: lambda state: state.activities,
+    ev.ActivityCancelled: lambda state: state.activities,
+    ev.TimerFired: lambda state: state.timers,
+    ev.EventReceived: lambda state: state.waits,
+    ev.EventTimedOut: lambda state: state.waits,
+    ev.ChildCompleted: lambda state: state.children,
+    ev.ChildFailed: lambda state: state.children,
+    ev.ChildCancelled: lambda state: state.children,
+    ev.CompensationAttemptFailed: lambda state: state.compensations,
+    ev.CompensationCompleted: lambda state: state.compensations,
+    ev.CompensationFailed: lambda state: state.compensations,
+}

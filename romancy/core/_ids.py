@@ -1,0 +1,46 @@
+"""Names for what a run asks for: "{name}:{n}", counted per name, and the ids chosen by the user beside them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from romancy.errors import UsageError
+
+__all__ = ["Ids", "derive", "idempotency_key"]
+
+
+class Ids:
+    """Numbers of one kind of command. Only counts and chosen ids are kept, whatever the length of the history."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._counts: dict[str, int] = {}
+        self._chosen: set[str] = set()
+
+    def next(self, name: str) -> str:
+        """The next automatic id; numbers that a chosen id occupies are skipped."""
+        number = self._counts.get(name, 0) + 1
+        while self._chosen and f"{name}:{number}" in self._chosen:
+            number += 1
+        self._counts[name] = number
+        return f"{name}:{number}"
+
+    def choose(self, chosen: str) -> str:
+        """Take an id of the user's. Raises UsageError when it is empty or taken."""
+        name, _, number = chosen.rpartition(":")
+        automatic = number.isascii() and number.isdigit() and str(int(number)) == number
+        taken = automatic and int(number) <= self._counts.get(name, 0)
+        if not chosen or taken or chosen in self._chosen:
+            raise UsageError(f"the {self._kind} id {chosen!r} is already taken in this workflow run; choose another")
+        self._chosen.add(chosen)
+        return chosen
+
+
+def derive(instance_id: str, nonce: str, *path: str | int) -> bytes:
+    """32 bytes that depend on the instance, the run and the path, and on nothing else."""
+    return hashlib.sha256("\0".join([instance_id, nonce, *map(str, path)]).encode("utf-8", "surrogatepass")).digest()
+
+
+def idempotency_key(instance_id: str, nonce: str, activity_id: str) -> str:
+    """The key of an activity: the same for all its attempts and workers, another in every run and life of the id."""
+    return derive(instance_id, nonce, "activity", activity_id).hex()[:32]

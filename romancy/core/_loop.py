@@ -1,0 +1,386 @@
+"""An asyncio event loop that runs what is ready and never waits, reads a clock, opens a socket or starts a thread.
+
+Its time is told to it, its timers become durable ones, and whatever would leave it is refused by name. The loop
+knows asyncio and nothing of events, activities or logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.tasks
+import math
+import sys
+import weakref
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
+
+from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, seams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+    from romancy.core._commands import Commands
+    from romancy.errors import NonDeterminismError
+
+__all__ = ["DeterministicLoop", "RunDropped", "Timer", "cancellation", "new_loop", "running_loop"]
+
+_Ts = TypeVarTuple("_Ts")
+
+FAR_FUTURE: Final = 100 * 366 * 86_400.0
+"""Delays of more than a century never end; they are not worth a row."""
+
+_swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
+
+
+class RunDropped(BaseException):
+    """Raised in user code that is being torn down when it asks for anything; nobody but the teardown sees it."""
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer of the run; `id` once it has been written to the log."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, when: float, callback: Callable[..., object], args: Any, loop: Any, context: Any) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self.id: str | None = None
+
+
+class DeterministicLoop(asyncio.AbstractEventLoop):
+    """One per run. `drive` is the only thing that makes it move."""
+
+    def __init__(self, salt: int) -> None:
+        self.now = 0.0
+        self.budget = 0
+        self.spent = 0
+        self.dead = False
+        self.closing_generators = False
+        self.commands: Commands | None = None
+        self.violation: NonDeterminismError | None = None
+        self.complaints: list[str] = []
+        self.started: list[Timer] = []
+        self.cancelled: list[Timer] = []
+        self._next_number = salt
+        self._ready: deque[asyncio.Handle] = deque()
+        self._tasks: dict[StableTask[Any], None] = {}
+        self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = {}
+        self._abandoned: list[AsyncGenerator[Any, Any]] = []
+        self._endless: list[Timer] = []
+        self._root = Context()
+
+    # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
+
+    def number(self) -> int:
+        """The next number of a task, future or scope: by it they hash, so that sets of them keep one order."""
+        self._next_number += 1
+        return self._next_number
+
+    def call_soon(
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        if not self.dead:
+            self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        if math.isnan(when):
+            raise ValueError("a delay must be a number, not NaN")
+        timer = Timer(when, callback, args, self, context)
+        if self.dead:
+            return timer
+        if when <= self.now:
+            self._ready.append(timer)
+        elif when - self.now <= FAR_FUTURE:
+            self.started.append(timer)
+        else:
+            self._endless.append(timer)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if isinstance(handle, Timer) and handle.id is not None and not self.dead:
+            self.cancelled.append(handle)
+
+    def time(self) -> float:
+        return self.now
+
+    def create_future(self) -> StableFuture[Any]:
+        return StableFuture(self)
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None, **options: Any) -> Any:
+        if self.dead:
+            coro.close()
+            raise RunDropped
+        if options.get("eager_start"):
+            coro.close()
+            raise self.refuse("create_task(eager_start=True)")
+        task: StableTask[Any] = StableTask(coro, self, name, context)
+        self._tasks[task] = None
+        task.add_done_callback(self._forget, context=self._root)
+        return task
+
+    def _forget(self, task: StableTask[Any]) -> None:
+        self._tasks.pop(task, None)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return not self.dead
+
+    def is_closed(self) -> bool:
+        return self.dead
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_exception_handler(self) -> None:
+        return None
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self.call_exception_handler(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if not self.dead:
+            error = context.get("exception")
+            cause = f": {type(error).__name__}: {error}" if error is not None else ""
+            self.complaints.append(f"{context.get('message', 'unhandled error')}{cause}")
+
+    async def shutdown_asyncgens(self) -> None:
+        self.close_generators()
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is none."""
+
+    # ── what the run does with it ───────────────────────────────────────────────────────────────────────────────
+
+    def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
+        """Make the root task: in an empty context, so that nothing of the host's surroundings reaches it."""
+        return self._root.copy().run(self.create_task, coro, name="workflow")
+
+    def unfinished(self) -> list[StableTask[Any]]:
+        """The tasks that have not ended, in the order of their creation."""
+        return [task for task in self._tasks if not task.done()]
+
+    def fire(self, timer: Timer) -> None:
+        """The timer's time has come: the loop's clock shows at least that time, whatever rounding did."""
+        self.now = max(self.now, timer.when())
+        timer.id = None
+        if not timer.cancelled():
+            self._ready.append(timer)
+
+    def refuse(self, call: str) -> NonDeterminismError:
+        """Remember that the run tried to leave the loop, even if user code swallows the error."""
+        error = leaves_the_loop(call)
+        self.violation = self.violation or error
+        return error
+
+    @property
+    def idle(self) -> bool:
+        return not self._ready
+
+    @property
+    def waits_for_ever(self) -> bool:
+        """Whether a delay without an end is being waited for: nothing will come of it, and that is meant."""
+        self._endless = [timer for timer in self._endless if not timer.cancelled()]
+        return bool(self._endless)
+
+    def awaited(self) -> list[str]:
+        """Where each unfinished task stands, for people."""
+        return [_whereabouts(task) for task in self.unfinished()]
+
+    def drive(self) -> None:
+        """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`).
+
+        The host's running loop, current task and generator hooks are as before when this returns or raises.
+        """
+        host = asyncio._get_running_loop()
+        host_task = _swap_current_task(host, None) if host is not None and _swap_current_task else None
+        hooks = sys.get_asyncgen_hooks()
+        seams.close()
+        asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(self._meet_generator, self._abandoned.append)
+        try:
+            self._run_ready()
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            asyncio._set_running_loop(host)
+            seams.open()
+            if host is not None and _swap_current_task:
+                _swap_current_task(host, host_task)
+
+    def _run_ready(self) -> None:
+        ready = self._ready
+        while ready and self.spent <= self.budget:
+            handle = ready.popleft()
+            if not handle.cancelled():
+                self.spent += 1
+                try:
+                    handle._run()
+                except SystemExit:
+                    pass  # the task that raised it holds it as its outcome
+            if self._abandoned:
+                self._close_abandoned()
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _meet_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        key = self.number()
+        generators = self._generators
+
+        def forget(_: object) -> None:
+            generators.pop(key, None)
+
+        generators[key] = weakref.ref(generator, forget)
+
+    def _close_abandoned(self) -> None:
+        while self._abandoned:
+            self._close_generator(self._abandoned.pop())
+
+    def close_generators(self) -> None:
+        """Finish the async generators that nobody finished, in the order in which they began."""
+        self._close_abandoned()
+        for reference in list(self._generators.values()):
+            generator = reference()
+            if generator is not None:
+                self._close_generator(generator)
+        self._generators.clear()
+
+    def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Run its `finally` here and now. It may not await anything that takes a step: there is nobody to wait."""
+        self.closing_generators = True
+        closing: Any = generator.aclose()
+        try:
+            closing.send(None)
+        except (StopIteration, StopAsyncIteration):
+            return
+        except RunDropped:
+            return
+        except BaseException as error:  # noqa: BLE001 - a generator's clean-up may raise anything; it is reported
+            self.call_exception_handler({"message": f"{generator!r} failed while it was closed", "exception": error})
+        else:
+            message = "an async generator was left before its end and awaits in its clean-up: use aclosing()"
+            self.call_exception_handler({"message": f"{generator!r}: {message}"})
+            closing.close()
+        finally:
+            self.closing_generators = False
+
+    def teardown(self) -> None:
+        """Close every coroutine of the run, each in its own context, with everything it may ask for refused."""
+        if self.dead:
+            return
+        self.dead = True
+        self._ready.clear()
+        host = asyncio._get_running_loop()
+        host_task = _swap_current_task(host, None) if host is not None and _swap_current_task else None
+        asyncio._set_running_loop(self)
+        try:
+            for task in self.unfinished():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close(task)
+            self.close_generators()
+        finally:
+            asyncio._set_running_loop(host)
+            if host is not None and _swap_current_task:
+                _swap_current_task(host, host_task)
+        self._tasks.clear()
+
+
+def _close(task: StableTask[Any]) -> None:
+    coro: Any = task.get_coro()
+    try:
+        task.context.run(coro.close)
+    except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
+        pass
+
+
+def _whereabouts(task: StableTask[Any]) -> str:
+    frames = task.get_stack()
+    awaited = getattr(task, "_fut_waiter", None)
+    place = f"{frames[-1].f_code.co_qualname}, line {frames[-1].f_lineno}" if frames else "an unknown place"
+    return f"{task.get_name()} in {place}, awaiting {type(awaited).__name__}"
+
+
+def cancellation(reason: str) -> asyncio.CancelledError:
+    return asyncio.CancelledError(reason)
+
+
+def running_loop() -> DeterministicLoop | None:
+    """The loop of the run this code belongs to, or None outside of any workflow."""
+    loop = asyncio._get_running_loop()
+    return loop if isinstance(loop, DeterministicLoop) else None
+
+
+_REFUSED: Final = [
+    "add_reader",
+    "add_signal_handler",
+    "add_writer",
+    "call_soon_threadsafe",
+    "close",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "getaddrinfo",
+    "getnameinfo",
+    "remove_reader",
+    "remove_signal_handler",
+    "remove_writer",
+    "run_forever",
+    "run_in_executor",
+    "run_until_complete",
+    "sendfile",
+    "set_debug",
+    "set_default_executor",
+    "set_exception_handler",
+    "set_task_factory",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendfile",
+    "sock_sendto",
+    "start_tls",
+    "stop",
+    "subprocess_exec",
+    "subprocess_shell",
+]
+
+
+def _refusal(name: str) -> Callable[..., Any]:
+    def refused(self: DeterministicLoop, *_: Any, **__: Any) -> Any:
+        raise self.refuse(f"loop.{name}()")
+
+    return refused
+
+
+for _name in _REFUSED:
+    setattr(DeterministicLoop, _name, _refusal(_name))
+setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B010 - all of them are there now
+
+
+def new_loop(salt: int) -> DeterministicLoop:
+    return cast("Any", DeterministicLoop)(salt)  # type: ignore[no-any-return]

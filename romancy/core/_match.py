@@ -1,0 +1,88 @@
+"""Asked against recorded: on replay, every command the code asks for must be one the log holds, and the reverse.
+
+Within one activation the commands are compared as a multiset of (kind, name, arguments), because their order may
+differ between Python versions; each takes the id it was recorded under. Between activations the order is the log's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from romancy.core import _events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Matcher"]
+
+
+def _same_json(one: Raw, other: Raw) -> bool:
+    if one == other:
+        return True
+    return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+
+
+_FITS: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], bool]]] = {
+    ev.ActivityScheduled: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
+    ev.TimerStarted: lambda a, b: a.when == b.when,
+    ev.EventAwaited: lambda a, b: (a.name, a.key, a.due) == (b.name, b.key, b.due),
+    ev.ChildStarted: lambda a, b: (a.workflow, a.delay) == (b.workflow, b.delay) and _same_json(a.input, b.input),
+    ev.MessagePublished: lambda a, b: (a.name, a.key) == (b.name, b.key) and _same_json(a.data, b.data),
+    ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
+    ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
+    ev.WorkflowFailed: lambda a, b: a.error.type == b.error.type,
+    ev.WorkflowCancelled: lambda *_: True,
+    ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
+    ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
+}
+_HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
+"""Code may stop reporting, report something else, or no longer ask for a patch: that changes no course."""
+
+
+def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
+    kind = type(asked)
+    if type(recorded) is not kind:
+        return False
+    if chosen and recorded.id != asked.id:  # type: ignore[attr-defined]
+        return False
+    fits = _FITS.get(kind)
+    return recorded == asked if fits is None else fits(recorded, asked)
+
+
+class Matcher:
+    """The recorded commands of one activation, each to be claimed once."""
+
+    def __init__(self, recorded: Iterable[ev.Command]) -> None:
+        self.recorded = tuple(recorded)
+        self.left = deque(command for command in self.recorded if not isinstance(command, ev.ProgressReported))
+        self.extra: list[ev.Command] = []
+
+    def claim(self, asked: ev.Command, *, chosen: bool) -> ev.Command | None:
+        """The recorded command that `asked` repeats. `chosen`: its id is the user's and has to be the same."""
+        left = self.left
+        if left and _fits(left[0], asked, chosen=chosen):
+            return left.popleft()
+        for command in left:
+            if _fits(command, asked, chosen=chosen):
+                left.remove(command)
+                return command
+        if not isinstance(asked, ev.ProgressReported):
+            self.extra.append(asked)
+        return None
+
+    def holds_patch(self, name: str) -> bool:
+        """Whether this activation took the new branch of the patch."""
+        return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.left)
+
+    @property
+    def missing(self) -> list[ev.Command]:
+        """What the log holds and nobody asked for."""
+        return [command for command in self.left if not isinstance(command, _HARMLESS)]
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.extra) or bool(self.missing)

@@ -1,0 +1,290 @@
+"""One run of one workflow: events in, events and effects out. The engine's only way into the core.
+
+A run is fed inputs (`activate`) or its recorded past (`replay`), by one thread at a time. It holds no clock and does
+nothing by itself. Whatever goes wrong, the cure is the same: `close` it, and replay a new one from the log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from romancy.core import _events as ev
+from romancy.core._commands import Commands
+from romancy.core._divergence import describe, divergence_report
+from romancy.core._effects import Activation
+from romancy.core._ending import Ending
+from romancy.core._fold import State
+from romancy.core._ids import derive
+from romancy.core._loop import new_loop
+from romancy.core._match import Matcher
+from romancy.core._outstanding import effects_of, outstanding
+from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.core._definitions import CompensationDefinition, WorkflowDefinition
+    from romancy.core._effects import Effect, Outcome
+    from romancy.core._stable import StableTask
+    from romancy.status import Status
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Drives `workflow` as instance `instance_id`. `code` and `runtime` only serve the report of a divergence."""
+
+    def __init__(self, workflow: WorkflowDefinition, *, instance_id: str, code: str = "", runtime: str = "") -> None:
+        self.workflow = workflow
+        self.instance_id = instance_id
+        self.parked: str | None = None
+        self._code = code
+        self._runtime = runtime
+        compensations: dict[str, CompensationDefinition] = {}
+        self.state = State(compensations.__contains__)
+        self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
+        self._commands = Commands(instance_id, self.state, self._loop, compensations)
+        self._loop.commands = self._commands
+        self._ending = Ending(workflow, self._commands)
+        self._body: StableTask[Any] | None = None
+        self._deferred: list[ev.Input] = []
+        self._position = 0
+
+    @property
+    def last_time(self) -> int:
+        """The time (µs) of the latest input; the next one must not be earlier."""
+        return self.state.time
+
+    @property
+    def resumable(self) -> bool:
+        """Whether inputs wait that a parked run could not act upon: feed `WorkflowResumed` to try again."""
+        return bool(self._deferred)
+
+    def activate(self, inputs: Sequence[ev.Input]) -> Activation:
+        """Feed inputs, in the order of their times, and get what to append and what to do once it is durable.
+
+        The events are one commit. If the append is refused, or the run is parked, it must be closed.
+        """
+        state = self.state
+        segments: list[_Segment] = []
+        dropped: list[ev.Input] = []
+        for event in inputs:
+            if state.accepts(event):
+                state.apply(event)
+                segments.append((event, self._live(event)))
+            else:
+                dropped.append(event)
+        if segments and self.parked is None and not self._has_prospects():
+            segments[-1] = (segments[-1][0], [self._park(self._dead_end())])
+        events: list[ev.LogEvent] = []
+        decided: list[ev.Command] = []
+        for event, commands in segments:
+            events.append(event)
+            events += commands
+            decided += commands
+        self._position += len(events)
+        complaints, self._loop.complaints = tuple(self._loop.complaints), []
+        return Activation(
+            events=events,
+            effects=effects_of(decided, self._commands),
+            status=state.status(),
+            wake_at=state.wake_at(),
+            outcome=state.outcome(),
+            parked=self.parked,
+            successor=self._successor(),
+            dropped=tuple(dropped),
+            warnings=complaints,
+        )
+
+    def replay(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
+        """Feed the recorded commits of this run; the first may begin with the end of the run before.
+
+        Raises NonDeterminismError when the code and the log differ (the run is then parked and must be closed), and
+        HistoryCorruptError when the log itself makes no sense.
+        """
+        for commit in commits:
+            segments = _segments(commit)
+            if self.state.started is None:
+                segments = _from_last_start(segments)
+            for event, recorded in segments:
+                self._repeat(event, recorded)
+
+    def outstanding(self) -> list[Effect]:
+        """What the run waits for, as the effects that bring it about; to be carried out after a replay."""
+        return outstanding(self._commands)
+
+    def outcome(self) -> Outcome | None:
+        """How the run ended, or None while it has not."""
+        return self.state.outcome()
+
+    def status(self) -> Status:
+        return self.state.status()
+
+    def close(self) -> None:
+        """Tear the run down. No command, callback or log line of user code comes out of it afterwards."""
+        self._loop.teardown()
+
+    # ── one input ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _live(self, event: ev.Input) -> list[ev.Command]:
+        if isinstance(event, ev.OwnerChanged):
+            return []
+        if self.parked is not None:
+            return [self._park(self.parked)]
+        try:
+            return self._drive(event)
+        except NonDeterminismError as error:
+            return [self._park(str(error))]
+
+    def _park(self, reason: str) -> ev.WorkflowParked:
+        self.parked = reason
+        parked = ev.WorkflowParked(reason)
+        self.state.apply(parked)
+        return parked
+
+    def _repeat(self, event: ev.Input, recorded: list[ev.Command]) -> None:
+        self._position += 1
+        if not self.state.accepts(event):
+            raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
+        self.state.apply(event)
+        if isinstance(event, ev.OwnerChanged):
+            return
+        if isinstance(event, ev.WorkflowStarted) and not recorded:
+            # Written by a process without a worker: nothing has been decided yet. `WorkflowResumed` drives it.
+            self._deferred.append(event)
+            return
+        if recorded and isinstance(recorded[0], ev.WorkflowParked):
+            self.state.apply(recorded[0])
+            self._deferred.append(event)
+            self._position += 1
+            return
+        matcher = self._commands.matcher = Matcher(recorded)
+        try:
+            self._drive(event)
+            if matcher.diverged:
+                raise NonDeterminismError(self._report(event, matcher))
+        except NonDeterminismError as error:
+            self.parked = str(error)
+            raise
+        finally:
+            self._commands.matcher = None
+        self._position += len(recorded)
+
+    def _drive(self, event: ev.Input) -> list[ev.Command]:
+        """Act upon the input, and upon those put off before it; the commands this led to."""
+        commands = self._commands
+        asked = commands.asked = []
+        inputs = [*self._deferred, event] if self._deferred else [event]
+        self._deferred.clear()
+        for each in inputs:
+            self._deliver(each)
+            self._loop.drive()
+            self._conclude()
+        commands.write_timers()
+        return asked
+
+    def _deliver(self, event: ev.Input) -> None:
+        loop = self._loop
+        loop.spent = 0
+        started = self.state.started
+        assert started is not None  # noqa: S101 - the state accepts nothing before the start
+        loop.now = max(loop.now, (event.at - started.at) / 1_000_000)
+        try:
+            if event is started:
+                loop.budget = started.budget
+                self._body = loop.start(self.workflow.body(self._commands, started.input))
+            elif isinstance(event, ev.CancelRequested):
+                self._cancel(event)
+            else:
+                self._commands.deliver(event)
+        except SerializationError as error:
+            raise NonDeterminismError(
+                f"workflow {self.workflow.name}: what the log holds no longer fits the declared type: {error}"
+            ) from error
+
+    def _cancel(self, event: ev.CancelRequested) -> None:
+        if self._body is not None and not self._body.done():
+            self._body.cancel(event.reason or "the workflow was cancelled")
+
+    def _conclude(self) -> None:
+        if self._loop.violation is not None:
+            raise self._loop.violation
+        if self._body is not None and self._body.done():
+            if not self._ending.begun:
+                self._ending.begin(self._body)
+            self._ending.advance()
+
+    def _has_prospects(self) -> bool:
+        """Whether some input could make the run go on."""
+        state = self.state
+        return bool(
+            self._ending.begun
+            or state.activities
+            or state.timers
+            or state.waits
+            or state.children
+            or (self._loop.idle and self._loop.waits_for_ever)
+            or state.started is None
+        )
+
+    def _dead_end(self) -> str:
+        name = self.workflow.name
+        if not self._loop.idle:
+            return (
+                f"workflow {name} ran {self._loop.budget} callbacks without asking for anything: it never yields. "
+                "Await an activity, a delay or an event in the loop."
+            )
+        return (
+            f"workflow {name} awaits something that no event can bring ({'; '.join(self._loop.awaited())}): "
+            "await activities, events, delays and tasks of its own only."
+        )
+
+    def _successor(self) -> ev.WorkflowStarted | None:
+        started, end = self.state.started, self.state.terminal
+        if started is None or not isinstance(end, ev.WorkflowContinued):
+            return None
+        return msgspec.structs.replace(
+            started,
+            at=self.state.time,
+            input=end.input,
+            nonce=derive(self.instance_id, started.nonce, "run", end.run).hex()[:32],
+            run=end.run,
+            code=self._code or started.code,
+            runtime=self._runtime or started.runtime,
+        )
+
+    def _report(self, event: ev.Input, matcher: Matcher) -> str:
+        return divergence_report(
+            instance_id=self.instance_id,
+            position=self._position,
+            cause=event,
+            matcher=matcher,
+            started=self.state.started,
+            code=self._code,
+            runtime=self._runtime,
+        )
+
+
+_Segment: TypeAlias = tuple[ev.Input, list[ev.Command]]
+
+
+def _segments(commit: Iterable[ev.LogEvent]) -> list[_Segment]:
+    """Each input of a commit with the commands it led to."""
+    segments: list[_Segment] = []
+    for event in commit:
+        if isinstance(event, ev.Input):
+            segments.append((event, []))
+        elif segments and isinstance(event, ev.Command):
+            segments[-1][1].append(event)
+        else:
+            raise HistoryCorruptError(f"a commit begins with {describe(event)}, which is not an input")
+    return segments
+
+
+def _from_last_start(segments: list[_Segment]) -> list[_Segment]:
+    starts = [index for index, (event, _) in enumerate(segments) if isinstance(event, ev.WorkflowStarted)]
+    if not starts:
+        raise HistoryCorruptError("the history of a run does not begin with its start")
+    return segments[starts[-1] :]

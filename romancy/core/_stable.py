@@ -1,0 +1,168 @@
+"""Tasks and futures that have one order in a set whatever their addresses, and the seams that make it so.
+
+Addresses in memory differ from process to process, and a replay must not. The seams are the places in asyncio and
+anyio that keep such sets, or put coroutines into one.
+
+The names below are exchanged only while a run is being driven, and only on behalf of code that runs on a
+deterministic loop: other threads find the behaviour they had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.tasks
+import math
+import threading
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio._backends._asyncio as anyio_backend
+
+from romancy.errors import NonDeterminismError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams"]
+
+T = TypeVar("T")
+
+
+class StableFuture(asyncio.Future[T]):
+    """A future that hashes by its number within the run."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, loop: Any) -> None:
+        self._number: int = loop.number()
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class StableTask(asyncio.Task[T]):
+    """A task that hashes and is named by its number within the run, and knows the context it runs in."""
+
+    __slots__ = ("_number", "context")
+
+    def __init__(
+        self, coro: Coroutine[Any, Any, T], loop: Any, name: str | None = None, context: Context | None = None
+    ) -> None:
+        self._number: int = loop.number()
+        self.context = copy_context() if context is None else context
+        super().__init__(coro, loop=loop, name=name or f"task-{self._number}", context=self.context)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+def leaves_the_loop(call: str) -> NonDeterminismError:
+    return NonDeterminismError(
+        f"{call} was called in a workflow. It would give another answer on replay: move it into an activity."
+    )
+
+
+def _running() -> Any:
+    """The deterministic loop this code runs on, or None."""
+    loop = asyncio._get_running_loop()
+    return loop if hasattr(loop, "number") else None
+
+
+def _stable_set(items: Iterable[Any] = ()) -> Any:
+    """What asyncio.tasks finds under the name `set`: coroutines hash by address, so they keep their order instead."""
+    if _running() is None:
+        return set(items)
+    ordered = dict.fromkeys(items)
+    return ordered if any(map(asyncio.iscoroutine, ordered)) else set(ordered)
+
+
+_GATHERING: Any = getattr(asyncio.tasks, "_GatheringFuture")  # noqa: B009 - absent from the type stubs
+
+
+class _StableGathering(_GATHERING):  # type: ignore[misc]
+    __slots__ = ("_number",)
+
+    def __init__(self, children: Any, *, loop: Any) -> None:
+        number = getattr(loop, "number", None)
+        self._number: int = id(self) if number is None else number()
+        super().__init__(children, loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _StableScope(anyio_backend.CancelScope):
+    __slots__ = ("_number",)
+
+    def __init__(self, deadline: float = math.inf, shield: bool = False) -> None:  # noqa: FBT001, FBT002
+        loop = _running()
+        self._number: int = id(self) if loop is None else loop.number()
+        super().__init__(deadline, shield)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+_original_all_tasks = asyncio.all_tasks
+
+
+def _all_tasks(loop: Any = None) -> set[asyncio.Task[Any]]:
+    running = _running()
+    if running is None or loop not in (None, running):
+        return _original_all_tasks(loop)
+    return set(running.unfinished())
+
+
+def _refusing(start: Callable[..., Any]) -> Callable[..., Any]:
+    def start_thread(*args: Any, **kwargs: Any) -> Any:
+        if _running() is not None:
+            raise _running().refuse("Thread.start()")
+        return start(*args, **kwargs)
+
+    return start_thread
+
+
+# `set` becomes a name of asyncio.tasks for good, with its ordinary meaning: exchanging the value of a name costs
+# nothing, while adding and removing one at every step would undo the interpreter's caches.
+vars(asyncio.tasks).setdefault("set", set)
+
+_THREAD_STARTS = [
+    (threading, name) for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)
+]
+_SEAMS: list[tuple[dict[str, Any], str, Any, Any]] = [
+    (vars(module), name, vars(module)[name], replacement)
+    for module, name, replacement in [
+        (asyncio.tasks, "set", _stable_set),
+        (asyncio.tasks, "_GatheringFuture", _StableGathering),
+        (asyncio.tasks, "all_tasks", _all_tasks),
+        (asyncio, "all_tasks", _all_tasks),
+        (anyio_backend, "CancelScope", _StableScope),
+        *((module, name, _refusing(vars(module)[name])) for module, name in _THREAD_STARTS),
+    ]
+]
+
+
+class Seams:
+    """Counts the drives under way in all threads: the first puts the stable names in, the last takes them out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drives = 0
+
+    def close(self) -> None:
+        with self._lock:
+            self._drives += 1
+            if self._drives == 1:
+                for namespace, name, _, stable in _SEAMS:
+                    namespace[name] = stable
+
+    def open(self) -> None:
+        with self._lock:
+            self._drives -= 1
+            if self._drives == 0:
+                for namespace, name, original, _ in _SEAMS:
+                    namespace[name] = original
+
+
+seams = Seams()

@@ -1,0 +1,108 @@
+"""Things an activity needs and no log can hold (clients, pools, settings): named by their provider, opened once.
+
+A provider is a function without parameters that returns the thing, or yields it and cleans up afterwards; plain or
+async. An app opens each provider at most once, when it is first needed, and closes them in reverse order with itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Dependencies", "Dependency", "Depends", "dependencies_of"]
+
+T = TypeVar("T")
+Provider = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """The mark a parameter bears as its default."""
+
+    provider: Provider
+
+    def __repr__(self) -> str:
+        return f"Depends({getattr(self.provider, '__qualname__', self.provider)})"
+
+
+@overload
+def Depends(provider: Callable[[], AsyncIterator[T]], /) -> T: ...
+@overload
+def Depends(provider: Callable[[], Iterator[T]], /) -> T: ...
+@overload
+def Depends(provider: Callable[[], Awaitable[T]], /) -> T: ...
+@overload
+def Depends(provider: Callable[[], T], /) -> T: ...
+def Depends(provider: Provider, /) -> Any:  # noqa: N802 - reads as a mark on the parameter
+    """Default of a keyword parameter of an activity: what `provider` gives is passed for it."""
+    if not callable(provider):
+        raise UsageError(f"Depends needs a function that provides the thing, not {type(provider).__name__}")
+    return Dependency(provider)
+
+
+def dependencies_of(fn: Callable[..., Any]) -> dict[str, Provider]:
+    """The parameters of `fn` that are provided rather than passed, with their providers."""
+    return {
+        name: parameter.default.provider
+        for name, parameter in inspect.signature(fn).parameters.items()
+        if isinstance(parameter.default, Dependency)
+    }
+
+
+class Dependencies:
+    """The opened providers of one app."""
+
+    def __init__(self) -> None:
+        self._overrides: dict[Provider, Provider] = {}
+        self._opened: dict[Provider, Any] = {}
+        self._locks: dict[Provider, asyncio.Lock] = {}
+        self._stack = contextlib.AsyncExitStack()
+
+    @contextlib.contextmanager
+    def override(self, provider: Provider, replacement: Provider) -> Iterator[None]:
+        """Use `replacement` wherever `provider` is named, while the block lasts."""
+        before = self._overrides.get(provider)
+        self._overrides[provider] = replacement
+        try:
+            yield
+        finally:
+            if before is None:
+                del self._overrides[provider]
+            else:
+                self._overrides[provider] = before
+
+    async def resolve(self, wanted: Mapping[str, Provider]) -> dict[str, Any]:
+        """What to pass for each parameter; opens what is not open yet, each once however many ask at a time."""
+        return {name: await self._get(self._overrides.get(provider, provider)) for name, provider in wanted.items()}
+
+    async def close(self) -> None:
+        """Close everything opened, the latest first."""
+        self._opened.clear()
+        await self._stack.aclose()
+
+    async def _get(self, provider: Provider) -> Any:
+        async with self._locks.setdefault(provider, asyncio.Lock()):
+            if provider not in self._opened:
+                self._opened[provider] = await self._open(provider)
+        return self._opened[provider]
+
+    async def _open(self, provider: Provider) -> Any:
+        if inspect.isasyncgenfunction(provider):
+            return await self._stack.enter_async_context(contextlib.asynccontextmanager(provider)())
+        if inspect.isgeneratorfunction(provider):
+            return self._stack.enter_context(contextlib.contextmanager(provider)())
+        made = provider()
+        if inspect.isawaitable(made):
+            return await made
+        if isinstance(made, contextlib.AbstractAsyncContextManager):
+            return await self._stack.enter_async_context(made)
+        return made

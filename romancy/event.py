@@ -1,0 +1,47 @@
+"""Events as workflows see them: a named type with the type of its data, and the event that came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm, TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["Event", "EventType"]
+
+
+class EventType(Generic[T]):
+    """The name of an event or a signal and the type of its data, known to both ends."""
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, name: str, data: TypeForm[T]) -> None:
+        if not name:
+            raise UsageError("an event type needs a name")
+        self.name = name
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"EventType({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """What a `wait_event` brings: the CloudEvent's attributes and its data, read as the declared type."""
+
+    id: str
+    type: str
+    source: str
+    subject: str | None
+    time: datetime
+    data: T

@@ -1,0 +1,142 @@
+"""When a failed activity is tried again: a policy, and the decision it makes, as pure values.
+
+Nothing here waits or reads a clock. The engine carries out an attempt, asks `decide`, and writes the answer to the
+log, so that a crash does not reset the count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Self, TypeAlias
+
+from romancy.errors import TerminalError, UsageError
+
+__all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "resolve", "seconds"]
+
+Duration: TypeAlias = float | timedelta
+ErrorTypes: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+ErrorFilter: TypeAlias = ErrorTypes | Callable[[Exception], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after `delay` seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The failure is final. `exhausted`: only because the attempts are used up."""
+
+    exhausted: bool
+
+
+def seconds(value: Duration, what: str = "duration") -> float:
+    """The duration in seconds. Raises UsageError for anything that is not a finite number of at least zero."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"{what} must be a number of seconds or a timedelta, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"{what} must be a finite number of seconds, at least 0, not {value!r}")
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class RetryPolicy:
+    """How often and how fast a failed activity is tried again.
+
+    `max_attempts` counts the first one too; 0 is for ever. The delay before attempt n+1 is
+    `initial_interval * multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that
+    share of it. A `TerminalError` is never tried again, whatever the filters say.
+    """
+
+    max_attempts: int
+    initial_interval: float
+    multiplier: float
+    max_interval: float
+    jitter: float
+    retry_on: ErrorFilter
+    give_up_on: ErrorTypes
+
+    def __init__(
+        self,
+        max_attempts: int = 5,
+        initial_interval: Duration = 1.0,
+        multiplier: float = 2.0,
+        max_interval: Duration = 60.0,
+        *,
+        jitter: float = 0.0,
+        retry_on: ErrorFilter = Exception,
+        give_up_on: ErrorTypes = (),
+    ) -> None:
+        if isinstance(max_attempts, bool) or max_attempts < 0:
+            raise UsageError(f"max_attempts must be 0 (for ever) or a positive whole number, not {max_attempts!r}")
+        if not math.isfinite(multiplier) or multiplier < 1:
+            raise UsageError(f"multiplier must be at least 1, not {multiplier!r}")
+        if not 0 <= jitter <= 1:
+            raise UsageError(f"jitter must be between 0 and 1, not {jitter!r}")
+        assign = object.__setattr__
+        assign(self, "max_attempts", max_attempts)
+        assign(self, "initial_interval", seconds(initial_interval, "initial_interval"))
+        assign(self, "multiplier", float(multiplier))
+        assign(self, "max_interval", seconds(max_interval, "max_interval"))
+        assign(self, "jitter", float(jitter))
+        assign(self, "retry_on", retry_on)
+        assign(self, "give_up_on", give_up_on)
+
+    @classmethod
+    def default(cls) -> Self:
+        """Five attempts: 1, 2, 4 and 8 seconds apart."""
+        return cls()
+
+    @classmethod
+    def none(cls) -> Self:
+        """One attempt."""
+        return cls(max_attempts=1)
+
+    @classmethod
+    def fixed(cls, max_attempts: int, interval: Duration) -> Self:
+        """The same pause between all attempts."""
+        return cls(max_attempts, interval, 1.0, interval)
+
+    @classmethod
+    def exponential(cls, max_attempts: int, initial_interval: Duration, max_interval: Duration) -> Self:
+        """Every pause twice the one before, up to `max_interval`."""
+        return cls(max_attempts, initial_interval, 2.0, max_interval)
+
+    def delay(self, attempt: int, chance: float = 0.0) -> float:
+        """Seconds between attempt number `attempt` and the next; `chance` (0 to 1) is what jitter draws on."""
+        try:
+            pause = self.initial_interval * self.multiplier ** (attempt - 1)
+        except OverflowError:
+            pause = math.inf if self.initial_interval else 0.0
+        return min(pause, self.max_interval) * (1.0 - self.jitter * chance)
+
+    def decide(self, attempt: int, error: Exception, chance: float = 0.0) -> Retry | GiveUp:
+        """What follows the failure of attempt number `attempt` (from 1) with `error`."""
+        if isinstance(error, TerminalError) or self._excludes(error) or not self._covers(error):
+            return GiveUp(exhausted=False)
+        if self.max_attempts and attempt >= self.max_attempts:
+            return GiveUp(exhausted=True)
+        return Retry(self.delay(attempt, chance))
+
+    def _excludes(self, error: Exception) -> bool:
+        return isinstance(error, self.give_up_on)
+
+    def _covers(self, error: Exception) -> bool:
+        if isinstance(self.retry_on, (type, tuple)):
+            return isinstance(error, self.retry_on)
+        return self.retry_on(error)
+
+
+FRAMEWORK_DEFAULT: Final = RetryPolicy()
+
+
+def resolve(*policies: RetryPolicy | None) -> RetryPolicy:
+    """The first policy that is given, from the most particular to the most general; else five attempts."""
+    return next((policy for policy in policies if policy is not None), FRAMEWORK_DEFAULT)

@@ -1,0 +1,169 @@
+"""Workflows: the decorator, what a call means in another workflow, and everything an app needs to start one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, overload
+
+from romancy._callables import check_function, is_async, name_of
+from romancy._seam import Signature
+from romancy.context import ChildHandle, WorkflowContext
+from romancy.core import ContinueAsNew, current_commands
+from romancy.errors import RegistrationError, UsageError
+from romancy.registry import declare
+from romancy.retry import Duration, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from msgspec import Raw
+
+    from romancy.core import Commands
+
+__all__ = ["Call", "Workflow", "workflow"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R_co]):
+    """A workflow with its arguments, to be started later or together with others."""
+
+    workflow: Workflow[..., R_co]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def encode(self) -> Raw:
+        """The input as it is stored. Raises SerializationError naming the parameter and the path."""
+        return self.workflow.signature.encode_arguments(self.args, self.kwargs)
+
+
+class Workflow(Generic[P, R_co]):
+    """A durable function. Start it with an app; await it in another workflow to run it as a child."""
+
+    kind = "workflow"
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str | None = None,
+        event_handler: bool = False,
+        index: Sequence[str] = (),
+        version: str | None = None,
+    ) -> None:
+        check_function(fn, "workflow")
+        if not is_async(fn):
+            raise RegistrationError(f"@workflow on {fn.__qualname__}: a workflow is an `async def`")
+        if not inspect.signature(fn).parameters:
+            raise RegistrationError(f"@workflow on {fn.__qualname__}: the first parameter is the WorkflowContext")
+        self._fn = fn
+        self.name = name_of(fn, name, "workflow")
+        self.event_handler = event_handler
+        self.index = tuple(index)
+        self.version = version
+        self.instance_id: str | None = None
+        self.delay = 0.0
+        update_wrapper(self, fn)
+
+    @property
+    def fn(self) -> Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, R_co]]:
+        """The decorated function."""
+        return self._fn
+
+    @cached_property
+    def signature(self) -> Signature:
+        return Signature.of(self._fn, skip=1)
+
+    @cached_property
+    def code(self) -> str:
+        """The declared version, or a hash of the source: what an instance remembers of the code it ran on."""
+        if self.version is not None:
+            return self.version
+        try:
+            source = inspect.getsource(self._fn).encode()
+        except OSError:
+            source = self._fn.__code__.co_code
+        return hashlib.sha256(source).hexdigest()[:16]
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        commands = current_commands()
+        if commands is None:
+            raise UsageError(
+                f"workflow {self.name} was called outside of a workflow: start it with "
+                f"`await app.start({self.name}, …)`, or await `app.run(…)` for its result"
+            )
+        return await self._child(commands, args, kwargs)[1]  # type: ignore[no-any-return]
+
+    def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
+        """The same workflow for one start: under an instance id of yours, or not before a delay."""
+        changed = copy.copy(self)
+        changed.instance_id = self.instance_id if instance_id is None else instance_id
+        changed.delay = self.delay if delay is None else seconds(delay, "the delay of the start")
+        return changed
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        """The workflow with its arguments, for `start_many` and schedules."""
+        return Call(self, args, kwargs)
+
+    def recur(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        """End this run and begin the next one, under the same id and with a fresh history, with these arguments."""
+        if current_commands() is None:
+            raise UsageError(f"{self.name}.recur() ends a run of the workflow: call it in the workflow's body")
+        raise ContinueAsNew(self.name, self.signature.encode_arguments(args, kwargs))
+
+    def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[R_co]:
+        """Start it as a child of the run that `commands` belongs to."""
+        started, answer = self._child(commands, args, kwargs)
+        return ChildHandle(started.instance_id, answer)
+
+    def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
+        encoded = self.signature.encode_arguments(args, kwargs)
+        return commands.child(self, encoded, instance_id=self.instance_id, delay=self.delay)
+
+    # ── what the core asks of it ────────────────────────────────────────────────────────────────────────────────
+
+    def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
+        arguments = self.signature.decode_arguments(input)
+        return self._fn(WorkflowContext(commands, self.name), **arguments)  # type: ignore[no-any-return]
+
+    def write_result(self, result: object, /) -> Raw:
+        return self.signature.encode_result(result)
+
+    def read_result(self, result: Raw, /) -> object:
+        return self.signature.decode_result(result)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+
+class _WorkflowDecorator(Protocol):
+    def __call__(self, fn: Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, T]], /) -> Workflow[P, T]: ...
+
+
+@overload
+def workflow(fn: Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, T]], /) -> Workflow[P, T]: ...
+@overload
+def workflow(
+    *,
+    name: str | None = None,
+    event_handler: bool = False,
+    index: Sequence[str] = (),
+    version: str | None = None,
+) -> _WorkflowDecorator: ...
+def workflow(fn: Any = None, /, **options: Any) -> Any:
+    """Declare an `async def` whose first parameter is the WorkflowContext as a workflow.
+
+    Raises RegistrationError when the function cannot be one.
+    """
+
+    def decorate(fn: Any) -> Workflow[..., Any]:
+        return declare(Workflow(fn, **options))
+
+    return decorate if fn is None else decorate(fn)

@@ -1,0 +1,86 @@
+"""Retry policies: the documented table, to the digit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from romancy.errors import TerminalError, UsageError
+from romancy.retry import FRAMEWORK_DEFAULT, GiveUp, Retry, RetryPolicy, resolve
+
+
+def delays(policy: RetryPolicy, attempts: int) -> list[float | None]:
+    decisions = [policy.decide(attempt, ValueError("x")) for attempt in range(1, attempts + 1)]
+    return [decision.delay if isinstance(decision, Retry) else None for decision in decisions]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (RetryPolicy(), [1.0, 2.0, 4.0, 8.0, None]),
+        (RetryPolicy.default(), [1.0, 2.0, 4.0, 8.0, None]),
+        (RetryPolicy.none(), [None]),
+        (RetryPolicy.fixed(5, 2.0), [2.0, 2.0, 2.0, 2.0, None]),
+        (
+            RetryPolicy.exponential(10, 0.1, 30.0),
+            [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, None],
+        ),
+        (RetryPolicy(10, 0.5, 1.5, 30.0), [0.5 * 1.5**n for n in range(9)] + [None]),
+        (RetryPolicy(0, 1.0, 2.0, 60.0), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]),
+        (RetryPolicy(3, timedelta(minutes=1), max_interval=timedelta(hours=1)), [60.0, 120.0, None]),
+    ],
+)
+def test_schedule(policy: RetryPolicy, expected: list[float | None]) -> None:
+    assert delays(policy, len(expected)) == pytest.approx(expected)
+
+
+def test_a_terminal_error_is_never_tried_again() -> None:
+    class RefusedError(TerminalError):
+        pass
+
+    for error in (TerminalError("no"), RefusedError("no")):
+        assert RetryPolicy(0, retry_on=Exception).decide(1, error) == GiveUp(exhausted=False)
+
+
+def test_filters_say_which_errors_are_tried_again() -> None:
+    policy = RetryPolicy(retry_on=(OSError, ValueError), give_up_on=FileNotFoundError)
+    assert policy.decide(1, ConnectionError()) == Retry(1.0)
+    assert policy.decide(1, FileNotFoundError()) == GiveUp(exhausted=False)
+    assert policy.decide(1, KeyError()) == GiveUp(exhausted=False)
+    assert RetryPolicy(retry_on=lambda error: "busy" in str(error)).decide(1, ValueError("busy")) == Retry(1.0)
+
+
+def test_resolution_goes_from_the_particular_to_the_general() -> None:
+    activity, app = RetryPolicy.fixed(2, 1), RetryPolicy.fixed(3, 1)
+    assert resolve(activity, app) is activity
+    assert resolve(None, app) is app
+    assert resolve(None, None) is FRAMEWORK_DEFAULT
+    assert FRAMEWORK_DEFAULT == RetryPolicy(5, 1.0, 2.0, 60.0)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1), st.floats(0, 1))
+def test_a_delay_is_never_longer_than_the_cap_nor_negative(attempt: int, jitter: float, chance: float) -> None:
+    policy = RetryPolicy(0, 1.0, 2.0, 60.0, jitter=jitter)
+    assert 0 <= policy.delay(attempt, chance) <= 60.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_attempts": -1},
+        {"max_attempts": True},
+        {"initial_interval": -1},
+        {"initial_interval": float("nan")},
+        {"max_interval": float("inf")},
+        {"initial_interval": "5"},
+        {"multiplier": 0.5},
+        {"multiplier": float("nan")},
+        {"jitter": 1.5},
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(arguments))):
+        RetryPolicy(**arguments)  # type: ignore[arg-type]

@@ -1,0 +1,409 @@
+"""A world of virtual time for runs: carries out effects in order, keeps the log as bytes, can be cut and resumed.
+
+It holds no clock and no loop. Activities are the declared functions, called when their virtual duration is over. A
+`Script` says what the outside does and when; everything else follows, so that two worlds of one script agree byte
+for byte. Deliberately apart from the engine: it is what the engine is compared with.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from romancy._seam import describe_exception, dumps
+from romancy.core import (
+    Activation,
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    AwaitEvent,
+    CancelActivity,
+    CancelChild,
+    CancelRequested,
+    CancelTimer,
+    ChildCancelled,
+    ChildCompleted,
+    ChildFailed,
+    CompensationAttemptFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationScheduled,
+    Effect,
+    EventReceived,
+    EventTimedOut,
+    Input,
+    LogEvent,
+    Outcome,
+    Publish,
+    Report,
+    Run,
+    StartActivity,
+    StartChild,
+    StartCompensation,
+    StartTimer,
+    StopAwaiting,
+    TimerFired,
+    WorkflowStarted,
+    decode_commit,
+    encode_commit,
+)
+from romancy.retry import GiveUp, RetryPolicy, resolve
+from romancy.workflow import Workflow
+
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Script:
+    """A workflow, its input, and everything the outside does to it, in seconds after the start."""
+
+    workflow: Workflow[..., Any]
+    args: tuple[Any, ...] = ()
+    durations: dict[str, float] = field(default_factory=dict)
+    events: tuple[tuple[float, str, Any], ...] = ()
+    cancel_at: float | None = None
+    retry: RetryPolicy | None = None
+    children: tuple[Workflow[..., Any], ...] = ()
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    instance_id: str = "main"
+
+
+@dataclass
+class Instance:
+    """One instance in the world, with what it waits for."""
+
+    run: Run
+    jobs: dict[tuple[str, str], tuple[int, Callable[[], Sequence[Input]]]] = field(default_factory=dict)
+    waits: dict[str, AwaitEvent] = field(default_factory=dict)
+    parent: tuple[str, str] | None = None
+    outcome: Outcome | None = None
+    parked: str | None = None
+
+
+class World:
+    """Runs a script. `cut` gives the world as it is when everything but the first commits is lost."""
+
+    def __init__(self, script: Script, commits: Sequence[tuple[str, bytes]] = ()) -> None:
+        self.script = script
+        self.commits: list[tuple[str, bytes]] = []
+        self.instances: dict[str, Instance] = {}
+        self.executed: list[tuple[str, str, int]] = []
+        self.published: list[tuple[str, Any]] = []
+        self.progress: list[Any] = []
+        self.warnings: list[str] = []
+        self.now = START
+        self._inbox: deque[tuple[int, str, Any]] = deque(
+            (START + round(at * SECOND), name, data) for at, name, data in script.events
+        )
+        self._workflows = {workflow.name: workflow for workflow in (script.workflow, *script.children)}
+        if commits:
+            self._resume(commits)
+        else:
+            self._open(script.instance_id, script.workflow.bind(*script.args).encode(), None, script.workflow.name)
+
+    # ── what a test looks at ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def main(self) -> Instance:
+        return self.instances[self.script.instance_id]
+
+    def log(self, instance_id: str | None = None) -> list[LogEvent]:
+        wanted = instance_id or self.script.instance_id
+        return [event for id, body in self.commits if id == wanted for event in decode_commit(body)]
+
+    def finish(self, steps: int = 100_000) -> Outcome:
+        """Let the script play until the main instance has ended."""
+        for _ in range(steps):
+            if self.main.outcome is not None:
+                return self.main.outcome
+            assert self.main.parked is None, self.main.parked
+            assert self.step(), f"nothing is due: {self.main.run.outstanding()}"
+        raise AssertionError("the script does not end")
+
+    def result(self) -> Any:
+        """What the main instance returned."""
+        outcome = self.finish()
+        assert outcome.result is not None, outcome
+        return msgspec.json.decode(outcome.result)
+
+    def cut(self, commits: int) -> World:
+        return World(self.script, self.commits[:commits])
+
+    def close(self) -> None:
+        for instance in self.instances.values():
+            instance.run.close()
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self) -> bool:
+        """Do what is due next; False when nothing will ever be."""
+        due = [
+            (at, kind, id, key)
+            for id, instance in self.instances.items()
+            for (kind, key), (at, _) in instance.jobs.items()
+        ]
+        cancel = self._cancel_due()
+        event = self._event_due()
+        outside = [at for at in (cancel, event) if at is not None]
+        first = min(due, default=None)
+        if outside and (first is None or min(outside) <= first[0]):
+            self.now = max(self.now, min(outside))
+            return self._outside(cancel_first=cancel is not None and cancel == min(outside))
+        if first is None:
+            return False
+        at, kind, id, key = first
+        self.now = max(self.now, at)
+        _, job = self.instances[id].jobs.pop((kind, key))
+        self.feed(id, *job())
+        return True
+
+    def feed(self, id: str, *inputs: Input) -> None:
+        """Activate the instance with these inputs and carry out what it asks for."""
+        if inputs:
+            self._commit(id, self.instances[id].run.activate(inputs))
+
+    def _cancel_due(self) -> int | None:
+        at = self.script.cancel_at
+        if at is None or self.main.outcome is not None or self.main.run.state.cancel is not None:
+            return None
+        return START + round(at * SECOND)
+
+    def _event_due(self) -> int | None:
+        for at, name, _ in self._inbox:
+            if any(wait.name == name for instance in self.instances.values() for wait in instance.waits.values()):
+                return at
+        return None
+
+    def _outside(self, *, cancel_first: bool) -> bool:
+        if cancel_first:
+            self.feed(self.script.instance_id, CancelRequested(at=self.now, reason="asked by the script"))
+            return True
+        for item in self._inbox:
+            _, name, data = item
+            for id, instance in self.instances.items():
+                for wait in instance.waits.values():
+                    if wait.name == name:
+                        self._inbox.remove(item)
+                        del instance.waits[wait.wait_id]
+                        instance.jobs.pop(("wait", wait.wait_id), None)
+                        self.feed(id, EventReceived(at=self.now, id=wait.wait_id, name=name, data=dumps(data)))
+                        return True
+        raise AssertionError("an event was due and nobody waits for it")
+
+    # ── instances ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, id: str, workflow: str) -> Run:
+        return Run(self._workflows[workflow], instance_id=id)
+
+    def _open(self, id: str, input: Raw, parent: tuple[str, str] | None, workflow: str) -> None:
+        self.instances[id] = Instance(self._run(id, workflow), parent=parent)
+        self.feed(id, WorkflowStarted(at=self.now, workflow=workflow, input=input, nonce=f"nonce of {id}"))
+
+    def _commit(self, id: str, activation: Activation) -> None:
+        instance = self.instances[id]
+        assert activation.dropped == ()
+        events, effects = list(activation.events), list(activation.effects)
+        while activation.successor is not None:
+            instance.run.close()
+            instance.jobs.clear()
+            instance.waits.clear()
+            instance.run = self._run(id, activation.successor.workflow)
+            activation = instance.run.activate([activation.successor])
+            events += activation.events
+            effects += activation.effects
+        self.commits.append((id, encode_commit(events)))
+        self.warnings += activation.warnings
+        instance.outcome = activation.outcome
+        instance.parked = activation.parked
+        for effect in effects:
+            self._carry_out(id, effect)
+        if activation.outcome is not None:
+            instance.jobs.clear()
+            instance.waits.clear()
+            self._tell_parent(instance, activation.outcome)
+
+    def _tell_parent(self, instance: Instance, outcome: Outcome) -> None:
+        if instance.parent is None:
+            return
+        id, child = instance.parent
+
+        def end() -> Sequence[Input]:
+            if outcome.error is not None:
+                return [ChildFailed(at=self.now, id=child, error=outcome.error)]
+            if outcome.result is not None:
+                return [ChildCompleted(at=self.now, id=child, result=outcome.result)]
+            return [ChildCancelled(at=self.now, id=child, reason=outcome.reason)]
+
+        self.instances[id].jobs["child", child] = (self.now, end)
+
+    def _resume(self, commits: Sequence[tuple[str, bytes]]) -> None:
+        """Everything but these commits is lost: replay each instance, and take up what it waits for."""
+        self.commits = list(commits)
+        events = {id: [decode_commit(body) for other, body in commits if other == id] for id, _ in commits}
+        for id, history in events.items():
+            starts = [
+                (number, event)
+                for number, commit in enumerate(history)
+                for event in commit
+                if isinstance(event, WorkflowStarted)
+            ]
+            number, started = starts[-1]
+            run = self._run(id, started.workflow)
+            run.replay(history[number:])
+            parent = None if started.parent is None else (started.parent.instance_id, started.parent.child_id)
+            self.instances[id] = Instance(run, parent=parent, outcome=run.outcome())
+            self.now = max(self.now, run.last_time)
+        for id, history in events.items():
+            scheduled = _scheduled_at(history)
+            for effect in self.instances[id].run.outstanding():
+                self._carry_out(id, effect, scheduled)
+            self._forget_events(history)
+
+    def _forget_events(self, history: Sequence[Sequence[LogEvent]]) -> None:
+        for event in (event for commit in history for event in commit):
+            if isinstance(event, EventReceived):
+                self._inbox.remove(next(item for item in self._inbox if item[1] == event.name))
+
+    # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _carry_out(self, id: str, effect: Effect, scheduled: dict[str, int] | None = None) -> None:
+        instance = self.instances[id]
+        jobs = instance.jobs
+        since = scheduled or {}
+        match effect:
+            case StartActivity():
+                began = effect.due if effect.due is not None else since.get(effect.activity_id, self.now)
+                jobs["activity", effect.activity_id] = (
+                    began + round(self.script.durations.get(effect.name, 0) * SECOND),
+                    lambda: self._attempt(id, effect),
+                )
+            case StartCompensation():
+                began = effect.due if effect.due is not None else since.get(effect.compensation_id, self.now)
+                jobs["compensation", effect.compensation_id] = (began, lambda: self._compensate(id, effect))
+            case CancelActivity(activity_id=key):
+                jobs["activity", key] = (self.now, lambda: [ActivityCancelled(at=self.now, id=key)])
+            case StartChild():
+                self._start_child(id, effect)
+            case CancelChild(instance_id=child):
+                if self.instances[child].outcome is None and self.instances[child].run.state.cancel is None:
+                    jobs["cancel", child] = (self.now, lambda: self._cancel_child(child))
+            case Publish(name=name, data=data):
+                self.published.append((name, msgspec.json.decode(data)))
+            case Report(state=state):
+                self.progress.append(msgspec.json.decode(state))
+            case _:
+                self._wait(instance, effect)
+
+    def _wait(self, instance: Instance, effect: Effect) -> None:
+        jobs = instance.jobs
+        match effect:
+            case StartTimer(timer_id=key, due=due):
+                jobs["timer", key] = (due, lambda: [TimerFired(at=self.now, id=key)])
+            case CancelTimer(timer_id=key):
+                del jobs["timer", key]
+            case AwaitEvent(wait_id=key, due=due):
+                instance.waits[key] = effect
+                if due is not None:
+                    jobs["wait", key] = (due, lambda: self._time_out(instance, key))
+            case StopAwaiting(wait_id=key):
+                del instance.waits[key]
+                jobs.pop(("wait", key), None)
+            case _:
+                raise AssertionError(f"the driver does not know {effect}")
+
+    def _time_out(self, instance: Instance, key: str) -> Sequence[Input]:
+        del instance.waits[key]
+        return [EventTimedOut(at=self.now, id=key)]
+
+    def _start_child(self, id: str, effect: StartChild) -> None:
+        child = self.instances.get(effect.instance_id)
+        if child is None:
+            key = effect.instance_id
+
+            def start() -> Sequence[Input]:
+                self._open(key, effect.input, (id, effect.child_id), effect.workflow)
+                return []
+
+            self.instances[id].jobs["start", key] = (self.now + effect.delay, start)
+        else:
+            child.parent = (id, effect.child_id)
+            if child.outcome is not None:
+                self._tell_parent(child, child.outcome)
+
+    def _cancel_child(self, child: str) -> Sequence[Input]:
+        self.feed(child, CancelRequested(at=self.now, reason="its parent ended"))
+        return []
+
+    def _attempt(self, id: str, effect: StartActivity) -> Sequence[Input]:
+        self.executed.append((id, effect.activity_id, effect.attempt))
+        definition: Any = effect.definition
+        arguments = definition.signature.decode_arguments(effect.args)
+        try:
+            result = _call(self.script.functions.get(definition.name, definition.fn), arguments)
+        except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+            info = describe_exception(error)
+            decision = resolve(effect.retry, self.script.retry).decide(effect.attempt, error)
+            if isinstance(decision, GiveUp):
+                return [ActivityFailed(at=self.now, id=effect.activity_id, error=info, attempts=effect.attempt)]
+            due = self.now + round(decision.delay * SECOND)
+            self._carry_out(id, replace(effect, attempt=effect.attempt + 1, due=due))
+            return [
+                ActivityAttemptFailed(
+                    at=self.now, id=effect.activity_id, attempt=effect.attempt, error=info, next_at=due
+                )
+            ]
+        encoded = definition.signature.encode_result(result)
+        return [ActivityCompleted(at=self.now, id=effect.activity_id, result=encoded, attempt=effect.attempt)]
+
+    def _compensate(self, id: str, effect: StartCompensation) -> Sequence[Input]:
+        self.executed.append((id, effect.compensation_id, effect.attempt))
+        definition: Any = effect.definition
+        try:
+            _call(definition.fn, definition.arguments(effect.args, effect.result))
+        except Exception as error:  # noqa: BLE001 - whatever a compensation raises is its outcome
+            info = describe_exception(error)
+            decision = resolve(definition.retry, self.script.retry).decide(effect.attempt, error)
+            if isinstance(decision, GiveUp):
+                return [CompensationFailed(at=self.now, id=effect.compensation_id, error=info)]
+            due = self.now + round(decision.delay * SECOND)
+            self._carry_out(id, replace(effect, attempt=effect.attempt + 1, due=due))
+            return [
+                CompensationAttemptFailed(
+                    at=self.now, id=effect.compensation_id, attempt=effect.attempt, error=info, next_at=due
+                )
+            ]
+        return [CompensationCompleted(at=self.now, id=effect.compensation_id, attempt=effect.attempt)]
+
+
+def _call(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Call a plain or an async function that awaits nothing."""
+    outcome = fn(**arguments)
+    if not inspect.iscoroutine(outcome):
+        return outcome
+    try:
+        outcome.send(None)
+    except StopIteration as stop:
+        return stop.value
+    outcome.close()
+    raise AssertionError(f"{fn.__qualname__} waits for something; activities of this driver must not")
+
+
+def _scheduled_at(history: Sequence[Sequence[LogEvent]]) -> dict[str, int]:
+    """When each activity and compensation of a history was asked for."""
+    times: dict[str, int] = {}
+    now = 0
+    for event in (event for commit in history for event in commit):
+        if isinstance(event, Input):
+            now = event.at
+        elif isinstance(event, (ActivityScheduled, CompensationScheduled)):
+            times[event.id] = now
+    return times
