@@ -110,6 +110,7 @@ class PostgresAccess(Access):
                 password=self.password,
                 database=database or self.database or self.kind.first_database,
                 timeout=_TIMEOUT,
+                server_settings={"default_transaction_read_only": "off"},  # whatever a test did to the database
             )
             try:
                 return await getattr(connection, method)(statement)
@@ -127,7 +128,6 @@ class PostgresAccess(Access):
 
 
 _EMPTY_POSTGRES = """
-    SET default_transaction_read_only = off;
     ALTER DATABASE {name} RESET ALL;
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
@@ -176,7 +176,7 @@ class MySQLAccess(Access):
                 cursor.execute(statement)
                 row = cursor.fetchone()
                 return row[0] if row else None
-        except (OSError, pymysql.MySQLError) as error:
+        except (OSError, RuntimeError, pymysql.MySQLError) as error:  # RuntimeError: it cannot encrypt a password
             raise AccessError(f"{self.kind} on port {self.port}: {error}") from error
 
     def _quoted(self, name: str) -> str:

@@ -150,7 +150,7 @@ def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         try:
             server, url = shared_server(backend), fresh_database(backend)
         except ServerUnavailableError as error:
-            _do_without(backend, error)
+            do_without(backend, error)
         _note(request, f"{backend}: {server}")
         yield url
         give_back(backend, url)
@@ -167,7 +167,7 @@ def server_for(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Serve
                 stack.callback(server.close)
                 server.start()
             except ServerUnavailableError as error:
-                _do_without(kind, error)
+                do_without(kind, error)
             _note(request, f"{kind}: {server.version}, private, {server.program.origin}")
             return server
 
@@ -229,7 +229,7 @@ def _note(request: pytest.FixtureRequest, backend: str) -> None:
     node.user_properties.append((_USED, backend))
 
 
-def _do_without(kind: str, error: ServerUnavailableError) -> NoReturn:
+def do_without(kind: str, error: ServerUnavailableError) -> NoReturn:
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(f"{_UNAVAILABLE}{kind}: {error}", pytrace=False)
     pytest.skip(f"{_UNAVAILABLE}{kind}: {error}")

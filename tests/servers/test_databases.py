@@ -1,0 +1,159 @@
+"""How a test gets a database: shared servers, empty databases, servers that the environment names."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy_conformance.servers import (
+    AccessError,
+    Kind,
+    ServerUnavailableError,
+    fresh_database,
+    give_back,
+    private_server,
+    shared_server,
+)
+from romancy_conformance.servers.access import access_by_url
+from romancy_conformance.servers.plugin import chosen_backends, do_without
+from romancy_conformance.servers.run import RUN_VARIABLE
+
+if TYPE_CHECKING:
+    from romancy_conformance.servers import Access
+
+_TABLES = {
+    Kind.POSTGRES: "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'",
+    Kind.MYSQL: "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()",
+    Kind.MARIADB: "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()",
+}
+
+
+@pytest.fixture(params=[kind for kind in Kind if kind in chosen_backends()])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """A kind whose shared server can be had."""
+    kind = Kind(request.param)
+    try:
+        shared_server(kind)
+    except ServerUnavailableError as error:
+        do_without(kind, error)
+    return kind
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _administration(kind: Kind) -> Access:
+    return shared_server(kind).access
+
+
+def test_fresh_databases_are_empty_and_apart(kind: Kind) -> None:
+    first, second = fresh_database(kind), fresh_database(kind)
+    _administration(kind).fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(first))
+
+    assert first != second
+    assert _administration(kind).fetch(_TABLES[kind], database=_name(first)) == 1
+    assert _administration(kind).fetch(_TABLES[kind], database=_name(second)) == 0
+    give_back(kind, first)
+    give_back(kind, second)
+
+
+def test_a_database_given_back_comes_out_empty_again(kind: Kind) -> None:
+    url = fresh_database(kind)
+    _administration(kind).fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(url))
+
+    give_back(kind, url)
+
+    again = fresh_database(kind)
+    assert url == again
+    assert _administration(kind).fetch(_TABLES[kind], database=_name(again)) == 0
+    _administration(kind).fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(again))
+    give_back(kind, again)
+
+
+@pytest.mark.skipif(Kind.POSTGRES not in chosen_backends(), reason="this run is not for PostgreSQL")
+def test_giving_back_undoes_schemas_settings_and_leftover_sessions() -> None:
+    access, url = _administration(Kind.POSTGRES), fresh_database(Kind.POSTGRES)
+    name = _name(url)
+    access.fetch("CREATE SCHEMA other", database=name)
+    access.fetch(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    with _psql_session(url) as session:
+        give_back(Kind.POSTGRES, url)
+
+        assert session.wait(10) != 0
+    assert access.fetch("SELECT count(*) FROM pg_namespace WHERE nspname = 'other'", database=name) == 0
+    assert access.fetch("SHOW default_transaction_read_only", database=name) == "off"
+
+
+def _psql_session(url: str) -> subprocess.Popen[bytes]:
+    """A process with an open transaction that holds a lock; it fails when its connection is ended."""
+    code = (
+        "import asyncio, asyncpg, sys\n"
+        "async def main():\n"
+        "    connection = await asyncpg.connect(sys.argv[1])\n"
+        "    await connection.execute('BEGIN READ WRITE; CREATE TABLE held (id INT)')\n"
+        "    print('held', flush=True)\n"
+        "    await connection.execute('SELECT pg_sleep(60)')\n"
+        "asyncio.run(main())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_a_child_process_uses_the_servers_of_its_parent(kind: Kind) -> None:
+    code = (
+        "import json, sys; from romancy_conformance.servers import shared_server\n"
+        "shared = shared_server(sys.argv[1]); print(json.dumps([shared.access.url(), str(shared)]))"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code, kind], check=True, capture_output=True, text=True).stdout
+
+    assert json.loads(said) == [_administration(kind).url(), str(shared_server(kind))]
+
+
+def test_a_server_named_by_the_environment_is_used_but_not_maltreated(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = fresh_database(kind)
+    monkeypatch.setenv(kind.url_variable, named)
+
+    url = fresh_database(kind)
+
+    assert access_by_url(kind, url).fetch("SELECT 1") == 1
+    assert kind.url_variable in str(shared_server(kind))
+    with pytest.raises(ServerUnavailableError, match=kind.url_variable):
+        private_server(kind)
+    give_back(kind, url)
+
+
+def test_a_named_server_that_does_not_answer_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(Kind.MYSQL.url_variable, "mysql://somebody:secret@127.0.0.1:1/none")
+
+    with pytest.raises(ServerUnavailableError, match=Kind.MYSQL.url_variable) as caught:
+        fresh_database(Kind.MYSQL)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_statement_the_server_refuses_is_an_access_error(kind: Kind) -> None:
+    with pytest.raises(AccessError):
+        _administration(kind).fetch("SELEC 1")
+
+
+def test_nothing_of_a_run_lies_open_to_other_users(kind: Kind) -> None:
+    shared_server(kind)
+
+    folder = Path(os.environ[RUN_VARIABLE])
+
+    assert folder.stat().st_mode & 0o077 == 0o011
+    assert folder.parent.stat().st_mode & 0o077 == 0o011
