@@ -56,7 +56,7 @@ def parse_path(text: str) -> Path:
         if text[position] == ".":
             position += 1
         elif text[position] != "[":
-            raise _malformed(text, position, "a dot must separate names; write an odd name as " + _quote_hint(text))
+            raise _misplaced(text, position)
     if len(segments) > MAX_DEPTH:
         raise QueryError(f"path of {len(segments)} segments: at most {MAX_DEPTH} are allowed")
     return tuple(segments)
@@ -82,11 +82,7 @@ def _segment(text: str, position: int) -> tuple[str, int]:
             raise _malformed(text, position, "a name is missing at the end")
         if text[position] == ".":
             raise _malformed(text, position, 'a name is missing before the dot; write an empty name as [""]')
-        raise _malformed(
-            text,
-            position,
-            f"{text[position]!r} cannot stand in a bare name; write the name as {_quote_hint(text)}",
-        )
+        raise _misplaced(text, position)
     name = match[0]
     if _WHOLE_NUMBER.fullmatch(name) and not _INDEX.fullmatch(name):
         raise _malformed(
@@ -113,13 +109,19 @@ def _quoted_segment(text: str, position: int) -> tuple[str, int]:
     return name, match.end()
 
 
+def _misplaced(text: str, position: int) -> QueryError:
+    if text.startswith("]", position - 1):
+        return _malformed(text, position, "a dot must separate names")
+    return _malformed(
+        text,
+        position,
+        f'{text[position]!r} cannot stand in a bare name; write the name as a JSON string in brackets, as in ["a b"]',
+    )
+
+
 def _malformed(text: str, position: int, reason: str) -> QueryError:
     shown = text if len(text) <= 80 else text[:77] + "…"  # noqa: PLR2004 - a line's worth
     return QueryError(f"path {shown!r}, position {position}: {reason}")
-
-
-def _quote_hint(text: str) -> str:
-    return '["a b"]' if '"' not in text else r'["a\"b"]'
 
 
 @lru_cache(maxsize=4096)

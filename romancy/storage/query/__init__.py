@@ -1,0 +1,92 @@
+"""The query language: finding instances by their input, with one answer on every database. Pure; no SQL, no I/O.
+
+Two sides meet in a column. When an instance starts, `project` encodes its input; when somebody asks, `build_query`
+compiles the filters to conditions on that encoding, and an adapter turns each into one comparison of bytes.
+`matches` is the reference that says what is right, `holds` decides the compiled form in Python.
+"""
+
+from __future__ import annotations
+
+from romancy.storage.query._conditions import (
+    Condition,
+    Contains,
+    Equals,
+    In,
+    Missing,
+    NotEquals,
+    Predicate,
+    Range,
+    compile_filters,
+    index_predicate,
+)
+from romancy.storage.query._evaluate import holds, satisfies
+from romancy.storage.query._filters import (
+    FilterScalar,
+    FilterValue,
+    Operator,
+    contains,
+    gt,
+    gte,
+    is_null,
+    lt,
+    lte,
+    missing,
+    ne,
+    one_of,
+    startswith,
+)
+from romancy.storage.query._paths import Path, parse_path, path_key
+from romancy.storage.query._projection import (
+    MAX_INDEX_LENGTH,
+    MAX_PROJECTION_BYTES,
+    index_value,
+    project,
+    project_with_index,
+)
+from romancy.storage.query._query import DEFAULT_LIMIT, MAX_LIMIT, Query, build_query
+from romancy.storage.query._reference import matches
+from romancy.storage.query._tokens import Position, decode_token, encode_token
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_INDEX_LENGTH",
+    "MAX_LIMIT",
+    "MAX_PROJECTION_BYTES",
+    "Condition",
+    "Contains",
+    "Equals",
+    "FilterScalar",
+    "FilterValue",
+    "In",
+    "Missing",
+    "NotEquals",
+    "Operator",
+    "Path",
+    "Position",
+    "Predicate",
+    "Query",
+    "Range",
+    "build_query",
+    "compile_filters",
+    "contains",
+    "decode_token",
+    "encode_token",
+    "gt",
+    "gte",
+    "holds",
+    "index_predicate",
+    "index_value",
+    "is_null",
+    "lt",
+    "lte",
+    "matches",
+    "missing",
+    "ne",
+    "one_of",
+    "parse_path",
+    "path_key",
+    "project",
+    "project_with_index",
+    "satisfies",
+    "startswith",
+]

@@ -1,0 +1,45 @@
+"""Conditions decided in Python, exactly as an adapter's SQL decides them. The in-memory store uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.query._conditions import Contains, Equals, In, Missing, NotEquals, Range
+from romancy.storage.query._leaves import STRING
+from romancy.storage.query._projection import members_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.query._conditions import Condition, Predicate
+
+__all__ = ["holds", "satisfies"]
+
+
+def holds(projection: bytes | None, conditions: Iterable[Condition]) -> bool:
+    """Whether all conditions hold of a projection. None, which is not searchable, satisfies only an empty query."""
+    wanted = tuple(conditions)
+    if projection is None or not wanted:
+        return not wanted
+    members = members_of(projection)
+    return all(satisfies(members.get(condition.key), condition.predicate) for condition in wanted)
+
+
+def satisfies(word: str | None, predicate: Predicate) -> bool:
+    """Whether an extracted word (None: absent) satisfies a predicate. Words are ASCII, so `<` compares bytes."""
+    if word is None:
+        return isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing)
+    match predicate:
+        case Equals(wanted):
+            return word == wanted
+        case NotEquals(unwanted):
+            return word != unwanted
+        case In(words):
+            return word in words
+        case Range(low, low_inclusive, high, high_inclusive):
+            above = word >= low if low_inclusive else word > low
+            return above and (word <= high if high_inclusive else word < high)
+        case Contains(text):
+            return word.startswith(STRING) and text in word[len(STRING) :]
+        case Missing():
+            return False

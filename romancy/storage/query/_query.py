@@ -1,0 +1,121 @@
+"""A whole query: which instances, how many, from where. Built and checked here, answered by a store.
+
+Pages come newest first, by `(created_at, instance_id)` both descending, ids by the bytes of their UTF-8. A page
+continues after a position, not after a count, so rows that come and go elsewhere never shift it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+from msgspec import Struct
+
+from romancy.errors import QueryError
+from romancy.status import Status
+from romancy.storage.query._conditions import Condition, compile_filters
+from romancy.storage.query._tokens import Position, decode_token, encode_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.storage.query._filters import FilterValue
+
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Query", "build_query"]
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+MAX_PART_LENGTH = 255
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A checked query. All parts that are given must hold; `build_query` is the way to make one."""
+
+    workflow_name: str | None = None
+    """A part of the name, found byte for byte: no wildcards, and the case counts."""
+    statuses: tuple[Status, ...] = ()
+    """Any of these; empty for all."""
+    instance_id: str | None = None
+    """A part of the id, like `workflow_name`."""
+    conditions: tuple[Condition, ...] = ()
+    limit: int = DEFAULT_LIMIT
+    after: Position | None = None
+    """Only rows that come after this one in the order of pages: older, or as old and with a smaller id."""
+
+    def fingerprint(self) -> bytes:
+        """What a page token is bound to: everything but the limit and the position, whatever its order."""
+        canonical = msgspec.json.encode(
+            (
+                self.workflow_name,
+                sorted(set(self.statuses)),
+                self.instance_id,
+                sorted({msgspec.json.encode(condition).decode() for condition in self.conditions}),
+            )
+        )
+        return sha256(canonical).digest()
+
+    def token_after(self, created_at: int, instance_id: str) -> str:
+        """The page token that makes this query go on after the row with these two."""
+        return encode_token(self.fingerprint(), Position(created_at, instance_id))
+
+
+def build_query(
+    filters: Mapping[str, FilterValue] | None = None,
+    *,
+    workflow_name: str | None = None,
+    status: str | Iterable[str] | None = None,
+    instance_id: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    page_token: str | None = None,
+) -> Query:
+    """Check everything and make a query of it; `QueryError` names the argument and what is wrong with it.
+
+    An empty `workflow_name` or `instance_id` is part of every name and asks for nothing.
+    """
+    query = Query(
+        workflow_name=_part("workflow_name", workflow_name),
+        statuses=_statuses(status),
+        instance_id=_part("instance_id", instance_id),
+        conditions=compile_filters(filters),
+        limit=_limit(limit),
+    )
+    if page_token is None:
+        return query
+    return msgspec.structs.replace(query, after=decode_token(query.fingerprint(), page_token))
+
+
+def _limit(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
+        raise QueryError(f"limit: must be a whole number from 1 to {MAX_LIMIT}; read further pages with page_token")
+    return value
+
+
+def _part(what: str, value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise QueryError(f"{what}: must be a string, not {type(value).__name__}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise QueryError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
+    if size > MAX_PART_LENGTH:
+        raise QueryError(f"{what}: {size} bytes of UTF-8; no name is longer than {MAX_PART_LENGTH}")
+    if "\x00" in value:
+        raise QueryError(f"{what}: holds a NUL character, which no name does")
+    return str.__str__(value)
+
+
+def _statuses(status: object) -> tuple[Status, ...]:
+    if status is None:
+        return ()
+    wanted: list[object] = [status]
+    if isinstance(status, Iterable) and not isinstance(status, str):
+        wanted = list(cast("Iterable[object]", status))
+    if not wanted:
+        raise QueryError("status: an empty list matches nothing; leave it out to get every status")
+    if any(name not in tuple(Status) for name in wanted):
+        raise QueryError(f"status: unknown; give one or several of {', '.join(Status)}")
+    return tuple(known for known in sorted(Status) if known in wanted)

@@ -1,0 +1,88 @@
+"""Compiled conditions on the projection answer as the reference does on the document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+
+from romancy.errors import QueryError
+from romancy.storage.query import (
+    compile_filters,
+    holds,
+    index_predicate,
+    index_value,
+    is_null,
+    lt,
+    matches,
+    missing,
+    project,
+    satisfies,
+)
+from romancy.storage.query._filters import read_filters
+from romancy.storage.query._projection import members_of
+from romancy_conformance.query_corpus import CASES, DOCUMENTS, REFUSED, Case
+from romancy_conformance.query_strategies import questions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.storage.query import FilterValue
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_reference_answers_the_truth_table(case: Case) -> None:
+    assert case.expected == matches(case.document, case.filters)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_compiled_form_answers_the_truth_table(case: Case) -> None:
+    assert case.expected == holds(project(case.document), compile_filters(case.filters))
+
+
+@pytest.mark.parametrize("document", range(len(DOCUMENTS)))
+def test_every_document_with_the_filters_of_the_others(document: int) -> None:
+    raw = DOCUMENTS[document]
+    projection = project(raw)
+
+    for case in CASES:
+        assert matches(raw, case.filters) == holds(projection, compile_filters(case.filters)), case.filters
+
+
+@pytest.mark.parametrize("filters", REFUSED)
+def test_what_is_refused_is_refused_by_both(filters: Mapping[str, Any]) -> None:
+    with pytest.raises(QueryError):
+        compile_filters(filters)
+    with pytest.raises(QueryError):
+        matches(b"{}", filters)
+
+
+def test_the_truth_table_is_large_and_its_names_are_unique() -> None:
+    assert len(CASES) >= 300
+    assert len(CASES) == len({case.name for case in CASES})
+
+
+@settings(max_examples=1500, deadline=None)
+@given(questions())
+@example((rb'{"a":"\ud800"}', {"a": lt("\ue000")}))
+@example((b'{"a":18446744073709551616,"b":1.8446744073709551616e19}', {"a": 2.0**64}))
+@example((b'{"a":18446744073709551616,"b":1.8446744073709551616e19}', {"b": 2**64}))
+@example((b'{"a":null}', {"a": is_null(), "b": missing()}))
+def test_any_document_with_any_filter(question: tuple[bytes, dict[str, FilterValue]]) -> None:
+    raw, filters = question
+
+    assert matches(raw, filters) == holds(project(raw), compile_filters(filters))
+
+
+@settings(max_examples=700, deadline=None)
+@given(questions())
+def test_the_index_column_never_hides_a_match(question: tuple[bytes, dict[str, FilterValue]]) -> None:
+    raw, filters = question
+    members = members_of(project(raw) or b"{}")
+    paths = [clause.text for clause in read_filters(filters)]
+
+    for path, condition in zip(paths, compile_filters(filters), strict=True):
+        narrowed = index_predicate(condition.predicate)
+        if narrowed is not None and satisfies(members.get(condition.key), condition.predicate):
+            assert satisfies(index_value(raw, path), narrowed)

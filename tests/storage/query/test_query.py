@@ -1,0 +1,168 @@
+"""Whole queries and page tokens."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from romancy.errors import QueryError
+from romancy.status import Status
+from romancy.storage.query import (
+    Condition,
+    Equals,
+    Position,
+    Query,
+    build_query,
+    decode_token,
+    encode_token,
+    gt,
+    gte,
+    lt,
+    one_of,
+)
+
+_ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
+_times = st.integers(-(2**63), 2**63 - 1)
+_ONE, _OTHER = bytes(range(32)), bytes(range(1, 33))
+
+
+def test_the_defaults_ask_for_everything() -> None:
+    assert build_query() == Query(limit=50)
+
+
+def test_a_query_holds_what_was_asked() -> None:
+    assert build_query(
+        {"order.status": "new"}, workflow_name="order", status=["waiting", Status.RUNNING], instance_id="o-", limit=7
+    ) == Query(
+        workflow_name="order",
+        statuses=(Status.RUNNING, Status.WAITING),
+        instance_id="o-",
+        conditions=(Condition("order__status", Equals("s:new")),),
+        limit=7,
+    )
+
+
+def test_one_status_and_empty_parts() -> None:
+    assert build_query(status="failed", workflow_name="", instance_id="") == Query(statuses=(Status.FAILED,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"limit": -1}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"limit": 5.0}, "limit"),
+        ({"limit": "5"}, "limit"),
+        ({"limit": None}, "limit"),
+        ({"status": "complete"}, "status: unknown; give one or several of pending, running"),
+        ({"status": ["running", "RUNNING"]}, "status: unknown"),
+        ({"status": []}, "status: an empty list"),
+        ({"status": 5}, "status"),
+        ({"status": [5]}, "status: unknown"),
+        ({"status": [["failed"]]}, "status: unknown"),
+        ({"workflow_name": 5}, "workflow_name"),
+        ({"workflow_name": "\ud800"}, "workflow_name"),
+        ({"instance_id": "x" * 256}, "instance_id"),
+        ({"instance_id": "a\x00"}, "instance_id"),
+        ({"instance_id": b"a"}, "instance_id"),
+        ({"filters": [("a", 1)]}, "filters must be a mapping"),
+        ({"filters": {5: 1}}, "a path must be a string"),
+        ({"filters": {"a..b": 1}}, "position 2"),
+        ({"page_token": "x"}, "page_token"),
+        ({"page_token": 5}, "page_token"),
+        ({"page_token": ""}, "page_token"),
+    ],
+)
+def test_a_malformed_query_is_refused(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(QueryError, match=complaint):
+        build_query(**arguments)
+
+
+def test_operators_combine_with_an_ampersand_only() -> None:
+    assert len(build_query({"a": gte(1) & lt(5) & gt(2)}).conditions) == 3
+    with pytest.raises(QueryError, match="combine two with &"):
+        bool(gte(1) and lt(5))
+    with pytest.raises(TypeError):
+        gte(1) & 5  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression] - the mistake itself
+    assert repr(gte(1) & one_of("a", None)) == "gte(1) & one_of('a', None)"
+
+
+def test_a_page_token_continues_its_query() -> None:
+    query = build_query({"a": 1, "b": 2}, status=["failed", "running"], limit=10)
+    token = query.token_after(1_700_000_000_000_000, "order-é")
+
+    again = build_query({"b": 2.0, "a": 1}, status=["running", "failed"], limit=500, page_token=token)
+
+    assert again.after == Position(1_700_000_000_000_000, "order-é")
+    assert again.limit == 500
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"filters": {"a": 1}},
+        {"filters": {"a": 1, "b": 3}},
+        {"filters": {"a": 1, "b": 2}, "status": "failed"},
+        {"filters": {"a": 1, "b": 2}, "workflow_name": "w"},
+        {"filters": {"a": 1, "b": 2}, "instance_id": "w"},
+        {"filters": {"a": 1, "b": "2"}},
+    ],
+)
+def test_a_page_token_of_another_query_is_refused(arguments: dict[str, Any]) -> None:
+    token = build_query({"a": 1, "b": 2}).token_after(5, "i")
+
+    with pytest.raises(QueryError, match="belongs to another query"):
+        build_query(**arguments, page_token=token)
+
+
+@given(_times, _ids)
+def test_a_token_gives_its_position_back(created_at: int, instance_id: str) -> None:
+    token = encode_token(_ONE, Position(created_at, instance_id))
+
+    assert decode_token(_ONE, token) == Position(created_at, instance_id)
+    assert token.isascii()
+    with pytest.raises(QueryError):
+        decode_token(_OTHER, token)
+
+
+@given(_times, _ids, st.data())
+def test_a_changed_token_is_refused(created_at: int, instance_id: str, data: st.DataObject) -> None:
+    token = encode_token(_ONE, Position(created_at, instance_id))
+    place = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.characters(codec="ascii").filter(lambda character: character != token[place]))
+    changed = data.draw(
+        st.sampled_from(
+            (
+                token[:place] + other + token[place + 1 :],
+                token[:place],
+                token[:place] + other + token[place:],
+                token + "=",
+            )
+        )
+    )
+
+    with pytest.raises(QueryError, match="page_token"):
+        decode_token(_ONE, changed)
+
+
+def test_a_token_of_another_version_says_so() -> None:
+    sealed = bytearray(base64.urlsafe_b64decode(encode_token(_ONE, Position(1, "ab")) + "=="))
+    sealed[0] = 2
+
+    with pytest.raises(QueryError, match="another version"):
+        decode_token(_ONE, base64.urlsafe_b64encode(bytes(sealed)).decode().rstrip("="))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), _ids), min_size=2, max_size=2))
+def test_positions_compare_by_time_and_then_by_bytes(rows: list[tuple[int, str]]) -> None:
+    (one_time, one_id), (other_time, other_id) = rows
+    bytewise = (one_time, one_id.encode()) < (other_time, other_id.encode())
+
+    assert bytewise == (Position(*rows[0]).key < Position(*rows[1]).key)
