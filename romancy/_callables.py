@@ -1,9 +1,9 @@
-"""What a decorated function must look like, told in clear errors where it does not, and the name it goes by."""
+"""What kind of function a decorator takes, told in clear errors, and the name it goes by."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from romancy.errors import RegistrationError
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["check_function", "is_async", "name_of"]
-
-_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -28,7 +26,7 @@ def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
 
 
 def check_function(fn: Any, decorator: str) -> None:
-    """Raise RegistrationError unless `fn` is a plain function whose parameters can be told apart by name."""
+    """Raise RegistrationError unless `fn` is a function with a name and one result."""
     if isinstance(fn, (staticmethod, classmethod)):
         raise RegistrationError(f"@{decorator} goes below @{type(fn).__name__}, directly on the function")
     if not inspect.isfunction(fn):
@@ -38,8 +36,3 @@ def check_function(fn: Any, decorator: str) -> None:
         raise RegistrationError(f"@{decorator} needs a function with a name of its own; a lambda has none")
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
         raise RegistrationError(f"{where}: a generator has no single result; return a value instead of yielding")
-    for parameter in inspect.signature(fn).parameters.values():
-        if parameter.kind in _VARIADIC:
-            raise RegistrationError(
-                f"{where}: *{parameter.name} cannot be recorded by name and type; declare each parameter"
-            )

@@ -7,21 +7,21 @@ on replay. Outside it is the plain function, so that unit tests need nothing els
 from __future__ import annotations
 
 import copy
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
+from msgspec import Raw
+
 from romancy._callables import check_function, is_async, name_of
-from romancy._seam import Signature
 from romancy.core import current_commands
-from romancy.depends import dependencies_of
+from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, RetryPolicy, seconds
+from romancy.serialization import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-
-    from msgspec import Raw
 
     from romancy.context import ActivityContext
 
@@ -44,24 +44,21 @@ class Compensation:
         self.name = name_of(fn, name, "compensation")
         self.retry = retry
         self.is_async = is_async(fn)
+        self.dependencies = dependencies_of(fn)
+        self.signature = Signature.of(fn, subject=f"compensation {self.name!r}", is_injected=is_dependency)
         update_wrapper(self, fn)
 
-    @cached_property
-    def signature(self) -> Signature:
-        return Signature.of(self.fn)
-
-    @cached_property
+    @property
     def takes_result(self) -> bool:
-        return next(iter(self.fn.__code__.co_varnames[: self.fn.__code__.co_argcount]), None) == "result"
+        """Whether it asks for what the activity had returned, as a first parameter named `result`."""
+        return self.signature.names[:1] == ("result",)
 
-    def arguments(self, args: Raw, result: Raw) -> dict[str, Any]:
+    def arguments(self, activity: Activity[..., Any], args: Raw, result: Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What to call the function with: the activity's arguments, and its result first if it asks for it."""
-        arguments = self.signature.decode_arguments(args)
-        return (
-            {"result": self.signature.decode_parameter("result", result), **arguments}
-            if self.takes_result
-            else arguments
-        )
+        positional, named = activity.signature.decode_arguments(args)
+        if self.takes_result and activity.signature.names[:1] != ("result",):
+            positional = (activity.signature.decode_result(result), *positional)
+        return positional, named
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function; a workflow never calls a compensation itself."""
@@ -101,6 +98,9 @@ class Activity(Generic[P, R_co]):
         self.undo: Compensation | None = None
         self.is_async = is_async(fn)
         self.dependencies = dependencies_of(fn)
+        self.signature = Signature.of(
+            fn, int(pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
+        )
         self._id: str | None = None
         self._retry: RetryPolicy | None = None
         self._timeout: float | None = None
@@ -115,16 +115,12 @@ class Activity(Generic[P, R_co]):
         """The decorated function."""
         return self._fn
 
-    @cached_property
-    def signature(self) -> Signature:
-        return Signature.of(self._fn, skip=int(self.pass_context))
-
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         commands = current_commands()
         if commands is None:
             outcome = self._fn(*args, **kwargs)
             return cast("R_co", await outcome if self.is_async else outcome)
-        encoded = self.signature.encode_arguments(args, kwargs)
+        encoded = Raw(self.signature.encode_arguments(args, kwargs))
         answer = commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
         return cast("R_co", await answer)
 

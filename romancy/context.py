@@ -13,15 +13,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
-from romancy._seam import dumps, loads
+from msgspec import Raw
+
 from romancy.errors import UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
+from romancy.serialization import dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from msgspec import Raw
     from typing_extensions import TypeForm
 
     from romancy.core import Commands, EventReceived
@@ -44,7 +45,7 @@ class ChildWorkflow(Protocol[P, T_co]):
 
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[Any]: ...
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
 
 
 class ChildHandle(Generic[T_co]):
@@ -148,7 +149,7 @@ class WorkflowContext:
             source=received.source,
             subject=received.subject,
             time=_moment(received.at if received.time is None else received.time),
-            data=loads(received.data, model),
+            data=loads(received.data, model, f"event {received.name!r}"),
         )
 
     def patched(self, name: str) -> bool:
@@ -162,11 +163,11 @@ class WorkflowContext:
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable; a replay sends nothing."""
         name = type.name if isinstance(type, EventType) else type
-        self._commands.publish(name, dumps(data), key=key)
+        self._commands.publish(name, Raw(dumps(data, f"event {name!r}")), key=key)
 
     async def report(self, state: object, /) -> None:
         """Let handles read this as the workflow's progress; the last report counts."""
-        self._commands.report(dumps(state))
+        self._commands.report(Raw(dumps(state, "report")))
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
@@ -213,7 +214,7 @@ class ActivityContext:
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event together with this activity's completion; a failed attempt sends nothing."""
         name = type.name if isinstance(type, EventType) else type
-        await self._port.publish(name, dumps(data), key)
+        await self._port.publish(name, Raw(dumps(data, f"event {name!r}")), key)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call this once the completion is durable; at most once, and not if the process dies in between."""

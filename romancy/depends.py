@@ -18,7 +18,7 @@ from romancy.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Dependencies", "Dependency", "Depends", "dependencies_of"]
+__all__ = ["Dependencies", "Dependency", "Depends", "dependencies_of", "is_dependency"]
 
 T = TypeVar("T")
 Provider = Callable[[], Any]
@@ -47,6 +47,10 @@ def Depends(provider: Provider, /) -> Any:  # noqa: N802 - reads as a mark on th
     if not callable(provider):
         raise UsageError(f"Depends needs a function that provides the thing, not {type(provider).__name__}")
     return Dependency(provider)
+
+
+def is_dependency(default: object) -> bool:
+    return isinstance(default, Dependency)
 
 
 def dependencies_of(fn: Callable[..., Any]) -> dict[str, Provider]:

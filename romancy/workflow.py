@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, overload
 
+from msgspec import Raw
+
 from romancy._callables import check_function, is_async, name_of
-from romancy._seam import Signature
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
+from romancy.serialization import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-
-    from msgspec import Raw
 
     from romancy.core import Commands
 
@@ -41,7 +41,7 @@ class Call(Generic[R_co]):
 
     def encode(self) -> Raw:
         """The input as it is stored. Raises SerializationError naming the parameter and the path."""
-        return self.workflow.signature.encode_arguments(self.args, self.kwargs)
+        return Raw(self.workflow.signature.encode_arguments(self.args, self.kwargs))
 
 
 class Workflow(Generic[P, R_co]):
@@ -61,13 +61,12 @@ class Workflow(Generic[P, R_co]):
         check_function(fn, "workflow")
         if not is_async(fn):
             raise RegistrationError(f"@workflow on {fn.__qualname__}: a workflow is an `async def`")
-        if not inspect.signature(fn).parameters:
-            raise RegistrationError(f"@workflow on {fn.__qualname__}: the first parameter is the WorkflowContext")
         self._fn = fn
         self.name = name_of(fn, name, "workflow")
         self.event_handler = event_handler
         self.index = tuple(index)
         self.version = version
+        self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
         self.instance_id: str | None = None
         self.delay = 0.0
         update_wrapper(self, fn)
@@ -76,10 +75,6 @@ class Workflow(Generic[P, R_co]):
     def fn(self) -> Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, R_co]]:
         """The decorated function."""
         return self._fn
-
-    @cached_property
-    def signature(self) -> Signature:
-        return Signature.of(self._fn, skip=1)
 
     @cached_property
     def code(self) -> str:
@@ -116,7 +111,7 @@ class Workflow(Generic[P, R_co]):
         """End this run and begin the next one, under the same id and with a fresh history, with these arguments."""
         if current_commands() is None:
             raise UsageError(f"{self.name}.recur() ends a run of the workflow: call it in the workflow's body")
-        raise ContinueAsNew(self.name, self.signature.encode_arguments(args, kwargs))
+        raise ContinueAsNew(self.name, Raw(self.signature.encode_arguments(args, kwargs)))
 
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[R_co]:
         """Start it as a child of the run that `commands` belongs to."""
@@ -124,17 +119,17 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        encoded = self.signature.encode_arguments(args, kwargs)
+        encoded = Raw(self.signature.encode_arguments(args, kwargs))
         return commands.child(self, encoded, instance_id=self.instance_id, delay=self.delay)
 
     # ── what the core asks of it ────────────────────────────────────────────────────────────────────────────────
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
-        arguments = self.signature.decode_arguments(input)
-        return self._fn(WorkflowContext(commands, self.name), **arguments)  # type: ignore[no-any-return]
+        args, kwargs = self.signature.decode_arguments(input)
+        return self._fn(WorkflowContext(commands, self.name), *args, **kwargs)  # type: ignore[no-any-return]
 
     def write_result(self, result: object, /) -> Raw:
-        return self.signature.encode_result(result)
+        return Raw(self.signature.encode_result(result))
 
     def read_result(self, result: Raw, /) -> object:
         return self.signature.decode_result(result)

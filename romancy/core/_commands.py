@@ -6,10 +6,10 @@ its future. This is the only door between user code and the run.
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from romancy._seam import rebuild_exception
 from romancy.core import _events as ev
 from romancy.core._definitions import ActivityDefinition
 from romancy.core._ids import Ids, derive
@@ -24,13 +24,14 @@ from romancy.errors import (
     WorkflowFailedError,
 )
 from romancy.retry import RetryPolicy
+from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from msgspec import Raw
 
-    from romancy.core._definitions import CompensationDefinition, WorkflowDefinition
+    from romancy.core._definitions import WorkflowDefinition
     from romancy.core._fold import State
     from romancy.core._match import Matcher
 
@@ -75,7 +76,7 @@ class Commands:
         instance_id: str,
         state: State,
         loop: DeterministicLoop,
-        compensations: dict[str, CompensationDefinition],
+        compensable: dict[str, ActivityDefinition],
     ) -> None:
         self.instance_id = instance_id
         self.state = state
@@ -84,7 +85,8 @@ class Commands:
         self.matcher: Matcher | None = None
         self.over = False
         self.calls: dict[str, Call] = {}
-        self.compensations = compensations
+        self.compensable = compensable
+        """Activities whose effect can be undone, by name."""
         self._ids = {kind: Ids(kind) for kind in ("activity", "timer", "wait", "child", "message")}
         self._answers: dict[str, Answer] = {}
         self._children: dict[str, WorkflowDefinition] = {}
@@ -133,7 +135,7 @@ class Commands:
         scheduled = self.ask(command, chosen=id is not None)
         self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
         if definition.undo is not None:
-            self.compensations[name] = definition.undo
+            self.compensable[name] = definition
         return self._answer("activity", scheduled.id, self._give_up_activity)
 
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
@@ -320,9 +322,21 @@ class Commands:
     }
 
 
+def _terminal(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from _terminal(narrower)
+
+
+_BUILTIN: Final = {
+    name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
+}
+
+
 def _activity_error(event: ev.ActivityFailed, call: Call) -> Exception:
     """A declared or terminal error as itself; any other as what is left when the retries are used up."""
-    cause = rebuild_exception(event.error)
+    allowed = _BUILTIN | {exception_name(kind): kind for kind in (*_terminal(TerminalError), *call.definition.raises)}
+    cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
     if isinstance(cause, (TerminalError, *call.definition.raises)):
         return cause
     error = RetryExhaustedError(

@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 from msgspec import Raw
 
-from romancy._seam import ErrorInfo
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
 from romancy.core._events import Input, LogEvent, Parent, WorkflowStarted
 from romancy.retry import RetryPolicy
+from romancy.serialization import ErrorInfo
 from romancy.status import Status
 
 __all__ = [
@@ -134,6 +134,7 @@ class StartCompensation:
     compensation_id: str
     activity_id: str
     definition: CompensationDefinition
+    activity: ActivityDefinition
     args: Raw
     result: Raw
     attempt: int = 1

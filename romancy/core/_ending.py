@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy._seam import describe_exception
 from romancy.core import _events as ev
 from romancy.errors import NonDeterminismError, SerializationError
+from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -121,7 +121,8 @@ class Ending:
     def _compensate(self) -> None:
         commands = self._commands
         done = commands.state.to_compensate[-1]
-        compensation = commands.compensations[done.scheduled.name]
+        compensation = commands.compensable[done.scheduled.name].undo
+        assert compensation is not None  # noqa: S101 - only such activities are noted
         commands.ask(
             ev.CompensationScheduled(
                 id=f"compensate:{done.scheduled.id}",

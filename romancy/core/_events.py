@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from romancy._seam import ErrorInfo
 from romancy.errors import HistoryCorruptError, HistoryVersionError
+from romancy.serialization import ErrorInfo
 
 __all__ = [
     "COMMANDS",

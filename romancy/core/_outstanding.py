@@ -26,8 +26,11 @@ def _start_activity(
 def _start_compensation(
     commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartCompensation:
-    definition = commands.compensations[event.activity_name]
-    return fx.StartCompensation(event.id, event.activity_id, definition, event.args, event.result, failures + 1, due)
+    activity = commands.compensable[event.activity_name]
+    assert activity.undo is not None  # noqa: S101 - only such activities are noted
+    return fx.StartCompensation(
+        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due
+    )
 
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:

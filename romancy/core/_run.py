@@ -25,7 +25,7 @@ from romancy.errors import HistoryCorruptError, NonDeterminismError, Serializati
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.core._definitions import CompensationDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._effects import Effect, Outcome
     from romancy.core._stable import StableTask
     from romancy.status import Status
@@ -42,10 +42,10 @@ class Run:
         self.parked: str | None = None
         self._code = code
         self._runtime = runtime
-        compensations: dict[str, CompensationDefinition] = {}
-        self.state = State(compensations.__contains__)
+        compensable: dict[str, ActivityDefinition] = {}
+        self.state = State(compensable.__contains__)
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
-        self._commands = Commands(instance_id, self.state, self._loop, compensations)
+        self._commands = Commands(instance_id, self.state, self._loop, compensable)
         self._loop.commands = self._commands
         self._ending = Ending(workflow, self._commands)
         self._body: StableTask[Any] | None = None

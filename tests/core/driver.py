@@ -1,7 +1,7 @@
 """A world of virtual time for runs: carries out effects in order, keeps the log as bytes, can be cut and resumed.
 
 It holds no clock and no loop. Activities are the declared functions, called when their virtual duration is over. A
-`Script` says what the outside does and when; everything else follows, so that two worlds of one script agree byte
+`Scenario` says what the outside does and when; everything else follows, so that two worlds of one script agree byte
 for byte. Deliberately apart from the engine: it is what the engine is compared with.
 """
 
@@ -11,12 +11,12 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
-from romancy._seam import describe_exception, dumps
+from romancy.context import ActivityContext, entered
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
@@ -54,27 +54,32 @@ from romancy.core import (
     WorkflowStarted,
     decode_commit,
     encode_commit,
+    idempotency_key,
 )
-from romancy.retry import GiveUp, RetryPolicy, resolve
-from romancy.workflow import Workflow
+from romancy.retry import GiveUp, resolve
+from romancy.serialization import describe_exception, dumps
+
+if TYPE_CHECKING:
+    from romancy_conformance.workflows import Scenario
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
 
 
-@dataclass(frozen=True)
-class Script:
-    """A workflow, its input, and everything the outside does to it, in seconds after the start."""
+class NoPort:
+    """Activities of this world only look at who they are."""
 
-    workflow: Workflow[..., Any]
-    args: tuple[Any, ...] = ()
-    durations: dict[str, float] = field(default_factory=dict)
-    events: tuple[tuple[float, str, Any], ...] = ()
-    cancel_at: float | None = None
-    retry: RetryPolicy | None = None
-    children: tuple[Workflow[..., Any], ...] = ()
-    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    instance_id: str = "main"
+    async def session(self, native: type[Any] | None, /) -> Any:
+        raise AssertionError("there is no database here")
+
+    def heartbeat(self, details: tuple[object, ...], /) -> None:
+        raise AssertionError("nobody listens")
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
+        raise AssertionError("nobody reads")
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None:
+        raise AssertionError("nothing is committed")
 
 
 @dataclass
@@ -92,11 +97,13 @@ class Instance:
 class World:
     """Runs a script. `cut` gives the world as it is when everything but the first commits is lost."""
 
-    def __init__(self, script: Script, commits: Sequence[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, script: Scenario, commits: Sequence[tuple[str, bytes]] = ()) -> None:
         self.script = script
         self.commits: list[tuple[str, bytes]] = []
         self.instances: dict[str, Instance] = {}
         self.executed: list[tuple[str, str, int]] = []
+        self.executed_until: list[int] = []
+        """How many of those each commit had behind it."""
         self.published: list[tuple[str, Any]] = []
         self.progress: list[Any] = []
         self.warnings: list[str] = []
@@ -195,7 +202,9 @@ class World:
                         self._inbox.remove(item)
                         del instance.waits[wait.wait_id]
                         instance.jobs.pop(("wait", wait.wait_id), None)
-                        self.feed(id, EventReceived(at=self.now, id=wait.wait_id, name=name, data=dumps(data)))
+                        self.feed(
+                            id, EventReceived(at=self.now, id=wait.wait_id, name=name, data=Raw(dumps(data, "event")))
+                        )
                         return True
         raise AssertionError("an event was due and nobody waits for it")
 
@@ -221,6 +230,7 @@ class World:
             events += activation.events
             effects += activation.effects
         self.commits.append((id, encode_commit(events)))
+        self.executed_until.append(len(self.executed))
         self.warnings += activation.warnings
         instance.outcome = activation.outcome
         instance.parked = activation.parked
@@ -343,14 +353,29 @@ class World:
         self.feed(child, CancelRequested(at=self.now, reason="its parent ended"))
         return []
 
+    def _context(self, id: str, effect: StartActivity) -> ActivityContext:
+        started = self.instances[id].run.state.started
+        assert started is not None
+        return ActivityContext(
+            NoPort(),
+            instance_id=id,
+            activity_id=effect.activity_id,
+            attempt=effect.attempt,
+            idempotency_key=idempotency_key(id, started.nonce, effect.activity_id),
+        )
+
     def _attempt(self, id: str, effect: StartActivity) -> Sequence[Input]:
         self.executed.append((id, effect.activity_id, effect.attempt))
         definition: Any = effect.definition
-        arguments = definition.signature.decode_arguments(effect.args)
+        context = self._context(id, effect)
+        args, kwargs = definition.signature.decode_arguments(effect.args)
+        if definition.pass_context:
+            args = (context, *args)
         try:
-            result = _call(self.script.functions.get(definition.name, definition.fn), arguments)
+            with entered(context):
+                result = _call(definition.fn, args, kwargs)
         except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
-            info = describe_exception(error)
+            info = describe_exception(error, getattr(definition, "raises", ()))
             decision = resolve(effect.retry, self.script.retry).decide(effect.attempt, error)
             if isinstance(decision, GiveUp):
                 return [ActivityFailed(at=self.now, id=effect.activity_id, error=info, attempts=effect.attempt)]
@@ -361,16 +386,16 @@ class World:
                     at=self.now, id=effect.activity_id, attempt=effect.attempt, error=info, next_at=due
                 )
             ]
-        encoded = definition.signature.encode_result(result)
+        encoded = Raw(definition.signature.encode_result(result))
         return [ActivityCompleted(at=self.now, id=effect.activity_id, result=encoded, attempt=effect.attempt)]
 
     def _compensate(self, id: str, effect: StartCompensation) -> Sequence[Input]:
         self.executed.append((id, effect.compensation_id, effect.attempt))
         definition: Any = effect.definition
         try:
-            _call(definition.fn, definition.arguments(effect.args, effect.result))
+            _call(definition.fn, *definition.arguments(effect.activity, effect.args, effect.result))
         except Exception as error:  # noqa: BLE001 - whatever a compensation raises is its outcome
-            info = describe_exception(error)
+            info = describe_exception(error, getattr(definition, "raises", ()))
             decision = resolve(definition.retry, self.script.retry).decide(effect.attempt, error)
             if isinstance(decision, GiveUp):
                 return [CompensationFailed(at=self.now, id=effect.compensation_id, error=info)]
@@ -384,9 +409,9 @@ class World:
         return [CompensationCompleted(at=self.now, id=effect.compensation_id, attempt=effect.attempt)]
 
 
-def _call(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a plain or an async function that awaits nothing."""
-    outcome = fn(**arguments)
+    outcome = fn(*args, **kwargs)
     if not inspect.iscoroutine(outcome):
         return outcome
     try:

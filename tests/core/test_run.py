@@ -25,7 +25,8 @@ from romancy.errors import NonDeterminismError, RetryExhaustedError, TerminalErr
 from romancy.retry import RetryPolicy
 from romancy.status import Status
 from romancy.workflow import workflow
-from tests.core.driver import SECOND, START, Script, World
+from romancy_conformance.workflows import Scenario
+from tests.core.driver import SECOND, START, World
 
 
 def kinds(world: World) -> list[str]:
@@ -49,14 +50,14 @@ async def sequence(ctx: WorkflowContext, n: int) -> int:
 
 
 def test_one_commit_per_step() -> None:
-    world = World(Script(sequence, (1,)))
+    world = World(Scenario(sequence, (1,)))
     assert world.result() == 8
     assert [len(decode_commit(body)) for _, body in world.commits] == [2, 2, 2, 2]
     assert ids(world) == ["double:1", "double:2", "double:3"]
 
 
 def test_every_cut_of_the_log_goes_on_to_the_same_end_and_repeats_nothing() -> None:
-    world = World(Script(sequence, (1,)))
+    world = World(Scenario(sequence, (1,)))
     world.finish()
     for commits in range(1, len(world.commits) + 1):
         resumed = world.cut(commits)
@@ -80,7 +81,7 @@ async def failing(ctx: WorkflowContext) -> str:
 
 
 def test_the_default_schedule_is_1_2_4_8_seconds() -> None:
-    world = World(Script(failing))
+    world = World(Scenario(failing))
     assert world.result() == "5 ValueError 5"
     attempts = [event for event in world.log() if isinstance(event, ActivityAttemptFailed)]
     assert [(event.attempt, event.at - START, event.next_at - event.at) for event in attempts] == [
@@ -93,7 +94,7 @@ def test_the_default_schedule_is_1_2_4_8_seconds() -> None:
 
 
 def test_a_crash_does_not_reset_the_count_of_attempts() -> None:
-    world = World(Script(failing))
+    world = World(Scenario(failing))
     world.finish()
     for commits in range(1, len(world.commits)):
         resumed = world.cut(commits)
@@ -129,7 +130,7 @@ async def order(ctx: WorkflowContext, first: str, second: str) -> None:
 
 def test_compensations_run_in_reverse_order_one_after_another() -> None:
     released.clear()
-    world = World(Script(order, ("item1", "item2")))
+    world = World(Scenario(order, ("item1", "item2")))
     outcome = world.finish()
     assert released == ["item2", "item1"]
     assert outcome.status is Status.FAILED
@@ -157,7 +158,7 @@ async def half_done(ctx: WorkflowContext) -> None:
 
 def test_what_is_in_flight_is_settled_before_anything_is_compensated() -> None:
     released.clear()
-    world = World(Script(half_done, durations={"charge": 1, "slow_reserve": 60}))
+    world = World(Scenario(half_done, durations={"charge": 1, "slow_reserve": 60}))
     assert world.finish().status is Status.FAILED
     names = kinds(world)
     assert names.index("ActivityCancelRequested") < names.index("ActivityCancelled")
@@ -177,7 +178,7 @@ async def sleeper(ctx: WorkflowContext) -> str:
 
 def test_cancellation_lets_the_body_clean_up_and_then_compensates() -> None:
     released.clear()
-    world = World(Script(sleeper, cancel_at=10))
+    world = World(Scenario(sleeper, cancel_at=10))
     outcome = world.finish()
     assert (outcome.status, outcome.reason) == (Status.CANCELLED, "asked by the script")
     assert ids(world) == ["reserve:1", "double:1"]
@@ -193,7 +194,7 @@ async def chosen(ctx: WorkflowContext) -> list[int]:
 
 
 def test_automatic_ids_skip_the_ones_chosen_by_the_user() -> None:
-    world = World(Script(chosen))
+    world = World(Scenario(chosen))
     assert world.result() == [2, 4, 6]
     assert ids(world) == ["double:2", "double:1", "double:3"]
 
@@ -205,7 +206,7 @@ async def twice(ctx: WorkflowContext) -> None:
 
 
 def test_an_id_used_twice_is_refused() -> None:
-    outcome = World(Script(twice)).finish()
+    outcome = World(Scenario(twice)).finish()
     assert outcome.error is not None
     assert "mine" in outcome.error.message
     assert "UsageError" in outcome.error.type
@@ -223,7 +224,7 @@ def test_inputs_that_nobody_waits_for_are_dropped_and_not_written() -> None:
 
 
 def test_changed_code_is_found_and_told() -> None:
-    world = World(Script(sequence, (1,)))
+    world = World(Scenario(sequence, (1,)))
     world.finish()
 
     @workflow(name="sequence")
@@ -251,18 +252,18 @@ def test_a_parked_run_keeps_its_input_and_goes_on_with_fitting_code() -> None:
     async def mended(ctx: WorkflowContext) -> int:
         return await double(await double(2))
 
-    world = World(Script(broken))
+    world = World(Scenario(broken))
     assert world.step()
     assert world.main.parked is not None
     assert "awaits something that no event can bring" in world.main.parked
     assert isinstance(world.log()[-1], WorkflowParked)
     assert world.main.run.status() is Status.STUCK
-    resumed = World(Script(mended), world.commits)
+    resumed = World(Scenario(mended), world.commits)
     assert resumed.main.run.resumable
     resumed.feed("main", WorkflowResumed(at=resumed.now))
     assert resumed.result() == 8
     assert [activity for _, activity, _ in resumed.executed] == ["double:2"]
-    again = World(Script(mended), resumed.commits)
+    again = World(Scenario(mended), resumed.commits)
     assert again.result() == 8
 
 
@@ -276,7 +277,7 @@ def test_an_activity_given_up_at_once_never_starts() -> None:
         await ctx.sleep(1)
         return "done"
 
-    world = World(Script(hasty))
+    world = World(Scenario(hasty))
     assert world.result() == "done"
     assert world.executed == []
     assert ActivityCancelRequested(id="double:1", never_started=True) in world.log()
@@ -289,7 +290,7 @@ def test_the_failure_of_the_body_is_recorded_with_its_type() -> None:
     async def raises(ctx: WorkflowContext) -> None:
         raise LookupError("nothing here")
 
-    world = World(Script(raises))
+    world = World(Scenario(raises))
     outcome = world.finish()
     assert outcome.error is not None
     assert (outcome.error.type, outcome.error.message) == ("LookupError", "nothing here")

@@ -1,0 +1,20 @@
+"""The family: workflows of every shape with their scenarios, played by the core's tests and by every engine."""
+
+from __future__ import annotations
+
+from romancy_conformance.workflows import concurrent, outside, straight
+from romancy_conformance.workflows._scenario import Scenario
+
+__all__ = ["FAMILY", "Scenario"]
+
+
+def _named(scenarios: list[Scenario]) -> dict[str, Scenario]:
+    """By the workflow's name, with a number behind it where one is played in several ways."""
+    named: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        ways = sum(other.name == scenario.name for other in named.values())
+        named[scenario.name if not ways else f"{scenario.name}-{ways + 1}"] = scenario
+    return named
+
+
+FAMILY = _named([*straight.SCENARIOS, *concurrent.SCENARIOS, *outside.SCENARIOS])
