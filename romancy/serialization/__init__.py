@@ -1,15 +1,47 @@
-"""JSON in and out by declared type, exceptions as data, and the codec hook around the bytes."""
+"""JSON in and out by declared type, exceptions as data, and the codec hook around the bytes.
+
+Pure: no I/O, no clock, no registry. It depends on msgspec and the errors alone; pydantic and attrs come in only
+with the values and types of those who use them.
+
+What holds for every value that is written:
+
+* It comes back equal, as its declared type, or it is refused where it is produced, with its JSON path. Where
+  nothing is declared (`Any`, `object`, no annotation) the plain JSON value comes back: text for a datetime, an
+  object for a dataclass, a list for a tuple. Keys other than text are refused there, since 1 and "1" would be one.
+* Types are strict: "5" is no int, 1 is no bool; an int may stand for a float if no digit is lost.
+* The same value gives the same bytes in every process: dicts keep their order, sets are sorted.
+* Integers are exact at any size up to 4300 digits; floats are exact, and NaN and Infinity are refused; decimals
+  are text, exact with their trailing zeros.
+* A datetime keeps its UTC offset, not the name of its zone. A naive datetime stays naive: it is written without
+  an offset, and nobody guesses one.
+* Reading ignores fields it does not know and fills in defaults, so a dataclass may grow.
+
+Live and replayed code must see the same: hand the workflow what was read back, not the object that was written.
+"""
 
 from __future__ import annotations
 
+from romancy.serialization._codec import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
+from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._rebuild import rebuild_exception
+from romancy.serialization._signature import Parameter, Signature
+from romancy.serialization._size import check_size
 from romancy.serialization._where import Where
 
 __all__ = [
+    "MAX_DEPTH",
+    "Codecs",
     "ErrorInfo",
+    "HmacCodec",
+    "Parameter",
+    "PayloadCodec",
+    "PayloadContext",
+    "Signature",
     "Where",
+    "ZlibCodec",
+    "check_size",
     "describe_exception",
     "dumps",
     "exception_name",

@@ -58,9 +58,9 @@ def _find_kind(tp: type) -> Kind:
             return kind
     if is_model(tp):
         return Kind.MODEL
-    if is_dataclass(tp):
-        return Kind.DATACLASS
-    return Kind.ATTRS if "__attrs_attrs__" in vars(tp) else Kind.LEAF
+    if hasattr(tp, "__attrs_attrs__"):
+        return Kind.ATTRS
+    return Kind.DATACLASS if is_dataclass(tp) else Kind.LEAF
 
 
 kind_of_type: Final[Callable[[type], Kind]] = lru_cache(maxsize=1024)(_find_kind)
@@ -136,7 +136,7 @@ def _list_fields(tp: type) -> tuple[str, ...]:
     if kind is Kind.MODEL:
         return tuple(cast("type[BaseModel]", tp).model_fields)
     if kind is Kind.ATTRS:
-        return tuple(attribute.name for attribute in vars(tp)["__attrs_attrs__"])
+        return tuple(attribute.name for attribute in cast("Any", tp).__attrs_attrs__)
     return tuple(field.name for field in dataclass_fields(cast("Any", tp)))
 
 

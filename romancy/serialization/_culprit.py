@@ -7,7 +7,7 @@ import inspect
 import io
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -25,7 +25,10 @@ MAX_DEPTH: Final = 128
 """How many containers may stand in one another. It is ours, not the interpreter's, so that what one process could
 write another can read, however deep its own stack already is."""
 
-SCALARS: Final = (str, int, float, bytes, bytearray, memoryview, date, time, timedelta, UUID, Decimal, msgspec.Raw)
+SCALARS: Final = (
+    str, int, float, bytes, bytearray, memoryview, date, time, timedelta, UUID, Decimal,
+    msgspec.Raw, msgspec.UnsetType,
+)  # fmt: skip
 _KEYS: Final = (str, int, float, bytes, date, time, timedelta, UUID, Decimal, Enum)
 
 SURROGATE: Final = (
@@ -154,7 +157,7 @@ _ADVICE: Final[tuple[tuple[Callable[[object], bool], str], ...]] = (
     (inspect.isroutine, "a function cannot be stored: pass its name"),
     (lambda value: isinstance(value, type), "a class cannot be stored: pass its name"),
     (lambda value: isinstance(value, BaseException), "an exception is raised, not returned: pass its text"),
-    (lambda value: isinstance(value, range), "a range cannot be stored: pass `list(…)` of it"),
+    (lambda value: isinstance(value, Collection), "a collection of this type has no JSON form: pass `list(…)` of it"),
     (lambda value: isinstance(value, complex), "a complex number cannot be stored: pass a pair of floats"),
 )
 

@@ -71,17 +71,17 @@ def _is_settled(value: object, back: object) -> bool:
 def _compare_one(kind: Kind, value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
     """The reason why this part is lost, or the pairs of children to look at next."""
     if kind is Kind.MAPPING:
-        return _compare_mapping(value, back)
+        return _compare_mapping(value, back, loose=loose)
     if kind in (Kind.ARRAY, Kind.SET):
-        return _compare_array(value, back)
+        return _compare_array(value, back, loose=loose)
     if kind.is_record:
         return _compare_record(value, back, loose=loose)
     return _compare_leaf(value, back, loose=loose)
 
 
-def _compare_mapping(value: dict[Any, Any], back: Any) -> str | list[_Pair]:
+def _compare_mapping(value: dict[Any, Any], back: Any, *, loose: bool) -> str | list[_Pair]:
     if kind_of(back) is not Kind.MAPPING:
-        return _mismatch(value, back)
+        return _mismatch(value, back, loose=loose)
     for key in value:
         if key not in back:
             return _lost_key(key, back)
@@ -89,6 +89,8 @@ def _compare_mapping(value: dict[Any, Any], back: Any) -> str | list[_Pair]:
 
 
 def _lost_key(key: object, found: dict[Any, Any]) -> str:
+    if reason := reason_of_leaf(key):
+        return f"in a key, {reason}"
     if not isinstance(key, str):
         name = type_name(type(key))
         return f"a key of type {name} would come back as str; declare `dict[{name}, …]` or use text keys"
@@ -97,12 +99,12 @@ def _lost_key(key: object, found: dict[Any, Any]) -> str:
     return "it has a key that its type does not declare, which would be lost"
 
 
-def _compare_array(value: Any, back: Any) -> str | list[_Pair]:
+def _compare_array(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
     kind = kind_of(back)
     if kind is Kind.SET and kind_of(value) is Kind.SET:
         return [] if value == back else "an element does not come back equal"
     if kind is not Kind.ARRAY:
-        return _mismatch(value, back)
+        return _mismatch(value, back, loose=loose)
     children = list(json_children(value))
     if len(children) != len(back):
         return "elements would be lost"
@@ -112,12 +114,15 @@ def _compare_array(value: Any, back: Any) -> str | list[_Pair]:
 def _compare_record(value: object, back: Any, *, loose: bool) -> str | list[_Pair]:
     if type(value) is type(back):
         others = dict(fields_held(back))
+        for name in others.keys() - {name for name, _ in json_children(value)}:
+            if kind_of(value) is Kind.ATTRS and not _equal(getattr(value, name), others[name]):
+                return f"its private field {name!r} is not written and would be lost"
         return [(name, child, others.get(name)) for name, child in fields_held(value)]
     if loose and kind_of(back) is Kind.MAPPING:
         return [(name, child, back[name]) for name, child in json_children(value) if name in back]
     if loose and kind_of(back) is Kind.ARRAY:
-        return _compare_array([child for _, child in json_children(value)], back)
-    return _mismatch(value, back)
+        return _compare_array([child for _, child in json_children(value)], back, loose=loose)
+    return _mismatch(value, back, loose=loose)
 
 
 def _compare_leaf(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
@@ -131,7 +136,7 @@ def _compare_leaf(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
         return []
     if type(value) is int and type(back) is float:
         return "the integer has more digits than a float can hold; declare int or Decimal"
-    return _mismatch(value, back)
+    return _mismatch(value, back, loose=loose)
 
 
 def _has_text_form(value: object) -> bool:
@@ -156,5 +161,6 @@ def _equal(value: object, back: object) -> bool:
         return False
 
 
-def _mismatch(value: object, back: object) -> str:
-    return f"{type_name(type(value))} was given where {type_name(type(back))} is declared"
+def _mismatch(value: object, back: object, *, loose: bool) -> str:
+    given, found = type_name(type(value)), type_name(type(back))
+    return f"{given} would come back as {found}" if loose else f"{given} was given where {found} is declared"

@@ -6,7 +6,9 @@ in a process that has imported it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import msgspec
 
@@ -15,6 +17,8 @@ from romancy.serialization._order import with_sets_in_order
 from romancy.serialization._where import type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import BaseModel, ValidationError
 
 
@@ -63,29 +67,61 @@ def _same_document(candidate: object, raw: bytes) -> bool:
     return bool(msgspec.json.decode(written) == msgspec.json.decode(with_sets_in_order(candidate, raw)))
 
 
+def _plain_datetime(value: datetime) -> datetime:
+    day, clock = _plain_date(value), value.timetz()
+    return datetime.combine(day, _plain_time(clock))
+
+
+def _plain_date(value: date) -> date:
+    return date(value.year, value.month, value.day)
+
+
+def _plain_time(value: time) -> time:
+    return time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+
+
+def _plain_timedelta(value: timedelta) -> timedelta:
+    return timedelta(value.days, value.seconds, value.microseconds)
+
+
+def _plain_bytes(value: bytearray) -> bytes:
+    return memoryview(value).tobytes()
+
+
+_Scalars: TypeAlias = "tuple[tuple[type[Any], Callable[[Any], object]], ...]"
+
+_PLAIN_SCALARS: Final[_Scalars] = cast(
+    "_Scalars",
+    (
+        (str, str.__str__),
+        (int, int.__int__),
+        (float, float.__float__),
+        (bytes, bytes.__bytes__),
+        (bytearray, _plain_bytes),
+        (datetime, _plain_datetime),
+        (date, _plain_date),
+        (time, _plain_time),
+        (timedelta, _plain_timedelta),
+        (Decimal, Decimal),
+    ),
+)
+"""Subclasses of scalars (a markup string, a NumPy float, a frozen clock's datetime) go as their very base type,
+without asking the subclass how it likes to be shown. What that would lose is found by comparing."""
+
+
 def encode_hook(value: object) -> object:
     """Turn what msgspec does not know into what it does."""
     if kind_of(value) is Kind.MODEL:
         return dump_model(cast("BaseModel", value))
-    for scalar in (str, int, float, bytes):
-        if isinstance(value, scalar):
-            return _plain_scalar(scalar, value)
+    for base, as_base in _PLAIN_SCALARS:
+        if isinstance(value, base) and not isinstance(value, bool):  # a bool comes here only as a key
+            return as_base(value)
     raise TypeError(f"an object of type {type_name(type(value))} cannot be written as JSON")
 
 
-def _plain_scalar(scalar: type, value: Any) -> object:
-    """An instance of the very base type, without asking the subclass how it likes to be shown."""
-    if scalar is str:
-        return str.__str__(value)
-    if scalar is int:
-        return int.__int__(value)
-    if scalar is float:
-        return float.__float__(value)
-    return bytes.__bytes__(value)
-
-
 def dump_model(model: BaseModel) -> object:
-    return model.model_dump(mode="json", by_alias=writes_aliases(type(model)), round_trip=True)
+    # Its warnings would show values; a field of the wrong type is found when the model is read back.
+    return model.model_dump(mode="json", by_alias=writes_aliases(type(model)), round_trip=True, warnings=False)
 
 
 def decode_hook(tp: type[Any], plain: object) -> object:

@@ -70,7 +70,7 @@ def decoder_for(tp: Any) -> tuple[msgspec.json.Decoder[Any], Traits]:
 
 def _way_out(reason: str) -> str:
     if reason.startswith("Type unions"):
-        return " Their JSON cannot be told apart: declare one of them, or wrap each in a dataclass"
+        return " Their JSON cannot be told apart: declare one of them, or make them msgspec.Structs with `tag=True`"
     if "Enum" in reason:
         return " Give all members values of one of the two types"
     if "InitVar" in reason:

@@ -1,0 +1,142 @@
+"""Finding the types that annotations name: at module level, around a local function, or in local classes.
+
+Annotations are looked at when a type is first needed, not when the function is defined, so what the surrounding
+functions called their types has to be remembered at the definition. Only types are kept, no other local values.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, get_origin
+
+from romancy.errors import RegistrationError
+from romancy.serialization._plan import plan_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from romancy.serialization._plan import Plan
+    from romancy.serialization._where import Where
+
+_DEEPEST_DECORATOR: Final = 30
+
+
+class TypesOf:
+    """The types in one function's annotations. Create it while the function is being decorated."""
+
+    def __init__(self, fn: Callable[..., object]) -> None:
+        self._fn = fn
+        self._around = names_around(fn)
+
+    def plan(self, name: str, where: Where) -> Plan:
+        """The plan for a parameter, or for `return`; what is not annotated is plain JSON.
+
+        Raises RegistrationError if the type cannot be found or has no JSON form.
+        """
+        annotation = raw_annotations(self._fn).get(name, Any)
+        names = {**self._around, **_names_used_in(self._fn)}
+        try:
+            declared = _evaluate(annotation, self._fn, names)
+        except NameError as error:
+            raise RegistrationError(
+                f"the type of the {where} cannot be found: {error}; import it outside `if TYPE_CHECKING`, "
+                "and define it before the function"
+            ) from None
+        except Exception as error:
+            raise RegistrationError(f"the annotation of the {where} cannot be evaluated: {error}") from error
+        _settle_local_classes(names)
+        return plan_for(declared, where)
+
+
+def names_around(fn: Callable[..., object]) -> dict[str, Any]:
+    """The types that the functions and classes around `fn` have named so far.
+
+    Call it while `fn` is being decorated: it looks for the frame in which `fn` was just defined.
+    """
+    if "." not in fn.__qualname__:
+        return {}
+    names: dict[str, Any] = {}
+    code: types.CodeType | None = getattr(fn, "__code__", None)
+    for frame in _callers():
+        if code is not None and any(constant is code for constant in frame.f_code.co_consts):
+            if frame.f_locals is frame.f_globals:
+                break
+            names = {name: value for name, value in frame.f_locals.items() if _names_a_type(value)} | names
+            code = frame.f_code
+    return names
+
+
+def _callers() -> Iterator[types.FrameType]:
+    frame = inspect.currentframe()
+    for _ in range(_DEEPEST_DECORATOR):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _names_a_type(value: object) -> bool:
+    return (
+        isinstance(value, type | types.ModuleType | types.UnionType | typing.NewType | typing.TypeVar)
+        or get_origin(value) is not None
+        or type(value).__name__ == "TypeAliasType"
+    )
+
+
+def raw_annotations(fn: Callable[..., object]) -> dict[str, Any]:
+    """As they stand, strings included; nothing is evaluated that could fail."""
+    if sys.version_info >= (3, 14):
+        import annotationlib  # noqa: PLC0415 (there is no such module before 3.14)
+
+        return annotationlib.get_annotations(fn, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(fn)
+
+
+def signature_of(fn: Callable[..., object]) -> inspect.Signature:
+    """Names, kinds and defaults; the annotations in it are not to be used."""
+    if sys.version_info >= (3, 14):
+        import annotationlib  # noqa: PLC0415 (there is no such module before 3.14)
+
+        return inspect.signature(fn, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(fn)
+
+
+def _evaluate(annotation: Any, fn: Callable[..., object], names: Mapping[str, Any]) -> Any:
+    holder = SimpleNamespace(__annotations__={"it": annotation})
+    own = {parameter.__name__: parameter for parameter in getattr(fn, "__type_params__", ())}
+    around = getattr(fn, "__globals__", {})
+    return typing.get_type_hints(holder, around, {**names, **own}, include_extras=True)["it"]
+
+
+def _names_used_in(fn: Callable[..., object]) -> dict[str, Any]:
+    """What the function's own code refers to outside itself, as it is now."""
+    code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None)
+    if code is None or cells is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return {name: value for name, value in found.items() if _names_a_type(value)}
+
+
+def _settle_local_classes(names: Mapping[str, Any]) -> None:
+    """Put the types themselves in place of their names in the annotations of local classes.
+
+    msgspec looks names up in the class's module only, where the neighbours of a local class are not to be found.
+    """
+    for cls in names.values():
+        if not isinstance(cls, type) or "<locals>" not in cls.__qualname__:
+            continue
+        try:
+            hints = typing.get_type_hints(cls, localns=dict(names), include_extras=True)
+        except (NameError, TypeError):  # the error that led here says which name is missing
+            continue
+        own = {name: hints.get(name, annotation) for name, annotation in inspect.get_annotations(cls).items()}
+        cls.__annotations__ = own

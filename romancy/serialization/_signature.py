@@ -1,0 +1,261 @@
+"""What a workflow or an activity takes and gives, and how a call of it is stored.
+
+The stored form of a call, which is also the document that queries search:
+
+* exactly one parameter: the JSON of that argument itself;
+* several, or none: an object of parameter names and values, `{}` for none. Defaults are filled in.
+
+Parameters that the engine supplies (the context, dependencies) are no part of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from romancy.errors import RegistrationError, UsageError
+from romancy.serialization._names import TypesOf, signature_of
+from romancy.serialization._reasons import raise_unreadable
+from romancy.serialization._where import Where, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from romancy.serialization._plan import Plan
+
+_NO_DEFAULT: Final = inspect.Parameter.empty
+_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument that a caller gives."""
+
+    name: str
+    keyword_only: bool
+    default: object
+
+    @property
+    def required(self) -> bool:
+        return self.default is _NO_DEFAULT
+
+
+class _Argument(NamedTuple):
+    """A parameter ready for use."""
+
+    parameter: Parameter
+    plan: Plan
+    where: Where
+    prefix: bytes
+    """What stands before its value in a stored object."""
+
+
+def _nothing_is_injected(_default: object) -> bool:
+    return False
+
+
+class Signature:
+    """The parameters and the result of one function, their types resolved when first needed.
+
+    Immutable from outside and safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., object],
+        subject: str,
+        parameters: tuple[Parameter, ...],
+        injected: Mapping[str, object],
+    ) -> None:
+        self.subject = subject
+        self.parameters = parameters
+        self.injected = injected
+        """The names of the dependencies with what stands as their default."""
+        self._types = TypesOf(fn)
+        self._positional = tuple(parameter for parameter in parameters if not parameter.keyword_only)
+        self._argument_plans: tuple[_Argument, ...] | None = None
+        self._result_plan: Plan | None = None
+        self._result_where = Where("result", subject)
+
+    @classmethod
+    def of(
+        cls,
+        fn: Callable[..., object],
+        skip_first: int = 0,
+        *,
+        subject: str | None = None,
+        is_injected: Callable[[object], bool] = _nothing_is_injected,
+    ) -> Signature:
+        """Read a function while it is being decorated.
+
+        `skip_first`: how many leading parameters the engine supplies (the context, `self`); `True` is one.
+        `subject`: how errors call it, such as "activity 'charge'". `is_injected`: whether a default marks a
+        dependency, which then has to be keyword-only.
+
+        Raises RegistrationError for a function that cannot be called from what is stored. Its types are not
+        looked at yet; `check` does so.
+        """
+        original = inspect.unwrap(fn)
+        subject = subject or f"function {original.__qualname__!r}"
+        given = list(signature_of(original).parameters.values())
+        if len(given) < skip_first or any(_is_collector(parameter) for parameter in given[:skip_first]):
+            raise RegistrationError(
+                f"{subject} must take {int(skip_first)} leading parameter(s), which Romancy supplies; "
+                f"it takes {len(given)}"
+            )
+        parameters: list[Parameter] = []
+        injected: dict[str, object] = {}
+        for parameter in given[skip_first:]:
+            _refuse_collector(parameter, subject)
+            if is_injected(parameter.default):
+                _refuse_positional_dependency(parameter, subject)
+                injected[parameter.name] = parameter.default
+            else:
+                parameters.append(
+                    Parameter(parameter.name, parameter.kind is parameter.KEYWORD_ONLY, parameter.default)
+                )
+        return cls(original, subject, tuple(parameters), injected)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def check(self) -> None:
+        """Resolve every type now. Raises RegistrationError for one that is not found or has no JSON form."""
+        self._plans()
+        self._plan_of_result()
+
+    def encode_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+        """The stored form of this call, proved to read back as the same arguments.
+
+        Raises UsageError if the arguments do not fit the parameters, SerializationError if one is not of its
+        declared type or cannot be written.
+        """
+        values = self._bind(args, kwargs)
+        plans = self._plans()
+        if len(plans) == 1:
+            return plans[0].plan.write(values[0], plans[0].where)
+        members = [
+            prefix + plan.write(value, where) for value, (_, plan, where, prefix) in zip(values, plans, strict=True)
+        ]
+        return b"{%b}" % b",".join(members)
+
+    def decode_arguments(self, raw: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments of a stored call; a parameter added since has its default.
+
+        Raises SerializationError if they are of another shape, or there are some the function does not take.
+        """
+        plans = self._plans()
+        if len(plans) == 1:
+            parameter, plan, where, _ = plans[0]
+            value = plan.read(raw, where)
+            return ((), {parameter.name: value}) if parameter.keyword_only else ((value,), {})
+        stored = self._read_members(raw)
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for parameter, plan, where, _ in plans:
+            member = stored.get(parameter.name)
+            if member is None and parameter.required:
+                raise refusal(where, "$", f"it is not among those stored ({_listed(stored)}), and has no default")
+            value = parameter.default if member is None else plan.read(member, where)
+            if parameter.keyword_only:
+                kwargs[parameter.name] = value
+            else:
+                args.append(value)
+        return tuple(args), kwargs
+
+    def encode_result(self, value: object) -> bytes:
+        """The stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
+        return self._plan_of_result().write(value, self._result_where)
+
+    def decode_result(self, raw: bytes | msgspec.Raw) -> Any:
+        """The result as its declared type. Raises SerializationError if it is of another shape."""
+        return self._plan_of_result().read(raw, self._result_where)
+
+    def decode_parameter(self, name: str, raw: bytes | msgspec.Raw) -> Any:
+        """One value by the type of this parameter, which may be one that the engine supplies."""
+        where = Where(f"parameter {name!r}", self.subject)
+        return self._types.plan(name, where).read(raw, where)
+
+    def _plans(self) -> tuple[_Argument, ...]:
+        if self._argument_plans is None:
+            wheres = [Where(f"parameter {name!r}", self.subject) for name in self.names]
+            self._argument_plans = tuple(
+                _Argument(
+                    parameter,
+                    self._types.plan(parameter.name, where),
+                    where,
+                    msgspec.json.encode(parameter.name) + b":",
+                )
+                for parameter, where in zip(self.parameters, wheres, strict=True)
+            )
+        return self._argument_plans
+
+    def _plan_of_result(self) -> Plan:
+        if self._result_plan is None:
+            self._result_plan = self._types.plan("return", self._result_where)
+        return self._result_plan
+
+    def _read_members(self, raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+        where = Where("arguments", self.subject)
+        try:
+            stored = _read_object(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise_unreadable(error, where, Any)
+        unknown = stored.keys() - set(self.names)
+        if unknown:
+            raise refusal(
+                where, "$", f"there is no parameter {_listed(sorted(unknown))}; there is {_listed(self.names)}"
+            )
+        return stored
+
+    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Sequence[object]:
+        if not kwargs and len(args) == len(self.parameters) == len(self._positional):
+            return args
+        if len(args) > len(self._positional):
+            raise UsageError(
+                f"{self.subject} takes {len(self._positional)} positional argument(s) "
+                f"({_listed(p.name for p in self._positional)}), and {len(args)} were given"
+            )
+        given = dict(zip((parameter.name for parameter in self._positional), args, strict=False))
+        for name, value in kwargs.items():
+            if name in given:
+                raise UsageError(f"{self.subject} was given its argument {name!r} twice")
+            if name not in self.names:
+                raise UsageError(f"{self.subject} has no parameter {name!r}; it has {_listed(self.names)}")
+            given[name] = value
+        missing = [p.name for p in self.parameters if p.required and p.name not in given]
+        if missing:
+            raise UsageError(f"{self.subject} needs the argument(s) {_listed(missing)}")
+        return [given.get(parameter.name, parameter.default) for parameter in self.parameters]
+
+
+def _is_collector(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+
+
+def _refuse_collector(parameter: inspect.Parameter, subject: str) -> None:
+    if _is_collector(parameter):
+        stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+        raise RegistrationError(
+            f"{subject} takes {stars}{parameter.name}, whose values have no name and type to be stored by; "
+            "declare each parameter, or one that is a list or a dict"
+        )
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise RegistrationError(
+            f"{subject} takes {parameter.name!r} by position only, but arguments are stored by name; remove the `/`"
+        )
+
+
+def _refuse_positional_dependency(parameter: inspect.Parameter, subject: str) -> None:
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        raise RegistrationError(
+            f"{subject}: the dependency {parameter.name!r} must be keyword-only; put `*,` before it"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
