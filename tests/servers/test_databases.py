@@ -71,7 +71,7 @@ def test_a_database_given_back_comes_out_empty_again(kind: Kind) -> None:
     give_back(kind, url)
 
     again = fresh_database(kind)
-    assert url == again
+    assert url != again
     assert _administration(kind).fetch(_TABLES[kind], database=_name(again)) == 0
     _administration(kind).fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(again))
     give_back(kind, again)
@@ -82,11 +82,14 @@ def test_giving_back_undoes_schemas_settings_and_leftover_sessions() -> None:
     access, url = _administration(Kind.POSTGRES), fresh_database(Kind.POSTGRES)
     name = _name(url)
     access.fetch("CREATE SCHEMA other", database=name)
+    oid = access.fetch("SELECT oid FROM pg_database WHERE datname = current_database()", database=name)
     access.fetch(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     with _psql_session(url) as session:
         give_back(Kind.POSTGRES, url)
 
         assert session.wait(10) != 0
+    name = _name(fresh_database(Kind.POSTGRES))
+    assert oid == access.fetch("SELECT oid FROM pg_database WHERE datname = current_database()", database=name)
     assert access.fetch("SELECT count(*) FROM pg_namespace WHERE nspname = 'other'", database=name) == 0
     assert access.fetch("SHOW default_transaction_read_only", database=name) == "off"
 

@@ -14,7 +14,7 @@ from romancy_conformance.servers.processes import working_in
 if TYPE_CHECKING:
     from romancy_conformance.servers import Server
 
-_DURABILITY = {
+_DURABILITY: dict[Kind, dict[str, str | int]] = {
     Kind.POSTGRES: {
         "SELECT current_setting('fsync')": "on",
         "SELECT current_setting('synchronous_commit')": "on",

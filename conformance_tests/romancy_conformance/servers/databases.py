@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _spare: defaultdict[Access, list[str]] = defaultdict(list)
-"""Databases that this process was given back, and has emptied, by their server."""
+"""Empty databases made of those that this process was given back, by their server."""
 
 
 def shared_server(kind: Kind | str) -> Shared:
@@ -34,10 +34,10 @@ def fresh_database(kind: Kind | str) -> str:
 
 
 def give_back(kind: Kind | str, url: str) -> None:
-    """Empty a database that `fresh_database` made, whoever still uses it, and keep it for the next caller."""
+    """End a database that `fresh_database` made, whoever still uses it."""
     access = shared_server(kind).access
-    access.empty_database(url.rpartition("/")[2])
-    _spare[access].append(url)
+    if name := access.recycle(url.rpartition("/")[2]):
+        _spare[access].append(access.url(name))
 
 
 def drop_spares() -> None:

@@ -87,7 +87,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("backends")
         names = [name for name in _names(metafunc.config) if marker is None or name in marker.args]
-        metafunc.parametrize("backend", names, indirect=True)
+        if marker is not None and not names:
+            reason = f"about {', '.join(marker.args)}, which this run is not for"
+            metafunc.parametrize(
+                "backend", [pytest.param("none", marks=pytest.mark.skip(reason=reason))], indirect=True
+            )
+        else:
+            metafunc.parametrize("backend", names, indirect=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

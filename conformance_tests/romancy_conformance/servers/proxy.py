@@ -152,12 +152,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every open connection."""
-
-        def reset_all() -> None:
-            for link in self._links:
-                link.reset()
-
-        self.do(reset_all)
+        self.do(self._reset_all)
 
     def black_hole(self) -> None:
         """Forward nothing more and close nothing, as when a cable is pulled; what comes meanwhile waits for `heal`."""
@@ -174,6 +169,10 @@ class Proxy:
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
+    def _reset_all(self) -> None:
+        for link in self._links:
+            link.reset()
+
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop, self._open = asyncio.Event(), asyncio.Event()
@@ -183,6 +182,7 @@ class Proxy:
         self._ready.set()
         await self._stop.wait()
         listener.close()
+        self._reset_all()
         for task in self._relays:
             task.cancel()
         await asyncio.gather(*self._relays, return_exceptions=True)

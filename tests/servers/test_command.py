@@ -1,0 +1,53 @@
+"""The command, as somebody types it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from romancy_conformance.servers import Kind
+from romancy_conformance.servers.access import access_by_url
+from romancy_conformance.servers.plugin import chosen_backends
+from romancy_conformance.servers.run import RUN_VARIABLE
+
+KINDS = [kind for kind in Kind if kind in chosen_backends() and kind.url_variable not in os.environ]
+COMMAND = [sys.executable, "-m", "romancy_conformance.servers"]
+
+
+@pytest.mark.skipif(not KINDS, reason="this run is for no private server")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_prints_urls_that_work_until_it_is_interrupted(number: signal.Signals) -> None:
+    kind = KINDS[-1]
+    alone = {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
+    with subprocess.Popen([*COMMAND, "up", kind], stdout=subprocess.PIPE, text=True, env=alone) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith("# ")
+        said = re.fullmatch(rf"export {kind.url_variable}='(.+)'\n", up.stdout.readline())
+        assert said is not None
+        assert access_by_url(kind, said[1]).fetch("SELECT 3") == 3
+
+        up.send_signal(number)
+
+        assert up.wait(30) == 0
+
+
+def test_status_and_clean_tell_what_is_there_and_spare_the_living() -> None:
+    run = os.environ.get(RUN_VARIABLE)
+
+    subprocess.run([*COMMAND, "clean"], check=True, capture_output=True)
+    said = subprocess.run([*COMMAND, "status"], check=True, capture_output=True, text=True).stdout
+
+    assert run is None or f"{run}: in use" in said
+    assert "left over" not in said
+
+
+def test_a_kind_nobody_knows_is_refused() -> None:
+    done = subprocess.run([*COMMAND, "up", "oracle"], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "'oracle' is not a valid Kind" in done.stderr
