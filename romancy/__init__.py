@@ -1,1 +1,70 @@
 """Durable execution for Python: plain `async def` workflows that survive any crash."""
+
+from __future__ import annotations
+
+from romancy.activity import Activity, activity, compensation
+from romancy.app import Romancy
+from romancy.context import ActivityContext, WorkflowContext, activity_context
+from romancy.depends import Depends
+from romancy.errors import (
+    ActivityError,
+    EventTimeoutError,
+    InstanceConflictError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+    PayloadTooLargeError,
+    QueryError,
+    RegistrationError,
+    RetryExhaustedError,
+    RomancyError,
+    SerializationError,
+    StorageError,
+    StorageUnavailableError,
+    TerminalError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+)
+from romancy.event import Event, EventType
+from romancy.handle import Handle
+from romancy.instance import Instance, InstancePage
+from romancy.retry import RetryPolicy
+from romancy.status import Status
+from romancy.workflow import Workflow, workflow
+
+__all__ = [
+    "Activity",
+    "ActivityContext",
+    "ActivityError",
+    "Depends",
+    "Event",
+    "EventTimeoutError",
+    "EventType",
+    "Handle",
+    "Instance",
+    "InstanceConflictError",
+    "InstanceNotFoundError",
+    "InstancePage",
+    "NonDeterminismError",
+    "PayloadTooLargeError",
+    "QueryError",
+    "RegistrationError",
+    "RetryExhaustedError",
+    "RetryPolicy",
+    "Romancy",
+    "RomancyError",
+    "SerializationError",
+    "Status",
+    "StorageError",
+    "StorageUnavailableError",
+    "TerminalError",
+    "UsageError",
+    "Workflow",
+    "WorkflowCancelledError",
+    "WorkflowContext",
+    "WorkflowFailedError",
+    "activity",
+    "activity_context",
+    "compensation",
+    "workflow",
+]

@@ -1,1 +1,9 @@
+"""The engine: the only place where the core meets a clock, an executor and a store. It knows no driver."""
 
+from __future__ import annotations
+
+from romancy.engine._live import new_life, start_of
+from romancy.engine._loading import history
+from romancy.engine._worker import Settings, Worker
+
+__all__ = ["Settings", "Worker", "history", "new_life", "start_of"]

@@ -52,6 +52,7 @@ class Gate(Protocol):
 
     async def __call__(self, statement: str, /) -> None:
         """Awaited before each statement sent to the database (COMMIT included), with a name for it."""
+        ...
 
 
 class Session(Protocol):
@@ -65,15 +66,19 @@ class Session(Protocol):
     @property
     def native(self) -> Any:
         """The driver's own object, inside the transaction; its commit, rollback and close raise `UsageError`."""
+        ...
 
     async def execute(self, sql: str, *parameters: object) -> int:
         """Run one statement of the user's, with the driver's placeholders; the number of rows it touched."""
+        ...
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         """Run one query of the user's; all its rows, by column name."""
+        ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part that can fail alone: an exception inside undoes the part and goes on to the caller."""
+        ...
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         """Write the item and commit everything, or roll everything back and say why.
@@ -83,6 +88,7 @@ class Session(Protocol):
         `OutcomeUnknownError`: the answer to COMMIT was lost. The caller settles it by appending something of its
         own at the same seq: if that is accepted, this session never happened.
         """
+        ...
 
 
 class Outbox(Protocol):
@@ -90,9 +96,11 @@ class Outbox(Protocol):
 
     async def read(self, limit: int) -> list[OutboxRow]:
         """The oldest committed rows, in the order of each sender. A row committed late is still seen."""
+        ...
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
         """Forget published rows; how many were still there."""
+        ...
 
 
 class Store(Protocol):
@@ -105,10 +113,12 @@ class Store(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this database is and what it can do; valid after `open`."""
+        ...
 
     @property
     def outbox(self) -> Outbox:
         """The relay's side of the outbox."""
+        ...
 
     async def open(self, *, migrate: bool = True) -> None:
         """Connect, check the server, and bring the schema up to date.
@@ -116,9 +126,11 @@ class Store(Protocol):
         Any number of processes may do this at once on an empty or an old database. `SchemaVersionError` if the
         schema is newer than this code, or older and `migrate` is False.
         """
+        ...
 
     async def close(self) -> None:
         """Give everything back. Calls in flight fail with `StorageUnavailableError`; closing twice is allowed."""
+        ...
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """Write each item wholly or not at all; one outcome per item, in order.
@@ -128,20 +140,24 @@ class Store(Protocol):
         An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
         The number of round trips does not depend on the number of items; a batch of plain appends is one statement.
         Sizes are checked before anything is written (`PayloadTooLargeError`).
-        Those who wait in `wait_for_work` anywhere are woken for what became due.
+        Those who wait in `wait_for_work` anywhere are woken for what became due, got mail or ended, and for nothing
+        else: steps and starts that their owner goes on with concern nobody.
         """
+        ...
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         """The instance and up to `limit` rows of its current life with a seq over `after`; None: no such instance.
 
         A page may be cut earlier to stay within a few megabytes. `limit=0` reads the instance's row alone.
         """
+        ...
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         """Take ownership of due instances, longest due first, and collect the mail of those already owned.
 
         No instance is ever given to two workers. A dead worker gets nothing. Rows locked by others are skipped.
         """
+        ...
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         """Show that this worker lives, registering it the first time, and see the others.
@@ -149,6 +165,7 @@ class Store(Protocol):
         `leaving` marks it dead by its own wish: it must own nothing that it still works on.
         A worker that was declared dead stays dead: `alive` is False for ever.
         """
+        ...
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         """Declare `dead` dead and free up to `limit` of its instances, each with `body` appended to its log.
@@ -157,6 +174,7 @@ class Store(Protocol):
         alive. An instance moves only in the transaction in which its log row was accepted; then it is due at once
         for any worker. What is locked stays for the next call (`left`).
         """
+        ...
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         """Put each message into its instance's inbox and make the instance due; one answer per message, in order.
@@ -164,12 +182,15 @@ class Store(Protocol):
         Exactly one copy of a delivery id is ever accepted while its row or its dedupe key is remembered. An accepted
         message is seen by the owner, or by the next one, whatever happens to run at the same time.
         """
+        ...
 
     async def find(self, query: Query, /) -> Page:
         """A page of instances, newest first, exactly as section "Finding instances" of the manual defines it."""
+        ...
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
         """Begin a transaction for user code; with `join`, take part in one that the caller already has."""
+        ...
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         """Return when instances may have become due, got mail or ended, or after `timeout` seconds.
@@ -177,9 +198,11 @@ class Store(Protocol):
         The ids concerned if they are known, None for "look everywhere", an empty set after the time-out. Nothing
         committed after the previous return is missed; hearing of something twice or in vain is allowed.
         """
+        ...
 
     async def prune(self, request: PruneRequest, /) -> int:
         """Remove ended instances with everything that bears their id, in one transaction; how many.
 
         Also drops rows of finished runs, forgotten dedupe keys, and dead workers that own nothing.
         """
+        ...

@@ -81,6 +81,16 @@ async def test_what_was_committed_before_the_call_is_not_missed(store: Store, op
     assert changed is None or item.instance_id in changed
 
 
+async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None:
+    """In its own process a worker is not woken by its own steps; a store may be less exact between processes."""
+    await settle(actor.store)
+    begun = await actor.begin()
+    await actor.write(append(begun, 2))
+    await actor.write(append(begun, 3, change=change(Status.COMPENSATING)))
+
+    assert await actor.store.wait_for_work(0.2) == frozenset()
+
+
 async def test_silence_ends_with_the_time_out(store: Store) -> None:
     await settle(store)
 

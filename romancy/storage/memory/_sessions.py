@@ -14,7 +14,7 @@ from romancy.storage.memory._write import write_item
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from romancy.storage.memory._database import Database
     from romancy.storage.protocol import Gate
@@ -62,7 +62,7 @@ class MemorySession:
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
 
     @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
+    async def savepoint(self) -> AsyncGenerator[None]:
         mark = self._tx.mark()
         try:
             yield

@@ -33,7 +33,7 @@ from romancy.storage.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Gate
     from romancy.storage.query import Query
@@ -255,7 +255,7 @@ class MemoryStore:
         return find_page((row for _, row in self._begin().scan("instances")), query)
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncIterator[MemorySession]:
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[MemorySession]:
         if isinstance(join, MemorySession):
             yield join.joined()
             return

@@ -83,8 +83,10 @@ async def _change(tx: Transaction, database: Database, item: Append, change: Cha
         return Outcome.GONE
     if change.status in TERMINAL_STATUSES and row.signals != change.seen:
         return Outcome.UNSEEN
-    tx.put("instances", (item.instance_id,), after_change(row, item, change, database.now()))
-    tx.touched.add(item.instance_id)
+    changed = after_change(row, item, change, database.now())
+    tx.put("instances", (item.instance_id,), changed)
+    if changed.owner is None:
+        tx.touched.add(item.instance_id)
     return Outcome.ACCEPTED
 
 
@@ -102,7 +104,8 @@ async def _write_start(tx: Transaction, database: Database, start: Start, statem
     tx.put("instances", key, started(start, now))
     await tx.lock("log", first)
     tx.put("log", first, LogRow(1, start.writer, start.body, now))
-    tx.touched.add(start.instance_id)
+    if start.owner is None:
+        tx.touched.add(start.instance_id)
     return Outcome.ACCEPTED
 
 

@@ -1,0 +1,310 @@
+"""The app: a store, the workflows known here, and (unless told otherwise) a worker. What a user holds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from romancy.core import TERMINAL, State, decode_commit
+from romancy.core import Outcome as RunOutcome
+from romancy.depends import Dependencies
+from romancy.engine import Settings, Worker, history, new_life, start_of
+from romancy.engine._messages import CancelMessage, Message, encode_message
+from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
+from romancy.handle import Handle
+from romancy.instance import Instance, InstancePage
+from romancy.registry import Registry
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.backends import create_store
+from romancy.storage.limits import check_id
+from romancy.storage.query import build_query
+from romancy.storage.records import Delivered, Delivery, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from msgspec import Raw
+
+    from romancy.core import Activation, LogEvent
+    from romancy.retry import RetryPolicy
+    from romancy.status import Status, StatusName
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
+    from romancy.workflow import Call, Workflow
+
+__all__ = ["Romancy", "Watch"]
+
+logger = logging.getLogger("romancy")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SAFETY_POLL: Final = 30.0
+
+
+class Watch:
+    """Shared by all handles of one instance in this app: set once its end is known."""
+
+    __slots__ = ("__weakref__", "changed", "outcome")
+
+    def __init__(self) -> None:
+        self.outcome: RunOutcome | None = None
+        self.changed = asyncio.Event()
+
+
+class Romancy:
+    """Durable workflows on the database at `url`; open it with `async with`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        workflows: Iterable[Workflow[..., Any]] | None = None,
+        retry: RetryPolicy | None = None,
+        worker: bool = True,
+        worker_id: str | None = None,
+        lease: float = 30.0,
+        max_activities: int = 1000,
+        max_live: int = 10_000,
+    ) -> None:
+        self._url = url
+        self._workflows = workflows
+        self._works = worker
+        self._settings = Settings(
+            worker_id=worker_id, lease=lease, retry=retry, max_activities=max_activities, max_live=max_live
+        )
+        self._numbers = itertools.count(1)
+        self._token = secrets.token_hex(8)
+        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+        self._listening: asyncio.Task[None] | None = None
+        self._store: Store | None = None
+        self._worker: Worker | None = None
+        self._registry = Registry()
+        self.dependencies = Dependencies()
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Self:
+        if self._store is not None:
+            raise UsageError("this app is open already; make another one for a second connection")
+        self._registry = Registry.collect(self._workflows)
+        store = create_store(self._url)
+        await store.open()
+        self._store = store
+        if self._works:
+            self._worker = Worker(
+                store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended
+            )
+            await self._worker.open()
+        self._listening = asyncio.create_task(self._listen(store))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        store, self._store = self._opened(), None
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        if self._worker is not None:
+            await self._worker.close()
+            self._worker = None
+        await self.dependencies.close()
+        await store.close()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            raise UsageError("this app is not open: use it inside `async with app:`")
+        return self._store
+
+    async def _listen(self, store: Store) -> None:
+        while True:
+            try:
+                changed = await store.wait_for_work(_SAFETY_POLL)
+            except StorageUnavailableError as error:
+                logger.warning("cannot listen for changes: %s", error)
+                await asyncio.sleep(1)
+                changed = None
+            if self._worker is not None:
+                self._worker.notice(changed)
+            for instance_id, watch in list(self._watches.items()):
+                if not changed or instance_id in changed:
+                    watch.changed.set()
+
+    def _ended(self, instance_id: str, activation: Activation) -> None:
+        watch = self._watches.get(instance_id)
+        if watch is not None and activation.outcome is not None:
+            watch.outcome = activation.outcome
+            watch.changed.set()
+
+    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+        """Start a workflow; it is durable when this returns.
+
+        With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, if the
+        workflow and the input are the same; InstanceConflictError if they are not.
+        """
+        (handle,) = await self.start_many([wf.bind(*args, **kwargs)])
+        return handle
+
+    async def start_many(self, calls: Iterable[Call[T]], /) -> list[Handle[T]]:
+        """Start several workflows, in one commit as far as it goes; each as `start` does."""
+        return list(await asyncio.gather(*[self._start(call) for call in calls]))
+
+    async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Start a workflow and return its result."""
+        return await (await self.start(wf, *args, **kwargs)).result()
+
+    async def _start(self, call: Call[T]) -> Handle[T]:
+        store, definition = self._opened(), call.workflow
+        raw = call.encode()
+        instance_id = definition.instance_id or secrets.token_hex(12)
+        check_id(instance_id)
+        handle: Handle[T] = Handle(self, instance_id, definition)
+        delay = round(definition.delay * 1_000_000)
+        if self._worker is not None and definition.name in self._registry.workflows:
+            answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self._worker.start(definition, raw, instance_id, delay, answer.set_result)
+            outcome = await answer
+        else:
+            _, item = start_of(
+                definition,
+                raw,
+                instance_id=instance_id,
+                life=new_life(),
+                writer=f"{self._token}.{next(self._numbers)}",
+                now=0,
+                delay=delay,
+            )
+            (outcome,) = await store.commit([item])
+        if outcome is Outcome.EXISTS:
+            await self._check_same(instance_id, definition, raw)
+        elif outcome is not Outcome.ACCEPTED:
+            raise StorageUnavailableError(f"instance {instance_id} could not be started ({outcome}); try again")
+        return handle
+
+    async def _check_same(self, instance_id: str, definition: Workflow[..., Any], raw: Raw) -> None:
+        history = await self._opened().read(instance_id, limit=0)
+        if history is None:
+            raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
+        row = history.instance
+        if (row.workflow_name, row.input) != (definition.name, bytes(raw)):
+            what = "with another input" if row.workflow_name == definition.name else f"of {row.workflow_name}"
+            raise InstanceConflictError(
+                f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input"
+            )
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, instance_id: str, wf: Workflow[..., T] | None = None, /) -> Handle[T]:
+        """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
+        self._opened()
+        return Handle(self, instance_id, wf)
+
+    async def get_instance(self, instance_id: str) -> Instance | None:
+        """The instance as it stands, or None."""
+        history = await self._opened().read(instance_id, limit=0)
+        return None if history is None else Instance.of(history.instance)
+
+    async def list_instances(
+        self,
+        *,
+        workflow_name: str | None = None,
+        status: Status | StatusName | Iterable[Status | StatusName] | None = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of instances, newest first; names and ids match in part, the status exactly."""
+        return await self.find_instances(
+            {},
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+
+    async def find_instances(
+        self,
+        where: Mapping[str, FilterValue],
+        *,
+        workflow_name: str | None = None,
+        status: Status | StatusName | Iterable[Status | StatusName] | None = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of the instances whose input fits all of `where`, newest first."""
+        query = build_query(
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+        page = await self._opened().find(query)
+        return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
+
+    async def history(self, instance_id: str) -> list[LogEvent]:
+        """Every event of an instance's log, oldest first."""
+        return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
+
+    async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
+        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed."""
+        return await self._send(instance_id, CancelMessage(reason=reason))
+
+    async def _send(self, instance_id: str, message: Message) -> bool:
+        delivery = Delivery(
+            instance_id=instance_id,
+            delivery_id=f"{next(self._numbers):016x}{self._token}",
+            body=encode_message(message),
+        )
+        (answer,) = await self._opened().deliver([delivery])
+        if answer is Delivered.UNKNOWN:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        return answer is not Delivered.CLOSED
+
+    # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, instance_id: str) -> Watch:
+        """What the handles of an instance share."""
+        watch = self._watches.get(instance_id)
+        if watch is None:
+            watch = self._watches[instance_id] = Watch()
+        return watch
+
+    async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
+        """How the instance ended, once it has."""
+        async with asyncio.timeout(timeout):
+            while watch.outcome is None:
+                watch.changed.clear()
+                if self._worker is None or instance_id not in self._worker.driver.live:
+                    watch.outcome = await self._read_outcome(instance_id)
+                if watch.outcome is None:
+                    await watch.changed.wait()
+        return watch.outcome
+
+    async def _read_outcome(self, instance_id: str) -> RunOutcome | None:
+        store = self._opened()
+        found = await store.read(instance_id, limit=0)
+        if found is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        row = found.instance
+        if row.status not in TERMINAL_STATUSES:
+            return None
+        last = await store.read(instance_id, after=row.last_seq - 1, limit=1)
+        if last is None or not last.rows:
+            raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
+        state = State(lambda _: False)
+        for event in decode_commit(last.rows[0].body):
+            if isinstance(event, TERMINAL):
+                state.terminal = event
+        return state.outcome()

@@ -1,0 +1,235 @@
+"""Running activities and compensations: one attempt each, on a bounded number of slots.
+
+An attempt ends in exactly one input for its run, or in none when its worker lets go of the instance. What it
+returns is written before anybody hears of it; what it raised is judged by the retry policy here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from romancy.context import ActivityContext, entered
+from romancy.core import (
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    CompensationAttemptFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    StartCompensation,
+    idempotency_key,
+)
+from romancy.engine._port import Port
+from romancy.retry import Retry, resolve
+from romancy.serialization import describe_exception
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from romancy.core import Input, StartActivity
+    from romancy.depends import Dependencies
+    from romancy.engine._clock import DatabaseClock
+    from romancy.engine._live import Live
+    from romancy.retry import RetryPolicy
+    from romancy.storage.protocol import Store
+
+    Ended = Callable[[Live, Input, Port], None]
+
+__all__ = ["Attempt", "Attempts", "id_of"]
+
+
+def id_of(effect: StartActivity | StartCompensation) -> str:
+    """The id under which the log knows it."""
+    return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
+
+
+class Attempt:
+    """One attempt at an activity or a compensation, queued, running or about to end."""
+
+    __slots__ = ("cancelled", "effect", "id", "live", "task", "timer")
+
+    def __init__(self, live: Live, effect: StartActivity | StartCompensation) -> None:
+        self.live = live
+        self.effect = effect
+        self.id = id_of(effect)
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.cancelled = False
+        """Asked to stop by its workflow (and not by the engine)."""
+
+
+class Attempts:
+    """Starts attempts when they are due and a slot is free, and turns each end into an input."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: DatabaseClock,
+        *,
+        pool: Executor,
+        dependencies: Dependencies,
+        retry: RetryPolicy | None,
+        stamp: Callable[[], str],
+        fresh: Callable[[], bool],
+        limit: int,
+        ended: Ended,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._dependencies = dependencies
+        self._retry = retry
+        self._stamp = stamp
+        self._fresh = fresh
+        self._free = limit
+        self._queue: deque[Attempt] = deque()
+        self._ended = ended
+
+    def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
+        """Run the attempt, at its time."""
+        attempt = Attempt(live, effect)
+        live.attempts[attempt.id] = attempt
+        wait = self._clock.seconds_until(effect.due) if effect.due is not None else 0.0
+        if wait:
+            attempt.timer = asyncio.get_running_loop().call_later(wait, self._enqueue, attempt)
+        else:
+            self._enqueue(attempt)
+
+    def cancel(self, live: Live, activity_id: str) -> None:
+        """The workflow no longer wants it; how it ended is still told."""
+        attempt = live.attempts.get(activity_id)
+        if attempt is not None:
+            attempt.cancelled = True
+            if attempt.task is not None:
+                attempt.task.cancel()
+                return
+            if attempt.timer is not None:
+                attempt.timer.cancel()
+        port = Port(self._store, activity_id, self._stamp, transactional=False)
+        self._end(live, activity_id, ActivityCancelled(at=self._clock.now(), id=activity_id), port)
+
+    def drop(self, live: Live) -> None:
+        """Let go of everything that runs for this instance: nothing of it will be told."""
+        attempts, live.attempts = live.attempts, {}
+        for attempt in attempts.values():
+            if attempt.timer is not None:
+                attempt.timer.cancel()
+            if attempt.task is not None:
+                attempt.task.cancel()
+
+    def _enqueue(self, attempt: Attempt) -> None:
+        self._queue.append(attempt)
+        self._launch()
+
+    def _launch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue and self._free:
+            attempt = self._queue.popleft()
+            if attempt.live.attempts.get(attempt.id) is not attempt:
+                continue
+            # C10: an attempt that waited starts only while this worker is known to be alive.
+            if not self._fresh():
+                self._queue.appendleft(attempt)
+                return
+            self._free -= 1
+            attempt.task = loop.create_task(self._run(attempt), name=f"{attempt.live.instance_id} {attempt.id}")
+
+    def resume(self) -> None:
+        """The worker is known to be alive again: start what waited for that."""
+        self._launch()
+
+    async def _run(self, attempt: Attempt) -> None:
+        live, effect = attempt.live, attempt.effect
+        definition: Any = effect.definition
+        port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
+        try:
+            event = await self._attempt(attempt, port)
+            if port.opened is not None and not isinstance(event, ActivityCompleted | CompensationCompleted):
+                await port.close()
+            if live.attempts.get(attempt.id) is attempt:
+                self._end(live, attempt.id, event, port)
+        except asyncio.CancelledError:
+            await port.close()
+            if not attempt.cancelled or live.attempts.get(attempt.id) is not attempt:
+                raise
+            self._end(live, attempt.id, ActivityCancelled(at=self._clock.now(), id=attempt.id), port)
+        finally:
+            self._free += 1
+            self._launch()
+
+    def _end(self, live: Live, attempt_id: str, event: Input, port: Port) -> None:
+        live.attempts.pop(attempt_id, None)
+        self._ended(live, event, port)
+
+    async def _attempt(self, attempt: Attempt, port: Port) -> Input:
+        effect = attempt.effect
+        try:
+            result = await self._call(attempt, port)
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+            return self._failure(attempt, error)
+        now = self._clock.now()
+        if isinstance(effect, StartCompensation):
+            return CompensationCompleted(at=now, id=attempt.id, attempt=effect.attempt)
+        return ActivityCompleted(at=now, id=attempt.id, result=result, attempt=effect.attempt)
+
+    async def _call(self, attempt: Attempt, port: Port) -> Any:
+        effect, live = attempt.effect, attempt.live
+        definition: Any = effect.definition
+        started = live.run.state.started
+        assert started is not None  # noqa: S101 - nothing is scheduled before the start
+        context = ActivityContext(
+            port,
+            instance_id=live.instance_id,
+            activity_id=attempt.id,
+            attempt=effect.attempt,
+            idempotency_key=idempotency_key(live.instance_id, started.nonce, attempt.id),
+        )
+        with entered(context):
+            if isinstance(effect, StartCompensation):
+                positional, named = definition.arguments(effect.activity, effect.args, effect.result)
+                await self._invoke(definition, positional, named, None)
+                return None
+            positional, named = definition.signature.decode_arguments(effect.args)
+            if definition.dependencies:
+                named |= await self._dependencies.resolve(definition.dependencies)
+            if definition.pass_context:
+                positional = (context, *positional)
+            timeout = effect.timeout if effect.timeout is not None else definition.timeout
+            value = await self._invoke(definition, positional, named, timeout)
+        return definition.signature.encode_result(value)
+
+    async def _invoke(
+        self, definition: Any, positional: tuple[Any, ...], named: dict[str, Any], timeout: float | None
+    ) -> Any:
+        if not definition.is_async:
+            context = contextvars.copy_context()
+            call = asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: context.run(definition.fn, *positional, **named)
+            )
+            return await asyncio.wait_for(call, timeout) if timeout is not None else await call
+        if timeout is None:
+            return await definition.fn(*positional, **named)
+        async with asyncio.timeout(timeout):
+            return await definition.fn(*positional, **named)
+
+    def _failure(self, attempt: Attempt, error: Exception) -> Input:
+        effect = attempt.effect
+        definition: Any = effect.definition
+        call_policy = None if isinstance(effect, StartCompensation) else effect.retry
+        policy = resolve(call_policy, definition.retry, self._retry)
+        now = self._clock.now()
+        info = describe_exception(error)
+        verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+        compensates = isinstance(effect, StartCompensation)
+        if isinstance(verdict, Retry):
+            failed = CompensationAttemptFailed if compensates else ActivityAttemptFailed
+            next_at = now + round(verdict.delay * 1_000_000)
+            return failed(at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at)
+        final = CompensationFailed if compensates else ActivityFailed
+        return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)

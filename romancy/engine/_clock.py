@@ -1,0 +1,44 @@
+"""The database's time, estimated between heartbeats, and the age of the last proof that this worker is alive.
+
+Nothing that must be right depends on the estimate: it dates events and decides when to look, never who may write.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DatabaseClock", "boot_time"]
+
+
+def boot_time() -> int:
+    """Microseconds since boot, counting the time a suspended machine slept, where the system can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1000
+
+
+class DatabaseClock:
+    """What time it is in the database, in microseconds; it never goes back."""
+
+    __slots__ = ("_last", "_local", "_offset")
+
+    def __init__(self, local: Callable[[], int] = boot_time) -> None:
+        self._local = local
+        self._offset = time.time_ns() // 1000 - local()
+        self._last = 0
+
+    def observe(self, now: int) -> None:
+        """The database has just said what time it is."""
+        self._offset = now - self._local()
+
+    def now(self) -> int:
+        """The estimate."""
+        self._last = max(self._last, self._local() + self._offset)
+        return self._last
+
+    def seconds_until(self, due: int) -> float:
+        """How long to wait for a moment in the database's time; at least 0."""
+        return max(0.0, (due - self._local() - self._offset) / 1_000_000)

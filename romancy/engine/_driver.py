@@ -1,0 +1,281 @@
+"""Driving instances: feed a run its inputs, write what it decides, and do what it asked once that is durable.
+
+One instance has one append slot. Inputs that come while it is taken wait and go out together as the next append.
+Any doubt about a run has one cure: drop it, tear it down, and let it be replayed from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from romancy.core import (
+    Activation,
+    ActivityAttemptFailed,
+    AwaitEvent,
+    CancelActivity,
+    CancelTimer,
+    CompensationAttemptFailed,
+    EventTimedOut,
+    StartActivity,
+    StartCompensation,
+    StartTimer,
+    StopAwaiting,
+    TimerFired,
+    encode_commit,
+)
+from romancy.engine._attempts import id_of
+from romancy.engine._live import Live, change_for, new_life, side_effects, start_of
+from romancy.engine._mail import input_for
+from romancy.engine._port import Port
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.records import Append, Outcome, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.core import Effect, Input, StartChild
+    from romancy.engine._alarms import Alarms
+    from romancy.engine._attempts import Attempts
+    from romancy.engine._clock import DatabaseClock
+    from romancy.engine._log_writer import LogWriter
+    from romancy.registry import Registry
+    from romancy.storage.records import Mailbox
+    from romancy.workflow import Workflow
+
+__all__ = ["Driver", "Prepared"]
+
+logger = logging.getLogger("romancy.engine")
+
+Given: TypeAlias = "tuple[Input, str | None]"
+"""An input and the delivery it came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An item about to be sent, and what belongs to it."""
+
+    live: Live
+    item: Append | Start
+    activation: Activation
+    inputs: Sequence[Given]
+    ports: Sequence[Port] = ()
+
+
+class Driver:
+    """All instances in the hands of this worker."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        clock: DatabaseClock,
+        writer: LogWriter,
+        alarms: Alarms,
+        stamp: Callable[[], str],
+        nonce: Callable[[], str],
+        finished: Callable[[Live, Activation], None],
+        lost: Callable[[Prepared, Outcome], None],
+        in_session: Callable[[Prepared, Port], None],
+    ) -> None:
+        self.registry = registry
+        self.clock = clock
+        self.writer = writer
+        self.alarms = alarms
+        self.attempts: Attempts
+        self.live: dict[str, Live] = {}
+        self._stamp = stamp
+        self._nonce = nonce
+        self._finished = finished
+        self._lost = lost
+        self._in_session = in_session
+        self._ports: dict[int, Port] = {}
+
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def feed(self, live: Live, event: Input, delivery_id: str | None = None) -> None:
+        """Give the run an input, now or when its slot is free."""
+        live.inputs.append((event, delivery_id))
+        if not live.in_flight and not live.released:
+            self.advance(live)
+
+    def ended(self, live: Live, event: Input, port: Port) -> None:
+        """An attempt has ended; with a session open, its end and the user's writes commit together."""
+        if port.outbox or port.callbacks or port.opened is not None:
+            self._ports[id(event)] = port
+        self.feed(live, event)
+
+    def receive(self, live: Live, mailbox: Mailbox) -> None:
+        """Take in mail: what somebody waits for becomes an input, the rest is kept."""
+        live.signals = max(live.signals, mailbox.signals)
+        known = {delivery_id for _, delivery_id in live.inputs}
+        for row in mailbox.rows:
+            if row.delivery_id not in live.kept and row.delivery_id not in known:
+                live.kept[row.delivery_id] = row
+        if not live.in_flight:
+            self._sort_mail(live)
+            self.advance(live)
+
+    def _sort_mail(self, live: Live) -> None:
+        """Turn kept mail that fits the run as it stands now into inputs."""
+        for row, message in live.mail():
+            event = input_for(live, message, row.at)
+            if event is not None:
+                del live.kept[row.delivery_id]
+                live.inputs.append((event, row.delivery_id))
+
+    # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(self, live: Live) -> None:
+        """Feed what waits, and send the append that follows from it."""
+        if not live.inputs or live.in_flight or live.released:
+            return
+        inputs, ports = self._next(live)
+        activation = self._activate(live, inputs)
+        if not activation.events:
+            self.advance(live)
+            return
+        live.in_flight = True
+        prepared = Prepared(live, self._append(live, activation, inputs, ports), activation, inputs, ports)
+        if ports and ports[0].opened is not None:
+            self._in_session(prepared, ports[0])
+        else:
+            self.writer.submit(prepared.item, lambda outcome: self.settle(prepared, outcome))
+
+    def _next(self, live: Live) -> tuple[list[Given], list[Port]]:
+        """The inputs of the next append: all that wait, but one whose attempt holds a session goes alone."""
+        ports = {
+            index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
+        }
+        sessions = [index for index, port in ports.items() if port.opened is not None]
+        count = len(live.inputs) if not sessions else max(1, sessions[0])
+        inputs, live.inputs = live.inputs[:count], live.inputs[count:]
+        for event, _ in inputs:
+            self._ports.pop(id(event), None)
+        return inputs, [port for index, port in ports.items() if index < count]
+
+    def _activate(self, live: Live, inputs: list[Given]) -> Activation:
+        floor = live.run.last_time
+        for index, (event, delivery_id) in enumerate(inputs):
+            floor = max(floor, event.at)
+            if event.at != floor:
+                inputs[index] = (msgspec.structs.replace(event, at=floor), delivery_id)
+        activation = live.run.activate([event for event, _ in inputs])
+        for warning in activation.warnings:
+            logger.warning("instance %s: %s", live.instance_id, warning, extra={"instance_id": live.instance_id})
+        return activation
+
+    def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: list[Port]) -> Append:
+        dropped = {id(event) for event in activation.dropped}
+        consumed = tuple(mail for event, mail in inputs if mail is not None and id(event) not in dropped)
+        children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
+        return Append(
+            instance_id=live.instance_id,
+            life=live.life,
+            seq=live.head + 1,
+            writer=self._nonce(),
+            body=encode_commit(activation.events),
+            change=change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
+            consumed=consumed,
+            outbox=(*outbox, *(row for port in ports for row in port.outbox)),
+            deliveries=deliveries,
+            starts=tuple(self._child(child) for child in children),
+        )
+
+    def settle(self, prepared: Prepared, outcome: Outcome) -> None:
+        """The outcome of an append is known: go on from it, or drop the run."""
+        live = prepared.live
+        live.in_flight = False
+        if outcome is not Outcome.ACCEPTED:
+            self._lost(prepared, outcome)
+            return
+        live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
+        for port in prepared.ports:
+            port.committed()
+        change = prepared.item.change if isinstance(prepared.item, Append) else None
+        if change is not None:
+            live.shown = change.status
+            live.released = change.release or change.status in TERMINAL_STATUSES
+        if live.released:
+            self.let_go(live)
+            self._finished(live, prepared.activation)
+            return
+        self._carry_out(live, prepared)
+        self._sort_mail(live)
+        self.advance(live)
+
+    # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _carry_out(self, live: Live, prepared: Prepared) -> None:
+        for effect in prepared.activation.effects:
+            self._do(live, effect)
+        for event, _ in prepared.inputs:
+            if isinstance(event, ActivityAttemptFailed | CompensationAttemptFailed):
+                self._again(live, event.id)
+
+    def _do(self, live: Live, effect: Effect) -> None:
+        match effect:
+            case StartActivity() | StartCompensation():
+                self.attempts.start(live, effect)
+            case CancelActivity():
+                self.attempts.cancel(live, effect.activity_id)
+            case StartTimer():
+                self._alarm(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
+            case AwaitEvent():
+                live.waits[effect.wait_id] = effect
+                if effect.due is not None:
+                    self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
+            case StopAwaiting():
+                live.waits.pop(effect.wait_id, None)
+                self.alarms.clear(live, effect.wait_id)
+            case CancelTimer():
+                self.alarms.clear(live, effect.timer_id)
+            case _:
+                pass  # children and messages stood in the append itself
+
+    def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
+        self.alarms.set(live, name, due, lambda: self.feed(live, event))
+
+    def _again(self, live: Live, attempt_id: str) -> None:
+        """Start the next attempt of what has just failed, at the time the log says."""
+        for effect in live.run.outstanding():
+            if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
+                self.attempts.start(live, effect)
+
+    def resume(self, live: Live) -> None:
+        """After a replay: bring about everything the run still waits for."""
+        for effect in live.run.outstanding():
+            self._do(live, effect)
+
+    def _child(self, child: StartChild) -> Start:
+        definition: Workflow[..., object] = self.registry.workflows[child.workflow]
+        return start_of(
+            definition,
+            child.input,
+            instance_id=child.instance_id,
+            life=new_life(),
+            writer=self._nonce(),
+            now=self.clock.now(),
+            parent=child.parent,
+            delay=child.delay,
+        )[1]
+
+    # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def let_go(self, live: Live) -> None:
+        """Stop everything that goes on for an instance that is no longer ours."""
+        live.released = True
+        self.live.pop(live.instance_id, None)
+        self.attempts.drop(live)
+        self.alarms.clear_all(live)
+        live.waits.clear()
+        live.kept.clear()
+
+    def drop(self, live: Live) -> None:
+        """Let go and tear the run down; only a replay brings it back."""
+        self.let_go(live)
+        live.run.close()

@@ -1,0 +1,88 @@
+"""Staying alive, and telling who is not.
+
+A worker lives as long as its row beats. Another one declares it dead only after having itself watched that beat
+stand still for a whole lease, while its own beats went through: a database outage or a jump of its clock kills
+nobody. A process of this machine that is certainly gone need not be waited for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from romancy.engine._clock import boot_time
+from romancy.engine._host import certainly_gone, this_host
+from romancy.storage.records import Worker
+
+if TYPE_CHECKING:
+    from romancy.engine._clock import DatabaseClock
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Peer
+
+__all__ = ["Leases"]
+
+
+class Leases:
+    """One worker's own lease, and its view of the others'."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: DatabaseClock,
+        *,
+        worker_id: str,
+        lease: int,
+        codes: tuple[str, ...],
+    ) -> None:
+        here = this_host()
+        self._store = store
+        self._clock = clock
+        self._here = here
+        self.worker = Worker(
+            token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
+        )
+        self.peers: list[Peer] = []
+        self._beaten_at: int | None = None
+        self._watched: dict[str, tuple[int, int]] = {}
+
+    @property
+    def token(self) -> str:
+        """The token of this incarnation."""
+        return self.worker.token
+
+    @property
+    def interval(self) -> float:
+        """Seconds between beats: three to a lease."""
+        return self.worker.lease / 3_000_000
+
+    def fresh(self) -> bool:
+        """Whether this worker was seen alive so lately that nobody can have declared it dead."""
+        return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
+
+    async def beat(self, *, leaving: bool = False) -> bool:
+        """Beat once and look at the others; False: this incarnation is dead and must drop everything."""
+        sent = boot_time()
+        pulse = await self._store.heartbeat(self.worker, leaving=leaving)
+        self._clock.observe(pulse.now)
+        if pulse.alive:
+            missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
+            self._beaten_at = sent
+            self._watch(pulse.peers, sent, restart=missed)
+        return pulse.alive
+
+    def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
+        """Note since when each beat stands still; after a gap of our own nothing seen before it counts."""
+        before = {} if restart else self._watched
+        self._watched = {}
+        for peer in peers:
+            beat, since = before.get(peer.token, (peer.beat, now))
+            self._watched[peer.token] = (peer.beat, since if beat == peer.beat else now)
+        self.peers = peers
+
+    def lost(self) -> list[Peer]:
+        """The peers that may be taken over now."""
+        return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, self._here) or self._expired(peer)]
+
+    def _expired(self, peer: Peer) -> bool:
+        _, since = self._watched[peer.token]
+        return self._beaten_at is not None and self._beaten_at - since >= peer.lease

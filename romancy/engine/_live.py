@@ -1,0 +1,212 @@
+"""An instance in the hands of this worker, and the pure decisions about it: what to append, what to let go.
+
+Nothing here waits or writes. The driver carries out what is decided here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from romancy.core import (
+    CancelChild,
+    OwnerChanged,
+    Publish,
+    Run,
+    StartActivity,
+    StartChild,
+    StartCompensation,
+    WorkflowStarted,
+    encode_commit,
+)
+from romancy.engine._messages import CancelMessage, ChildEnded, decode_message, encode_message
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import project_with_index
+from romancy.storage.records import Change, Delivery, OutboxRow, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from msgspec import Raw
+
+    from romancy.core import Activation, AwaitEvent, Effect, Input, Outcome, Parent
+    from romancy.engine._attempts import Attempt
+    from romancy.engine._messages import Message, Signal
+    from romancy.storage.records import InboxRow
+    from romancy.workflow import Workflow
+
+__all__ = ["Live", "change_for", "new_life", "owner_changed", "short", "side_effects", "start_of"]
+
+_REST_AFTER: Final = 2_000_000
+_LONGEST_ERROR: Final = 1000
+
+
+class Live:
+    """An instance this worker owns: its run, its one append slot, and what waits for that slot."""
+
+    __slots__ = (
+        "alarms",
+        "attempts",
+        "definition",
+        "head",
+        "in_flight",
+        "inputs",
+        "instance_id",
+        "kept",
+        "life",
+        "parent",
+        "released",
+        "run",
+        "shown",
+        "signals",
+        "waits",
+    )
+
+    def __init__(self, instance_id: str, life: int, definition: Workflow[..., object], run: Run) -> None:
+        self.instance_id = instance_id
+        self.life = life
+        self.definition = definition
+        self.run = run
+        self.head = 0
+        """The seq of the last append known to be in."""
+        self.signals = 0
+        """How many deliveries the mail read so far covers."""
+        self.shown = Status.RUNNING
+        """The status in the instance's row."""
+        self.parent: Parent | None = None
+        self.inputs: list[tuple[Input, str | None]] = []
+        """What the run is to be fed next, each with the delivery it came in."""
+        self.in_flight = False
+        """An append (or a session's commit) of this instance is on its way: its slot is taken."""
+        self.kept: dict[str, InboxRow] = {}
+        """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
+        self.waits: dict[str, AwaitEvent] = {}
+        self.attempts: dict[str, Attempt] = {}
+        """Activities and compensations that run, or wait to be run, in this process."""
+        self.alarms: set[str] = set()
+        self.released = False
+        """No longer ours: kept only in case it comes back unchanged."""
+
+    def match(self, signal: Signal) -> str | None:
+        """The wait that this signal ends: the oldest one for its name and, if it asks for one, its key."""
+        for wait in self.waits.values():
+            if wait.name == signal.name and (wait.key is None or wait.key == signal.key):
+                return wait.wait_id
+        return None
+
+    def mail(self) -> Iterable[tuple[InboxRow, Message]]:
+        """The kept mail, oldest first of each sender."""
+        return [(row, decode_message(row.body)) for row in self.kept.values()]
+
+
+def new_life() -> int:
+    """A number that no other life of an id has."""
+    return secrets.randbits(53) | 1
+
+
+def short(text: str | None) -> str | None:
+    """An error text as the instance's row shows it."""
+    return text if text is None or len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
+
+
+def start_of(
+    definition: Workflow[..., object],
+    input: Raw,
+    *,
+    instance_id: str,
+    life: int,
+    writer: str,
+    now: int,
+    parent: Parent | None = None,
+    delay: int | None = 0,
+) -> tuple[WorkflowStarted, Start]:
+    """A start that nobody has driven yet: any worker that knows the workflow goes on from it."""
+    started = WorkflowStarted(
+        at=now,
+        workflow=definition.name,
+        input=input,
+        nonce=f"{life:x}",
+        code=definition.code,
+        parent=parent,
+    )
+    raw = bytes(input)
+    projection, index = project_with_index(raw, definition.index)
+    return started, Start(
+        instance_id=instance_id,
+        life=life,
+        workflow_name=definition.name,
+        code=definition.code,
+        writer=writer,
+        body=encode_commit([started]),
+        input=raw,
+        projection=projection,
+        index=index,
+        delay=delay,
+        parent=parent.instance_id if parent is not None else None,
+    )
+
+
+def side_effects(
+    effects: Iterable[Effect], outcome: Outcome | None, live: Live, stamp: Callable[[], str]
+) -> tuple[list[StartChild], tuple[Delivery, ...], tuple[OutboxRow, ...]]:
+    """What must stand in the same transaction as the append: children, messages to others, messages outside."""
+    children: list[StartChild] = []
+    deliveries: list[Delivery] = []
+    outbox: list[OutboxRow] = []
+    for effect in effects:
+        if isinstance(effect, StartChild):
+            children.append(effect)
+        elif isinstance(effect, CancelChild):
+            message = CancelMessage(reason=f"its parent {live.instance_id} gave it up")
+            deliveries.append(_to(effect.instance_id, message, stamp()))
+        elif isinstance(effect, Publish):
+            outbox.append(OutboxRow(outbox_id=stamp(), topic=effect.name, body=msgspec.json.encode(effect)))
+    if outcome is not None and live.parent is not None:
+        end = ChildEnded(
+            child_id=live.parent.child_id, result=outcome.result, error=outcome.error, reason=outcome.reason
+        )
+        deliveries.append(_to(live.parent.instance_id, end, stamp()))
+    return children, tuple(deliveries), tuple(outbox)
+
+
+def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
+    return Delivery(instance_id=instance_id, delivery_id=stamp, body=encode_message(message))
+
+
+def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:
+    """What the instance's row must show after this activation; None if nothing a query or a claim sees changes."""
+    status = activation.status
+    if activation.parked is not None:
+        return Change(
+            status=Status.STUCK,
+            seen=live.signals,
+            release=True,
+            refused_by=live.definition.code,
+            error=short(activation.parked),
+        )
+    if activation.outcome is not None:
+        failure = activation.outcome.error
+        error = short(f"{failure.type}: {failure.message}") if failure is not None else None
+        return Change(status=status, seen=live.signals, error=error)
+    if _rests(live, activation, now):
+        return Change(status=status, seen=live.signals, release=True, wake_at=activation.wake_at)
+    if consumed or status in (Status.CANCELLING, Status.COMPENSATING) or live.shown is not Status.RUNNING:
+        visible = status if status in (Status.CANCELLING, Status.COMPENSATING) else Status.RUNNING
+        return Change(status=visible, seen=live.signals) if consumed or visible is not live.shown else None
+    return None
+
+
+def _rests(live: Live, activation: Activation, now: int) -> bool:
+    """Whether nothing is to be done for so long that the instance is better off without an owner."""
+    if live.inputs or live.attempts or activation.status in TERMINAL_STATUSES:
+        return False
+    if any(isinstance(effect, StartActivity | StartCompensation) for effect in activation.effects):
+        return False
+    return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
+
+
+def owner_changed(now: int, owner: str, code: str) -> bytes:
+    """The body of the entry that a takeover appends."""
+    return encode_commit([OwnerChanged(at=now, owner=owner, code=code)])

@@ -1,0 +1,62 @@
+"""Bringing an instance back from its log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core import Run, WorkflowResumed, decode_commit
+from romancy.engine._live import Live
+from romancy.errors import InstanceNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.core import LogEvent
+    from romancy.registry import Registry
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Claimed
+
+__all__ = ["history", "load", "resumption"]
+
+_PAGE = 1000
+
+
+async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
+    """Each commit of the instance's current life with its seq, read page by page."""
+    while True:
+        page = await store.read(instance_id, after=after, limit=_PAGE)
+        if page is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        for row in page.rows:
+            yield row.seq, decode_commit(row.body)
+            after = row.seq
+        if not page.more:
+            return
+
+
+async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
+    """Replay a claimed instance up to its head.
+
+    Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is
+    newer than this library, HistoryCorruptError when it makes no sense.
+    """
+    definition = registry.workflows[claimed.workflow_name]
+    live = Live(
+        claimed.instance_id,
+        claimed.life,
+        definition,
+        Run(definition, instance_id=claimed.instance_id, code=definition.code),
+    )
+    async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
+        live.run.replay([commit])
+        live.head = seq
+    started = live.run.state.started
+    live.parent = started.parent if started is not None else None
+    live.signals = claimed.seen
+    live.shown = claimed.status
+    return live
+
+
+def resumption(live: Live, now: int) -> WorkflowResumed | None:
+    """What drives on a run that was started, or parked, without having acted upon its last input."""
+    return WorkflowResumed(at=now) if live.run.resumable else None

@@ -1,0 +1,92 @@
+"""Group commit: one writer per process turns everything that is ready into one batch.
+
+It never waits on purpose. What queues up while one batch is on its way is the next batch, so a lone append goes out
+at once and five hundred concurrent ones share a commit. A batch whose outcome is unknown is sent again as it is
+(the store recognises each item by its nonce) until it is known, however long the database is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import RomancyError, StorageUnavailableError
+from romancy.storage.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Item
+
+    Done = Callable[[Outcome], None]
+
+__all__ = ["LogWriter"]
+
+logger = logging.getLogger("romancy.engine")
+
+_BATCH_ITEMS: Final = 1000
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+
+
+class LogWriter:
+    """Commits items in batches and tells each submitter the outcome of its own."""
+
+    def __init__(self, store: Store, worker: Callable[[], str | None]) -> None:
+        self._store = store
+        self._worker = worker
+        self._queue: list[tuple[Item, Done]] = []
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def submit(self, item: Item, done: Done) -> None:
+        """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
+        self._queue.append((item, done))
+        self._idle.clear()
+        self._ready.set()
+
+    async def flushed(self) -> None:
+        """Return when nothing is queued or on its way."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit what is submitted, until cancelled."""
+        while True:
+            await self._ready.wait()
+            while batch := self._take():
+                outcomes = await self._commit([item for item, _ in batch])
+                for (_, done), outcome in zip(batch, outcomes, strict=True):
+                    done(outcome)
+            self._ready.clear()
+            self._idle.set()
+
+    def _take(self) -> list[tuple[Item, Done]]:
+        size = 0
+        for count, (item, _) in enumerate(self._queue):
+            size += len(item.body)
+            if count == _BATCH_ITEMS or (count and size > _BATCH_BYTES):
+                batch, self._queue = self._queue[:count], self._queue[count:]
+                return batch
+        batch, self._queue = self._queue, []
+        return batch
+
+    async def _commit(self, items: list[Item]) -> list[Outcome]:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._store.commit(items, worker=self._worker())
+            except StorageUnavailableError as error:
+                logger.warning("the database is away, %d commits wait: %s", len(items), error)
+            except RomancyError:
+                if len(items) == 1:
+                    logger.exception("instance %s: its commit cannot be written", items[0].instance_id)
+                    return [Outcome.INVALID]
+                # One of them cannot be written at all; the others must not suffer for it.
+                return [outcome for item in items for outcome in await self._commit([item])]
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _LONGEST_PAUSE)

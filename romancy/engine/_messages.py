@@ -1,0 +1,62 @@
+"""What travels through inboxes: the bodies of deliveries. Evolution is additive only, as for events.
+
+The store sees bytes; the owner of the instance turns each message into an input of its run.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from romancy.errors import HistoryVersionError
+from romancy.serialization import ErrorInfo
+
+__all__ = ["CancelMessage", "ChildEnded", "Message", "Signal", "decode_message", "encode_message"]
+
+
+class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_defaults=True):
+    """An event for whoever waits for its name (and key)."""
+
+    name: str
+    data: Raw
+    key: str | None = None
+    event_id: str = ""
+    source: str = ""
+    subject: str | None = None
+    time: int | None = None
+
+
+class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omit_defaults=True):
+    """A child workflow tells its parent how it ended: by a result, an error, or (neither) a cancellation."""
+
+    child_id: str
+    result: Raw | None = None
+    error: ErrorInfo | None = None
+    reason: str = ""
+
+
+class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel", omit_defaults=True):
+    """Somebody wants the workflow to stop."""
+
+    reason: str = ""
+
+
+Message: TypeAlias = Signal | ChildEnded | CancelMessage
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """The body of a delivery."""
+    return _encoder.encode(message)
+
+
+def decode_message(body: bytes) -> Message:
+    """The message in a delivery's body; HistoryVersionError when this version does not know its kind."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise HistoryVersionError(f"a message in the inbox is of a kind this version does not know: {error}") from error

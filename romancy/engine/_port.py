@@ -1,0 +1,87 @@
+"""What a running activity can ask of the engine: the lazy session, messages, callbacks.
+
+The session opens when it is first asked for and not before, so an activity that needs none costs none.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from romancy.errors import UsageError
+from romancy.storage.records import OutboxRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from msgspec import Raw
+
+    from romancy.storage.protocol import Session, Store
+
+__all__ = ["Port"]
+
+logger = logging.getLogger("romancy.engine")
+
+
+class Port:
+    """One attempt's side of the engine."""
+
+    def __init__(self, store: Store, activity: str, stamp: Callable[[], str], *, transactional: bool) -> None:
+        self._store = store
+        self._activity = activity
+        self._stamp = stamp
+        self._transactional = transactional
+        self._manager: AbstractAsyncContextManager[Session] | None = None
+        self.opened: Session | None = None
+        self.outbox: list[OutboxRow] = []
+        self.callbacks: list[Callable[[], Any]] = []
+        self.details: tuple[object, ...] = ()
+
+    async def session(self, native: type[Any] | None, /) -> Any:
+        """The transaction that this attempt's completion will be part of."""
+        if not self._transactional:
+            raise UsageError(
+                f"activity {self._activity} was declared with transactional=False: it has no session. "
+                "Remove that option, or open a connection of your own"
+            )
+        if self.opened is None:
+            self._manager = self._store.session()
+            self.opened = await self._manager.__aenter__()
+        if native is None:
+            return self.opened
+        if not isinstance(self.opened.native, native):
+            raise UsageError(
+                f"activity {self._activity}: this database's session is a {type(self.opened.native).__name__}, "
+                f"not a {native.__name__}"
+            )
+        return self.opened.native
+
+    def heartbeat(self, details: tuple[object, ...], /) -> None:
+        """Remember what the attempt says of itself."""
+        self.details = details
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
+        """Queue a message that goes out with the completion."""
+        body = msgspec.json.encode({"name": type, "data": data, "key": key})
+        self.outbox.append(OutboxRow(outbox_id=self._stamp(), topic=type, body=body))
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None:
+        """Queue a callback for when the completion is durable."""
+        self.callbacks.append(callback)
+
+    def committed(self) -> None:
+        """The completion is durable: call back. A callback that fails concerns nobody else."""
+        for callback in self.callbacks:
+            try:
+                callback()
+            except Exception:
+                logger.exception("activity %s: its after_commit callback failed", self._activity)
+
+    async def close(self) -> None:
+        """End the session: what was not committed is rolled back."""
+        manager, self._manager, self.opened = self._manager, None, None
+        if manager is not None:
+            await manager.__aexit__(None, None, None)

@@ -1,0 +1,397 @@
+"""The worker: finds work, keeps its lease, brings instances back from their logs, and lets them go."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from romancy.engine._alarms import Alarms
+from romancy.engine._attempts import Attempts
+from romancy.engine._clock import DatabaseClock
+from romancy.engine._driver import Driver, Prepared
+from romancy.engine._leases import Leases
+from romancy.engine._live import Live, new_life, owner_changed, start_of
+from romancy.engine._loading import load, resumption
+from romancy.engine._log_writer import LogWriter
+from romancy.engine._session_commits import commit_session
+from romancy.engine._starting import begin
+from romancy.errors import HistoryCorruptError, HistoryVersionError, NonDeterminismError, StorageUnavailableError
+from romancy.status import Status
+from romancy.storage.records import Append, Change, Claimed, ClaimRequest, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any
+
+    from msgspec import Raw
+
+    from romancy.core import Activation
+    from romancy.depends import Dependencies
+    from romancy.engine._driver import Given
+    from romancy.engine._port import Port
+    from romancy.engine._starting import Begun
+    from romancy.registry import Registry
+    from romancy.retry import RetryPolicy
+    from romancy.storage.protocol import Store
+    from romancy.workflow import Workflow
+
+__all__ = ["Settings", "Worker"]
+
+logger = logging.getLogger("romancy.engine")
+
+_CLAIM: Final = 100
+_PAUSE: Final = 0.5
+_SWEEP_EVERY: Final = 30.0
+_ENDS_REMEMBERED: Final = 10_000
+_LOOK_FOR_CORPSES_EVERY: Final = 1.0
+
+
+class Settings:
+    """What the user chose."""
+
+    def __init__(
+        self, *, worker_id: str | None, lease: float, retry: RetryPolicy | None, max_activities: int, max_live: int
+    ) -> None:
+        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        self.lease = round(lease * 1_000_000)
+        self.retry = retry
+        self.max_activities = max_activities
+        self.max_live = max_live
+
+
+class Worker:
+    """One incarnation of a worker on one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        settings: Settings,
+        *,
+        dependencies: Dependencies,
+        ended: Callable[[str, Activation], None],
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.clock = DatabaseClock()
+        self._settings = settings
+        self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
+        self.leases = Leases(
+            store, self.clock, worker_id=settings.worker_id, lease=settings.lease, codes=tuple(self._codes.values())
+        )
+        self._numbers = itertools.count(1)
+        self._ended = ended
+        self.writer = LogWriter(store, lambda: self.leases.token)
+        self.driver = Driver(
+            registry=registry,
+            clock=self.clock,
+            writer=self.writer,
+            alarms=Alarms(self.clock),
+            stamp=self.stamp,
+            nonce=self.nonce,
+            finished=self._finished,
+            lost=self._lost,
+            in_session=self._in_session,
+        )
+        self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
+        self.driver.attempts = Attempts(
+            store,
+            self.clock,
+            pool=self._pool,
+            dependencies=dependencies,
+            retry=settings.retry,
+            stamp=self.stamp,
+            fresh=self.leases.fresh,
+            limit=settings.max_activities,
+            ended=self.driver.ended,
+        )
+        self._look = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recover = False
+        self._next_look: asyncio.TimerHandle | None = None
+        self._ended_here: dict[str, None] = {}
+
+    def nonce(self) -> str:
+        """A mark that no other append bears."""
+        return f"{self.leases.token}.{next(self._numbers)}"
+
+    def stamp(self) -> str:
+        """An id for a message; those of one worker sort in the order they were made."""
+        return f"{self.clock.now():016x}{next(self._numbers):08x}{self.leases.token}"
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Register, take over what the dead left behind on this machine, and begin to work."""
+        await self.leases.beat()
+        await self._take_over()
+        self._spawn(self.writer.run())
+        self._spawn(self._beat_forever())
+        self._spawn(self._claim_forever())
+        self.look()
+
+    async def close(self) -> None:
+        """Finish the appends that are on their way, give everything back, and leave."""
+        for live in list(self.driver.live.values()):
+            self.driver.attempts.drop(live)
+        try:
+            async with asyncio.timeout(5):
+                await self.writer.flushed()
+        except TimeoutError:
+            logger.warning("closing although the database does not answer; others will take over")
+        for live in list(self.driver.live.values()):
+            self.driver.drop(live)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            await self.leases.beat(leaving=True)
+        except StorageUnavailableError as error:
+            logger.warning("could not say goodbye to the database: %s", error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _beat_forever(self) -> None:
+        elapsed = 0.0
+        while True:
+            await asyncio.sleep(min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval))
+            elapsed += min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
+            if elapsed < self.leases.interval and not self.leases.lost():
+                continue
+            elapsed = 0.0
+            try:
+                alive = await self.leases.beat()
+                if not alive:
+                    self._drop_everything()
+                    continue
+                self.driver.attempts.resume()
+                await self._take_over()
+            except StorageUnavailableError as error:
+                logger.warning("no heartbeat: %s", error)
+
+    async def _take_over(self) -> None:
+        for peer in self.leases.lost():
+            body = owner_changed(self.clock.now(), self.leases.token, "")
+            while True:
+                answer = await self.store.takeover(self.leases.token, peer, body, self.nonce())
+                if answer.moved:
+                    logger.info("took over %d instances of worker %s", len(answer.moved), peer.worker_id)
+                if answer.refused or not answer.left or not answer.moved:
+                    break
+            self.look()
+
+    def _drop_everything(self) -> None:
+        logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
+        for live in list(self.driver.live.values()):
+            self.driver.drop(live)
+        worker = self.leases.worker
+        self.leases = Leases(self.store, self.clock, worker_id=worker.worker_id, lease=worker.lease, codes=worker.codes)
+
+    # ── finding work ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> None:
+        """There may be work: claim soon."""
+        self._look.set()
+
+    def notice(self, changed: frozenset[str] | None) -> None:
+        """The store says that these instances changed (None: any); those that ended here are no news."""
+        if changed is None or not changed <= self._ended_here.keys():
+            self.look()
+
+    async def _claim_forever(self) -> None:
+        swept = -_SWEEP_EVERY
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            room = self._settings.max_live - len(self.driver.live)
+            sweep = loop.time() - swept >= _SWEEP_EVERY
+            request = ClaimRequest(
+                worker=self.leases.token,
+                codes=self._codes,
+                limit=max(0, min(_CLAIM, room)),
+                sweep=sweep,
+                recover=self._recover,
+            )
+            try:
+                work = await self.store.claim(request)
+            except StorageUnavailableError as error:
+                logger.warning("cannot claim: %s", error)
+                self._recover = True
+                self._look_in(_PAUSE)
+                continue
+            self._recover = False
+            swept = loop.time() if sweep else swept
+            for claimed in work.claimed:
+                if claimed.instance_id not in self.driver.live:
+                    await self._adopt(claimed)
+            for mailbox in work.mail:
+                live = self.driver.live.get(mailbox.instance_id)
+                if live is not None and live.life == mailbox.life:
+                    self.driver.receive(live, mailbox)
+            if len(work.claimed) >= request.limit > 0:
+                self.look()
+            wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
+            self._look_in(min(wait, _SWEEP_EVERY))
+
+    def _look_in(self, seconds: float) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = asyncio.get_running_loop().call_later(seconds, self.look)
+
+    async def _adopt(self, claimed: Claimed, inputs: Sequence[Given] = ()) -> None:
+        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
+        try:
+            live = await load(self.store, self.registry, claimed)
+        except NonDeterminismError as error:
+            self._park(claimed, str(error), refused_by=self._codes[claimed.workflow_name])
+            return
+        except (HistoryVersionError, HistoryCorruptError) as error:
+            logger.error("instance %s: %s", claimed.instance_id, error)  # noqa: TRY400 - the reason is in the text
+            self._park(claimed, str(error), refused_by=self._codes[claimed.workflow_name])
+            return
+        self.driver.live[live.instance_id] = live
+        self.driver.resume(live)
+        resumed = resumption(live, self.clock.now())
+        if resumed is not None:
+            live.inputs.append((resumed, None))
+        live.inputs += inputs
+        self.driver.advance(live)
+
+    def _park(self, claimed: Claimed, reason: str, refused_by: str) -> None:
+        item = Append(
+            instance_id=claimed.instance_id,
+            life=claimed.life,
+            seq=claimed.head + 1,
+            writer=self.nonce(),
+            body=owner_changed(self.clock.now(), "", refused_by),
+            change=Change(
+                status=Status.STUCK, seen=claimed.seen, release=True, refused_by=refused_by, error=reason[:1000]
+            ),
+        )
+        self.writer.submit(item, lambda _: None)
+
+    # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
+
+    def _finished(self, live: Live, activation: Activation) -> None:
+        live.run.close()
+        self._tell_end(live.instance_id, activation)
+
+    def _tell_end(self, instance_id: str, activation: Activation) -> None:
+        if activation.outcome is not None:
+            self._ended_here[instance_id] = None
+            if len(self._ended_here) > _ENDS_REMEMBERED:
+                del self._ended_here[next(iter(self._ended_here))]
+        self._ended(instance_id, activation)
+
+    def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
+        """An append was refused: drop the run, and bring it back if it is still ours."""
+        live = prepared.live
+        self.driver.drop(live)
+        if outcome is Outcome.UNSEEN:
+            self._spawn(self._reload(live, prepared.inputs))
+        elif outcome in (Outcome.TAKEN, Outcome.DEAD, Outcome.GONE):
+            logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
+            self._recover = True
+            self.look()
+        else:
+            logger.error("instance %s: append refused (%s)", live.instance_id, outcome)
+
+    async def _reload(self, live: Live, inputs: Sequence[Given]) -> None:
+        claimed = Claimed(
+            instance_id=live.instance_id,
+            life=live.life,
+            workflow_name=live.definition.name,
+            status=live.shown,
+            code=live.definition.code,
+            run_from=1,
+            head=live.head,
+            signals=live.signals,
+            seen=live.signals,
+            crashes=0,
+        )
+        await self._adopt(claimed, inputs)
+        self.look()
+
+    def _in_session(self, prepared: Prepared, port: Port) -> None:
+        self._spawn(self._commit_in_session(prepared, port))
+
+    async def _commit_in_session(self, prepared: Prepared, port: Port) -> None:
+        (event, _), item = prepared.inputs[0], prepared.item
+        assert isinstance(item, Append)  # noqa: S101 - only appends carry sessions
+        outcome, instead = await commit_session(
+            self.store,
+            self.writer,
+            port,
+            item,
+            event,
+            worker=self.leases.token,
+            nonce=self.nonce,
+            future=asyncio.get_running_loop().create_future,
+        )
+        if outcome is not None:
+            self.driver.settle(prepared, outcome)
+            return
+        prepared.live.in_flight = False
+        self.driver.drop(prepared.live)
+        await self._reload(prepared.live, [] if instead is None else [(instead, None)])
+
+    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        definition: Workflow[..., object],
+        input: Raw,
+        instance_id: str,
+        delay: int,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Write a new instance and go on with it; `done` hears whether it was accepted."""
+        now = self.clock.now()
+        life = new_life()
+        if delay:
+            _, item = start_of(
+                definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
+            )
+            self.writer.submit(item, done)
+            return
+        begun = begin(
+            definition,
+            input,
+            instance_id=instance_id,
+            life=life,
+            nonce=self.nonce(),
+            now=now,
+            owner=self.leases.token,
+        )
+        self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
+
+    def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
+        live = begun.live
+        done(outcome)
+        if outcome is not Outcome.ACCEPTED:
+            live.run.close()
+            return
+        live.head = 1
+        if begun.activation is None:
+            self.driver.live[live.instance_id] = live
+            resumed = resumption(live, self.clock.now())
+            if resumed is not None:
+                self.driver.feed(live, resumed)
+        elif begun.start.owner is None:
+            live.run.close()
+            self._tell_end(live.instance_id, begun.activation)
+        else:
+            self.driver.live[live.instance_id] = live
+            self.driver.settle(Prepared(live, begun.start, begun.activation, ()), outcome)

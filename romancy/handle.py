@@ -1,0 +1,89 @@
+"""Handles: what one holds of an instance, in the process that started it or in any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
+from romancy.retry import seconds
+from romancy.serialization import loads
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from romancy.app import Romancy
+    from romancy.core import LogEvent, Outcome
+    from romancy.retry import Duration
+    from romancy.workflow import Workflow
+
+__all__ = ["Handle"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Handle(Generic[R_co]):
+    """An instance by its id, with what can be asked of it. It holds no resources and costs nothing to keep."""
+
+    def __init__(self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None) -> None:
+        self._app = app
+        self._instance_id = instance_id
+        self._workflow = workflow
+        self._watch = app.watch(instance_id)
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the instance."""
+        return self._instance_id
+
+    async def result(self, timeout: Duration | None = None) -> R_co:
+        """What the workflow returned, once it has.
+
+        Raises WorkflowFailedError or WorkflowCancelledError when it ended otherwise, TimeoutError when it has not
+        ended within `timeout` (it goes on), and InstanceNotFoundError when there is no such instance.
+        """
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        outcome = await self._app.outcome(self._instance_id, self._watch, limit)
+        return self._read(outcome)
+
+    def _read(self, outcome: Outcome) -> R_co:
+        if outcome.status is Status.COMPLETED:
+            raw = outcome.result
+            if raw is None:
+                raise InternalError(f"instance {self._instance_id} completed without a result in its log")
+            value: Any = (
+                loads(raw, Any, f"result of instance {self._instance_id}")
+                if self._workflow is None
+                else self._workflow.read_result(raw)
+            )
+            return value  # type: ignore[no-any-return]
+        if outcome.status is Status.CANCELLED:
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            raise WorkflowCancelledError(
+                f"instance {self._instance_id} was cancelled{reason}", instance_id=self._instance_id
+            )
+        error = outcome.error
+        text = f"{error.type}: {error.message}" if error is not None else "no error was recorded"
+        left = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
+        raise WorkflowFailedError(
+            f"instance {self._instance_id} failed with {text}{left}",
+            instance_id=self._instance_id,
+            error_type=error.type if error is not None else "",
+            trace=error.trace if error is not None else "",
+        )
+
+    async def status(self) -> Status:
+        """Where the instance stands."""
+        instance = await self._app.get_instance(self._instance_id)
+        if instance is None:
+            raise InstanceNotFoundError(f"there is no instance {self._instance_id!r}")
+        return instance.status
+
+    async def cancel(self, reason: str = "") -> bool:
+        """Ask the workflow to stop and to undo what it did; False if it had ended already."""
+        return await self._app.cancel(self._instance_id, reason=reason)
+
+    async def history(self) -> list[LogEvent]:
+        """Every event of the instance's log, oldest first."""
+        return await self._app.history(self._instance_id)
+
+    def __repr__(self) -> str:
+        return f"<handle of {self._instance_id}>"
