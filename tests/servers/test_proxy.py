@@ -115,7 +115,7 @@ def test_a_refusing_proxy_resets_new_connections_and_keeps_old_ones(proxy: Proxy
     with _connect(proxy) as old:
         assert _ask(old, b"a") == b"A"
         proxy.refuses = True
-        with _connect(proxy) as new, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), _connect(proxy) as new:
             new.recv(1)
         assert _ask(old, b"b") == b"B"
 
@@ -226,8 +226,8 @@ def test_a_target_that_is_away_resets_the_client() -> None:
         nobody.bind(("127.0.0.1", 0))
         with (
             Proxy("127.0.0.1", nobody.getsockname()[1]) as proxy,
-            _connect(proxy) as client,
             pytest.raises(ConnectionResetError),
+            _connect(proxy) as client,
         ):
             client.recv(1)
 

@@ -29,7 +29,7 @@ _DURABILITY: dict[Kind, dict[str, str | int]] = {
     Kind.MARIADB: {
         "SELECT @@innodb_flush_log_at_trx_commit": 1,
         "SELECT @@sync_binlog": 1,
-        "SELECT @@innodb_doublewrite": 1,
+        "SELECT @@innodb_doublewrite IN ('ON', '1')": 1,  # a word from 11 on, a number before
     },
 }
 _PRODUCT = {Kind.POSTGRES: "PostgreSQL 1", Kind.MYSQL: "MySQL 9.", Kind.MARIADB: "MariaDB 1"}

@@ -20,7 +20,8 @@ def _up(kinds: list[Kind]) -> None:
         for kind, shared in zip(kinds, threads.map(shared_server, kinds), strict=True):
             print(f"# {shared}")
             print(f"export {kind.url_variable}='{shared.access.url()}'", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -36,9 +37,9 @@ def _install(kinds: list[Kind], suite: str | None) -> None:
 def _status() -> None:
     for folder, alive in runs().items():
         print(f"{folder}: {'in use' if alive else 'left over'}")
-    packages = cache_folder() / "packages"
-    for folder in sorted(packages.glob("*/")):
-        print(f"{folder}: unpacked")
+    for folder in sorted((cache_folder() / "packages").glob("*/")):
+        state = "unfinished" if folder.suffix == ".new" else "unpacked"
+        print(f"{folder}: {state}")
 
 
 def _clean(*, cache: bool) -> None:

@@ -60,11 +60,12 @@ def _download(package: str, suite: str) -> Path:
     shutil.rmtree(archives, ignore_errors=True)
     for folder in (private / "state/lists/partial", archives / "partial", private / "sources"):
         folder.mkdir(parents=True, exist_ok=True)
+    (private / "status").touch()
     name, text = _source_for(suite)
     (private / "sources" / name).write_text(text, encoding="utf-8")
     settings = {
         "Dir::State": private / "state",
-        "Dir::State::status": "/dev/null",
+        "Dir::State::status": private / "status",  # nothing is installed; apt's locks lie beside it
         "Dir::Cache": private / "cache",
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": private / "sources",
