@@ -81,7 +81,8 @@ class Leases:
 
     def lost(self) -> list[Peer]:
         """The peers that may be taken over now."""
-        return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, self._here) or self._expired(peer)]
+        here = self._here
+        return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
 
     def _expired(self, peer: Peer) -> bool:
         _, since = self._watched[peer.token]
