@@ -1,0 +1,31 @@
+"""The store on MySQL (8.0.13 and newer) and MariaDB (10.6 and newer): `mysql://` and `mariadb://`, either for either.
+
+Needs the driver aiomysql, which comes with `romancy[mysql]`. The URL's options are described in `_settings`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageConfigurationError
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.url import StorageURL
+
+__all__ = ["create_store"]
+
+
+def create_store(url: StorageURL) -> Store:
+    """The unopened store for this URL; `StorageConfigurationError` if the URL or the installation is at fault."""
+    try:
+        # Only here is the driver needed: importing this package, as finding a backend does, works without it.
+        from romancy_mysql._settings import read_settings  # noqa: PLC0415
+        from romancy_mysql._store import MySQLStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiomysql", "pymysql"):
+            raise
+        raise StorageConfigurationError(
+            f"storage URL {url}: the driver {error.name} is not installed; pip install 'romancy[mysql]'"
+        ) from error
+    return MySQLStore(read_settings(url))

@@ -1,0 +1,181 @@
+"""Claims: who gets which instance, and the mail of what is owned.
+
+A worker with nothing to do costs one round trip and no lock: what is due is looked at first, and only the workflows
+that have something due are read again, locking.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import StorageUnavailableError
+from romancy.status import Status
+from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
+from romancy_mysql._effects import CLOSED
+from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
+from romancy_mysql._sql import comma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.records import ClaimRequest
+    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._database import Database
+    from romancy_mysql._sql import Raw, Statement
+
+__all__ = ["claim"]
+
+_SLEEPER_GRACE = 5_000_000
+_SWEPT_AT_ONCE = 500
+
+
+async def claim(database: Database, request: ClaimRequest) -> Work:
+    """New instances for the worker, and the mail of all it owns."""
+    database.check_open()
+    if request.sweep:
+        await _sweep(database, request)
+    alive, now, due, *mail = await database.ask(
+        database.statement("look_alive", worker=request.worker),
+        database.statement("read_now"),
+        database.statement("names_due", ids=_ids(request.codes)),
+        *([] if request.recover else [_mail(database, request.worker, ())]),
+    )
+    moment = int(now.rows[0][0])
+    if not alive.rows:
+        return Work(claimed=[], mail=[], now=moment)
+    times = {name.decode(): int(wake_at) for name, wake_at in due.rows}
+    names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
+    if not names and not request.recover:
+        return Work(claimed=[], mail=_mailboxes(mail[0]), next_due=min(times.values(), default=None), now=moment)
+    try:
+        return await database.insist(lambda wire: _claim(database, wire, request, names))
+    except MismatchError:
+        return Work(claimed=[], mail=[], now=moment)
+
+
+async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: list[str]) -> Work:
+    """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile."""
+    wire.tainted = True
+    begin = database.statement("begin")
+    locking = [_due(database, request, name) for name in names]
+    if request.recover:
+        locking.append(database.statement("claim_owned", worker=request.worker))
+    _, *answers = await database.send(wire, [begin, *locking])
+    owned = [line[0].decode() for line in answers.pop().rows] if request.recover else []
+    due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
+    taken = [one.decode() for _, one in due[: request.limit]]
+    try:
+        if taken:
+            take = database.statement("take_claimed", worker=request.worker, ids=comma(sorted(taken)), expected=len(taken))
+            await database.carry_out(wire, [take], last=b"commit")
+        else:
+            await database.roll_back(wire)
+        wire.tainted = False
+        return await _taken(database, wire, request, [*owned, *taken])
+    except (MismatchError, LockWaitError):
+        await database.roll_back(wire)
+        raise
+    except ConnectionLostError as error:
+        # Perhaps they are the worker's now. It must hear of it and ask with `recover`; trying again would hide them.
+        raise StorageUnavailableError(str(error)) from None
+
+
+async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: list[str]) -> Work:
+    claimed, mail, due, now = await database.send(
+        wire,
+        [
+            database.statement("read_claimed", worker=request.worker, ids=_ids(ids)),
+            _mail(database, request.worker, ids),
+            database.statement("names_due", ids=_ids(request.codes)),
+            database.statement("read_now"),
+        ],
+    )
+    by_id = {line[0].decode(): line for line in claimed.rows}
+    return Work(
+        claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
+        mail=_mailboxes(mail, set(ids)),
+        next_due=min((int(wake_at) for _, wake_at in due.rows), default=None),
+        now=int(now.rows[0][0]),
+    )
+
+
+def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
+    return database.statement(
+        "claim_due",
+        workflow_name=name,
+        code=f"\n{request.codes[name]}\n",
+        leaves=bool(request.leave),
+        leave=_ids(request.leave),
+        grace=request.grace,
+        limit=request.limit,
+    )
+
+
+def _mail(database: Database, worker: str, ids: Iterable[str]) -> Statement:
+    return database.statement("read_mail", worker=worker, ids=_ids(ids))
+
+
+def _ids(ids: Iterable[str]) -> Raw:
+    """The inside of an IN list, which may not be empty: NULL equals nothing."""
+    return comma(sorted(ids) or [None])
+
+
+def _claimed(line: tuple[Any, ...]) -> Claimed:
+    instance_id, life, name, status, code, run_from, head, signals, seen, crashes = line
+    return Claimed(
+        instance_id=instance_id.decode(),
+        life=life,
+        workflow_name=name.decode(),
+        status=Status(status.decode()),
+        code=code.decode(),
+        run_from=run_from,
+        head=head or 0,
+        signals=signals,
+        seen=seen,
+        crashes=crashes,
+    )
+
+
+def _mailboxes(answer: Answer, fresh: Iterable[str] = ()) -> list[Mailbox]:
+    """Rows gathered by instance. An instance just claimed is left out if there is nothing for it."""
+    boxes: dict[str, Mailbox] = {}
+    for key, life, signals, delivery_id, body, at in answer.rows:
+        instance_id = key.decode()
+        box = boxes.get(instance_id)
+        if box is None:
+            box = boxes[instance_id] = Mailbox(instance_id=instance_id, life=life, signals=signals, rows=[])
+        if delivery_id is not None:
+            box.rows.append(InboxRow(delivery_id.decode(), body, at))
+    return [box for box in boxes.values() if box.rows or box.instance_id not in fresh]
+
+
+async def _sweep(database: Database, request: ClaimRequest) -> None:
+    """Repair what a crash between two commits left asleep, and offer parked instances to this worker's code."""
+    alive, asleep, *parked = await database.ask(
+        database.statement("look_alive", worker=request.worker),
+        database.statement("find_uncounted", age=_SLEEPER_GRACE, closed=CLOSED, limit=_SWEPT_AT_ONCE),
+        *(
+            database.statement("find_parked", workflow_name=name, code=f"\n{code}\n", limit=_SWEPT_AT_ONCE)
+            for name, code in request.codes.items()
+        ),
+    )
+    if not alive.rows:
+        return
+    stuck = [line[0] for answer in parked for line in answer.rows]
+    for name, ids in (("count_mail", [line[0] for line in asleep.rows]), ("offer_parked", stuck)):
+        if ids:
+            await database.insist(lambda wire, name=name, ids=ids: _repair(database, wire, name, ids))
+
+
+async def _repair(database: Database, wire: Wire, name: str, ids: list[bytes]) -> None:
+    """Change those of the instances that no other transaction holds; the others are for the next sweep."""
+    wire.tainted = True
+    _, free = await database.send(
+        wire, [database.statement("begin"), database.statement("free_instances", ids=comma(sorted(ids)))]
+    )
+    if free.rows:
+        change = database.statement(name, ids=comma(line[0] for line in free.rows), closed=CLOSED)
+        await database.send(wire, [change, database.statement("commit")])
+        wire.tainted = False
+    else:
+        await database.roll_back(wire)

@@ -1,0 +1,210 @@
+"""Committing a batch: hopefully one statement or one transaction in one round trip; after a refusal, a second look.
+
+The transaction is put together as if everything would be accepted. If a row count falls short it is rolled back
+whole, the rows that decide are read, the refused items drop out with their outcome, and the rest is sent again. So
+a refused item never costs its neighbours more than that, however many they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Append, Outcome, Start
+from romancy_mysql._database import pause
+from romancy_mysql._effects import Write, index_paths, known_paths, weight
+from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError
+from romancy_mysql._sql import comma, source
+from romancy_mysql._verdicts import look, on_delivery, on_item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from romancy.storage.records import Item
+    from romancy_mysql._database import Database
+    from romancy_mysql._verdicts import Facts
+
+__all__ = ["Committer"]
+
+_BATCH_BYTES = 3 * 1024 * 1024
+_ROUNDS = 8
+
+
+class Committer:
+    """Writes batches. Keeps nothing between them but the sets of index paths it has seen."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known_paths: set[str] = set()
+
+    async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
+        """One outcome per item, in order."""
+        check_batch(batch, worker)
+        self._database.check_open()
+        outcomes: dict[str, Outcome] = {}
+        await self.remember_paths(batch)
+        for portion in _portions(sorted(batch, key=lambda item: item.instance_id)):
+            await _Settling(self._database, worker, outcomes).settle(portion)
+        return [outcomes[item.instance_id] for item in batch]
+
+    async def remember_paths(self, batch: Sequence[Item]) -> None:
+        """Make sure that searches know every set of declared paths before an instance has it."""
+        for index in _indexes(batch):
+            paths = known_paths(path for path, _ in index)
+            if paths not in self._known_paths:
+                short = index_paths(path for path, _ in index)
+                await self._database.ask(self._database.statement("add_index_set", index_paths=short, paths=paths))
+                self._known_paths.add(paths)
+
+
+class _Settling:
+    """One batch on its way to an outcome for each of its items."""
+
+    def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome]) -> None:
+        self._database = database
+        self._worker = worker
+        self._outcomes = outcomes
+        self._settled: frozenset[object] = frozenset()
+        """Deliveries and nested starts that need no more writing."""
+
+    async def settle(self, items: Sequence[Item]) -> None:
+        """Write what can be written of the items, and note the outcome of each."""
+        todo = list(items)
+        for attempt in range(_ROUNDS):
+            try:
+                accepted = await self._write(todo)
+            except LockWaitError:
+                await self._apart(todo)
+                return
+            except RefusedValueError:
+                await self._bisect(todo)
+                return
+            if accepted:
+                self._outcomes |= {item.instance_id: Outcome.ACCEPTED for item in todo}
+                return
+            left = await self._drop_refused(todo)
+            if not left:
+                return
+            if len(left) == len(todo):
+                await pause(attempt)
+            todo = left
+        raise StorageUnavailableError(
+            f"{self._database.settings.where}: rows kept changing under a commit; it can be sent again"
+        )
+
+    async def _write(self, items: Sequence[Item]) -> bool:
+        """All of it or nothing. Plain appends are one statement, which needs no transaction around it."""
+        write = Write(self._database.__getitem__, worker=self._worker)
+        for item in items:
+            write.add(item, skip=self._settled)
+        statements = write.statements()
+        if len(statements) > 1:
+            return await self._database.write(statements, lock_waits=0)
+        try:
+            (answer,) = await self._database.insist(
+                lambda wire: self._database.send(wire, statements), lock_waits=0
+            )
+        except MismatchError:
+            return False
+        return answer.affected == len(items)
+
+    async def _drop_refused(self, items: Sequence[Item]) -> list[Item]:
+        """Note the outcome of items that cannot be written any more; the others."""
+        deliveries = [one for item in items if isinstance(item, Append) for one in item.deliveries]
+        database = self._database
+        facts = await look(database, lambda wanted: database.ask(*wanted), items, deliveries, worker=self._worker)
+        left: list[Item] = []
+        for item in items:
+            outcome = on_item(item, facts, self._worker)
+            if outcome is None:
+                left.append(item)
+            else:
+                self._outcomes[item.instance_id] = outcome
+        self._settled |= {one for one in deliveries if on_delivery(one, facts) is not None}
+        self._settled |= _started(left, facts)
+        return left
+
+    async def _bisect(self, items: Sequence[Item]) -> None:
+        """One item's values are refused by the database: halve until it stands alone."""
+        if len(items) == 1:
+            self._outcomes[items[0].instance_id] = Outcome.INVALID
+            return
+        middle = len(items) // 2
+        await self.settle(items[:middle])
+        await self.settle(items[middle:])
+
+    async def _apart(self, items: Sequence[Item]) -> None:
+        """Another transaction holds some row: write the others first, then try those once more, each by itself."""
+        held = await self._held(items) if len(items) > 1 else {items[0].instance_id}
+        free = [item for item in items if item.instance_id not in held]
+        if free:
+            await self.settle(free)
+        if len(items) == 1:
+            raise StorageUnavailableError(
+                f"{self._database.settings.where}: instance {items[0].instance_id!r} is locked by another "
+                "transaction; look for a long one on the server"
+            )
+        alone = [self.settle([item]) for item in items if item.instance_id in held]
+        for error in await asyncio.gather(*alone, return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _held(self, items: Sequence[Item]) -> set[str]:
+        """The items of which another transaction, not ended yet, has the place in the log or a row that is needed."""
+        database = self._database
+        starts = [one for item in items if isinstance(item, Append) for one in item.starts]
+        places = {(item.instance_id, item.life, item.seq if isinstance(item, Append) else 1) for item in items}
+        places |= {(start.instance_id, start.life, 1) for start in starts}
+        needed = {item.instance_id: _needed(item) for item in items}
+        ids = sorted({one for group in needed.values() for one in group})
+        parameters = source(("instance_id", "life", "seq"), sorted(places))
+        _, written, instances, unlocked = await database.ask(
+            database.statement("see_uncommitted"),
+            database["look_log"].statement(parameters, lock=comma(())),
+            database.statement("look_instances", ids=comma(ids), lock=comma(())),
+            database.statement("free_instances", ids=comma(ids)),
+        )
+        taken = {bytes(line[0]).decode() for line in written.rows}
+        taken |= {bytes(line[0]).decode() for line in instances.rows} - {bytes(line[0]).decode() for line in unlocked.rows}
+        return {one for one, group in needed.items() if group & taken}
+
+
+def _needed(item: Item) -> set[str]:
+    """The instances whose rows an item touches."""
+    if isinstance(item, Start):
+        return {item.instance_id}
+    others = {one.instance_id for one in (*item.starts, *item.deliveries)}
+    return {item.instance_id} | others
+
+
+def _started(items: Sequence[Item], facts: Facts) -> set[str]:
+    """Nested starts that are there already, by an earlier copy of the same."""
+    starts = [one for item in items if isinstance(item, Append) for one in item.starts]
+    return {one.instance_id for one in starts if facts.log.get((one.instance_id, one.life, 1)) == one.writer}
+
+
+def _indexes(batch: Sequence[Item]) -> Iterator[tuple[tuple[str, str | None], ...]]:
+    for item in batch:
+        if isinstance(item, Start):
+            yield item.index
+            continue
+        yield from (start.index for start in item.starts)
+        if item.change is not None and item.change.index is not None:
+            yield item.change.index
+
+
+def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Items in order, in portions of a transaction each."""
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        cost = weight(item)
+        if part and size + cost > _BATCH_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += cost
+    if part:
+        yield part

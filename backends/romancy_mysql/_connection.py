@@ -1,0 +1,225 @@
+"""One connection to the server: how it is made, made safe, and asked. Everything of the driver's is behind this file.
+
+A *packet* is any number of statements sent together and answered together: one round trip, and since the server
+carries it out without waiting for us, a process that freezes cannot leave a transaction open between two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import aiomysql
+import pymysql.err
+from pymysql.constants import CLIENT
+
+from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy_mysql._errors import ConnectionLostError, translate
+
+if TYPE_CHECKING:
+    from romancy_mysql._settings import Settings
+
+__all__ = ["Answer", "Wire", "connect"]
+
+_COM_RESET_CONNECTION = 0x1F
+# What every statement of ours relies on, whatever the server's defaults and whatever was done to the connection.
+_SETUP = (
+    "set names utf8mb4; "
+    "set session sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, "
+    "completion_type = 'NO_CHAIN', sql_safe_updates = 0, innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, "
+    "wait_timeout = {idle}; "
+    "set session transaction isolation level read committed"
+)
+
+
+class Answer(NamedTuple):
+    """What one statement of a packet brought."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    affected: int
+
+
+class Wire(aiomysql.Connection):
+    """A connection of Romancy's own. `tainted` says that its state is in doubt: it must not be used again."""
+
+    settings: Settings
+    tainted = False
+    fresh = True
+    """Nothing has been asked of it yet: if it breaks now, the server is really away."""
+
+    async def run(self, packet: bytes, what: str) -> list[Answer]:
+        """Send a packet and collect its answers; at the first statement that fails the rest is not carried out.
+
+        Errors come as `_errors.translate` makes them. Cancellation and time-outs close the connection.
+        """
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                await self.query(packet)
+                answers = [self._answer()]
+                while self._result is not None and self._result.has_next:
+                    await self.next_result()
+                    answers.append(self._answer())
+        except TimeoutError:
+            self.abort()
+            raise ConnectionLostError(
+                f"{self.settings.where}: no answer to {what} within {self.settings.timeout:g} s"
+            ) from None
+        except pymysql.err.MySQLError as error:
+            raise translate(error, what, self.settings.where) from None
+        except (OSError, AttributeError) as error:
+            if isinstance(error, AttributeError) and not self.closed:
+                raise
+            self.abort()
+            raise ConnectionLostError(f"{self.settings.where}: the connection broke during {what}") from None
+        except BaseException:
+            self.abort()
+            raise
+        self.fresh = False
+        return answers
+
+    async def setup(self) -> None:
+        """Put the session into the state that statements here rely on, in one round trip."""
+        await self.run(_SETUP.format(idle=self.settings.idle).encode(), "connection set-up")
+
+    async def reset(self) -> None:
+        """Forget everything a user did to the session: variables, temporary tables, locks, settings."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                await self._execute_command(_COM_RESET_CONNECTION, b"")
+                await self._read_ok_packet()
+        except BaseException:
+            self.abort()
+            raise
+        await self.setup()
+        self.tainted = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the other side has hung up, as far as is known without asking."""
+        reader, writer = self._reader, self._writer
+        return reader is None or writer is None or reader.at_eof() or writer.transport.is_closing()
+
+    def abort(self) -> None:
+        """Drop the connection at once, without waiting for what is still to be sent."""
+        self.tainted = True
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._writer = None
+        self._reader = None
+
+    def _answer(self) -> Answer:
+        result = self._result
+        return Answer((), 0) if result is None else Answer(result.rows or (), result.affected_rows)
+
+    async def _request_authentication(self) -> None:
+        """Before the password leaves: the server must have TLS if we insist, and need not if we only prefer it."""
+        if self.client_flag & CLIENT.SSL and not self.server_capabilities & CLIENT.SSL:
+            if self.settings.tls in ("require", "verify"):
+                raise StorageConfigurationError(
+                    f"{self.settings.where}: the server has no TLS, which tls={self.settings.tls} asks for"
+                )
+            self.client_flag &= ~CLIENT.SSL
+        await super()._request_authentication()
+
+    async def _process_auth(self, plugin_name: bytes, auth_packet: object) -> object:
+        """Whoever answers may ask for the password in the clear; it does not get it over an open line."""
+        if plugin_name == b"mysql_clear_password" and not self._secure:
+            raise StorageConfigurationError(
+                f"{self.settings.where}: the server asks for the password in clear text; add tls=require to the URL"
+            )
+        return await super()._process_auth(plugin_name, auth_packet)
+
+
+async def connect(settings: Settings) -> Wire:
+    """A connection that is ready for use; `StorageUnavailableError` or `StorageConfigurationError` if there is none."""
+    plain_first = settings.tls == "off" or (settings.tls == "prefer" and settings.local)
+    try:
+        return await _connect(settings, None if plain_first else _tls(settings))
+    except _PasswordNeedsTLSError:
+        if settings.tls == "off":
+            raise StorageConfigurationError(
+                f"{settings.where}: the server takes this password only over TLS or with the package `cryptography`; "
+                "remove tls=off from the URL or install that package"
+            ) from None
+    return await _connect(settings, _tls(settings))
+
+
+class _PasswordNeedsTLSError(Exception):
+    """The server wants the password encrypted, and the driver cannot do it by itself."""
+
+
+async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
+    wire = Wire(
+        host=settings.host,
+        port=settings.port,
+        unix_socket=settings.socket or None,
+        user=settings.user,
+        password=settings.password.encode().decode("latin1"),  # which the driver encodes with: UTF-8 in effect
+        db=settings.database,
+        charset="utf8mb4",
+        autocommit=None,
+        ssl=tls,
+        program_name="romancy",
+    )
+    wire.settings = settings
+    try:
+        async with asyncio.timeout(settings.connect_timeout):
+            await wire._connect()  # noqa: SLF001 - the driver's own `connect` makes only its own class
+    except TimeoutError:
+        wire.abort()
+        raise StorageUnavailableError(
+            f"{settings.where}: no connection within {settings.connect_timeout:g} s"
+        ) from None
+    except ssl.SSLError as error:
+        raise StorageConfigurationError(f"{settings.where}: TLS failed: {error.reason or error}") from None
+    except RuntimeError as error:
+        wire.abort()
+        if "cryptography" in str(error):
+            raise _PasswordNeedsTLSError from None
+        raise
+    except pymysql.err.MySQLError as error:
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLError):
+            raise StorageConfigurationError(f"{settings.where}: TLS failed: {cause.reason or cause}") from None
+        raise translate(error, "connect", settings.where) from None
+    except BaseException:
+        wire.abort()
+        raise
+    _notice_dead_peers(wire, settings)
+    await wire.setup()
+    wire.fresh = True
+    return wire
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca or None)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise StorageConfigurationError(f"{settings.where}: a certificate file cannot be used: {error}") from None
+    if settings.tls != "verify":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _notice_dead_peers(wire: Wire, settings: Settings) -> None:
+    """Let the kernel find out within the statement time-out that nobody is at the other end any more."""
+    writer = wire._writer  # noqa: SLF001 - the driver gives no other access to its socket
+    raw = cast("socket.socket | None", None if writer is None else writer.transport.get_extra_info("socket"))
+    if raw is None or raw.family == socket.AF_UNIX:
+        return
+    seconds = max(3, int(settings.timeout))
+    for name, value in (
+        ("TCP_KEEPIDLE", seconds // 3),
+        ("TCP_KEEPINTVL", max(1, seconds // 6)),
+        ("TCP_KEEPCNT", 4),
+        ("TCP_USER_TIMEOUT", seconds * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,246 @@
+"""The server as the rest of the adapter uses it: three pools, statements sent together, transactions tried again.
+
+Pools: `work` for the engine's statements, `pulse` with the one connection for heartbeats that nothing else can take
+away, `sessions` for user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from importlib.resources import files
+from typing import TYPE_CHECKING, TypeVar
+
+from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+from romancy.storage.limits import MAX_BODY_BYTES
+from romancy.storage.sql import load_queries
+from romancy_mysql._connection import connect
+from romancy_mysql._dialect import dialect_of
+from romancy_mysql._errors import (
+    ConnectionLostError,
+    LockWaitError,
+    MismatchError,
+    RefusedValueError,
+    TransientError,
+)
+from romancy_mysql._migrations import bring_up_to_date
+from romancy_mysql._pool import Pool
+from romancy_mysql._sql import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from romancy.storage.protocol import Gate
+    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._dialect import Dialect
+    from romancy_mysql._settings import Settings
+    from romancy_mysql._sql import Statement, Value
+
+__all__ = ["Database", "pause"]
+
+T = TypeVar("T")
+
+_ENGINE_POOL = 4
+_TRIES = 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
+_LOCK_WAITS = 3
+_PACKET_BYTES = 4 * 1024 * 1024
+_MARGIN = 64 * 1024
+_SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
+"""A body of which every byte must be escaped, and the rest of its statement."""
+# Rows touched are added up on the server, and a sum that falls short fails before COMMIT is reached.
+_FIRST_COUNT = b"set @romancy = row_count()"
+_NEXT_COUNT = b"set @romancy = @romancy + row_count()"
+_CHECK = b"set @romancy = if(@romancy = %d, 0, (select 1 union all select 2))"
+
+
+class Database:
+    """Where statements are sent. What it raises is of the storage protocol, except the private errors said below."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.gate: Gate | None = None
+        self.dialect: Dialect | None = None
+        self._max_packet = _SMALLEST_PACKET
+        texts = load_queries(files(__package__ or "") / "queries.sql", settings.prefix)
+        self._queries = {name: Template(name, text) for name, text in texts.items()}
+        engine = max(1, min(_ENGINE_POOL, settings.pool_size // 2))
+        self.work = self._pool(engine)
+        self.pulse = self._pool(1)
+        self.sessions = self._pool(max(1, settings.pool_size - engine - 1))
+        self._open = False
+
+    def __getitem__(self, name: str) -> Template:
+        return self._queries[name]
+
+    def statement(self, name: str, *, expected: int | None = None, **parameters: Value) -> Statement:
+        """A named query with its parameters."""
+        return self._queries[name].statement(parameters, expected=expected)
+
+    async def open(self, *, migrate: bool) -> None:
+        """Connect once, look at the server, bring the schema up to date; from here on calls are allowed."""
+        async with self.work.borrow() as wire:
+            dialect = dialect_of(wire.server_version, self.settings.where)
+            (answer,) = await wire.run(b"select @@max_allowed_packet", "open")
+            await bring_up_to_date(wire, self.settings, allowed=migrate)
+        self._max_packet = int(answer.rows[0][0])
+        if self._max_packet < _SMALLEST_PACKET:
+            raise StorageConfigurationError(
+                f"{self.settings.where}: the server's max_allowed_packet is {self._max_packet:,}; "
+                f"set it to {2 * _SMALLEST_PACKET:,} or more, so that the largest commit fits"
+            )
+        self.dialect = dialect
+        self._open = True
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight fail."""
+        self._open = False
+        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close())
+
+    def check_open(self) -> None:
+        """Refuse a call before `open` or after `close`."""
+        if not self._open:
+            raise StorageUnavailableError(
+                f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
+            )
+
+    async def ask(self, *statements: Statement, pool: Pool | None = None) -> list[Answer]:
+        """Statements that each stand alone, in one round trip; tried again while others stand in the way."""
+        return await self.insist(lambda wire: self.send(wire, statements), pool=pool)
+
+    async def write(self, statements: Sequence[Statement], *, lock_waits: int = _LOCK_WAITS) -> bool:
+        """All of the statements or, if one of them touches fewer rows than expected, none and False.
+
+        `RefusedValueError` if a value is at fault; `LockWaitError` after `lock_waits` waits in vain if that is 0.
+        """
+        return await self.insist(lambda wire: self._transaction(wire, statements), lock_waits=lock_waits)
+
+    async def insist(
+        self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool | None = None, lock_waits: int = _LOCK_WAITS
+    ) -> T:
+        """Run `work` on a connection, anew on another one when a transaction was the victim or a connection was old."""
+        self.check_open()
+        pool = pool or self.work
+        waits = 0
+        for attempt in range(_TRIES):
+            async with pool.borrow() as wire:
+                fresh = wire.fresh
+                try:
+                    return await work(wire)
+                except ConnectionLostError:
+                    pool.drop_idle()
+                    if fresh or attempt == _TRIES - 1 or not self._open:
+                        raise
+                except LockWaitError:
+                    waits += 1
+                    if not lock_waits:
+                        raise
+                    if waits >= lock_waits:
+                        break
+                except TransientError:
+                    pass
+            await pause(attempt)
+        raise StorageUnavailableError(
+            f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
+        )
+
+    async def send(self, wire: Wire, statements: Sequence[Statement]) -> list[Answer]:
+        """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
+        if self.gate is None:
+            return [answer for packet in self._packets(statements) for answer in await wire.run(*packet)]
+        answers: list[Answer] = []
+        for statement in statements:
+            await self.gate(statement.name)
+            answers += await wire.run(statement.sql, statement.name)
+        return answers
+
+    async def carry_out(self, wire: Wire, statements: Sequence[Statement], *, last: bytes = b"") -> None:
+        """Statements inside an open transaction; `MismatchError` if one touches fewer rows than expected.
+
+        `last` (COMMIT) is sent in the same packet and reached only if all went well.
+        """
+        if self.gate is not None:
+            await self._one_by_one(wire, statements, last)
+            return
+        total = sum(statement.expected or 0 for statement in statements)
+        script: list[Statement] = []
+        count = _FIRST_COUNT
+        for statement in statements:
+            script.append(statement)
+            if statement.expected is not None:
+                script.append(statement._replace(sql=count))
+                count = _NEXT_COUNT
+        name = statements[-1].name
+        if count is _NEXT_COUNT:
+            script.append(statements[-1]._replace(name=f"{name}.check", sql=_CHECK % total))
+        if last:
+            script.append(statements[-1]._replace(name="commit", sql=last))
+        for packet in self._packets(script):
+            await wire.run(*packet)
+
+    async def roll_back(self, wire: Wire) -> None:
+        """End the transaction in any case; the connection is good again if that succeeds."""
+        wire.tainted = True
+        await wire.run(b"rollback", "rollback")
+        wire.tainted = False
+
+    async def _transaction(self, wire: Wire, statements: Sequence[Statement]) -> bool:
+        wire.tainted = True
+        begin = statements[0]._replace(name="begin", sql=b"start transaction", expected=None)
+        try:
+            await self.carry_out(wire, [begin, *statements], last=b"commit")
+        except MismatchError:
+            await self.roll_back(wire)
+            return False
+        except (TransientError, RefusedValueError, StorageConfigurationError, InternalError):
+            await self.roll_back(wire)
+            raise
+        wire.tainted = False
+        return True
+
+    async def _one_by_one(self, wire: Wire, statements: Sequence[Statement], last: bytes) -> None:
+        if self.gate is None:
+            return
+        for statement in statements:
+            if statement.name != "begin":
+                await self.gate(statement.name)
+            (answer,) = await wire.run(statement.sql, statement.name)
+            if statement.expected not in (None, answer.affected):
+                raise MismatchError(statement.name)
+        if last:
+            await self.gate("commit")
+            await wire.run(last, "commit")
+
+    def _packets(self, statements: Iterable[Statement]) -> list[tuple[bytes, str]]:
+        """Statements joined to packets that the server takes, each with a name for messages."""
+        packets: list[tuple[bytes, str]] = []
+        parts: list[bytes] = []
+        size, name = 0, ""
+        for statement in statements:
+            if len(statement.sql) > self._max_packet - _MARGIN:
+                raise RefusedValueError(statement.name)
+            if parts and size + len(statement.sql) > _PACKET_BYTES:
+                packets.append((b";".join(parts), name))
+                parts, size, name = [], 0, ""
+            parts.append(statement.sql)
+            size += len(statement.sql)
+            name = name or statement.name
+        packets.append((b";".join(parts), name))
+        return packets
+
+    def _pool(self, size: int) -> Pool:
+        settings = self.settings
+        return Pool(
+            settings.where,
+            lambda: connect(settings),
+            size,
+            patience=settings.pool_timeout,
+            idle=settings.idle / 2,
+        )
+
+
+async def pause(attempt: int) -> None:
+    """Step aside for a moment that grows, different for everybody."""
+    await asyncio.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) * (0.5 + random.random()))  # noqa: S311 - no secret
+
+

@@ -1,0 +1,221 @@
+"""What one transaction writes, put together from items: pure, so that it can be done again after a refusal.
+
+Statements stand in the order in which every transaction takes its locks: log keys, instances, inbox, outbox, and
+deliveries last; rows of one statement are sorted. Each statement says how many rows it must touch; a transaction in
+which one falls short is rolled back as a whole, and `_verdicts` finds out for whom.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Start
+from romancy_mysql._sql import Raw, Text, comma, row, source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from romancy.storage.records import Change, Delivery, Item
+    from romancy_mysql._sql import Statement, Template, Value
+
+__all__ = ["CLOSED", "Write", "index_path", "index_paths", "known_paths", "weight"]
+
+CLOSED = comma(sorted(str(status) for status in TERMINAL_STATUSES))
+_STATEMENT_BYTES = 3 * 1024 * 1024
+_KEY_BYTES = 255
+_OVERHEAD = 400
+
+
+class Write:
+    """The rows of one transaction. `wake` False leaves the receivers' instance rows alone (sessions)."""
+
+    def __init__(self, query: Callable[[str], Template], *, worker: str | None = None, wake: bool = True) -> None:
+        self._query = query
+        self._worker = worker
+        self._wake = wake
+        self.appends: list[Append] = []
+        self.starts: list[Start] = []
+        self.deliveries: list[Delivery] = []
+        self._marks: set[object] = set()
+
+    def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
+        """Take in an item, without those of its deliveries and starts that are settled already."""
+        if isinstance(item, Start):
+            self.starts.append(item)
+            return
+        self.appends.append(item)
+        self.starts += [start for start in item.starts if start.instance_id not in skip]
+        for delivery in item.deliveries:
+            if delivery not in skip:
+                self.add_delivery(delivery)
+
+    def add_delivery(self, delivery: Delivery) -> bool:
+        """Take in a delivery; False for the second copy of one that is in already."""
+        marks = {(delivery.instance_id, delivery.delivery_id), delivery.dedupe} - {None}
+        if marks & self._marks:
+            return False
+        self._marks |= marks
+        self.deliveries.append(delivery)
+        return True
+
+    def statements(self) -> list[Statement]:
+        """Everything to send, in order; the first one decides who lives."""
+        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
+
+    def _log(self) -> Iterator[Statement]:
+        rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
+        rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
+        checked: set[str] = set()
+        lines: list[Raw] = []
+        for instance_id, life, seq, writer, body, owner in sorted(rows, key=lambda line: line[:3]):
+            mark: Value = writer
+            if owner is not None and owner not in checked:
+                checked.add(owner)
+                mark = self._query("living_writer").render(writer=writer, token=owner)
+            lines.append(row(instance_id, life, seq, mark, body))
+        yield from self._insert("append_log", lines)
+
+    def _instances(self) -> Iterator[Statement]:
+        starts = sorted(self.starts, key=lambda start: start.instance_id)
+        yield from self._insert("start_instances", [self._start_row(start) for start in starts])
+        changes = [(item, item.change) for item in self.appends if item.change is not None]
+        changes.sort(key=lambda pair: pair[0].instance_id)
+        yield from self._joined("change_instances", _CHANGED, [_change_row(item, change) for item, change in changes])
+        again = [(item, change) for item, change in changes if change.run_from is not None]
+        rows = [_continue_row(item, change) for item, change in again]
+        # The statement changes nothing where the new run equals the old one, so its count says nothing.
+        yield from self._joined("continue_instances", _CONTINUED, rows, counted=False)
+        renewed = [item.instance_id for item, change in again if change.index is not None]
+        if renewed:
+            yield self._query("drop_index").statement(ids=comma(renewed))
+        indexed = [(start.instance_id, start.index) for start in starts]
+        indexed += [(item.instance_id, change.index) for item, change in again if change.index is not None]
+        index = [(one, index_path(path), value) for one, pairs in indexed for path, value in pairs if value is not None]
+        yield from self._joined("add_index", ("instance_id", "path", "value"), index)
+
+    def _mail_out(self) -> Iterator[Statement]:
+        consumed = sorted((item.instance_id, one) for item in self.appends for one in item.consumed)
+        yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
+        outbox = sorted((one for item in self.appends for one in item.outbox), key=lambda one: one.outbox_id)
+        yield from self._insert("add_outbox", [row(one.outbox_id, one.topic, one.body) for one in outbox], counted=False)
+
+    def _mail_in(self) -> Iterator[Statement]:
+        mail = sorted(self.deliveries, key=lambda one: (one.instance_id, one.delivery_id))
+        keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
+        yield from self._insert("add_seen", [row(key) for key in keys])
+        yield from self._insert("add_inbox", [row(one.instance_id, one.delivery_id, one.body) for one in mail])
+        if self._wake:
+            yield from self.signals(Counter(one.instance_id for one in mail))
+
+    def signals(self, counts: Counter[str]) -> Iterator[Statement]:
+        """Count deliveries in the rows of their instances."""
+        rows = sorted(counts.items())
+        yield from self._joined("signal_instances", ("instance_id", "count"), rows, closed=CLOSED)
+
+    def _start_row(self, start: Start) -> Raw:
+        due = None if start.owner is not None else self._query("due_after").render(delay=start.delay)
+        paths = index_paths(path for path, _ in start.index)
+        head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due)
+        return row(*head, start.parent, start.input, _json(start.projection), paths)
+
+    def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
+        for part in _parts(rows):
+            yield self._query(name).statement(rows=comma(part), expected=len(part) if counted else None)
+
+    def _joined(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        rows: Sequence[tuple[Value, ...]],
+        *,
+        counted: bool = True,
+        **more: Value,
+    ) -> Iterator[Statement]:
+        if rows:
+            parameters = source(columns, rows)
+            yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
+
+
+_CHANGED = (
+    "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code", "refused_by",
+)  # fmt: skip
+_CONTINUED = ("instance_id", "life", "run_from", "input", "projection", "index_paths")
+
+
+def _change_row(item: Append, change: Change) -> tuple[Value, ...]:
+    ends = change.status in TERMINAL_STATUSES
+    rests = ends or change.status is Status.STUCK
+    return (
+        item.instance_id,
+        item.life,
+        item.seq,
+        change.status,
+        change.seen,
+        change.release or rests,
+        change.release and not rests,
+        change.wake_at,
+        ends,
+        change.error,
+        change.code,
+        change.refused_by,
+    )
+
+
+def _continue_row(item: Append, change: Change) -> tuple[Value, ...]:
+    paths = None if change.index is None else index_paths(path for path, _ in change.index)
+    return (item.instance_id, item.life, change.run_from, change.input, _json(change.projection), paths)
+
+
+def _json(projection: bytes | None) -> Value:
+    """JSON columns take text, not binary strings; a projection is ASCII."""
+    return None if projection is None else Text(projection.decode())
+
+
+def index_path(path: str) -> str:
+    """A declared path as the index column holds it."""
+    return _short(path)
+
+
+def known_paths(paths: Iterable[str]) -> str:
+    """A set of declared paths as one text."""
+    return "\n".join(sorted(set(paths)))
+
+
+def index_paths(paths: Iterable[str]) -> str:
+    """A set of declared paths as an instance's row holds it."""
+    return _short(known_paths(paths))
+
+
+def _short(text: str) -> str:
+    return text if len(text.encode()) <= _KEY_BYTES else "sha256:" + sha256(text.encode()).hexdigest()
+
+
+def _parts(rows: list[Raw]) -> Iterator[list[Raw]]:
+    """Rows in portions of a statement each."""
+    part: list[Raw] = []
+    size = 0
+    for one in rows:
+        if part and size + len(one) > _STATEMENT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += len(one)
+    if part:
+        yield part
+
+
+def weight(item: Item) -> int:
+    """About how many bytes an item takes in its statements."""
+    if isinstance(item, Start):
+        return _OVERHEAD * 2 + len(item.body) + len(item.input) + len(item.projection or b"")
+    size = _OVERHEAD + len(item.body)
+    if not item.plain:
+        size += sum(weight(start) for start in item.starts)
+        size += sum(_OVERHEAD + len(one.body) for one in (*item.deliveries, *item.outbox))
+        size += len(item.consumed) * _OVERHEAD
+        if item.change is not None:
+            size += _OVERHEAD + len(item.change.input or b"") + len(item.change.projection or b"")
+    return size

@@ -1,0 +1,148 @@
+"""What the servers' errors mean to a caller of the store. The only file that knows error numbers.
+
+The text of a server's error is repeated only where it cannot hold anything of the user's: for a duplicate key, a
+wrong value or a syntax error it quotes what was sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pymysql.err
+
+from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ConnectionLostError",
+    "LockWaitError",
+    "MismatchError",
+    "RefusedValueError",
+    "SavepointGoneError",
+    "TransientError",
+    "already_there",
+    "code_of",
+    "translate",
+]
+
+
+class TransientError(Exception):
+    """Another transaction was in the way (deadlock, lock wait, conflict): the same transaction will work later."""
+
+
+class LockWaitError(TransientError):
+    """A row stayed locked for as long as we wait for one."""
+
+
+class MismatchError(Exception):
+    """A statement touched fewer rows than it must: somebody is refused, and nothing was written."""
+
+
+class RefusedValueError(Exception):
+    """The database refuses a value of this very transaction; without the guilty item the rest would go in."""
+
+
+class SavepointGoneError(Exception):
+    """The savepoint of a session is not there, so the transaction that held it has ended."""
+
+
+class ConnectionLostError(StorageUnavailableError):
+    """The connection broke before the answer came: whatever was sent may have happened or not."""
+
+
+_LOCK_WAIT = 1205
+_TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
+_NULL = 1048
+_MANY_ROWS = 1242
+_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 3140, 3141, 3157, 4025, 4038})
+_LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
+_READ_ONLY = "the server takes no writes now (read-only); they go on when it does"
+_UNAVAILABLE: Mapping[int, str] = {
+    2002: "the server cannot be reached",
+    2003: "the server cannot be reached",
+    2005: "the server's name cannot be resolved",
+    1040: "the server has no free connection; raise its max_connections or lower `pool_size` in the URL",
+    1203: "this user has no free connection; raise the limit or lower `pool_size` in the URL",
+    1226: "this user has used up what the server allows it",
+    1129: "the server has blocked this host after failed connections; FLUSH HOSTS there",
+    1158: "the network failed",
+    1159: "the network was too slow for the server",
+    1160: "the network failed",
+    1161: "the network was too slow for the server",
+    1290: _READ_ONLY,
+    1836: _READ_ONLY,
+    1792: _READ_ONLY,
+    1021: "the server's disk is full; free some space",
+    1114: "a table or the server's disk is full; free some space",
+    1037: "the server ran out of memory",
+    1038: "the server ran out of memory",
+    1041: "the server ran out of memory",
+    1135: "the server cannot start a thread for this connection",
+    1047: "the server is not part of its cluster now",
+    3024: "the server's max_execution_time cut the statement",
+    1969: "the server's max_statement_time cut the statement",
+    1023: "the server could not write to its disk",
+    1026: "the server could not write to its disk",
+    1030: "the server's storage engine failed",
+    1034: "the server's storage engine failed",
+}
+_CONFIGURATION: Mapping[int, str] = {
+    1044: "this user may not use this database; GRANT it",
+    1045: "user or password is wrong",
+    1698: "user or password is wrong",
+    1049: "there is no such database; create it",
+    1130: "this user may not connect from this host; CREATE USER for it",
+    1142: "this user lacks a permission on a table; GRANT it",
+    1143: "this user lacks a permission on a column; GRANT it",
+    1227: "this user lacks a permission; GRANT it",
+    1370: "this user lacks a permission; GRANT it",
+    1146: "a table is missing; open the store with migrations",
+    1054: "a column is missing; open the store with migrations",
+    1251: "the server asks for an authentication method the driver does not know",
+    2054: "the server asks for an authentication method the driver does not know",
+    2059: "the server asks for an authentication method the driver does not know",
+    1665: "binlog_format=STATEMENT cannot be used with READ COMMITTED; set it to ROW",
+    1862: "the password has expired",
+    1820: "the password has expired",
+    3159: "the server wants TLS; add tls=require to the URL",
+    4052: "the account is locked",
+    3118: "the account is locked",
+}
+# What a step of a migration meets when it was done before and the process died before recording it.
+_DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
+_SAVEPOINT_GONE = 1305
+
+
+def code_of(error: BaseException) -> int:
+    """The server's (or the driver's) error number; 0 if there is none."""
+    first = error.args[0] if isinstance(error, pymysql.err.MySQLError) and error.args else 0
+    return first if isinstance(first, int) else 0
+
+
+def already_there(error: BaseException) -> bool:
+    """A step of a migration that was taken before."""
+    return code_of(error) in _DONE_BEFORE
+
+
+def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception:
+    """What to raise for an error of the driver met by statement `what` on server `where`."""
+    code = code_of(error)
+    if code == _LOCK_WAIT:
+        return LockWaitError(what)
+    if code in _TRANSIENT:
+        return TransientError(what, code)
+    if code in (_NULL, _MANY_ROWS):
+        return MismatchError(what)
+    if code == _SAVEPOINT_GONE:
+        return SavepointGoneError(what)
+    if code in _VALUE:
+        return RefusedValueError(what, code)
+    if code in _LOST or isinstance(error, pymysql.err.InterfaceError):
+        return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
+    if code in _UNAVAILABLE:
+        return StorageUnavailableError(f"{where}: {_UNAVAILABLE[code]} (error {code} in {what})")
+    if code in _CONFIGURATION:
+        return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
+    return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")

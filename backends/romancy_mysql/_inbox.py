@@ -1,0 +1,99 @@
+"""Deliveries from outside, and the relay's side of the outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import InternalError, StorageUnavailableError
+from romancy.storage.limits import check_deliveries
+from romancy.storage.records import Delivered, OutboxRow
+from romancy_mysql._database import pause
+from romancy_mysql._effects import Write
+from romancy_mysql._errors import RefusedValueError
+from romancy_mysql._sql import comma
+from romancy_mysql._verdicts import look, on_delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from romancy.storage.records import Delivery
+    from romancy_mysql._database import Database
+
+__all__ = ["MySQLOutbox", "deliver"]
+
+_BATCH_BYTES = 3 * 1024 * 1024
+_ROUNDS = 12
+_IDS_AT_ONCE = 1000
+
+
+async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Delivered]:
+    """One answer per message, in order."""
+    check_deliveries(batch)
+    database.check_open()
+    answers: dict[int, Delivered] = {}
+    for portion in _portions(batch):
+        await _settle(database, portion, answers)
+    return [answers[number] for number in range(len(batch))]
+
+
+async def _settle(database: Database, portion: list[tuple[int, Delivery]], answers: dict[int, Delivered]) -> None:
+    """Accept what can be accepted. Of two copies in one batch the second waits for the fate of the first."""
+    todo = portion
+    for attempt in range(_ROUNDS):
+        write = Write(database.__getitem__)
+        tried = [(number, one) for number, one in todo if write.add_delivery(one)]
+        try:
+            accepted = await database.write(write.statements())
+        except RefusedValueError:
+            raise InternalError("deliver: the database refused a value that the limits allow") from None
+        if accepted:
+            answers |= {number: Delivered.ACCEPTED for number, _ in tried}
+        left = [pair for pair in todo if pair[0] not in answers]
+        if not left:
+            return
+        deliveries = [one for _, one in left]
+        facts = await look(database, lambda wanted: database.ask(*wanted), (), deliveries)
+        found = [(number, one, on_delivery(one, facts)) for number, one in left]
+        answers |= {number: answer for number, _, answer in found if answer is not None}
+        todo = [(number, one) for number, one, answer in found if answer is None]
+        if not todo:
+            return
+        if not accepted and len(todo) == len(left):
+            await pause(attempt)
+    raise StorageUnavailableError(f"{database.settings.where}: rows kept changing under a delivery; it can be sent again")
+
+
+def _portions(batch: Sequence[Delivery]) -> Iterator[list[tuple[int, Delivery]]]:
+    """Numbered deliveries, in portions of a transaction each."""
+    part: list[tuple[int, Delivery]] = []
+    size = 0
+    for number, one in enumerate(batch):
+        if part and size + len(one.body) > _BATCH_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((number, one))
+        size += len(one.body)
+    if part:
+        yield part
+
+
+class MySQLOutbox:
+    """The relay's side of the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, limit: int) -> list[OutboxRow]:
+        (answer,) = await self._database.ask(self._database.statement("read_outbox", limit=limit))
+        return [
+            OutboxRow(outbox_id=outbox_id.decode(), topic=topic.decode(), body=body)
+            for outbox_id, topic, body in answer.rows
+        ]
+
+    async def remove(self, outbox_ids: Sequence[str]) -> int:
+        removed = 0
+        for first in range(0, len(outbox_ids), _IDS_AT_ONCE):
+            ids = comma(sorted(outbox_ids[first : first + _IDS_AT_ONCE]))
+            (answer,) = await self._database.ask(self._database.statement("remove_outbox", ids=ids))
+            removed += answer.affected
+        return removed

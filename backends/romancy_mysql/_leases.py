@@ -1,0 +1,137 @@
+"""Heartbeats, and taking over from the dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from romancy.storage.records import Host, Peer, Pulse, Takeover
+from romancy_mysql._database import pause
+from romancy_mysql._errors import LockWaitError
+from romancy_mysql._sql import comma, row, source
+
+if TYPE_CHECKING:
+    from romancy.storage.records import Worker
+    from romancy_mysql._database import Database
+    from romancy_mysql._sql import Value
+
+__all__ = ["Leases"]
+
+_ROUNDS = 5
+
+
+class Leases:
+    """The workers' rows. Remembers which workers it registered: a row that is gone since means "dead"."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._registered: set[str] = set()
+
+    async def heartbeat(self, worker: Worker, *, leaving: bool) -> Pulse:
+        """One round trip, on the connection that nothing else uses."""
+        database = self._database
+        token = worker.token
+        first = [] if token in self._registered else [database.statement("register", **_columns(worker))]
+        *_, beat, now, peers = await database.ask(
+            *first,
+            database.statement("beat", leaving=leaving, **_columns(worker)),
+            database.statement("read_now"),
+            database.statement("peers", token=token),
+            pool=database.pulse,
+        )
+        self._registered.add(token)
+        return Pulse(
+            now=int(now.rows[0][0]),
+            alive=beat.affected > 0 and not leaving,
+            peers=[_peer(line) for line in peers.rows],
+        )
+
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
+        """Mark first, in a commit of its own: from then on nothing of the dead worker's can be accepted."""
+        database = self._database
+        _, alive, beat = await database.ask(
+            database.statement("mark_dead", worker=worker, dead=dead.token, beat=dead.beat),
+            database.statement("look_alive", worker=worker),
+            database.statement("read_beat", token=dead.token),
+        )
+        if not alive.rows or not beat.rows or not beat.rows[0][0]:
+            return Takeover(refused=True)
+        held: set[str] = set()
+        for attempt in range(_ROUNDS):
+            owned = await self._owned(dead.token, limit + len(held) + 1)
+            chunk = [one for one in owned if one.instance_id not in held][:limit]
+            if not chunk:
+                return Takeover(left=bool(owned))
+            try:
+                if await self._free(worker, dead.token, chunk, body, writer):
+                    moved = tuple(one.instance_id for one in chunk)
+                    return Takeover(moved=moved, left=len(owned) > len(moved))
+            except LockWaitError:
+                held |= await self._held(dead.token, chunk)
+            await pause(attempt)
+        return Takeover(left=True)
+
+    async def _owned(self, dead: str, limit: int, *, uncommitted: bool = False) -> list[_Owned]:
+        look = self._database.statement("read_owned", owner=dead, limit=limit)
+        first = [self._database.statement("see_uncommitted")] if uncommitted else []
+        *_, answer = await self._database.ask(*first, look)
+        return [_Owned(one.decode(), int(life), int(head or 0)) for one, life, head in answer.rows]
+
+    async def _free(self, worker: str, dead: str, chunk: list[_Owned], body: bytes, writer: str) -> bool:
+        """Log rows and instances in one transaction; False if one of the logs has grown meanwhile."""
+        database = self._database
+        lines = [row(one.instance_id, one.life, one.head + 1, writer, body) for one in chunk]
+        first = chunk[0]
+        mark = database["living_writer"].render(writer=writer, token=worker)
+        lines[0] = row(first.instance_id, first.life, first.head + 1, mark, body)
+        parameters = source(("instance_id", "life", "head"), chunk)
+        return await database.write(
+            [
+                database.statement("append_log", rows=comma(lines), expected=len(chunk)),
+                database["free_from_dead"].statement(parameters, dead=dead, expected=len(chunk)),
+            ],
+            lock_waits=0,
+        )
+
+    async def _held(self, dead: str, chunk: list[_Owned]) -> set[str]:
+        """Those in whose log somebody is writing just now, and those whose row somebody holds."""
+        ahead = {one.instance_id: one.head for one in await self._owned(dead, len(chunk), uncommitted=True)}
+        ids = comma(one.instance_id for one in chunk)
+        (answer,) = await self._database.ask(self._database.statement("free_instances", ids=ids))
+        free = {line[0].decode() for line in answer.rows}
+        return {one.instance_id for one in chunk if ahead.get(one.instance_id) != one.head or one.instance_id not in free}
+
+
+class _Owned(NamedTuple):
+    """An instance of a dead worker's, with the last seq of its log."""
+
+    instance_id: str
+    life: int
+    head: int
+
+
+def _columns(worker: Worker) -> dict[str, Value]:
+    host = worker.host
+    return {
+        "token": worker.token,
+        "worker_id": worker.worker_id,
+        "lease": worker.lease,
+        "codes": "\n".join(worker.codes),
+        "boot_id": host.boot_id,
+        "pid_namespace": host.pid_namespace,
+        "pid": host.pid,
+        "pid_start": host.pid_start,
+    }
+
+
+def _peer(line: tuple[Any, ...]) -> Peer:
+    token, worker_id, lease, beat, dead, codes, boot_id, namespace, pid, pid_start, started_at = line
+    return Peer(
+        token=token.decode(),
+        worker_id=worker_id.decode(),
+        lease=lease,
+        beat=beat,
+        dead=bool(dead),
+        codes=tuple(codes.decode().split("\n")) if codes else (),
+        host=Host(boot_id=boot_id.decode(), pid_namespace=namespace.decode(), pid=pid, pid_start=pid_start),
+        started_at=started_at,
+    )

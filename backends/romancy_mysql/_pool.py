@@ -1,0 +1,125 @@
+"""Connections, lent one at a time: a bounded number, a bounded wait, and nothing doubtful is ever lent again.
+
+`async with pool.borrow() as wire` gives the connection back if it is in order when the block ends and drops it
+otherwise. Knows nothing of SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy_mysql._connection import Wire
+
+__all__ = ["Pool"]
+
+_CLOSE_TIMEOUT = 2.0
+
+
+class Pool:
+    """Up to `size` connections, made when they are wanted, closed when they were idle for `idle` seconds."""
+
+    def __init__(
+        self, where: str, connect: Callable[[], Awaitable[Wire]], size: int, *, patience: float, idle: float
+    ) -> None:
+        self._where = where
+        self._connect = connect
+        self._patience = patience
+        self._keep = idle
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[tuple[float, Wire]] = []
+        self._lent: set[Wire] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Wire]:
+        """A connection of one's own; `StorageUnavailableError` when none gets free in time."""
+        await self._take_place()
+        try:
+            wire = await self._wire()
+            self._lent.add(wire)
+            try:
+                yield wire
+            except BaseException:
+                if wire.get_transaction_status():
+                    wire.tainted = True
+                raise
+            finally:
+                self._lent.discard(wire)
+                self._return(wire)
+        finally:
+            self._places.release()
+
+    def drop_idle(self) -> None:
+        """Close the idle ones: they are probably as broken as the one that just was."""
+        idle, self._idle = self._idle, []
+        for _, wire in idle:
+            wire.abort()
+
+    async def close(self) -> None:
+        """Close all, those in use as well: their calls fail as if the server had gone."""
+        self._closed = True
+        for wire in self._lent:
+            wire.abort()
+        idle, self._idle = self._idle, []
+        for _, wire in idle:
+            self._dismiss(wire)
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _take_place(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise StorageUnavailableError(
+                f"{self._where}: no connection got free within {self._patience:g} s; "
+                "raise pool_size in the URL, or hold sessions for shorter"
+            ) from None
+
+    async def _wire(self) -> Wire:
+        self._refuse_if_closed()
+        while self._idle:
+            _, wire = self._idle.pop()
+            if not wire.gone:
+                return wire
+            wire.abort()
+        wire = await self._connect()
+        if self._closed:
+            wire.abort()
+            self._refuse_if_closed()
+        return wire
+
+    def _return(self, wire: Wire) -> None:
+        if self._closed or wire.tainted or wire.gone:
+            wire.abort()
+            return
+        now = asyncio.get_running_loop().time()
+        self._idle.append((now, wire))
+        while self._idle[0][0] < now - self._keep:
+            self._dismiss(self._idle.pop(0)[1])
+
+    def _dismiss(self, wire: Wire) -> None:
+        task = asyncio.ensure_future(_say_goodbye(wire))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StorageUnavailableError(f"{self._where}: the store is closed")
+
+
+async def _say_goodbye(wire: Wire) -> None:
+    """Close in an orderly way, so that the server's log need not mention it."""
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await wire.ensure_closed()
+    except Exception:  # noqa: BLE001 - it goes one way or the other
+        wire.abort()

@@ -1,0 +1,70 @@
+"""Instance rows and histories as the protocol wants them, from the server's answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.status import Status
+from romancy.storage.records import History, InstanceRow, LogRow
+from romancy_mysql._sql import Raw
+
+if TYPE_CHECKING:
+    from romancy_mysql._database import Database
+
+__all__ = ["columns", "instance_row", "read"]
+
+_PAGE_BYTES = 4 * 1024 * 1024
+
+
+def columns(database: Database) -> Raw:
+    """The columns that `instance_row` takes, of `romancy_instances i`."""
+    return database["instance_columns"].render()
+
+
+def instance_row(line: tuple[Any, ...]) -> InstanceRow:
+    """One line of those columns."""
+    (instance_id, life, name, status, code, created_at, updated_at, given, owner, wake_at) = line[:10]
+    error, parent, run_from, last_seq, signals, seen = line[10:]
+    return InstanceRow(
+        instance_id=instance_id.decode(),
+        life=life,
+        workflow_name=name.decode(),
+        status=Status(status.decode()),
+        code=code.decode(),
+        created_at=created_at,
+        updated_at=updated_at,
+        input=given,
+        owner=_text(owner),
+        wake_at=wake_at,
+        error=_text(error),
+        parent=_text(parent),
+        run_from=run_from,
+        last_seq=last_seq,
+        signals=signals,
+        seen=seen,
+    )
+
+
+async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:
+    """The instance and a page of its log, both as they were at one moment."""
+    look = database.statement("read_instance", columns=columns(database), instance_id=instance_id)
+    if limit <= 0:
+        (instance,) = await database.ask(look)
+        return History(instance=instance_row(instance.rows[0]), rows=[]) if instance.rows else None
+    _, _, instance, page, head, _ = await database.ask(
+        database.statement("one_moment"),
+        database.statement("begin_moment"),
+        look,
+        database.statement("read_log", instance_id=instance_id, after=after, limit=limit, bytes=_PAGE_BYTES),
+        database.statement("read_head", instance_id=instance_id),
+        database.statement("commit"),
+    )
+    if not instance.rows:
+        return None
+    rows = [LogRow(seq, writer.decode(), body, at) for seq, writer, body, at in page.rows]
+    more = bool(rows) and rows[-1].seq < head.rows[0][0]
+    return History(instance=instance_row(instance.rows[0]), rows=rows, more=more)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()

@@ -1,0 +1,131 @@
+"""What a `mysql://` or `mariadb://` URL says, checked before anything is connected.
+
+    mysql://user:password@host:3306/database?option=value&…
+
+| option | default | meaning |
+|---|---|---|
+| `prefix` | `romancy_` | what the tables' names begin with |
+| `pool_size` | 10 | connections at most: one for heartbeats, up to half for sessions, the rest for everything else |
+| `pool_timeout` | 30 | seconds to wait for one of them |
+| `timeout` | 30 | seconds a statement of Romancy's own may take |
+| `connect_timeout` | 10 | seconds to connect in |
+| `idle` | 60 | seconds after which the server ends a connection that says nothing, a session's between two statements too |
+| `socket` | | path of the server's Unix socket, instead of host and port |
+| `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
+| `tls_ca` `tls_cert` `tls_key` | | PEM files: who signs the server's certificate (system's if not given), and our own |
+
+`prefer` uses TLS wherever the server offers it, except on this very machine, where it is used only if the server
+will not take the password without.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from romancy.errors import StorageConfigurationError
+from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+__all__ = ["TLS_MODES", "Settings", "read_settings"]
+
+TLS_MODES = ("off", "prefer", "require", "verify")
+_OPTIONS = {
+    "prefix": DEFAULT_PREFIX,
+    "pool_size": "10",
+    "pool_timeout": "30",
+    "timeout": "30",
+    "connect_timeout": "10",
+    "idle": "60",
+    "socket": "",
+    "tls": "prefer",
+    "tls_ca": "",
+    "tls_cert": "",
+    "tls_key": "",
+}
+_SMALLEST_POOL = 3
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Where the server is and how to deal with it."""
+
+    where: str
+    """The URL without its secrets, for messages."""
+    host: str
+    port: int
+    socket: str
+    user: str
+    password: str
+    database: str
+    prefix: str
+    pool_size: int
+    pool_timeout: float
+    timeout: float
+    connect_timeout: float
+    idle: int
+    tls: str
+    tls_ca: str
+    tls_cert: str
+    tls_key: str
+
+    @property
+    def local(self) -> bool:
+        """The server is on this machine: nobody in between can listen."""
+        if self.socket or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def identity(self) -> tuple[str, int, str, str, str]:
+        """Equal for stores that certainly share their tables."""
+        return self.host, self.port, self.socket, self.database, self.prefix
+
+    def __repr__(self) -> str:
+        return f"Settings({self.where})"
+
+
+def read_settings(url: StorageURL) -> Settings:
+    """Take the URL's parts and options; what is missing or malformed is named."""
+    options = url.take_options(_OPTIONS)
+    if not url.database:
+        raise StorageConfigurationError(f"storage URL {url}: names no database; write {url.scheme}://user@host/database")
+    if options["tls"] not in TLS_MODES:
+        raise StorageConfigurationError(f"storage URL {url}: tls is one of {', '.join(TLS_MODES)}")
+    if options["tls_key"] and not options["tls_cert"]:
+        raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
+    return Settings(
+        where=str(url),
+        host=url.host or "localhost",
+        port=url.port or 3306,
+        socket=options["socket"],
+        user=url.user or "",
+        password=url.password or "",
+        database=url.database,
+        prefix=check_prefix(options["prefix"]),
+        pool_size=int(_number(url, options, "pool_size", _SMALLEST_POOL)),
+        pool_timeout=_number(url, options, "pool_timeout"),
+        timeout=_number(url, options, "timeout"),
+        connect_timeout=_number(url, options, "connect_timeout"),
+        idle=int(_number(url, options, "idle", 5)),
+        tls=options["tls"],
+        tls_ca=options["tls_ca"],
+        tls_cert=options["tls_cert"],
+        tls_key=options["tls_key"],
+    )
+
+
+def _number(url: StorageURL, options: dict[str, str], name: str, least: float = 0.1) -> float:
+    try:
+        value = float(options[name])
+    except ValueError:
+        value = -1.0
+    if not least <= value <= 1_000_000:  # noqa: PLR2004 - no figure here makes sense beyond
+        raise StorageConfigurationError(f"storage URL {url}: {name} must be a number of at least {least:g}")
+    return value

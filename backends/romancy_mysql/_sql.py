@@ -1,0 +1,116 @@
+"""SQL as bytes: literals, named queries with `:parameters`, and sources of many rows. Knows no table and no driver.
+
+The driver has no prepared statements over the wire, and its own `executemany` recognises only some statements, so
+statements are put together here: constant text from `queries.sql`, and values as literals that cannot be taken for
+anything else. Every string is a `_binary` literal, whatever the connection's character set.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from romancy.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Raw", "Statement", "Template", "Text", "Value", "comma", "literal", "row", "source"]
+
+
+class Raw(bytes):
+    """SQL text that is ready; everything else is a value."""
+
+    __slots__ = ()
+
+
+class Text(str):
+    """A string for the server's text functions, which refuse binary ones (a JSON path)."""
+
+    __slots__ = ()
+
+
+Value: TypeAlias = None | bool | int | str | bytes
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
+
+
+class Statement(NamedTuple):
+    """One statement to send, with its name for tests and errors, and how many rows it must touch, if that matters."""
+
+    name: str
+    sql: bytes
+    expected: int | None = None
+
+
+class Template:
+    """A named query, taken apart once."""
+
+    def __init__(self, name: str, sql: str) -> None:
+        self.name = name
+        pieces = _PARAMETER.split(sql)
+        self._texts = [piece.encode() for piece in pieces[::2]]
+        self._names = pieces[1::2]
+
+    def render(self, parameters: Mapping[str, Value] | None = None, **more: Value) -> Raw:
+        """The query with literals for its parameters."""
+        known = more if parameters is None else {**parameters, **more}
+        parts = [self._texts[0]]
+        for name, text in zip(self._names, self._texts[1:], strict=True):
+            if name not in known:
+                raise InternalError(f"query {self.name!r}: the parameter {name!r} was not given")
+            parts.append(literal(known[name]))
+            parts.append(text)
+        return Raw(b"".join(parts))
+
+    def statement(
+        self, parameters: Mapping[str, Value] | None = None, *, expected: int | None = None, **more: Value
+    ) -> Statement:
+        """The query ready to send."""
+        return Statement(self.name, self.render(parameters, **more), expected)
+
+
+def literal(value: Value) -> bytes:
+    """A value as SQL. `UnicodeEncodeError` for half of a surrogate pair: no text of ours may hold one."""
+    match value:
+        case None:
+            return b"null"
+        case Raw():
+            return value
+        case int():
+            return b"%d" % value
+        case Text():
+            return b"_utf8mb4" + _quoted(value.encode())
+        case str():
+            return b"_binary" + _quoted(value.encode())
+        case bytes():
+            return b"_binary" + _quoted(value)
+
+
+def row(*values: Value) -> Raw:
+    """One row of VALUES."""
+    return Raw(b"(" + b",".join(map(literal, values)) + b")")
+
+
+def comma(values: Iterable[Value]) -> Raw:
+    """Values or rows separated by commas: the inside of an IN list, or all of VALUES."""
+    return Raw(b",".join(map(literal, values)))
+
+
+def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str, Value]:
+    """Parameters for a query that is joined to given rows: `:source`, and one parameter for each column.
+
+    A single row goes into the query as literals: a table made up for it would cost more than all the rest. Several
+    become a derived table `v`, which is read first and in this order, so rows are locked in the order given.
+    """
+    if len(rows) == 1:
+        return {"source": Raw(b""), **dict(zip(columns, rows[0], strict=True))}
+    head = b"select " + b",".join(
+        literal(value) + b" as " + name.encode() for name, value in zip(columns, rows[0], strict=True)
+    )
+    rest = [b" union all select " + b",".join(map(literal, values)) for values in rows[1:]]
+    table = b"(" + head + b"".join(rest) + b") v straight_join"
+    return {"source": Raw(table), **{name: Raw(b"v." + name.encode()) for name in columns}}
+
+
+def _quoted(data: bytes) -> bytes:
+    return b"'" + data.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"

@@ -1,0 +1,88 @@
+"""The store: the protocol's methods, each handed to the file that knows how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.records import Capabilities
+from romancy_mysql._claims import claim
+from romancy_mysql._commit import Committer
+from romancy_mysql._database import Database
+from romancy_mysql._inbox import MySQLOutbox, deliver
+from romancy_mysql._leases import Leases
+from romancy_mysql._rows import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.protocol import Gate, Outbox
+    from romancy.storage.records import (
+        ClaimRequest,
+        Delivered,
+        Delivery,
+        History,
+        Item,
+        Outcome,
+        Peer,
+        Pulse,
+        Takeover,
+        Work,
+        Worker,
+    )
+    from romancy_mysql._settings import Settings
+
+__all__ = ["MySQLStore"]
+
+
+class MySQLStore:
+    """A database on a MySQL or MariaDB server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = Database(settings)
+        self._committer = Committer(self._database)
+        self._leases = Leases(self._database)
+        self._outbox = MySQLOutbox(self._database)
+
+    @property
+    def gate(self) -> Gate | None:
+        return self._database.gate
+
+    @gate.setter
+    def gate(self, gate: Gate | None) -> None:
+        self._database.gate = gate
+
+    @property
+    def capabilities(self) -> Capabilities:
+        dialect = self._database.dialect
+        if dialect is None:
+            raise StorageUnavailableError(f"{self._database.settings.where}: not open; call `open()` first")
+        return Capabilities(name=dialect.name, push=False, transactional_ddl=False, sql=True, placeholder="%s")
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._outbox
+
+    async def open(self, *, migrate: bool = True) -> None:
+        await self._database.open(migrate=migrate)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        return await self._committer.commit(batch, worker)
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        return await read(self._database, instance_id, after, limit)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        return await claim(self._database, request)
+
+    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+        return await self._leases.heartbeat(worker, leaving=leaving)
+
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
+        return await self._leases.takeover(worker, dead, body, writer, limit)
+
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        return await deliver(self._database, batch)

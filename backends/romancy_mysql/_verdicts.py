@@ -1,0 +1,145 @@
+"""Why a transaction fell short: what stands in the database, and what follows for each item and each delivery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.records import Append, Delivered, Outcome, Start
+from romancy_mysql._sql import Raw, comma, source
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from romancy.storage.records import Delivery, Item
+    from romancy_mysql._connection import Answer
+    from romancy_mysql._database import Database
+    from romancy_mysql._sql import Statement
+
+__all__ = ["Facts", "look", "on_delivery", "on_item"]
+
+_SHARED = Raw(b"lock in share mode")
+_PLAIN = Raw(b"")
+
+
+class Facts(Struct):
+    """The rows that decide, as they were found. Instances were read before log rows, so that what one transaction
+    wrote is never seen in the first and missed in the second."""
+
+    alive: set[str] = field(default_factory=set)
+    instances: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    """Life, status and signals by id."""
+    log: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    """Writers by place."""
+    inbox: set[tuple[str, str]] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+
+
+async def look(
+    database: Database,
+    send: Callable[[Sequence[Statement]], Awaitable[list[Answer]]],
+    items: Sequence[Item],
+    deliveries: Sequence[Delivery],
+    *,
+    worker: str | None = None,
+    locking: bool = False,
+) -> Facts:
+    """Read what decides about these items and deliveries, in one round trip.
+
+    `locking` reads the newest rows where the transaction's own snapshot may be old (REPEATABLE READ).
+    """
+    appends = [item for item in items if isinstance(item, Append)]
+    starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
+    tokens = {start.owner for start in starts if start.owner is not None} | ({worker} if worker is not None else set())
+    targets = {item.instance_id for item in (*items, *starts, *deliveries)}
+    places = {(item.instance_id, item.life, item.seq) for item in appends}
+    places |= {(start.instance_id, start.life, 1) for start in starts}
+    mail = {(item.instance_id, one) for item in appends for one in item.consumed}
+    mail |= {(one.instance_id, one.delivery_id) for one in deliveries}
+    keys = {one.dedupe for one in deliveries if one.dedupe is not None}
+    lock = _SHARED if locking else _PLAIN
+    wanted: dict[str, Statement] = {}
+    for name, ids in (("look_workers", tokens), ("look_instances", targets), ("look_seen", keys)):
+        if ids:
+            wanted[name] = database.statement(name, ids=comma(sorted(ids)), lock=lock)
+    if places:
+        parameters = source(("instance_id", "life", "seq"), sorted(places))
+        wanted["look_log"] = database["look_log"].statement(parameters, lock=lock)
+    if mail:
+        parameters = source(("instance_id", "delivery_id"), sorted(mail))
+        wanted["look_inbox"] = database["look_inbox"].statement(parameters, lock=lock)
+    answers = dict(zip(wanted, await send(list(wanted.values())), strict=True))
+    return _facts({name: answer.rows for name, answer in answers.items()})
+
+
+def _facts(rows: dict[str, tuple[tuple[object, ...], ...]]) -> Facts:
+    text = _text
+    return Facts(
+        alive={text(token) for (token,) in rows.get("look_workers", ())},
+        instances={
+            text(one): (_int(life), text(status), _int(signals))
+            for one, life, status, signals in rows.get("look_instances", ())
+        },
+        log={(text(one), _int(life), _int(seq)): text(writer) for one, life, seq, writer in rows.get("look_log", ())},
+        inbox={(text(one), text(delivery)) for one, delivery in rows.get("look_inbox", ())},
+        seen={text(key) for (key,) in rows.get("look_seen", ())},
+    )
+
+
+def _text(value: object) -> str:
+    return bytes(value).decode() if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+def _int(value: object) -> int:
+    return int(value) if isinstance(value, (int, str)) else 0
+
+
+def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
+    """What became of an item; None: nothing speaks against it (any more)."""
+    if isinstance(item, Start):
+        return _on_start(item, facts)
+    writer = facts.log.get((item.instance_id, item.life, item.seq))
+    if writer is not None:
+        return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
+    if worker not in facts.alive:
+        return Outcome.DEAD
+    if any(_on_start(start, facts) not in (None, Outcome.ACCEPTED) for start in item.starts):
+        return Outcome.EXISTS
+    return _on_change(item, facts)
+
+
+def _on_start(start: Start, facts: Facts) -> Outcome | None:
+    writer = facts.log.get((start.instance_id, start.life, 1))
+    if writer is not None:
+        return Outcome.ACCEPTED if writer == start.writer else Outcome.EXISTS
+    if start.instance_id in facts.instances:
+        return Outcome.EXISTS
+    return Outcome.DEAD if start.owner is not None and start.owner not in facts.alive else None
+
+
+def _on_change(item: Append, facts: Facts) -> Outcome | None:
+    if item.change is not None:
+        life, _, signals = facts.instances.get(item.instance_id, (None, "", 0))
+        if life != item.life:
+            return Outcome.GONE
+        if item.change.status in TERMINAL_STATUSES and signals != item.change.seen:
+            return Outcome.UNSEEN
+    if any((item.instance_id, one) not in facts.inbox for one in item.consumed):
+        return Outcome.GONE
+    return None
+
+
+def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
+    """What became of a delivery; None: nothing speaks against it (any more)."""
+    _, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
+    if status is None:
+        return Delivered.UNKNOWN
+    if status in TERMINAL_STATUSES:
+        return Delivered.CLOSED
+    if delivery.dedupe is not None and delivery.dedupe in facts.seen:
+        return Delivered.DUPLICATE
+    if (delivery.instance_id, delivery.delivery_id) in facts.inbox:
+        return Delivered.DUPLICATE
+    return None

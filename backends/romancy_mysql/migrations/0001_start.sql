@@ -1,0 +1,114 @@
+-- The first schema. Ids are VARBINARY: they compare byte for byte, without padding, on every version of both servers.
+-- Times are microseconds since the epoch, UTC, by the server's clock. MySQL and MariaDB end a transaction at every
+-- statement here, so each can be run again after a crash: what is there already is left as it is.
+
+create table if not exists romancy_workers (
+    token varbinary(255) not null primary key,
+    worker_id varbinary(1024) not null,
+    lease bigint not null,
+    beat bigint not null,
+    dead tinyint not null default 0,
+    codes mediumblob not null,
+    boot_id varbinary(255) not null,
+    pid_namespace varbinary(255) not null,
+    pid bigint not null,
+    pid_start bigint not null,
+    started_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    beat_at bigint not null
+) engine = InnoDB row_format = dynamic;
+
+-- wake_at is not null only while owner is null: "unowned and due at that time". touched_at moves with everything that
+-- those who wait should hear of; only this dialect, which cannot be notified, has it.
+create table if not exists romancy_instances (
+    instance_id varbinary(255) not null primary key,
+    life bigint not null,
+    workflow_name varbinary(255) not null,
+    status varbinary(16) not null,
+    code varbinary(1024) not null,
+    owner varbinary(255) null,
+    wake_at bigint null,
+    signals bigint not null default 0,
+    seen bigint not null default 0,
+    created_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    updated_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    touched_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    run_from bigint not null default 1,
+    last_seq bigint not null default 1,
+    crashes bigint not null default 0,
+    crash_seq bigint not null default 0,
+    refused mediumblob null,
+    error longblob null,
+    parent varbinary(255) null,
+    input longblob not null,
+    projection json null,
+    index_paths varbinary(255) not null default '',
+    key romancy_claim (workflow_name, wake_at),
+    key romancy_owner (owner),
+    key romancy_by_status (status, created_at, instance_id),
+    key romancy_by_age (created_at, instance_id),
+    key romancy_by_name (workflow_name, created_at, instance_id),
+    key romancy_by_paths (index_paths, created_at, instance_id),
+    key romancy_touched (touched_at)
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_log (
+    instance_id varbinary(255) not null,
+    life bigint not null,
+    seq bigint not null,
+    writer varbinary(255) not null,
+    body mediumblob not null,
+    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    primary key (instance_id, life, seq)
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_inbox (
+    instance_id varbinary(255) not null,
+    delivery_id varbinary(255) not null,
+    body mediumblob not null,
+    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    primary key (instance_id, delivery_id)
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_outbox (
+    outbox_id varbinary(255) not null primary key,
+    topic varbinary(1024) not null,
+    body mediumblob not null,
+    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_seen (
+    dedupe varbinary(255) not null primary key,
+    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    key romancy_seen_at (at)
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_index (
+    path varbinary(255) not null,
+    value varbinary(255) not null,
+    created_at bigint not null,
+    instance_id varbinary(255) not null,
+    primary key (path, value, created_at, instance_id),
+    key romancy_index_instance (instance_id)
+) engine = InnoDB row_format = dynamic;
+
+create table if not exists romancy_index_sets (
+    index_paths varbinary(255) not null primary key,
+    paths mediumblob not null
+) engine = InnoDB row_format = dynamic;
+
+-- One line per event, for people: where instance_id = 'order-42' uses the key.
+create or replace view romancy_events as
+select
+    l.instance_id,
+    l.life,
+    l.seq,
+    e.position,
+    e.type,
+    e.event,
+    l.writer,
+    l.at
+from romancy_log l
+join json_table(
+    convert(l.body using utf8mb4),
+    '$[*]' columns (position for ordinality, type varchar(255) path '$.type', event json path '$')
+) e;

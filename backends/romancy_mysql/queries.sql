@@ -1,0 +1,356 @@
+-- Every statement the adapter sends, for MySQL and MariaDB alike. Parameters are written :name; :rows and :ids are rows
+-- or values separated by commas. ":source romancy_x x" is the table alone when one row is given (the other parameters are
+-- then literals), or a derived table v of all given rows and, joined to it, the table (they are then columns of v).
+--
+-- In "on duplicate key update" a column is set to itself: a row that is there is left alone and counts 0, a new one 1,
+-- and a value that does not fit is an error. "insert ignore" would cut it to size and call that a warning.
+-- timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) is the server's time in microseconds.
+
+-- ---------------------------------------------------------------------------------------------------- log and instances
+
+-- name: append_log
+-- The fence: the row goes in if its key is free. The first row of a worker holds :writer as `living_writer`.
+insert into romancy_log (instance_id, life, seq, writer, body) values :rows
+on duplicate key update seq = romancy_log.seq
+
+-- name: living_writer
+-- The nonce, or NULL if the worker is dead or unknown; the column refuses NULL, and with it the whole statement.
+(select :writer from romancy_workers where token = :token and dead = 0)
+
+-- name: start_instances
+-- New instances; their log rows go in with append_log.
+insert into romancy_instances
+    (instance_id, life, workflow_name, status, code, owner, wake_at, parent, input, projection, index_paths)
+values :rows
+on duplicate key update life = romancy_instances.life
+
+-- name: due_after
+-- The time at which a new instance without an owner is due.
+timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
+
+-- name: change_instances
+-- What an append changes in its instance's row. Mail the owner has not seen (the counter says so) keeps the instance
+-- from sleeping, and from ending at all.
+update :source romancy_instances i
+set
+    i.status = :status,
+    i.seen = :seen,
+    i.owner = if(:releases, null, i.owner),
+    i.wake_at = if(:sleeps, if(i.signals = :seen, :wake_at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), null),
+    i.error = :error,
+    i.code = coalesce(:code, i.code),
+    i.refused = if(:refused_by is null, i.refused, concat_ws('\n', i.refused, :refused_by)),
+    i.last_seq = :seq,
+    i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signals = :seen)
+
+-- name: continue_instances
+-- A workflow that continues as new: its run begins here, and queries see the new run's input.
+update :source romancy_instances i
+set
+    i.run_from = :run_from,
+    i.input = coalesce(:input, i.input),
+    i.projection = :projection,
+    i.index_paths = coalesce(:index_paths, i.index_paths)
+where i.instance_id = :instance_id and i.life = :life
+
+-- name: index_sets
+-- The sets of declared paths that are known.
+select index_paths, paths from romancy_index_sets
+
+-- name: add_index_set
+-- Remember a set of declared paths before the first instance that has it.
+insert into romancy_index_sets (index_paths, paths) values (:index_paths, :paths)
+on duplicate key update index_paths = romancy_index_sets.index_paths
+
+-- name: drop_index
+-- Index rows of instances whose input changes or that go.
+delete from romancy_index where instance_id in (:ids)
+
+-- name: add_index
+-- Index rows, with the creation time of the instance that was written just before.
+insert into romancy_index (path, value, created_at, instance_id)
+select :path, :value, i.created_at, i.instance_id
+from :source romancy_instances i
+where i.instance_id = :instance_id
+
+-- ---------------------------------------------------------------------------------------------------- inbox and outbox
+
+-- name: consume_inbox
+-- Messages that become events.
+delete x from :source romancy_inbox x
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id
+
+-- name: add_outbox
+-- Messages for the outside.
+insert into romancy_outbox (outbox_id, topic, body) values :rows
+on duplicate key update outbox_id = romancy_outbox.outbox_id
+
+-- name: add_seen
+-- Keys under which a redelivery is recognised.
+insert into romancy_seen (dedupe) values :rows
+on duplicate key update dedupe = romancy_seen.dedupe
+
+-- name: add_inbox
+-- Messages for instances.
+insert into romancy_inbox (instance_id, delivery_id, body) values :rows
+on duplicate key update delivery_id = romancy_inbox.delivery_id
+
+-- name: signal_instances
+-- The last statement of a delivery: the counter moves, and a sleeper is due. Whoever sees it move sees the mail too.
+update :source romancy_instances i
+set
+    i.signals = i.signals + :count,
+    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+        least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id = :instance_id and i.status not in (:closed)
+
+-- name: read_outbox
+-- What a relay is to publish next.
+select outbox_id, topic, body from romancy_outbox order by outbox_id limit :limit
+
+-- name: remove_outbox
+-- What a relay has published.
+delete from romancy_outbox where outbox_id in (:ids)
+
+-- ---------------------------------------------------------------------------------------------------- why it was refused
+
+-- name: look_workers
+-- Which of these workers live.
+select token from romancy_workers where token in (:ids) and dead = 0 :lock
+
+-- name: look_instances
+-- What decides about an item, of these instances.
+select instance_id, life, status, signals from romancy_instances where instance_id in (:ids) :lock
+
+-- name: look_log
+-- Who holds these places of the log.
+select l.instance_id, l.life, l.seq, l.writer
+from :source romancy_log l
+where l.instance_id = :instance_id and l.life = :life and l.seq = :seq :lock
+
+-- name: look_inbox
+-- Which of these messages are there.
+select x.instance_id, x.delivery_id
+from :source romancy_inbox x
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
+
+-- name: look_seen
+-- Which of these dedupe keys are known.
+select dedupe from romancy_seen where dedupe in (:ids) :lock
+
+-- name: see_uncommitted
+-- The next statement sees rows that are not committed yet, and waits for none.
+set transaction isolation level read uncommitted
+
+-- name: free_instances
+-- Those of these instances that no other transaction holds.
+select instance_id from romancy_instances where instance_id in (:ids) for update skip locked
+
+-- ---------------------------------------------------------------------------------------------------------------- reading
+
+-- name: one_moment
+-- The next statements, up to "commit", all see the same moment.
+set transaction isolation level repeatable read
+
+-- name: begin_moment
+-- Begins what one_moment announced.
+start transaction with consistent snapshot, read only
+
+-- name: begin
+-- Begins a transaction.
+start transaction
+
+-- name: commit
+-- Ends one.
+commit
+
+-- name: read_instance
+-- One instance.
+select :columns from romancy_instances i where i.instance_id = :instance_id
+
+-- name: instance_columns
+-- What an InstanceRow is made of, in its order.
+i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+
+-- name: read_log
+-- A page of the current life's log, cut where it would be over so many bytes; its first row is always there.
+select l.seq, l.writer, l.body, l.at
+from (
+    select s.seq, s.size, sum(s.size) over (order by s.seq) as upto
+    from (
+        select g.seq, octet_length(g.body) as size
+        from romancy_log g
+        where g.instance_id = :instance_id
+            and g.life = (select life from romancy_instances where instance_id = :instance_id)
+            and g.seq > :after
+        order by g.seq
+        limit :limit
+    ) s
+) p
+straight_join romancy_log l
+    on l.instance_id = :instance_id
+    and l.life = (select life from romancy_instances where instance_id = :instance_id)
+    and l.seq = p.seq
+where p.upto <= :bytes or p.upto = p.size
+order by l.seq
+
+-- name: read_head
+-- The last seq of the current life's log.
+select max(l.seq)
+from romancy_log l
+where l.instance_id = :instance_id and l.life = (select life from romancy_instances where instance_id = :instance_id)
+
+-- ----------------------------------------------------------------------------------------------------------------- claims
+
+-- name: claim_due
+-- Due instances of one workflow, longest due first, without those that another transaction holds.
+(select i.instance_id, i.wake_at
+from romancy_instances i
+where i.workflow_name = :workflow_name
+    and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
+    and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
+order by i.wake_at
+limit :limit
+for update skip locked)
+
+-- name: claim_owned
+-- What the worker owns already, because an earlier answer may have been lost.
+(select i.instance_id, 0 as wake_at from romancy_instances i where i.owner = :worker for update skip locked)
+
+-- name: take_claimed
+-- Make them the worker's, if it lives.
+update romancy_instances i
+set i.owner = :worker, i.wake_at = null
+where i.instance_id in (:ids)
+    and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
+
+-- name: read_claimed
+-- What the worker must know of them.
+select i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from,
+    (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),
+    i.signals, i.seen, i.crashes
+from romancy_instances i
+where i.instance_id in (:ids)
+
+-- name: read_mail
+-- The mail of instances the worker owns that have news, and of those just claimed. One statement sees one moment, so
+-- the counter covers the rows.
+select i.instance_id, i.life, i.signals, x.delivery_id, x.body, x.at
+from romancy_instances i
+left join romancy_inbox x on x.instance_id = i.instance_id
+where i.owner = :worker and (i.signals <> i.seen or i.instance_id in (:ids))
+order by i.instance_id, x.delivery_id
+
+-- name: read_now
+-- The server's time.
+select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+
+-- name: look_alive
+-- Whether the worker lives.
+select 1 from romancy_workers where token = :worker and dead = 0
+
+-- ----------------------------------------------------------------------------------------------------------------- leases
+
+-- name: register
+-- A worker's row; its first heartbeat follows.
+insert into romancy_workers
+    (token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, beat_at)
+values (:token, :worker_id, :lease, 0, 0, :codes, :boot_id, :pid_namespace, :pid, :pid_start,
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
+on duplicate key update token = romancy_workers.token
+
+-- name: beat
+-- A heartbeat. A dead worker's row does not move.
+update romancy_workers
+set beat = beat + 1, lease = :lease, codes = :codes, worker_id = :worker_id, dead = :leaving,
+    beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where token = :token and dead = 0
+
+-- name: peers
+-- All other workers that live, and the dead that still own instances.
+select w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at
+from romancy_workers w
+where w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
+
+-- name: read_beat
+-- One worker as it stands.
+select dead, beat from romancy_workers where token = :token
+
+-- name: mark_dead
+-- Declare a worker dead whose beat has not moved, by one that lives.
+update romancy_workers d
+join romancy_workers w on w.token = :worker and w.dead = 0
+set d.dead = 1
+where d.token = :dead and d.dead = 0 and d.beat = :beat
+
+-- name: read_owned
+-- What a dead worker owns, with the last seq of each log.
+select i.instance_id, i.life, (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life)
+from romancy_instances i
+where i.owner = :owner
+order by i.instance_id
+limit :limit
+
+-- name: free_from_dead
+-- After its log row: nobody owns it now, and it is due. The crash counts if the log has not grown since the last one.
+update :source romancy_instances i
+set
+    i.owner = null,
+    i.wake_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
+    i.crashes = if(i.crash_seq = :head, i.crashes + 1, 1),
+    i.crash_seq = :head + 1,
+    i.last_seq = :head + 1,
+    i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
+
+-- ----------------------------------------------------------------------------------------------------------------- sweep
+
+-- name: names_due
+-- When the next instance of each of these workflows is due.
+select i.workflow_name, min(i.wake_at)
+from romancy_instances i
+where i.workflow_name in (:ids) and i.wake_at is not null
+group by i.workflow_name
+
+-- name: find_uncounted
+-- Instances with mail that has lain for a while and either was never counted or woke nobody.
+select distinct x.instance_id
+from romancy_inbox x
+join romancy_instances i on i.instance_id = x.instance_id
+where x.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+    and i.status not in (:closed)
+    and (i.signals = i.seen or (i.owner is null and i.wake_at is null and i.status <> _binary'stuck'))
+limit :limit
+
+-- name: find_parked
+-- Parked instances of one workflow that this code has not refused.
+(select i.instance_id
+from romancy_instances i
+where i.status = _binary'stuck' and i.owner is null and i.wake_at is null
+    and i.workflow_name = :workflow_name
+    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
+limit :limit)
+
+-- name: count_mail
+-- Make the owner look again, and wake who sleeps.
+update romancy_instances i
+set
+    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+        least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
+    i.signals = i.signals + if(i.signals = i.seen, 1, 0),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id in (:ids) and i.status not in (:closed)
+
+-- name: offer_parked
+-- Due for whoever has fitting code.
+update romancy_instances i
+set
+    i.wake_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id in (:ids) and i.status = _binary'stuck' and i.owner is null and i.wake_at is null
