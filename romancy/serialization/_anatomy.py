@@ -78,7 +78,7 @@ def is_model(tp: type) -> bool:
 
 
 def json_children(value: object) -> Iterator[tuple[Segment, Any]]:
-    """Each child with its JSON name, in the order in which it is written; none for a leaf."""
+    """Each child with its JSON name; none for a leaf."""
     children = _CHILDREN.get(kind_of(value))
     return iter(()) if children is None else children(value)
 

@@ -149,11 +149,11 @@ def _reason_of_int(value: int) -> str | None:
 
 
 _ADVICE: Final[tuple[tuple[Callable[[object], bool], str], ...]] = (
+    (lambda value: isinstance(value, io.IOBase), "an open file cannot be stored: pass its path or its content"),
     (inspect.iscoroutine, "a coroutine is not a value: was an `await` forgotten?"),
     (asyncio.isfuture, "a task or future is not a value: await it first"),
     (inspect.isasyncgen, "an async generator is not a value: collect it with `[x async for x in …]`"),
     (lambda value: isinstance(value, Iterator), "an iterator can be read only once: pass `list(…)` of it"),
-    (lambda value: isinstance(value, io.IOBase), "an open file cannot be stored: pass its path or its content"),
     (inspect.isroutine, "a function cannot be stored: pass its name"),
     (lambda value: isinstance(value, type), "a class cannot be stored: pass its name"),
     (lambda value: isinstance(value, BaseException), "an exception is raised, not returned: pass its text"),

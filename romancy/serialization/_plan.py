@@ -51,7 +51,7 @@ class Plan:
             same = False
         if not same:
             raw = self._look_closer(value, back, raw, where)
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
+        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_too_deep(raw):
             raise_unwritable(value, where, None)
         return raw
 
@@ -121,7 +121,7 @@ def loads(raw: bytes | msgspec.Raw, type: Any, where: Where | str) -> Any:
     return plan_for(type, where).read(raw, where)
 
 
-def _is_too_deep(raw: bytes) -> bool:
+def is_too_deep(raw: bytes) -> bool:
     """Whether containers stand in one another more than MAX_DEPTH deep.
 
     Each pass takes out the innermost pairs. Brackets in strings can leave some over; only then are the strings
