@@ -1,0 +1,147 @@
+"""Who owns what: claims, heartbeats, takeovers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from romancy.status import Status
+from romancy.storage.records import (
+    Claimed,
+    Host,
+    InboxRow,
+    Mailbox,
+    Peer,
+    Pulse,
+    Takeover,
+    Work,
+)
+
+if TYPE_CHECKING:
+    from romancy.storage.records import ClaimRequest, Worker
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["beat", "collect", "is_idle", "take", "take_over"]
+
+
+def is_idle(tx: Tx, request: ClaimRequest) -> bool:
+    """Whether a claim would change nothing, so that looking for work need not write."""
+    if request.sweep or request.recover:
+        return False
+    return tx.row("due", _due(tx, request) | {"limit": 1}) is None
+
+
+def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
+    """Make the longest due instances the worker's, and with `recover` list what already was."""
+    if tx.row("worker_alive", (request.worker,)) is None:
+        return []
+    if request.sweep:
+        tx.run("sweep_asleep", (tx.now,))
+        tx.run("sweep_parked", _due(tx, request))
+    due = [row[0] for row in tx.rows("due", _due(tx, request))]
+    mine = [row[0] for row in tx.rows("owned", (request.worker,))] if request.recover else []
+    if due:
+        tx.many("claim", [(request.worker, instance_id) for instance_id in due])
+    return [_claimed(tx, instance_id) for instance_id in (*mine, *due)]
+
+
+def _due(tx: Tx, request: ClaimRequest) -> dict[str, Any]:
+    return {
+        "codes": _json(request.codes),
+        "leave": _json(request.leave),
+        "now": tx.now,
+        "left": tx.now - request.grace,
+        "limit": request.limit,
+    }
+
+
+def _claimed(tx: Tx, instance_id: str) -> Claimed:
+    row = tx.rows("claimed", (instance_id,))[0]
+    return Claimed(
+        instance_id=row[0],
+        life=row[1],
+        workflow_name=row[2],
+        status=Status(row[3]),
+        code=row[4],
+        run_from=row[5],
+        head=row[6],
+        signals=row[7],
+        seen=row[8],
+        crashes=row[9],
+    )
+
+
+def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
+    """The mail of everything the worker owns, and when it could claim next."""
+    fresh = {one.instance_id for one in claimed}
+    boxes = {
+        row[0]: Mailbox(instance_id=row[0], life=row[1], signals=row[2], rows=[])
+        for row in tx.rows("mailboxes", {"worker": request.worker, "fresh": _json(sorted(fresh))})
+    }
+    if boxes:
+        for row in tx.rows("mail", (_json(list(boxes)),)):
+            boxes[row[0]].rows.append(InboxRow(row[1], row[2], row[3]))
+    due = tx.row("next_due", (_json(list(request.codes)),))
+    return Work(
+        claimed=claimed,
+        mail=[box for box in boxes.values() if box.rows or box.instance_id not in fresh],
+        next_due=due[0] if due is not None else None,
+        now=tx.now,
+    )
+
+
+def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:
+    """Count the worker's beat up, or register it, and list the others."""
+    tx.run(
+        "beat",
+        {
+            "token": worker.token,
+            "worker_id": worker.worker_id,
+            "lease": worker.lease,
+            "codes": _json(worker.codes),
+            "boot_id": worker.host.boot_id,
+            "pid_namespace": worker.host.pid_namespace,
+            "pid": worker.host.pid,
+            "pid_start": worker.host.pid_start,
+            "leaving": leaving,
+            "now": tx.now,
+        },
+    )
+    alive = tx.row("worker_alive", (worker.token,)) is not None
+    return Pulse(now=tx.now, alive=alive, peers=[_peer(row) for row in tx.rows("peers", (worker.token,))])
+
+
+def _peer(row: tuple[Any, ...]) -> Peer:
+    return Peer(
+        token=row[0],
+        worker_id=row[1],
+        lease=row[2],
+        beat=row[3],
+        dead=bool(row[4]),
+        codes=tuple(msgspec.json.decode(row[5], type=list[str])),
+        host=Host(boot_id=row[6], pid_namespace=row[7], pid=row[8], pid_start=row[9]),
+        started_at=row[10],
+    )
+
+
+def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
+    """Mark the other dead and free a chunk of what it owned, each with its entry in the log."""
+    held = tx.row("worker_beat", (dead.token,))
+    if tx.row("worker_alive", (worker,)) is None or held is None:
+        return Takeover(refused=True)
+    if not held[0] and held[1] != dead.beat:
+        return Takeover(refused=True)
+    tx.run("bury", (dead.token,))
+    owned = tx.rows("owned_heads", (dead.token, limit + 1))
+    moved: list[str] = []
+    for instance_id, life, head in owned[:limit]:
+        tx.run("takeover_log", (instance_id, life, head + 1, writer, body, tx.now))
+        tx.run("takeover_instance", {"instance_id": instance_id, "head": head + 1, "now": tx.now})
+        moved.append(instance_id)
+    tx.touched.update(moved)
+    return Takeover(moved=tuple(moved), left=len(owned) > limit)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

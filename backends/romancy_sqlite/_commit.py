@@ -1,0 +1,223 @@
+"""Writing items inside one transaction: log rows, and what happens if and only if they are accepted.
+
+The transaction holds the write lock from its beginning, so a guard that was read stays true until COMMIT: guards
+are decided first, and a refused item has written nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Outcome, Start
+from romancy_sqlite._errors import is_item_fault
+from romancy_sqlite._inbox import deliver_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import Change, Item
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["weight_of", "write_items"]
+
+
+def weight_of(batch: Sequence[Item]) -> int:
+    """About how many pages a batch writes."""
+    return sum((2 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
+
+
+def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
+    """Write each item or find out why not; one outcome per item, in order."""
+    plain = [item for item in batch if isinstance(item, Append) and item.plain]
+    outcomes: dict[str, Outcome] = {}
+    if plain:
+        outcomes = _write_plain(tx, plain, worker)
+    if len(plain) < len(batch):
+        for item in batch:
+            if item.instance_id not in outcomes:
+                outcomes[item.instance_id] = _guarded(tx, item, worker)
+    return [outcomes[item.instance_id] for item in batch]
+
+
+def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, Outcome]:
+    """All plain appends by one prepared statement; only if some were refused does anybody ask why."""
+    rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, tx.now, worker) for item in items]
+    try:
+        if tx.many("append_log", rows) == len(items):
+            return dict.fromkeys([item.instance_id for item in items], Outcome.ACCEPTED)
+    except Exception as error:
+        if not is_item_fault(error):
+            raise
+        # Rows before the guilty one are in; each is asked again alone, and knows its own nonce.
+        return {item.instance_id: _guarded(tx, item, worker) for item in items}
+    return {item.instance_id: _settled(tx, item) or Outcome.DEAD for item in items}
+
+
+def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
+    """One item by itself: values that the database refuses undo this item alone."""
+    tx.run("item_begin")
+    try:
+        outcome = _write_start(tx, item) if isinstance(item, Start) else _write_append(tx, item, worker)
+    except Exception as error:
+        if not is_item_fault(error):
+            raise
+        tx.run("item_undo")
+        outcome = Outcome.INVALID
+    tx.run("item_end")
+    return outcome
+
+
+def _settled(tx: Tx, item: Append) -> Outcome | None:
+    """What the log says about this append's place: its own nonce, another writer's, or nothing yet."""
+    held = tx.row("log_writer", (item.instance_id, item.life, item.seq))
+    if held is None:
+        return None
+    return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN
+
+
+def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
+    refusal = _settled(tx, item) or _refusal(tx, item, worker)
+    if refusal is not None:
+        return refusal
+    tx.run("append_log", (item.instance_id, item.life, item.seq, item.writer, item.body, tx.now, worker))
+    for start in item.starts:
+        _insert_start(tx, start)
+    if item.change is not None:
+        _apply_change(tx, item, item.change)
+    if item.consumed:
+        tx.many("inbox_consume", [(item.instance_id, delivery_id) for delivery_id in item.consumed])
+    if item.outbox:
+        tx.many("outbox_insert", [(row.outbox_id, row.topic, row.body, tx.now) for row in item.outbox])
+    for delivery in item.deliveries:
+        deliver_one(tx, delivery)
+    return Outcome.ACCEPTED
+
+
+def _refusal(tx: Tx, item: Append, worker: str | None) -> Outcome | None:
+    if not _alive(tx, worker):
+        return Outcome.DEAD
+    if any(_start_outcome(tx, start) not in (None, Outcome.ACCEPTED) for start in item.starts):
+        return Outcome.EXISTS
+    if item.change is not None:
+        held = tx.row("instance_guard", (item.instance_id,))
+        if held is None or held[0] != item.life:
+            return Outcome.GONE
+        if item.change.status in TERMINAL_STATUSES and held[1] != item.change.seen:
+            return Outcome.UNSEEN
+    for delivery_id in item.consumed:
+        if tx.row("inbox_has", (item.instance_id, delivery_id)) is None:
+            return Outcome.GONE
+    return None
+
+
+def _alive(tx: Tx, worker: str | None) -> bool:
+    return tx.row("worker_alive", (worker,)) is not None
+
+
+def _start_outcome(tx: Tx, start: Start) -> Outcome | None:
+    """What stands in the way of a start: its own earlier copy (ACCEPTED), a taken id, a dead owner, nothing."""
+    if tx.row("instance_guard", (start.instance_id,)) is not None:
+        first = tx.row("log_writer", (start.instance_id, start.life, 1))
+        return Outcome.ACCEPTED if first is not None and first[0] == start.writer else Outcome.EXISTS
+    if start.owner is not None and not _alive(tx, start.owner):
+        return Outcome.DEAD
+    return None
+
+
+def _write_start(tx: Tx, start: Start) -> Outcome:
+    standing = _start_outcome(tx, start)
+    if standing is not None:
+        return standing
+    _insert_start(tx, start)
+    return Outcome.ACCEPTED
+
+
+def _insert_start(tx: Tx, start: Start) -> None:
+    if _start_outcome(tx, start) is Outcome.ACCEPTED:
+        return
+    tx.run("start_log", (start.instance_id, start.life, start.writer, start.body, tx.now))
+    tx.run(
+        "start_instance",
+        {
+            "instance_id": start.instance_id,
+            "life": start.life,
+            "workflow_name": start.workflow_name,
+            "status": start.status.value,
+            "code": start.code,
+            "owner": start.owner,
+            "wake_at": None if start.owner is not None or start.delay is None else tx.now + start.delay,
+            "now": tx.now,
+            "error": start.error,
+            "parent": start.parent,
+            "index_paths": _paths(start.index),
+            "input": start.input,
+            "projection": start.projection,
+        },
+    )
+    _insert_index(tx, start.instance_id, tx.now, start.index)
+    tx.touched.add(start.instance_id)
+
+
+def _apply_change(tx: Tx, item: Append, change: Change) -> None:
+    ends = change.status in TERMINAL_STATUSES or change.status is Status.STUCK
+    tx.run(
+        "change_instance",
+        {
+            "instance_id": item.instance_id,
+            "status": change.status.value,
+            "seen": change.seen,
+            "releases": change.release or ends,
+            "may_wake": change.release and not ends,
+            "wake_at": change.wake_at,
+            "error": change.error,
+            "code": change.code,
+            "seq": item.seq,
+            "now": tx.now,
+        },
+    )
+    if change.refused_by is not None:
+        _add_refusal(tx, item.instance_id, change.refused_by)
+    if change.run_from is not None:
+        _begin_run(tx, item.instance_id, change)
+    tx.touched.add(item.instance_id)
+
+
+def _add_refusal(tx: Tx, instance_id: str, code: str) -> None:
+    held = tx.row("refused", (instance_id,))
+    refused = set(msgspec.json.decode(held[0], type=list[str])) if held is not None else set[str]()
+    text = msgspec.json.encode(sorted(refused | {code})).decode()
+    tx.run("refuse", (text, instance_id))
+
+
+def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
+    """The new run's input takes the place of the old one in queries."""
+    tx.run(
+        "begin_run",
+        {
+            "instance_id": instance_id,
+            "run_from": change.run_from,
+            "input": change.input,
+            "projection": change.projection,
+            "index_paths": _paths(change.index) if change.index is not None else None,
+        },
+    )
+    if change.index is not None:
+        held = tx.row("created_at", (instance_id,))
+        tx.run("index_clear", (instance_id,))
+        _insert_index(tx, instance_id, held[0] if held is not None else tx.now, change.index)
+
+
+def _paths(index: tuple[tuple[str, str | None], ...]) -> str:
+    return "\n".join(sorted(path for path, _ in index))
+
+
+def _insert_index(tx: Tx, instance_id: str, created_at: int, index: tuple[tuple[str, str | None], ...]) -> None:
+    if not index:
+        return
+    tx.run("index_set", (_paths(index),))
+    rows = [(path, value, created_at, instance_id) for path, value in index if value is not None]
+    if rows:
+        tx.many("index_insert", rows)

@@ -1,0 +1,129 @@
+"""Connections to the file, and the patience that every one of them needs. Knows no table.
+
+No connection waits inside SQLite (`busy_timeout` is 0): waiting is done here, where it is bounded, jittered and
+never on the thread of an event loop.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sqlite_utils.utils import sqlite3
+
+from romancy.errors import StorageConfigurationError
+from romancy_sqlite._errors import is_busy
+
+if TYPE_CHECKING:
+    import sqlite3 as driver
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["MINIMUM_VERSION", "Parameters", "Tx", "check_version", "connect", "now", "patiently"]
+
+MINIMUM_VERSION = (3, 35, 0)
+_SHORTEST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.025
+
+Result = TypeVar("Result")
+Parameters = Sequence[object] | Mapping[str, object]
+_last_now = 0
+
+
+def now() -> int:
+    """The database's time: for a file that is the machine's, in microseconds, never going back."""
+    global _last_now  # noqa: PLW0603 - one clock per process
+    _last_now = max(_last_now, time.time_ns() // 1000)
+    return _last_now
+
+
+def check_version() -> None:
+    """Refuse an SQLite that lacks what the queries use."""
+    if sqlite3.sqlite_version_info < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise StorageConfigurationError(
+            f"SQLite {sqlite3.sqlite_version}: Romancy needs {wanted} or newer; use a newer Python or system "
+            "library, or install pysqlite3-binary, which brings its own"
+        )
+
+
+def connect(path: Path, factory: type[driver.Connection] | None = None) -> driver.Connection:
+    """A connection that is durable at every commit, leaves checkpoints to the writer and never waits by itself."""
+    connection = cast(
+        "driver.Connection",
+        sqlite3.connect(
+            str(path),
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=factory or sqlite3.Connection,
+        ),
+    )
+    try:
+        for pragma in (
+            "synchronous = full",
+            "fullfsync = on",
+            "wal_autocheckpoint = 0",
+            "journal_size_limit = 67108864",
+        ):
+            patiently(lambda sql=f"pragma {pragma}": connection.execute(sql), seconds=10)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def patiently(action: Callable[[], Result], *, seconds: float) -> Result:
+    """Try until nobody else holds the file or the time is up; for threads that may block."""
+    deadline = time.monotonic() + seconds
+    pause = _SHORTEST_PAUSE
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+class Tx:
+    """One transaction as the statements in it see it: named queries, one time, and whom to wake afterwards."""
+
+    __slots__ = ("_connection", "_gate", "_sql", "now", "touched")
+
+    def __init__(
+        self, connection: driver.Connection, sql: dict[str, str], gate: Callable[[str], None] | None = None
+    ) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._gate = gate
+        self.now = now()
+        self.touched: set[str] = set()
+        """Instances that others should look at once this is committed."""
+
+    def run(self, name: str, parameters: Parameters = ()) -> int:
+        """Execute the named statement; how many rows it touched."""
+        if self._gate is not None:
+            self._gate(name)
+        return self._connection.execute(self._sql[name], cast("Any", parameters)).rowcount
+
+    def many(self, name: str, rows: Sequence[Parameters]) -> int:
+        """Execute the named statement once for each row; how many rows were touched in all."""
+        if self._gate is not None:
+            self._gate(name)
+        return self._connection.executemany(self._sql[name], cast("Any", rows)).rowcount
+
+    def row(self, name: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+        """The first row of the named query, or None."""
+        found = self.rows(name, parameters)
+        return found[0] if found else None
+
+    def rows(self, name: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """All rows of the named query."""
+        if self._gate is not None:
+            self._gate(name)
+        cursor = self._connection.execute(self._sql[name], cast("Any", parameters))
+        return cast("list[tuple[Any, ...]]", cursor.fetchall())

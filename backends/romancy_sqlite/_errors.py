@@ -1,0 +1,77 @@
+"""What SQLite's errors mean to a caller of the store. The only file that knows SQLite's error codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils.utils import sqlite3
+
+from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["is_busy", "is_item_fault", "translate"]
+
+_BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
+_FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
+_PERM, _AUTH = 3, 23
+
+_WAIT = frozenset({_BUSY, _LOCKED, _PROTOCOL, _SCHEMA})
+_ITEM = frozenset({_TOOBIG, _CONSTRAINT, _MISMATCH})
+
+_UNAVAILABLE = {
+    _NOMEM: "SQLite ran out of memory; free some",
+    _IOERR: "reading or writing failed; look at the disk",
+    _FULL: "the disk is full; free some space",
+    _CANTOPEN: "the file or its -wal and -shm companions cannot be opened; look at the folder, its permissions "
+    "and the limit of open files",
+    _INTERRUPT: "the statement was interrupted",
+}
+_CONFIGURATION = {
+    _PERM: "access was denied; give this user permission to the file",
+    _AUTH: "access was denied; give this user permission to the file",
+    _READONLY: "the file, its folder or the disk is read-only, or the file was moved or deleted while open; "
+    "Romancy must be able to write",
+    _CORRUPT: "the file is damaged; restore it from a backup",
+    _NOTADB: "this is not an SQLite database; name another file",
+}
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def is_busy(error: BaseException) -> bool:
+    """Somebody else holds the file for a moment: the same statement will work later."""
+    return isinstance(error, sqlite3.OperationalError) and _code(error) in _WAIT
+
+
+def is_item_fault(error: BaseException) -> bool:
+    """The values of one item are at fault (half a surrogate pair, an integer over 64 bits, …), nothing else is."""
+    if isinstance(error, (UnicodeError, OverflowError)):
+        return True
+    return isinstance(error, sqlite3.Error) and (
+        _code(error) in _ITEM or isinstance(error, (sqlite3.InterfaceError, sqlite3.DataError))
+    )
+
+
+def translate(error: BaseException, path: Path) -> BaseException:
+    """The error a caller should see for what the driver raised."""
+    if isinstance(error, OSError):
+        return StorageConfigurationError(f"SQLite file {path}: {error.strerror or error}")
+    if not isinstance(error, sqlite3.Error):
+        return error
+    code = _code(error)
+    if is_busy(error):
+        return StorageUnavailableError(
+            f"SQLite file {path}: other processes kept it locked for too long; look for a long transaction "
+            "or raise lock_timeout in the storage URL"
+        )
+    if code in _UNAVAILABLE:
+        return StorageUnavailableError(f"SQLite file {path}: {_UNAVAILABLE[code]} ({error})")
+    if code in _CONFIGURATION:
+        return StorageConfigurationError(f"SQLite file {path}: {_CONFIGURATION[code]} ({error})")
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return StorageUnavailableError(f"SQLite file {path}: the store was closed during the call")
+    return InternalError(f"SQLite file {path}: {type(error).__name__}: {error}")

@@ -1,0 +1,170 @@
+"""One file as this process sees it: its writer, its readers and its watches, shared by all stores on the file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
+from romancy_sqlite._connection import Tx, connect, patiently
+from romancy_sqlite._errors import translate
+from romancy_sqlite._writer import Writer
+
+if TYPE_CHECKING:
+    import sqlite3 as driver
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from romancy_sqlite._settings import Settings
+    from romancy_sqlite._watch import Watch
+
+__all__ = ["SharedFile", "acquire", "release"]
+
+Result = TypeVar("Result")
+
+_READERS = 2
+_files: dict[tuple[int, int], SharedFile] = {}
+_files_lock = threading.Lock()
+
+
+class SharedFile:
+    """The connections to one file. Lives while at least one store has it open."""
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        self.users = 1
+        self.watches: set[Watch] = set()
+        self.lock_timeout = lock_timeout
+        _enter_wal(path, lock_timeout)
+        self.writer = Writer(path, lock_timeout=lock_timeout, tell=self.tell)
+        self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
+        self._idle: list[driver.Connection] = []
+
+    def tell(self, instance_ids: set[str] | None) -> None:
+        """From any thread: wake whoever waits for these instances."""
+        for watch in tuple(self.watches):
+            watch.tell(instance_ids)
+
+    def look(self) -> None:
+        """Wake everybody if another process has written."""
+        if self.writer.changed_by_others():
+            self.tell(None)
+
+    async def read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
+        """Run queries that see one moment of the database, away from the event loop."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, self._read, sql, work)
+        except RuntimeError as error:
+            raise StorageUnavailableError(f"SQLite file {self.path}: the store is closed") from error
+
+    def _read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
+        try:
+            connection = self._idle.pop() if self._idle else self._connect_reader()
+            try:
+                patiently(lambda: connection.execute("begin"), seconds=self.lock_timeout)
+                return patiently(lambda: work(Tx(connection, sql)), seconds=self.lock_timeout)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                self._idle.append(connection)
+        except Exception as error:
+            raise translate(error, self.path) from error
+
+    def _connect_reader(self) -> driver.Connection:
+        connection = connect(self.path)
+        connection.execute("pragma query_only = on")
+        return connection
+
+    def close(self) -> None:
+        """End threads and connections. Blocks until what they are doing is done."""
+        self._executor.shutdown(wait=True)
+        for connection in self._idle:
+            connection.close()
+        self.writer.close()
+
+    def check_process(self) -> None:
+        """Refuse use in a child process: SQLite's locks do not survive a fork."""
+        if self.pid != os.getpid():
+            raise _forked(self.path)
+
+
+def acquire(settings: Settings) -> SharedFile:
+    """This process's view of the file, made at first use. Blocks."""
+    with _files_lock:
+        key = _identity(settings.path)
+        shared = _files.get(key)
+        if shared is not None:
+            shared.check_process()
+            shared.users += 1
+            return shared
+        try:
+            shared = _files[key] = SharedFile(settings.path, settings.lock_timeout)
+        except Exception as error:
+            raise translate(error, settings.path) from error
+        return shared
+
+
+def release(shared: SharedFile) -> None:
+    """Give the file back; the last one closes it. Blocks."""
+    with _files_lock:
+        shared.users -= 1
+        if shared.users:
+            return
+        for key in [key for key, value in _files.items() if value is shared]:
+            del _files[key]
+        shared.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells files apart whatever they are called; the file is made if it is not there.
+
+    An existing file is never opened here: closing it again would drop the locks SQLite holds for this process.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        raise StorageConfigurationError(
+            f"SQLite file {path}: the folder {path.parent} does not exist; create it, or correct the storage URL "
+            "(three slashes before a relative path, four before an absolute one)"
+        ) from None
+    except OSError as error:
+        raise StorageConfigurationError(
+            f"SQLite file {path}: cannot be created ({error.strerror}); Romancy must be able to write to the folder"
+        ) from error
+    if path.is_dir():
+        raise StorageConfigurationError(f"SQLite file {path}: this is a folder; name a file in it")
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise StorageConfigurationError(
+            f"SQLite file {path}: this user may not write to the file or its folder; Romancy needs both"
+        )
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _enter_wal(path: Path, lock_timeout: float) -> None:
+    connection = connect(path)
+    try:
+        mode = patiently(
+            lambda: str(connection.execute("pragma journal_mode = wal").fetchone()[0]), seconds=lock_timeout
+        )
+    finally:
+        connection.close()
+    if mode != "wal":
+        raise StorageConfigurationError(
+            f"SQLite file {path}: write-ahead logging is not possible there (it stays in mode {mode!r}); "
+            "use a local disk, not a network folder"
+        )
+
+
+def _forked(path: Path) -> UsageError:
+    return UsageError(
+        f"SQLite file {path}: it was opened before this process was forked, and its locks are the parent's; "
+        "open the store after the fork, or start workers with spawn"
+    )

@@ -1,0 +1,40 @@
+"""Deliveries: a row in the inbox, a count in the instance's row, and a key that recognises the next copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.records import Delivered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import Delivery
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["deliver_all", "deliver_one"]
+
+
+def deliver_all(tx: Tx, batch: Sequence[Delivery]) -> list[Delivered]:
+    """Each message in turn, so that a second copy in the same batch meets the first."""
+    return [deliver_one(tx, delivery) for delivery in batch]
+
+
+def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
+    """Put one message into its inbox and make its instance due. The write lock makes it one step for all others."""
+    held = tx.row("instance_status", (delivery.instance_id,))
+    if held is None:
+        return Delivered.UNKNOWN
+    if held[0] in TERMINAL_STATUSES:
+        return Delivered.CLOSED
+    if delivery.dedupe is not None and tx.row("seen_has", (delivery.dedupe,)) is not None:
+        return Delivered.DUPLICATE
+    row = (delivery.instance_id, delivery.delivery_id, delivery.body, tx.now)
+    if tx.run("inbox_insert", row) == 0:
+        return Delivered.DUPLICATE
+    if delivery.dedupe is not None:
+        tx.run("seen_insert", (delivery.dedupe, tx.now))
+    tx.run("signal", (tx.now, delivery.instance_id))
+    tx.touched.add(delivery.instance_id)
+    return Delivered.ACCEPTED

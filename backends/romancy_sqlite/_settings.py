@@ -1,0 +1,69 @@
+"""What a `sqlite://` URL says, checked before any file is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from romancy.errors import StorageConfigurationError
+from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+__all__ = ["Settings", "read_settings"]
+
+_OPTIONS = {"prefix": DEFAULT_PREFIX, "lock_timeout": "60", "session_limit": "30"}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Where the file is and how long to be patient."""
+
+    path: Path
+    prefix: str = DEFAULT_PREFIX
+    lock_timeout: float = 60.0
+    """Seconds to wait for other processes that hold the file before the database counts as unavailable."""
+    session_limit: float = 30.0
+    """Seconds a session may keep everybody else from writing."""
+
+
+def read_settings(url: StorageURL) -> Settings:
+    """Take the URL's path and options; a relative path is fixed to the working directory of now."""
+    options = url.take_options(_OPTIONS)
+    return Settings(
+        path=_path(url),
+        prefix=check_prefix(options["prefix"]),
+        lock_timeout=_seconds(url, "lock_timeout", options["lock_timeout"]),
+        session_limit=_seconds(url, "session_limit", options["session_limit"]),
+    )
+
+
+def _path(url: StorageURL) -> Path:
+    if url.host or url.user is not None or url.port is not None:
+        raise StorageConfigurationError(
+            f"storage URL {url}: a file has no host; write three slashes before a relative path "
+            "(sqlite:///orders.db) and four before an absolute one (sqlite:////var/lib/orders.db)"
+        )
+    name = url.path.removeprefix("/")
+    if name in ("", ":memory:"):
+        raise StorageConfigurationError(
+            f"storage URL {url}: names no file; several connections cannot share a database in memory. "
+            "Use memory:// for a store that lives in this process, or name a file"
+        )
+    if "\x00" in name:
+        raise StorageConfigurationError(f"storage URL {url}: the path holds a NUL character; remove it")
+    return Path(name).absolute()
+
+
+def _seconds(url: StorageURL, name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise StorageConfigurationError(
+            f"storage URL {url}: {name}={text!r} is no length of time; write a number of seconds over 0"
+        )
+    return seconds

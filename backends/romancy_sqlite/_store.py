@@ -1,0 +1,195 @@
+"""The store: what callers hold. Turns each call into a job for the writer or a read, and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from importlib import resources
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlite_utils.utils import sqlite3
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.limits import check_batch, check_deliveries
+from romancy.storage.records import Capabilities
+from romancy.storage.sql import load_queries
+from romancy_sqlite import _file
+from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
+from romancy_sqlite._commit import weight_of, write_items
+from romancy_sqlite._connection import check_version
+from romancy_sqlite._gates import ThreadGate
+from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._migrations import bring_up_to_date
+from romancy_sqlite._prune import prune, read_outbox, remove_outbox
+from romancy_sqlite._read import read_history
+from romancy_sqlite._watch import Watch
+from romancy_sqlite._writer import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from romancy.storage.protocol import Gate
+    from romancy.storage.records import (
+        Claimed,
+        ClaimRequest,
+        Delivered,
+        Delivery,
+        History,
+        Item,
+        OutboxRow,
+        Outcome,
+        Peer,
+        PruneRequest,
+        Pulse,
+        Takeover,
+        Work,
+        Worker,
+    )
+    from romancy_sqlite._connection import Tx
+    from romancy_sqlite._settings import Settings
+
+__all__ = ["SqliteStore"]
+
+Result = TypeVar("Result")
+
+
+class SqliteOutbox:
+    """The relay's side of the outbox."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    async def read(self, limit: int) -> list[OutboxRow]:
+        return await self._store.run_read(partial(read_outbox, limit=limit))
+
+    async def remove(self, outbox_ids: Sequence[str]) -> int:
+        return await self._store.run_write(partial(remove_outbox, outbox_ids=outbox_ids), weight=len(outbox_ids))
+
+
+class SqliteStore:
+    """A store on one SQLite file. Several of them, in one process or in many, may share the file."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.gate: Gate | None = None
+        self.outbox = SqliteOutbox(self)
+        self._settings = settings
+        self._sql = load_queries(resources.files("romancy_sqlite") / "queries.sql", settings.prefix)
+        self._opened: tuple[_file.SharedFile, Watch] | None = None
+        self._lone: list[Job] = []
+        self._in_flight: set[asyncio.Future[object]] = set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            name=f"SQLite {sqlite3.sqlite_version}",
+            push=False,
+            transactional_ddl=True,
+            sql=True,
+            placeholder="?",
+        )
+
+    async def open(self, *, migrate: bool = True) -> None:
+        if self._opened is not None:
+            return
+        check_version()
+        shared = await asyncio.to_thread(_file.acquire, self._settings)
+        try:
+            await asyncio.to_thread(bring_up_to_date, shared, self._settings.prefix, migrate=migrate)
+        except BaseException:
+            await asyncio.to_thread(_file.release, shared)
+            raise
+        watch = Watch(shared.look)
+        shared.watches.add(watch)
+        self._opened = shared, watch
+
+    async def close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        shared, watch = opened
+        shared.watches.discard(watch)
+        watch.end()
+        error = StorageUnavailableError(f"SQLite file {self._settings.path}: the store was closed during the call")
+        for future in self._in_flight:
+            if not future.done():
+                future.set_exception(error)
+        await asyncio.to_thread(_file.release, shared)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        check_batch(batch, worker)
+        if not batch:
+            return []
+        work = partial(write_items, batch=batch, worker=worker)
+        return await self.run_write(work, weight=weight_of(batch), lone=len(batch) == 1)
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        claimed: list[Claimed] = []
+        if not await self.run_read(partial(is_idle, request=request)):
+            claimed = await self.run_write(partial(take, request=request))
+        return await self.run_read(partial(collect, request=request, claimed=claimed))
+
+    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+        return await self.run_write(partial(beat, worker=worker, leaving=leaving))
+
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
+        return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
+
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        check_deliveries(batch)
+        if not batch:
+            return []
+        weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
+        return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
+
+    async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
+        _, watch = self._use()
+        return await watch.wait(timeout)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        return await self.run_write(partial(prune, request=request), weight=request.limit)
+
+    # --- how calls reach the file -----------------------------------------------------------------------------
+
+    def _use(self) -> tuple[_file.SharedFile, Watch]:
+        if self._opened is None:
+            raise StorageUnavailableError(
+                f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
+            )
+        self._opened[0].check_process()
+        return self._opened
+
+    async def run_read(self, work: Callable[[Tx], Result]) -> Result:
+        shared, _ = self._use()
+        return await shared.read(self._sql, work)
+
+    async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
+        shared, _ = self._use()
+        job = Job(work, self._sql, weight=weight, gate=ThreadGate(self.gate) if self.gate is not None else None)
+        self._in_flight.add(job.future)
+        try:
+            if lone and job.gate is None:
+                self._lone.append(job)
+                if len(self._lone) == 1:
+                    job.loop.call_soon(self._send_lone)
+            else:
+                shared.writer.submit([job])
+            result: Result = await job.future
+        except asyncio.CancelledError:
+            if job.gate is not None:
+                job.gate.abandon()
+            raise
+        finally:
+            self._in_flight.discard(job.future)
+        return result
+
+    def _send_lone(self) -> None:
+        """Everything that became ready in this turn of the loop: one job alone here, several as one commit there."""
+        jobs, self._lone = self._lone, []
+        if self._opened is None:
+            return  # closed meanwhile: their callers have been told
+        writer = self._opened[0].writer
+        if len(jobs) > 1 or not writer.run_inline(jobs[0]):
+            writer.submit(jobs)

@@ -1,0 +1,252 @@
+"""The one writer of a file in this process: a connection, a thread, and a gate that only one of them passes.
+
+Jobs that have queued up share one transaction (group commit). A lone job on a fast disk is committed on the event
+loop's own thread instead, which saves two thread hops. Whoever needs the file for longer (a session, a checkpoint)
+takes its turn in the same queue. Knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import StorageUnavailableError
+from romancy_sqlite._connection import Tx, connect, patiently
+from romancy_sqlite._errors import is_busy, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from romancy_sqlite._gates import ThreadGate
+
+__all__ = ["Job", "Writer"]
+
+_INLINE_LIMIT = 0.001
+"""Seconds a commit may take on average before the event loop's thread is too good for it."""
+_GROUP_LIMIT = 512
+_CHECKPOINT_AFTER = 2000
+"""Weight (about pages) written between two checkpoints."""
+
+
+class Job:
+    """Work for one transaction, repeatable until it is committed, and the caller who waits for its result."""
+
+    __slots__ = ("error", "future", "gate", "loop", "result", "sql", "touched", "weight", "work")
+
+    def __init__(
+        self,
+        work: Callable[[Tx], Any],
+        sql: dict[str, str],
+        *,
+        weight: int = 1,
+        gate: ThreadGate | None = None,
+    ) -> None:
+        self.work = work
+        self.sql = sql
+        self.weight = weight
+        self.gate = gate
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.touched: set[str] = set()
+
+    def settle(self) -> None:
+        """Answer the caller, on its own loop; it may have gone away."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """Everything this process writes to one file passes here, one transaction at a time."""
+
+    def __init__(self, path: Path, *, lock_timeout: float, tell: Callable[[set[str] | None], None]) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+        self._tell = tell
+        self._connection = connect(path)
+        self._checkpointer = connect(path)
+        self._gate = threading.Lock()
+        self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
+        self._pace: float | None = None
+        self._weight = 0
+        self._version = self._data_version()
+        self._thread = threading.Thread(target=self._main, name=f"romancy-sqlite {path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs for the thread; they are committed together with whatever else has queued up."""
+        for job in jobs:
+            self._queue.put(job)
+
+    def take_turn(self, action: Callable[[], None]) -> None:
+        """Queue something that needs the file for itself: nothing else of this process writes while it runs."""
+        self._queue.put(action)
+
+    def run_inline(self, job: Job) -> bool:
+        """Commit a lone job here and now; False, with nothing done, if that could make the event loop wait."""
+        if self._pace is None or self._pace > _INLINE_LIMIT or not self._queue.empty():
+            return False
+        if not self._gate.acquire(blocking=False):
+            return False
+        try:
+            started = time.perf_counter()
+            self._connection.execute("begin immediate")
+            tx = Tx(self._connection, job.sql)
+            job.result = job.work(tx)
+            self._connection.execute("commit")
+            self._measure(time.perf_counter() - started, job.weight)
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, Exception):
+                return False
+            raise
+        finally:
+            self._gate.release()
+        job.settle()
+        if tx.touched:
+            self._tell(tx.touched)
+        return True
+
+    def changed_by_others(self) -> bool:
+        """Whether another connection has committed since the last time this was asked; False while we write."""
+        if not self._gate.acquire(blocking=False):
+            return False
+        try:
+            version = self._data_version()
+        finally:
+            self._gate.release()
+        changed = version != self._version
+        self._version = version
+        return changed
+
+    def close(self) -> None:
+        """End the thread after what it is doing; what is still queued fails. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # --- on the thread ----------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group, action = self._drain(first)
+            with self._gate:
+                if group:
+                    self._write(group)
+                if action is not None:
+                    action()
+        self._refuse_rest()
+        self._checkpointer.close()
+        self._connection.close()
+
+    def _drain(self, first: Job | Callable[[], None]) -> tuple[list[Job], Callable[[], None] | None]:
+        group: list[Job] = []
+        entry: Job | Callable[[], None] | None = first
+        while isinstance(entry, Job):
+            group.append(entry)
+            if len(group) == _GROUP_LIMIT:
+                return group, None
+            try:
+                entry = self._queue.get_nowait()
+            except Empty:
+                return group, None
+        if entry is None:
+            self._queue.put(None)
+        return group, entry
+
+    def _write(self, group: list[Job]) -> None:
+        """Commit the group in one transaction; a job that raises is taken out and the others are written anew."""
+        jobs = [job for job in group if not job.future.cancelled()]
+        while jobs:
+            guilty = self._attempt(jobs)
+            if guilty is None:
+                self._settle(jobs)
+                return
+            jobs = [job for job in jobs if job is not guilty]
+            self._settle([guilty])
+
+    def _attempt(self, jobs: list[Job]) -> Job | None:
+        current: Job | None = None
+        started = time.perf_counter()
+        try:
+            patiently(lambda: self._connection.execute("begin immediate"), seconds=self._lock_timeout)
+            for job in jobs:
+                current = job
+                tx = Tx(self._connection, job.sql, job.gate)
+                job.result = job.work(tx)
+                job.touched = tx.touched
+                if job.gate is not None:
+                    job.gate("commit")
+            current = None
+            patiently(lambda: self._connection.execute("commit"), seconds=self._lock_timeout)
+            self._measure((time.perf_counter() - started) / len(jobs), sum(job.weight for job in jobs))
+        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
+            self._roll_back()
+            if current is None:
+                for job in jobs:
+                    job.error = translate(error, self._path)
+                return None
+            current.error = translate(error, self._path)
+        return current
+
+    def _settle(self, jobs: list[Job]) -> None:
+        touched = set[str]().union(*(job.touched for job in jobs if job.error is None))
+        for loop in {job.loop for job in jobs}:
+            try:
+                loop.call_soon_threadsafe(_settle_all, [job for job in jobs if job.loop is loop])
+            except RuntimeError:
+                continue  # that loop is closed: nobody is waiting there any more
+        if touched:
+            self._tell(touched)
+
+    def _refuse_rest(self) -> None:
+        error = StorageUnavailableError(f"SQLite file {self._path}: the store was closed during the call")
+        while not self._queue.empty():
+            entry = self._queue.get()
+            if isinstance(entry, Job):
+                entry.error = error
+                self._settle([entry])
+
+    def _checkpoint(self) -> None:
+        """Copy the write-ahead log into the database while holding the write lock.
+
+        Nobody commits meanwhile, so the whole log is copied and the next commit starts it anew; and two processes
+        never meet in the moment between, where SQLite before 3.51.3 can damage the file.
+        """
+        try:
+            patiently(lambda: self._connection.execute("begin immediate"), seconds=1)
+            self._checkpointer.execute("pragma wal_checkpoint(passive)").fetchall()
+            self._weight = 0
+        except Exception as error:  # a checkpoint is never urgent: the next one will do
+            if not is_busy(error):
+                raise
+        finally:
+            self._roll_back()
+
+    # --- behind the gate --------------------------------------------------------------------------------------
+
+    def _measure(self, seconds: float, weight: int) -> None:
+        self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
+        before, self._weight = self._weight, self._weight + weight
+        if before // _CHECKPOINT_AFTER != self._weight // _CHECKPOINT_AFTER:
+            self._queue.put(self._checkpoint)
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+
+    def _data_version(self) -> int:
+        return int(self._connection.execute("pragma data_version").fetchone()[0])
+
+
+def _settle_all(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.settle()

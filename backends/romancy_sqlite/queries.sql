@@ -1,0 +1,354 @@
+-- name: append_log
+-- The fence: a row is written only if its key is free and the writer's worker is alive.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select ?, ?, ?, ?, ?, ? where exists (select 1 from romancy_workers where token = ? and dead = 0)
+on conflict do nothing;
+
+-- name: log_writer
+-- Who holds a place in the log.
+select writer from romancy_log where instance_id = ? and life = ? and seq = ?;
+
+-- name: worker_alive
+-- Whether a worker may write.
+select 1 from romancy_workers where token = ? and dead = 0;
+
+-- name: instance_guard
+-- What an append's change is checked against.
+select life, signals from romancy_instances where instance_id = ?;
+
+-- name: instance_status
+-- Whether an instance takes mail.
+select status from romancy_instances where instance_id = ?;
+
+-- name: item_begin
+-- One item with effects can be undone alone.
+savepoint romancy_item;
+
+-- name: item_undo
+-- The database refused a value of the item.
+rollback to romancy_item;
+
+-- name: item_end
+-- The item stands, or nothing of it is left.
+release romancy_item;
+
+-- name: start_log
+-- The first row of a new instance's log.
+insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, 1, ?, ?, ?);
+
+-- name: start_instance
+-- A new instance.
+insert into romancy_instances (
+    instance_id, life, workflow_name, status, code, owner, wake_at, created_at, updated_at, error, parent,
+    index_paths, input, projection
+) values (
+    :instance_id, :life, :workflow_name, :status, :code, :owner, :wake_at, :now, :now, :error, :parent,
+    :index_paths, :input, :projection
+);
+
+-- name: change_instance
+-- What an accepted append changes. The counter alone decides whether a release may sleep.
+update romancy_instances set
+    status = :status,
+    seen = :seen,
+    owner = case when :releases then null else owner end,
+    wake_at = case when not :may_wake then null when signals = :seen then :wake_at else :now end,
+    error = :error,
+    code = coalesce(:code, code),
+    last_seq = :seq,
+    updated_at = :now
+where instance_id = :instance_id;
+
+-- name: refused
+-- The code versions that cannot follow an instance's log.
+select refused from romancy_instances where instance_id = ?;
+
+-- name: refuse
+-- One more of them.
+update romancy_instances set refused = ? where instance_id = ?;
+
+-- name: begin_run
+-- The workflow continued as new.
+update romancy_instances set
+    run_from = :run_from,
+    input = coalesce(:input, input),
+    projection = :projection,
+    index_paths = coalesce(:index_paths, index_paths)
+where instance_id = :instance_id;
+
+-- name: created_at
+-- The time that orders an instance in searches.
+select created_at from romancy_instances where instance_id = ?;
+
+-- name: index_clear
+-- The old run's input is no longer found.
+delete from romancy_index where instance_id = ?;
+
+-- name: index_set
+-- Remember every set of declared paths ever used.
+insert into romancy_index_sets (paths) values (?) on conflict do nothing;
+
+-- name: index_insert
+-- A declared path's value.
+insert into romancy_index (path, value, created_at, instance_id) values (?, ?, ?, ?);
+
+-- name: inbox_has
+-- Whether a message is still to be consumed.
+select 1 from romancy_inbox where instance_id = ? and delivery_id = ?;
+
+-- name: inbox_consume
+-- A message becomes an event.
+delete from romancy_inbox where instance_id = ? and delivery_id = ?;
+
+-- name: inbox_insert
+-- A message arrives, once.
+insert into romancy_inbox (instance_id, delivery_id, body, at) values (?, ?, ?, ?) on conflict do nothing;
+
+-- name: seen_has
+-- Whether a delivery was taken before, even if it has been consumed since.
+select 1 from romancy_seen where dedupe = ?;
+
+-- name: seen_insert
+-- Recognise the next copy.
+insert into romancy_seen (dedupe, at) values (?, ?);
+
+-- name: signal
+-- Count a delivery; a sleeper is due.
+update romancy_instances set
+    signals = signals + 1,
+    wake_at = case
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck') then ? else wake_at
+    end
+where instance_id = ?;
+
+-- name: outbox_insert
+-- A message for the outside.
+insert into romancy_outbox (outbox_id, topic, body, at) values (?, ?, ?, ?) on conflict do nothing;
+
+-- name: instance
+-- An instance as queries see it.
+select
+    instance_id, life, workflow_name, status, code, created_at, updated_at, input, owner, wake_at, error, parent,
+    run_from, last_seq, signals, seen
+from romancy_instances
+where instance_id = ?;
+
+-- name: log_page
+-- Some rows of a life's log, in order.
+select seq, writer, body, at from romancy_log
+where instance_id = ? and life = ? and seq > ?
+order by seq
+limit ?;
+
+-- name: log_more
+-- Whether any row follows.
+select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1;
+
+-- name: due
+-- What a worker could claim, longest due first; each workflow is read by itself, so that none hides another.
+select instance.instance_id
+from json_each(:codes) as known
+join romancy_instances as instance on instance.rowid in (
+    select candidate.rowid
+    from romancy_instances as candidate
+    where
+        candidate.workflow_name = known.key
+        and candidate.wake_at <= :now
+        and (
+            candidate.wake_at <= :left
+            or candidate.code not in (select value from json_each(:leave))
+        )
+        and (
+            candidate.refused = '[]'
+            or known.value not in (select value from json_each(candidate.refused))
+        )
+    order by candidate.wake_at
+    limit :limit
+)
+order by instance.wake_at, instance.instance_id
+limit :limit;
+
+-- name: next_due
+-- When the next instance of the known workflows falls due.
+select min((
+    select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
+))
+from json_each(?) as known;
+
+-- name: claim
+-- It is the worker's now.
+update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
+
+-- name: owned
+-- Everything a worker owns.
+select instance_id from romancy_instances where owner = ? order by instance_id;
+
+-- name: claimed
+-- What a worker must know of an instance it takes.
+select
+    instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
+    case when crash_seq = head then crashes else 0 end
+from (
+    select
+        instance.*,
+        (
+            select max(seq) from romancy_log as log
+            where log.instance_id = instance.instance_id and log.life = instance.life
+        ) as head
+    from romancy_instances as instance
+    where instance.instance_id = ?
+);
+
+-- name: mailboxes
+-- Owned instances with mail their owner has not seen, and those it has just claimed.
+select instance_id, life, signals from romancy_instances where owner = :worker and signals <> seen
+union all
+select instance.instance_id, instance.life, instance.signals
+from json_each(:fresh) as fresh
+join romancy_instances as instance on instance.instance_id = fresh.value
+where instance.owner = :worker and instance.signals = instance.seen;
+
+-- name: mail
+-- Everything in some inboxes, in the order of each sender.
+select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
+from json_each(?) as wanted
+join romancy_inbox as inbox on inbox.instance_id = wanted.value
+order by inbox.instance_id, inbox.delivery_id;
+
+-- name: sweep_asleep
+-- Repair: nobody's, not due, and yet with mail nobody has seen.
+update romancy_instances set wake_at = ?
+where
+    owner is null and signals <> seen and wake_at is null
+    and status not in ('completed', 'failed', 'cancelled', 'stuck');
+
+-- name: sweep_parked
+-- Parked instances become due when there is code that has not refused them.
+update romancy_instances set wake_at = :now
+where
+    status = 'stuck' and owner is null and wake_at is null
+    and exists (
+        select 1 from json_each(:codes) as known
+        where
+            known.key = workflow_name
+            and known.value not in (select value from json_each(romancy_instances.refused))
+    );
+
+-- name: beat
+-- A worker lives; one that was declared dead stays dead.
+insert into romancy_workers (
+    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
+) values (
+    :token, :worker_id, :lease, 1, :leaving, :codes, :boot_id, :pid_namespace, :pid, :pid_start, :now, :now
+)
+on conflict (token) do update set
+    worker_id = excluded.worker_id,
+    lease = excluded.lease,
+    beat = beat + 1,
+    dead = excluded.dead,
+    codes = excluded.codes,
+    boot_id = excluded.boot_id,
+    pid_namespace = excluded.pid_namespace,
+    pid = excluded.pid,
+    pid_start = excluded.pid_start,
+    beat_at = excluded.beat_at
+where dead = 0;
+
+-- name: peers
+-- The other workers that live, and the dead that still own instances.
+select
+    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at
+from romancy_workers as worker
+where
+    token <> ?
+    and (dead = 0 or exists (select 1 from romancy_instances where owner = worker.token))
+order by token;
+
+-- name: worker_beat
+-- What a takeover is checked against.
+select dead, beat from romancy_workers where token = ?;
+
+-- name: bury
+-- Declared dead.
+update romancy_workers set dead = 1 where token = ? and dead = 0;
+
+-- name: owned_heads
+-- Some instances of a dead worker, with the ends of their logs.
+select
+    instance_id, life,
+    (
+        select max(seq) from romancy_log as log
+        where log.instance_id = instance.instance_id and log.life = instance.life
+    )
+from romancy_instances as instance
+where owner = ?
+order by instance_id
+limit ?;
+
+-- name: takeover_log
+-- The entry that fences the dead owner off.
+insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, ?, ?, ?, ?);
+
+-- name: takeover_instance
+-- Free, due at once, and counted as a crash if the log has not grown since the last one.
+update romancy_instances set
+    owner = null,
+    wake_at = :now,
+    crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end,
+    crash_seq = :head,
+    updated_at = :now
+where instance_id = :instance_id;
+
+-- name: outbox_page
+-- The oldest messages for the outside; ids sort in the order of each sender.
+select outbox_id, topic, body from romancy_outbox order by outbox_id limit ?;
+
+-- name: outbox_remove
+-- Published, and forgotten.
+delete from romancy_outbox where outbox_id = ?;
+
+-- name: prunable
+-- Ended instances that may go: the oldest first, and those that are named.
+select instance_id, life from romancy_instances
+where
+    status in (select value from json_each(:statuses))
+    and status in ('completed', 'failed', 'cancelled')
+    and (
+        updated_at < :ended_before
+        or instance_id in (select value from json_each(:named))
+    )
+order by created_at
+limit :limit;
+
+-- name: prune_instance
+-- An ended instance.
+delete from romancy_instances where instance_id = ?;
+
+-- name: prune_log
+-- Its log, whatever life.
+delete from romancy_log where instance_id = ?;
+
+-- name: prune_inbox
+-- Messages nobody will read.
+delete from romancy_inbox where instance_id = ?;
+
+-- name: prune_index
+-- What searches found it by.
+delete from romancy_index where instance_id = ?;
+
+-- name: continued
+-- Instances that have runs behind them.
+select instance_id, life, run_from from romancy_instances where run_from > 1;
+
+-- name: prune_runs
+-- Rows of runs that are over.
+delete from romancy_log where instance_id = ? and life = ? and seq < ?;
+
+-- name: prune_seen
+-- Forget old dedupe keys.
+delete from romancy_seen where at < ?;
+
+-- name: prune_workers
+-- Dead workers that own nothing.
+delete from romancy_workers
+where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);
