@@ -1,0 +1,302 @@
+"""A call is stored by the names and types of the parameters, and comes back as the same call."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Iterator  # noqa: TC003 (read at run time)
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypedDict, TypeVar
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from romancy.errors import RegistrationError, SerializationError, UsageError
+from romancy.serialization import Parameter, Signature
+from romancy.serialization._names import names_around
+from tests.serialization import models as m
+
+if TYPE_CHECKING:
+
+    class Ghost:
+        """Known to type checkers only."""
+
+
+T = TypeVar("T")
+
+
+class Provided:
+    """Marks a dependency, as the authoring layer's own mark does."""
+
+
+def signature(fn: Callable[..., object], skip_first: int = 0) -> Signature:
+    return Signature.of(
+        fn, skip_first, subject=f"activity {fn.__name__!r}", is_injected=lambda default: isinstance(default, Provided)
+    )
+
+
+def nothing() -> None: ...
+def one(order: m.Order) -> m.Item: ...  # type: ignore[empty-body]
+def keyword(*, order: m.Order) -> None: ...
+def several(a: int, b: str = "x", *, c: UUID | None = None) -> None: ...
+def bare(a, b=(1, 2)): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def generic(value: T) -> list[T]: ...  # type: ignore[empty-body]
+def endless() -> NoReturn: ...  # type: ignore[empty-body]
+def accents(größe: int, naïve: str) -> None: ...  # noqa: PLC2401
+def with_context(ctx: object, order: m.Order, *, client: Provided = Provided()) -> None: ...  # noqa: B008
+async def asynchronous(order: m.Order) -> m.Item: ...  # type: ignore[empty-body]
+
+
+CALLS: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any], bytes]] = [
+    (nothing, (), {}, b"{}"),
+    (one, (m.Order([], "n"),), {}, b'{"items":[],"note":"n"}'),
+    (one, (), {"order": m.Order([])}, b'{"items":[],"note":null}'),
+    (keyword, (), {"order": m.Order([])}, b'{"items":[],"note":null}'),
+    (several, (1,), {}, b'{"a":1,"b":"x","c":null}'),
+    (several, (1, "y"), {"c": UUID(int=1)}, b'{"a":1,"b":"y","c":"00000000-0000-0000-0000-000000000001"}'),
+    (several, (), {"b": "y", "a": 1}, b'{"a":1,"b":"y","c":null}'),
+    (bare, ("x",), {}, b'{"a":"x","b":[1,2]}'),
+    (generic, ([1],), {}, b"[1]"),
+    (accents, (1, "x"), {}, '{"größe":1,"naïve":"x"}'.encode()),
+    (with_context, (m.Order([]),), {}, b'{"items":[],"note":null}'),
+]
+
+
+@pytest.mark.parametrize(("fn", "args", "kwargs", "raw"), CALLS, ids=lambda part: getattr(part, "__name__", ""))
+def test_the_stored_form(fn: Any, args: Any, kwargs: Any, raw: bytes) -> None:
+    assert raw == signature(fn, fn is with_context).encode_arguments(args, kwargs)
+
+
+def test_the_same_call_comes_back() -> None:
+    stored = signature(several)
+
+    raw = stored.encode_arguments((1,), {"c": UUID(int=1)})
+
+    assert ((1, "x"), {"c": UUID(int=1)}) == stored.decode_arguments(raw)
+    assert ((), {"order": m.Order([])}) == signature(keyword).decode_arguments(b'{"items":[]}')
+    assert ((), {}) == signature(nothing).decode_arguments(b"{}")
+    assert ((m.Order([]),), {}) == signature(asynchronous).decode_arguments(msgspec.Raw(b'{"items":[]}'))
+
+
+def test_results_by_their_annotation() -> None:
+    assert b'{"price":1.0,"count":0}' == signature(one).encode_result(m.Item(1.0))
+    assert m.Item(1.0) == signature(asynchronous).decode_result(b'{"price":1.0}')
+    assert b"null" == signature(nothing).encode_result(None)
+    assert {"a": 1} == signature(CALLS[7][0]).decode_result(b'{"a":1}')
+    with pytest.raises(SerializationError, match="result of activity 'nothing': expected None, got int"):
+        signature(nothing).encode_result(3)
+    with pytest.raises(SerializationError, match="result of activity 'endless': expected None"):
+        signature(endless).encode_result(3)
+
+
+WRONG: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any], str]] = [
+    (several, (), {}, "activity 'several' needs the argument(s) 'a'"),
+    (several, (1, "x", None), {}, "activity 'several' takes 2 positional argument(s) ('a', 'b'), and 3 were given"),
+    (several, (1,), {"a": 1}, "activity 'several' was given its argument 'a' twice"),
+    (several, (1,), {"d": 1}, "activity 'several' has no parameter 'd'; it has 'a', 'b', 'c'"),
+    (nothing, (1,), {}, "activity 'nothing' takes 0 positional argument(s) (none), and 1 were given"),
+    (keyword, (m.Order([]),), {}, "activity 'keyword' takes 0 positional argument(s) (none), and 1 were given"),
+    (several, ("5",), {}, "parameter 'a' of activity 'several': expected int, got str"),
+    (several, (True,), {}, "parameter 'a' of activity 'several': expected int, got bool"),
+    (several, (1,), {"c": "x"}, "parameter 'c' of activity 'several': invalid UUID"),
+    (several, (1,), {"c": str(UUID(int=1))}, "parameter 'c' of activity 'several': str was given where uuid.UUID is"),
+    (one, ({"items": []},), {}, "parameter 'order' of activity 'one': dict was given where"),
+    (one, (m.Order([m.Item(float("nan"))]),), {}, "parameter 'order' of activity 'one' at $.items[0].price: NaN"),
+    (bare, ({1: 2},), {}, "parameter 'a' of activity 'bare': a key of type int would come back as str"),
+    (with_context, (), {"order": m.Order([]), "client": 1}, "activity 'with_context' has no parameter 'client'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "kwargs", "message"), WRONG, ids=lambda part: part if isinstance(part, str) else ""
+)
+def test_a_wrong_call_is_refused_before_anything_is_written(fn: Any, args: Any, kwargs: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        signature(fn, fn is with_context).encode_arguments(args, kwargs)
+
+
+STALE: list[tuple[Callable[..., object], bytes, str]] = [
+    (several, b'{"a":1,"z":2}', "arguments of activity 'several': there is no parameter 'z'; there is 'a', 'b', 'c'"),
+    (several, b'{"b":"y"}', "parameter 'a' of activity 'several': it is not among those stored ('b')"),
+    (several, b'{"a":"1"}', "parameter 'a' of activity 'several': expected int, got str (declared as int)"),
+    (several, b"[1]", "arguments of activity 'several': expected object, got array"),
+    (several, b"nonsense", "arguments of activity 'several': not valid JSON"),
+    (several, b'{"a":"\xff"}', "parameter 'a' of activity 'several': expected int, got str"),
+    (
+        several,
+        b'{"a":' + b"[" * 99_999,
+        "arguments of activity 'several': nested deeper than the interpreter can follow",
+    ),
+    (nothing, b"1", "arguments of activity 'nothing': expected object, got int"),
+    (nothing, b'{"a":1}', "arguments of activity 'nothing': there is no parameter 'a'; there is none"),
+    (one, b'{"items":[{"price":"x"}]}', "parameter 'order' of activity 'one' at $.items[0].price: expected float"),
+]
+
+
+@pytest.mark.parametrize(("fn", "raw", "message"), STALE, ids=lambda part: str(part)[:30])
+def test_a_stored_call_of_another_shape_is_refused(fn: Any, raw: bytes, message: str) -> None:
+    with pytest.raises(SerializationError, match=re.escape(message)):
+        signature(fn).decode_arguments(raw)
+
+
+def test_a_parameter_added_since_has_its_default() -> None:
+    assert ((1, "x"), {"c": None}) == signature(several).decode_arguments(b'{"a":1}')
+
+
+def test_one_parameter_by_its_type() -> None:
+    def undo(result: m.Item, order: m.Order) -> None: ...
+
+    stored = signature(undo, 1)
+
+    assert ("order",) == stored.names
+    assert m.Item(1.0) == stored.decode_parameter("result", b'{"price":1.0}')
+    with pytest.raises(SerializationError, match="parameter 'result' of activity 'undo': expected object, got int"):
+        stored.decode_parameter("result", b"1")
+
+
+def test_what_the_engine_supplies_is_left_out() -> None:
+    stored = signature(with_context, skip_first=True)
+
+    assert (Parameter("order", keyword_only=False, default=stored.parameters[0].default),) == stored.parameters
+    assert stored.parameters[0].required
+    assert ["client"] == list(stored.injected)
+    assert isinstance(stored.injected["client"], Provided)
+
+
+def takes_many(*orders: int) -> None: ...
+def takes_any(**options: int) -> None: ...
+def by_position(order: int, /) -> None: ...
+def loose_dependency(order: int, client: Provided = Provided()) -> None: ...  # noqa: B008
+def context_by_position(ctx: object, /, order: int) -> None: ...
+def no_context(*args: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fn", "skip", "message"),
+    [
+        (takes_many, 0, "activity 'takes_many' takes *orders, whose values have no name"),
+        (takes_any, 0, "activity 'takes_any' takes **options, whose values have no name"),
+        (by_position, 0, "activity 'by_position' takes 'order' by position only"),
+        (loose_dependency, 0, "activity 'loose_dependency': the dependency 'client' must be keyword-only"),
+        (nothing, 1, "activity 'nothing' must take 1 leading parameter(s), which Romancy supplies; it takes 0"),
+        (no_context, 1, "activity 'no_context' must take 1 leading parameter(s)"),
+    ],
+)
+def test_a_function_that_cannot_be_called_from_the_log(fn: Any, skip: int, message: str) -> None:
+    with pytest.raises(RegistrationError, match=re.escape(message)):
+        signature(fn, skip)
+
+
+def test_the_context_may_be_positional_only() -> None:
+    assert b"5" == signature(context_by_position, skip_first=True).encode_arguments((5,), {})
+
+
+def haunted(order: Ghost) -> None: ...
+def broken(order: 1 / 0) -> None: ...  # type: ignore[valid-type]
+def endless_input(orders: Iterator[int]) -> None: ...
+
+
+UNKNOWN: list[tuple[Callable[..., object], str]] = [
+    (haunted, "the type of the parameter 'order' of activity 'haunted' cannot be found: name 'Ghost' is not"),
+    (broken, "the annotation of the parameter 'order' of activity 'broken' cannot be evaluated"),
+    (endless_input, "parameter 'orders' of activity 'endless_input', declared as"),
+]
+
+
+@pytest.mark.parametrize(("fn", "message"), UNKNOWN)
+def test_types_are_looked_at_when_first_needed(fn: Any, message: str) -> None:
+    stored = signature(fn)
+
+    for use in (stored.check, lambda: stored.encode_arguments((1,), {}), lambda: stored.decode_arguments(b"1")):
+        with pytest.raises(RegistrationError, match=re.escape(message)):
+            use()
+
+
+def early(order: Late) -> None: ...
+
+
+early_signature = signature(early)
+
+
+@dataclass
+class Late:
+    day: date
+
+
+def test_a_type_may_be_defined_after_the_function() -> None:
+    assert b'{"day":"2024-01-02"}' == early_signature.encode_arguments((Late(date(2024, 1, 2)),), {})
+
+
+def test_local_types_made_of_local_types() -> None:
+    @dataclass
+    class Part:
+        weight: float
+
+    @dataclass
+    class Engine:
+        parts: list[Part]
+        spare: Part | None = None
+
+    class Options(TypedDict):
+        parts: list[Part]
+
+    class Pair(NamedTuple):
+        first: Part
+        second: Part
+
+    class Frozen(msgspec.Struct):
+        parts: dict[str, Part]
+
+    def build(engine: Engine, options: Options, pair: Pair, frozen: Frozen) -> Engine | None: ...
+
+    stored = signature(build)
+    part = Part(1.5)
+    args = (Engine([part]), Options(parts=[part]), Pair(part, part), Frozen({"a": part}))
+
+    assert (args, {}) == stored.decode_arguments(stored.encode_arguments(args, {}))
+    assert Engine([part]) == stored.decode_result(stored.encode_result(Engine([part])))
+
+
+def test_a_local_class_defined_after_the_function_if_its_code_uses_it() -> None:
+    def build(order: Later) -> None:
+        assert isinstance(order, Later)
+
+    stored = signature(build)
+
+    @dataclass
+    class Later:
+        x: int
+
+    assert b'{"x":1}' == stored.encode_arguments((Later(1),), {})
+
+
+def test_a_type_of_the_class_around_a_method() -> None:
+    class Service:
+        class Request(msgspec.Struct):
+            x: int
+
+        @staticmethod
+        def handle(request: Request) -> None: ...
+
+        signature = Signature.of(handle, subject="activity 'handle'")
+
+    assert b'{"x":1}' == Service.signature.encode_arguments((Service.Request(1),), {})
+
+
+def test_only_types_of_the_surroundings_are_kept() -> None:
+    secret = object()
+
+    def uses(order: m.Order) -> None:
+        assert secret
+
+    kept = names_around(uses)
+
+    assert secret not in kept.values()
+    assert all(isinstance(value, type | types.ModuleType) for value in kept.values())
+
+
+def test_the_subject_defaults_to_the_functions_name() -> None:
+    with pytest.raises(UsageError, match="function 'several' needs the argument"):
+        Signature.of(several).encode_arguments((), {})
