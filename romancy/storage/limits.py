@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Delivery, Item
 
-__all__ = ["MAX_BODY_BYTES", "MAX_ID_BYTES", "check_batch", "check_deliveries", "check_id"]
+__all__ = ["MAX_BODY_BYTES", "MAX_ID_BYTES", "can_be_id", "check_batch", "check_deliveries", "check_id"]
 
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -30,6 +30,15 @@ def check_id(value: str, what: str = "instance id") -> None:
         raise UsageError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
     if size > MAX_ID_BYTES:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
+
+
+def can_be_id(value: str) -> bool:
+    """Whether any row can bear this id. A store that is asked for another one answers that it is not there."""
+    try:
+        check_id(value)
+    except UsageError:
+        return False
+    return True
 
 
 def check_batch(batch: Sequence[Item], worker: str | None) -> None:
@@ -66,15 +75,22 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         targets.add(start.instance_id)
         _check_start(start)
     check_deliveries(item.deliveries)
+    if item.change is not None and item.change.input is not None:
+        _check_body(item.change.input, f"input of the next run of instance {item.instance_id!r}")
     for row in item.outbox:
         check_id(row.outbox_id, "outbox id")
+        check_id(row.topic, f"topic of outbox message {row.outbox_id!r}")
         _check_body(row.body, f"outbox message {row.outbox_id!r}")
 
 
 def _check_start(start: Start) -> None:
     check_id(start.instance_id)
     check_id(start.workflow_name, "workflow name")
+    check_id(start.code, "code version")
+    if start.parent is not None:
+        check_id(start.parent, "id of the parent")
     _check_body(start.body, f"start of instance {start.instance_id!r}")
+    _check_body(start.input, f"input of instance {start.instance_id!r}")
 
 
 def _check_body(body: bytes, what: str) -> None:
