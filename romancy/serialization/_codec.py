@@ -165,10 +165,9 @@ def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) 
 class ZlibCodec:
     """Compresses payloads from a size on, and leaves those that would hardly shrink."""
 
-    id: Final = "zlib"
-
     def __init__(self, threshold: int = 4096, *, level: int = 6, largest: int = 64 * 1024 * 1024) -> None:
         """`largest`: what a payload may grow to when it is read, so that no row can exhaust the memory."""
+        self.id: Final = "zlib"
         self._threshold = threshold
         self._level = level
         self._largest = largest

@@ -6,6 +6,7 @@ themselves, and only as far as it is JSON; everything else about an exception is
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import os
 import traceback
@@ -19,7 +20,7 @@ from romancy.errors import SerializationError, TerminalError
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 NO_DATA: Final = Raw(b"")
 
@@ -148,11 +149,29 @@ def _some_of(lines: list[str]) -> list[str]:
 
 
 def _data(exc: BaseException) -> Raw:
-    args = () if members_of(exc) else exc.args
+    args = () if members_of(exc) else _arguments(exc)
     attributes = {name: value for name, value in _attributes(exc) if _as_json(value) is not None}
     data = ErrorData(args=list(args) if _as_json(args) is not None else None, attributes=attributes)
     raw = _as_json(data)
     return Raw(raw) if raw is not None and len(raw) <= _LARGEST_DATA else NO_DATA
+
+
+def _arguments(exc: BaseException) -> tuple[Any, ...]:
+    """What to make it of again: its `args`, and what a built-in class keeps beside them, such as a file's name."""
+    try:
+        made_of = builtin_base(type(exc)).__reduce__(exc)[1]
+    except Exception:  # noqa: BLE001 (attributes of the user's)
+        return exc.args
+    return cast("tuple[Any, ...]", made_of)
+
+
+def builtin_base(cls: type[BaseException]) -> type[BaseException]:
+    """Its nearest class that is not written in Python: what that keeps, it keeps in C."""
+    builtin: Mapping[str, object] = vars(builtins)
+    for base in cls.__mro__:
+        if issubclass(base, BaseException) and builtin.get(base.__name__) is base:
+            return base
+    return BaseException
 
 
 def _as_json(value: object) -> bytes | None:

@@ -7,7 +7,6 @@ recorded arguments and gets the recorded attributes, each read by the type the c
 
 from __future__ import annotations
 
-import builtins
 import itertools
 import typing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from romancy.errors import ActivityError, RegistrationError, SerializationError
-from romancy.serialization._error_info import NO_DATA, ErrorData, ErrorInfo, is_group
+from romancy.serialization._error_info import NO_DATA, ErrorData, ErrorInfo, builtin_base, is_group
 from romancy.serialization._plan import loads
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ def _single(info: ErrorInfo, cls: type[E]) -> E | None:
     args = _typed_args(cls, data.args) if data.args is not None else (info.message,)
     try:
         exc = cls.__new__(cls, *args)
-        exc.args = args
-        _builtin_base(cls).__init__(exc, *args)
+        builtin_base(cls).__init__(exc, *args)
     except Exception:  # noqa: BLE001 (a __new__ of the user's, or one that takes other arguments)
         return None
     hints = _hints(cls)
@@ -104,14 +102,6 @@ def _read_data(info: ErrorInfo) -> ErrorData:
         return msgspec.json.decode(info.data, type=ErrorData) if info.data != NO_DATA else ErrorData()
     except msgspec.DecodeError:
         return ErrorData()
-
-
-def _builtin_base(cls: type[Exception]) -> type[BaseException]:
-    """Its nearest class that is not written in Python: what it keeps in C it takes from its own `__init__`."""
-    builtin = vars(builtins)
-    return next(
-        (base for base in cls.__mro__ if issubclass(base, Exception) and builtin.get(base.__name__) is base), Exception
-    )
 
 
 def _typed_args(cls: type[Exception], args: list[Any]) -> tuple[Any, ...]:

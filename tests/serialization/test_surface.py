@@ -1,0 +1,28 @@
+"""The names other packages use."""
+
+from __future__ import annotations
+
+from romancy import serialization
+
+
+def test_the_public_names() -> None:
+    assert [
+        "MAX_DEPTH",
+        "Codecs",
+        "ErrorInfo",
+        "HmacCodec",
+        "Parameter",
+        "PayloadCodec",
+        "PayloadContext",
+        "Signature",
+        "Where",
+        "ZlibCodec",
+        "check_size",
+        "describe_exception",
+        "dumps",
+        "exception_name",
+        "loads",
+        "rebuild_exception",
+    ] == serialization.__all__
+    assert all(hasattr(serialization, name) for name in serialization.__all__)
+    assert all(getattr(serialization, name).__doc__ for name in serialization.__all__)
