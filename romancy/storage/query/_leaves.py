@@ -11,6 +11,8 @@ r"""Leaves: a JSON scalar as one word of printable ASCII, so that a database onl
 | `z` | null |
 | `c` | an object or an array: present, but not a leaf |
 
+Words and keys are stored: to change how one is written is to project every instance again.
+
 Words consist of `!#$&()*+,` to `-`, digits, letters and ``./:;<=>?@[]^_`{|}``: no blank, quote, percent sign,
 backslash or `~` (`CEILING`, which sorts after every character used). So no JSON or SQL escape ever applies to them,
 and a collation that pads with blanks or cuts at NUL finds nothing to spoil.
@@ -61,8 +63,10 @@ CEILING = "~"
 MAX_STRING_BYTES = 512
 MAX_DIGITS = 512
 
-_NEEDS_TRANSLATION = regex(r"[^-./0-9:;<=>?@A-Z\]^_`a-z ]").search
-_BLANK = "!)#"
+# What most strings have that cannot stand for itself is blanks and commas; replacing them is four times as fast as
+# translating, and right because neither occurs in what replaces the other.
+_NEEDS_TRANSLATION = regex(r"[^-./0-9:;<=>?@A-Z\]^_`a-z ,]").search
+_BLANK, _COMMA = "!)#", "!*)"
 _OCTAL = str.maketrans("01234567", "#$&()*+,")
 _REMEMBERED_ESCAPES = 8192
 
@@ -86,15 +90,15 @@ def leaf(value: Scalar) -> str:
 
 def string_leaf(value: str) -> str:
     """The word for a string, which may hold anything, even halves of surrogate pairs."""
-    if len(value) > MAX_STRING_BYTES or utf8_size(value) > MAX_STRING_BYTES:
+    if len(value) <= MAX_STRING_BYTES and _NEEDS_TRANSLATION(value) is None:
+        return STRING + value.replace(",", _COMMA).replace(" ", _BLANK)
+    if utf8_size(value) > MAX_STRING_BYTES:
         return LONG_STRING + sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
     return STRING + escape(value)
 
 
 def escape(value: str) -> str:
     """A string without its tag: what is searched for inside a word."""
-    if _NEEDS_TRANSLATION(value) is None:
-        return value.replace(" ", _BLANK)  # four times as fast, and blanks are what most strings have
     return value.translate(_ESCAPES)
 
 

@@ -20,11 +20,14 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from romancy.errors import QueryError
 
-__all__ = ["MAX_DEPTH", "MAX_PATH_LENGTH", "SEPARATOR", "Path", "encode_name", "parse_path", "path_key"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_DEPTH", "MAX_PATH_LENGTH", "SEPARATOR", "Path", "encode_names", "parse_path", "path_key"]
 
 MAX_DEPTH = 32
 MAX_PATH_LENGTH = 1024
@@ -65,12 +68,12 @@ def parse_path(text: str) -> Path:
 @lru_cache(maxsize=1024)
 def path_key(text: str) -> str:
     """The key of a path, from its text. `QueryError` as for `parse_path`."""
-    return SEPARATOR.join(map(encode_name, parse_path(text)))
+    return SEPARATOR.join(encode_names(parse_path(text)))
 
 
-def encode_name(name: str) -> str:
-    """One segment of a key."""
-    return _cached_name(name) if len(name) <= _CACHED_NAME_LENGTH else _encode(name)
+def encode_names(names: Iterable[str]) -> list[str]:
+    """Each name as a segment of a key."""
+    return [_cached_name(name) if len(name) <= _CACHED_NAME_LENGTH else _encode(name) for name in names]
 
 
 def _segment(text: str, position: int) -> tuple[str, int]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.storage.query._leaves import CEILING, CONTAINER, MAX_DIGITS, leaf, string_leaf
-from romancy.storage.query._paths import MAX_DEPTH, SEPARATOR, encode_name, path_key
+from romancy.storage.query._paths import MAX_DEPTH, SEPARATOR, encode_names, path_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,14 +120,17 @@ class _Collector:
         if self._room < 0:
             return False
         write = self.members.append
-        for name, value in container.items() if isinstance(container, dict) else enumerate(container):
-            key = prefix + encode_name(name) if isinstance(name, str) else f"{prefix}{name}"
+        if isinstance(container, dict):
+            places = zip(encode_names(container), container.values(), strict=True)
+        else:
+            places = zip(map(str, range(len(container))), container, strict=True)
+        for name, value in places:
             if isinstance(value, str):
-                write(f'{key}":"{string_leaf(value)}')
+                write(f'{prefix}{name}":"{string_leaf(value)}')
             elif isinstance(value, (dict, list)):
-                write(f'{key}":"{CONTAINER}')
-                if value and depth < MAX_DEPTH and not self.collect(value, key + SEPARATOR, depth + 1):
+                write(f'{prefix}{name}":"{CONTAINER}')
+                if value and depth < MAX_DEPTH and not self.collect(value, f"{prefix}{name}{SEPARATOR}", depth + 1):
                     return False
             else:
-                write(f'{key}":"{leaf(value)}')
+                write(f'{prefix}{name}":"{leaf(value)}')
         return True

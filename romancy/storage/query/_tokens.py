@@ -32,11 +32,6 @@ class Position(Struct, frozen=True):
     created_at: int
     instance_id: str
 
-    @property
-    def key(self) -> tuple[int, bytes]:
-        """Compares as rows do: a row belongs behind this position if its key is smaller."""
-        return self.created_at, self.instance_id.encode()
-
 
 def encode_token(fingerprint: bytes, position: Position) -> str:
     """A token that `decode_token` accepts with the same fingerprint only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,15 +11,20 @@ from hypothesis import example, given, settings
 from romancy.errors import QueryError
 from romancy.storage.query import (
     compile_filters,
+    gt,
+    gte,
     holds,
     index_predicate,
     index_value,
     is_null,
     lt,
+    lte,
     matches,
     missing,
+    one_of,
     project,
     satisfies,
+    startswith,
 )
 from romancy.storage.query._filters import read_filters
 from romancy.storage.query._projection import members_of
@@ -73,6 +79,23 @@ def test_any_document_with_any_filter(question: tuple[bytes, dict[str, FilterVal
     raw, filters = question
 
     assert matches(raw, filters) == holds(project(raw), compile_filters(filters))
+
+
+@pytest.mark.parametrize("character", ["x", "é", "~", " "])
+def test_the_index_column_never_hides_a_long_string(character: str) -> None:
+    lengths = (0, 1, 36, 37, 38, 62, 63, 64, 84, 85, 86, 170, 187, 188, 189, 190, 252, 253, 254, 255, 256)
+    texts = [text for length in lengths for text in (character * length, character * length + "a")]
+    texts = [text for text in texts if len(text.encode()) <= 512]
+
+    for text in texts:
+        raw = json.dumps({"a": text}).encode()
+        word, value = members_of(project(raw) or b"")["a"], index_value(raw, "a")
+        for other in texts:
+            for wanted in (other, one_of(other, "b"), gt(other), gte(other), lt(other), lte(other), startswith(other)):
+                (condition,) = compile_filters({"a": wanted})
+                narrowed = index_predicate(condition.predicate)
+                assert narrowed is not None
+                assert satisfies(value, narrowed) or not satisfies(word, condition.predicate)
 
 
 @settings(max_examples=700, deadline=None)

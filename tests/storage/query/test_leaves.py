@@ -28,6 +28,10 @@ _surrogates = st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010, 
         ("[\\]", "s:[#[$]"),
         ("é", "s:{#(*$"),
         ("日", "s:|#+&,)*"),
+        ("\u0fff", "s:{,,,,"),
+        ("\u1000", "s:|#$####"),
+        ("\U0003ffff", "s:|,,,,,,"),
+        ("\U00040000", "s:}$######"),
         ("\U0010ffff", "s:})$,,,,,"),
         (True, "b:1"),
         (False, "b:0"),
@@ -47,7 +51,7 @@ _surrogates = st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010, 
         ("x" * 513, "l:" + sha256(b"x" * 513).hexdigest()),
     ],
 )
-def test_the_word_of_a_value(value: Scalar, word: str) -> None:
+def test_the_word_of_a_value_is_what_databases_already_hold(value: Scalar, word: str) -> None:
     assert word == leaf(value)
 
 
@@ -61,9 +65,24 @@ def test_an_integer_beyond_64_bits_has_another_word_than_its_float_whoever_comes
     assert leaf(10**20) != leaf(1e20)
 
 
+def test_characters_sort_and_none_is_found_in_another() -> None:
+    edges = (0x0FFF, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x3FFFF, 0x40000, 0x10FFFF)
+    codes = sorted({*range(0x180), *range(0x180, 0xD800, 997), *range(0xE000, 0x10FFFF, 9973), *edges})
+    words = [escape(chr(code)) for code in codes]
+
+    assert words == sorted(words)
+    for place, word in enumerate(words):
+        assert [place] == [other for other, text in enumerate(words) if word in text]
+
+
 @given(_short, _short)
 def test_words_sort_as_strings_do(one: str, other: str) -> None:
     assert (one < other) == (string_leaf(one) < string_leaf(other))
+
+
+@given(st.one_of(_short, st.text(st.sampled_from("a ,!*)#é"), max_size=9)))
+def test_the_short_way_to_a_word_leads_where_the_long_one_does(text: str) -> None:
+    assert string_leaf(text) == "s:" + escape(text)
 
 
 @given(_surrogates, _surrogates)

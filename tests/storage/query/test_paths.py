@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from romancy.errors import QueryError
 from romancy.storage.query import parse_path, path_key
-from romancy.storage.query._paths import SEPARATOR, encode_name
+from romancy.storage.query._paths import SEPARATOR, encode_names
 from romancy_conformance.query_strategies import names, path_text
 
 _paths = st.lists(names.filter(lambda name: len(name) < 40), min_size=1, max_size=6).map(tuple)
@@ -89,7 +89,7 @@ def test_the_key_of_a_path(text: str, key: str) -> None:
 
 @given(_paths)
 def test_a_key_is_one_plain_word_that_gives_the_path_back(path: tuple[str, ...]) -> None:
-    key = SEPARATOR.join(map(encode_name, path))
+    key = SEPARATOR.join(encode_names(path))
 
     assert re.fullmatch(r"[a-z0-9_]+", key)
     assert path == _read_key(key)

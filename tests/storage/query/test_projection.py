@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,26 @@ def test_the_size_limit_is_exact() -> None:
 )
 def test_a_hostile_document_is_not_searchable(raw: bytes) -> None:
     assert project(raw) is None
+
+
+def test_a_hostile_document_takes_no_memory_beyond_its_own() -> None:
+    raw = b'{"' + b"k" * 60_000 + b'":[' + b",".join([b"[0]"] * 5000) + b"]}"
+    tracemalloc.start()
+
+    projection = project(raw)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert projection is None
+    assert peak < 5_000_000
+
+
+def test_what_lies_deeper_than_a_path_can_reach_is_left_out() -> None:
+    deepest = "__".join("a" * 32)
+    members = json.loads(project(b'{"a":' * 40 + b"1" + b"}" * 40) or b"")
+
+    assert len(members) == 32
+    assert members[deepest] == "c"
 
 
 def test_a_large_document_of_long_strings_stays_searchable() -> None:

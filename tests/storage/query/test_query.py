@@ -158,11 +158,3 @@ def test_a_token_of_another_version_says_so() -> None:
 
     with pytest.raises(QueryError, match="another version"):
         decode_token(_ONE, base64.urlsafe_b64encode(bytes(sealed)).decode().rstrip("="))
-
-
-@given(st.lists(st.tuples(st.integers(0, 2), _ids), min_size=2, max_size=2))
-def test_positions_compare_by_time_and_then_by_bytes(rows: list[tuple[int, str]]) -> None:
-    (one_time, one_id), (other_time, other_id) = rows
-    bytewise = (one_time, one_id.encode()) < (other_time, other_id.encode())
-
-    assert bytewise == (Position(*rows[0]).key < Position(*rows[1]).key)
