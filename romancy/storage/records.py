@@ -59,6 +59,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     placeholder: str
     """The driver's own first placeholder in SQL written by the user: `?`, `$1` or `%s`."""
 
+    processes: bool = True
+    """Several processes that open the same URL see the same rows; without it a database lives in one process."""
+
 
 class Delivery(Struct, frozen=True, kw_only=True):
     """A message for an instance's inbox. Ids of one sender sort in the order of sending."""

@@ -33,7 +33,7 @@ from romancy.storage.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from romancy.storage.protocol import Gate
     from romancy.storage.query import Query
@@ -58,25 +58,31 @@ _SLEEPER_GRACE = 5_000_000
 class MemoryOutbox:
     """The relay's side of the outbox."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, begin: Callable[[], Transaction]) -> None:
+        self._begin = begin
 
     async def read(self, limit: int) -> list[OutboxRow]:
-        return [row for _, row in Transaction(self._database).scan("outbox")][:limit]
+        return [row for _, row in self._begin().scan("outbox")][:limit]
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
-        table = self._database.tables["outbox"]
-        return sum(table.pop((outbox_id,), None) is not None for outbox_id in outbox_ids)
+        async with self._begin() as tx:
+            held = [key for key in sorted((one,) for one in set(outbox_ids)) if await tx.lock("outbox", key)]
+            for key in held:
+                tx.put("outbox", key, None)
+            await tx.commit()
+        return len(held)
 
 
 class MemoryStore:
     """A store over a `Database`, which several stores may share as several processes share a server."""
 
-    capabilities = Capabilities(name="memory", push=True, transactional_ddl=False, sql=False, placeholder="")
+    capabilities = Capabilities(
+        name="memory", push=True, transactional_ddl=False, sql=False, placeholder="", processes=False
+    )
 
     def __init__(self, database: Database | None = None) -> None:
         self.database = database if database is not None else Database()
-        self.outbox = MemoryOutbox(self.database)
+        self.outbox = MemoryOutbox(self._begin)
         self.gate: Gate | None = None
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -265,11 +271,13 @@ class MemoryStore:
         await bump(self.database, self.gate, session.delivered)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
+        self._begin()
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
             return frozenset()
+        self._begin()
         self._wake.clear()
         changed, self._changed = self._changed, set()
         return frozenset(changed)
