@@ -27,6 +27,7 @@ CASES: tuple[Case, ...] = tuple(
         _scalars.stored_forms,
         _places.nesting,
         _places.names,
+        _places.look_alikes,
         _places.roots,
         _places.limits,
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy_conformance.query_corpus._case import Case
 
 
-__all__ = ["limits", "names", "nesting", "roots"]
+__all__ = ["limits", "look_alikes", "names", "nesting", "roots"]
 
 
 _ORDER = """
@@ -109,6 +109,9 @@ def names() -> Iterator[Case]:
             {'["a%"]': 6},
         ],
     )
+
+
+def look_alikes() -> Iterator[Case]:
     yield from by_filters(
         "names that look like keys",
         '{"a__b":1,"a":{"b":2},"_":3,"__":4,"_z":5,"":6,"a_5fb":7,"a_b":8,"A":9,"_41":10,"null":11,"-":12,"\u0664":13}',

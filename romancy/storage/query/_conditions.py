@@ -14,8 +14,8 @@ An adapter extracts the member `key` of the projection as text (NULL when absent
 Extraction is `json_extract(projection, '$."key"')`, unquoted on MySQL and MariaDB, or `projection ->> 'key'` on
 PostgreSQL (`#>> '{null}'` would take the key `null` for a null). All comparisons are of bytes (`collate "C"`, a binary
 collation). Keys consist of `[a-z0-9_]`, words and texts of printable ASCII without quotes; words are bound as
-parameters all the same. Wherever there are conditions at all, the
-query also asks for `projection is not null`: what is not searchable matches nothing. Prefixes are ranges.
+parameters all the same. Wherever there are conditions at all, the query also asks for `projection is not null`:
+what is not searchable matches nothing. Prefixes are ranges.
 """
 
 from __future__ import annotations
