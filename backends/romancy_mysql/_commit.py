@@ -8,9 +8,11 @@ a refused item never costs its neighbours more than that, however many they are.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
 from romancy_mysql._database import pause
@@ -20,9 +22,9 @@ from romancy_mysql._sql import comma, source
 from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivery, Item
     from romancy_mysql._database import Database
     from romancy_mysql._verdicts import Facts
 
@@ -35,8 +37,9 @@ _ROUNDS = 8
 class Committer:
     """Writes batches. Keeps nothing between them but the sets of index paths it has seen."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
+        self._tell = tell
         self._known_paths: set[str] = set()
 
     async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
@@ -47,7 +50,21 @@ class Committer:
         await self.remember_paths(batch)
         for portion in _portions(sorted(batch, key=lambda item: item.instance_id)):
             await _Settling(self._database, worker, outcomes).settle(portion)
+        self.tell([item for item in batch if outcomes[item.instance_id] is Outcome.ACCEPTED])
         return [outcomes[item.instance_id] for item in batch]
+
+    async def signal(self, deliveries: Sequence[Delivery]) -> None:
+        """Count deliveries made in a session, after its commit. What fails here is found by the next sweep."""
+        counts = Counter(one.instance_id for one in deliveries)
+        try:
+            for statement in Write(self._database.__getitem__).signals(counts):
+                await self._database.ask(statement)
+        except StorageUnavailableError:
+            return
+
+    def tell(self, items: Iterable[Item]) -> None:
+        """Wake those who wait for what these items made due, delivered or ended."""
+        self._tell({one for item in items for one in _concerned(item)})
 
     async def remember_paths(self, batch: Sequence[Item]) -> None:
         """Make sure that searches know every set of declared paths before an instance has it."""
@@ -169,6 +186,21 @@ class _Settling:
         taken = {bytes(line[0]).decode() for line in written.rows}
         taken |= {bytes(line[0]).decode() for line in instances.rows} - {bytes(line[0]).decode() for line in unlocked.rows}
         return {one for one, group in needed.items() if group & taken}
+
+
+def _concerned(item: Item) -> Iterator[str]:
+    """The instances that somebody other than the writer should look at."""
+    if isinstance(item, Start):
+        if item.owner is None:
+            yield item.instance_id
+        return
+    if item.plain:
+        return
+    yield from (one.instance_id for one in item.starts if one.owner is None)
+    yield from (one.instance_id for one in item.deliveries)
+    change = item.change
+    if change is not None and (change.release or change.status in TERMINAL_STATUSES or change.status is Status.STUCK):
+        yield item.instance_id
 
 
 def _needed(item: Item) -> set[str]:

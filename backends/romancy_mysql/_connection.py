@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import aiomysql
 import pymysql.err
@@ -21,16 +21,20 @@ from romancy_mysql._errors import ConnectionLostError, translate
 if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
 
-__all__ = ["Answer", "Wire", "connect"]
+__all__ = ["READING", "Answer", "Line", "Wire", "connect", "exchange"]
 
 _COM_RESET_CONNECTION = 0x1F
-# What every statement of ours relies on, whatever the server's defaults and whatever was done to the connection.
-_SETUP = (
+# How our statements are read: without it a backslash or a byte of another character set could end a literal, and NULL
+# could become "". It may be sent within a transaction.
+READING = (
     "set names utf8mb4; "
     "set session sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
-    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, "
-    "completion_type = 'NO_CHAIN', sql_safe_updates = 0, innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, "
-    "wait_timeout = {idle}; "
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+)
+# What else they rely on, whatever the server's defaults and whatever was done to the connection.
+_SETUP = READING + (
+    ", time_zone = '+00:00', autocommit = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
+    "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}; "
     "set session transaction isolation level read committed"
 )
 
@@ -42,6 +46,14 @@ class Answer(NamedTuple):
     affected: int
 
 
+class Line(Protocol):
+    """Where packets can be sent: a connection of our own, or one of the caller's."""
+
+    async def run(self, packet: bytes, what: str) -> list[Answer]:
+        """Send a packet; errors come as `_errors.translate` makes them."""
+        ...
+
+
 class Wire(aiomysql.Connection):
     """A connection of Romancy's own. `tainted` says that its state is in doubt: it must not be used again."""
 
@@ -49,6 +61,8 @@ class Wire(aiomysql.Connection):
     tainted = False
     fresh = True
     """Nothing has been asked of it yet: if it breaks now, the server is really away."""
+    borrower: Wire | None = None
+    """Who has this connection's socket meanwhile."""
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
         """Send a packet and collect its answers; at the first statement that fails the rest is not carried out.
@@ -57,24 +71,13 @@ class Wire(aiomysql.Connection):
         """
         try:
             async with asyncio.timeout(self.settings.timeout):
-                await self.query(packet)
-                answers = [self._answer()]
-                while self._result is not None and self._result.has_next:
-                    await self.next_result()
-                    answers.append(self._answer())
+                answers = await exchange(self, packet, what, self.settings.where)
         except TimeoutError:
             self.abort()
             raise ConnectionLostError(
                 f"{self.settings.where}: no answer to {what} within {self.settings.timeout:g} s"
             ) from None
-        except pymysql.err.MySQLError as error:
-            raise translate(error, what, self.settings.where) from None
-        except (OSError, AttributeError) as error:
-            if isinstance(error, AttributeError) and not self.closed:
-                raise
-            self.abort()
-            raise ConnectionLostError(f"{self.settings.where}: the connection broke during {what}") from None
-        except BaseException:
+        except (ConnectionLostError, asyncio.CancelledError):
             self.abort()
             raise
         self.fresh = False
@@ -105,14 +108,12 @@ class Wire(aiomysql.Connection):
     def abort(self) -> None:
         """Drop the connection at once, without waiting for what is still to be sent."""
         self.tainted = True
+        if self.borrower is not None:
+            self.borrower.abort()
         if self._writer is not None:
             self._writer.transport.abort()
         self._writer = None
         self._reader = None
-
-    def _answer(self) -> Answer:
-        result = self._result
-        return Answer((), 0) if result is None else Answer(result.rows or (), result.affected_rows)
 
     async def _request_authentication(self) -> None:
         """Before the password leaves: the server must have TLS if we insist, and need not if we only prefer it."""
@@ -131,6 +132,29 @@ class Wire(aiomysql.Connection):
                 f"{self.settings.where}: the server asks for the password in clear text; add tls=require to the URL"
             )
         return await super()._process_auth(plugin_name, auth_packet)
+
+
+async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, where: str) -> list[Answer]:
+    """Send a packet over any connection of the driver's and collect its answers."""
+    answers: list[Answer] = []
+    try:
+        await connection.query(packet)
+        while True:
+            result = connection._result  # noqa: SLF001 - the driver's cursors would parse the text again
+            if result is None:
+                break
+            answers.append(Answer(result.rows or (), result.affected_rows))
+            if not result.has_next:
+                break
+            await connection.next_result()
+    except pymysql.err.MySQLError as error:
+        raise translate(error, what, where) from None
+    except (OSError, AttributeError) as error:
+        # Closed by somebody else while we were at it, the driver's reader and writer are None.
+        if isinstance(error, AttributeError) and not connection.closed:
+            raise
+        raise ConnectionLostError(f"{where}: the connection broke during {what}") from None
+    return answers
 
 
 async def connect(settings: Settings) -> Wire:

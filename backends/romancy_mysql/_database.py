@@ -25,13 +25,13 @@ from romancy_mysql._errors import (
 )
 from romancy_mysql._migrations import bring_up_to_date
 from romancy_mysql._pool import Pool
-from romancy_mysql._sql import Template
+from romancy_mysql._sql import Template, qualifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.protocol import Gate
-    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._connection import Answer, Line, Wire
     from romancy_mysql._dialect import Dialect
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Statement, Value
@@ -63,7 +63,9 @@ class Database:
         self.dialect: Dialect | None = None
         self._max_packet = _SMALLEST_PACKET
         texts = load_queries(files(__package__ or "") / "queries.sql", settings.prefix)
-        self._queries = {name: Template(name, text) for name, text in texts.items()}
+        qualified = qualifier(settings.database, settings.prefix)
+        self._queries = {name: Template(name, text, qualified) for name, text in texts.items()}
+        self._qualified = qualified
         engine = max(1, min(_ENGINE_POOL, settings.pool_size // 2))
         self.work = self._pool(engine)
         self.pulse = self._pool(1)
@@ -76,6 +78,10 @@ class Database:
     def statement(self, name: str, *, expected: int | None = None, **parameters: Value) -> Statement:
         """A named query with its parameters."""
         return self._queries[name].statement(parameters, expected=expected)
+
+    def table(self, name: str) -> bytes:
+        """A table's name as it is written in SQL."""
+        return self._qualified(self.settings.prefix + name).encode()
 
     async def open(self, *, migrate: bool) -> None:
         """Connect once, look at the server, bring the schema up to date; from here on calls are allowed."""
@@ -144,23 +150,23 @@ class Database:
             f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
         )
 
-    async def send(self, wire: Wire, statements: Sequence[Statement]) -> list[Answer]:
+    async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
         """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
         if self.gate is None:
-            return [answer for packet in self._packets(statements) for answer in await wire.run(*packet)]
+            return [answer for packet in self._packets(statements) for answer in await line.run(*packet)]
         answers: list[Answer] = []
         for statement in statements:
             await self.gate(statement.name)
-            answers += await wire.run(statement.sql, statement.name)
+            answers += await line.run(statement.sql, statement.name)
         return answers
 
-    async def carry_out(self, wire: Wire, statements: Sequence[Statement], *, last: bytes = b"") -> None:
+    async def carry_out(self, line: Line, statements: Sequence[Statement], *, last: bytes = b"") -> None:
         """Statements inside an open transaction; `MismatchError` if one touches fewer rows than expected.
 
         `last` (COMMIT) is sent in the same packet and reached only if all went well.
         """
         if self.gate is not None:
-            await self._one_by_one(wire, statements, last)
+            await self._one_by_one(line, statements, last)
             return
         total = sum(statement.expected or 0 for statement in statements)
         script: list[Statement] = []
@@ -176,7 +182,7 @@ class Database:
         if last:
             script.append(statements[-1]._replace(name="commit", sql=last))
         for packet in self._packets(script):
-            await wire.run(*packet)
+            await line.run(*packet)
 
     async def roll_back(self, wire: Wire) -> None:
         """End the transaction in any case; the connection is good again if that succeeds."""
@@ -198,18 +204,18 @@ class Database:
         wire.tainted = False
         return True
 
-    async def _one_by_one(self, wire: Wire, statements: Sequence[Statement], last: bytes) -> None:
+    async def _one_by_one(self, line: Line, statements: Sequence[Statement], last: bytes) -> None:
         if self.gate is None:
             return
         for statement in statements:
             if statement.name != "begin":
                 await self.gate(statement.name)
-            (answer,) = await wire.run(statement.sql, statement.name)
+            (answer,) = await line.run(statement.sql, statement.name)
             if statement.expected not in (None, answer.affected):
                 raise MismatchError(statement.name)
         if last:
             await self.gate("commit")
-            await wire.run(last, "commit")
+            await line.run(last, "commit")
 
     def _packets(self, statements: Iterable[Statement]) -> list[tuple[bytes, str]]:
         """Statements joined to packets that the server takes, each with a name for messages."""

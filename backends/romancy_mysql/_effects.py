@@ -116,10 +116,12 @@ class Write:
         yield from self._joined("signal_instances", ("instance_id", "count"), rows, closed=CLOSED)
 
     def _start_row(self, start: Start) -> Raw:
-        due = None if start.owner is not None else self._query("due_after").render(delay=start.delay)
+        unowned, later = start.owner is None, self._query("from_now").render
+        due = later(delay=start.delay) if unowned and start.delay is not None else None
+        touched = later(delay=0) if unowned else None
         paths = index_paths(path for path, _ in start.index)
-        head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due)
-        return row(*head, start.parent, start.input, _json(start.projection), paths)
+        head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due, touched)
+        return row(*head, start.error, start.parent, start.input, _json(start.projection), paths)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
         for part in _parts(rows):

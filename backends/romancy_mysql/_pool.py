@@ -1,19 +1,19 @@
 """Connections, lent one at a time: a bounded number, a bounded wait, and nothing doubtful is ever lent again.
 
-`async with pool.borrow() as wire` gives the connection back if it is in order when the block ends and drops it
-otherwise. Knows nothing of SQL.
+A connection that comes back broken, tainted or after the end is dropped; the others wait to be lent again, and are
+closed when nobody wanted them for a while. Knows nothing of SQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from romancy_mysql._connection import Wire
 
@@ -39,23 +39,34 @@ class Pool:
         self._closed = False
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Wire]:
-        """A connection of one's own; `StorageUnavailableError` when none gets free in time."""
+    async def borrow(self) -> AsyncGenerator[Wire]:
+        """A connection for the length of a block."""
+        wire = await self.take()
+        try:
+            yield wire
+        finally:
+            self.give_back(wire)
+
+    async def take(self) -> Wire:
+        """A connection of one's own, to be given back; `StorageUnavailableError` when none gets free in time."""
         await self._take_place()
         try:
             wire = await self._wire()
-            self._lent.add(wire)
-            try:
-                yield wire
-            except BaseException:
-                if wire.get_transaction_status():
-                    wire.tainted = True
-                raise
-            finally:
-                self._lent.discard(wire)
-                self._return(wire)
-        finally:
+        except BaseException:
             self._places.release()
+            raise
+        self._lent.add(wire)
+        return wire
+
+    def give_back(self, wire: Wire) -> None:
+        """It is lent again if it is in order, and dropped otherwise."""
+        self._lent.discard(wire)
+        self._keep_or_drop(wire)
+        self._places.release()
+
+    def give_back_after(self, wire: Wire, cleaning: Awaitable[None]) -> None:
+        """The same, after it was cleaned behind the caller's back."""
+        self._after(self._clean(wire, cleaning))
 
     def drop_idle(self) -> None:
         """Close the idle ones: they are probably as broken as the one that just was."""
@@ -97,7 +108,7 @@ class Pool:
             self._refuse_if_closed()
         return wire
 
-    def _return(self, wire: Wire) -> None:
+    def _keep_or_drop(self, wire: Wire) -> None:
         if self._closed or wire.tainted or wire.gone:
             wire.abort()
             return
@@ -107,9 +118,20 @@ class Pool:
             self._dismiss(self._idle.pop(0)[1])
 
     def _dismiss(self, wire: Wire) -> None:
-        task = asyncio.ensure_future(_say_goodbye(wire))
+        self._after(_say_goodbye(wire))
+
+    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    async def _clean(self, wire: Wire, cleaning: Awaitable[None]) -> None:
+        try:
+            await cleaning
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not lent again
+            wire.tainted = True
+        finally:
+            self.give_back(wire)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from romancy.errors import InternalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Raw", "Statement", "Template", "Text", "Value", "comma", "literal", "row", "source"]
+__all__ = ["Raw", "Statement", "Template", "Text", "Value", "comma", "literal", "qualifier", "row", "source"]
 
 
 class Raw(bytes):
@@ -45,10 +45,10 @@ class Statement(NamedTuple):
 class Template:
     """A named query, taken apart once."""
 
-    def __init__(self, name: str, sql: str) -> None:
+    def __init__(self, name: str, sql: str, qualified: Callable[[str], str] = str) -> None:
         self.name = name
         pieces = _PARAMETER.split(sql)
-        self._texts = [piece.encode() for piece in pieces[::2]]
+        self._texts = [qualified(piece).encode() for piece in pieces[::2]]
         self._names = pieces[1::2]
 
     def render(self, parameters: Mapping[str, Value] | None = None, **more: Value) -> Raw:
@@ -67,6 +67,13 @@ class Template:
     ) -> Statement:
         """The query ready to send."""
         return Statement(self.name, self.render(parameters, **more), expected)
+
+
+def qualifier(database: str, prefix: str) -> Callable[[str], str]:
+    """Puts the database's name before every table: user code may have changed the connection's current one."""
+    table = re.compile(rf"\b({prefix}\w+)")
+    name = "`" + database.replace("`", "``").replace("\\", "\\\\") + "`"
+    return lambda sql: table.sub(rf"{name}.\1", sql)
 
 
 def literal(value: Value) -> bytes:

@@ -5,26 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
-from romancy.storage.records import Capabilities
+from romancy.storage.records import Capabilities, Delivered
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
+from romancy_mysql._find import find
 from romancy_mysql._inbox import MySQLOutbox, deliver
+from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
+from romancy_mysql._prune import prune
 from romancy_mysql._rows import read
+from romancy_mysql._sessions import open_session
+from romancy_mysql._wakeups import Wakeups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
-    from romancy.storage.protocol import Gate, Outbox
+    from romancy.storage.protocol import Gate, Outbox, Session
+    from romancy.storage.query import Query
     from romancy.storage.records import (
         ClaimRequest,
-        Delivered,
         Delivery,
         History,
         Item,
         Outcome,
+        Page,
         Peer,
+        PruneRequest,
         Pulse,
         Takeover,
         Work,
@@ -40,7 +48,8 @@ class MySQLStore:
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
-        self._committer = Committer(self._database)
+        self._wakeups = Wakeups(self._database)
+        self._committer = Committer(self._database, self._wakeups.tell)
         self._leases = Leases(self._database)
         self._outbox = MySQLOutbox(self._database)
 
@@ -65,8 +74,10 @@ class MySQLStore:
 
     async def open(self, *, migrate: bool = True) -> None:
         await self._database.open(migrate=migrate)
+        await self._wakeups.open()
 
     async def close(self) -> None:
+        await self._wakeups.close()
         await self._database.close()
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
@@ -82,7 +93,27 @@ class MySQLStore:
         return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await self._leases.takeover(worker, dead, body, writer, limit)
+        answer = await self._leases.takeover(worker, dead, body, writer, limit)
+        self._wakeups.tell(answer.moved)
+        return answer
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
-        return await deliver(self._database, batch)
+        answers = await deliver(self._database, batch)
+        self._wakeups.tell(
+            one.instance_id for one, answer in zip(batch, answers, strict=True) if answer is Delivered.ACCEPTED
+        )
+        return answers
+
+    async def find(self, query: Query, /) -> Page:
+        return await find(self._database, query)
+
+    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
+        if join is not None:
+            return join_session(self._database, self._committer, join)
+        return open_session(self._database, self._committer)
+
+    async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
+        return await self._wakeups.wait(timeout)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        return await prune(self._database, request)

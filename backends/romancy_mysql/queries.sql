@@ -20,12 +20,12 @@ on duplicate key update seq = romancy_log.seq
 -- name: start_instances
 -- New instances; their log rows go in with append_log.
 insert into romancy_instances
-    (instance_id, life, workflow_name, status, code, owner, wake_at, parent, input, projection, index_paths)
+    (instance_id, life, workflow_name, status, code, owner, wake_at, touched_at, error, parent, input, projection, index_paths)
 values :rows
 on duplicate key update life = romancy_instances.life
 
--- name: due_after
--- The time at which a new instance without an owner is due.
+-- name: from_now
+-- The time so many microseconds from now.
 timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
 -- name: change_instances
@@ -42,7 +42,7 @@ set
     i.refused = if(:refused_by is null, i.refused, concat_ws('\n', i.refused, :refused_by)),
     i.last_seq = :seq,
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
-    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+    i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at)
 where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signals = :seen)
 
 -- name: continue_instances
@@ -354,3 +354,68 @@ set
     i.wake_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id in (:ids) and i.status = _binary'stuck' and i.owner is null and i.wake_at is null
+
+-- ----------------------------------------------------------------------------------------------------------------- waiting
+
+-- name: touched
+-- What those who wait should hear of: the newest so many of what became due, got mail or ended since.
+select instance_id, touched_at from romancy_instances where touched_at >= :since order by touched_at desc limit :limit
+
+-- ----------------------------------------------------------------------------------------------------------------- pruning
+
+-- name: find_old
+-- Ended instances by age. What was created later cannot have ended earlier.
+select instance_id from romancy_instances
+where status in (:statuses) and created_at < :before and updated_at < :before
+order by created_at
+limit :limit
+for update skip locked
+
+-- name: find_named
+-- Ended instances by id.
+select instance_id from romancy_instances
+where instance_id in (:ids) and status in (:statuses)
+order by instance_id
+limit :limit
+for update skip locked
+
+-- name: prune_log
+-- Everything of their logs, of former lives too.
+delete from romancy_log where instance_id in (:ids)
+
+-- name: prune_inbox
+-- Mail nobody will read.
+delete from romancy_inbox where instance_id in (:ids)
+
+-- name: prune_instances
+-- The instances themselves.
+delete from romancy_instances where instance_id in (:ids)
+
+-- name: find_former_runs
+-- Instances that continued as new and still have rows of earlier runs.
+select i.instance_id, i.life, i.run_from
+from romancy_instances i
+where i.run_from > 1 and exists (
+    select 1 from romancy_log l where l.instance_id = i.instance_id and l.life = i.life and l.seq < i.run_from
+)
+limit :limit
+
+-- name: prune_former_runs
+-- Their rows before the current run.
+delete l from :source romancy_log l
+where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
+
+-- name: prune_seen
+-- Dedupe keys that may be forgotten, so many at a time.
+delete from romancy_seen where at < :before limit :limit
+
+-- name: prune_workers
+-- Dead workers that own nothing.
+delete from romancy_workers
+where dead = 1 and not exists (select 1 from romancy_instances i where i.owner = romancy_workers.token)
+
+-- ----------------------------------------------------------------------------------------------------------------- finding
+
+-- name: workflow_names
+-- Every workflow there is an instance of.
+select workflow_name from romancy_instances group by workflow_name

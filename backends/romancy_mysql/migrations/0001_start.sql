@@ -17,8 +17,9 @@ create table if not exists romancy_workers (
     beat_at bigint not null
 ) engine = InnoDB row_format = dynamic;
 
--- wake_at is not null only while owner is null: "unowned and due at that time". touched_at moves with everything that
--- those who wait should hear of; only this dialect, which cannot be notified, has it.
+-- wake_at is not null only while owner is null: "unowned and due at that time". touched_at moves when
+-- an instance may be due, gets mail or ends: what those who wait should hear of. Only here, where nobody is notified, is
+-- such a column needed.
 create table if not exists romancy_instances (
     instance_id varbinary(255) not null primary key,
     life bigint not null,
@@ -31,7 +32,7 @@ create table if not exists romancy_instances (
     seen bigint not null default 0,
     created_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     updated_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    touched_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    touched_at bigint null,
     run_from bigint not null default 1,
     last_seq bigint not null default 1,
     crashes bigint not null default 0,
@@ -44,6 +45,7 @@ create table if not exists romancy_instances (
     index_paths varbinary(255) not null default '',
     key romancy_claim (workflow_name, wake_at),
     key romancy_owner (owner),
+    key romancy_runs (run_from),
     key romancy_by_status (status, created_at, instance_id),
     key romancy_by_age (created_at, instance_id),
     key romancy_by_name (workflow_name, created_at, instance_id),

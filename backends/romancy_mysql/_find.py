@@ -1,0 +1,156 @@
+"""Finding instances: a `Query` as one SELECT, or as one for each way to the rows, merged.
+
+The SQL is put together from constant pieces; every value is a literal. Words of the projection are extracted as
+text and compared as bytes. A condition on a declared path is looked up in `romancy_index`; instances whose declared
+paths do not contain it, which have no rows there, are asked by their projection beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range, index_predicate, path_key
+from romancy.storage.records import InstanceRow, Page
+from romancy_mysql._effects import index_path
+from romancy_mysql._rows import columns, instance_row
+from romancy_mysql._sql import Raw, Statement, Text, comma, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.query import Condition, Predicate, Query
+    from romancy_mysql._database import Database
+
+__all__ = ["find"]
+
+_SETS_EACH = 16
+_NAMES_EACH = 8
+
+
+class Way(Struct, frozen=True):
+    """One way to rows: what they are read from, and which of them, in the order of pages."""
+
+    origin: bytes
+    where: tuple[bytes, ...] = ()
+
+
+async def find(database: Database, query: Query) -> Page:
+    """A page, newest first."""
+    names = None
+    if query.workflow_name is not None:
+        (answer,) = await database.ask(database.statement("workflow_names"))
+        part = query.workflow_name.encode()
+        names = [name for (name,) in answer.rows if part in name]
+        if not names:
+            return Page(rows=[])
+    ways = await _ways(database, query, names)
+    selects = [_select(database, query, way) for way in ways]
+    if len(selects) == 1:
+        answers = await database.ask(*selects)
+    else:
+        moment = [database.statement("one_moment"), database.statement("begin_moment")]
+        _, _, *answers, _ = await database.ask(*moment, *selects, database.statement("commit"))
+    rows: dict[str, InstanceRow] = {}
+    for answer in answers:
+        for line in answer.rows:
+            row = instance_row(line)
+            rows[row.instance_id] = row
+    page = sorted(rows.values(), key=lambda row: (row.created_at, row.instance_id.encode()), reverse=True)
+    more = len(page) > query.limit
+    page = page[: query.limit]
+    return Page(rows=page, next_token=query.token_after(page[-1].created_at, page[-1].instance_id) if more else None)
+
+
+async def _ways(database: Database, query: Query, names: list[bytes] | None) -> list[Way]:
+    """All ways to the rows: together they meet every fitting row, each in an order that an index gives."""
+    tables = database.table("instances") + b" i"
+    if query.conditions:
+        by_index = await _by_index(database, query, tables)
+        if by_index:
+            named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
+            return [Way(way.origin, (*way.where, *named)) for way in by_index]
+    if names is None:
+        return [Way(tables)]
+    if len(names) > _NAMES_EACH:
+        return [Way(tables, (b"i.workflow_name in (" + comma(names) + b")",))]
+    return [Way(tables, (b"i.workflow_name = " + literal(name),)) for name in names]
+
+
+async def _by_index(database: Database, query: Query, tables: bytes) -> list[Way]:
+    """The ways of a condition on a declared path; none if no condition is on one."""
+    (answer,) = await database.ask(database.statement("index_sets"))
+    sets = {short: paths.decode().split("\n") if paths else [] for short, paths in answer.rows}
+    declared = {path for paths in sets.values() for path in paths}
+    for condition in sorted(query.conditions, key=_usefulness):
+        wanted = _indexable(condition)
+        spellings = {path for path in declared if path_key(path) == condition.key}
+        if wanted is None or not spellings:
+            continue
+        joined = database.table("index") + b" x straight_join " + tables + b" on i.instance_id = x.instance_id"
+        compared = _compare(b"x.value", wanted)
+        ways = [Way(joined, (b"x.path = " + literal(index_path(path)), compared)) for path in sorted(spellings)]
+        others = [short for short, paths in sets.items() if not spellings & set(paths)]
+        if len(others) > _SETS_EACH:
+            return [*ways, Way(tables, (b"i.index_paths in (" + comma(others) + b")",))]
+        return ways + [Way(tables, (b"i.index_paths = " + literal(short),)) for short in others]
+    return []
+
+
+def _usefulness(condition: Condition) -> int:
+    return [Equals, In, Range].index(type(condition.predicate)) if _indexable(condition) is not None else 9
+
+
+def _indexable(condition: Condition) -> Predicate | None:
+    """What holds of the index wherever the condition holds; absence leaves no row there."""
+    predicate = index_predicate(condition.predicate)
+    if isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing):
+        return None
+    return predicate
+
+
+def _select(database: Database, query: Query, way: Way) -> Statement:
+    first = b"x" if b" x straight_join " in way.origin else b"i"
+    where = [*way.where, *_filters(query, first)]
+    text = b"select " + columns(database) + b" from " + way.origin
+    if where:
+        text += b" where " + b" and ".join(where)
+    order = b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
+    return Statement("find", Raw(text + order))
+
+
+def _filters(query: Query, first: bytes) -> Iterable[bytes]:
+    if query.statuses:
+        yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
+    if query.instance_id is not None:
+        yield b"locate(" + literal(query.instance_id) + b", i.instance_id) > 0"
+    if query.after is not None:
+        at, key = literal(query.after.created_at), literal(query.after.instance_id)
+        yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (first, at, first, at, first, key)
+    if query.conditions:
+        yield b"i.projection is not null"
+    for condition in query.conditions:
+        path = literal(Text(f'$."{condition.key}"'))
+        word = b"cast(json_unquote(json_extract(i.projection, " + path + b")) as binary)"
+        yield _compare(word, condition.predicate)
+
+
+def _compare(word: bytes, predicate: Predicate) -> bytes:
+    """A predicate as a comparison of bytes."""
+    match predicate:
+        case Equals(wanted):
+            return word + b" = " + literal(wanted)
+        case NotEquals(unwanted):
+            return word + b" <> " + literal(unwanted)
+        case In(words, or_missing):
+            chosen = word + b" in (" + comma(words) + b")"
+            return b"(" + chosen + b" or " + word + b" is null)" if or_missing else chosen
+        case Range(low, low_inclusive, high, high_inclusive):
+            above = b" >= " if low_inclusive else b" > "
+            below = b" <= " if high_inclusive else b" < "
+            return b"(" + word + above + literal(low) + b" and " + word + below + literal(high) + b")"
+        case Contains(text):
+            return b"(left(" + word + b", 2) = _binary's:' and locate(" + literal(text) + b", " + word + b", 3) > 0)"
+        case Missing():
+            return word + b" is null"

@@ -1,0 +1,130 @@
+"""The native object of a session: a connection of the driver's that cannot end Romancy's transaction.
+
+What user code may not do is refused where it is a method; where it is SQL (COMMIT, DDL) the session finds out by its
+savepoint. A statement that failed is remembered: the server goes on after an error, and after a deadlock even
+without the transaction, so nobody may commit what is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import pymysql.err
+
+from romancy.errors import UsageError
+from romancy_mysql._connection import Wire
+
+if TYPE_CHECKING:
+    from romancy_mysql._connection import Answer
+
+__all__ = ["GuardedConnection"]
+
+_OVER = "this session has ended; its connection cannot be used any more"
+
+
+class GuardedConnection(Wire):
+    """A connection lent to user code, with the socket of one from the pool."""
+
+    over = False
+    failed = False
+    """A statement of the user's failed, and no savepoint has undone it."""
+    _ours = 0
+    _busy = 0
+
+    @classmethod
+    def borrow(cls, wire: Wire) -> GuardedConnection:
+        """Take over the wire's socket and state until `give_back`."""
+        guard = cls.__new__(cls)
+        guard.__dict__.update(wire.__dict__)
+        wire._writer = wire._reader = None  # noqa: SLF001 - one of our own
+        wire.borrower = guard
+        return guard
+
+    def give_back(self, wire: Wire) -> None:
+        """Return it; from here on this object refuses everything."""
+        wire.borrower = None
+        wire.tainted = self.tainted
+        wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - one of our own
+        wire._result = None  # noqa: SLF001
+        wire.server_status = self.server_status
+        self._writer = self._reader = None
+        self.over = True
+
+    async def run(self, packet: bytes, what: str) -> list[Answer]:
+        """Statements of Romancy's own."""
+        self._ours += 1
+        try:
+            return await super().run(packet, what)
+        finally:
+            self._ours -= 1
+
+    async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's signature
+        """Every statement of a cursor comes through here."""
+        self._busy += 1
+        try:
+            return await super().query(sql, unbuffered)
+        except pymysql.err.MySQLError:
+            self.failed = self.failed or not self._ours
+            raise
+        finally:
+            self._busy -= 1
+
+    async def next_result(self) -> int:
+        """And every further result here."""
+        self._busy += 1
+        try:
+            return await super().next_result()
+        except pymysql.err.MySQLError:
+            self.failed = self.failed or not self._ours
+            raise
+        finally:
+            self._busy -= 1
+
+    def close(self) -> None:
+        """The driver closes a connection that broke while it was in use; nobody else may."""
+        if not self._busy:
+            self._refuse("close")
+        super().close()
+
+    async def ping(self, reconnect: bool = False) -> None:  # noqa: FBT001, FBT002 - the driver's signature
+        if reconnect:
+            self._refuse("reconnect")
+        self._busy += 1
+        try:
+            await super().ping(reconnect=False)
+        finally:
+            self._busy -= 1
+
+    async def begin(self) -> None:
+        self._refuse("begin")
+
+    async def commit(self) -> None:
+        self._refuse("commit")
+
+    async def rollback(self) -> None:
+        self._refuse("roll back")
+
+    async def ensure_closed(self) -> None:
+        self._refuse("close")
+
+    async def autocommit(self, value: bool) -> None:  # noqa: ARG002, FBT001 - the driver's signature
+        self._refuse("change autocommit of")
+
+    async def select_db(self, db: str) -> None:  # noqa: ARG002 - the driver's signature
+        self._refuse("change the database of")
+
+    async def kill(self, thread_id: int) -> None:  # noqa: ARG002 - the driver's signature
+        self._refuse("kill")
+
+    def _ensure_alive(self) -> None:
+        if self.over:
+            raise UsageError(_OVER)
+        super()._ensure_alive()
+
+    def _refuse(self, what: str) -> NoReturn:
+        if self.over:
+            raise UsageError(_OVER)
+        raise UsageError(
+            f"user code may not {what} the connection of a session: Romancy commits it together with the log; "
+            "raise an exception to roll back"
+        )

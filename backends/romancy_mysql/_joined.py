@@ -1,0 +1,148 @@
+"""Romancy inside a transaction of the caller's, which Romancy never ends."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiomysql
+from pymysql.constants import CLIENT
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Append, Outcome
+from romancy_mysql._connection import exchange
+from romancy_mysql._effects import Write
+from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
+from romancy_mysql._guard import GuardedConnection
+from romancy_mysql._sql import Statement
+from romancy_mysql._verdicts import look, on_delivery, on_item
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from romancy.storage.records import Item
+    from romancy_mysql._commit import Committer
+    from romancy_mysql._connection import Answer
+    from romancy_mysql._database import Database
+
+__all__ = ["JoinedSession", "join_session"]
+
+_BEGIN = Statement("join.begin", b"savepoint romancy_joined")
+_RELEASE = b"release savepoint romancy_joined"
+_UNDO = b"rollback to savepoint romancy_joined; release savepoint romancy_joined"
+_PROBE = b"savepoint romancy_joined; release savepoint romancy_joined; select @@sql_mode, @@character_set_client"
+_CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"})
+"""Character sets in which no byte of another character can be taken for a quote."""
+
+
+class JoinedSession:
+    """The caller's connection and transaction, for the length of a block."""
+
+    def __init__(self, database: Database, committer: Committer, connection: aiomysql.Connection) -> None:
+        self._database = database
+        self._committer = committer
+        self._connection = connection
+        self._savepoints = 0
+
+    @property
+    def native(self) -> aiomysql.Connection:
+        return self._connection
+
+    async def run(self, packet: bytes, what: str) -> list[Answer]:
+        """A packet of Romancy's own on the caller's connection."""
+        if isinstance(self._connection, GuardedConnection):
+            return await self._connection.run(packet, what)
+        return await exchange(self._connection, packet, what, self._database.settings.where)
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        cursor = await self._connection.cursor()
+        return await cursor.execute(sql, parameters or None)
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        cursor = await self._connection.cursor(aiomysql.DictCursor)
+        await cursor.execute(sql, parameters or None)
+        return [dict(line) for line in await cursor.fetchall()]
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        self._savepoints += 1
+        name = b"romancy_joined_%d" % self._savepoints
+        await self.run(b"savepoint " + name, "a savepoint")
+        try:
+            yield
+        except BaseException:
+            if not self._connection.closed:
+                await self.run(b"rollback to savepoint " + name, "a savepoint")
+            raise
+        await self.run(b"release savepoint " + name, "a savepoint")
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        check_batch([item], worker)
+        await self._committer.remember_paths([item])
+        database = self._database
+        deliveries = item.deliveries if isinstance(item, Append) else ()
+        settled: frozenset[object] = frozenset()
+        if deliveries:
+            facts = await look(database, self._send, (), deliveries, locking=True)
+            settled = frozenset(one for one in deliveries if on_delivery(one, facts) is not None)
+        write = Write(database.__getitem__, worker=worker, wake=False)
+        write.add(item, skip=settled)
+        try:
+            await database.carry_out(self, [_BEGIN, *write.statements()], last=_RELEASE)
+        except MismatchError:
+            await self.run(_UNDO, "join")
+            facts = await look(database, self._send, [item], (), worker=worker, locking=True)
+            outcome = on_item(item, facts, worker)
+            if outcome is None:
+                raise self._try_again() from None
+            return outcome
+        except RefusedValueError:
+            await self.run(_UNDO, "join")
+            return Outcome.INVALID
+        except (SavepointGoneError, TransientError):
+            raise self._try_again() from None
+        return Outcome.ACCEPTED
+
+    async def check(self) -> None:
+        """Refuse a connection on which Romancy's statements would mean something else."""
+        if self._connection.client_flag & CLIENT.FOUND_ROWS:
+            raise _unfit("was opened with CLIENT.FOUND_ROWS, which counts rows that were not changed; open it without")
+        try:
+            *_, answer = await self.run(_PROBE, "join")
+        except SavepointGoneError:
+            raise _unfit("has no transaction open; call begin() first, or set autocommit to False") from None
+        mode, charset = (str(value) for value in answer.rows[0])
+        modes = set(mode.split(","))
+        if not modes & {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"}:
+            raise _unfit("is not in strict mode; add STRICT_TRANS_TABLES to its sql_mode")
+        if unfit := sorted(modes & {"NO_BACKSLASH_ESCAPES", "EMPTY_STRING_IS_NULL"}):
+            raise _unfit(f"has {unfit[0]} in its sql_mode; remove it")
+        if charset not in _CHARSETS:
+            raise _unfit(f"has the character set {charset}; open it with charset='utf8mb4'")
+
+    async def _send(self, statements: Sequence[Statement]) -> list[Answer]:
+        return await self._database.send(self, statements)
+
+    def _try_again(self) -> StorageUnavailableError:
+        where = self._database.settings.where
+        return StorageUnavailableError(
+            f"{where}: another transaction was in the way of the one that was joined; roll it back and try again"
+        )
+
+
+def _unfit(why: str) -> UsageError:
+    return UsageError(f"the connection to join {why}")
+
+
+@asynccontextmanager
+async def join_session(database: Database, committer: Committer, connection: object) -> AsyncGenerator[JoinedSession]:
+    """Take part in the transaction on `connection`, an `aiomysql.Connection` to the same server."""
+    database.check_open()
+    if not isinstance(connection, aiomysql.Connection):
+        raise UsageError(
+            f"a MySQL or MariaDB session can join an aiomysql.Connection, not {type(connection).__name__}"
+        )
+    session = JoinedSession(database, committer, connection)
+    await session.check()
+    yield session

@@ -1,0 +1,68 @@
+"""Removing what has ended: an instance goes with everything that bears its id, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.status import TERMINAL_STATUSES
+from romancy_mysql._sql import comma, source
+
+if TYPE_CHECKING:
+    from romancy.storage.records import PruneRequest
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._database import Database
+
+__all__ = ["prune"]
+
+_RUNS_AT_ONCE = 200
+_KEYS_AT_ONCE = 5000
+
+
+async def prune(database: Database, request: PruneRequest) -> int:
+    """How many instances went. What another transaction holds stays for the next call."""
+    removed = await database.insist(lambda wire: _instances(database, wire, request))
+    await _former_runs(database)
+    await _forgotten_keys(database, request.dedupe_before)
+    await database.ask(database.statement("prune_workers"))
+    return removed
+
+
+async def _instances(database: Database, wire: Wire, request: PruneRequest) -> int:
+    statuses = comma(sorted(set(request.statuses) & TERMINAL_STATUSES) or [None])
+    looks = []
+    if request.instance_ids:
+        ids = comma(sorted(request.instance_ids))
+        looks.append(database.statement("find_named", ids=ids, statuses=statuses, limit=request.limit))
+    if request.ended_before is not None:
+        before = request.ended_before
+        looks.append(database.statement("find_old", before=before, statuses=statuses, limit=request.limit))
+    if not looks:
+        return 0
+    wire.tainted = True
+    _, *found = await database.send(wire, [database.statement("begin"), *looks])
+    doomed = list(dict.fromkeys(line[0] for answer in found for line in answer.rows))[: request.limit]
+    if not doomed:
+        await database.roll_back(wire)
+        return 0
+    ids = comma(sorted(doomed))
+    names = ("prune_log", "prune_inbox", "drop_index", "prune_instances")
+    await database.send(wire, [*(database.statement(name, ids=ids) for name in names), database.statement("commit")])
+    wire.tainted = False
+    return len(doomed)
+
+
+async def _former_runs(database: Database) -> None:
+    while True:
+        (found,) = await database.ask(database.statement("find_former_runs", limit=_RUNS_AT_ONCE))
+        if found.rows:
+            parameters = source(("instance_id", "life", "run_from"), sorted(found.rows))
+            await database.ask(database["prune_former_runs"].statement(parameters))
+        if len(found.rows) < _RUNS_AT_ONCE:
+            return
+
+
+async def _forgotten_keys(database: Database, before: int | None) -> None:
+    while before is not None:
+        (answer,) = await database.ask(database.statement("prune_seen", before=before, limit=_KEYS_AT_ONCE))
+        if answer.affected < _KEYS_AT_ONCE:
+            return

@@ -1,0 +1,234 @@
+"""Sessions: user code inside a transaction that Romancy ends, or Romancy inside one that the caller ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiomysql
+import pymysql.err
+
+from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Append, Outcome
+from romancy_mysql._connection import READING
+from romancy_mysql._effects import Write
+from romancy_mysql._errors import (
+    ConnectionLostError,
+    MismatchError,
+    RefusedValueError,
+    SavepointGoneError,
+    TransientError,
+    translate,
+)
+from romancy_mysql._guard import GuardedConnection
+from romancy_mysql._sql import Statement
+from romancy_mysql._verdicts import look, on_delivery, on_item
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from romancy.storage.records import Item
+    from romancy_mysql._commit import Committer
+    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._database import Database
+
+__all__ = ["MySQLSession", "open_session"]
+
+_BEGIN = b"start transaction; savepoint romancy_session"
+# The user may have changed how statements are read; ours must mean what they say.
+_RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
+_ENDED = (
+    "the session's transaction was ended by user code (COMMIT, ROLLBACK, DDL, a deadlock that was swallowed); "
+    "nothing was written to the log. Leave the end of the transaction to Romancy"
+)
+_FAILED = (
+    "a statement of this session failed and the failure was swallowed; nothing was committed. "
+    "Let the exception pass, or put the statement into `async with session.savepoint()`"
+)
+
+
+class MySQLSession:
+    """A transaction of the user's. `native` is an `aiomysql.Connection`."""
+
+    def __init__(self, database: Database, committer: Committer, guard: GuardedConnection) -> None:
+        self._database = database
+        self._committer = committer
+        self._guard = guard
+        self._savepoints = 0
+        self.done = False
+
+    @property
+    def native(self) -> GuardedConnection:
+        return self._guard
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        cursor = await self._run(aiomysql.Cursor, sql, parameters)
+        return cursor.rowcount
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        cursor = await self._run(aiomysql.DictCursor, sql, parameters)
+        return [dict(line) for line in await cursor.fetchall()]
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        self._savepoints += 1
+        name = b"romancy_savepoint_%d" % self._savepoints
+        failed = self._guard.failed
+        await self._step(b"savepoint " + name)
+        try:
+            yield
+        except BaseException:
+            if not self._guard.closed:
+                await asyncio.shield(self._step(b"rollback to savepoint " + name))
+                self._guard.failed = failed
+            raise
+        await self._step(b"release savepoint " + name)
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        self._refuse_if_done()
+        check_batch([item], worker)
+        await self._committer.remember_paths([item])
+        self.done = True
+        if self._guard.failed:
+            await self.roll_back()
+            raise UsageError(_FAILED)
+        settled = await self._settled_deliveries(item)
+        write = _write(self._database, item, worker, settled)
+        try:
+            await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=b"commit")
+        except MismatchError:
+            await self.roll_back()
+            return await self._why(item, worker)
+        except RefusedValueError:
+            await self.roll_back()
+            return Outcome.INVALID
+        except SavepointGoneError:
+            await self.roll_back()
+            raise UsageError(_ENDED) from None
+        except TransientError:
+            await self.roll_back()
+            raise self._try_again("another transaction was in the way of the session's commit") from None
+        except ConnectionLostError as error:
+            raise OutcomeUnknownError(f"{error}; whether the session was committed is not known") from None
+        except Exception:
+            await self.roll_back()
+            raise
+        self._guard.tainted = False
+        await self._committer.signal(write.deliveries)
+        self._committer.tell([item])
+        return Outcome.ACCEPTED
+
+    async def roll_back(self) -> None:
+        """Undo everything; a connection that is broken needs nothing more."""
+        self.done = True
+        if not self._guard.closed:
+            await self._database.roll_back(self._guard)
+
+    async def _run(self, kind: type[aiomysql.Cursor], sql: str, parameters: tuple[object, ...]) -> aiomysql.Cursor:
+        self._refuse_if_done()
+        cursor = await self._guard.cursor(kind)
+        try:
+            await cursor.execute(sql, parameters or None)
+        except pymysql.err.MySQLError as error:
+            explained = translate(error, "a statement of the session", self._database.settings.where)
+            if isinstance(explained, TransientError):
+                raise self._try_again("another transaction was in the session's way") from error
+            if isinstance(explained, StorageUnavailableError):
+                raise explained from error
+            raise
+        return cursor
+
+    async def _step(self, statement: bytes) -> None:
+        self._refuse_if_done()
+        try:
+            await self._guard.run(statement, "a savepoint")
+        except SavepointGoneError:
+            self._guard.failed = True
+            raise UsageError(_ENDED) from None
+
+    async def _settled_deliveries(self, item: Item) -> frozenset[object]:
+        """Those that would be refused anyway, which is no reason to refuse the item."""
+        deliveries = item.deliveries if isinstance(item, Append) else ()
+        if not deliveries:
+            return frozenset()
+        facts = await look(self._database, self._send, (), deliveries)
+        return frozenset(one for one in deliveries if on_delivery(one, facts) is not None)
+
+    async def _why(self, item: Item, worker: str | None) -> Outcome:
+        facts = await look(self._database, self._send, [item], (), worker=worker)
+        outcome = on_item(item, facts, worker)
+        if outcome is None:
+            raise self._try_again("the instance changed while the session was committed")
+        return outcome
+
+    async def _send(self, statements: Sequence[Statement]) -> list[Answer]:
+        return await self._database.send(self._guard, statements)
+
+    def _try_again(self, what: str) -> StorageUnavailableError:
+        where = self._database.settings.where
+        return StorageUnavailableError(f"{where}: {what}; nothing was committed, it can be tried again")
+
+    def _refuse_if_done(self) -> None:
+        if self.done:
+            raise UsageError("this session has ended; open another one")
+
+
+@asynccontextmanager
+async def open_session(database: Database, committer: Committer) -> AsyncGenerator[MySQLSession]:
+    """Begin, and roll back what was not committed when the block is left, however it is left."""
+    database.check_open()
+    wire = await _begun(database)
+    guard = GuardedConnection.borrow(wire)
+    guard.tainted = True
+    session = MySQLSession(database, committer, guard)
+    try:
+        yield session
+    finally:
+        if not session.done:
+            session.done = True
+            await _quietly(session)
+        guard.give_back(wire)
+        if wire.tainted or wire.gone:
+            database.sessions.give_back(wire)
+        else:
+            database.sessions.give_back_after(wire, wire.reset)
+
+
+async def _begun(database: Database) -> Wire:
+    """A connection with a transaction and the savepoint that guards it."""
+    while True:
+        wire = await database.sessions.take()
+        fresh = wire.fresh
+        try:
+            await wire.run(_BEGIN, "session")
+        except ConnectionLostError:
+            database.sessions.give_back(wire)
+            database.sessions.drop_idle()
+            if fresh:
+                raise
+        except BaseException:
+            wire.tainted = True
+            database.sessions.give_back(wire)
+            raise
+        else:
+            return wire
+
+
+async def _quietly(session: MySQLSession) -> None:
+    """Roll back on the way out; if that fails the connection is dropped, which does the same."""
+    try:
+        await session.roll_back()
+    except StorageError:
+        session.native.abort()
+    except asyncio.CancelledError:
+        session.native.abort()
+        raise
+
+
+def _write(database: Database, item: Item, worker: str | None, settled: frozenset[object]) -> Write:
+    """The item's rows. The receivers of its deliveries are told after the commit: their rows are not locked here."""
+    write = Write(database.__getitem__, worker=worker, wake=False)
+    write.add(item, skip=settled)
+    return write

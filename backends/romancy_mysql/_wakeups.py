@@ -1,0 +1,187 @@
+"""Waiting for work: stores of one process tell each other at once, other processes are heard of by looking.
+
+Looking is one indexed query for what was touched since, at a pace that is quick after something happened and slows
+down to a few a second, with jitter, while nothing does; nobody looks while nobody waits. A transaction may commit a
+moment after the time it wrote, so each look goes back a little further than the last one reached; for what commits
+later still (a start inside a long transaction of the user's) those who wait are sent to look everywhere, rarely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from romancy.errors import StorageError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy_mysql._database import Database
+
+__all__ = ["Wakeups"]
+
+_QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.32, 1.5
+_AFTER_FAILURE = 1.0
+_LOOK_BACK = 3_000_000
+_AT_ONCE = 500
+_EVERYTHING_EVERY = 10.0
+
+_lock = threading.Lock()
+_siblings: defaultdict[object, WeakSet[Wakeups]] = defaultdict(WeakSet)
+"""The stores of this process by the tables they share, on whatever loop or thread."""
+
+
+class Wakeups:
+    """What one store's waiters are told, and the looking that is done for them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: set[asyncio.Future[frozenset[str] | None]] = set()
+        self._pending: set[str] = set()
+        self._everything = False
+        self._looking: asyncio.Task[None] | None = None
+        self._pace = _QUICKEST
+        self._hurry = asyncio.Event()
+        self._looked_at = self._everything_at = 0.0
+        self._reached = 0
+        self._recent: dict[str, int] = {}
+
+    async def open(self) -> None:
+        """From here on nothing is missed."""
+        self._loop = asyncio.get_running_loop()
+        self._everything_at = self._loop.time()
+        (answer,) = await self._database.ask(self._database.statement("read_now"))
+        self._reached = int(answer.rows[0][0])
+        with _lock:
+            _siblings[self._database.settings.identity].add(self)
+
+    async def close(self) -> None:
+        """Those who wait fail."""
+        with _lock:
+            _siblings[self._database.settings.identity].discard(self)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(self._closed())
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    def tell(self, instance_ids: Iterable[str]) -> None:
+        """After a commit: wake every store of this process that shares the tables."""
+        ids = frozenset(instance_ids)
+        if not ids:
+            return
+        with _lock:
+            siblings = list(_siblings[self._database.settings.identity])
+        for sibling in siblings:
+            sibling.hear_from(self._loop, ids)
+
+    def hear_from(self, loop: asyncio.AbstractEventLoop | None, ids: frozenset[str]) -> None:
+        """Be told, by a store that may live on another loop."""
+        if self._loop is loop:
+            self._hear(ids)
+        elif self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._hear, ids)
+            except RuntimeError:  # that loop is closed, and with it everybody who could wait
+                with _lock:
+                    _siblings[self._database.settings.identity].discard(self)
+
+    async def wait(self, timeout: float) -> frozenset[str] | None:
+        """The promise of `Store.wait_for_work`."""
+        self._database.check_open()
+        if self._pending or self._everything:
+            return self._take()
+        waiter: asyncio.Future[frozenset[str] | None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_while_somebody_waits())
+        try:
+            async with asyncio.timeout(timeout):
+                return await waiter
+        except TimeoutError:
+            return self._told_too_late(waiter)
+        except asyncio.CancelledError:
+            ids = self._told_too_late(waiter)
+            self._everything = self._everything or ids is None
+            self._pending |= ids or frozenset()
+            raise
+        finally:
+            self._waiters.discard(waiter)
+
+    def _told_too_late(self, waiter: asyncio.Future[frozenset[str] | None]) -> frozenset[str] | None:
+        told = waiter.done() and not waiter.cancelled() and waiter.exception() is None
+        return waiter.result() if told else frozenset()
+
+    def _hear(self, ids: frozenset[str] | None) -> None:
+        """Pass it on to those who wait, or keep it for the next who does."""
+        self._pace = _QUICKEST
+        self._hurry.set()
+        self._everything = self._everything or ids is None
+        self._pending |= ids or frozenset()
+        waiting = [waiter for waiter in self._waiters if not waiter.done()]
+        if not waiting:
+            if len(self._pending) > _AT_ONCE * 20:
+                self._pending.clear()
+                self._everything = True
+            return
+        news = self._take()
+        for waiter in waiting:
+            waiter.set_result(news)
+
+    def _take(self) -> frozenset[str] | None:
+        news = None if self._everything else frozenset(self._pending)
+        self._pending.clear()
+        self._everything = False
+        return news
+
+    async def _look_while_somebody_waits(self) -> None:
+        loop = asyncio.get_running_loop()
+        failed = False
+        while self._waiters:
+            await self._rest(self._looked_at + self._pace * random.uniform(0.75, 1.25) - loop.time())  # noqa: S311
+            if not self._waiters:
+                return
+            self._looked_at = loop.time()
+            try:
+                await self._look(everything=failed)
+                failed = False
+            except StorageError:
+                failed = True
+                self._pace = _AFTER_FAILURE
+
+    async def _rest(self, seconds: float) -> None:
+        """Until it is time to look again, or sooner if something happened and looking has become slow."""
+        self._hurry.clear()
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._hurry.wait()
+            except TimeoutError:
+                return
+            await asyncio.sleep(min(seconds, _QUICKEST))
+
+    async def _look(self, *, everything: bool) -> None:
+        database = self._database
+        since = self._reached - _LOOK_BACK
+        (answer,) = await database.ask(database.statement("touched", since=since, limit=_AT_ONCE))
+        found = {key.decode(): int(at) for key, at in answer.rows}
+        fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
+        self._reached = max([self._reached, *found.values()])
+        self._recent = found
+        now = self._looked_at
+        if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
+            self._everything_at = now
+            self._hear(None)
+        elif fresh:
+            self._hear(fresh)
+        else:
+            self._pace = min(self._pace * _SLOWER, _SLOWEST)
+
+    def _closed(self) -> StorageUnavailableError:
+        return StorageUnavailableError(f"{self._database.settings.where}: the store is closed")
