@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from romancy.core import _events as ev
 from romancy.core._definitions import ActivityDefinition
 from romancy.core._ids import Ids, derive
-from romancy.core._loop import DeterministicLoop, RunDropped, Timer, cancellation, running_loop
+from romancy.core._loop import DeterministicLoop, Timer, cancellation, running_loop
 from romancy.core._stable import StableFuture
 from romancy.errors import (
     EventTimeoutError,
@@ -98,6 +98,8 @@ class Commands:
 
     def ask(self, command: C, *, chosen: bool = False) -> C:
         """Record the command, or find it in the record; the one returned bears the id that counts."""
+        if self.loop.dead:
+            return command
         if self.matcher is not None:
             recorded = self.matcher.claim(command, chosen=chosen)
             if recorded is not None:
@@ -109,7 +111,7 @@ class Commands:
 
     def _require_open(self, what: str) -> None:
         if self.loop.dead:
-            raise RunDropped
+            self.loop.drop()
         if self.loop.closing_generators:
             raise NonDeterminismError(
                 f"{what} was asked for by an async generator that is being closed because nobody finished it: "

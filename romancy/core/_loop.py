@@ -13,7 +13,8 @@ import sys
 import weakref
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVarTuple, Unpack, cast
 
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, seams
 
@@ -30,7 +31,29 @@ _Ts = TypeVarTuple("_Ts")
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
 """Delays of more than a century never end; they are not worth a row."""
 
+PATIENCE: Final = 10
+"""How often each task of a run being torn down is told so before it is left waiting for good."""
+
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
+
+
+_Host: TypeAlias = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None]
+
+
+def _leave_host() -> _Host:
+    """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
+    loop = asyncio._get_running_loop()
+    task = asyncio.current_task(loop) if loop is not None and _swap_current_task is not None else None
+    if task is not None:
+        _swap_current_task(loop, None)
+    return loop, task
+
+
+def _return_to(host: _Host) -> None:
+    loop, task = host
+    asyncio._set_running_loop(loop)
+    if task is not None:
+        _swap_current_task(loop, task)
 
 
 class RunDropped(BaseException):
@@ -55,6 +78,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.budget = 0
         self.spent = 0
         self.dead = False
+        self.patience = 0
         self.closing_generators = False
         self.commands: Commands | None = None
         self.violation: NonDeterminismError | None = None
@@ -185,6 +209,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if not timer.cancelled():
             self._ready.append(timer)
 
+    def drop(self) -> None:
+        """Raise RunDropped. Code that catches even that is left waiting for good after some patience."""
+        if self.patience:
+            self.patience -= 1
+            raise RunDropped
+
     def refuse(self, call: str) -> NonDeterminismError:
         """Remember that the run tried to leave the loop, even if user code swallows the error."""
         error = leaves_the_loop(call)
@@ -210,8 +240,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
         The host's running loop, current task and generator hooks are as before when this returns or raises.
         """
-        host = asyncio._get_running_loop()
-        host_task = _swap_current_task(host, None) if host is not None and _swap_current_task else None
+        host = _leave_host()
         hooks = sys.get_asyncgen_hooks()
         seams.close()
         asyncio._set_running_loop(self)
@@ -220,10 +249,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self._run_ready()
         finally:
             sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(host)
             seams.open()
-            if host is not None and _swap_current_task:
-                _swap_current_task(host, host_task)
+            _return_to(host)
 
     def _run_ready(self) -> None:
         ready = self._ready
@@ -287,27 +314,30 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             return
         self.dead = True
         self._ready.clear()
-        host = asyncio._get_running_loop()
-        host_task = _swap_current_task(host, None) if host is not None and _swap_current_task else None
+        host = _leave_host()
         asyncio._set_running_loop(self)
         try:
             for task in self.unfinished():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
+                self.patience = PATIENCE
                 _close(task)
             self.close_generators()
         finally:
-            asyncio._set_running_loop(host)
-            if host is not None and _swap_current_task:
-                _swap_current_task(host, host_task)
+            _return_to(host)
         self._tasks.clear()
+
+
+_undying: list[Any] = []
+"""Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
 
 
 def _close(task: StableTask[Any]) -> None:
     coro: Any = task.get_coro()
     try:
         task.context.run(coro.close)
-    except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
-        pass
+    except BaseException:  # noqa: BLE001 - the run is gone; what its clean-up raises concerns nobody
+        if coro.cr_frame is not None:
+            _undying.append(coro)
 
 
 def _whereabouts(task: StableTask[Any]) -> str:
@@ -381,6 +411,37 @@ for _name in _REFUSED:
     setattr(DeterministicLoop, _name, _refusal(_name))
 setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B010 - all of them are there now
 
+_AUDITED: Final = frozenset(
+    {
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "socket.bind",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.sendto",
+        "subprocess.Popen",
+    }
+)
+
+
+def _audit(event: str, _: object) -> None:
+    """Calls that leave a run without asking its loop are seen by the interpreter's own audit."""
+    if event in _AUDITED:
+        loop = running_loop()
+        if loop is not None:
+            raise loop.refuse(event)
+
+
+@cache
+def _watch() -> None:
+    sys.addaudithook(_audit)
+
 
 def new_loop(salt: int) -> DeterministicLoop:
+    _watch()
     return cast("Any", DeterministicLoop)(salt)  # type: ignore[no-any-return]

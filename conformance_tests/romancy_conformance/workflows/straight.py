@@ -105,12 +105,16 @@ async def retried_with_a_policy_of_the_call(ctx: WorkflowContext) -> str:
     return "worked"
 
 
+async def sell_out(item: str) -> None:
+    await take(item, 0)
+
+
 @workflow
 async def errors_as_values(ctx: WorkflowContext) -> list[str]:
     caught: list[str] = []
-    for call in (break_down("a"), refuse("b"), take("apple", 0)):
+    for name, call in (("a", break_down), ("b", refuse), ("c", sell_out)):
         try:
-            await call
+            await call(name)
         except (TerminalError, OutOfStockError, ActivityError) as error:
             caught.append(type(error).__name__)
     return caught

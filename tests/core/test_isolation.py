@@ -1,0 +1,151 @@
+"""Driving a run leaves no mark on its host, and the host none on the run: asyncio, uvloop, anyio, no loop at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import decimal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from romancy.context import WorkflowContext
+from romancy.core import CancelRequested, Run, WorkflowStarted
+from romancy.status import Status
+from romancy.workflow import workflow
+from romancy_conformance.workflows import FAMILY, Scenario
+from romancy_conformance.workflows.activities import echo
+from tests.core.driver import START, World
+from tests.core.interpreters import VERSIONS, other
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ambient: contextvars.ContextVar[str] = contextvars.ContextVar("ambient", default="unset")
+
+
+@workflow
+async def looks_around(ctx: WorkflowContext) -> list[str]:
+    before = ambient.get()
+    ambient.set("set by the run")
+    precision = decimal.getcontext().prec
+    decimal.getcontext().prec = 3
+    task = asyncio.current_task()
+    await echo(1)
+    return [before, ambient.get(), str(precision), task.get_name() if task else "no task"]
+
+
+EXPECTED = ["unset", "set by the run", "28", "workflow"]
+
+
+def surroundings() -> tuple[Any, ...]:
+    loop = asyncio.get_running_loop()
+    return (
+        loop,
+        asyncio.current_task(),
+        sys.get_asyncgen_hooks(),
+        ambient.get(),
+        decimal.getcontext().prec,
+        len(asyncio.all_tasks()),
+        asyncio.current_task().cancelling() if sys.version_info >= (3, 11) else 0,  # type: ignore[union-attr]
+    )
+
+
+async def play_in_a_task() -> list[str]:
+    ambient.set("host")
+    decimal.getcontext().prec = 5
+    before = surroundings()
+    world = World(Scenario(looks_around))
+    result = world.result()
+    for name in ("task_group_that_breaks", "anyio_cancel", "generator_left_early", "waited_for", "trip-2"):
+        played = World(FAMILY[name])
+        played.finish()
+        played.cut(1).close()
+    assert surroundings() == before
+    await asyncio.sleep(0)
+    return result  # type: ignore[no-any-return]
+
+
+async def play_in_a_callback() -> list[str]:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def play() -> None:
+        try:
+            answer.set_result(World(Scenario(looks_around)).result())
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            answer.set_exception(error)
+
+    loop.call_soon(play)
+    return await answer
+
+
+async def play_in_an_anyio_group() -> list[str]:
+    results: list[list[str]] = []
+
+    async def play() -> None:
+        results.append(await play_in_a_task())
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(play)
+    return results[0]
+
+
+def run_uvloop(play: Callable[[], Any]) -> Any:
+    uvloop: Any = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(play())
+
+
+HOSTS: dict[str, Callable[[Callable[[], Any]], Any]] = {
+    "asyncio": lambda play: asyncio.run(play()),
+    "asyncio in debug mode": lambda play: asyncio.run(play(), debug=True),
+    "uvloop": run_uvloop,
+    "anyio": anyio.run,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("play", [play_in_a_task, play_in_a_callback, play_in_an_anyio_group])
+def test_in_a_host(host: str, play: Callable[[], Any]) -> None:
+    assert HOSTS[host](play) == EXPECTED
+
+
+def test_without_any_loop() -> None:
+    assert World(Scenario(looks_around)).result() == EXPECTED
+    assert asyncio._get_running_loop() is None
+
+
+def test_an_exception_in_the_host_after_a_drive_is_its_own() -> None:
+    async def host() -> None:
+        World(Scenario(looks_around)).finish()
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(host())
+
+
+def test_two_runs_side_by_side_know_nothing_of_each_other() -> None:
+    runs = [Run(looks_around, instance_id=f"run-{n}") for n in range(2)]
+    for run in runs:
+        run.activate([WorkflowStarted(at=START, workflow="looks_around", input=_empty(), nonce="n")])
+    runs[0].activate([CancelRequested(at=START)])
+    assert [run.status() for run in runs] == [Status.CANCELLING, Status.RUNNING]
+    for run in runs:
+        run.close()
+
+
+def _empty() -> Any:
+    return looks_around.bind().encode()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_on_every_python(version: str) -> None:
+    interpreter = other(version)
+    if interpreter.missing:
+        pytest.skip(interpreter.missing)
+    assert interpreter.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 6

@@ -1,0 +1,143 @@
+"""Order never follows memory addresses: many runs of one workflow, with other allocations between, write one log."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from romancy.context import WorkflowContext
+from romancy.workflow import Workflow, workflow
+from romancy_conformance.workflows import Scenario
+from romancy_conformance.workflows.activities import add, charge, echo
+from tests.core.driver import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUNS = 30
+
+
+async def tidy(n: int) -> int:
+    try:
+        await echo(n)
+        return await echo(n)
+    finally:
+        await echo(100 + n)
+
+
+@workflow
+async def waits(ctx: WorkflowContext) -> None:
+    tasks = [asyncio.create_task(tidy(n)) for n in range(8)]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done | pending:
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@workflow
+async def completes(ctx: WorkflowContext) -> None:
+    for result in asyncio.as_completed([tidy(n) for n in range(8)]):
+        await add(await result, 1)
+
+
+@workflow
+async def completes_by_type(ctx: WorkflowContext) -> None:
+    for result in asyncio.as_completed({asyncio.ensure_future(tidy(n)) for n in range(8)}):
+        await add(await result, 1)
+
+
+@workflow
+async def breaks_a_group(ctx: WorkflowContext) -> None:
+    async with asyncio.TaskGroup() as group:
+        for n in range(8):
+            group.create_task(tidy(n))
+        await charge(2, 1)
+
+
+@workflow
+async def cancels_scopes(ctx: WorkflowContext) -> None:
+    async def scoped(n: int) -> None:
+        with anyio.CancelScope():
+            try:
+                await echo(n)
+                await ctx.sleep(60)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await echo(100 + n)
+
+    with anyio.move_on_after(5):
+        async with anyio.create_task_group() as group:
+            for n in range(8):
+                group.start_soon(scoped, n)
+
+
+@workflow
+async def waits_for_gatherings(ctx: WorkflowContext) -> None:
+    pairs = [asyncio.gather(echo(n), echo(n + 10)) for n in range(8)]
+    done, _ = await asyncio.wait(pairs)
+    for pair in done:
+        await add(*pair.result())
+
+
+@workflow
+async def asks_for_all_tasks(ctx: WorkflowContext) -> None:
+    tasks = [asyncio.create_task(tidy(n)) for n in range(8)]
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks():
+        if task is not asyncio.current_task():
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@workflow
+async def keeps_tasks_in_a_set(ctx: WorkflowContext) -> None:
+    for task in {asyncio.create_task(tidy(n)): n for n in range(8)}.keys() | {asyncio.create_task(echo(9))}:
+        await add(await task, 1)
+
+
+def noise() -> Iterator[list[object]]:
+    chance = random.Random(4)
+    while True:
+        yield [bytearray(chance.randrange(40, 900)) for _ in range(chance.randrange(400))]
+
+
+@pytest.mark.parametrize(
+    "wf",
+    [
+        waits,
+        completes,
+        completes_by_type,
+        breaks_a_group,
+        cancels_scopes,
+        waits_for_gatherings,
+        asks_for_all_tasks,
+        keeps_tasks_in_a_set,
+    ],
+    ids=lambda wf: wf.name,
+)
+def test_one_order(wf: Workflow[[], Any]) -> None:
+    logs: set[tuple[bytes, ...]] = set()
+    for kept in (between for between, _ in zip(noise(), range(RUNS), strict=False)):
+        world = World(Scenario(wf))
+        world.finish()
+        logs.add(tuple(_without_traces(body) for _, body in world.commits))
+        assert kept is not None
+    assert len(logs) == 1
+
+
+def _without_traces(body: bytes) -> bytes:
+    """A trace may show the address of an object; the order of what happened is what counts here."""
+    return body.partition(b'"trace"')[0]
+
+
+def test_the_host_finds_everything_as_it_was() -> None:
+    names = ("set", "_GatheringFuture", "all_tasks")
+    before = [vars(asyncio.tasks)[name] for name in names]
+    World(Scenario(waits)).finish()
+    assert [vars(asyncio.tasks)[name] for name in names] == before
+    assert vars(asyncio.tasks)["set"] is set

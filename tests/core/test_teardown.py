@@ -1,0 +1,236 @@
+"""Generators, forgotten tasks and dropped runs: user code runs in its run or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from msgspec import Raw
+
+from romancy.context import WorkflowContext
+from romancy.core import ActivityCompleted, Run, WorkflowStarted
+from romancy.workflow import Workflow, workflow
+from romancy_conformance.workflows import FAMILY, Scenario
+from romancy_conformance.workflows.activities import book, echo, slow
+from tests.core.driver import START, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+seen: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> Iterator[None]:
+    seen.clear()
+    yield
+    gc.collect()
+
+
+def begin(wf: Workflow[..., Any], instance_id: str = "x") -> Run:
+    run = Run(wf, instance_id=instance_id)
+    run.activate([WorkflowStarted(at=START, workflow=wf.name, input=Raw(b"{}"), nonce="n")])
+    return run
+
+
+async def numbers() -> AsyncGenerator[int, None]:
+    try:
+        for n in range(5):
+            yield await echo(n)
+    finally:
+        seen.append(type(asyncio.get_running_loop()).__name__)
+        await echo(99)
+
+
+@workflow
+async def leaves_a_generator(ctx: WorkflowContext) -> str:
+    async for n in numbers():
+        if n == 1:
+            break
+    gc.collect()
+    await ctx.sleep(1)
+    return "left"
+
+
+def test_a_generator_left_by_break_cleans_up_in_its_run_and_asks_for_nothing() -> None:
+    world = World(Scenario(leaves_a_generator))
+    assert world.result() == "left"
+    assert seen == ["DeterministicLoop"]
+    assert [step for _, step, _ in world.executed] == ["echo:1", "echo:2"]
+    assert any("aclosing" in warning for warning in world.warnings)
+
+
+def test_also_inside_an_asyncio_host() -> None:
+    async def host() -> Any:
+        world = World(Scenario(leaves_a_generator))
+        world.finish()
+        gc.collect()
+        await asyncio.sleep(0)
+        return world
+
+    world = asyncio.run(host())
+    assert seen == ["DeterministicLoop"]
+    assert [step for _, step, _ in world.executed] == ["echo:1", "echo:2"]
+
+
+@workflow
+async def holds_everything_open(ctx: WorkflowContext) -> None:
+    async def tidy(n: int) -> None:
+        try:
+            await slow(n)
+        finally:
+            seen.append(f"finally {n} {ctx.is_replaying}")
+            await echo(100 + n)
+            seen.append("after the run")
+
+    generator = numbers()
+    await generator.__anext__()
+    async with asyncio.TaskGroup() as group:
+        for n in range(3):
+            group.create_task(tidy(n))
+
+
+def test_a_dropped_run_lets_no_command_escape() -> None:
+    run = begin(holds_everything_open)
+    activation = run.activate([ActivityCompleted(at=START, id="echo:1", result=Raw(b"0"))])
+    assert len(activation.effects) == 3
+    state = run.state
+    before = dict(state.activities)
+    run.close()
+    gc.collect()
+    assert state.activities == before
+    assert "after the run" not in seen
+    assert {line for line in seen if line.startswith("finally")} == {f"finally {n} True" for n in range(3)}
+
+
+def test_teardown_happens_in_the_run_and_not_in_the_host() -> None:
+    async def host() -> None:
+        run = begin(holds_everything_open)
+        run.activate([ActivityCompleted(at=START, id="echo:1", result=Raw(b"0"))])
+        run.close()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(host())
+    assert "_UnixSelectorEventLoop" not in seen
+
+
+@workflow
+async def stubborn(ctx: WorkflowContext) -> None:
+    while True:
+        try:
+            await slow(1)
+        except BaseException:  # noqa: BLE001 - the worst a workflow can do
+            seen.append("refuses")
+
+
+def test_code_that_catches_everything_is_still_put_down(capsys: pytest.CaptureFixture[str]) -> None:
+    run = begin(stubborn)
+    run.close()
+    gc.collect()
+    assert len(seen) <= 12
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_closing_at_any_point_is_silent(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(FAMILY[name])
+    while world.main.outcome is None:
+        dropped = world.cut(len(world.commits))
+        dropped.close()
+        assert world.step()
+    world.close()
+    gc.collect()
+    assert capsys.readouterr() == ("", "")
+
+
+@workflow
+async def forgets_its_tasks(ctx: WorkflowContext) -> int:
+    queue: asyncio.Queue[int] = asyncio.Queue()
+
+    async def feed() -> None:
+        queue.put_nowait(await slow(7))
+
+    async def forward() -> None:
+        wake.set_result(await queue.get())
+
+    wake: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    tasks = [asyncio.create_task(feed()), asyncio.create_task(forward())]
+    del tasks
+    await asyncio.sleep(0)
+    gc.collect()
+    return await wake
+
+
+def test_tasks_without_a_reference_are_kept() -> None:
+    world = World(Scenario(forgets_its_tasks, durations={"slow": 5}))
+    gc.collect()
+    assert world.result() == 7
+
+
+@workflow
+async def never_ending_cancel(ctx: WorkflowContext) -> str:
+    async def tidy() -> None:
+        try:
+            await slow(1)
+        finally:
+            await echo(2)
+
+    with anyio.move_on_after(1):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(tidy())
+    return "over"
+
+
+def test_a_cancellation_delivered_again_and_again_ends_with_the_input_it_waits_for() -> None:
+    world = World(Scenario(never_ending_cancel, durations={"slow": 30}))
+    assert world.result() == "over"
+    assert [step for _, step, _ in world.executed] == ["echo:1"]
+    for commits in range(1, len(world.commits)):
+        assert world.cut(commits).result() == "over"
+
+
+@workflow
+async def polls(ctx: WorkflowContext) -> int:
+    done: list[int] = []
+
+    async def work() -> None:
+        done.append(await slow(3))
+
+    task = asyncio.create_task(work())
+    while not done:  # noqa: ASYNC110 - what is tested
+        await asyncio.sleep(0)
+    await task
+    return done[0]
+
+
+def test_polling_for_an_activity_gives_way_to_it() -> None:
+    world = World(Scenario(polls, durations={"slow": 3}))
+    assert world.result() == 3
+    assert world.cut(1).result() == 3
+
+
+@workflow
+async def leaves_tasks_behind(ctx: WorkflowContext) -> str:
+    async def tidy(n: int) -> None:
+        try:
+            await slow(n)
+        finally:
+            seen.append(f"tidy {n}")
+            with contextlib.suppress(asyncio.CancelledError):
+                await echo(n)
+            seen.append(f"done {n}")
+
+    tasks = [asyncio.create_task(tidy(n)) for n in range(2)]
+    await book("room")
+    return f"{len(tasks)} left"
+
+
+def test_tasks_left_at_the_end_are_cancelled_in_order_and_may_await_nothing() -> None:
+    world = World(Scenario(leaves_tasks_behind, durations={"slow": 30}))
+    assert world.result() == "2 left"
+    assert seen == ["tidy 0", "done 0", "tidy 1", "done 1"]
+    assert [step for _, step, _ in world.executed] == ["book:1"]
