@@ -9,15 +9,19 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from msgspec import Raw
+
 from romancy.core import TERMINAL, State, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
 from romancy.engine import Settings, Worker, history, new_life, start_of
-from romancy.engine._messages import CancelMessage, Message, encode_message
+from romancy.engine._messages import CancelMessage, Message, Signal, encode_message
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
+from romancy.event import EventType
 from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage
 from romancy.registry import Registry
+from romancy.serialization import dumps
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
@@ -27,8 +31,6 @@ from romancy.storage.records import Delivered, Delivery, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
-
-    from msgspec import Raw
 
     from romancy.core import Activation, LogEvent
     from romancy.retry import RetryPolicy
@@ -260,6 +262,19 @@ class Romancy:
     async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
         """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed."""
         return await self._send(instance_id, CancelMessage(reason=reason))
+
+    async def signal(
+        self, instance_id: str, event: EventType[Any] | str, data: object = None, *, key: str | None = None
+    ) -> None:
+        """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
+
+        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended.
+        """
+        name = event.name if isinstance(event, EventType) else event
+        declared = event.data if isinstance(event, EventType) else Any
+        raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
+        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key)):
+            raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
 
     async def _send(self, instance_id: str, message: Message) -> bool:
         delivery = Delivery(

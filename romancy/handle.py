@@ -12,6 +12,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.core import LogEvent, Outcome
+    from romancy.event import EventType
     from romancy.retry import Duration
     from romancy.workflow import Workflow
 
@@ -80,6 +81,10 @@ class Handle(Generic[R_co]):
     async def cancel(self, reason: str = "") -> bool:
         """Ask the workflow to stop and to undo what it did; False if it had ended already."""
         return await self._app.cancel(self._instance_id, reason=reason)
+
+    async def signal(self, event: EventType[Any] | str, data: object = None, *, key: str | None = None) -> None:
+        """Send the instance an event; it is kept until the workflow waits for it."""
+        await self._app.signal(self._instance_id, event, data, key=key)
 
     async def history(self) -> list[LogEvent]:
         """Every event of the instance's log, oldest first."""

@@ -29,9 +29,12 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine._attempts import id_of
-from romancy.engine._live import Live, change_for, new_life, side_effects, start_of
+from romancy.engine._live import Live, Mail, change_for, idle_release, new_life, side_effects, start_of
 from romancy.engine._mail import input_for
+from romancy.engine._messages import decode_message
 from romancy.engine._port import Port
+from romancy.engine._recur import continue_as_new, with_new_run
+from romancy.errors import HistoryVersionError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Append, Outcome, Start
 
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._log_writer import LogWriter
     from romancy.registry import Registry
-    from romancy.storage.records import Mailbox
+    from romancy.storage.records import InboxRow, Mailbox
     from romancy.workflow import Workflow
 
 __all__ = ["Driver", "Prepared"]
@@ -112,21 +115,27 @@ class Driver:
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail: what somebody waits for becomes an input, the rest is kept."""
         live.signals = max(live.signals, mailbox.signals)
-        known = {delivery_id for _, delivery_id in live.inputs}
+        known = {delivery_id for _, delivery_id in live.inputs} | live.taking
         for row in mailbox.rows:
             if row.delivery_id not in live.kept and row.delivery_id not in known:
-                live.kept[row.delivery_id] = row
+                self._keep(live, row)
         if not live.in_flight:
             self._sort_mail(live)
             self.advance(live)
 
+    def _keep(self, live: Live, row: InboxRow) -> None:
+        try:
+            live.kept[row.delivery_id] = Mail(row.delivery_id, row.at, decode_message(row.body))
+        except HistoryVersionError as error:
+            logger.error("instance %s: %s", live.instance_id, error)  # noqa: TRY400 - the text says it all
+
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the run as it stands now into inputs."""
-        for row, message in live.mail():
-            event = input_for(live, message, row.at)
+        for mail in list(live.kept.values()):
+            event = input_for(live, mail.message, mail.at)
             if event is not None:
-                del live.kept[row.delivery_id]
-                live.inputs.append((event, row.delivery_id))
+                del live.kept[mail.delivery_id]
+                live.inputs.append((event, mail.delivery_id))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,12 +144,16 @@ class Driver:
         if not live.inputs or live.in_flight or live.released:
             return
         inputs, ports = self._next(live)
+        before = live.run
         activation = self._activate(live, inputs)
         if not activation.events:
             self.advance(live)
             return
         live.in_flight = True
-        prepared = Prepared(live, self._append(live, activation, inputs, ports), activation, inputs, ports)
+        item = self._append(live, activation, inputs, ports)
+        if live.run is not before:
+            item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
+        prepared = Prepared(live, item, activation, inputs, ports)
         if ports and ports[0].opened is not None:
             self._in_session(prepared, ports[0])
         else:
@@ -165,12 +178,16 @@ class Driver:
             if event.at != floor:
                 inputs[index] = (msgspec.structs.replace(event, at=floor), delivery_id)
         activation = live.run.activate([event for event, _ in inputs])
+        if activation.successor is not None:
+            self._stop(live)
+            activation = continue_as_new(live, activation)
         for warning in activation.warnings:
             logger.warning("instance %s: %s", live.instance_id, warning, extra={"instance_id": live.instance_id})
         return activation
 
     def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: list[Port]) -> Append:
         dropped = {id(event) for event in activation.dropped}
+        live.taking = {mail for _, mail in inputs if mail is not None}
         consumed = tuple(mail for event, mail in inputs if mail is not None and id(event) not in dropped)
         children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
         return Append(
@@ -264,16 +281,28 @@ class Driver:
             delay=child.delay,
         )[1]
 
+    def rest(self, live: Live) -> None:
+        """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
+        item = idle_release(live, self.clock.now(), self._nonce())
+        if item is not None:
+            live.in_flight = True
+            idle = Activation(events=[], effects=[], status=live.run.status())
+            self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, idle, ()), outcome))
+
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def let_go(self, live: Live) -> None:
         """Stop everything that goes on for an instance that is no longer ours."""
         live.released = True
         self.live.pop(live.instance_id, None)
+        self._stop(live)
+        live.kept.clear()
+
+    def _stop(self, live: Live) -> None:
+        """Nothing that the present run started is wanted any more."""
         self.attempts.drop(live)
         self.alarms.clear_all(live)
         live.waits.clear()
-        live.kept.clear()
 
     def drop(self, live: Live) -> None:
         """Let go and tear the run down; only a replay brings it back."""

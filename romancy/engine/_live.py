@@ -6,11 +6,13 @@ Nothing here waits or writes. The driver carries out what is decided here.
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from romancy.core import (
+    AwaitEvent,
     CancelChild,
     OwnerChanged,
     Publish,
@@ -21,26 +23,43 @@ from romancy.core import (
     WorkflowStarted,
     encode_commit,
 )
-from romancy.engine._messages import CancelMessage, ChildEnded, decode_message, encode_message
+from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Change, Delivery, OutboxRow, Start
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from msgspec import Raw
 
-    from romancy.core import Activation, AwaitEvent, Effect, Input, Outcome, Parent
+    from romancy.core import Activation, Effect, Input, Outcome, Parent
     from romancy.engine._attempts import Attempt
-    from romancy.engine._messages import Message, Signal
-    from romancy.storage.records import InboxRow
     from romancy.workflow import Workflow
 
-__all__ = ["Live", "change_for", "new_life", "owner_changed", "short", "side_effects", "start_of"]
+__all__ = [
+    "Live",
+    "Mail",
+    "change_for",
+    "idle_release",
+    "new_life",
+    "owner_changed",
+    "short",
+    "side_effects",
+    "start_of",
+]
 
 _REST_AFTER: Final = 2_000_000
 _LONGEST_ERROR: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message taken from the inbox to be read; its row stays there until an append consumes it."""
+
+    delivery_id: str
+    at: int
+    message: Message
 
 
 class Live:
@@ -61,6 +80,7 @@ class Live:
         "run",
         "shown",
         "signals",
+        "taking",
         "waits",
     )
 
@@ -80,8 +100,10 @@ class Live:
         """What the run is to be fed next, each with the delivery it came in."""
         self.in_flight = False
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
-        self.kept: dict[str, InboxRow] = {}
+        self.kept: dict[str, Mail] = {}
         """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
+        self.taking: set[str] = set()
+        """Deliveries that the append on its way consumes."""
         self.waits: dict[str, AwaitEvent] = {}
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
@@ -91,14 +113,11 @@ class Live:
 
     def match(self, signal: Signal) -> str | None:
         """The wait that this signal ends: the oldest one for its name and, if it asks for one, its key."""
-        for wait in self.waits.values():
-            if wait.name == signal.name and (wait.key is None or wait.key == signal.key):
-                return wait.wait_id
-        return None
+        return next((wait.wait_id for wait in self.waits.values() if _fits(signal, wait)), None)
 
-    def mail(self) -> Iterable[tuple[InboxRow, Message]]:
-        """The kept mail, oldest first of each sender."""
-        return [(row, decode_message(row.body)) for row in self.kept.values()]
+
+def _fits(message: Message, wait: AwaitEvent) -> bool:
+    return isinstance(message, Signal) and message.name == wait.name and wait.key in (None, message.key)
 
 
 def new_life() -> int:
@@ -165,7 +184,10 @@ def side_effects(
             outbox.append(OutboxRow(outbox_id=stamp(), topic=effect.name, body=msgspec.json.encode(effect)))
     if outcome is not None and live.parent is not None:
         end = ChildEnded(
-            child_id=live.parent.child_id, result=outcome.result, error=outcome.error, reason=outcome.reason
+            child_id=live.parent.child_id,
+            result=outcome.result if outcome.result is not None else NO_RESULT,
+            error=outcome.error,
+            reason=outcome.reason,
         )
         deliveries.append(_to(live.parent.instance_id, end, stamp()))
     return children, tuple(deliveries), tuple(outbox)
@@ -204,7 +226,27 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if any(isinstance(effect, StartActivity | StartCompensation) for effect in activation.effects):
         return False
+    waits = [effect for effect in activation.effects if isinstance(effect, AwaitEvent)]
+    if any(_fits(mail.message, wait) for mail in live.kept.values() for wait in waits):
+        return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
+
+
+def idle_release(live: Live, now: int, writer: str) -> Append | None:
+    """An append that only gives the ownership back, if the instance was claimed for nothing and has long to wait."""
+    wake_at = live.run.state.wake_at()
+    idle = not (live.inputs or live.attempts or live.in_flight or live.released)
+    if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
+        return None
+    change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
+    return Append(
+        instance_id=live.instance_id,
+        life=live.life,
+        seq=live.head + 1,
+        writer=writer,
+        body=owner_changed(now, "", live.definition.code),
+        change=change,
+    )
 
 
 def owner_changed(now: int, owner: str, code: str) -> bytes:

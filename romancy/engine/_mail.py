@@ -25,7 +25,7 @@ def input_for(live: Live, message: Message, at: int) -> Input | None:
     if isinstance(message, ChildEnded):
         if message.error is not None:
             return ChildFailed(at=at, id=message.child_id, error=message.error)
-        if message.result is not None:
+        if bytes(message.result):
             return ChildCompleted(at=at, id=message.child_id, result=message.result)
         return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
     wait_id = live.match(message)

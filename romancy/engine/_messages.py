@@ -13,7 +13,10 @@ from msgspec import Raw
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo
 
-__all__ = ["CancelMessage", "ChildEnded", "Message", "Signal", "decode_message", "encode_message"]
+__all__ = ["NO_RESULT", "CancelMessage", "ChildEnded", "Message", "Signal", "decode_message", "encode_message"]
+
+
+NO_RESULT: Final = Raw(b"")
 
 
 class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_defaults=True):
@@ -32,7 +35,7 @@ class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omi
     """A child workflow tells its parent how it ended: by a result, an error, or (neither) a cancellation."""
 
     child_id: str
-    result: Raw | None = None
+    result: Raw = NO_RESULT
     error: ErrorInfo | None = None
     reason: str = ""
 

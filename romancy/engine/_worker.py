@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from romancy.registry import Registry
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Work
     from romancy.workflow import Workflow
 
 __all__ = ["Settings", "Worker"]
@@ -158,7 +159,12 @@ class Worker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("a part of the worker stopped", exc_info=task.exception())
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,17 +239,34 @@ class Worker:
                 continue
             self._recover = False
             swept = loop.time() if sweep else swept
-            for claimed in work.claimed:
-                if claimed.instance_id not in self.driver.live:
-                    await self._adopt(claimed)
-            for mailbox in work.mail:
-                live = self.driver.live.get(mailbox.instance_id)
-                if live is not None and live.life == mailbox.life:
-                    self.driver.receive(live, mailbox)
+            await self._take_in(work)
             if len(work.claimed) >= request.limit > 0:
                 self.look()
             wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
             self._look_in(min(wait, _SWEEP_EVERY))
+
+    async def _take_in(self, work: Work) -> None:
+        """Go on with what was claimed, and hand out the mail. One instance's trouble is not the others'."""
+        mail = {box.instance_id: box for box in work.mail}
+        for claimed in work.claimed:
+            if claimed.instance_id in self.driver.live:
+                continue
+            try:
+                await self._adopt(claimed)
+            except StorageUnavailableError as error:
+                logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
+                self._recover = True
+                self._look_in(_PAUSE)
+            except Exception:
+                logger.exception("instance %s: cannot be taken up", claimed.instance_id)
+        for instance_id, box in mail.items():
+            live = self.driver.live.get(instance_id)
+            if live is not None and live.life == box.life:
+                self.driver.receive(live, box)
+        for claimed in work.claimed:
+            live = self.driver.live.get(claimed.instance_id)
+            if live is not None:
+                self.driver.rest(live)
 
     def _look_in(self, seconds: float) -> None:
         if self._next_look is not None:

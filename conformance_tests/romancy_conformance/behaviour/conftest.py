@@ -1,0 +1,36 @@
+"""Fixtures of the behaviour suite: apps on a fresh database."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Apps live on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def open_app(storage_url: str) -> AsyncIterator[Callable[..., Awaitable[Romancy]]]:
+    """Open one more app on this test's database, as another process would."""
+    async with AsyncExitStack() as stack:
+
+        async def opener(**options: Any) -> Romancy:
+            return await stack.enter_async_context(Romancy(storage_url, **options))
+
+        yield opener
+
+
+@pytest.fixture
+async def app(open_app: Callable[..., Awaitable[Romancy]]) -> Romancy:
+    """An open app with a worker."""
+    return await open_app()

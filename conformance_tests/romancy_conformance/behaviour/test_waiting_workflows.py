@@ -1,0 +1,221 @@
+"""Workflows that wait: timers, signals, children, cancellation and compensation."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    EventTimeoutError,
+    EventType,
+    Romancy,
+    Status,
+    TerminalError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    compensation,
+    workflow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+Paid = EventType("paid", int)
+undone: list[str] = []
+
+
+@activity
+async def step(label: str) -> str:
+    return label
+
+
+@workflow
+async def naps(ctx: WorkflowContext) -> float:
+    before = ctx.now()
+    await ctx.sleep(0.1)
+    await asyncio.sleep(0.1)
+    return (ctx.now() - before).total_seconds()
+
+
+@workflow
+async def long_nap(ctx: WorkflowContext) -> str:
+    await step("before")
+    await ctx.sleep(timedelta(hours=1))
+    return "after"
+
+
+@workflow
+async def waits(ctx: WorkflowContext) -> int:
+    first = await ctx.wait_event(Paid)
+    second = await ctx.wait_event(Paid, key="b")
+    return first.data * 100 + second.data
+
+
+@workflow
+async def impatient(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.wait_event("never", timeout=0.2)
+    except EventTimeoutError:
+        return await step("timed out")
+    return "came"
+
+
+@workflow
+async def double(ctx: WorkflowContext, number: int) -> int:
+    await step(f"double {number}")
+    return number * 2
+
+
+@workflow
+async def family(ctx: WorkflowContext, count: int) -> list[int]:
+    handles = [await ctx.start(double, number) for number in range(count)]
+    first = await double(100)
+    return [first, *[await handle.result() for handle in handles]]
+
+
+@workflow
+async def broken_child(ctx: WorkflowContext) -> None:
+    raise TerminalError("born broken")
+
+
+@workflow
+async def parent_of_broken(ctx: WorkflowContext) -> str:
+    try:
+        await broken_child()
+    except WorkflowFailedError as error:
+        return error.error_type.rpartition(".")[2]
+    return "fine"
+
+
+@compensation
+async def give_back(item: str) -> None:
+    undone.append(item)
+
+
+@activity(compensation=give_back)
+async def take(item: str) -> str:
+    return item
+
+
+@workflow
+async def saga(ctx: WorkflowContext, tag: str) -> None:
+    await take(f"{tag} 1")
+    await asyncio.gather(take(f"{tag} 2"), step("neutral"))
+    await take(f"{tag} 3")
+    raise TerminalError("out of luck")
+
+
+@workflow
+async def cancelled_saga(ctx: WorkflowContext, tag: str) -> None:
+    await take(f"{tag} 1")
+    await take(f"{tag} 2")
+    await ctx.wait_event("never")
+
+
+@workflow
+async def counts_down(ctx: WorkflowContext, number: int) -> str:
+    await step(f"run {number}")
+    if number:
+        counts_down.recur(number - 1)
+    return f"lift off {ctx.instance_id}"
+
+
+async def status_is(app: Romancy, instance_id: str, status: Status) -> None:
+    """Wait until the instance shows this status."""
+    async with asyncio.timeout(10):
+        while True:
+            instance = await app.get_instance(instance_id)
+            if instance is not None and instance.status is status:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:
+    assert await app.run(naps) == pytest.approx(0.2, abs=0.15)
+
+
+async def test_a_long_sleep_is_nobodys(app: Romancy) -> None:
+    handle = await app.start(long_nap)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    instance = await app.get_instance(handle.instance_id)
+
+    assert instance is not None
+    assert instance.wakes_at is not None
+    assert timedelta(minutes=59) < instance.wakes_at - instance.updated_at <= timedelta(hours=1)
+
+
+async def test_signals_sent_early_and_late(app: Romancy) -> None:
+    handle = await app.start(waits)
+    await handle.signal(Paid, 2, key="b")
+    await handle.signal(Paid, 3, key="b")
+    await handle.signal(Paid, 9, key="other")
+
+    assert await handle.result(timeout=10) == 203
+
+
+async def test_a_signal_from_another_app(app: Romancy, open_app: Open) -> None:
+    other = await open_app(worker=False)
+    handle = await app.start(waits)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    await other.signal(handle.instance_id, Paid, 1)
+    await other.signal(handle.instance_id, "paid", 2, key="b")
+
+    assert await handle.result(timeout=10) == 102
+
+
+async def test_a_signal_to_the_ended_is_refused(app: Romancy) -> None:
+    handle = await app.start(impatient)
+    assert await handle.result(timeout=10) == "timed out"
+
+    with pytest.raises(UsageError, match="has ended"):
+        await handle.signal("never")
+
+
+async def test_children_in_line_and_at_once(app: Romancy) -> None:
+    assert await app.run(family, 5) == [200, 0, 2, 4, 6, 8]
+
+
+async def test_a_childs_failure_is_its_parents_to_handle(app: Romancy) -> None:
+    assert await app.run(parent_of_broken) == "TerminalError"
+
+
+async def test_a_failed_saga_is_undone_last_first(app: Romancy) -> None:
+    handle = await app.start(saga, "failed")
+
+    with pytest.raises(WorkflowFailedError, match="out of luck"):
+        await handle.result(timeout=10)
+
+    assert [item for item in undone if item.startswith("failed")] == ["failed 3", "failed 2", "failed 1"]
+
+
+async def test_a_cancelled_saga_is_undone_too(app: Romancy) -> None:
+    handle = await app.start(cancelled_saga, "cancelled")
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    assert await handle.cancel("changed my mind")
+    with pytest.raises(WorkflowCancelledError, match="changed my mind"):
+        await handle.result(timeout=10)
+
+    assert [item for item in undone if item.startswith("cancelled")] == ["cancelled 2", "cancelled 1"]
+    assert not await handle.cancel()
+    assert await handle.status() is Status.CANCELLED
+
+
+async def test_continuing_as_new_keeps_the_id(app: Romancy) -> None:
+    handle = await app.start(counts_down.options(instance_id="countdown"), 3)
+
+    assert await handle.result(timeout=10) == "lift off countdown"
+    starts = [event for event in await handle.history() if type(event).__name__ == "WorkflowStarted"]
+    assert [event.run for event in starts] == [1, 2, 3, 4]
