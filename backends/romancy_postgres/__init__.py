@@ -1,0 +1,40 @@
+"""The PostgreSQL adapter, over asyncpg: `postgresql://user:password@host:5432/database?option=value`.
+
+Options of the URL:
+
+- `prefix` of the tables (`romancy_`), and `schema` to put them in, made if it is missing (else the search path rules);
+- `host`: a folder with the server's Unix socket, in place of the URL's host;
+- `pool_size` (10): connections for the engine and for sessions; there is one more for heartbeats, one for LISTEN;
+- `connect_timeout` (10) in seconds, and `session_idle_timeout` (30), after which the server ends a session that
+  stands idle in the middle of its transaction;
+- `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;
+- `listen=off`: do not listen for wake-ups, look once a second instead;
+- `sslmode` and `sslrootcert`, as libpq has them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageConfigurationError
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+    from romancy_postgres._store import PostgresStore
+
+__all__ = ["create_store"]
+
+
+def create_store(url: StorageURL) -> PostgresStore:
+    """The unopened store for a `postgresql://` URL; nothing is connected yet."""
+    try:
+        # Imported here so that a missing driver is an error of this very call, with a hint, and of nothing before.
+        from romancy_postgres._settings import read_settings  # noqa: PLC0415
+        from romancy_postgres._store import PostgresStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("asyncpg"):
+            raise
+        raise StorageConfigurationError(
+            f"storage URL {url}: the driver asyncpg is not installed; pip install 'romancy[postgres]'"
+        ) from error
+    return PostgresStore(read_settings(url))

@@ -1,0 +1,156 @@
+"""Items as columns: what goes into the arrays of a statement, in the order the statement names them. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import path_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
+
+__all__ = [
+    "change_columns",
+    "delivery_columns",
+    "error_bytes",
+    "error_text",
+    "index_rows",
+    "log_columns",
+    "outbox_columns",
+    "path_sets",
+    "renewal_columns",
+    "start_columns",
+    "stored_path",
+]
+
+_LONGEST_PATH = 255
+
+Index = tuple[tuple[str, str | None], ...]
+
+
+def log_columns(items: Sequence[Append]) -> list[list[object]]:
+    """Instance, life, seq, writer and body of each append, ordered by instance."""
+    return [
+        [item.instance_id for item in items],
+        [item.life for item in items],
+        [item.seq for item in items],
+        [item.writer for item in items],
+        [item.body for item in items],
+    ]
+
+
+def change_columns(items: Sequence[Append]) -> list[list[object]]:
+    """The columns of `append_changes` behind those of the log, without the further instances to lock."""
+    changes = [item.change for item in items]
+    mail = [(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed]
+    return [
+        [change and change.status.value for change in changes],
+        [change and change.seen for change in changes],
+        [change and _releases(change) for change in changes],
+        [change and change.wake_at for change in changes],
+        [change and error_bytes(change.error) for change in changes],
+        [change and change.code for change in changes],
+        [change and change.refused_by for change in changes],
+        [len(item.consumed) for item in items],
+        [instance_id for instance_id, _ in mail],
+        [delivery_id for _, delivery_id in mail],
+    ]
+
+
+def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
+    """The columns of `renew_runs`."""
+    renewed = [(item.instance_id, change) for item in items if (change := item.change) and change.run_from is not None]
+    return [
+        [instance_id for instance_id, _ in renewed],
+        [change.run_from for _, change in renewed],
+        [change.input for _, change in renewed],
+        [_projection_text(change.projection) for _, change in renewed],
+        [None if change.index is None else index_paths(change.index) for _, change in renewed],
+    ]
+
+
+def start_columns(starts: Sequence[Start]) -> list[list[object]]:
+    """The columns of `start`."""
+    return [
+        [start.instance_id for start in starts],
+        [start.life for start in starts],
+        [start.workflow_name for start in starts],
+        [start.code for start in starts],
+        [start.writer for start in starts],
+        [start.body for start in starts],
+        [start.input for start in starts],
+        [_projection_text(start.projection) for start in starts],
+        [index_paths(start.index) for start in starts],
+        [start.status.value for start in starts],
+        [start.owner for start in starts],
+        [start.delay for start in starts],
+        [start.parent for start in starts],
+        [error_bytes(start.error) for start in starts],
+        *index_rows((start.instance_id, start.index) for start in starts),
+    ]
+
+
+def index_rows(indexes: Iterable[tuple[str, Index]]) -> list[list[object]]:
+    """Instance, path and value of every declared path that leads to a value."""
+    rows = [
+        (instance_id, stored_path(path_key(path)), value)
+        for instance_id, index in indexes
+        for path, value in index
+        if value is not None
+    ]
+    return [[row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]]
+
+
+def outbox_columns(rows: Iterable[OutboxRow]) -> list[list[object]]:
+    """The columns of `outbox_add`."""
+    kept = list(rows)
+    return [[row.outbox_id for row in kept], [row.topic for row in kept], [row.body for row in kept]]
+
+
+def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
+    """The columns of `deliver` and `post`."""
+    return [
+        [delivery.instance_id for delivery in deliveries],
+        [delivery.delivery_id for delivery in deliveries],
+        [delivery.body for delivery in deliveries],
+        [delivery.dedupe for delivery in deliveries],
+    ]
+
+
+def path_sets(starts: Iterable[Start], items: Iterable[Append] = ()) -> set[str]:
+    """Every set of declared paths in use, as `index_paths` holds them."""
+    renewed = (item.change.index for item in items if item.change is not None and item.change.index is not None)
+    return {index_paths(index) for index in chain((start.index for start in starts), renewed)}
+
+
+def index_paths(index: Index) -> str:
+    """The set of declared paths as one text."""
+    return "\n".join(sorted(stored_path(path_key(path)) for path, _ in index)) if index else ""
+
+
+def stored_path(key: str) -> str:
+    """The key of a path as the index holds it: what is too long for an index entry, by its hash."""
+    return key if len(key) <= _LONGEST_PATH else sha256(key.encode()).hexdigest()
+
+
+def error_bytes(error: str | None) -> bytes | None:
+    """An error's text may hold what no text column takes (NUL, halves of surrogate pairs)."""
+    return None if error is None else error.encode("utf-8", "surrogatepass")
+
+
+def error_text(error: bytes | None) -> str | None:
+    """The text of a stored error."""
+    return None if error is None else error.decode("utf-8", "surrogatepass")
+
+
+def _projection_text(projection: bytes | None) -> str | None:
+    return None if projection is None else projection.decode("ascii")
+
+
+def _releases(change: Change) -> bool:
+    return change.release or change.status in TERMINAL_STATUSES or change.status is Status.STUCK

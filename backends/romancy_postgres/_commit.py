@@ -1,0 +1,186 @@
+"""Commits: a batch is split by what its items carry, and each part is one statement or one transaction.
+
+Plain appends are one statement, starts are one, appends with a change are one; only what sends, delivers, starts or
+renews needs a transaction, of a fixed number of statements. The parts of a batch run side by side, on connections
+of their own. Items do not affect each other: what blocks or breaks a part is narrowed down to the item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Append, Outcome, Start
+from romancy_postgres._columns import path_sets
+from romancy_postgres._errors import LockedError, RefusedValueError
+from romancy_postgres._write import (
+    ChildRefusedError,
+    Written,
+    explain_appends,
+    explain_starts,
+    write_changes,
+    write_effects,
+    write_plain,
+    write_starts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from romancy.storage.records import Item
+    from romancy_postgres._database import Database
+    from romancy_postgres._signals import Signals
+
+    Outcomes = dict[str, Outcome]
+    Part = Callable[[Sequence[Item], str | None, int], Awaitable[Outcomes]]
+
+__all__ = ["Commits"]
+
+T = TypeVar("T")
+
+_PART_BYTES = 4 * 1024 * 1024
+_PART_ITEMS = 1000
+_LOCK_WAITS = 8
+
+
+class Commits:
+    """The `commit` of a store."""
+
+    def __init__(self, database: Database, signals: Signals) -> None:
+        self._database = database
+        self._signals = signals
+        self._known_sets: set[str] = set()
+
+    async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
+        """As `Store.commit` promises."""
+        check_batch(batch, worker)
+        parts = list(self._parts(batch))
+        if len(parts) == 1:
+            outcomes = await self._settle(*parts[0], worker)
+        else:
+            outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
+        return [outcomes[item.instance_id] for item in batch]
+
+    async def learn_sets(self, sets: set[str]) -> None:
+        """Sets of declared paths are known to searches before the first instance that has them."""
+        if sets - self._known_sets:
+            await self._database.run("index_sets", list(sets))
+            self._known_sets |= sets
+
+    def _parts(self, batch: Sequence[Item]) -> Iterable[tuple[Part, list[Item]]]:
+        kinds: dict[Part, list[Item]] = {}
+        for item in sorted(batch, key=_target) if len(batch) > 1 else batch:
+            kinds.setdefault(self._part_for(item), []).append(item)
+        for write, items in kinds.items():
+            for part in _by_size(items):
+                yield write, part
+
+    def _part_for(self, item: Item) -> Part:
+        if isinstance(item, Start):
+            return self._starts
+        if item.plain:
+            return self._plain
+        renewed = item.change is not None and item.change.run_from is not None
+        return self._effects if renewed or item.outbox or item.deliveries or item.starts else self._changes
+
+    async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
+        alone = len(items) == 1
+        try:
+            return await write(items, worker, _LOCK_WAITS if alone else 0)
+        except LockedError:
+            if alone:
+                raise
+            # One frozen row must not hold up the others: each goes on by itself.
+            return await _merged(self._settle(write, [item], worker) for item in items)
+        except RefusedValueError:
+            if alone:
+                return {items[0].instance_id: Outcome.INVALID}
+            middle = len(items) // 2
+            return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
+
+    async def _plain(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+        appends = cast("Sequence[Append]", items)
+        count = await self._database.single(lambda link: write_plain(link, appends, worker), lock_waits=waits)
+        if count == len(items):
+            return dict.fromkeys(map(_target, items), Outcome.ACCEPTED)
+        return await self._database.single(lambda link: explain_appends(link, appends, worker))
+
+    async def _changes(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+        appends = cast("Sequence[Append]", items)
+        written = await self._database.single(lambda link: write_changes(link, appends, worker), lock_waits=waits)
+        return await self._appended(appends, worker, written)
+
+    async def _effects(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+        appends = cast("Sequence[Append]", items)
+        await self.learn_sets(path_sets([start for item in appends for start in item.starts], appends))
+        refused: Outcomes = {}
+        while True:
+            try:
+                return refused | await self._together(appends, worker, waits)
+            except ChildRefusedError as error:
+                refused |= dict.fromkeys(error.parents, Outcome.EXISTS)
+                appends = [item for item in appends if item.instance_id not in refused]
+
+    async def _together(self, appends: Sequence[Append], worker: str | None, waits: int) -> Outcomes:
+        written = await self._database.transaction(
+            lambda link: write_effects(link, appends, worker, in_session=False), lock_waits=waits
+        )
+        return await self._appended(appends, worker, written)
+
+    async def _appended(self, items: Sequence[Append], worker: str | None, written: Written) -> Outcomes:
+        self._signals.tell(written.stirred)
+        outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
+        left = [item for item in items if item.instance_id not in outcomes]
+        if left:
+            outcomes |= await self._database.single(lambda link: explain_appends(link, left, worker))
+        return outcomes
+
+    async def _starts(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:  # noqa: ARG002 - a start says its owner
+        starts = cast("Sequence[Start]", items)
+        await self.learn_sets(path_sets(starts))
+        written = await self._database.single(lambda link: write_starts(link, starts), lock_waits=waits)
+        self._signals.tell(written.stirred)
+        outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
+        left = [start for start in starts if start.instance_id not in outcomes]
+        if left:
+            outcomes |= await self._database.single(lambda link: explain_starts(link, left))
+        return outcomes
+
+
+def _target(item: Item) -> str:
+    return item.instance_id
+
+
+def _by_size(items: Sequence[Item]) -> Iterable[list[Item]]:
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        weight = _weight(item)
+        if part and (size + weight > _PART_BYTES or len(part) == _PART_ITEMS):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += weight
+    yield part
+
+
+def _weight(item: Item) -> int:
+    if isinstance(item, Start):
+        return len(item.body) + len(item.input) + len(item.projection or b"")
+    if item.plain:
+        return len(item.body)
+    renewed = item.change.input if item.change is not None else None
+    carried = sum(len(row.body) for row in item.outbox) + sum(len(one.body) for one in item.deliveries)
+    return len(item.body) + len(renewed or b"") + carried + sum(map(_weight, item.starts))
+
+
+async def _merged(parts: Iterable[Coroutine[None, None, Outcomes]]) -> Outcomes:
+    """All parts to their end, side by side; then what they found, or the first error."""
+    found = await asyncio.gather(*parts, return_exceptions=True)
+    merged: Outcomes = {}
+    for part in found:
+        if isinstance(part, BaseException):
+            raise part
+        merged |= part
+    return merged

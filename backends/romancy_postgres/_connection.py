@@ -1,0 +1,163 @@
+"""One connection as the rest of the adapter sees it: named queries, a gate before each, transactions.
+
+The casts that the driver's stubs need are here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.storage.protocol import Gate
+    from romancy_postgres._settings import Settings
+
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "LOCAL_SETTINGS",
+    "GuardedConnection",
+    "Link",
+    "connect",
+    "connect_for_session",
+    "raw_execute",
+    "rows_touched",
+]
+
+ANSWER_TIMEOUT: Final = 20.0
+"""Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
+
+LOCAL_SETTINGS: Final = "set local lock_timeout = '1s'"
+"""What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
+
+COMMON_SETTINGS: Final = {
+    "application_name": "romancy",
+    "default_transaction_isolation": "read committed",
+    # A peer that has vanished without a word is noticed in half a minute, not in two hours.
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+ENGINE_SETTINGS: Final = {
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "20000",
+    "jit": "off",
+}
+
+_ENDS = re.compile(
+    r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|begin"
+    r"|start\s+transaction|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class GuardedConnection(asyncpg.Connection):
+    """The connection of a session. While `guarded`, the user can neither close it nor end its transaction."""
+
+    guarded: bool = False
+    opening: str = ""
+    """What to send along with the next statement, in the same round trip."""
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        if self.guarded and _ENDS.match(query):
+            raise _not_yours(query.split(None, 1)[0])
+        if self.opening and not args:
+            query, self.opening = query + self.opening, ""
+        return await super().execute(query, *args, timeout=timeout)
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        self._refuse("close()")
+        await super().close(timeout=timeout)
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        self._refuse("reset()")
+        await super().reset(timeout=timeout)
+
+    def _refuse(self, what: str) -> None:
+        if self.guarded:
+            raise _not_yours(what)
+
+
+def _not_yours(what: str) -> UsageError:
+    return UsageError(
+        f"{what!r} in a session: its transaction is ended by Romancy, together with the log row of the activity; "
+        "leave it out. For a part that may fail alone use `async with session.savepoint()`"
+    )
+
+
+async def connect(settings: Settings) -> asyncpg.Connection:
+    """A connection for the engine's own statements; the driver's errors go to the caller."""
+    return await asyncpg.connect(**settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS))
+
+
+async def connect_for_session(settings: Settings) -> GuardedConnection:
+    """A connection for user code, whose own lock waits are the server's business."""
+    idle = {"idle_in_transaction_session_timeout": f"{settings.session_idle * 1000:.0f}"}
+    return await asyncpg.connect(
+        **settings.connect, server_settings=_startup(settings, idle), connection_class=GuardedConnection
+    )
+
+
+def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
+    # A pooler in transaction mode refuses settings at the start, and could not keep them.
+    return None if settings.pooled else COMMON_SETTINGS | more
+
+
+async def raw_execute(connection: asyncpg.Connection, text: str, timeout: float = ANSWER_TIMEOUT) -> str:
+    """Run statements without parameters in one round trip, past the guard."""
+    return await asyncpg.Connection.execute(connection, text, timeout=timeout)
+
+
+class Link:
+    """A borrowed connection with the queries by name. Driver errors go to the caller as they are."""
+
+    __slots__ = ("_gate", "_queries", "connection")
+
+    def __init__(self, connection: asyncpg.Connection, queries: Mapping[str, str], gate: Gate | None) -> None:
+        self.connection = connection
+        self._queries = queries
+        self._gate = gate
+
+    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a query; its rows."""
+        if self._gate is not None:
+            await self._gate(name)
+        return await self.connection.fetch(self._queries[name], *arguments, timeout=ANSWER_TIMEOUT)
+
+    async def fetch_text(self, name: str, text: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a query composed for this occasion, known to the gate as `name`."""
+        if self._gate is not None:
+            await self._gate(name)
+        return await self.connection.fetch(text, *arguments, timeout=ANSWER_TIMEOUT)
+
+    async def run(self, name: str, *arguments: object) -> int:
+        """Run a statement; how many rows it touched."""
+        if self._gate is not None:
+            await self._gate(name)
+        status = await asyncpg.Connection.execute(
+            self.connection, self._queries[name], *arguments, timeout=ANSWER_TIMEOUT
+        )
+        return rows_touched(status)
+
+    async def pause(self, name: str) -> None:
+        """Before a statement that is sent otherwise."""
+        if self._gate is not None:
+            await self._gate(name)
+
+    async def control(self, name: str, text: str) -> None:
+        """Run transaction control in one round trip."""
+        if self._gate is not None:
+            await self._gate(name)
+        await raw_execute(self.connection, text)
+
+
+def rows_touched(status: str) -> int:
+    """The number at the end of a command tag, 0 where there is none."""
+    tail = status.rpartition(" ")[2]
+    return int(tail) if tail.isdigit() else 0

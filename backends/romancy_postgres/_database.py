@@ -1,0 +1,202 @@
+"""The server as the adapter uses it: three pools, statements and transactions that are tried again, errors in order.
+
+Pools: `work` for the engine's statements, `pulse` with one connection for heartbeats and notifications that nothing
+else can take away, `sessions` for user code. Together `pool_size` connections and one, without the listener's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncpg
+
+from romancy.errors import RomancyError, StorageUnavailableError
+from romancy.storage.sql import load_queries
+from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, connect, connect_for_session
+from romancy_postgres._errors import DRIVER_ERRORS, contended, translated, waited_in_vain
+from romancy_postgres._pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from romancy.storage.protocol import Gate
+    from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._settings import Settings
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+_TRIES = 12
+_LOCK_WAITS = 8
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
+_ENGINE_POOL = 4
+
+
+class Database:
+    """Where statements are sent. Everything here raises the errors of the storage protocol, never the driver's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.gate: Gate | None = None
+        self.queries = load_queries(files(__package__ or "") / "queries.sql", settings.prefix, settings.schema)
+        self._opened = False
+        self._make_pools()
+
+    def open(self) -> None:
+        """From here on calls are allowed; connections are made when they are wanted."""
+        self._make_pools()
+        self._opened = True
+
+    def _make_pools(self) -> None:
+        size = self.settings.pool_size
+        engine = max(1, min(_ENGINE_POOL, size // 2))
+        name = f"storage {self.settings.url}"
+        self.work = Pool(name, self._connect_for_engine, engine)
+        self.pulse = Pool(name, self._connect_for_engine, 1)
+        self.sessions = Pool(name, self._connect_for_session, size - engine)
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight fail."""
+        self._opened = False
+        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close())
+
+    async def fetch(
+        self, name: str, *arguments: object, pool: Pool[asyncpg.Connection] | None = None
+    ) -> list[asyncpg.Record]:
+        """One statement, alone in its transaction; its rows."""
+        return await self.single(lambda link: link.fetch(name, *arguments), pool=pool)
+
+    async def run(self, name: str, *arguments: object) -> int:
+        """One statement, alone in its transaction; how many rows it touched."""
+        return await self.single(lambda link: link.run(name, *arguments))
+
+    async def single(
+        self,
+        statement: Callable[[Link], Awaitable[T]],
+        *,
+        pool: Pool[asyncpg.Connection] | None = None,
+        lock_waits: int = _LOCK_WAITS,
+    ) -> T:
+        """One statement in a transaction of its own, tried again while others stand in the way.
+
+        `LockedError` after `lock_waits` waits of a second in vain.
+        """
+        if self.settings.pooled:
+            return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
+        return await self._insist(lambda: self._once(statement, pool or self.work), lock_waits)
+
+    async def transaction(
+        self,
+        body: Callable[[Link], Awaitable[T]],
+        *,
+        pool: Pool[asyncpg.Connection] | None = None,
+        lock_waits: int = _LOCK_WAITS,
+    ) -> T:
+        """Several statements that stand or fall together; the body is run anew when the transaction must be."""
+        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work), lock_waits)
+
+    @asynccontextmanager
+    async def understood(self) -> AsyncGenerator[None]:
+        """Turn the driver's errors into those of the protocol."""
+        try:
+            yield
+        except RomancyError:
+            raise
+        except DRIVER_ERRORS as error:
+            raise self.explained(error) from None
+
+    def explained(self, error: BaseException) -> BaseException:
+        """The protocol's error for this one of the driver's; itself if it is none we know."""
+        return translated(error, self.settings.url) or error
+
+    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int) -> T:
+        self._check_open()
+        tries = waits = 0
+        while True:
+            try:
+                return await attempt()
+            except RomancyError:
+                raise
+            except DRIVER_ERRORS as error:
+                tries += 1
+                waits += waited_in_vain(error)
+                if not contended(error) or tries == _TRIES or waits > lock_waits:
+                    # Not `from error`: the driver repeats values in its messages.
+                    raise self.explained(error) from None
+            pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+
+    async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
+        connection = await pool.borrow()
+        try:
+            answer = await statement(Link(connection, self.queries, self.gate))
+        except asyncpg.PostgresError:
+            pool.give_back(connection)  # which also drops it if this error was the end of it
+            raise
+        except BaseException:
+            pool.discard(connection)
+            raise
+        pool.give_back(connection)
+        return answer
+
+    async def _all_or_nothing(self, body: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
+        connection = await pool.borrow()
+        link = Link(connection, self.queries, self.gate)
+        try:
+            await link.control("begin", self.begin)
+            answer = await body(link)
+            await link.control("commit", "commit")
+        except (asyncpg.PostgresError, RomancyError):
+            await self._roll_back(connection, pool)
+            raise
+        except BaseException:
+            pool.discard(connection)
+            raise
+        pool.give_back(connection)
+        return answer
+
+    async def _roll_back(self, connection: asyncpg.Connection, pool: Pool[asyncpg.Connection]) -> None:
+        try:
+            await Link(connection, self.queries, None).control("rollback", "rollback")
+        except DRIVER_ERRORS:
+            pool.discard(connection)
+        except BaseException:
+            pool.discard(connection)
+            raise
+        else:
+            pool.give_back(connection)
+
+    async def borrow_for_session(self) -> GuardedConnection:
+        """A connection for user code."""
+        self._check_open()
+        return await self.sessions.borrow()
+
+    async def forget_session(self, connection: GuardedConnection) -> None:
+        """Undo what user code may have set on the connection: settings, locks, cursors, LISTEN."""
+        if not self.settings.pooled:
+            await connection.reset(timeout=ANSWER_TIMEOUT)
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise StorageUnavailableError(
+                f"storage {self.settings.url}: not open; call `open()` first, and nothing after `close()`"
+            )
+
+    @property
+    def begin(self) -> str:
+        """How a transaction begins: its isolation and, where no connection can keep them, its settings."""
+        plain = "begin isolation level read committed"
+        return f"{plain}; {LOCAL_SETTINGS}" if self.settings.pooled else plain
+
+    async def _connect_for_engine(self) -> asyncpg.Connection:
+        async with self.understood():
+            return await connect(self.settings)
+
+    async def _connect_for_session(self) -> GuardedConnection:
+        async with self.understood():
+            return await connect_for_session(self.settings)

@@ -1,0 +1,118 @@
+"""What the driver's errors mean to a store: wait and try again, come back later, or mend the configuration.
+
+The only file that knows SQLSTATEs. Messages name the server by its URL without the password, and carry the server's
+own words only where these cannot hold data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from asyncpg import InterfaceError, InternalClientError, PostgresError
+
+from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+__all__ = [
+    "DRIVER_ERRORS",
+    "LockedError",
+    "RefusedValueError",
+    "contended",
+    "in_failed_transaction",
+    "refuses_values",
+    "transaction_gone",
+    "translated",
+    "waited_in_vain",
+]
+
+DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
+"""Everything a call of the driver may raise because of the server or the way to it."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})
+_IN_FAILED_TRANSACTION = "25P02"
+_NO_TRANSACTION = frozenset({"25P01", "3B001"})
+_AWAY_CLASSES = ("08", "53", "57", "58")
+_AWAY = frozenset({"25006", "25P03"})
+_VALUE_CLASSES = ("22", "23", "54")
+_POOLER = frozenset({"26000", "42P05", "08P01"})
+
+_CONFIGURATION = {
+    "28P01": "the password is wrong for this user; check it in the URL, PGPASSWORD or ~/.pgpass",
+    "28000": "the server does not let this user in from here; check the user's name, pg_hba.conf and sslmode",
+    "3D000": "the database does not exist; create it with CREATE DATABASE or name another one in the URL",
+    "3F000": "the schema does not exist and could not be created; create it or name another one by schema=…",
+    "42501": "this role lacks a privilege; see the manual's page on least privilege for what a role needs",
+    "42P01": "a table of the schema is missing; open the store with migrate=True",
+    "42703": "a column is missing; the tables of this prefix are not of this version of Romancy",
+    "42883": "a function of the schema is missing; open the store with migrate=True",
+    "0A000": "the server does not support what is needed; PostgreSQL 13 or newer is",
+}
+
+
+class LockedError(StorageUnavailableError):
+    """Somebody holds a lock for longer than the adapter waits; nothing was written."""
+
+
+class RefusedValueError(InternalError):
+    """The server refuses a value of this statement, and would again; nothing was written."""
+
+
+def _state(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
+def contended(error: BaseException) -> bool:
+    """Whether another transaction stood in the way: trying again is right."""
+    return _state(error) in _CONTENDED
+
+
+def waited_in_vain(error: BaseException) -> bool:
+    """Whether a lock was not given in time, so that trying again at once is not enough."""
+    return _state(error) == _LOCK_NOT_AVAILABLE
+
+
+def in_failed_transaction(error: BaseException) -> bool:
+    """Whether an earlier statement failed and its error was swallowed."""
+    return _state(error) == _IN_FAILED_TRANSACTION
+
+
+def transaction_gone(error: BaseException) -> bool:
+    """Whether the transaction or savepoint that should be there has been ended by somebody."""
+    return _state(error) in _NO_TRANSACTION
+
+
+def refuses_values(error: BaseException) -> bool:
+    """Whether the server or the driver cannot take a value that was sent."""
+    return isinstance(error, PostgresError | InterfaceError) and _state(error)[:2] in _VALUE_CLASSES
+
+
+def translated(error: BaseException, url: StorageURL) -> Exception | None:
+    """The error a caller of the store gets for this one of the driver's; None: it is nothing we expect."""
+    state = _state(error)
+    reason = _CONFIGURATION.get(state)
+    if reason is not None:
+        return StorageConfigurationError(f"storage {url}: {reason} [{state}]")
+    if state in _POOLER:
+        return StorageConfigurationError(
+            f"storage {url}: prepared statements or settings do not survive on the way to the server; behind a "
+            f"pooler in transaction mode add the option pooler=transaction to the URL [{state}]"
+        )
+    if contended(error):
+        return LockedError(f"storage {url}: another transaction has held a lock for too long; try again [{state}]")
+    if refuses_values(error):
+        return RefusedValueError(f"storage {url}: the server refuses a value [{state}]")
+    if state[:2] in _AWAY_CLASSES or state in _AWAY:
+        return StorageUnavailableError(f"storage {url}: {_words(error)} [{state}]")
+    if isinstance(error, TimeoutError):
+        return StorageUnavailableError(f"storage {url}: no answer in time; is the server reachable?")
+    if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
+        return StorageUnavailableError(f"storage {url}: {_words(error)}; is the server running and reachable?")
+    return None
+
+
+def _words(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,136 @@
+"""Searches: a compiled query becomes one of four statements, its conditions composed of the constants below.
+
+Every value, keys of paths included, is a bound parameter; nothing of a query ever becomes SQL text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+from romancy.storage.query import (
+    Contains,
+    Equals,
+    In,
+    Missing,
+    NotEquals,
+    Range,
+    index_predicate,
+)
+from romancy.storage.records import Page
+from romancy_postgres._columns import stored_path
+from romancy_postgres._read import instance_row
+
+if TYPE_CHECKING:
+    from romancy.storage.query import Condition, Predicate, Query
+    from romancy_postgres._database import Database
+
+__all__ = ["compose", "find"]
+
+_COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
+       i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
+
+
+class _Arguments:
+    """The bound parameters, in order."""
+
+    def __init__(self) -> None:
+        self.values: list[object] = []
+
+    def bind(self, value: object, kind: str) -> str:
+        """The placeholder for one more parameter."""
+        self.values.append(value)
+        return f"${len(self.values)}::{kind}"
+
+
+async def find(database: Database, query: Query) -> Page:
+    """As `Store.find` promises."""
+    names: list[str] | None = None
+    if query.workflow_name is not None:
+        names = [row[0] for row in await database.fetch("workflow_names", query.workflow_name)]
+        if not names:
+            return Page(rows=[])
+    name, text, values = compose(database.queries, query, names)
+    found = await database.single(lambda link: link.fetch_text(name, text, *values))
+    rows = [instance_row(row) for row in found[: query.limit]]
+    token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
+    return Page(rows=rows, next_token=token)
+
+
+def compose(queries: dict[str, str], query: Query, names: list[str] | None) -> tuple[str, str, list[object]]:
+    """Which statement answers the query: its name, its text and its parameters."""
+    arguments = _Arguments()
+    parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint")}
+    conditions = [_condition(condition, arguments) for condition in query.conditions]
+    if conditions:
+        conditions.append("i.projection is not null")
+    if query.instance_id is not None:
+        conditions.append(f"strpos(i.instance_id, {arguments.bind(query.instance_id, 'text')}) > 0")
+    parts["position"] = _position("x", query, arguments)
+    conditions.append(_position("i", query, arguments))
+    statuses = [status.value for status in query.statuses]
+    indexed = _indexed(query)
+    if indexed is not None:
+        name = "find_by_index"
+        key, words = indexed
+        parts["path"], parts["values"] = arguments.bind(stored_path(key), "text"), arguments.bind(words, "text[]")
+    elif statuses and names is None:
+        name = "find_by_status"
+        parts["statuses"] = arguments.bind(statuses, "text[]")
+        statuses = []
+    elif names is not None and not statuses:
+        name = "find_by_name"
+        parts["names"] = arguments.bind(names, "text[]")
+        names = None
+    else:
+        name = "find_any"
+    if statuses:
+        conditions.append(f"i.status = any ({arguments.bind(statuses, 'text[]')})")
+    if names is not None:
+        conditions.append(f"i.workflow_name = any ({arguments.bind(names, 'text[]')})")
+    return name, queries[name].format(**parts, conditions=" and ".join(conditions)), arguments.values
+
+
+def _position(table: str, query: Query, arguments: _Arguments) -> str:
+    if query.after is None:
+        return "true"
+    place = f"{arguments.bind(query.after.created_at, 'bigint')}, {arguments.bind(query.after.instance_id, 'text')}"
+    return f"({table}.created_at, {table}.instance_id) < ({place})"
+
+
+def _indexed(query: Query) -> tuple[str, list[str]] | None:
+    """The first condition that an index of values can answer, and the values to look up."""
+    for condition in query.conditions:
+        match index_predicate(condition.predicate):
+            case Equals(word):
+                return condition.key, [word]
+            case In(words, or_missing=False):
+                return condition.key, list(dict.fromkeys(words))
+            case _:
+                continue
+    return None
+
+
+def _condition(condition: Condition, arguments: _Arguments) -> str:
+    word = f'((i.projection ->> {arguments.bind(condition.key, "text")}) collate "C")'
+    return _predicate(word, condition.predicate, arguments)
+
+
+def _predicate(word: str, predicate: Predicate, arguments: _Arguments) -> str:
+    match predicate:
+        case Equals(wanted):
+            return f"{word} = {arguments.bind(wanted, 'text')}"
+        case NotEquals(unwanted):
+            return f"{word} <> {arguments.bind(unwanted, 'text')}"
+        case In(words, or_missing):
+            among = f"{word} = any ({arguments.bind(list(words), 'text[]')})"
+            return f"({among} or {word} is null)" if or_missing else among
+        case Range(low, low_inclusive, high, high_inclusive):
+            above, below = ">=" if low_inclusive else ">", "<=" if high_inclusive else "<"
+            low_text, high_text = arguments.bind(low, "text"), arguments.bind(high, "text")
+            return f"({word} {above} {low_text} and {word} {below} {high_text})"
+        case Contains(text):
+            return f"(starts_with({word}, 's:') and strpos(substr({word}, 3), {arguments.bind(text, 'text')}) > 0)"
+        case Missing():
+            return f"{word} is null"
+        case _:
+            assert_never(predicate)

@@ -1,0 +1,88 @@
+"""Deliveries: messages into inboxes, and the counting of those that a session has posted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.limits import check_deliveries
+from romancy.storage.records import Delivered
+from romancy_postgres import _write
+from romancy_postgres._errors import LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Delivery
+    from romancy_postgres._database import Database
+    from romancy_postgres._signals import Signals
+
+__all__ = ["count_mail", "deliver"]
+
+_LOCK_WAITS = 8
+_PART_BYTES = 4 * 1024 * 1024
+
+
+async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery]) -> list[Delivered]:
+    """As `Store.deliver` promises; one statement for any batch within a few megabytes."""
+    check_deliveries(batch)
+    answers: list[Delivered] = []
+    for part in _by_size(batch):
+        answers += await _deliver(database, signals, part)
+    return answers
+
+
+async def _deliver(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
+    alone = len(part) == 1
+    try:
+        answers = await database.single(
+            lambda link: _write.deliver(link, part, "deliver"), lock_waits=_LOCK_WAITS if alone else 0
+        )
+    except LockedError:
+        if alone:
+            raise
+        return await _one_by_one(database, signals, part)
+    signals.tell({one.instance_id for one, got in zip(part, answers, strict=True) if got is Delivered.ACCEPTED})
+    return answers
+
+
+async def _one_by_one(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
+    """Instances side by side, so that a locked one holds up no other; the messages of each in their order."""
+    targets: dict[str, list[int]] = {}
+    for number, one in enumerate(part):
+        targets.setdefault(one.instance_id, []).append(number)
+    answers: dict[int, Delivered] = {}
+
+    async def to_one(numbers: list[int]) -> None:
+        for number in numbers:
+            (answers[number],) = await _deliver(database, signals, [part[number]])
+
+    failures = await asyncio.gather(*map(to_one, targets.values()), return_exceptions=True)
+    for failure in failures:
+        if failure is not None:
+            raise failure
+    return [answers[number] for number in range(len(part))]
+
+
+async def count_mail(database: Database, signals: Signals, posted: Iterable[tuple[str, str]]) -> None:
+    """Make posted messages heard. If the database is gone just now, the next sweep does it."""
+    rows = sorted(set(posted))
+    if not rows:
+        return
+    try:
+        woken = await database.fetch("count_mail", [row[0] for row in rows], [row[1] for row in rows])
+    except StorageUnavailableError:
+        return
+    signals.tell({row[0] for row in woken})
+
+
+def _by_size(batch: Sequence[Delivery]) -> Iterable[Sequence[Delivery]]:
+    begin = size = 0
+    for number, one in enumerate(batch):
+        if number > begin and size + len(one.body) > _PART_BYTES:
+            yield batch[begin:number]
+            begin, size = number, 0
+        size += len(one.body)
+    if batch:
+        yield batch[begin:]

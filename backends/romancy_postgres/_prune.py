@@ -1,0 +1,47 @@
+"""Removing what has ended, and the relay's side of the outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.records import OutboxRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import PruneRequest
+    from romancy_postgres._database import Database
+
+__all__ = ["PostgresOutbox", "prune"]
+
+
+async def prune(database: Database, request: PruneRequest) -> int:
+    """As `Store.prune` promises; each kind of row in one statement."""
+    removed = 0
+    if request.ended_before is not None or request.instance_ids:
+        removed = await database.run(
+            "prune_instances",
+            [status.value for status in request.statuses],
+            request.ended_before,
+            list(request.instance_ids),
+            request.limit,
+        )
+    await database.run("prune_runs", request.limit)
+    await database.run("prune_workers")
+    if request.dedupe_before is not None:
+        await database.run("prune_seen", request.dedupe_before)
+    return removed
+
+
+class PostgresOutbox:
+    """As `Outbox` promises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, limit: int) -> list[OutboxRow]:
+        rows = await self._database.fetch("outbox_read", limit)
+        return [OutboxRow(outbox_id=row[0], topic=row[1], body=row[2]) for row in rows]
+
+    async def remove(self, outbox_ids: Sequence[str]) -> int:
+        return await self._database.run("outbox_remove", list(outbox_ids))

@@ -1,0 +1,299 @@
+"""Sessions: a transaction of user code on a connection of its own, which Romancy ends together with a log row.
+
+A savepoint set at the beginning shows at the end whether the transaction is still the one we began. The engine's
+statements come last. Deliveries to other instances insert inbox rows only: their counters move right after the
+commit, in a transaction that holds nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from romancy.errors import OutcomeUnknownError, RomancyError, UsageError
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Outcome, Start
+from romancy_postgres._columns import path_sets
+from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, raw_execute, rows_touched
+from romancy_postgres._errors import (
+    DRIVER_ERRORS,
+    contended,
+    in_failed_transaction,
+    refuses_values,
+    transaction_gone,
+)
+from romancy_postgres._inbox import count_mail
+from romancy_postgres._write import (
+    ChildRefusedError,
+    explain_appends,
+    explain_starts,
+    write_effects,
+    write_plain,
+    write_starts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.storage.records import Item
+    from romancy_postgres._commit import Commits
+    from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._database import Database
+    from romancy_postgres._signals import Signals
+
+__all__ = ["JoinedSession", "PostgresSession", "join_session", "open_session"]
+
+_GUARD = "romancy"
+_ITEM = "romancy_item"
+
+
+class PostgresSession:
+    """A session with a transaction of its own."""
+
+    def __init__(self, connection: asyncpg.Connection, database: Database, commits: Commits) -> None:
+        self._connection = connection
+        self._database = database
+        self._commits = commits
+        self._link = Link(connection, database.queries, database.gate)
+        self._transaction = connection.transaction(isolation="read_committed")
+        self._own: GuardedConnection | None = None
+        self._savepoints = 0
+        self.ended = False
+        self.stirred: set[str] = set()
+        """Instances that others should look at once this is committed."""
+        self.posted: list[tuple[str, str]] = []
+        """Messages in inboxes that no counter covers yet."""
+
+    @property
+    def native(self) -> asyncpg.Connection:
+        """The connection, inside the transaction."""
+        return self._connection
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        async with self._understood():
+            return rows_touched(await self._connection.execute(sql, *parameters))
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        async with self._understood():
+            return [dict(row) for row in await self._connection.fetch(sql, *parameters)]
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        self._savepoints += 1
+        name = f"romancy_part_{self._savepoints}"
+        async with self._understood():
+            await raw_execute(self._connection, f"savepoint {name}")
+        try:
+            yield
+        except BaseException:
+            async with self._understood():
+                await raw_execute(self._connection, f"rollback to savepoint {name}; release savepoint {name}")
+            raise
+        async with self._understood():
+            await raw_execute(self._connection, f"release savepoint {name}")
+
+    async def begin(self, connection: GuardedConnection) -> None:
+        """Open the transaction with its guard, in one round trip."""
+        self._own = connection
+        await self._link.pause("begin")
+        connection.opening = f" savepoint {_GUARD};"
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await self._transaction.start()
+        connection.guarded = True
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        await self._prepare(item, worker)
+        self.let_go()
+        try:
+            await self._prove_ours()
+            outcome, written = await self._write(item, worker)
+        except DRIVER_ERRORS as error:
+            await self.roll_back()
+            if refuses_values(error):
+                return Outcome.INVALID
+            raise self._database.explained(error) from None
+        except RomancyError:
+            await self.roll_back()
+            raise
+        if written:
+            await self._commit()
+        else:
+            await self.roll_back()
+        return outcome
+
+    async def roll_back(self) -> None:
+        """Undo everything; a transaction that the user has ended already is no error."""
+        self.let_go()
+        async with self._understood(), asyncio.timeout(ANSWER_TIMEOUT):
+            await self._transaction.rollback()
+
+    def let_go(self) -> None:
+        """From here on the transaction is the engine's to end."""
+        self.ended = True
+        if self._own is not None:
+            self._own.guarded = False
+
+    async def _commit(self) -> None:
+        await self._link.pause("commit")
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._transaction.commit()
+        except DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.PostgresError) and not self._connection.is_closed():
+                raise  # the server has answered: the user's own writes break a deferred constraint
+            raise OutcomeUnknownError(
+                f"storage {self._database.settings.url}: the connection was lost while the session was being "
+                "committed; append something at the same seq to learn what became of it"
+            ) from None
+
+    async def _prove_ours(self) -> None:
+        """`UsageError` unless the transaction is the one that `begin` opened, and whole."""
+        try:
+            await self._link.control("release", f"release savepoint {_GUARD}; {LOCAL_SETTINGS}")
+        except asyncpg.PostgresError as error:
+            if transaction_gone(error):
+                raise UsageError(
+                    "the session's transaction was ended by user code (COMMIT, ROLLBACK or the like); nothing is "
+                    "recorded. Leave that to Romancy, and use `session.savepoint()` for a part that may fail alone"
+                ) from None
+            if in_failed_transaction(error):
+                raise UsageError(
+                    "a statement of this session failed and its error was swallowed, so the transaction cannot be "
+                    "committed; put what may fail into `async with session.savepoint()`"
+                ) from None
+            raise
+
+    async def _prepare(self, item: Item, worker: str | None) -> None:
+        """What has to be done outside of the transaction."""
+        if self.ended:
+            raise UsageError("this session has ended; open another one")
+        check_batch([item], worker)
+        if isinstance(item, Start):
+            await self._commits.learn_sets(path_sets([item]))
+        elif not item.plain:
+            await self._commits.learn_sets(path_sets(item.starts, [item]))
+
+    async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
+        """Write the item into the open transaction: what became of it, and whether anything was written now."""
+        link = self._link
+        if isinstance(item, Start):
+            started = await write_starts(link, [item])
+            self.stirred |= started.stirred
+            if started.accepted:
+                return Outcome.ACCEPTED, True
+            return (await explain_starts(link, [item]))[item.instance_id], False
+        if item.plain:
+            accepted = await write_plain(link, [item], worker) == 1
+        else:
+            try:
+                written = await write_effects(link, [item], worker, in_session=True)
+            except ChildRefusedError:
+                return Outcome.EXISTS, False
+            accepted = bool(written.accepted)
+            self.stirred |= written.stirred
+        if accepted:
+            self.posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
+            return Outcome.ACCEPTED, True
+        return (await explain_appends(link, [item], worker))[item.instance_id], False
+
+    @asynccontextmanager
+    async def _understood(self) -> AsyncGenerator[None]:
+        """The user's own mistakes stay the driver's errors; what is nobody's fault becomes the protocol's."""
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            if self._connection.is_closed() or contended(error) or isinstance(error, OSError):
+                raise self._database.explained(error) from error
+            raise
+
+
+class JoinedSession(PostgresSession):
+    """A part in a transaction of the caller's, which the caller alone ends."""
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        await self._prepare(item, worker)
+        try:
+            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            try:
+                outcome, written = await self._write(item, worker)
+            except (asyncpg.PostgresError, RomancyError):
+                await self._undo()
+                raise
+            if written:
+                await self._link.control("release", f"release savepoint {_ITEM}")
+            else:
+                await self._undo()
+        except DRIVER_ERRORS as error:
+            if refuses_values(error):
+                return Outcome.INVALID
+            raise self._database.explained(error) from None
+        return outcome
+
+    async def _undo(self) -> None:
+        self.stirred.clear()
+        await self._link.control("undo", f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
+
+
+@asynccontextmanager
+async def open_session(database: Database, signals: Signals, commits: Commits) -> AsyncGenerator[PostgresSession]:
+    """A transaction for user code; left without `commit` it is rolled back."""
+    connection = await database.borrow_for_session()
+    session = PostgresSession(connection, database, commits)
+    clean = False
+    try:
+        async with database.understood():
+            await session.begin(connection)
+        try:
+            yield session
+        except Exception:
+            await _leave(session)
+            clean = True
+            raise
+        await _leave(session)
+        clean = True
+    finally:
+        session.let_go()
+        if clean and not connection.is_closed():
+            database.sessions.refresh(connection, database.forget_session)
+        else:
+            database.sessions.discard(connection)
+    await count_mail(database, signals, session.posted)
+    signals.tell(session.stirred)
+
+
+async def _leave(session: PostgresSession) -> None:
+    if not session.ended:
+        await session.roll_back()
+
+
+@asynccontextmanager
+async def join_session(
+    database: Database, signals: Signals, commits: Commits, join: object
+) -> AsyncGenerator[PostgresSession]:
+    """A part in the transaction that is open on the caller's connection."""
+    if not isinstance(join, asyncpg.Connection):
+        raise UsageError(f"join= takes an asyncpg.Connection inside a transaction, not {type(join).__name__}")
+    if not join.is_in_transaction():
+        raise UsageError("join= was given a connection without a transaction; begin one: `async with c.transaction():`")
+    session = JoinedSession(join, database, commits)
+    yield session
+    if session.stirred or session.posted:
+        _tell_when_committed(join, database, signals, session)
+
+
+def _tell_when_committed(
+    connection: asyncpg.Connection, database: Database, signals: Signals, session: PostgresSession
+) -> None:
+    """The end of the caller's transaction is seen on the caller's own connection, without a query."""
+
+    async def look(_: object) -> None:
+        if connection.is_in_transaction():
+            return
+        connection.remove_query_logger(look)
+        await count_mail(database, signals, session.posted)
+        signals.tell(session.stirred)
+
+    connection.add_query_logger(look)

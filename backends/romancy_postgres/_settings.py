@@ -1,0 +1,118 @@
+"""What a `postgresql://` URL says: where the server is, how to speak to it, and where the tables stand."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from romancy.errors import StorageConfigurationError
+from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL  # noqa: TC004 - never read at run time: the struct is not decoded
+
+__all__ = ["OPTIONS", "Settings", "read_settings"]
+
+OPTIONS: Final = {
+    "prefix": DEFAULT_PREFIX,
+    "schema": "",
+    "host": "",
+    "pool_size": "10",
+    "connect_timeout": "10",
+    "session_idle_timeout": "30",
+    "pooler": "none",
+    "listen": "on",
+    "sslmode": "",
+    "sslrootcert": "",
+}
+"""The options of the URL and what holds without them; the package's docstring explains them."""
+
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_LARGEST_POOL = 1000
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """A URL taken apart and checked. Its `repr` hides the password, as the URL's does."""
+
+    url: StorageURL
+    connect: dict[str, Any]
+    """Arguments of `asyncpg.connect`, the password among them."""
+    prefix: str
+    schema: str | None
+    pool_size: int
+    session_idle: float
+    pooled: bool
+    """A transaction-mode pooler stands between: nothing may rely on the state of a server session."""
+    listen: bool
+
+    def __repr__(self) -> str:
+        return f"Settings({self.url})"
+
+
+def read_settings(url: StorageURL) -> Settings:
+    """Check a URL; `StorageConfigurationError` names the option and what it may be."""
+    options = url.take_options(dict(OPTIONS))
+    pooled = _choice(url, options, "pooler", ("none", "transaction")) == "transaction"
+    schema = options["schema"]
+    return Settings(
+        url=url,
+        connect={
+            "host": options["host"] or url.host,
+            "port": url.port,
+            "user": url.user,
+            "password": url.password,
+            "database": url.database or None,
+            "timeout": _number(url, options, "connect_timeout", 600),
+            "ssl": _encryption(url, options),
+            "statement_cache_size": 0 if pooled else 200,
+            "max_cached_statement_lifetime": 0,
+        },
+        prefix=check_prefix(options["prefix"]),
+        schema=check_prefix(schema, "schema") if schema else None,
+        pool_size=int(_number(url, options, "pool_size", _LARGEST_POOL, least=2)),
+        session_idle=_number(url, options, "session_idle_timeout", 86_400),
+        pooled=pooled,
+        listen=_choice(url, options, "listen", ("on", "off")) == "on" and not pooled,
+    )
+
+
+def _choice(url: StorageURL, options: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    if options[name] not in allowed:
+        raise StorageConfigurationError(
+            f"storage URL {url}: {name}={options[name]!r} is not one of {', '.join(allowed)}"
+        )
+    return options[name]
+
+
+def _number(url: StorageURL, options: dict[str, str], name: str, most: float, *, least: float = 0.1) -> float:
+    try:
+        number = float(options[name])
+    except ValueError:
+        number = -1.0
+    if not least <= number <= most:
+        raise StorageConfigurationError(
+            f"storage URL {url}: {name}={options[name]!r} is not a number from {least:g} to {most:g}"
+        )
+    return number
+
+
+def _encryption(url: StorageURL, options: dict[str, str]) -> ssl.SSLContext | str | None:
+    """The driver knows the modes by name; a certificate of one's own needs a context made here."""
+    mode = options["sslmode"]
+    if not mode and not options["sslrootcert"]:
+        return None
+    mode = _choice(url, {"sslmode": mode or "verify-full"}, "sslmode", _SSL_MODES)
+    if not options["sslrootcert"]:
+        return mode
+    if not mode.startswith("verify"):
+        raise StorageConfigurationError(f"storage URL {url}: sslrootcert needs sslmode=verify-ca or verify-full")
+    try:
+        context = ssl.create_default_context(cafile=options["sslrootcert"])
+    except OSError as error:
+        raise StorageConfigurationError(
+            f"storage URL {url}: sslrootcert={options['sslrootcert']!r} cannot be read ({error.strerror})"
+        ) from error
+    context.check_hostname = mode == "verify-full"
+    return context

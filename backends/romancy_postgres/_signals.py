@@ -1,0 +1,205 @@
+"""Wake-ups: what this store did is told to whoever waits, here at once and elsewhere by NOTIFY.
+
+Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. They are
+gathered for a few milliseconds and carry ids only; too many become "look everywhere". The listener has a connection
+of its own and makes a new one whenever that is lost, and then everybody looks everywhere. A slow safety look makes
+up for whatever got lost on the way; without LISTEN (behind a pooler) it is quicker and the only way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from hashlib import sha256
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from romancy.errors import RomancyError
+from romancy_postgres._connection import connect
+from romancy_postgres._errors import DRIVER_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import asyncpg
+
+    from romancy_postgres._database import Database
+
+__all__ = ["Signals", "payloads"]
+
+_GATHER = 0.004
+_MOST_IDS = 1000
+_PAYLOAD_BYTES = 7000
+_LONGEST_CHANNEL = 63
+_LOOK_WITH_PUSH, _LOOK_WITHOUT_PUSH = 20.0, 1.0
+_CHECK_LISTENER = 15.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_ANSWER = 5.0
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(list[str]).decode
+
+
+class Signals:
+    """The ears and the mouth of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._origin = token_hex(6)
+        self._channel = channel_of(database.settings.schema, database.settings.prefix)
+        self._heard: set[str] | None = set()
+        """What nobody has been told yet; None: look everywhere."""
+        self._waiters: list[asyncio.Future[frozenset[str] | None]] = []
+        self._outgoing: set[str] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+        self._looked = 0.0
+
+    async def open(self) -> None:
+        """Begin to listen; what is committed after this is heard."""
+        self._looked = asyncio.get_running_loop().time()
+        if not self._database.settings.listen:
+            return
+        self._listener = asyncio.create_task(self._listen())
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await self._listening.wait()
+        except TimeoutError:
+            self._hear(None)  # it goes on trying; until then the safety look does its work
+
+    async def close(self) -> None:
+        """Send what is to be sent, stop listening, and let everybody who waits go."""
+        if self._sender is not None:
+            await asyncio.wait({self._sender})
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
+        self._hear(set())
+
+    def tell(self, instance_ids: Iterable[str]) -> None:
+        """These instances have become due, got mail or ended, and it is committed."""
+        changed = set(instance_ids)
+        if not changed:
+            return
+        self._hear(changed)
+        self._outgoing |= changed
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+
+    async def wait(self, timeout: float) -> frozenset[str] | None:
+        """As `Store.wait_for_work` promises. Everybody who waits at the moment of a change is told of it."""
+        if self._heard is None or self._heard:
+            heard, self._heard = self._heard, set()
+            return None if heard is None else frozenset(heard)
+        loop = asyncio.get_running_loop()
+        until_look = max(0.0, self._looked + self._look_interval() - loop.time())
+        waiter: asyncio.Future[frozenset[str] | None] = loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait({waiter}, timeout=min(timeout, until_look))
+            if waiter.done():
+                return waiter.result()
+        except asyncio.CancelledError:
+            if waiter.done():
+                self._hear(waiter.result())
+            raise
+        finally:
+            if not waiter.done():
+                self._waiters.remove(waiter)
+        if until_look > timeout:
+            return frozenset()
+        self._looked = loop.time()
+        return None
+
+    def _look_interval(self) -> float:
+        base = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
+        return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not look all at once
+
+    def _hear(self, changed: Iterable[str] | None) -> None:
+        """Tell all who wait, or keep it for the next who asks."""
+        if self._waiters:
+            answer = None if changed is None else frozenset(changed)
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.set_result(answer)
+        elif changed is None or self._heard is None:
+            self._heard = None
+        else:
+            self._heard |= set(changed)
+
+    async def _send(self) -> None:
+        while self._outgoing:
+            await asyncio.sleep(_GATHER)
+            outgoing, self._outgoing = self._outgoing, set()
+            try:
+                await self._database.fetch(
+                    "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.pulse
+                )
+            except RomancyError:
+                return  # the others look by themselves; when the server is back, so do we
+
+    async def _listen(self) -> None:
+        pause = _FIRST_PAUSE
+        again = False
+        while True:
+            try:
+                connection = await connect(self._database.settings)
+                try:
+                    lost = await self._attach(connection)
+                    if again:
+                        self._hear(None)
+                    again, pause = True, _FIRST_PAUSE
+                    self._listening.set()
+                    await self._watch(connection, lost)
+                finally:
+                    self._listening.clear()
+                    connection.terminate()
+            except DRIVER_ERRORS:
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _attach(self, connection: asyncpg.Connection) -> asyncio.Event:
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(self._channel, lambda _, __, ___, payload: self._receive(str(payload)))
+        return lost
+
+    async def _watch(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
+        """Return when the connection is gone, noticing also one that only looks alive."""
+        while not lost.is_set():
+            try:
+                async with asyncio.timeout(_CHECK_LISTENER):
+                    await lost.wait()
+            except TimeoutError:
+                await connection.execute("select 1", timeout=_ANSWER)
+
+    def _receive(self, payload: str) -> None:
+        origin, *instance_ids = _decode(payload)
+        if origin != self._origin:
+            self._hear(instance_ids or None)
+
+
+def channel_of(schema: str | None, prefix: str) -> str:
+    """The channel of these tables; PostgreSQL allows 63 bytes."""
+    name = f"{schema}.{prefix}work" if schema else f"{prefix}work"
+    return name if len(name) <= _LONGEST_CHANNEL else f"romancy_{sha256(name.encode()).hexdigest()[:40]}"
+
+
+def payloads(origin: str, instance_ids: set[str]) -> list[str]:
+    """What to send: the origin and ids, each text well under the 8,000 bytes a server takes; no ids: everywhere."""
+    if len(instance_ids) > _MOST_IDS:
+        return [_encode([origin]).decode()]
+    texts: list[str] = []
+    part: list[str] = [origin]
+    size = 0
+    for instance_id in sorted(instance_ids):
+        weight = len(_encode(instance_id)) + 1
+        if size + weight > _PAYLOAD_BYTES:
+            texts.append(_encode(part).decode())
+            part, size = [origin], 0
+        part.append(instance_id)
+        size += weight
+    return [*texts, _encode(part).decode()]

@@ -1,0 +1,128 @@
+"""The store: each method of the protocol, in the order of the protocol, by the module that does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from romancy.storage.records import Capabilities
+from romancy_postgres._claims import claim
+from romancy_postgres._commit import Commits
+from romancy_postgres._database import Database
+from romancy_postgres._find import find
+from romancy_postgres._inbox import deliver
+from romancy_postgres._leases import heartbeat, takeover
+from romancy_postgres._migrations import bring_up_to_date
+from romancy_postgres._prune import PostgresOutbox, prune
+from romancy_postgres._read import read_history
+from romancy_postgres._server import check_server
+from romancy_postgres._sessions import join_session, open_session
+from romancy_postgres._signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from romancy.storage.protocol import Gate
+    from romancy.storage.query import Query
+    from romancy.storage.records import (
+        ClaimRequest,
+        Delivered,
+        Delivery,
+        History,
+        Item,
+        Outcome,
+        Page,
+        Peer,
+        PruneRequest,
+        Pulse,
+        Takeover,
+        Work,
+        Worker,
+    )
+    from romancy_postgres._sessions import PostgresSession
+    from romancy_postgres._settings import Settings
+
+__all__ = ["PostgresStore"]
+
+
+class PostgresStore:
+    """A store on PostgreSQL 13 or newer. A session's native object is the `asyncpg.Connection`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = False
+        self._capabilities = Capabilities(
+            name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
+        )
+        self._database = Database(settings)
+        self._signals = Signals(self._database)
+        self._commits = Commits(self._database, self._signals)
+        self.outbox = PostgresOutbox(self._database)
+
+    @property
+    def gate(self) -> Gate | None:
+        """None in use; see `Store.gate`."""
+        return self._database.gate
+
+    @gate.setter
+    def gate(self, gate: Gate | None) -> None:
+        self._database.gate = gate
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def open(self, *, migrate: bool = True) -> None:
+        if self._started:
+            return
+        self._database.open()
+        try:
+            version = await check_server(self._database)
+            await bring_up_to_date(self._database, migrate=migrate)
+        except BaseException:
+            await self._database.close()
+            raise
+        self._capabilities = replace(self._capabilities, name=f"PostgreSQL {version}")
+        await self._signals.open()
+        self._started = True
+
+    async def close(self) -> None:
+        if not self._started:
+            return
+        self._started = False
+        await self._signals.close()
+        await self._database.close()
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        return await self._commits.commit(batch, worker)
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        return await read_history(self._database, instance_id, after, limit)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        return await claim(self._database, self._signals, request)
+
+    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+        return await heartbeat(self._database, worker, leaving=leaving)
+
+    async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
+        return await takeover(self._database, self._signals, worker, dead, body, writer, limit=limit)
+
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        return await deliver(self._database, self._signals, batch)
+
+    async def find(self, query: Query, /) -> Page:
+        return await find(self._database, query)
+
+    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[PostgresSession]:
+        if join is None:
+            return open_session(self._database, self._signals, self._commits)
+        return join_session(self._database, self._signals, self._commits, join)
+
+    async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
+        return await self._signals.wait(timeout)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        return await prune(self._database, request)

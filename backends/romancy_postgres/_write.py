@@ -1,0 +1,185 @@
+"""Writing items inside a transaction or a lone statement, and finding out why one was not accepted.
+
+Shared by `commit` and by sessions. Nothing here begins or ends a transaction, waits, or tries again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from romancy.errors import RomancyError
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.records import Delivered, Outcome
+from romancy_postgres._columns import (
+    change_columns,
+    delivery_columns,
+    index_rows,
+    log_columns,
+    outbox_columns,
+    renewal_columns,
+    start_columns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Append, Delivery, Start
+    from romancy_postgres._connection import Link
+
+__all__ = [
+    "ChildRefusedError",
+    "Written",
+    "deliver",
+    "explain_appends",
+    "explain_starts",
+    "write_changes",
+    "write_effects",
+    "write_plain",
+    "write_starts",
+]
+
+
+class Written(Struct):
+    """What a statement accepted, and the instances that somebody should look at once it is committed."""
+
+    accepted: set[str]
+    stirred: set[str]
+
+
+class ChildRefusedError(RomancyError):
+    """Items whose new instances cannot be created; the transaction that tried has to be rolled back."""
+
+    def __init__(self, parents: set[str]) -> None:
+        super().__init__("an instance to be started exists already")
+        self.parents = parents
+
+
+async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -> int:
+    """Append rows that change nothing but the log; how many were accepted."""
+    if len(items) == 1:
+        item = items[0]
+        return await link.run("append_one", worker, item.instance_id, item.life, item.seq, item.writer, item.body)
+    return await link.run("append_many", worker, *log_columns(items))
+
+
+async def write_changes(
+    link: Link, items: Sequence[Append], worker: str | None, also_lock: Iterable[str] = ()
+) -> Written:
+    """Append rows with their changes and consumed mail; each wholly or not at all."""
+    ids = [item.instance_id for item in items]
+    rows = await link.fetch("append_changes", worker, *log_columns(items), *change_columns(items), [*ids, *also_lock])
+    accepted = {row[0] for row in rows}
+    stirred = {row[0] for row in rows if row[1]}
+    ended = {
+        item.instance_id
+        for item in items
+        if item.change is not None and item.change.status in TERMINAL_STATUSES and item.instance_id in accepted
+    }
+    return Written(accepted, stirred | ended)
+
+
+async def write_effects(link: Link, items: Sequence[Append], worker: str | None, *, in_session: bool) -> Written:
+    """Append rows with all they carry. `ChildRefusedError`: roll back, and leave those items out."""
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
+    written = await write_changes(link, items, worker, () if in_session else targets)
+    accepted = [item for item in items if item.instance_id in written.accepted]
+    await _write_children(link, accepted, written)
+    await _renew(link, accepted)
+    outbox = [row for item in accepted for row in item.outbox]
+    if outbox:
+        await link.run("outbox_add", *outbox_columns(outbox))
+    deliveries = [delivery for item in accepted for delivery in item.deliveries]
+    if deliveries:
+        answers = await deliver(link, deliveries, "post" if in_session else "deliver")
+        written.stirred |= {
+            delivery.instance_id
+            for delivery, answer in zip(deliveries, answers, strict=True)
+            if answer is Delivered.ACCEPTED and not in_session
+        }
+    return written
+
+
+async def _write_children(link: Link, accepted: Sequence[Append], written: Written) -> None:
+    parents = {start.instance_id: item.instance_id for item in accepted for start in item.starts}
+    starts = [start for item in accepted for start in item.starts]
+    if not starts:
+        return
+    created = await write_starts(link, starts)
+    left = [start for start in starts if start.instance_id not in created.accepted]
+    if left:
+        reasons = await explain_starts(link, left)
+        refused = {parents[key] for key, outcome in reasons.items() if outcome is not Outcome.ACCEPTED}
+        if refused:
+            raise ChildRefusedError(refused)
+    written.stirred |= created.stirred
+
+
+async def _renew(link: Link, accepted: Sequence[Append]) -> None:
+    renewals = renewal_columns(accepted)
+    if not renewals[0]:
+        return
+    await link.run("renew_runs", *renewals)
+    indexes = [
+        (item.instance_id, item.change.index)
+        for item in accepted
+        if item.change is not None and item.change.run_from is not None and item.change.index is not None
+    ]
+    rows = index_rows(indexes)
+    if rows[0]:
+        await link.run("index_renewed", *rows)
+
+
+async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
+    """Create instances whose ids are free and whose owners live."""
+    rows = await link.fetch("start", *start_columns(starts))
+    accepted = {row[0] for row in rows}
+    stirred = {start.instance_id for start in starts if start.owner is None and start.instance_id in accepted}
+    return Written(accepted, stirred)
+
+
+async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
+    """Put messages into inboxes by the query of that name; one answer each, in order."""
+    rows = await link.fetch(name, *delivery_columns(deliveries))
+    return [Delivered(row[0]) for row in rows]
+
+
+async def explain_appends(link: Link, items: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
+    """Why these appends were not accepted, or that an earlier copy of them was."""
+    instances, lives, seqs, *_ = log_columns(items)
+    rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
+    return {
+        item.instance_id: _append_reason(item, row["writer"], row["life"], row["signals"], alive=row["alive"])
+        for item, row in zip(items, rows, strict=True)
+    }
+
+
+def _append_reason(item: Append, writer: str | None, life: int | None, signals: int | None, *, alive: bool) -> Outcome:
+    if writer is not None:
+        return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
+    if not alive:
+        return Outcome.DEAD
+    if item.plain:
+        return Outcome.TAKEN  # by a row that has been pruned since
+    if life != item.life:
+        return Outcome.GONE
+    change = item.change
+    if change is not None and change.status in TERMINAL_STATUSES and signals != change.seen:
+        return Outcome.UNSEEN
+    return Outcome.GONE if item.consumed else Outcome.TAKEN
+
+
+async def explain_starts(link: Link, starts: Sequence[Start]) -> dict[str, Outcome]:
+    """Why these instances were not created, or that an earlier copy of the start did."""
+    rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
+    return {
+        start.instance_id: _start_reason(start, row["writer"], taken=row["taken"])
+        for start, row in zip(starts, rows, strict=True)
+    }
+
+
+def _start_reason(start: Start, writer: str | None, *, taken: bool) -> Outcome:
+    if writer == start.writer:
+        return Outcome.ACCEPTED
+    return Outcome.DEAD if not taken and start.owner is not None else Outcome.EXISTS
