@@ -1,0 +1,74 @@
+"""Fixtures of the tests under fire: databases that other processes reach, and servers that may be killed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.fire.process import Program
+from romancy_conformance.servers import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from romancy_conformance.servers import Server
+
+
+class Ground:
+    """A database that may be struck: its server if it is ours, else whoever writes to it."""
+
+    def __init__(self, url: str, server: Server | None) -> None:
+        self.url = url
+        self.server = server
+
+
+@pytest.fixture
+def scale() -> int:
+    """By how much the numbers of this run are larger than the small ones."""
+    return 10 if os.environ.get("ROMANCY_SOAK") else 1
+
+
+@pytest.fixture
+async def shared_url(storage_url: str) -> str:
+    """The URL of a fresh database that several processes can use."""
+    await _check_processes(storage_url)
+    return storage_url
+
+
+@pytest.fixture
+async def ground(
+    backend: str, storage_url: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]
+) -> Ground:
+    """A fresh database on a server of this test's own, where there is a server and it is ours."""
+    await _check_processes(storage_url)
+    if request.config.getoption("--storage-url") or backend not in set(Kind):
+        return Ground(storage_url, None)
+    server = server_for(backend)
+    return Ground(server.fresh_database(), server)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start a program of this package; what still runs at the end is killed."""
+    with ExitStack() as stack:
+
+        def starter(name: str, module: str, url: str, *arguments: Any) -> Program:
+            program = Program(tmp_path, name, module, url, *arguments)
+            stack.callback(program.kill)
+            return program
+
+        yield starter
+
+
+async def _check_processes(url: str) -> None:
+    store = create_store(url)
+    await store.open()
+    shared = store.capabilities.processes
+    await store.close()
+    if not shared:
+        pytest.skip("capability: a database of this kind lives in one process")

@@ -1,0 +1,51 @@
+"""What every program here does alike: take its arguments, open its store, and hear when it shall stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.fire.notes import Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["insist", "run"]
+
+T = TypeVar("T")
+_PATIENCE = 60.0
+_PAUSE = 0.02
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Make the same call again while the store is unavailable: what every caller of a store may do."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return await call()
+        except StorageUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE)
+
+
+def run(main: Callable[[Store, Notes, asyncio.Event, list[str]], Awaitable[None]]) -> None:
+    """Run a program: `NOTES URL …`; SIGTERM sets the event."""
+    notes, url, *arguments = sys.argv[1:]
+
+    async def start() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        store = create_store(url)
+        await insist(store.open)
+        await main(store, Notes(notes), stop, arguments)
+        await store.close()
+
+    asyncio.run(start())
