@@ -6,7 +6,7 @@ The casts that the driver's stubs need are here and nowhere else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import asyncpg
 
@@ -23,9 +23,9 @@ __all__ = [
     "LOCAL_SETTINGS",
     "GuardedConnection",
     "Link",
+    "as_connection",
     "connect",
     "connect_for_session",
-    "raw_execute",
     "rows_touched",
 ]
 
@@ -109,9 +109,11 @@ def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
     return None if settings.pooled else COMMON_SETTINGS | more
 
 
-async def raw_execute(connection: asyncpg.Connection, text: str, timeout: float = ANSWER_TIMEOUT) -> str:
-    """Run statements without parameters in one round trip, past the guard."""
-    return await asyncpg.Connection.execute(connection, text, timeout=timeout)
+def as_connection(value: object) -> asyncpg.Connection:
+    """A connection of the caller's; also one that a pool of the driver's has lent."""
+    if not isinstance(value, asyncpg.Connection):
+        raise UsageError(f"join= takes an asyncpg.Connection inside a transaction, not {type(value).__name__}")
+    return cast("asyncpg.Connection", value)
 
 
 class Link:
@@ -140,9 +142,7 @@ class Link:
         """Run a statement; how many rows it touched."""
         if self._gate is not None:
             await self._gate(name)
-        status = await asyncpg.Connection.execute(
-            self.connection, self._queries[name], *arguments, timeout=ANSWER_TIMEOUT
-        )
+        status = await self.connection.execute(self._queries[name], *arguments, timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
     async def pause(self, name: str) -> None:
@@ -150,11 +150,11 @@ class Link:
         if self._gate is not None:
             await self._gate(name)
 
-    async def control(self, name: str, text: str) -> None:
-        """Run transaction control in one round trip."""
+    async def control(self, name: str, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Run statements without parameters in one round trip."""
         if self._gate is not None:
             await self._gate(name)
-        await raw_execute(self.connection, text)
+        await self.connection.execute(text, timeout=timeout)
 
 
 def rows_touched(status: str) -> int:

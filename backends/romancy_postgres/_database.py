@@ -115,7 +115,7 @@ class Database:
         return translated(error, self.settings.url) or error
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int) -> T:
-        self._check_open()
+        self.check_open()
         tries = waits = 0
         while True:
             try:
@@ -173,7 +173,7 @@ class Database:
 
     async def borrow_for_session(self) -> GuardedConnection:
         """A connection for user code."""
-        self._check_open()
+        self.check_open()
         return await self.sessions.borrow()
 
     async def forget_session(self, connection: GuardedConnection) -> None:
@@ -181,7 +181,8 @@ class Database:
         if not self.settings.pooled:
             await connection.reset(timeout=ANSWER_TIMEOUT)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """`StorageUnavailableError` before `open` and after `close`."""
         if not self._opened:
             raise StorageUnavailableError(
                 f"storage {self.settings.url}: not open; call `open()` first, and nothing after `close()`"

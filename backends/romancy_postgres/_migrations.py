@@ -15,7 +15,6 @@ import asyncpg
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.sql import with_prefix
-from romancy_postgres._connection import raw_execute
 
 if TYPE_CHECKING:
     from romancy_postgres._connection import Link
@@ -73,17 +72,17 @@ async def _version(link: Link) -> int:
 async def _apply(link: Link, database: Database, known: list[Migration]) -> None:
     settings = database.settings
     place = crc32(f"{settings.schema or ''}.{settings.prefix}".encode()) - (1 << 31)
-    await raw_execute(link.connection, f"{_PATIENCE}; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})", _LONG)
+    await link.control("lock", f"{_PATIENCE}; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})", _LONG)
     if settings.schema is not None:
         # The names of indexes cannot be qualified where they are created, so the files rely on the path.
         schema = f'create schema if not exists "{settings.schema}"; set local search_path to "{settings.schema}"'
-        await raw_execute(link.connection, schema)
+        await link.control("schema", schema)
     await link.run("schema_table")
     version = (await link.fetch("schema_version"))[0][0]
     _refuse_newer(database, version, known[-1].version)
     for migration in known:
         if migration.version > version:
-            await raw_execute(link.connection, with_prefix(migration.sql, settings.prefix), _LONG)
+            await link.control(migration.name, with_prefix(migration.sql, settings.prefix), _LONG)
             await link.run("schema_record", migration.version, migration.name)
 
 

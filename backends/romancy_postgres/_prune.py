@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.storage.limits import can_be_id
 from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ async def prune(database: Database, request: PruneRequest) -> int:
             "prune_instances",
             [status.value for status in request.statuses],
             request.ended_before,
-            list(request.instance_ids),
+            [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)],
             request.limit,
         )
     await database.run("prune_runs", request.limit)

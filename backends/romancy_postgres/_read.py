@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
+from romancy.storage.limits import can_be_id
 from romancy.storage.records import History, InstanceRow, LogRow
 from romancy_postgres._columns import error_text
 
@@ -21,6 +22,9 @@ _PLAIN_FIELDS = tuple(name for name in InstanceRow.__struct_fields__ if name not
 
 async def read_history(database: Database, instance_id: str, after: int, limit: int) -> History | None:
     """As `Store.read` promises: one statement, so the row and the log are of one moment."""
+    if not can_be_id(instance_id):
+        database.check_open()
+        return None
     rows = await database.fetch("read", instance_id, after, limit, _PAGE_BYTES)
     if not rows:
         return None

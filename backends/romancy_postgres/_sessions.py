@@ -17,7 +17,7 @@ from romancy.errors import OutcomeUnknownError, RomancyError, UsageError
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
-from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, raw_execute, rows_touched
+from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, as_connection, rows_touched
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
     contended,
@@ -85,15 +85,15 @@ class PostgresSession:
         self._savepoints += 1
         name = f"romancy_part_{self._savepoints}"
         async with self._understood():
-            await raw_execute(self._connection, f"savepoint {name}")
+            await self._link.control("savepoint", f"savepoint {name}")
         try:
             yield
         except BaseException:
             async with self._understood():
-                await raw_execute(self._connection, f"rollback to savepoint {name}; release savepoint {name}")
+                await self._link.control("undo", f"rollback to savepoint {name}; release savepoint {name}")
             raise
         async with self._understood():
-            await raw_execute(self._connection, f"release savepoint {name}")
+            await self._link.control("release", f"release savepoint {name}")
 
     async def begin(self, connection: GuardedConnection) -> None:
         """Open the transaction with its guard, in one round trip."""
@@ -274,14 +274,13 @@ async def join_session(
     database: Database, signals: Signals, commits: Commits, join: object
 ) -> AsyncGenerator[PostgresSession]:
     """A part in the transaction that is open on the caller's connection."""
-    if not isinstance(join, asyncpg.Connection):
-        raise UsageError(f"join= takes an asyncpg.Connection inside a transaction, not {type(join).__name__}")
-    if not join.is_in_transaction():
+    connection = as_connection(join)
+    if not connection.is_in_transaction():
         raise UsageError("join= was given a connection without a transaction; begin one: `async with c.transaction():`")
-    session = JoinedSession(join, database, commits)
+    session = JoinedSession(connection, database, commits)
     yield session
     if session.stirred or session.posted:
-        _tell_when_committed(join, database, signals, session)
+        _tell_when_committed(connection, database, signals, session)
 
 
 def _tell_when_committed(

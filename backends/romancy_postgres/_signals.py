@@ -91,6 +91,7 @@ class Signals:
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """As `Store.wait_for_work` promises. Everybody who waits at the moment of a change is told of it."""
+        self._database.check_open()
         if self._heard is None or self._heard:
             heard, self._heard = self._heard, set()
             return None if heard is None else frozenset(heard)
