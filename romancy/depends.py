@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -72,7 +72,7 @@ class Dependencies:
         self._stack = contextlib.AsyncExitStack()
 
     @contextlib.contextmanager
-    def override(self, provider: Provider, replacement: Provider) -> Iterator[None]:
+    def override(self, provider: Provider, replacement: Provider) -> Generator[None, None, None]:
         """Use `replacement` wherever `provider` is named, while the block lasts."""
         before = self._overrides.get(provider)
         self._overrides[provider] = replacement
@@ -104,9 +104,9 @@ class Dependencies:
             return await self._stack.enter_async_context(contextlib.asynccontextmanager(provider)())
         if inspect.isgeneratorfunction(provider):
             return self._stack.enter_context(contextlib.contextmanager(provider)())
-        made = provider()
+        made: Any = provider()
         if inspect.isawaitable(made):
             return await made
-        if isinstance(made, contextlib.AbstractAsyncContextManager):
+        if hasattr(made, "__aenter__"):
             return await self._stack.enter_async_context(made)
         return made

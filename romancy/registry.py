@@ -63,9 +63,9 @@ def _place(definition: Any) -> str:
 class Registry:
     """The definitions one app works with, by name."""
 
-    workflows: Mapping[str, Any] = field(default_factory=dict)
-    activities: Mapping[str, Any] = field(default_factory=dict)
-    compensations: Mapping[str, Any] = field(default_factory=dict)
+    workflows: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    activities: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    compensations: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:

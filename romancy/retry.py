@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from romancy.errors import TerminalError, UsageError
 
@@ -129,9 +129,10 @@ class RetryPolicy:
         return isinstance(error, self.give_up_on)
 
     def _covers(self, error: Exception) -> bool:
-        if isinstance(self.retry_on, (type, tuple)):
-            return isinstance(error, self.retry_on)
-        return self.retry_on(error)
+        kinds_or_filter: Any = self.retry_on
+        if isinstance(kinds_or_filter, (type, tuple)):
+            return isinstance(error, kinds_or_filter)
+        return bool(kinds_or_filter(error))
 
 
 FRAMEWORK_DEFAULT: Final = RetryPolicy()

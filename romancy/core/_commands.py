@@ -7,7 +7,7 @@ its future. This is the only door between user code and the run.
 from __future__ import annotations
 
 import builtins
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from romancy.core import _events as ev
@@ -41,30 +41,28 @@ C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """How an activity was called: what its log entry does not say."""
 
     definition: ActivityDefinition
     retry: RetryPolicy | None
     timeout: float | None
-    failures: list[str] = field(default_factory=list)
+    failures: tuple[str, ...] = ()
 
 
 class Answer(StableFuture[Any]):
     """The future of a command; cancelling it tells the run that nobody waits any more."""
 
-    __slots__ = ("_give_up", "_id")
+    __slots__ = ("give_up", "id")
 
-    def __init__(self, loop: DeterministicLoop, give_up: Callable[[str], None], id: str) -> None:
-        super().__init__(loop)
-        self._give_up = give_up
-        self._id = id
+    give_up: Callable[[str], None]
+    id: str
 
     def cancel(self, msg: Any = None) -> bool:
         if not super().cancel(msg):
             return False
-        self._give_up(self._id)
+        self.give_up(self.id)
         return True
 
 
@@ -87,9 +85,14 @@ class Commands:
         self.calls: dict[str, Call] = {}
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
-        self._ids = {kind: Ids(kind) for kind in ("activity", "timer", "wait", "child", "message")}
-        self._answers: dict[str, Answer] = {}
-        self._children: dict[str, WorkflowDefinition] = {}
+        self._activity_ids = Ids("activity")
+        self._timer_ids = Ids("timer")
+        self._wait_ids = Ids("wait")
+        self._child_ids = Ids("child")
+        self._message_ids = Ids("message")
+        self._activities: dict[str, Answer] = {}
+        self._waits: dict[str, Answer] = {}
+        self._children: dict[str, tuple[WorkflowDefinition, Answer]] = {}
         self._timers: dict[str, Timer] = {}
         self._patches: dict[str, bool] = {}
         self._draws: dict[str, int] = {}
@@ -132,37 +135,40 @@ class Commands:
         """Schedule an activity; the future brings its decoded result or its failure."""
         name = definition.name
         self._require_open(f"activity {name}")
-        ids = self._ids["activity"]
+        ids = self._activity_ids
         command = ev.ActivityScheduled(ids.next(name) if id is None else ids.choose(id), name, args)
         scheduled = self.ask(command, chosen=id is not None)
         self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
         if definition.undo is not None:
             self.compensable[name] = definition
-        return self._answer("activity", scheduled.id, self._give_up_activity)
+        answer = self._activities[scheduled.id] = self._answer(scheduled.id, self._give_up_activity)
+        return answer
 
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
         """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
         self._require_open(f"event {name}")
         due = None if timeout is None else self.due(self.loop.now + timeout)
-        awaited = self.ask(ev.EventAwaited(self._ids["wait"].next(name), name, key, due))
-        return self._answer("wait", awaited.id, self._give_up_wait)
+        awaited = self.ask(ev.EventAwaited(self._wait_ids.next(name), name, key, due))
+        answer = self._waits[awaited.id] = self._answer(awaited.id, self._give_up_wait)
+        return answer
 
     def child(
         self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
     ) -> tuple[ev.ChildStarted, Answer]:
         """Start a child workflow; the future brings its decoded result or its failure."""
         self._require_open(f"child workflow {definition.name}")
-        id = self._ids["child"].next(definition.name)
+        id = self._child_ids.next(definition.name)
         child_instance = instance_id or f"{self.instance_id}/{id}"
         command = ev.ChildStarted(id, definition.name, child_instance, input, round(delay * SECOND))
         started = self.ask(command)
-        self._children[started.id] = definition
-        return started, self._answer("child", started.id, self._give_up_child)
+        answer = self._answer(started.id, self._give_up_child)
+        self._children[started.id] = (definition, answer)
+        return started, answer
 
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
         """Send a message once this activation is durable."""
         self._require_open(f"publication of {name}")
-        self.ask(ev.MessagePublished(self._ids["message"].next(name), name, data, key))
+        self.ask(ev.MessagePublished(self._message_ids.next(name), name, data, key))
 
     def report(self, state: Raw) -> None:
         """Let the world see how far the workflow is."""
@@ -188,8 +194,10 @@ class Commands:
 
     # ── giving up ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, kind: str, id: str, give_up: Callable[[str], None]) -> Answer:
-        answer = self._answers[f"{kind} {id}"] = Answer(self.loop, give_up, id)
+    def _answer(self, id: str, give_up: Callable[[str], None]) -> Answer:
+        answer = Answer(loop=self.loop)
+        answer.id = id
+        answer.give_up = give_up
         return answer
 
     def _give_up_activity(self, id: str) -> None:
@@ -197,11 +205,11 @@ class Commands:
             fresh = any(isinstance(command, ev.ActivityScheduled) and command.id == id for command in self.asked)
             self.ask(ev.ActivityCancelRequested(id, fresh))
             if fresh:
-                self._forget("activity", id)
+                del self.calls[id], self._activities[id]
 
     def _give_up_wait(self, id: str) -> None:
         if not self.loop.dead and id in self.state.waits:
-            self._forget("wait", id)
+            del self._waits[id]
             self.ask(ev.EventWaitCancelled(id))
 
     def _give_up_child(self, id: str) -> None:
@@ -230,7 +238,7 @@ class Commands:
         ended = self.state.terminal is not None
         for timer in loop.started:
             if not timer.cancelled() and not ended:
-                id = self._ids["timer"].next("timer")
+                id = self._timer_ids.next("timer")
                 command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when())))
                 timer.id = command.id
                 self._timers[command.id] = timer
@@ -248,66 +256,51 @@ class Commands:
         if deliver is not None:
             deliver(self, event)
 
-    def _forget(self, kind: str, id: str) -> Answer | None:
-        if kind == "activity":
-            self.calls.pop(id, None)
-        return self._answers.pop(f"{kind} {id}", None)
-
     def _activity_completed(self, event: ev.ActivityCompleted) -> None:
-        definition = self.calls[event.id].definition
-        answer = self._forget("activity", event.id)
-        if answer is not None and not answer.done():
-            answer.set_result(definition.read_result(event.result))
+        call = self.calls.pop(event.id)
+        answer = self._activities.pop(event.id)
+        if not answer.done():
+            answer.set_result(call.definition.read_result(event.result))
 
     def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
-        self.calls[event.id].failures.append(f"{event.error.type}: {event.error.message}")
+        self.calls[event.id].failures += (f"{event.error.type}: {event.error.message}",)
 
     def _activity_failed(self, event: ev.ActivityFailed) -> None:
-        call = self.calls[event.id]
-        answer = self._forget("activity", event.id)
-        if answer is not None and not answer.done():
+        call = self.calls.pop(event.id)
+        answer = self._activities.pop(event.id)
+        if not answer.done():
             answer.set_exception(_activity_error(event, call))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
-        answer = self._forget("activity", event.id)
-        if answer is not None:
-            answer.cancel()
+        del self.calls[event.id]
+        self._activities.pop(event.id).cancel()
 
     def _timer_fired(self, event: ev.TimerFired) -> None:
         self.loop.fire(self._timers.pop(event.id))
 
     def _event_received(self, event: ev.EventReceived) -> None:
-        answer = self._forget("wait", event.id)
-        if answer is not None and not answer.done():
+        answer = self._waits.pop(event.id)
+        if not answer.done():
             answer.set_result(event)
 
     def _event_timed_out(self, event: ev.EventTimedOut) -> None:
-        answer = self._forget("wait", event.id)
-        if answer is not None and not answer.done():
+        answer = self._waits.pop(event.id)
+        if not answer.done():
             answer.set_exception(EventTimeoutError(f"no event came for {event.id} in time"))
 
     def _child_completed(self, event: ev.ChildCompleted) -> None:
-        definition = self._children.pop(event.id)
-        answer = self._forget("child", event.id)
-        if answer is not None and not answer.done():
+        definition, answer = self._children.pop(event.id)
+        if not answer.done():
             answer.set_result(definition.read_result(event.result))
 
     def _child_failed(self, event: ev.ChildFailed) -> None:
-        answer = self._forget("child", event.id)
-        if answer is not None and not answer.done():
-            error = event.error
-            answer.set_exception(
-                WorkflowFailedError(
-                    f"child workflow {event.id} failed: {error.type}: {error.message}",
-                    instance_id=self.instance_id,
-                    error_type=error.type,
-                    trace=error.trace,
-                )
-            )
+        _, answer = self._children.pop(event.id)
+        if not answer.done():
+            answer.set_exception(_child_error(event, self.instance_id))
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
-        answer = self._forget("child", event.id)
-        if answer is not None and not answer.done():
+        _, answer = self._children.pop(event.id)
+        if not answer.done():
             answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
     _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Commands, Any], None]]] = {
@@ -322,6 +315,16 @@ class Commands:
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
+
+
+def _child_error(event: ev.ChildFailed, instance_id: str) -> WorkflowFailedError:
+    error = event.error
+    return WorkflowFailedError(
+        f"child workflow {event.id} failed: {error.type}: {error.message}",
+        instance_id=instance_id,
+        error_type=error.type,
+        trace=error.trace,
+    )
 
 
 def _terminal(kind: type[Exception]) -> Iterator[type[Exception]]:

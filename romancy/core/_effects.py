@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
 from romancy.core._events import Input, LogEvent, Parent, WorkflowStarted
@@ -31,8 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class StartActivity:
+class StartActivity(Struct, frozen=True):
     """Run attempt number `attempt`, not before `due` (µs) if that is given.
 
     `retry` and `timeout` are those of the call or of the activity; None leaves them to the app.
@@ -51,30 +49,26 @@ class StartActivity:
         return self.definition.name
 
 
-@dataclass(frozen=True, slots=True)
-class CancelActivity:
+class CancelActivity(Struct, frozen=True):
     """Stop the activity and record how it ended; a result that comes anyway is recorded as a result."""
 
     activity_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(Struct, frozen=True):
     """Feed `TimerFired(timer_id)` once `due` (µs) has come."""
 
     timer_id: str
     due: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Struct, frozen=True):
     """The timer is no longer wanted."""
 
     timer_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitEvent:
+class AwaitEvent(Struct, frozen=True):
     """Feed the next fitting event as `EventReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
 
     wait_id: str
@@ -83,15 +77,13 @@ class AwaitEvent:
     due: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopAwaiting:
+class StopAwaiting(Struct, frozen=True):
     """The wait is over without an event."""
 
     wait_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartChild:
+class StartChild(Struct, frozen=True):
     """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`."""
 
     child_id: str
@@ -102,16 +94,14 @@ class StartChild:
     delay: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CancelChild:
+class CancelChild(Struct, frozen=True):
     """Ask the child to stop; its end is fed as usual."""
 
     child_id: str
     instance_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """Send a message, once. `message_id` is stable across replays and workers."""
 
     message_id: str
@@ -120,15 +110,13 @@ class Publish:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Let handles read this as the workflow's progress."""
 
     state: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class StartCompensation:
+class StartCompensation(Struct, frozen=True):
     """Run attempt number `attempt` of a compensation; `result` is what the activity had returned."""
 
     compensation_id: str
@@ -160,8 +148,7 @@ Effect: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a run ended."""
 
     status: Status
@@ -171,8 +158,7 @@ class Outcome:
     uncompensated: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Activation:
+class Activation(Struct, frozen=True):
     """What came of feeding inputs: the commit body, what to do once it is durable, and where the run stands.
 
     `dropped` are the inputs that found nobody waiting; they are not in `events` and their source must keep them.

@@ -53,13 +53,13 @@ class State:
     undone_by: Callable[[str], bool]
     started: ev.WorkflowStarted | None = None
     time: int = 0
-    activities: dict[str, Attempted] = field(default_factory=dict)
-    timers: dict[str, ev.TimerStarted] = field(default_factory=dict)
-    waits: dict[str, ev.EventAwaited] = field(default_factory=dict)
-    children: dict[str, Child] = field(default_factory=dict)
-    compensations: dict[str, Attempted] = field(default_factory=dict)
-    to_compensate: list[Compensable] = field(default_factory=list)
-    uncompensated: list[str] = field(default_factory=list)
+    activities: dict[str, Attempted] = field(default_factory=dict[str, Attempted])
+    timers: dict[str, ev.TimerStarted] = field(default_factory=dict[str, ev.TimerStarted])
+    waits: dict[str, ev.EventAwaited] = field(default_factory=dict[str, ev.EventAwaited])
+    children: dict[str, Child] = field(default_factory=dict[str, Child])
+    compensations: dict[str, Attempted] = field(default_factory=dict[str, Attempted])
+    to_compensate: list[Compensable] = field(default_factory=list[Compensable])
+    uncompensated: list[str] = field(default_factory=list[str])
     cancel: ev.CancelRequested | None = None
     parked: str | None = None
     progress: Raw | None = None
@@ -86,12 +86,17 @@ class State:
 
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone."""
-        due = [timer.due for timer in self.timers.values()]
-        due += [wait.due for wait in self.waits.values() if wait.due is not None]
-        for attempted in (*self.activities.values(), *self.compensations.values()):
-            if attempted.next_at is not None:
-                due.append(attempted.next_at)
-        return min(due, default=None)
+        earliest: int | None = None
+        for timer in self.timers.values():
+            earliest = timer.due if earliest is None or timer.due < earliest else earliest
+        for wait in self.waits.values():
+            if wait.due is not None:
+                earliest = wait.due if earliest is None or wait.due < earliest else earliest
+        for in_flight in (self.activities, self.compensations):
+            for attempted in in_flight.values():
+                if attempted.next_at is not None:
+                    earliest = attempted.next_at if earliest is None or attempted.next_at < earliest else earliest
+        return earliest
 
     def status(self) -> Status:
         if self.terminal is not None:
@@ -108,6 +113,8 @@ class State:
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None while it has not (or goes on as another run)."""
+        if self.terminal is None:
+            return None
         match self.terminal:
             case ev.WorkflowCompleted(result=result):
                 return Outcome(Status.COMPLETED, result=result)

@@ -43,7 +43,9 @@ _Host: TypeAlias = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | N
 def _leave_host() -> _Host:
     """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
     loop = asyncio._get_running_loop()
-    task = asyncio.current_task(loop) if loop is not None and _swap_current_task is not None else None
+    if loop is None or _swap_current_task is None:
+        return loop, None
+    task = asyncio.current_task(loop)
     if task is not None:
         _swap_current_task(loop, None)
     return loop, task
@@ -145,7 +147,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self.now
 
     def create_future(self) -> StableFuture[Any]:
-        return StableFuture(self)
+        return StableFuture(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None, **options: Any) -> Any:
         if self.dead:

@@ -6,8 +6,7 @@ differ between Python versions; each takes the id it was recorded under. Between
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +14,7 @@ from msgspec import Raw
 from romancy.core import _events as ev
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Matcher"]
 
@@ -26,7 +25,8 @@ def _same_json(one: Raw, other: Raw) -> bool:
     return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
 
 
-_FITS: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], bool]]] = {
+_Fits: TypeAlias = "Callable[[Any, Any], bool]"
+_FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.ActivityScheduled: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
     ev.TimerStarted: lambda a, b: a.when == b.when,
     ev.EventAwaited: lambda a, b: (a.name, a.key, a.due) == (b.name, b.key, b.due),
@@ -35,7 +35,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], bool]]] = {
     ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
     ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
     ev.WorkflowFailed: lambda a, b: a.error.type == b.error.type,
-    ev.WorkflowCancelled: lambda *_: True,
+    ev.WorkflowCancelled: lambda _a, _b: True,
     ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
@@ -49,39 +49,49 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
         return False
     if chosen and recorded.id != asked.id:  # type: ignore[attr-defined]
         return False
-    fits = _FITS.get(kind)
+    fits: _Fits | None = _FITS.get(kind)
     return recorded == asked if fits is None else fits(recorded, asked)
 
 
 class Matcher:
     """The recorded commands of one activation, each to be claimed once."""
 
-    def __init__(self, recorded: Iterable[ev.Command]) -> None:
-        self.recorded = tuple(recorded)
-        self.left = deque(command for command in self.recorded if not isinstance(command, ev.ProgressReported))
+    __slots__ = ("_claimed", "_left", "extra", "recorded")
+
+    def __init__(self, recorded: Sequence[ev.Command]) -> None:
+        self.recorded = recorded
         self.extra: list[ev.Command] = []
+        self._claimed = 0
+        self._left: list[ev.Command] | None = None
 
     def claim(self, asked: ev.Command, *, chosen: bool) -> ev.Command | None:
         """The recorded command that `asked` repeats. `chosen`: its id is the user's and has to be the same."""
-        left = self.left
-        if left and _fits(left[0], asked, chosen=chosen):
-            return left.popleft()
-        for command in left:
+        if self._left is None:
+            if self._claimed < len(self.recorded):
+                command = self.recorded[self._claimed]
+                if command == asked or _fits(command, asked, chosen=chosen):
+                    self._claimed += 1
+                    return command
+            self._left = list(self.recorded[self._claimed :])
+        return self._search(self._left, asked, chosen=chosen)
+
+    def _search(self, left: list[ev.Command], asked: ev.Command, *, chosen: bool) -> ev.Command | None:
+        for position, command in enumerate(left):
             if _fits(command, asked, chosen=chosen):
-                left.remove(command)
-                return command
+                return left.pop(position)
         if not isinstance(asked, ev.ProgressReported):
             self.extra.append(asked)
         return None
 
     def holds_patch(self, name: str) -> bool:
         """Whether this activation took the new branch of the patch."""
-        return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.left)
+        return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.recorded)
 
     @property
     def missing(self) -> list[ev.Command]:
         """What the log holds and nobody asked for."""
-        return [command for command in self.left if not isinstance(command, _HARMLESS)]
+        left = self.recorded[self._claimed :] if self._left is None else self._left
+        return [command for command in left if not isinstance(command, _HARMLESS)]
 
     @property
     def diverged(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
@@ -47,7 +47,8 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
     return _start_activity(commands, event) if event.id in commands.calls else None
 
 
-_EFFECTS: Final[Mapping[type[ev.LogEvent], Callable[[Commands, Any], fx.Effect | None]]] = {
+_Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
+_EFFECTS: Final[Mapping[type[ev.LogEvent], _Make]] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: lambda _, e: None if e.never_started else fx.CancelActivity(e.id),
     ev.TimerStarted: lambda _, e: fx.StartTimer(e.id, e.due),
@@ -66,7 +67,7 @@ def effects_of(decided: Iterable[ev.Command], commands: Commands) -> list[fx.Eff
     """What follows from commands that are being written now, in their order."""
     effects: list[fx.Effect] = []
     for command in decided:
-        make = _EFFECTS.get(type(command))
+        make: _Make | None = _EFFECTS.get(type(command))
         effect = None if make is None else make(commands, command)
         if effect is not None:
             effects.append(effect)

@@ -29,16 +29,17 @@ T = TypeVar("T")
 
 
 class StableFuture(asyncio.Future[T]):
-    """A future that hashes by its number within the run."""
+    """A future that hashes by a number of its run, drawn when it is first put into a set."""
 
     __slots__ = ("_number",)
 
-    def __init__(self, loop: Any) -> None:
-        self._number: int = loop.number()
-        super().__init__(loop=loop)
-
     def __hash__(self) -> int:
-        return self._number
+        try:
+            return self._number
+        except AttributeError:
+            loop: Any = self.get_loop()
+            self._number: int = loop.number()
+            return self._number
 
 
 class StableTask(asyncio.Task[T]):
@@ -95,7 +96,7 @@ class _StableGathering(_GATHERING):  # type: ignore[misc]
 class _StableScope(anyio_backend.CancelScope):
     __slots__ = ("_number",)
 
-    def __init__(self, deadline: float = math.inf, shield: bool = False) -> None:  # noqa: FBT001, FBT002
+    def __init__(self, *, deadline: float = math.inf, shield: bool = False) -> None:
         loop = _running()
         self._number: int = id(self) if loop is None else loop.number()
         super().__init__(deadline, shield)
@@ -125,22 +126,17 @@ def _refusing(start: Callable[..., Any]) -> Callable[..., Any]:
 
 # `set` becomes a name of asyncio.tasks for good, with its ordinary meaning: exchanging the value of a name costs
 # nothing, while adding and removing one at every step would undo the interpreter's caches.
-vars(asyncio.tasks).setdefault("set", set)
+if not hasattr(asyncio.tasks, "set"):
+    setattr(asyncio.tasks, "set", set)  # noqa: B010 - no name of the module as checkers know it
 
-_THREAD_STARTS = [
-    (threading, name) for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)
+_THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
+_STABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
+    (vars(asyncio), {"all_tasks": _all_tasks}),
+    (vars(anyio_backend), {"CancelScope": _StableScope}),
+    (vars(threading), {name: _refusing(vars(threading)[name]) for name in _THREAD_STARTS}),
 ]
-_SEAMS: list[tuple[dict[str, Any], str, Any, Any]] = [
-    (vars(module), name, vars(module)[name], replacement)
-    for module, name, replacement in [
-        (asyncio.tasks, "set", _stable_set),
-        (asyncio.tasks, "_GatheringFuture", _StableGathering),
-        (asyncio.tasks, "all_tasks", _all_tasks),
-        (asyncio, "all_tasks", _all_tasks),
-        (anyio_backend, "CancelScope", _StableScope),
-        *((module, name, _refusing(vars(module)[name])) for module, name in _THREAD_STARTS),
-    ]
-]
+_ORIGINAL = [(namespace, {name: namespace[name] for name in names}) for namespace, names in _STABLE]
 
 
 class Seams:
@@ -154,15 +150,15 @@ class Seams:
         with self._lock:
             self._drives += 1
             if self._drives == 1:
-                for namespace, name, _, stable in _SEAMS:
-                    namespace[name] = stable
+                for namespace, names in _STABLE:
+                    namespace.update(names)
 
     def open(self) -> None:
         with self._lock:
             self._drives -= 1
             if self._drives == 0:
-                for namespace, name, original, _ in _SEAMS:
-                    namespace[name] = original
+                for namespace, names in _ORIGINAL:
+                    namespace.update(names)
 
 
 seams = Seams()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -380,7 +380,7 @@ class World:
             if isinstance(decision, GiveUp):
                 return [ActivityFailed(at=self.now, id=effect.activity_id, error=info, attempts=effect.attempt)]
             due = self.now + round(decision.delay * SECOND)
-            self._carry_out(id, replace(effect, attempt=effect.attempt + 1, due=due))
+            self._carry_out(id, msgspec.structs.replace(effect, attempt=effect.attempt + 1, due=due))
             return [
                 ActivityAttemptFailed(
                     at=self.now, id=effect.activity_id, attempt=effect.attempt, error=info, next_at=due
@@ -400,7 +400,7 @@ class World:
             if isinstance(decision, GiveUp):
                 return [CompensationFailed(at=self.now, id=effect.compensation_id, error=info)]
             due = self.now + round(decision.delay * SECOND)
-            self._carry_out(id, replace(effect, attempt=effect.attempt + 1, due=due))
+            self._carry_out(id, msgspec.structs.replace(effect, attempt=effect.attempt + 1, due=due))
             return [
                 CompensationAttemptFailed(
                     at=self.now, id=effect.compensation_id, attempt=effect.attempt, error=info, next_at=due
