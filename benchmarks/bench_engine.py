@@ -1,4 +1,4 @@
-"""How fast is the engine, beside the floor of the database it runs on?
+"""The speed of the engine, beside the floor of the database it runs on.
 
 `python -m benchmarks.bench_engine [backend …]` measures, in one process and on private servers with production
 durability: the steps of one workflow after another, 500 workflows of five steps at once, starts, and the time from
