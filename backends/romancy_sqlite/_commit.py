@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
@@ -150,15 +151,16 @@ def _insert_start(tx: Tx, start: Start) -> None:
             "owner": start.owner,
             "wake_at": None if start.owner is not None or start.delay is None else tx.now + start.delay,
             "now": tx.now,
-            "error": start.error,
+            "error": _error(start.error),
             "parent": start.parent,
             "index_paths": _paths(start.index),
             "input": start.input,
-            "projection": start.projection,
+            "projection": _text(start.projection),
         },
     )
     _insert_index(tx, start.instance_id, tx.now, start.index)
-    tx.touched.add(start.instance_id)
+    if start.owner is None:
+        tx.touched.add(start.instance_id)
 
 
 def _apply_change(tx: Tx, item: Append, change: Change) -> None:
@@ -172,7 +174,7 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
             "releases": change.release or ends,
             "may_wake": change.release and not ends,
             "wake_at": change.wake_at,
-            "error": change.error,
+            "error": _error(change.error),
             "code": change.code,
             "seq": item.seq,
             "now": tx.now,
@@ -182,7 +184,8 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
         _add_refusal(tx, item.instance_id, change.refused_by)
     if change.run_from is not None:
         _begin_run(tx, item.instance_id, change)
-    tx.touched.add(item.instance_id)
+    if change.release or ends:
+        tx.touched.add(item.instance_id)
 
 
 def _add_refusal(tx: Tx, instance_id: str, code: str) -> None:
@@ -200,7 +203,7 @@ def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
             "instance_id": instance_id,
             "run_from": change.run_from,
             "input": change.input,
-            "projection": change.projection,
+            "projection": _text(change.projection),
             "index_paths": _paths(change.index) if change.index is not None else None,
         },
     )
@@ -211,13 +214,28 @@ def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
 
 
 def _paths(index: tuple[tuple[str, str | None], ...]) -> str:
-    return "\n".join(sorted(path for path, _ in index))
+    return "\n".join(sorted(path_key(path) for path, _ in index))
 
 
 def _insert_index(tx: Tx, instance_id: str, created_at: int, index: tuple[tuple[str, str | None], ...]) -> None:
     if not index:
         return
     tx.run("index_set", (_paths(index),))
-    rows = [(path, value, created_at, instance_id) for path, value in index if value is not None]
+    rows = [(path_key(path), value, created_at, instance_id) for path, value in index if value is not None]
     if rows:
         tx.many("index_insert", rows)
+
+
+def _text(projection: bytes | None) -> str | None:
+    return None if projection is None else projection.decode("ascii")
+
+
+def _error(text: str | None) -> str | bytes | None:
+    """Text wherever it is text; half of a surrogate pair can only be kept as bytes."""
+    if text is None:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text

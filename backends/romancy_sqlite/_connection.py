@@ -9,25 +9,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlite_utils.utils import sqlite3
-
 from romancy.errors import StorageConfigurationError
+from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_busy
 
 if TYPE_CHECKING:
-    import sqlite3 as driver
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["MINIMUM_VERSION", "Parameters", "Tx", "check_version", "connect", "now", "patiently"]
+__all__ = ["MINIMUM_VERSION", "Parameters", "Tx", "check_version", "connect", "connect_as", "now", "patiently"]
 
 MINIMUM_VERSION = (3, 35, 0)
 _SHORTEST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.025
 
 Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound=sqlite3.Connection)
 Parameters = Sequence[object] | Mapping[str, object]
 _last_now = 0
 
@@ -49,18 +49,15 @@ def check_version() -> None:
         )
 
 
-def connect(path: Path, factory: type[driver.Connection] | None = None) -> driver.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """A connection that is durable at every commit, leaves checkpoints to the writer and never waits by itself."""
-    connection = cast(
-        "driver.Connection",
-        sqlite3.connect(
-            str(path),
-            timeout=0,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=factory or sqlite3.Connection,
-        ),
-    )
+    return connect_as(sqlite3.Connection, path)
+
+
+def connect_as(kind: type[Kind], path: Path) -> Kind:
+    """The same, of a kind that can do more or less."""
+    connection = sqlite3.connect(str(path), timeout=0, isolation_level=None, check_same_thread=False, factory=kind)
+    cursor = sqlite3.Cursor(connection)
     try:
         for pragma in (
             "synchronous = full",
@@ -68,9 +65,9 @@ def connect(path: Path, factory: type[driver.Connection] | None = None) -> drive
             "wal_autocheckpoint = 0",
             "journal_size_limit = 67108864",
         ):
-            patiently(lambda sql=f"pragma {pragma}": connection.execute(sql), seconds=10)
+            patiently(partial(cursor.execute, f"pragma {pragma}"), seconds=10)
     except BaseException:
-        connection.close()
+        sqlite3.Connection.close(connection)
         raise
     return connection
 
@@ -95,7 +92,10 @@ class Tx:
     __slots__ = ("_connection", "_gate", "_sql", "now", "touched")
 
     def __init__(
-        self, connection: driver.Connection, sql: dict[str, str], gate: Callable[[str], None] | None = None
+        self,
+        connection: sqlite3.Connection | sqlite3.Cursor,
+        sql: dict[str, str],
+        gate: Callable[[str], None] | None = None,
     ) -> None:
         self._connection = connection
         self._sql = sql
@@ -126,4 +126,13 @@ class Tx:
         if self._gate is not None:
             self._gate(name)
         cursor = self._connection.execute(self._sql[name], cast("Any", parameters))
+        return cast("list[tuple[Any, ...]]", cursor.fetchall())
+
+    def text(self, name: str) -> str:
+        """The SQL of the named query, for one that is put together."""
+        return self._sql[name]
+
+    def compose(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """All rows of a query that was put together."""
+        cursor = self._connection.execute(sql, parameters)
         return cast("list[tuple[Any, ...]]", cursor.fetchall())

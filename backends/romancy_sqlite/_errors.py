@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlite_utils.utils import sqlite3
-
-from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+from romancy.errors import InternalError, StorageConfigurationError, StorageError, StorageUnavailableError
+from romancy_sqlite._driver import sqlite3
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_busy", "is_item_fault", "translate"]
+AnyError = TypeVar("AnyError", bound=BaseException)
+
+__all__ = ["is_busy", "is_item_fault", "is_stale", "translate"]
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
 _FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
 _PERM, _AUTH = 3, 23
+_BUSY_SNAPSHOT = 517
 
 _WAIT = frozenset({_BUSY, _LOCKED, _PROTOCOL, _SCHEMA})
 _ITEM = frozenset({_TOOBIG, _CONSTRAINT, _MISMATCH})
@@ -47,6 +49,11 @@ def is_busy(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and _code(error) in _WAIT
 
 
+def is_stale(error: BaseException) -> bool:
+    """A transaction that has read may not write any more, however long it waits."""
+    return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
+
+
 def is_item_fault(error: BaseException) -> bool:
     """The values of one item are at fault (half a surrogate pair, an integer over 64 bits, …), nothing else is."""
     if isinstance(error, (UnicodeError, OverflowError)):
@@ -56,7 +63,7 @@ def is_item_fault(error: BaseException) -> bool:
     )
 
 
-def translate(error: BaseException, path: Path) -> BaseException:
+def translate(error: AnyError, path: Path) -> AnyError | StorageError | InternalError:
     """The error a caller should see for what the driver raised."""
     if isinstance(error, OSError):
         return StorageConfigurationError(f"SQLite file {path}: {error.strerror or error}")

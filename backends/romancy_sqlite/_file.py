@@ -14,10 +14,10 @@ from romancy_sqlite._errors import translate
 from romancy_sqlite._writer import Writer
 
 if TYPE_CHECKING:
-    import sqlite3 as driver
     from collections.abc import Callable
     from pathlib import Path
 
+    from romancy_sqlite._driver import sqlite3
     from romancy_sqlite._settings import Settings
     from romancy_sqlite._watch import Watch
 
@@ -42,7 +42,7 @@ class SharedFile:
         _enter_wal(path, lock_timeout)
         self.writer = Writer(path, lock_timeout=lock_timeout, tell=self.tell)
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
-        self._idle: list[driver.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
 
     def tell(self, instance_ids: set[str] | None) -> None:
         """From any thread: wake whoever waits for these instances."""
@@ -75,7 +75,7 @@ class SharedFile:
         except Exception as error:
             raise translate(error, self.path) from error
 
-    def _connect_reader(self) -> driver.Connection:
+    def _connect_reader(self) -> sqlite3.Connection:
         connection = connect(self.path)
         connection.execute("pragma query_only = on")
         return connection

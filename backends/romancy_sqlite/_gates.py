@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,18 @@ class ThreadGate:
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._waiting: Future[None] | None = None
-        self._abandoned = False
+        self._abandoned = threading.Event()
 
     def __call__(self, statement: str) -> None:
-        if self._abandoned:
+        if self._abandoned.is_set():
             raise CancelledError
         self._waiting = asyncio.run_coroutine_threadsafe(self._gate(statement), self._loop)
-        if self._abandoned:  # meanwhile, and `abandon` may have met an older wait
+        if self._abandoned.is_set():  # meanwhile, and `abandon` may have met an older wait
             self._waiting.cancel()
         self._waiting.result()
 
     def abandon(self) -> None:
         """The caller was cancelled."""
-        self._abandoned = True
+        self._abandoned.set()
         if self._waiting is not None:
             self._waiting.cancel()

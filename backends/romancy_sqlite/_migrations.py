@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -55,12 +54,20 @@ def _load(prefix: str) -> Migrations:
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".sql"):
             script = with_prefix(file.read_text(encoding="utf-8"), prefix)
-            migrations(name=file.name.removesuffix(".sql"))(partial(_run, script))
+            migrations(name=file.name.removesuffix(".sql"))(_Script(script))
     return migrations
 
 
-def _run(script: str, database: Database) -> None:
-    database.executescript(script)
+class _Script:
+    """A file of statements as the function that sqlite-utils wants."""
+
+    __name__ = "script"
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, database: Database, /) -> None:
+        database.executescript(self._text)
 
 
 def _refuse_newer(shared: SharedFile, migrations: Migrations, database: Database) -> None:

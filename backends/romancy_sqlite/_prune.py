@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from romancy.storage.limits import can_be_id
 from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
@@ -19,25 +20,26 @@ __all__ = ["prune", "read_outbox", "remove_outbox"]
 
 def prune(tx: Tx, request: PruneRequest) -> int:
     """Remove ended instances with everything that bears their id, and what else nobody will ask for again."""
-    doomed = [
-        (row[0],)
-        for row in tx.rows(
-            "prunable",
-            {
-                "statuses": msgspec.json.encode(request.statuses).decode(),
-                "named": msgspec.json.encode(request.instance_ids).decode(),
-                "ended_before": request.ended_before,
-                "limit": request.limit,
-            },
-        )
-    ]
+    doomed = _doomed(tx, request)
     for name in ("prune_log", "prune_instance", "prune_inbox", "prune_index"):
         tx.many(name, doomed)
-    tx.many("prune_runs", tx.rows("continued"))
+    continued = tx.rows("continued", (request.limit,))
+    tx.many("prune_runs", continued)
+    tx.many("pruned_runs", continued)
     if request.dedupe_before is not None:
         tx.run("prune_seen", (request.dedupe_before,))
     tx.run("prune_workers")
     return len(doomed)
+
+
+def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:
+    statuses = msgspec.json.encode(request.statuses).decode()
+    named = msgspec.json.encode([one for one in request.instance_ids if can_be_id(one)]).decode()
+    found = tx.rows("prunable_named", {"statuses": statuses, "named": named, "limit": request.limit})
+    if request.ended_before is not None:
+        old = {"statuses": statuses, "ended_before": request.ended_before, "limit": request.limit}
+        found += tx.rows("prunable_old", old)
+    return [(instance_id,) for instance_id in list(dict.fromkeys(row[0] for row in found))[: request.limit]]
 
 
 def read_outbox(tx: Tx, limit: int) -> list[OutboxRow]:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlite_utils.utils import sqlite3
-
 from romancy.errors import StorageUnavailableError
-from romancy.storage.limits import check_batch, check_deliveries
+from romancy.storage.limits import can_be_id, check_batch, check_deliveries
 from romancy.storage.records import Capabilities
 from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
 from romancy_sqlite._commit import weight_of, write_items
 from romancy_sqlite._connection import check_version
+from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._find import find
 from romancy_sqlite._gates import ThreadGate
 from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._prune import prune, read_outbox, remove_outbox
 from romancy_sqlite._read import read_history
+from romancy_sqlite._sessions import SqliteSession, open_session
+from romancy_sqlite._turn import Turn
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from romancy.storage.protocol import Gate
+    from romancy.storage.query import Query
     from romancy.storage.records import (
         Claimed,
         ClaimRequest,
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
         Item,
         OutboxRow,
         Outcome,
+        Page,
         Peer,
         PruneRequest,
         Pulse,
@@ -63,7 +69,8 @@ class SqliteOutbox:
         return await self._store.run_read(partial(read_outbox, limit=limit))
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
-        return await self._store.run_write(partial(remove_outbox, outbox_ids=outbox_ids), weight=len(outbox_ids))
+        known = [outbox_id for outbox_id in outbox_ids if can_be_id(outbox_id)]
+        return await self._store.run_write(partial(remove_outbox, outbox_ids=known), weight=len(known))
 
 
 class SqliteStore:
@@ -77,6 +84,7 @@ class SqliteStore:
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone: list[Job] = []
         self._in_flight: set[asyncio.Future[object]] = set()
+        self._turns: set[Turn] = set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -113,6 +121,8 @@ class SqliteStore:
         for future in self._in_flight:
             if not future.done():
                 future.set_exception(error)
+        for turn in tuple(self._turns):
+            turn.finish(str(error))
         await asyncio.to_thread(_file.release, shared)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
@@ -123,6 +133,8 @@ class SqliteStore:
         return await self.run_write(work, weight=weight_of(batch), lone=len(batch) == 1)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        if not can_be_id(instance_id):
+            return None
         return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
 
     async def claim(self, request: ClaimRequest, /) -> Work:
@@ -143,6 +155,23 @@ class SqliteStore:
             return []
         weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[SqliteSession | JoinedSession]:
+        shared, _ = self._use()
+        if join is not None:
+            yield JoinedSession(shared, self._sql, join)
+            return
+        turn = Turn(shared, self._settings.session_limit)
+        self._turns.add(turn)
+        try:
+            async with open_session(shared, self._sql, turn, self._thread_gate()) as session:
+                yield session
+        finally:
+            self._turns.discard(turn)
+
+    async def find(self, query: Query, /) -> Page:
+        return await self.run_read(partial(find, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()
@@ -167,7 +196,7 @@ class SqliteStore:
 
     async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
         shared, _ = self._use()
-        job = Job(work, self._sql, weight=weight, gate=ThreadGate(self.gate) if self.gate is not None else None)
+        job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
         self._in_flight.add(job.future)
         try:
             if lone and job.gate is None:
@@ -184,6 +213,9 @@ class SqliteStore:
         finally:
             self._in_flight.discard(job.future)
         return result
+
+    def _thread_gate(self) -> ThreadGate | None:
+        return ThreadGate(self.gate) if self.gate is not None else None
 
     def _send_lone(self) -> None:
         """Everything that became ready in this turn of the loop: one job alone here, several as one commit there."""

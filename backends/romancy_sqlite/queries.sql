@@ -307,17 +307,24 @@ select outbox_id, topic, body from romancy_outbox order by outbox_id limit ?;
 -- Published, and forgotten.
 delete from romancy_outbox where outbox_id = ?;
 
--- name: prunable
--- Ended instances that may go: the oldest first, and those that are named.
-select instance_id, life from romancy_instances
+-- name: prunable_old
+-- Instances that ended long ago, the oldest first.
+select instance_id from romancy_instances
 where
-    status in (select value from json_each(:statuses))
-    and status in ('completed', 'failed', 'cancelled')
-    and (
-        updated_at < :ended_before
-        or instance_id in (select value from json_each(:named))
-    )
-order by created_at
+    status in ('completed', 'failed', 'cancelled')
+    and status in (select value from json_each(:statuses))
+    and updated_at < :ended_before
+order by updated_at
+limit :limit;
+
+-- name: prunable_named
+-- Of some instances those that have ended.
+select instance.instance_id
+from json_each(:named) as named
+join romancy_instances as instance on instance.instance_id = named.value
+where
+    instance.status in ('completed', 'failed', 'cancelled')
+    and instance.status in (select value from json_each(:statuses))
 limit :limit;
 
 -- name: prune_instance
@@ -337,12 +344,16 @@ delete from romancy_inbox where instance_id = ?;
 delete from romancy_index where instance_id = ?;
 
 -- name: continued
--- Instances that have runs behind them.
-select instance_id, life, run_from from romancy_instances where run_from > 1;
+-- Instances that still have rows of runs that are over.
+select run_from, instance_id, life from romancy_instances where kept_from < run_from limit ?;
 
 -- name: prune_runs
--- Rows of runs that are over.
-delete from romancy_log where instance_id = ? and life = ? and seq < ?;
+-- Those rows.
+delete from romancy_log where seq < ? and instance_id = ? and life = ?;
+
+-- name: pruned_runs
+-- They are gone.
+update romancy_instances set kept_from = ? where instance_id = ? and life = ?;
 
 -- name: prune_seen
 -- Forget old dedupe keys.
@@ -352,3 +363,110 @@ delete from romancy_seen where at < ?;
 -- Dead workers that own nothing.
 delete from romancy_workers
 where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);
+
+-- name: workflow_names
+-- The workflow names that hold some text, each read from the index once however many instances it has.
+with recursive names (name) as (
+    select min(workflow_name) from romancy_instances
+    union all
+    select (select min(workflow_name) from romancy_instances where workflow_name > names.name)
+    from names
+    where names.name is not null
+)
+select name from names where instr(name, ?) > 0;
+
+-- name: index_sets
+-- Every set of declared paths that an instance may have.
+select paths from romancy_index_sets;
+
+-- name: find_by_value
+-- Instances with a value at a declared path.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_index as x cross join romancy_instances as i on i.instance_id = x.instance_id
+where x.path = ? and x.value = ? and {conditions}
+order by x.created_at desc, x.instance_id desc
+limit ?;
+
+-- name: find_by_values
+-- The same for many values.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_index as x cross join romancy_instances as i on i.instance_id = x.instance_id
+where x.path = ? and x.value in (select value from json_each(?)) and {conditions}
+order by x.created_at desc, x.instance_id desc
+limit ?;
+
+-- name: find_by_set
+-- Instances with the same declared paths.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_paths
+where i.index_paths = ? and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: find_by_sets
+-- The same for many sets.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_paths
+where i.index_paths in (select value from json_each(?)) and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: find_by_status
+-- Instances of one status.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_status
+where i.status = ? and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: find_by_name
+-- Instances of one workflow.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_workflow
+where i.workflow_name = ? and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: find_by_names
+-- The same for many workflows.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_newest
+where i.workflow_name in (select value from json_each(?)) and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: find_any
+-- Any instances.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_newest
+where {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
+-- name: renew
+-- A session's commit is a sign of life too: while it was open, nobody could give one.
+update romancy_workers set beat = beat + 1, beat_at = ? where token = ? and dead = 0;
+
+-- name: begin_writing
+-- A joined transaction that has not begun.
+begin immediate;
+
+-- name: lock_file
+-- A joined transaction that may only have read: becomes a writing one, and changes nothing.
+delete from romancy_seen where false;

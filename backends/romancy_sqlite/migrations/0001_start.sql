@@ -36,9 +36,10 @@ create table romancy_instances (
     refused       text    not null default '[]', -- JSON array of the code versions that cannot follow the log
     error         text,
     parent        text,
+    kept_from     integer not null default 1,    -- rows of the log before this are of former runs, and pruned
     index_paths   text    not null default '',   -- the declared paths of romancy_index, sorted, one per line
     input         blob    not null,
-    projection    blob
+    projection    text
 );
 
 create index romancy_instances_due on romancy_instances (workflow_name, wake_at) where wake_at is not null;
@@ -46,8 +47,11 @@ create index romancy_instances_owner on romancy_instances (owner) where owner is
 create index romancy_instances_mail on romancy_instances (owner) where signals <> seen;
 create index romancy_instances_status on romancy_instances (status, created_at desc, instance_id desc);
 create index romancy_instances_newest on romancy_instances (created_at desc, instance_id desc);
-create index romancy_instances_workflow
-    on romancy_instances (workflow_name, created_at desc, instance_id desc);
+create index romancy_instances_workflow on romancy_instances (workflow_name, created_at desc, instance_id desc);
+create index romancy_instances_paths on romancy_instances (index_paths, created_at desc, instance_id desc);
+create index romancy_instances_ended on romancy_instances (updated_at)
+    where status in ('completed', 'failed', 'cancelled');
+create index romancy_instances_continued on romancy_instances (instance_id) where kept_from < run_from;
 
 -- The primary key is the fence. Clustered by it: one page is written for a plain step, one range read for a replay.
 create table romancy_log (
@@ -96,13 +100,15 @@ create table romancy_index_sets (
     paths text not null primary key
 ) without rowid;
 
+insert into romancy_index_sets (paths) values ('');  -- most workflows declare none
+
 -- One line per event, for people. A body that a codec has made unreadable shows no events.
 create view romancy_events as
 select
     log.instance_id,
     log.life,
     log.seq,
-    event.key as position,
+    event.key + 1 as position,
     json_extract(event.value, '$.type') as type,
     event.value as event,
     log.writer,

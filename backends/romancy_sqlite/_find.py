@@ -1,0 +1,163 @@
+"""Searches: a query becomes one statement of a few branches, each of which walks one index in the order of pages.
+
+Every value, the paths of members included, is bound; the SQL is put together from constants alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+import msgspec
+
+from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range, index_predicate
+from romancy.storage.records import Page
+from romancy_sqlite._read import instance_row
+
+if TYPE_CHECKING:
+    from romancy.storage.query import Condition, Predicate, Query
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["Statement", "compose", "find"]
+
+_WORD: Final = "json_extract(i.projection, ?)"
+_AFTER: Final = "(i.created_at, i.instance_id) < (?, ?)"
+_AFTER_VALUE: Final = "(x.created_at, x.instance_id) < (?, ?)"
+_MERGE: Final = " order by created_at desc, instance_id desc limit ?"
+_MOST_BRANCHES: Final = 64
+
+Part = tuple[str, list[object]]
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """SQL that a search sends, and what is bound in it."""
+
+    sql: str
+    parameters: list[object]
+
+
+def find(tx: Tx, query: Query) -> Page:
+    """The page that the query asks for, newest first."""
+    statement = compose(tx, query)
+    if statement is None:
+        return Page(rows=[])
+    found = tx.compose(statement.sql, statement.parameters)
+    rows = [instance_row(row) for row in found[: query.limit]]
+    token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
+    return Page(rows=rows, next_token=token)
+
+
+def compose(tx: Tx, query: Query) -> Statement | None:
+    """The statement for a query; None: nothing can match."""
+    conditions = _conditions(query)
+    names: list[str] | None = None
+    if query.workflow_name is not None:
+        names = [row[0] for row in tx.rows("workflow_names", (query.workflow_name,))]
+        if not names:
+            return None
+    branches = _branches(tx, query, names, conditions)
+    parameters = [value for _, values in branches for value in values]
+    if len(branches) == 1:
+        return Statement(branches[0][0], parameters)
+    merged = " union all ".join(
+        f"select * from ({sql})"  # noqa: S608 - constants
+        for sql, _ in branches
+    )
+    return Statement(merged + _MERGE, [*parameters, query.limit + 1])
+
+
+def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> list[Part]:
+    """One branch per place of an index that may hold matches; together they hold each match once."""
+    indexed = _indexed(query)
+    statuses = [status.value for status in query.statuses]
+    by_status = _among("i.status", statuses) if statuses else None
+    by_name = _among("i.workflow_name", names) if names is not None else None
+    if indexed is not None:
+        key, words = indexed
+        rest = [*filter(None, (by_status, by_name)), *conditions]
+        others = [row[0] for row in tx.rows("index_sets") if key not in row[0].split("\n")]
+        return [
+            *_each(tx, query, "find_by_value", "find_by_values", words, rest, key),
+            *_each(tx, query, "find_by_set", "find_by_sets", others, rest),
+        ]
+    if statuses:
+        rest = [*filter(None, (by_name,)), *conditions]
+        return _each(tx, query, "find_by_status", "find_any", statuses, rest)
+    if names is not None:
+        return _each(tx, query, "find_by_name", "find_by_names", names, conditions)
+    return [_branch(tx, query, "find_any", [], conditions)]
+
+
+def _each(
+    tx: Tx, query: Query, single: str, several: str, places: list[str], rest: list[Part], *fixed: str
+) -> list[Part]:
+    """A branch per place, in order by itself; or one for all, sorted, when there are too many to merge."""
+    if len(places) > _MOST_BRANCHES:
+        return [_branch(tx, query, several, [*fixed, _json(places)], rest)]
+    return [_branch(tx, query, single, [*fixed, place], rest) for place in places]
+
+
+def _branch(tx: Tx, query: Query, name: str, head: list[object], rest: list[Part]) -> Part:
+    after = _AFTER_VALUE if name.startswith("find_by_value") else _AFTER
+    parts = list(rest)
+    if query.after is not None:
+        parts.insert(0, (after, [query.after.created_at, query.after.instance_id]))
+    sql = tx.text(name).format(conditions=" and ".join(text for text, _ in parts) or "true")
+    return sql, [*head, *(value for _, values in parts for value in values), query.limit + 1]
+
+
+def _indexed(query: Query) -> tuple[str, list[str]] | None:
+    """The first condition that an index of values answers: its key, and the values to look up."""
+    for condition in query.conditions:
+        match index_predicate(condition.predicate):
+            case Equals(word):
+                return condition.key, [word]
+            case In(words, or_missing=False):
+                return condition.key, list(dict.fromkeys(words))
+            case _:
+                continue
+    return None
+
+
+def _conditions(query: Query) -> list[Part]:
+    parts = [_condition(condition) for condition in query.conditions]
+    if parts:
+        parts.insert(0, ("i.projection is not null", []))
+    if query.instance_id is not None:
+        parts.append(("instr(i.instance_id, ?) > 0", [query.instance_id]))
+    return parts
+
+
+def _condition(condition: Condition) -> Part:
+    text, words = _predicate(condition.predicate)
+    return text.format(word=_WORD), [value if value is not None else f'$."{condition.key}"' for value in words]
+
+
+def _predicate(predicate: Predicate) -> tuple[str, list[object]]:
+    """The condition on a word, and what is bound in it; None stands for the member the word is extracted from."""
+    match predicate:
+        case Equals(wanted):
+            return "{word} = ?", [None, wanted]
+        case NotEquals(unwanted):
+            return "{word} <> ?", [None, unwanted]
+        case In(words, or_missing):
+            among = "{word} in (select value from json_each(?))"
+            if or_missing:
+                return f"({among} or {{word}} is null)", [None, _json(list(words)), None]
+            return among, [None, _json(list(words))]
+        case Range(low, low_inclusive, high, high_inclusive):
+            above, below = ">=" if low_inclusive else ">", "<=" if high_inclusive else "<"
+            return f"({{word}} {above} ? and {{word}} {below} ?)", [None, low, None, high]
+        case Contains(text):
+            return "({word} >= 's:' and {word} < 's;' and instr(substr({word}, 3), ?) > 0)", [None, None, None, text]
+        case Missing():
+            return "{word} is null", [None]
+        case _:
+            assert_never(predicate)
+
+
+def _among(column: str, values: list[str]) -> Part:
+    return f"{column} in (select value from json_each(?))", [_json(values)]  # noqa: S608 - constants
+
+
+def _json(values: list[str]) -> str:
+    return msgspec.json.encode(values).decode()

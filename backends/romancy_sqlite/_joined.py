@@ -1,0 +1,137 @@
+"""Joined sessions: an item in a transaction of the caller's, who alone commits it.
+
+The caller's connection may belong to the caller's thread, so everything runs on the event loop: statements in an open
+transaction wait for no disk. Where the transaction still has to become a writing one, the waiting is done by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.storage.limits import check_batch
+from romancy_sqlite._commit import write_items
+from romancy_sqlite._connection import Tx
+from romancy_sqlite._driver import Database, sqlite3
+from romancy_sqlite._errors import is_busy, is_stale, translate
+from romancy_sqlite._guard import GuardedConnection
+from romancy_sqlite._user_sql import execute, fetch_all, undo_part
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.storage.records import Item, Outcome
+    from romancy_sqlite._file import SharedFile
+
+__all__ = ["JoinedSession"]
+
+_PAUSE = 0.005
+
+
+class JoinedSession:
+    """The caller's transaction, seen as a session."""
+
+    def __init__(self, shared: SharedFile, sql: dict[str, str], join: object) -> None:
+        self._shared = shared
+        self._sql = sql
+        self._database = _database_of(join)
+        self._connection = self._database.conn
+        self._parts = 0
+
+    @property
+    def native(self) -> Database:
+        """The caller's database."""
+        return self._database
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        return execute(self._connection, sql, parameters)
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        return fetch_all(self._connection, sql, parameters)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        self._parts += 1
+        name = f"romancy_joined_{self._parts}"
+        execute(self._connection, f"savepoint {name}")
+        try:
+            yield
+        except BaseException:
+            undo_part(self._connection, name)
+            raise
+        execute(self._connection, f"release {name}")
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        check_batch([item], worker)
+        cursor = sqlite3.Cursor(self._connection)
+        cursor.row_factory = None
+        text_factory, self._connection.text_factory = self._connection.text_factory, str
+        try:
+            await self._become_writer(cursor)
+            tx = Tx(cursor, self._sql)
+            (outcome,) = write_items(tx, [item], worker)
+        except sqlite3.Error as error:
+            raise translate(error, self._shared.path) from error
+        finally:
+            self._connection.text_factory = text_factory
+        if isinstance(self._connection, GuardedConnection):
+            self._connection.touched |= tx.touched
+        return outcome
+
+    async def _become_writer(self, cursor: sqlite3.Cursor) -> None:
+        """Take the file's write lock for the caller's transaction without ever blocking the event loop."""
+        self._check_file(cursor)
+        begun = self._connection.in_transaction
+        if not begun and self._connection.isolation_level is None:
+            raise UsageError(
+                "joined session: the connection is in autocommit mode and in no transaction; "
+                "execute BEGIN IMMEDIATE on it first, and COMMIT after"
+            )
+        (patience,) = cursor.execute("pragma busy_timeout").fetchone()
+        cursor.execute("pragma busy_timeout = 0")
+        try:
+            await self._take_lock(cursor, "lock_file" if begun else "begin_writing")
+        finally:
+            cursor.execute(f"pragma busy_timeout = {int(patience)}")
+
+    async def _take_lock(self, cursor: sqlite3.Cursor, statement: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._shared.lock_timeout
+        while True:
+            try:
+                cursor.execute(self._sql[statement])
+                return
+            except sqlite3.OperationalError as error:
+                if is_stale(error):
+                    raise StorageUnavailableError(
+                        f"SQLite file {self._shared.path}: the joined transaction has read what others have changed "
+                        "since, so SQLite lets it write no more; begin it with BEGIN IMMEDIATE"
+                    ) from error
+                if not is_busy(error) or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+
+    def _check_file(self, cursor: sqlite3.Cursor) -> None:
+        names = [row[2] for row in cursor.execute("pragma database_list").fetchall() if row[1] == "main"]
+        if not names[0] or not self._shared.path.samefile(names[0]):
+            raise UsageError(
+                f"joined session: the connection is to another database than {self._shared.path}; "
+                "one transaction cannot span both"
+            )
+
+
+def _database_of(join: object) -> Database:
+    if isinstance(join, Database):
+        return join
+    if isinstance(join, sqlite3.Connection):
+        return Database(join, recursive_triggers=False, execute_plugins=False)
+    native = getattr(join, "native", None)
+    if isinstance(native, Database):
+        return native
+    raise UsageError(
+        f"joined session: {type(join).__name__} is no transaction of this store; "
+        "pass a sqlite3.Connection, a sqlite_utils.Database or a session"
+    )

@@ -1,0 +1,150 @@
+"""Sessions of our own: the user's writes and one append in one transaction, which only Romancy ends."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from romancy.errors import OutcomeUnknownError, UsageError
+from romancy.storage.limits import check_batch
+from romancy.storage.records import Outcome
+from romancy_sqlite._commit import write_items
+from romancy_sqlite._connection import Tx, patiently
+from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._errors import is_busy, translate
+from romancy_sqlite._guard import OVER, SAVEPOINT
+from romancy_sqlite._user_sql import execute, fetch_all, undo_part
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from romancy.storage.records import Item
+    from romancy_sqlite._driver import Database
+    from romancy_sqlite._file import SharedFile
+    from romancy_sqlite._gates import ThreadGate
+    from romancy_sqlite._turn import Turn
+
+__all__ = ["SqliteSession", "open_session"]
+
+Result = TypeVar("Result")
+
+_ENDED = (
+    "session: its transaction was ended by the user's code or by an error of the database; nothing has been "
+    "written. Leave commit and rollback to Romancy, and let database errors out"
+)
+_DOOMED = (
+    "session: a statement failed and its error was swallowed; nothing has been written. "
+    "Let the error out, or put the statement into `async with session.savepoint()`"
+)
+
+
+@asynccontextmanager
+async def open_session(
+    shared: SharedFile, sql: dict[str, str], turn: Turn, gate: ThreadGate | None
+) -> AsyncGenerator[SqliteSession]:
+    """A transaction of the user's; rolled back on the way out unless it was committed."""
+    try:
+        await turn.begin()
+        yield SqliteSession(shared, turn, sql, gate)
+    finally:
+        turn.leave()
+
+
+class SqliteSession:
+    """A session whose statements run on the writer's thread. `native` may be used from any thread."""
+
+    def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str], gate: ThreadGate | None) -> None:
+        self._shared = shared
+        self._turn = turn
+        self._sql = sql
+        self._gate = gate
+        self._committed = False
+        self._doomed = False
+        self._parts = 0
+
+    @property
+    def native(self) -> Database:
+        """The `sqlite_utils.Database` inside the transaction."""
+        return self._turn.database
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        return await self._user_statement(partial(execute, self._turn.connection, sql, parameters))
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        return await self._user_statement(partial(fetch_all, self._turn.connection, sql, parameters))
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        self._parts += 1
+        name = f"romancy_part_{self._parts}"
+        doomed = self._doomed
+        connection = self._turn.connection
+        await self._turn.ask(partial(execute, connection, f"savepoint {name}", ()))
+        try:
+            yield
+        except BaseException:
+            await self._turn.ask(partial(undo_part, connection, name))
+            self._doomed = doomed
+            raise
+        await self._turn.ask(partial(execute, connection, f"release {name}", ()))
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        if self._committed:
+            raise UsageError(OVER)
+        check_batch([item], worker)
+        self._committed = True
+        if self._doomed:
+            self._turn.finish()
+            raise UsageError(_DOOMED)
+        return await self._turn.ask(partial(self._commit, item, worker))
+
+    async def _user_statement(self, action: Callable[[], Result]) -> Result:
+        try:
+            return await self._turn.ask(action)
+        except sqlite3.Error:
+            self._doomed = True
+            raise
+
+    # --- on the writer's thread -------------------------------------------------------------------------------
+
+    def _commit(self, item: Item, worker: str | None) -> Outcome:
+        try:
+            connection = self._turn.connection
+            touched = connection.touched
+            cursor = connection.take_back()
+            _release_guard(cursor)
+            tx = Tx(cursor, self._sql, self._gate)
+            (outcome,) = write_items(tx, [item], worker)
+            if outcome is not Outcome.ACCEPTED:
+                return outcome
+            if worker is not None:
+                tx.run("renew", (tx.now, worker))
+            if self._gate is not None:
+                self._gate("commit")
+            self._end_transaction(cursor)
+            touched |= tx.touched
+            if touched:
+                self._shared.tell(touched)
+            return outcome
+        except sqlite3.Error as error:
+            raise translate(error, self._shared.path) from error
+        finally:
+            self._turn.finish()
+
+    def _end_transaction(self, cursor: sqlite3.Cursor) -> None:
+        try:
+            patiently(lambda: cursor.execute("commit"), seconds=self._shared.lock_timeout)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise
+            raise OutcomeUnknownError(
+                f"SQLite file {self._shared.path}: COMMIT failed ({error}), and only the log can say what became of it"
+            ) from error
+
+
+def _release_guard(cursor: sqlite3.Cursor) -> None:
+    try:
+        cursor.execute(f"release {SAVEPOINT}")
+    except sqlite3.OperationalError as error:
+        raise UsageError(_ENDED) from error

@@ -1,0 +1,193 @@
+"""A session's time at the file: the writer's thread begins the transaction, serves it, and ends it in time.
+
+While it lasts nothing else of this process writes to the file, and nothing of any other process can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from romancy.errors import UsageError
+from romancy_sqlite._connection import connect_as, patiently
+from romancy_sqlite._driver import Database, sqlite3
+from romancy_sqlite._errors import translate
+from romancy_sqlite._guard import OVER, SAVEPOINT, GuardedConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy_sqlite._file import SharedFile
+
+__all__ = ["Turn"]
+
+Result = TypeVar("Result")
+_LONG = 0.1
+_TOO_LONG = (
+    "session: it has held the file for {limit:g} s, in which nobody else could write, and was rolled back; "
+    "await what is slow before the session, or raise session_limit in the storage URL"
+)
+_log = logging.getLogger("romancy.sqlite")
+
+
+class Turn:
+    """Asked from the event loop, answered on the writer's thread."""
+
+    def __init__(self, shared: SharedFile, limit: float) -> None:
+        self._shared = shared
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
+        self._opening = _Request(self._open, self._loop)
+        self._lock = threading.Lock()
+        self._over: str | None = None
+        self._database: Database | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def connection(self) -> GuardedConnection:
+        """The connection that holds the transaction; valid after `begin`."""
+        return cast("GuardedConnection", self.database.conn)
+
+    @property
+    def database(self) -> Database:
+        """What the user gets; valid after `begin`."""
+        if self._database is None:
+            raise UsageError(self._over or OVER)
+        return self._database
+
+    async def begin(self) -> None:
+        """Wait for the turn and begin the transaction."""
+        self._shared.writer.take_turn(self._run)
+        try:
+            await self._opening.future
+        except BaseException:
+            self.finish()
+            raise
+        self._alarm = self._loop.call_later(self._limit, self._interrupt)
+
+    async def ask(self, action: Callable[[], Result]) -> Result:
+        """Run something on the thread that holds the transaction."""
+        request = _Request(action, self._loop)
+        with self._lock:
+            if self._over is not None:
+                raise UsageError(self._over)
+            self._requests.put(request)
+        result: Result = await request.future
+        return result
+
+    def finish(self, reason: str | None = None) -> None:
+        """Nothing more will be asked: what is not committed is rolled back, and others may write."""
+        with self._lock:
+            self._over = self._over or reason
+        self._requests.put(None)
+
+    def leave(self) -> None:
+        """On the loop: the session's block has been left."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.finish(OVER)
+
+    def _interrupt(self) -> None:
+        with self._lock:
+            if self._over is None:
+                self.connection.interrupt()
+
+    # --- on the writer's thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if self._opening.future.cancelled():
+            return
+        self._opening.run()
+        if self._database is None:
+            return
+        started = time.monotonic()
+        try:
+            self._serve(started + self._limit)
+        finally:
+            self._end()
+            self._report(time.monotonic() - started)
+
+    def _open(self) -> None:
+        try:
+            connection = connect_as(GuardedConnection, self._shared.path)
+            try:
+                database = Database(connection)
+                execute = sqlite3.Cursor(connection).execute
+                patiently(lambda: execute("begin immediate"), seconds=self._shared.lock_timeout)
+                execute(f"savepoint {SAVEPOINT}")
+                connection.hand_over()
+            except BaseException:
+                connection.really_close()
+                raise
+        except Exception as error:
+            raise translate(error, self._shared.path) from error
+        self._database = database
+
+    def _serve(self, deadline: float) -> None:
+        while True:
+            try:
+                request = self._requests.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                self._interrupt()
+                self.finish(_TOO_LONG.format(limit=self._limit))
+                return
+            if request is None:
+                return
+            request.run()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._over = self._over or OVER
+        self.connection.over = self._over
+        self.connection.really_close()
+        while not self._requests.empty():
+            request = self._requests.get()
+            if request is not None:
+                request.answer(None, UsageError(self._over))
+
+    def _report(self, seconds: float) -> None:
+        if seconds > _LONG:
+            _log.warning(
+                "%s: a session held the file for %.0f ms, in which nobody else could write; "
+                "open sessions last, after what is slow",
+                self._shared.path,
+                seconds * 1000,
+            )
+
+
+class _Request:
+    """Something asked of a turn, and the one who waits for the answer."""
+
+    def __init__(self, action: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._action = action
+        self._loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def run(self) -> None:
+        """Do it and answer."""
+        try:
+            result = self._action()
+        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller, not to this thread
+            self.answer(None, error)
+        else:
+            self.answer(result, None)
+
+    def answer(self, result: Any, error: BaseException | None) -> None:
+        """Tell the caller, on its own loop."""
+        try:
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+        except RuntimeError:
+            return  # the loop is closed: nobody is waiting there any more
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
