@@ -16,13 +16,13 @@ from .run import clear_leftovers, runs
 
 
 def _up(kinds: list[Kind]) -> None:
-    with ThreadPoolExecutor(len(kinds)) as threads:
-        for kind, shared in zip(kinds, threads.map(shared_server, kinds), strict=True):
-            print(f"# {shared}")
-            print(f"export {kind.url_variable}='{shared.access.url()}'", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
+        with ThreadPoolExecutor(len(kinds)) as threads:
+            servers = list(threads.map(shared_server, kinds))
+        for kind, shared in zip(kinds, servers, strict=True):
+            print(f"# {shared}\nexport {kind.url_variable}='{shared.access.url()}'", flush=True)
         signal.pause()
     except KeyboardInterrupt:
         print("# stopped", file=sys.stderr)
