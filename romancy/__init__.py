@@ -29,6 +29,7 @@ from romancy.event import Event, EventType
 from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage
 from romancy.retry import RetryPolicy
+from romancy.session import Session
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 
@@ -54,6 +55,7 @@ __all__ = [
     "Romancy",
     "RomancyError",
     "SerializationError",
+    "Session",
     "Status",
     "StorageError",
     "StorageUnavailableError",

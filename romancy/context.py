@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from romancy.core import Commands, EventReceived
+    from romancy.session import Session
 
 __all__ = ["ActivityContext", "ActivityPort", "ChildHandle", "WorkflowContext", "activity_context", "entered"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from romancy.engine._failpoint import armed
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
 from romancy.engine._worker import Settings, Worker
 
-__all__ = ["Settings", "Worker", "history", "new_life", "start_of"]
+__all__ = ["Settings", "Worker", "armed", "history", "new_life", "start_of"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy.errors import UsageError
+from romancy.session import Session
 from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Session as StorageSession
+    from romancy.storage.protocol import Store
 
 __all__ = ["Port"]
 
@@ -34,8 +36,8 @@ class Port:
         self._activity = activity
         self._stamp = stamp
         self._transactional = transactional
-        self._manager: AbstractAsyncContextManager[Session] | None = None
-        self.opened: Session | None = None
+        self._manager: AbstractAsyncContextManager[StorageSession] | None = None
+        self.opened: StorageSession | None = None
         self.outbox: list[OutboxRow] = []
         self.callbacks: list[Callable[[], Any]] = []
         self.details: tuple[object, ...] = ()
@@ -51,7 +53,7 @@ class Port:
             self._manager = self._store.session()
             self.opened = await self._manager.__aenter__()
         if native is None:
-            return self.opened
+            return Session(self.opened)
         if not isinstance(self.opened.native, native):
             raise UsageError(
                 f"activity {self._activity}: this database's session is a {type(self.opened.native).__name__}, "

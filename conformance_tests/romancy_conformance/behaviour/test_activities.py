@@ -1,0 +1,226 @@
+"""Activities: sessions that commit with the result, dependencies, time-outs, threads, what may not be written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    ActivityContext,
+    Depends,
+    RetryExhaustedError,
+    RetryPolicy,
+    Romancy,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy.none()
+AT_ONCE = RetryPolicy.fixed(3, 0.0)
+ledgers: list[Ledger] = []
+seen: list[object] = []
+
+
+@pytest.fixture
+async def ledger(storage_url: str, app: Romancy) -> AsyncIterator[Ledger]:
+    """A table of the user's on the app's database."""
+    store = create_store(storage_url)
+    await store.open()
+    made = await Ledger(store).create()
+    ledgers.append(made)
+    yield made
+    ledgers.remove(made)
+    await store.close()
+
+
+@activity(retry=AT_ONCE)
+async def book(key: str, fail_first: int) -> int:
+    context = activity_context()
+    session = await context.session()
+    await ledgers[-1].write(session, key, context.attempt)
+    if context.attempt <= fail_first:
+        raise ConnectionError("after the write")
+    return context.attempt
+
+
+@activity(retry=ONCE, transactional=False)
+async def without_session() -> None:
+    await activity_context().session()
+
+
+@activity(retry=ONCE, pass_context=True)
+async def wrong_native(ctx: ActivityContext) -> None:
+    await ctx.session(threading.Thread)
+
+
+@workflow
+async def booking(ctx: WorkflowContext, key: str, fail_first: int) -> int:
+    return await book(key, fail_first)
+
+
+@workflow
+async def no_session(ctx: WorkflowContext) -> str:
+    for wrong in (without_session, wrong_native):
+        try:
+            await wrong()
+        except RetryExhaustedError as error:
+            seen.append(str(error))
+    return "told"
+
+
+@activity
+async def booked_between(key: str) -> None:
+    session = await activity_context().session()
+    await ledgers[-1].write(session, key, 1)
+
+
+@workflow
+async def bookings_at_once(ctx: WorkflowContext, count: int) -> None:
+    await asyncio.gather(*(booked_between(f"{ctx.instance_id} {number}") for number in range(count)))
+
+
+async def pool() -> AsyncIterator[list[str]]:
+    opened: list[str] = ["open"]
+    seen.append(opened)
+    yield opened
+    opened.append("closed")
+
+
+@activity
+async def uses_pool(word: str, *, things: list[str] = Depends(pool)) -> int:
+    things.append(word)
+    return len(things)
+
+
+@workflow
+async def with_pool(ctx: WorkflowContext) -> int:
+    await uses_pool("a")
+    return await uses_pool("b")
+
+
+@activity(timeout=0.05, retry=RetryPolicy.fixed(2, 0.0))
+async def too_slow() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow
+async def slow(ctx: WorkflowContext) -> str:
+    try:
+        await too_slow()
+    except RetryExhaustedError as error:
+        return f"{error.attempts} {error.error_type.rpartition('.')[2]}"
+    return "in time"
+
+
+@activity
+def blocking(word: str) -> str:
+    seen.append(threading.current_thread().name)
+    return f"{word} {activity_context().attempt}"
+
+
+@workflow
+async def plain(ctx: WorkflowContext) -> str:
+    return await blocking("word")
+
+
+@activity(retry=ONCE)
+async def unwritable() -> object:
+    return {"a": [1, float("nan")]}
+
+
+@workflow
+async def writes_nan(ctx: WorkflowContext) -> None:
+    await unwritable()
+
+
+@activity
+async def keyed() -> str:
+    context = activity_context()
+    if context.attempt == 1:
+        seen.append(context.idempotency_key)
+        raise ConnectionError("again")
+    return context.idempotency_key
+
+
+@workflow
+async def keys(ctx: WorkflowContext) -> list[str]:
+    return [await keyed.options(retry=AT_ONCE)(), await keyed.options(retry=AT_ONCE)()]
+
+
+async def test_a_session_commits_with_the_result(app: Romancy, ledger: Ledger) -> None:
+    assert await app.run(booking, "k", 0) == 1
+    assert await ledger.read("k") == 1
+
+
+async def test_a_failed_attempt_leaves_nothing_behind(app: Romancy, ledger: Ledger) -> None:
+    assert await app.run(booking, "k", 2) == 3
+    assert await ledger.read("k") == 3
+
+
+async def test_an_exhausted_activity_leaves_nothing_behind(app: Romancy, ledger: Ledger) -> None:
+    with pytest.raises(WorkflowFailedError, match="after the write"):
+        await app.run(booking, "k", 9)
+
+    assert await ledger.read("k") is None
+
+
+async def test_sessions_at_once(app: Romancy, ledger: Ledger) -> None:
+    handle = await app.start(bookings_at_once, 20)
+    await handle.result(timeout=30)
+
+    assert [await ledger.read(f"{handle.instance_id} {number}") for number in range(20)] == [1] * 20
+
+
+async def test_a_session_where_there_is_none(app: Romancy) -> None:
+    assert await app.run(no_session) == "told"
+    assert any("transactional=False" in str(text) for text in seen)
+    assert any("not a Thread" in str(text) for text in seen)
+
+
+async def test_a_dependency_is_opened_once_and_closed_with_the_app(open_app: Open, storage_url: str) -> None:
+    async with Romancy(storage_url) as app:
+        assert await app.run(with_pool) == 3
+
+    assert ["open", "a", "b", "closed"] in seen
+
+
+async def test_a_time_out_ends_the_attempt(app: Romancy) -> None:
+    assert await app.run(slow) == "2 TimeoutError"
+
+
+async def test_a_plain_function_runs_on_a_thread(app: Romancy) -> None:
+    assert await app.run(plain) == "word 1"
+    assert any(str(name).startswith("romancy-activity") for name in seen)
+
+
+async def test_what_cannot_be_written_is_named(app: Romancy) -> None:
+    with pytest.raises(WorkflowFailedError, match=r"unwritable.*\$\.a\[1\]"):
+        await app.run(writes_nan)
+
+
+async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) -> None:
+    first, second = await app.run(keys)
+
+    assert first != second
+    assert {first, second} <= set(map(str, seen))
+
+
+async def test_the_context_is_the_activitys_alone() -> None:
+    with pytest.raises(UsageError, match="while an activity runs"):
+        activity_context()

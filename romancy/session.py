@@ -1,0 +1,47 @@
+"""The transaction an activity writes in: what user code may do with it, and nothing that would end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from romancy.storage.protocol import Session as StorageSession
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A transaction that commits together with the activity's completion, or not at all.
+
+    SQL is the database's own, with the driver's own placeholders. A statement that fails dooms the whole session,
+    unless it failed inside `savepoint()`.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: StorageSession) -> None:
+        self._session = session
+
+    @property
+    def native(self) -> Any:
+        """The driver's own object inside the transaction; it refuses to commit, roll back or close."""
+        return self._session.native
+
+    async def execute(self, sql: str, *parameters: object) -> int:
+        """Run one statement; how many rows it touched."""
+        return await self._session.execute(sql, *parameters)
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        """Run one query; all its rows, by column name."""
+        return await self._session.fetch_all(sql, *parameters)
+
+    async def fetch_one(self, sql: str, *parameters: object) -> dict[str, Any] | None:
+        """Run one query; its first row, or None."""
+        rows = await self._session.fetch_all(sql, *parameters)
+        return rows[0] if rows else None
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """A part that can fail alone: an exception inside undoes the part and goes on to the caller."""
+        return self._session.savepoint()
