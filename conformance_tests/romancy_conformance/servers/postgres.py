@@ -33,7 +33,6 @@ class PostgresServer(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.folder),
             "max_connections": str(MAX_CONNECTIONS),
-            "timezone": "UTC",
             # As files below the data: a server killed and never started again leaves no shared memory behind.
             "dynamic_shared_memory_type": "mmap",
         }
