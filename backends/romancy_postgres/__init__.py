@@ -4,7 +4,8 @@ Options of the URL:
 
 - `prefix` of the tables (`romancy_`), and `schema` to put them in, made if it is missing (else the search path rules);
 - `host`: a folder with the server's Unix socket, in place of the URL's host;
-- `pool_size` (10): connections for the engine and for sessions; there is one more for heartbeats, one for LISTEN;
+- `pool_size` (10): connections for the engine and for sessions; besides there are up to two for searches, and one
+  each for heartbeats and LISTEN;
 - `connect_timeout` (10) in seconds, and `session_idle_timeout` (30), after which the server ends a session that
   stands idle in the middle of its transaction;
 - `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;

@@ -25,6 +25,7 @@ __all__ = [
     "Link",
     "as_connection",
     "connect",
+    "connect_for_search",
     "connect_for_session",
     "rows_touched",
 ]
@@ -32,7 +33,7 @@ __all__ = [
 ANSWER_TIMEOUT: Final = 20.0
 """Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
 
-LOCAL_SETTINGS: Final = "set local lock_timeout = '1s'"
+LOCAL_SETTINGS: Final = "set local lock_timeout = '1s'; set local enable_seqscan = off"
 """What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
 
 COMMON_SETTINGS: Final = {
@@ -48,6 +49,15 @@ ENGINE_SETTINGS: Final = {
     "lock_timeout": "1000",
     "idle_in_transaction_session_timeout": "20000",
     "jit": "off",
+    # There is an index for everything the engine asks; statistics of a table that changes all day must not unask it.
+    "enable_seqscan": "off",
+    # Most statements take arrays, and a plan made for the arrays of the day costs five times what it saves.
+    "plan_cache_mode": "force_generic_plan",
+}
+SEARCH_SETTINGS: Final = {
+    "jit": "off",
+    # The values of a search decide which index is best.
+    "plan_cache_mode": "force_custom_plan",
 }
 
 _ENDS = re.compile(
@@ -94,6 +104,11 @@ def _not_yours(what: str) -> UsageError:
 async def connect(settings: Settings) -> asyncpg.Connection:
     """A connection for the engine's own statements; the driver's errors go to the caller."""
     return await asyncpg.connect(**settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS))
+
+
+async def connect_for_search(settings: Settings) -> asyncpg.Connection:
+    """A connection for searches, each of which is planned for its own values."""
+    return await asyncpg.connect(**settings.connect, server_settings=_startup(settings, SEARCH_SETTINGS))
 
 
 async def connect_for_session(settings: Settings) -> GuardedConnection:

@@ -1,7 +1,7 @@
 """The server as the adapter uses it: three pools, statements and transactions that are tried again, errors in order.
 
-Pools: `work` for the engine's statements, `pulse` with one connection for heartbeats and notifications that nothing
-else can take away, `sessions` for user code. Together `pool_size` connections and one, without the listener's.
+Pools: `work` for the engine's statements and `sessions` for user code, together `pool_size` connections; `search` with
+two for searches, which may be slow; `pulse` with one for heartbeats and notifications, which nothing may delay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import asyncpg
 
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sql import load_queries
-from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, connect, connect_for_session
+from romancy_postgres._connection import (
+    ANSWER_TIMEOUT,
+    LOCAL_SETTINGS,
+    Link,
+    connect,
+    connect_for_search,
+    connect_for_session,
+)
 from romancy_postgres._errors import DRIVER_ERRORS, contended, translated, waited_in_vain
 from romancy_postgres._pool import Pool
 
@@ -35,6 +42,7 @@ _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _ENGINE_POOL = 4
+_SEARCH_POOL = 2
 
 
 class Database:
@@ -58,12 +66,14 @@ class Database:
         name = f"storage {self.settings.url}"
         self.work = Pool(name, self._connect_for_engine, engine)
         self.pulse = Pool(name, self._connect_for_engine, 1)
+        self.search = Pool(name, self._connect_for_search, _SEARCH_POOL)
         self.sessions = Pool(name, self._connect_for_session, size - engine)
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail."""
         self._opened = False
-        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close())
+        pools = (self.work, self.pulse, self.search, self.sessions)
+        await asyncio.gather(*(pool.close() for pool in pools))
 
     async def fetch(
         self, name: str, *arguments: object, pool: Pool[asyncpg.Connection] | None = None
@@ -197,6 +207,10 @@ class Database:
     async def _connect_for_engine(self) -> asyncpg.Connection:
         async with self.understood():
             return await connect(self.settings)
+
+    async def _connect_for_search(self) -> asyncpg.Connection:
+        async with self.understood():
+            return await connect_for_search(self.settings)
 
     async def _connect_for_session(self) -> GuardedConnection:
         async with self.understood():

@@ -28,6 +28,7 @@ __all__ = ["compose", "find"]
 
 _COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
        i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
+_MOST_BRANCHES: Final = 20
 
 
 class _Arguments:
@@ -50,7 +51,7 @@ async def find(database: Database, query: Query) -> Page:
         if not names:
             return Page(rows=[])
     name, text, values = compose(database.queries, query, names)
-    found = await database.single(lambda link: link.fetch_text(name, text, *values))
+    found = await database.single(lambda link: link.fetch_text(name, text, *values), pool=database.search)
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
@@ -59,35 +60,41 @@ async def find(database: Database, query: Query) -> Page:
 def compose(queries: dict[str, str], query: Query, names: list[str] | None) -> tuple[str, str, list[object]]:
     """Which statement answers the query: its name, its text and its parameters."""
     arguments = _Arguments()
+    statuses = [status.value for status in query.statuses] or None
+    conditions = _conditions(query, arguments)
     parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint")}
+    indexed = _indexed(query)
+    name, branches = "find_any", list[str]()
+    if indexed is not None:
+        name = "find_by_index"
+        parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
+        parts["values"] = arguments.bind(indexed[1], "text[]")
+        parts["position"] = _position("x", query, arguments)
+    elif statuses is not None and names is None:
+        name, branches, statuses = "find_some", _branches("i.status", statuses, arguments), None
+    elif names is not None and statuses is None and len(names) <= _MOST_BRANCHES:
+        name, branches, names = "find_some", _branches("i.workflow_name", names, arguments), None
+    if statuses is not None:
+        conditions.append(f"i.status = any ({arguments.bind(statuses, 'text[]')})")
+    if names is not None:
+        conditions.append(f"i.workflow_name = any ({arguments.bind(names, 'text[]')})")
+    parts["conditions"] = " and ".join(conditions)
+    pages = [queries["find_branch"].format(**parts, branch=branch) for branch in branches]
+    return name, queries[name].format(**parts, branches="\nunion all\n".join(pages)), arguments.values
+
+
+def _branches(column: str, values: list[str], arguments: _Arguments) -> list[str]:
+    return [f"{column} = {arguments.bind(value, 'text')}" for value in values]
+
+
+def _conditions(query: Query, arguments: _Arguments) -> list[str]:
     conditions = [_condition(condition, arguments) for condition in query.conditions]
     if conditions:
         conditions.append("i.projection is not null")
     if query.instance_id is not None:
         conditions.append(f"strpos(i.instance_id, {arguments.bind(query.instance_id, 'text')}) > 0")
-    parts["position"] = _position("x", query, arguments)
     conditions.append(_position("i", query, arguments))
-    statuses = [status.value for status in query.statuses]
-    indexed = _indexed(query)
-    if indexed is not None:
-        name = "find_by_index"
-        key, words = indexed
-        parts["path"], parts["values"] = arguments.bind(stored_path(key), "text"), arguments.bind(words, "text[]")
-    elif statuses and names is None:
-        name = "find_by_status"
-        parts["statuses"] = arguments.bind(statuses, "text[]")
-        statuses = []
-    elif names is not None and not statuses:
-        name = "find_by_name"
-        parts["names"] = arguments.bind(names, "text[]")
-        names = None
-    else:
-        name = "find_any"
-    if statuses:
-        conditions.append(f"i.status = any ({arguments.bind(statuses, 'text[]')})")
-    if names is not None:
-        conditions.append(f"i.workflow_name = any ({arguments.bind(names, 'text[]')})")
-    return name, queries[name].format(**parts, conditions=" and ".join(conditions)), arguments.values
+    return conditions
 
 
 def _position(table: str, query: Query, arguments: _Arguments) -> str:

@@ -18,15 +18,13 @@ __all__ = ["PostgresOutbox", "prune"]
 
 async def prune(database: Database, request: PruneRequest) -> int:
     """As `Store.prune` promises; each kind of row in one statement."""
+    statuses = [status.value for status in request.statuses]
+    named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0
-    if request.ended_before is not None or request.instance_ids:
-        removed = await database.run(
-            "prune_instances",
-            [status.value for status in request.statuses],
-            request.ended_before,
-            [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)],
-            request.limit,
-        )
+    if named:
+        removed += await database.run("prune_named", statuses, named, request.limit)
+    if request.ended_before is not None and removed < request.limit:
+        removed += await database.run("prune_old", statuses, request.ended_before, request.limit - removed)
     await database.run("prune_runs", request.limit)
     await database.run("prune_workers")
     if request.dedupe_before is not None:

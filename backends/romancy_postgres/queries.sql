@@ -536,14 +536,29 @@ returning i.instance_id;
 -- What a worker still owns.
 select instance_id from romancy_instances where owner = $1 order by instance_id limit $2;
 
--- name: prune_instances
--- Remove ended instances with everything that bears their id.
+-- name: prune_named
+-- Remove ended instances with everything that bears their id: those of these ids.
 with doomed as materialized (
     select instance_id from romancy_instances
-    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled')
-      and (updated_at < $2 or instance_id = any ($3::text[]))
+    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and instance_id = any ($2::text[])
+    limit $3
+    for update skip locked
+), log as (
+    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
+), inbox as (
+    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
+), indexed as (
+    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+)
+delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+
+-- name: prune_old
+-- Remove ended instances with everything that bears their id: those that ended before $2.
+with doomed as materialized (
+    select instance_id from romancy_instances
+    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and updated_at < $2
     order by updated_at
-    limit $4
+    limit $3
     for update skip locked
 ), log as (
     delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
@@ -608,31 +623,20 @@ where {conditions}
 order by i.created_at desc, i.instance_id desc
 limit {limit};
 
--- name: find_by_status
--- The same for some statuses: a page of each, read in order, of which the newest are taken.
-select {columns}
-from unnest({statuses}::text[]) as wanted (status)
-cross join lateral (
-    select * from romancy_instances i
-    where i.status = wanted.status and {conditions}
-    order by i.created_at desc, i.instance_id desc
-    limit {limit}
+-- name: find_some
+-- The same for some statuses or some workflows: a page of each, read in the order of an index.
+select {columns} from (
+{branches}
 ) i
 order by i.created_at desc, i.instance_id desc
 limit {limit};
 
--- name: find_by_name
--- The same for some workflows.
-select {columns}
-from unnest({names}::text[]) as wanted (name)
-cross join lateral (
-    select * from romancy_instances i
-    where i.workflow_name = wanted.name and {conditions}
-    order by i.created_at desc, i.instance_id desc
-    limit {limit}
-) i
-order by i.created_at desc, i.instance_id desc
-limit {limit};
+-- name: find_branch
+-- One of these pages.
+(select i.* from romancy_instances i
+ where {branch} and {conditions}
+ order by i.created_at desc, i.instance_id desc
+ limit {limit});
 
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row:
