@@ -14,10 +14,12 @@ For an engine:
         .dropped                              inputs nobody waits for; they are not in the commit
     run.close()                               teardown; a run is never used after a refused append
 
-`decode_commit` reads a commit back. Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
+Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
 Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, EventReceived, EventTimedOut,
-Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested. `idempotency_key`
-gives the key of an activity; `State` folds a log without any workflow code.
+Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested.
+
+`decode_commit` reads a commit back. `replay` is a replay and its outcome as one pure function, for checks and tests.
+`idempotency_key` gives the key of an activity. `State` folds a log without any workflow code.
 """
 
 from __future__ import annotations
@@ -104,6 +106,7 @@ from romancy.core._fold import (
 from romancy.core._ids import (
     idempotency_key,
 )
+from romancy.core._replay import Replayed, current_run, replay
 from romancy.core._run import (
     Run,
 )
@@ -152,6 +155,7 @@ __all__ = [
     "PatchMarked",
     "ProgressReported",
     "Publish",
+    "Replayed",
     "Report",
     "Run",
     "StartActivity",
@@ -172,8 +176,10 @@ __all__ = [
     "WorkflowResumed",
     "WorkflowStarted",
     "current_commands",
+    "current_run",
     "decode_commit",
     "describe",
     "encode_commit",
     "idempotency_key",
+    "replay",
 ]

@@ -94,6 +94,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
         self._endless: list[Timer] = []
         self._root = Context()
+        self._host: _Host = (None, None)
+        self._hooks: Any = (None, None)
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
 
@@ -237,24 +239,22 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Where each unfinished task stands, for people."""
         return [_whereabouts(task) for task in self.unfinished()]
 
-    def drive(self) -> None:
-        """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`).
-
-        The host's running loop, current task and generator hooks are as before when this returns or raises.
-        """
-        host = _leave_host()
-        hooks = sys.get_asyncgen_hooks()
+    def enter(self) -> None:
+        """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
+        self._host = _leave_host()
+        self._hooks = sys.get_asyncgen_hooks()
         seams.close()
         asyncio._set_running_loop(self)
         sys.set_asyncgen_hooks(self._meet_generator, self._abandoned.append)
-        try:
-            self._run_ready()
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            seams.open()
-            _return_to(host)
 
-    def _run_ready(self) -> None:
+    def leave(self) -> None:
+        """Give the thread back: its running loop, current task and generator hooks are as they were."""
+        sys.set_asyncgen_hooks(*self._hooks)
+        seams.open()
+        _return_to(self._host)
+
+    def drive(self) -> None:
+        """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
         ready = self._ready
         while ready and self.spent <= self.budget:
             handle = ready.popleft()
@@ -316,8 +316,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             return
         self.dead = True
         self._ready.clear()
-        host = _leave_host()
-        asyncio._set_running_loop(self)
+        self.enter()
         try:
             for task in self.unfinished():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -325,7 +324,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 _close(task)
             self.close_generators()
         finally:
-            _return_to(host)
+            self.leave()
         self._tasks.clear()
 
 

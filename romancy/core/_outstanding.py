@@ -63,12 +63,12 @@ _EFFECTS: Final[Mapping[type[ev.LogEvent], _Make]] = {
 }
 
 
-def effects_of(decided: Iterable[ev.Command], commands: Commands) -> list[fx.Effect]:
-    """What follows from commands that are being written now, in their order."""
+def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Effect]:
+    """What follows from the commands among the events that are being written now, in their order."""
     effects: list[fx.Effect] = []
-    for command in decided:
-        make: _Make | None = _EFFECTS.get(type(command))
-        effect = None if make is None else make(commands, command)
+    for event in events:
+        make: _Make | None = _EFFECTS.get(type(event))
+        effect = None if make is None else make(commands, event)
         if effect is not None:
             effects.append(effect)
     return effects

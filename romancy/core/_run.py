@@ -6,12 +6,12 @@ nothing by itself. Whatever goes wrong, the cure is the same: `close` it, and re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from romancy.core import _events as ev
-from romancy.core._commands import Commands
+from romancy.core._commands import SECOND, Commands
 from romancy.core._divergence import describe, divergence_report
 from romancy.core._effects import Activation
 from romancy.core._ending import Ending
@@ -68,27 +68,28 @@ class Run:
         The events are one commit. If the append is refused, or the run is parked, it must be closed.
         """
         state = self.state
-        segments: list[_Segment] = []
-        dropped: list[ev.Input] = []
-        for event in inputs:
-            if state.accepts(event):
-                state.apply(event)
-                segments.append((event, self._live(event)))
-            else:
-                dropped.append(event)
-        if segments and self.parked is None and not self._has_prospects():
-            segments[-1] = (segments[-1][0], [self._park(self._dead_end())])
         events: list[ev.LogEvent] = []
-        decided: list[ev.Command] = []
-        for event, commands in segments:
-            events.append(event)
-            events += commands
-            decided += commands
+        dropped: list[ev.Input] = []
+        answered = 0
+        self._loop.enter()
+        try:
+            for event in inputs:
+                if state.accepts(event):
+                    state.apply(event)
+                    events.append(event)
+                    answered = len(events)
+                    events += self._live(event)
+                else:
+                    dropped.append(event)
+        finally:
+            self._loop.leave()
+        if events and self.parked is None and not self._has_prospects():
+            events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
         complaints, self._loop.complaints = tuple(self._loop.complaints), []
         return Activation(
             events=events,
-            effects=effects_of(decided, self._commands),
+            effects=effects_of(events, self._commands),
             status=state.status(),
             wake_at=state.wake_at(),
             outcome=state.outcome(),
@@ -104,12 +105,24 @@ class Run:
         Raises NonDeterminismError when the code and the log differ (the run is then parked and must be closed), and
         HistoryCorruptError when the log itself makes no sense.
         """
+        page: list[_Segment] = []
         for commit in commits:
             segments = _segments(commit)
-            if self.state.started is None:
+            if self.state.started is None and not page:
                 segments = _from_last_start(segments)
+            page += segments
+            if len(page) >= _PAGE:
+                self._repeat_all(page)
+                page = []
+        self._repeat_all(page)
+
+    def _repeat_all(self, segments: list[_Segment]) -> None:
+        self._loop.enter()
+        try:
             for event, recorded in segments:
                 self._repeat(event, recorded)
+        finally:
+            self._loop.leave()
 
     def outstanding(self) -> list[Effect]:
         """What the run waits for, as the effects that bring it about; to be carried out after a replay."""
@@ -129,7 +142,7 @@ class Run:
     # ── one input ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _live(self, event: ev.Input) -> list[ev.Command]:
-        if isinstance(event, ev.OwnerChanged):
+        if type(event) is ev.OwnerChanged:
             return []
         if self.parked is not None:
             return [self._park(self.parked)]
@@ -149,7 +162,7 @@ class Run:
         if not self.state.accepts(event):
             raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
         self.state.apply(event)
-        if isinstance(event, ev.OwnerChanged):
+        if type(event) is ev.OwnerChanged:
             return
         if isinstance(event, ev.WorkflowStarted) and not recorded:
             # Written by a process without a worker: nothing has been decided yet. `WorkflowResumed` drives it.
@@ -190,7 +203,7 @@ class Run:
         loop.spent = 0
         started = self.state.started
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
-        loop.now = max(loop.now, (event.at - started.at) / 1_000_000)
+        loop.now = max(loop.now, (event.at - started.at) / SECOND)
         try:
             if event is started:
                 loop.budget = started.budget
@@ -219,9 +232,10 @@ class Run:
     def _has_prospects(self) -> bool:
         """Whether some input could make the run go on."""
         state = self.state
+        if state.activities:
+            return True
         return bool(
             self._ending.begun
-            or state.activities
             or state.timers
             or state.waits
             or state.children
@@ -267,6 +281,7 @@ class Run:
         )
 
 
+_PAGE: Final = 256
 _Segment: TypeAlias = tuple[ev.Input, list[ev.Command]]
 
 

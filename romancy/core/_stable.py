@@ -33,13 +33,16 @@ class StableFuture(asyncio.Future[T]):
 
     __slots__ = ("_number",)
 
+    _number: int
+
     def __hash__(self) -> int:
         try:
             return self._number
         except AttributeError:
             loop: Any = self.get_loop()
-            self._number: int = loop.number()
-            return self._number
+            number: int = loop.number()
+            self._number = number
+            return number
 
 
 class StableTask(asyncio.Task[T]):

@@ -1,0 +1,76 @@
+"""Replay as a pure function: a history and a workflow in, where that leaves the instance out.
+
+The deploy check (does the new code fit every open history?), the fixtures of tests and the view of an instance at any
+moment of its past are all this function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw, Struct
+
+from romancy.core import _events as ev
+from romancy.core._effects import Effect, Outcome
+from romancy.core._run import Run
+from romancy.errors import HistoryCorruptError
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.core._definitions import WorkflowDefinition
+
+__all__ = ["Replayed", "current_run", "replay"]
+
+
+class Replayed(Struct, frozen=True):
+    """Where an instance stands after its history: how it ended, or what it still waits for."""
+
+    status: Status
+    run: int
+    time: int
+    outcome: Outcome | None
+    outstanding: tuple[Effect, ...]
+    progress: Raw | None
+
+
+def replay(
+    workflow: WorkflowDefinition,
+    commits: Iterable[Sequence[ev.LogEvent]],
+    *,
+    instance_id: str,
+    code: str = "",
+    runtime: str = "",
+) -> Replayed:
+    """Replay the latest run of a history with this code. Nothing is written and nothing is started.
+
+    Raises NonDeterminismError with a readable report when the code does not do what the log says, and
+    HistoryCorruptError when the log itself makes no sense.
+    """
+    run = Run(workflow, instance_id=instance_id, code=code, runtime=runtime)
+    try:
+        run.replay(current_run(commits))
+        started = run.state.started
+        if started is None:
+            raise HistoryCorruptError(f"instance {instance_id}: the history holds no start")
+        return Replayed(
+            status=run.status(),
+            run=started.run,
+            time=run.last_time,
+            outcome=run.outcome(),
+            outstanding=tuple(run.outstanding()),
+            progress=run.state.progress,
+        )
+    finally:
+        run.close()
+
+
+def current_run(commits: Iterable[Sequence[ev.LogEvent]]) -> list[Sequence[ev.LogEvent]]:
+    """The commits from the one in which the latest run began."""
+    latest: list[Sequence[ev.LogEvent]] = []
+    for commit in commits:
+        if any(isinstance(event, ev.WorkflowStarted) for event in commit):
+            latest.clear()
+        latest.append(commit)
+    return latest
