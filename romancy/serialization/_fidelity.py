@@ -107,7 +107,7 @@ def _compare_array(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
         return _mismatch(value, back, loose=loose)
     children = list(json_children(value))
     if len(children) != len(back):
-        return "elements would be lost"
+        return _mismatch(value, back, loose=loose)
     return [(segment, child, other) for (segment, child), other in zip(children, back, strict=True)]
 
 

@@ -136,7 +136,7 @@ def _settle_local_classes(names: Mapping[str, Any]) -> None:
             continue
         try:
             hints = typing.get_type_hints(cls, localns=dict(names), include_extras=True)
-        except (NameError, TypeError):  # the error that led here says which name is missing
+            own = {name: hints.get(name, annotation) for name, annotation in inspect.get_annotations(cls).items()}
+        except (NameError, TypeError):  # msgspec will say which name it misses
             continue
-        own = {name: hints.get(name, annotation) for name, annotation in inspect.get_annotations(cls).items()}
         cls.__annotations__ = own

@@ -170,6 +170,23 @@ class Rejected:
 
 
 @dataclass
+class Short:
+    x: int
+
+
+@dataclass
+class Long:
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Labelled:
+    x: int
+    labels: set[str]
+
+
+@dataclass
 class HoldsUnion:
     outcome: Approved | Rejected
 

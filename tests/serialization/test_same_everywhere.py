@@ -16,6 +16,7 @@ from tests.serialization import models as m
 words = {"a", "b", "c", "d", "e", "f"}
 points = frozenset(m.Point(x, -x) for x in range(6))
 print(dumps({"z": words, "a": [points, {m.Colour.RED, m.Colour.GREEN}], "m": {1, "1", None, 2.5}}, "value").decode())
+print(dumps({frozenset(words - {word}) for word in words}, "value", set[frozenset[str]]).decode())
 print(dumps(m.Crate(Decimal(1), words), "value", m.Crate).decode())
 print(dumps(m.Model(name="a", tags=words), "value", m.Model).decode())
 print(dumps([m.Model(name="a", tags=words)], "value").decode())

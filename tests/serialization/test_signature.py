@@ -297,6 +297,19 @@ def test_only_types_of_the_surroundings_are_kept() -> None:
     assert all(isinstance(value, type | types.ModuleType) for value in kept.values())
 
 
+class Holder:
+    class Inner:
+        pass
+
+    def method(self) -> None: ...
+
+    kept = names_around(method)
+
+
+def test_what_the_module_names_is_looked_up_when_needed() -> None:
+    assert {"Inner"} == {name for name in Holder.kept if not name.startswith("__")}
+
+
 def test_the_subject_defaults_to_the_functions_name() -> None:
     with pytest.raises(UsageError, match="function 'several' needs the argument"):
         Signature.of(several).encode_arguments((), {})

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from romancy.errors import SerializationError
 from romancy.serialization import MAX_DEPTH, Where, dumps, loads
 from tests.serialization import models as m
 
@@ -310,3 +311,31 @@ class Raises:
 
 def test_an_eq_that_raises_is_no_obstacle() -> None:
     assert b'{"value":1.5}' == dumps(Raises(1.5), WHERE, Raises)
+
+
+def test_a_union_takes_the_member_that_accounts_for_all_of_the_document() -> None:
+    union = m.Short | m.Long | m.Labelled
+
+    for value in (m.Short(1), m.Long(1, 2), m.Long(1), m.Labelled(1, {"a", "b"})):
+        assert value == round_trip(value, union)
+    assert m.Long(1, 2) == loads(b'{"y":2,"x":1}', union, WHERE)
+    assert m.Labelled(1, {"a", "b"}) == loads(b'{"labels":["b","a"],"x":1}', union, WHERE)
+
+
+def test_a_union_reads_what_older_code_wrote_if_only_one_member_fits() -> None:
+    assert m.Approved("x") == loads(b'{"by":"x","gone":1}', m.Approved | m.Rejected, WHERE)
+    assert m.Rejected("x", 0) == loads(b'{"reason":"x"}', m.Approved | m.Rejected, WHERE)
+
+
+@dataclass
+class Twin:
+    """Its JSON is that of `Short`."""
+
+    x: int
+
+
+def test_a_union_does_not_guess() -> None:
+    with pytest.raises(SerializationError, match=r"expected exactly one of .*Short | .*Long, and 2 fit"):
+        loads(b'{"x":1,"gone":1}', m.Short | m.Long, WHERE)
+    with pytest.raises(SerializationError, match=r"Twin was given where tests.serialization.models.Short is declared"):
+        dumps(Twin(1), WHERE, m.Short | Twin)
