@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -114,7 +115,7 @@ class Incarnation:
         for claimed, head in list(self.owned.values()):
             for seq in range(head + 1, head + 4):
                 item = self.next_append(claimed, seq - 1)
-                (outcome,) = await insist(lambda item=item: self.store.commit([item], worker=self.actor.token))  # type: ignore[misc]
+                outcome = await insist(partial(self.actor.write, item))
                 if outcome is Outcome.ACCEPTED:
                     self.notes.say(("accepted-after-death", item.instance_id, item.seq))
                 refused += outcome is not Outcome.ACCEPTED

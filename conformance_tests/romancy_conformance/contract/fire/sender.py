@@ -7,6 +7,7 @@ Every tenth batch is sent twice, as after a lost answer. Notes: `sent COUNT` at 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,9 +29,9 @@ async def main(store: Store, notes: Notes, stop: asyncio.Event, arguments: list[
     name, count, *targets = arguments
     for first in range(0, int(count), _BATCH):
         batch = [_message(name, number, targets) for number in range(first, min(first + _BATCH, int(count)))]
-        answers = await insist(lambda batch=batch: store.deliver(batch))  # type: ignore[misc]
+        answers = await insist(partial(store.deliver, batch))
         if first // _BATCH % _EVERY_TWICE == 0:
-            again = await insist(lambda batch=batch: store.deliver(batch))  # type: ignore[misc]
+            again = await insist(partial(store.deliver, batch))
             notes.say(*(("odd", "again", answer) for answer in again if answer is not Delivered.DUPLICATE))
         notes.say(*(("odd", first, answer) for answer in answers if answer is not Delivered.ACCEPTED))
     notes.say(("sent", count))

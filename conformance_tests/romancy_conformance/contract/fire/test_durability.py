@@ -32,10 +32,7 @@ async def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
     program = launch("storm-0", "stormer", ground.url, workflow, _INSTANCES)
     programs = [program]
     for number in range(1, _ROUNDS * scale + 1):
-        before = len(program.notes("ok"))
-        assert await until(lambda program=program, before=before: len(program.notes("ok")) >= before + 400), (
-            program.said
-        )  # type: ignore[misc]
+        assert await _acknowledged_more(program, 400), program.said
         if ground.server is not None:
             ground.server.kill()
             ground.server.start()
@@ -43,8 +40,7 @@ async def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
             program.kill()
             program = launch(f"storm-{number}", "stormer", ground.url, workflow, _INSTANCES)
             programs.append(program)
-    after = len(program.notes("ok"))
-    assert await until(lambda: len(program.notes("ok")) > after), f"it does not go on:\n{program.said}"
+    assert await _acknowledged_more(program, 1), f"it does not go on:\n{program.said}"
     await program.finish()
 
     acknowledged = {(fact[0], int(fact[1]), fact[2]) for one in programs for fact in one.notes("ok")}
@@ -54,6 +50,11 @@ async def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
     rich = await _check(store, workflow, acknowledged)
     await store.close()
     print(f"{len(acknowledged)} appends acknowledged over {_ROUNDS * scale} kills, {rich} with rows in every table")
+
+
+async def _acknowledged_more(program: Program, count: int) -> bool:
+    before = len(program.notes("ok"))
+    return await until(lambda: len(program.notes("ok")) >= before + count)
 
 
 async def _check(store: Store, workflow: str, acknowledged: set[tuple[str, int, str]]) -> int:

@@ -1,0 +1,114 @@
+"""Everybody wants the same rows in another order: deadlocks and failed serialisations happen, and nobody hears."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.records import Delivered, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.soak]
+
+_WORKERS = 4
+_EACH = 6
+
+
+async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
+    """A7: batches, sessions and deliveries over the same instances, each in an order of its own."""
+    rounds = 12 * scale
+    workers = [await hire() for _ in range(_WORKERS)]
+    owned = [[await worker.begin() for _ in range(_EACH)] for worker in workers]
+    everybody = [one for group in owned for one in group]
+
+    async def work(number: int) -> int:
+        worker, mine = workers[number], owned[number]
+        chance = random.Random(number)
+        for seq in range(2, rounds + 2):
+            items = [_crosswise(one, everybody, seq, chance) for one in mine]
+            chance.shuffle(items)
+            first, *others = items
+            async with worker.store.session() as session:
+                outcome = await session.commit(first, worker=worker.token)
+            outcomes = await worker.store.commit(others, worker=worker.token)
+            assert [outcome, *outcomes] == [Outcome.ACCEPTED] * _EACH
+        return rounds * _EACH
+
+    async def post(number: int) -> int:
+        chance = random.Random(-number)
+        for _ in range(rounds):
+            targets = chance.sample(everybody, k=8)
+            answers = await workers[number].store.deliver([delivery(one) for one in targets])
+            assert answers == [Delivered.ACCEPTED] * len(targets)
+        return rounds * 8
+
+    counts = await asyncio.gather(*map(work, range(_WORKERS)), *map(post, range(_WORKERS)))
+
+    print(f"{sum(counts[:_WORKERS])} appends and {sum(counts[_WORKERS:])} deliveries over {len(everybody)} instances")
+    for worker, mine in zip(workers, owned, strict=True):
+        for one in mine:
+            assert len(await full_log(worker.store, one.instance_id)) == rounds + 1
+
+
+def _crosswise(one: Start, everybody: list[Start], seq: int, chance: random.Random) -> Any:
+    """An append that also writes to the rows of others."""
+    others = [other for other in chance.sample(everybody, k=4) if other is not one]
+    return append(one, seq, change=change(), deliveries=tuple(delivery(other) for other in others))
+
+
+async def test_claims_takeovers_and_deaths_reach_nobody(
+    store: Store, hire: Hire, scale: int, workflow_name: str
+) -> None:
+    """Everything that moves instances about, at once, and each instance ends where one worker has it."""
+    rounds = 4 * scale
+    survivors = [await hire() for _ in range(_WORKERS)]
+    items = [start(workflow_name=workflow_name) for _ in range(40)]
+    await store.commit(items)
+    for _ in range(rounds):
+        doomed = await hire()
+        await doomed.claim(20)
+        peers = [await survivor.see(doomed) for survivor in survivors]
+
+        async def strike(survivor: Actor, peer: Any) -> list[str]:
+            moved: list[str] = []
+            left = True
+            while left:
+                answer = await survivor.store.takeover(survivor.token, peer, b'["owner"]', nonce(), limit=7)
+                moved, left = moved + list(answer.moved), answer.left
+            return moved
+
+        strikes = [strike(survivor, peer) for survivor, peer in zip(survivors, peers, strict=True)]
+        claims = [survivor.claim(5, sweep=True) for survivor in survivors]
+        struck, *_ = await asyncio.gather(
+            asyncio.gather(*strikes),
+            asyncio.gather(*claims),
+            asyncio.gather(*(store.deliver([delivery(one)]) for one in items)),
+        )
+        moved = [one for answer in struck for one in answer]
+        assert len(moved) == len(set(moved))
+        await _let_go(survivors)
+
+    owners = [await store.read(item.instance_id, limit=0) for item in items]
+    assert [None if one is None else one.instance.signals for one in owners] == [rounds] * len(items)
+
+
+async def _let_go(survivors: list[Actor]) -> None:
+    """Release whatever they claimed, so that the next round has something to fight for."""
+    for survivor in survivors:
+        owned = await survivor.claim(0, recover=True)
+        sleep = change(Status.WAITING, seen=-1, release=True)
+        outcomes = [await survivor.write(append(one, one.head + 1, change=sleep)) for one in owned]
+        assert outcomes == [Outcome.ACCEPTED] * len(owned)
