@@ -37,6 +37,12 @@ ledgers: list[Ledger] = []
 seen: list[object] = []
 
 
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    seen.clear()
+
+
 @pytest.fixture
 async def ledger(storage_url: str, app: Romancy) -> AsyncIterator[Ledger]:
     """A table of the user's on the app's database."""

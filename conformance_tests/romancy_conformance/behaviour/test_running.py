@@ -36,6 +36,12 @@ AT_ONCE = RetryPolicy.fixed(3, 0.0)
 calls: list[str] = []
 
 
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    calls.clear()
+
+
 @dataclass
 class Order:
     item: str
@@ -278,9 +284,7 @@ async def test_listing_and_finding(app: Romancy) -> None:
 
     found = await app.find_instances({"amount": 3})
     page = await app.list_instances(workflow_name="ord", status="completed", limit=2)
-    rest = await app.list_instances(
-        workflow_name="ord", status="completed", limit=50, page_token=page.next_page_token
-    )
+    rest = await app.list_instances(workflow_name="ord", status="completed", limit=50, page_token=page.next_page_token)
 
     assert [instance.input["amount"] for instance in found.instances] == [3]
     assert [instance.input["amount"] for instance in page.instances + rest.instances] == [5, 4, 3, 2, 1]

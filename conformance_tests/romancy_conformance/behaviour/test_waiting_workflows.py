@@ -34,6 +34,12 @@ Paid = EventType("paid", int)
 undone: list[str] = []
 
 
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    undone.clear()
+
+
 @activity
 async def step(label: str) -> str:
     return label
