@@ -66,7 +66,9 @@ async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: l
     taken = [one.decode() for _, one in due[: request.limit]]
     try:
         if taken:
-            take = database.statement("take_claimed", worker=request.worker, ids=comma(sorted(taken)), expected=len(taken))
+            take = database.statement(
+                "take_claimed", worker=request.worker, ids=comma(sorted(taken)), expected=len(taken)
+            )
             await database.carry_out(wire, [take], last=b"commit")
         else:
             await database.roll_back(wire)
@@ -162,13 +164,17 @@ async def _sweep(database: Database, request: ClaimRequest) -> None:
     if not alive.rows:
         return
     stuck = [line[0] for answer in parked for line in answer.rows]
-    for name, ids in (("count_mail", [line[0] for line in asleep.rows]), ("offer_parked", stuck)):
-        if ids:
-            await database.insist(lambda wire, name=name, ids=ids: _repair(database, wire, name, ids))
+    await _repair(database, "count_mail", [line[0] for line in asleep.rows])
+    await _repair(database, "offer_parked", stuck)
 
 
-async def _repair(database: Database, wire: Wire, name: str, ids: list[bytes]) -> None:
+async def _repair(database: Database, name: str, ids: list[bytes]) -> None:
     """Change those of the instances that no other transaction holds; the others are for the next sweep."""
+    if ids:
+        await database.insist(lambda wire: _repair_on(database, wire, name, ids))
+
+
+async def _repair_on(database: Database, wire: Wire, name: str, ids: list[bytes]) -> None:
     wire.tainted = True
     _, free = await database.send(
         wire, [database.statement("begin"), database.statement("free_instances", ids=comma(sorted(ids)))]

@@ -120,9 +120,7 @@ class _Settling:
         if len(statements) > 1:
             return await self._database.write(statements, lock_waits=0)
         try:
-            (answer,) = await self._database.insist(
-                lambda wire: self._database.send(wire, statements), lock_waits=0
-            )
+            (answer,) = await self._database.insist(lambda wire: self._database.send(wire, statements), lock_waits=0)
         except MismatchError:
             return False
         return answer.affected == len(items)
@@ -184,7 +182,9 @@ class _Settling:
             database.statement("free_instances", ids=comma(ids)),
         )
         taken = {bytes(line[0]).decode() for line in written.rows}
-        taken |= {bytes(line[0]).decode() for line in instances.rows} - {bytes(line[0]).decode() for line in unlocked.rows}
+        taken |= {bytes(line[0]).decode() for line in instances.rows} - {
+            bytes(line[0]).decode() for line in unlocked.rows
+        }
         return {one for one, group in needed.items() if group & taken}
 
 
@@ -207,8 +207,8 @@ def _needed(item: Item) -> set[str]:
     """The instances whose rows an item touches."""
     if isinstance(item, Start):
         return {item.instance_id}
-    others = {one.instance_id for one in (*item.starts, *item.deliveries)}
-    return {item.instance_id} | others
+    started = {one.instance_id for one in item.starts}
+    return {item.instance_id} | started | {one.instance_id for one in item.deliveries}
 
 
 def _started(items: Sequence[Item], facts: Facts) -> set[str]:

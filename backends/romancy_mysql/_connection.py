@@ -16,6 +16,7 @@ import pymysql.err
 from pymysql.constants import CLIENT
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import ConnectionLostError, translate
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ READING = (
 # What else they rely on, whatever the server's defaults and whatever was done to the connection.
 _SETUP = READING + (
     ", time_zone = '+00:00', autocommit = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
-    "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}; "
+    "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
 
@@ -85,7 +86,8 @@ class Wire(aiomysql.Connection):
 
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
-        await self.run(_SETUP.format(idle=self.settings.idle).encode(), "connection set-up")
+        more = dialect_of(self.server_version, self.settings.where).settings
+        await self.run(_SETUP.format(idle=self.settings.idle, more=more).encode(), "connection set-up")
 
     async def reset(self) -> None:
         """Forget everything a user did to the session: variables, temporary tables, locks, settings."""

@@ -57,25 +57,22 @@ _CHECK = b"set @romancy = if(@romancy = %d, 0, (select 1 union all select 2))"
 class Database:
     """Where statements are sent. What it raises is of the storage protocol, except the private errors said below."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gate: Callable[[], Gate | None]) -> None:
         self.settings = settings
-        self.gate: Gate | None = None
+        self._gate = gate
         self.dialect: Dialect | None = None
         self._max_packet = _SMALLEST_PACKET
         texts = load_queries(files(__package__ or "") / "queries.sql", settings.prefix)
         qualified = qualifier(settings.database, settings.prefix)
         self._queries = {name: Template(name, text, qualified) for name, text in texts.items()}
         self._qualified = qualified
-        engine = max(1, min(_ENGINE_POOL, settings.pool_size // 2))
-        self.work = self._pool(engine)
-        self.pulse = self._pool(1)
-        self.sessions = self._pool(max(1, settings.pool_size - engine - 1))
+        self._make_pools()
         self._open = False
 
     def __getitem__(self, name: str) -> Template:
         return self._queries[name]
 
-    def statement(self, name: str, *, expected: int | None = None, **parameters: Value) -> Statement:
+    def statement(self, name: str, /, *, expected: int | None = None, **parameters: Value) -> Statement:
         """A named query with its parameters."""
         return self._queries[name].statement(parameters, expected=expected)
 
@@ -85,10 +82,13 @@ class Database:
 
     async def open(self, *, migrate: bool) -> None:
         """Connect once, look at the server, bring the schema up to date; from here on calls are allowed."""
+        if self._open:
+            return
+        self._make_pools()
         async with self.work.borrow() as wire:
             dialect = dialect_of(wire.server_version, self.settings.where)
             (answer,) = await wire.run(b"select @@max_allowed_packet", "open")
-            await bring_up_to_date(wire, self.settings, allowed=migrate)
+            await bring_up_to_date(self, wire, dialect, allowed=migrate)
         self._max_packet = int(answer.rows[0][0])
         if self._max_packet < _SMALLEST_PACKET:
             raise StorageConfigurationError(
@@ -152,11 +152,12 @@ class Database:
 
     async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
         """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
-        if self.gate is None:
+        gate = self._gate()
+        if gate is None:
             return [answer for packet in self._packets(statements) for answer in await line.run(*packet)]
         answers: list[Answer] = []
         for statement in statements:
-            await self.gate(statement.name)
+            await gate(statement.name)
             answers += await line.run(statement.sql, statement.name)
         return answers
 
@@ -165,8 +166,9 @@ class Database:
 
         `last` (COMMIT) is sent in the same packet and reached only if all went well.
         """
-        if self.gate is not None:
-            await self._one_by_one(line, statements, last)
+        gate = self._gate()
+        if gate is not None:
+            await _one_by_one(gate, line, statements, last)
             return
         total = sum(statement.expected or 0 for statement in statements)
         script: list[Statement] = []
@@ -204,19 +206,6 @@ class Database:
         wire.tainted = False
         return True
 
-    async def _one_by_one(self, line: Line, statements: Sequence[Statement], last: bytes) -> None:
-        if self.gate is None:
-            return
-        for statement in statements:
-            if statement.name != "begin":
-                await self.gate(statement.name)
-            (answer,) = await line.run(statement.sql, statement.name)
-            if statement.expected not in (None, answer.affected):
-                raise MismatchError(statement.name)
-        if last:
-            await self.gate("commit")
-            await line.run(last, "commit")
-
     def _packets(self, statements: Iterable[Statement]) -> list[tuple[bytes, str]]:
         """Statements joined to packets that the server takes, each with a name for messages."""
         packets: list[tuple[bytes, str]] = []
@@ -234,6 +223,13 @@ class Database:
         packets.append((b";".join(parts), name))
         return packets
 
+    def _make_pools(self) -> None:
+        size = self.settings.pool_size
+        engine = max(1, min(_ENGINE_POOL, size // 2))
+        self.work = self._pool(engine)
+        self.pulse = self._pool(1)
+        self.sessions = self._pool(max(1, size - engine - 1))
+
     def _pool(self, size: int) -> Pool:
         settings = self.settings
         return Pool(
@@ -245,8 +241,19 @@ class Database:
         )
 
 
+async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], last: bytes) -> None:
+    """What `carry_out` does, with a test in between any two statements."""
+    for statement in statements:
+        if statement.name != "begin":
+            await gate(statement.name)
+        *_, answer = await line.run(statement.sql, statement.name)
+        if statement.expected not in (None, answer.affected):
+            raise MismatchError(statement.name)
+    if last:
+        await gate("commit")
+        await line.run(last, "commit")
+
+
 async def pause(attempt: int) -> None:
     """Step aside for a moment that grows, different for everybody."""
     await asyncio.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) * (0.5 + random.random()))  # noqa: S311 - no secret
-
-

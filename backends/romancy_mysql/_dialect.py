@@ -22,11 +22,25 @@ class Dialect(Struct, frozen=True):
     version: tuple[int, int, int]
 
     @property
+    def suffix(self) -> str:
+        """Marks the migration files that are for this product alone."""
+        return self.product.lower()
+
+    @property
+    def settings(self) -> str:
+        """What this product alone needs set in a session, as further assignments of SET SESSION.
+
+        MySQL sorts whole rows with their JSON, and fails where one does not fit; it takes memory only as it needs it.
+        """
+        return f", sort_buffer_size = {_SORT_BUFFER}" if self.product == "MySQL" else ""
+
+    @property
     def name(self) -> str:
         """For people: `MariaDB 10.11.18`."""
         return f"{self.product} {'.'.join(map(str, self.version))}"
 
 
+_SORT_BUFFER = 32 * 1024 * 1024
 _OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0)}
 """MySQL: defaults that are expressions. MariaDB: SKIP LOCKED and JSON_TABLE."""
 
@@ -40,5 +54,7 @@ def dialect_of(server_version: str, where: str) -> Dialect:
     version = (int(found[1]), int(found[2]), int(found[3]))
     if version < _OLDEST[product]:
         oldest = ".".join(map(str, _OLDEST[product]))
-        raise StorageConfigurationError(f"{where}: {product} {server_version} is too old; {oldest} is the oldest that works")
+        raise StorageConfigurationError(
+            f"{where}: {product} {server_version} is too old; {oldest} is the oldest that works"
+        )
     return Dialect(product, version)

@@ -100,7 +100,9 @@ class Write:
         consumed = sorted((item.instance_id, one) for item in self.appends for one in item.consumed)
         yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
         outbox = sorted((one for item in self.appends for one in item.outbox), key=lambda one: one.outbox_id)
-        yield from self._insert("add_outbox", [row(one.outbox_id, one.topic, one.body) for one in outbox], counted=False)
+        yield from self._insert(
+            "add_outbox", [row(one.outbox_id, one.topic, one.body) for one in outbox], counted=False
+        )
 
     def _mail_in(self) -> Iterator[Statement]:
         mail = sorted(self.deliveries, key=lambda one: (one.instance_id, one.delivery_id))
@@ -142,7 +144,8 @@ class Write:
 
 
 _CHANGED = (
-    "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code", "refused_by",
+    "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code",
+    "refused_by",
 )  # fmt: skip
 _CONTINUED = ("instance_id", "life", "run_from", "input", "projection", "index_paths")
 
@@ -216,7 +219,8 @@ def weight(item: Item) -> int:
     size = _OVERHEAD + len(item.body)
     if not item.plain:
         size += sum(weight(start) for start in item.starts)
-        size += sum(_OVERHEAD + len(one.body) for one in (*item.deliveries, *item.outbox))
+        size += sum(_OVERHEAD + len(one.body) for one in item.deliveries)
+        size += sum(_OVERHEAD + len(one.body) for one in item.outbox)
         size += len(item.consumed) * _OVERHEAD
         if item.change is not None:
             size += _OVERHEAD + len(item.change.input or b"") + len(item.change.projection or b"")

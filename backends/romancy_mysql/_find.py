@@ -81,7 +81,7 @@ async def _ways(database: Database, query: Query, names: list[bytes] | None) -> 
 async def _by_index(database: Database, query: Query, tables: bytes) -> list[Way]:
     """The ways of a condition on a declared path; none if no condition is on one."""
     (answer,) = await database.ask(database.statement("index_sets"))
-    sets = {short: paths.decode().split("\n") if paths else [] for short, paths in answer.rows}
+    sets = {bytes(short): _paths(bytes(paths)) for short, paths in answer.rows}
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
         wanted = _indexable(condition)
@@ -91,15 +91,26 @@ async def _by_index(database: Database, query: Query, tables: bytes) -> list[Way
         joined = database.table("index") + b" x straight_join " + tables + b" on i.instance_id = x.instance_id"
         compared = _compare(b"x.value", wanted)
         ways = [Way(joined, (b"x.path = " + literal(index_path(path)), compared)) for path in sorted(spellings)]
-        others = [short for short, paths in sets.items() if not spellings & set(paths)]
+        others = [short for short, paths in sets.items() if not spellings & paths]
         if len(others) > _SETS_EACH:
             return [*ways, Way(tables, (b"i.index_paths in (" + comma(others) + b")",))]
         return ways + [Way(tables, (b"i.index_paths = " + literal(short),)) for short in others]
     return []
 
 
+def _paths(joined: bytes) -> set[str]:
+    return set(joined.decode().split("\n")) if joined else set()
+
+
 def _usefulness(condition: Condition) -> int:
-    return [Equals, In, Range].index(type(condition.predicate)) if _indexable(condition) is not None else 9
+    """The fewer rows it will probably leave, the smaller."""
+    match condition.predicate:
+        case Equals():
+            return 0
+        case In():
+            return 1
+        case _:
+            return 2
 
 
 def _indexable(condition: Condition) -> Predicate | None:
@@ -127,7 +138,14 @@ def _filters(query: Query, first: bytes) -> Iterable[bytes]:
         yield b"locate(" + literal(query.instance_id) + b", i.instance_id) > 0"
     if query.after is not None:
         at, key = literal(query.after.created_at), literal(query.after.instance_id)
-        yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (first, at, first, at, first, key)
+        yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (
+            first,
+            at,
+            first,
+            at,
+            first,
+            key,
+        )
     if query.conditions:
         yield b"i.projection is not null"
     for condition in query.conditions:

@@ -60,7 +60,9 @@ async def _settle(database: Database, portion: list[tuple[int, Delivery]], answe
             return
         if not accepted and len(todo) == len(left):
             await pause(attempt)
-    raise StorageUnavailableError(f"{database.settings.where}: rows kept changing under a delivery; it can be sent again")
+    raise StorageUnavailableError(
+        f"{database.settings.where}: rows kept changing under a delivery; it can be sent again"
+    )
 
 
 def _portions(batch: Sequence[Delivery]) -> Iterator[list[tuple[int, Delivery]]]:

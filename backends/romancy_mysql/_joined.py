@@ -140,9 +140,7 @@ async def join_session(database: Database, committer: Committer, connection: obj
     """Take part in the transaction on `connection`, an `aiomysql.Connection` to the same server."""
     database.check_open()
     if not isinstance(connection, aiomysql.Connection):
-        raise UsageError(
-            f"a MySQL or MariaDB session can join an aiomysql.Connection, not {type(connection).__name__}"
-        )
+        raise UsageError(f"a MySQL or MariaDB session can join an aiomysql.Connection, not {type(connection).__name__}")
     session = JoinedSession(database, committer, connection)
     await session.check()
     yield session

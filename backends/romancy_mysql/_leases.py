@@ -30,10 +30,10 @@ class Leases:
         """One round trip, on the connection that nothing else uses."""
         database = self._database
         token = worker.token
-        first = [] if token in self._registered else [database.statement("register", **_columns(worker))]
+        first = [] if token in self._registered else [database["register"].statement(_columns(worker))]
         *_, beat, now, peers = await database.ask(
             *first,
-            database.statement("beat", leaving=leaving, **_columns(worker)),
+            database["beat"].statement(_columns(worker), leaving=leaving),
             database.statement("read_now"),
             database.statement("peers", token=token),
             pool=database.pulse,
@@ -98,7 +98,9 @@ class Leases:
         ids = comma(one.instance_id for one in chunk)
         (answer,) = await self._database.ask(self._database.statement("free_instances", ids=ids))
         free = {line[0].decode() for line in answer.rows}
-        return {one.instance_id for one in chunk if ahead.get(one.instance_id) != one.head or one.instance_id not in free}
+        return {
+            one.instance_id for one in chunk if ahead.get(one.instance_id) != one.head or one.instance_id not in free
+        }
 
 
 class _Owned(NamedTuple):

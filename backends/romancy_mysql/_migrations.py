@@ -17,30 +17,22 @@ import pymysql.err
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.sql import with_prefix
 from romancy_mysql._errors import TransientError, already_there, translate
-from romancy_mysql._sql import literal
+from romancy_mysql._sql import Text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
-    from romancy_mysql._connection import Wire
+    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._database import Database
+    from romancy_mysql._dialect import Dialect
     from romancy_mysql._settings import Settings
+    from romancy_mysql._sql import Statement
 
 __all__ = ["Migration", "bring_up_to_date", "load_migrations"]
 
-_FILE = re.compile(r"(\d{4})_\w+\.sql")
+_FILE = re.compile(r"(\d{4})_\w+(?:\.(mysql|mariadb))?\.sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PATIENCE = 60
-_TABLE = """
-create table if not exists romancy_schema (
-    version int not null,
-    step int not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    primary key (version, step)
-) engine = InnoDB
-"""
-_EXISTS = """
-select count(*) from information_schema.tables where table_schema = database() and table_name = 'romancy_schema'
-"""
 
 
 class Migration(NamedTuple):
@@ -50,44 +42,48 @@ class Migration(NamedTuple):
     steps: tuple[str, ...]
 
 
-def load_migrations(prefix: str) -> list[Migration]:
-    """All migrations in order, under this table prefix."""
-    found: list[Migration] = []
-    for file in (files(__package__ or "") / "migrations").iterdir():
-        if (name := _FILE.fullmatch(file.name)) is not None:
+def load_migrations(prefix: str, dialect: Dialect) -> list[Migration]:
+    """All migrations in order, under this table prefix; what is for one product alone follows what is for both."""
+    found: dict[int, list[str]] = {}
+    folder = files(__package__ or "") / "migrations"
+    for file in sorted(folder.iterdir(), key=lambda file: (file.name[:4], file.name.count("."), file.name)):
+        name = _FILE.fullmatch(file.name)
+        if name is not None and name[2] in (None, dialect.suffix):
             text = _COMMENT.sub("", with_prefix(file.read_text(encoding="utf-8"), prefix))
-            steps = tuple(step.strip() for step in text.split(";\n") if step.strip())
-            found.append(Migration(int(name[1]), steps))
-    return sorted(found)
+            steps = [step.strip() for step in text.split(";\n") if step.strip()]
+            found.setdefault(int(name[1]), []).extend(steps)
+    return [Migration(version, tuple(steps)) for version, steps in found.items()]
 
 
-async def bring_up_to_date(wire: Wire, settings: Settings, *, allowed: bool) -> None:
+async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, allowed: bool) -> None:
     """Take every step that is not recorded; look only, if that is all that is allowed.
 
     `SchemaVersionError` if the schema is newer than this code, or older and must stay so.
     """
-    migrations = load_migrations(settings.prefix)
-    if not await _missing(wire, settings, migrations):
+    migrations = load_migrations(database.settings.prefix, dialect)
+    if not await _missing(database, wire, migrations):
         return
     if not allowed:
         raise SchemaVersionError(
-            f"{settings.where}: the schema is older than this version of Romancy; open the store with migrations once"
+            f"{database.settings.where}: the schema is older than this version of Romancy; "
+            "open the store with migrations once"
         )
-    async with _lock(wire, settings):
-        await wire.run(b"set session lock_wait_timeout = %d" % _PATIENCE, "migration")
-        await wire.run(with_prefix(_TABLE, settings.prefix).encode(), "migration")
-        for version, number, step in await _missing(wire, settings, migrations):
-            await _take(wire, settings, version, number, step)
+    async with _lock(database, wire):
+        await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
+        await _run(wire, database.statement("create_schema"))
+        for version, number, step in await _missing(database, wire, migrations):
+            await _take(database, wire, version, number, step)
     await wire.setup()
 
 
-async def _missing(wire: Wire, settings: Settings, migrations: list[Migration]) -> list[tuple[int, int, str]]:
+async def _missing(database: Database, wire: Wire, migrations: list[Migration]) -> list[tuple[int, int, str]]:
     """The steps not taken yet: version, number and statement."""
-    (answer,) = await wire.run(with_prefix(_EXISTS, settings.prefix).encode(), "schema version")
+    settings = database.settings
+    table = Text(f"{settings.prefix}schema")
+    answer = await _run(wire, database.statement("has_schema", database=Text(settings.database), table=table))
     done: set[tuple[int, int]] = set()
     if answer.rows[0][0]:
-        query = with_prefix("select version, step from romancy_schema", settings.prefix)
-        (answer,) = await wire.run(query.encode(), "schema version")
+        answer = await _run(wire, database.statement("schema_steps"))
         done = {(int(version), int(step)) for version, step in answer.rows}
     newest = max((version for version, _ in done), default=0)
     if newest > migrations[-1].version:
@@ -103,35 +99,40 @@ async def _missing(wire: Wire, settings: Settings, migrations: list[Migration]) 
     ]
 
 
-async def _take(wire: Wire, settings: Settings, version: int, number: int, step: str) -> None:
+async def _take(database: Database, wire: Wire, version: int, number: int, step: str) -> None:
     what = f"migration {version}, step {number}"
     try:
-        await wire.query(step.encode())
+        await wire.query(step.encode())  # without a time-out: an ALTER may take as long as it needs
     except pymysql.err.MySQLError as error:
         if not already_there(error):
-            raise _explained(error, what, settings) from None
-    record = f"insert into romancy_schema (version, step) values ({version}, {number})"
-    await wire.run(with_prefix(record, settings.prefix).encode(), what)
+            raise _explained(error, what, database.settings) from None
+    await _run(wire, database.statement("record_step", version=version, step=number))
 
 
 def _explained(error: pymysql.err.MySQLError, what: str, settings: Settings) -> Exception:
     explained = translate(error, what, settings.where)
     if isinstance(explained, TransientError):
-        return StorageUnavailableError(f"{settings.where}: {what} found a table locked for {_PATIENCE} s; try again later")
+        return StorageUnavailableError(
+            f"{settings.where}: {what} found a table locked for {_PATIENCE} s; try again later"
+        )
     return explained
 
 
+async def _run(wire: Wire, statement: Statement) -> Answer:
+    (answer,) = await wire.run(statement.sql, statement.name)
+    return answer
+
+
 @asynccontextmanager
-async def _lock(wire: Wire, settings: Settings) -> AsyncIterator[None]:
+async def _lock(database: Database, wire: Wire) -> AsyncGenerator[None]:
     """Hold the lock that lets one process migrate; the server gives it back when the connection ends."""
-    name = "romancy:" + hashlib.sha256(f"{settings.database}:{settings.prefix}".encode()).hexdigest()[:40]
-    (answer,) = await wire.run(b"select get_lock(%s, %d)" % (literal(name), _PATIENCE // 3), "migration lock")
+    settings = database.settings
+    name = Text("romancy:" + hashlib.sha256(f"{settings.database}:{settings.prefix}".encode()).hexdigest()[:40])
+    answer = await _run(wire, database.statement("lock_schema", name=name, seconds=int(settings.timeout / 2)))
     if answer.rows[0][0] != 1:
         raise StorageUnavailableError(f"{settings.where}: another process is migrating this database; try again later")
     try:
         yield
     finally:
         if not wire.closed:
-            await wire.run(b"do release_lock(%s)" % literal(name), "migration lock")
-
-
+            await _run(wire, database.statement("unlock_schema", name=name))

@@ -64,7 +64,7 @@ class Pool:
         self._keep_or_drop(wire)
         self._places.release()
 
-    def give_back_after(self, wire: Wire, cleaning: Awaitable[None]) -> None:
+    def give_back_after(self, wire: Wire, cleaning: Callable[[], Awaitable[None]]) -> None:
         """The same, after it was cleaned behind the caller's back."""
         self._after(self._clean(wire, cleaning))
 
@@ -125,9 +125,9 @@ class Pool:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _clean(self, wire: Wire, cleaning: Awaitable[None]) -> None:
+    async def _clean(self, wire: Wire, cleaning: Callable[[], Awaitable[None]]) -> None:
         try:
-            await cleaning
+            await cleaning()
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not lent again
             wire.tainted = True
         finally:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import PruneRequest
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
+    from romancy_mysql._sql import Statement
 
 __all__ = ["prune"]
 
@@ -29,7 +30,7 @@ async def prune(database: Database, request: PruneRequest) -> int:
 
 async def _instances(database: Database, wire: Wire, request: PruneRequest) -> int:
     statuses = comma(sorted(set(request.statuses) & TERMINAL_STATUSES) or [None])
-    looks = []
+    looks: list[Statement] = []
     if request.instance_ids:
         ids = comma(sorted(request.instance_ids))
         looks.append(database.statement("find_named", ids=ids, statuses=statuses, limit=request.limit))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
 from romancy.storage.records import History, InstanceRow, LogRow
-from romancy_mysql._sql import Raw
 
 if TYPE_CHECKING:
     from romancy_mysql._database import Database
+    from romancy_mysql._sql import Raw
 
 __all__ = ["columns", "instance_row", "read"]
 
@@ -47,6 +47,11 @@ def instance_row(line: tuple[Any, ...]) -> InstanceRow:
 
 async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:
     """The instance and a page of its log, both as they were at one moment."""
+    try:
+        instance_id.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: nothing is stored under it
+        database.check_open()
+        return None
     look = database.statement("read_instance", columns=columns(database), instance_id=instance_id)
     if limit <= 0:
         (instance,) = await database.ask(look)

@@ -9,7 +9,7 @@
 | `pool_timeout` | 30 | seconds to wait for one of them |
 | `timeout` | 30 | seconds a statement of Romancy's own may take |
 | `connect_timeout` | 10 | seconds to connect in |
-| `idle` | 60 | seconds after which the server ends a connection that says nothing, a session's between two statements too |
+| `idle` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
 | `tls_ca` `tls_cert` `tls_key` | | PEM files: who signs the server's certificate (system's if not given), and our own |
@@ -95,7 +95,9 @@ def read_settings(url: StorageURL) -> Settings:
     """Take the URL's parts and options; what is missing or malformed is named."""
     options = url.take_options(_OPTIONS)
     if not url.database:
-        raise StorageConfigurationError(f"storage URL {url}: names no database; write {url.scheme}://user@host/database")
+        raise StorageConfigurationError(
+            f"storage URL {url}: names no database; write {url.scheme}://user@host/database"
+        )
     if options["tls"] not in TLS_MODES:
         raise StorageConfigurationError(f"storage URL {url}: tls is one of {', '.join(TLS_MODES)}")
     if options["tls_key"] and not options["tls_cert"]:

@@ -30,7 +30,7 @@ class Text(str):
     __slots__ = ()
 
 
-Value: TypeAlias = None | bool | int | str | bytes
+Value: TypeAlias = bool | int | str | bytes | None
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
@@ -51,7 +51,7 @@ class Template:
         self._texts = [qualified(piece).encode() for piece in pieces[::2]]
         self._names = pieces[1::2]
 
-    def render(self, parameters: Mapping[str, Value] | None = None, **more: Value) -> Raw:
+    def render(self, parameters: Mapping[str, Value] | None = None, /, **more: Value) -> Raw:
         """The query with literals for its parameters."""
         known = more if parameters is None else {**parameters, **more}
         parts = [self._texts[0]]
@@ -63,7 +63,7 @@ class Template:
         return Raw(b"".join(parts))
 
     def statement(
-        self, parameters: Mapping[str, Value] | None = None, *, expected: int | None = None, **more: Value
+        self, parameters: Mapping[str, Value] | None = None, /, *, expected: int | None = None, **more: Value
     ) -> Statement:
         """The query ready to send."""
         return Statement(self.name, self.render(parameters, **more), expected)

@@ -47,19 +47,12 @@ class MySQLStore:
     """A database on a MySQL or MariaDB server."""
 
     def __init__(self, settings: Settings) -> None:
-        self._database = Database(settings)
+        self.gate: Gate | None = None
+        self._database = Database(settings, lambda: self.gate)
         self._wakeups = Wakeups(self._database)
         self._committer = Committer(self._database, self._wakeups.tell)
         self._leases = Leases(self._database)
         self._outbox = MySQLOutbox(self._database)
-
-    @property
-    def gate(self) -> Gate | None:
-        return self._database.gate
-
-    @gate.setter
-    def gate(self, gate: Gate | None) -> None:
-        self._database.gate = gate
 
     @property
     def capabilities(self) -> Capabilities:

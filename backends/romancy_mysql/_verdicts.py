@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Append, Delivered, Outcome, Start
@@ -25,16 +25,18 @@ _PLAIN = Raw(b"")
 
 
 class Facts(Struct):
-    """The rows that decide, as they were found. Instances were read before log rows, so that what one transaction
-    wrote is never seen in the first and missed in the second."""
+    """The rows that decide, as they were found.
 
-    alive: set[str] = field(default_factory=set)
-    instances: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    Instances were read before log rows, so that what one transaction wrote is never seen there and missed here.
+    """
+
+    alive: set[str]
+    instances: dict[str, tuple[int, str, int]]
     """Life, status and signals by id."""
-    log: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    log: dict[tuple[str, int, int], str]
     """Writers by place."""
-    inbox: set[tuple[str, str]] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
+    inbox: set[tuple[str, str]]
+    seen: set[str]
 
 
 async def look(
@@ -52,7 +54,7 @@ async def look(
     """
     appends = [item for item in items if isinstance(item, Append)]
     starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
-    tokens = {start.owner for start in starts if start.owner is not None} | ({worker} if worker is not None else set())
+    tokens = {token for token in (worker, *(start.owner for start in starts)) if token is not None}
     targets = {item.instance_id for item in (*items, *starts, *deliveries)}
     places = {(item.instance_id, item.life, item.seq) for item in appends}
     places |= {(start.instance_id, start.life, 1) for start in starts}
@@ -74,26 +76,17 @@ async def look(
     return _facts({name: answer.rows for name, answer in answers.items()})
 
 
-def _facts(rows: dict[str, tuple[tuple[object, ...], ...]]) -> Facts:
-    text = _text
+def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
     return Facts(
-        alive={text(token) for (token,) in rows.get("look_workers", ())},
+        alive={token.decode() for (token,) in rows.get("look_workers", ())},
         instances={
-            text(one): (_int(life), text(status), _int(signals))
+            one.decode(): (life, status.decode(), signals)
             for one, life, status, signals in rows.get("look_instances", ())
         },
-        log={(text(one), _int(life), _int(seq)): text(writer) for one, life, seq, writer in rows.get("look_log", ())},
-        inbox={(text(one), text(delivery)) for one, delivery in rows.get("look_inbox", ())},
-        seen={text(key) for (key,) in rows.get("look_seen", ())},
+        log={(one.decode(), life, seq): writer.decode() for one, life, seq, writer in rows.get("look_log", ())},
+        inbox={(one.decode(), delivery.decode()) for one, delivery in rows.get("look_inbox", ())},
+        seen={key.decode() for (key,) in rows.get("look_seen", ())},
     )
-
-
-def _text(value: object) -> str:
-    return bytes(value).decode() if isinstance(value, (bytes, bytearray)) else str(value)
-
-
-def _int(value: object) -> int:
-    return int(value) if isinstance(value, (int, str)) else 0
 
 
 def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:

@@ -107,9 +107,7 @@ class Wakeups:
         except TimeoutError:
             return self._told_too_late(waiter)
         except asyncio.CancelledError:
-            ids = self._told_too_late(waiter)
-            self._everything = self._everything or ids is None
-            self._pending |= ids or frozenset()
+            self._keep(self._told_too_late(waiter))
             raise
         finally:
             self._waiters.discard(waiter)
@@ -122,8 +120,7 @@ class Wakeups:
         """Pass it on to those who wait, or keep it for the next who does."""
         self._pace = _QUICKEST
         self._hurry.set()
-        self._everything = self._everything or ids is None
-        self._pending |= ids or frozenset()
+        self._keep(ids)
         waiting = [waiter for waiter in self._waiters if not waiter.done()]
         if not waiting:
             if len(self._pending) > _AT_ONCE * 20:
@@ -133,6 +130,12 @@ class Wakeups:
         news = self._take()
         for waiter in waiting:
             waiter.set_result(news)
+
+    def _keep(self, ids: frozenset[str] | None) -> None:
+        if ids is None:
+            self._everything = True
+        else:
+            self._pending |= ids
 
     def _take(self) -> frozenset[str] | None:
         news = None if self._everything else frozenset(self._pending)

@@ -419,3 +419,38 @@ where dead = 1 and not exists (select 1 from romancy_instances i where i.owner =
 -- name: workflow_names
 -- Every workflow there is an instance of.
 select workflow_name from romancy_instances group by workflow_name
+
+-- ------------------------------------------------------------------------------------------------------------------ schema
+
+-- name: has_schema
+-- Whether anything was ever migrated here.
+select count(*) from information_schema.tables where table_schema = :database and table_name = :table
+
+-- name: create_schema
+-- The record of the migrations' steps.
+create table if not exists romancy_schema (
+    version int not null,
+    step int not null,
+    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    primary key (version, step)
+) engine = InnoDB
+
+-- name: schema_steps
+-- The steps that were taken.
+select version, step from romancy_schema
+
+-- name: record_step
+-- A step was taken.
+insert into romancy_schema (version, step) values (:version, :step)
+
+-- name: patient_with_tables
+-- Wait longer than usual for transactions that use a table that is to be changed.
+set session lock_wait_timeout = :seconds
+
+-- name: lock_schema
+-- One process at a time migrates.
+select get_lock(:name, :seconds)
+
+-- name: unlock_schema
+-- The next one may.
+select release_lock(:name)

@@ -97,20 +97,3 @@ create table if not exists romancy_index_sets (
     index_paths varbinary(255) not null primary key,
     paths mediumblob not null
 ) engine = InnoDB row_format = dynamic;
-
--- One line per event, for people: where instance_id = 'order-42' uses the key.
-create or replace view romancy_events as
-select
-    l.instance_id,
-    l.life,
-    l.seq,
-    e.position,
-    e.type,
-    e.event,
-    l.writer,
-    l.at
-from romancy_log l
-join json_table(
-    convert(l.body using utf8mb4),
-    '$[*]' columns (position for ordinality, type varchar(255) path '$.type', event json path '$')
-) e;
