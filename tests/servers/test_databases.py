@@ -77,37 +77,68 @@ def test_a_database_given_back_comes_out_empty_again(kind: Kind) -> None:
     give_back(kind, again)
 
 
+def test_a_database_with_a_transaction_open_can_be_given_back(kind: Kind) -> None:
+    url = fresh_database(kind)
+    with _open_transaction(url) as session:
+        give_back(kind, url)
+
+        assert session.wait(10) != 0
+
+
+_SETTINGS = """
+    SELECT count(*) FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
 @pytest.mark.skipif(Kind.POSTGRES not in chosen_backends(), reason="this run is not for PostgreSQL")
-def test_giving_back_undoes_schemas_settings_and_leftover_sessions() -> None:
+def test_giving_back_undoes_schemas_and_settings() -> None:
     access, url = _administration(Kind.POSTGRES), fresh_database(Kind.POSTGRES)
     name = _name(url)
     access.fetch("CREATE SCHEMA other", database=name)
-    oid = access.fetch("SELECT oid FROM pg_database WHERE datname = current_database()", database=name)
     access.fetch(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    with _psql_session(url) as session:
-        give_back(Kind.POSTGRES, url)
+    oid = access.fetch("SELECT oid FROM pg_database WHERE datname = current_database()", database=name)
+    assert access.fetch(_SETTINGS, database=name) == 1
 
-        assert session.wait(10) != 0
+    give_back(Kind.POSTGRES, url)
+
     name = _name(fresh_database(Kind.POSTGRES))
     assert oid == access.fetch("SELECT oid FROM pg_database WHERE datname = current_database()", database=name)
     assert access.fetch("SELECT count(*) FROM pg_namespace WHERE nspname = 'other'", database=name) == 0
-    assert access.fetch("SHOW default_transaction_read_only", database=name) == "off"
+    assert access.fetch(_SETTINGS, database=name) == 0
 
 
-def _psql_session(url: str) -> subprocess.Popen[bytes]:
+_SESSIONS = {
+    "postgresql": """
+import asyncio, asyncpg, sys
+async def main():
+    connection = await asyncpg.connect(sys.argv[1])
+    await connection.execute('BEGIN; CREATE TABLE held (id INT)')
+    print('held', flush=True)
+    await connection.execute('SELECT pg_sleep(60)')
+asyncio.run(main())
+""",
+    "mysql": """
+import pymysql, sys
+from urllib.parse import urlsplit
+url = urlsplit(sys.argv[1])
+connection = pymysql.connect(
+    host=url.hostname, port=url.port, user=url.username, password=url.password, database=url.path[1:]
+)
+cursor = connection.cursor()
+cursor.execute('CREATE TABLE held (id INT)')
+cursor.execute('BEGIN')
+cursor.execute('INSERT INTO held VALUES (1)')
+print('held', flush=True)
+cursor.execute('DO SLEEP(60)')
+""",
+}
+
+
+def _open_transaction(url: str) -> subprocess.Popen[bytes]:
     """A process with an open transaction that holds a lock; it fails when its connection is ended."""
-    code = (
-        "import asyncio, asyncpg, sys\n"
-        "async def main():\n"
-        "    connection = await asyncpg.connect(sys.argv[1])\n"
-        "    await connection.execute('BEGIN READ WRITE; CREATE TABLE held (id INT)')\n"
-        "    print('held', flush=True)\n"
-        "    await connection.execute('SELECT pg_sleep(60)')\n"
-        "asyncio.run(main())\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )  # fmt: skip
+    code = _SESSIONS["postgresql" if url.startswith("postgresql:") else "mysql"]
+    process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     return process

@@ -12,12 +12,16 @@ import importlib
 import secrets
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from .kinds import Kind, ServerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
 
 _TIMEOUT = 10
 
@@ -154,19 +158,40 @@ _EMPTY_POSTGRES = """
 """
 
 
+_SESSIONS_IN = "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()"
+
+
 class MySQLAccess(Access):
     """MySQL and MariaDB."""
 
     def drop_database(self, name: str) -> None:
-        self.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
+        with self._session() as run:
+            # A transaction somebody left open would block the drop for a year.
+            for (connection,) in run(_SESSIONS_IN, name):
+                with suppress(AccessError):  # it has ended by itself
+                    run("KILL %s", connection)
+            run(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
 
     def version(self) -> str:
         product = "MySQL" if self.kind is Kind.MYSQL else "MariaDB"
         return f"{product} {self.fetch('SELECT version()')}"
 
     def fetch(self, statement: str, *, database: str = "") -> Any:
+        with self._session(database) as run:
+            rows = run(statement)
+            return rows[0][0] if rows else None
+
+    @contextmanager
+    def _session(self, database: str = "") -> Generator[Callable[..., Sequence[Sequence[Any]]]]:
+        """A connection, as a function that runs a statement with parameters and returns its rows."""
         pymysql = _driver("pymysql", "mysql")
-        try:
+
+        def run(statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+            with self._told_apart(pymysql), connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return tuple(cursor.fetchall())
+
+        with self._told_apart(pymysql):
             connection = pymysql.connect(
                 host=self.host,
                 port=self.port,
@@ -177,10 +202,13 @@ class MySQLAccess(Access):
                 connect_timeout=_TIMEOUT,
                 autocommit=True,
             )
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement)
-                row = cursor.fetchone()
-                return row[0] if row else None
+        with connection:
+            yield run
+
+    @contextmanager
+    def _told_apart(self, pymysql: Any) -> Generator[None]:
+        try:
+            yield
         except (OSError, RuntimeError, pymysql.MySQLError) as error:  # RuntimeError: it cannot encrypt a password
             raise AccessError(f"{self.kind} on port {self.port}: {error}") from error
 

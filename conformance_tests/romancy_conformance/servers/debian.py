@@ -79,9 +79,7 @@ def _download(package: str, suite: str) -> Path:
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     _run("apt-get", *options, "--quiet", "update")
-    _run(
-        "apt-get", *options, "--quiet", "--yes", "--download-only", "--no-install-recommends", "install", package
-    )  # fmt: skip
+    _run("apt-get", *options, "--quiet", "--yes", "--download-only", "--no-install-recommends", "install", package)
     return archives
 
 

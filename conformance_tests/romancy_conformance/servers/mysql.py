@@ -42,9 +42,7 @@ class MySQLServer(Server):
         script = data.parent / "accounts.sql"
         script.write_text("\n".join(_accounts(password)), encoding="utf-8")
         hand_over(data.parent)
-        run_once(
-            [*self._program_on(data), "--initialize-insecure", f"--init-file={script}"], data, output=output
-        )  # fmt: skip
+        run_once([*self._program_on(data), "--initialize-insecure", f"--init-file={script}"], data, output=output)
         script.unlink()
 
     def _own_options(self) -> Sequence[str]:

@@ -72,7 +72,8 @@ class OwnRun(Run):
             raise ServerUnavailableError(str(error)) from error
         clear_leftovers()
         folder = _base() / str(self._owner)
-        folder.mkdir(mode=0o711)
+        folder.mkdir()
+        folder.chmod(0o711)  # whatever our umask: the servers' account must pass
         super().__init__(folder)
         self._servers: list[Server] = []
         self._known: dict[Kind, Shared | ServerUnavailableError] = {}
@@ -93,8 +94,8 @@ class OwnRun(Run):
             if kind not in self._known:
                 try:
                     self._known[kind] = self._start(kind)
-                except ServerUnavailableError as error:
-                    self._known[kind] = error
+                except (ServerUnavailableError, OSError) as error:
+                    self._known[kind] = ServerUnavailableError(str(error))
             known = self._known[kind]
         if isinstance(known, ServerUnavailableError):
             raise ServerUnavailableError(str(known))
@@ -199,9 +200,10 @@ def _control(folder: Path) -> Path:
 def _base() -> Path:
     """The folder of all runs of this user, open to nobody else but for passing through."""
     base = Path(tempfile.gettempdir()) / f"romancy-servers-{os.geteuid()}"
-    base.mkdir(mode=0o711, exist_ok=True)
+    base.mkdir(mode=0o700, exist_ok=True)
     if base.is_symlink() or base.stat().st_uid != os.geteuid():
         raise ServerUnavailableError(f"{base} belongs to somebody else: remove it, or set TMPDIR")
+    base.chmod(0o711)
     if not is_reachable(base):
         raise ServerUnavailableError(
             f"the account that servers run under cannot reach {base}: set TMPDIR to a folder it can"
