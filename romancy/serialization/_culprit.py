@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import io
 import math
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -30,6 +28,8 @@ SCALARS: Final = (
     msgspec.Raw, msgspec.UnsetType,
 )  # fmt: skip
 _KEYS: Final = (str, int, float, bytes, date, time, timedelta, UUID, Decimal, Enum)
+
+_FUNCTIONS: Final = (FunctionType, BuiltinFunctionType, MethodType)
 
 SURROGATE: Final = (
     "the text holds half of a surrogate pair, which no database stores; decode it with errors='replace', "
@@ -114,23 +114,22 @@ def _bad_key(node: Node) -> Culprit | None:
 
 
 def _has_text_form(key: object) -> bool:
-    return isinstance(key, _KEYS) and not isinstance(key, bool)
+    return issubclass(type(key), _KEYS) and type(key) is not bool
 
 
-def reason_of_leaf(value: object) -> str | None:
-    """Why this leaf cannot be written, or None."""
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, Enum):
+def reason_of_leaf(value: Any) -> str | None:
+    """Why this leaf cannot be written, or None. It trusts the type alone: a proxy may lie about its class."""
+    tp: type = type(value)
+    if issubclass(tp, Enum):
         return None if kind_of(value.value) is not Kind.LEAF else reason_of_leaf(value.value)
-    if isinstance(value, float) and not math.isfinite(value):
+    if issubclass(tp, float) and not math.isfinite(value):
         name = "NaN" if math.isnan(value) else "Infinity"
         return f"{name} is not JSON; use None, a Decimal or a string"
-    if isinstance(value, str):
+    if issubclass(tp, str):
         return None if _is_text(value) else SURROGATE
-    if isinstance(value, int):
+    if issubclass(tp, int):
         return _reason_of_int(value)
-    return None if isinstance(value, SCALARS) else _reason_of_type(value)
+    return None if value is None or issubclass(tp, SCALARS) else _reason_of_type(tp)
 
 
 def _is_text(value: str) -> bool:
@@ -148,26 +147,28 @@ def _reason_of_int(value: int) -> str | None:
     return None
 
 
-_ADVICE: Final[tuple[tuple[Callable[[object], bool], str], ...]] = (
-    (lambda value: isinstance(value, io.IOBase), "an open file cannot be stored: pass its path or its content"),
-    (inspect.iscoroutine, "a coroutine is not a value: was an `await` forgotten?"),
-    (asyncio.isfuture, "a task or future is not a value: await it first"),
-    (inspect.isasyncgen, "an async generator is not a value: collect it with `[x async for x in …]`"),
-    (lambda value: isinstance(value, Iterator), "an iterator can be read only once: pass `list(…)` of it"),
-    (inspect.isroutine, "a function cannot be stored: pass its name"),
-    (lambda value: isinstance(value, type), "a class cannot be stored: pass its name"),
-    (lambda value: isinstance(value, BaseException), "an exception is raised, not returned: pass its text"),
-    (lambda value: isinstance(value, Collection), "a collection of this type has no JSON form: pass `list(…)` of it"),
-    (lambda value: isinstance(value, complex), "a complex number cannot be stored: pass a pair of floats"),
+_ADVICE: Final[tuple[tuple[Callable[[type], bool], str], ...]] = (
+    (lambda tp: issubclass(tp, CoroutineType), "a coroutine is not a value: was an `await` forgotten?"),
+    (lambda tp: hasattr(tp, "_asyncio_future_blocking"), "a task or future is not a value: await it first"),
+    (
+        lambda tp: issubclass(tp, AsyncIterator),
+        "an async generator is not a value: collect it with `[x async for x in …]`",
+    ),
+    (lambda tp: hasattr(tp, "fileno"), "an open file or connection cannot be stored: pass its path or its content"),
+    (lambda tp: issubclass(tp, Iterator), "an iterator can be read only once: pass `list(…)` of it"),
+    (lambda tp: issubclass(tp, _FUNCTIONS), "a function cannot be stored: pass its name"),
+    (lambda tp: issubclass(tp, type), "a class cannot be stored: pass its name"),
+    (lambda tp: issubclass(tp, BaseException), "an exception is raised, not returned: pass its text"),
+    (lambda tp: issubclass(tp, Collection), "a collection of this type has no JSON form: pass `list(…)` of it"),
+    (lambda tp: issubclass(tp, complex), "a complex number cannot be stored: pass a pair of floats"),
 )
 
 
-def _reason_of_type(value: object) -> str:
+def _reason_of_type(tp: type) -> str:
     for applies, advice in _ADVICE:
-        if applies(value):
+        if applies(tp):
             return advice
-    name = type_name(type(value))
     return (
-        f"an object of type {name} cannot be written as JSON; "
+        f"an object of type {type_name(tp)} cannot be written as JSON; "
         "use a dataclass, an attrs class, a msgspec.Struct or a pydantic model, or pass its fields"
     )

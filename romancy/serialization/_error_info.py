@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import builtins
 import itertools
-import os
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec import Raw
 
-from romancy.errors import SerializationError, TerminalError
+from romancy.errors import TerminalError
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ _MOST_EXCEPTIONS: Final = 24
 _MOST_BASES: Final = 8
 _FIRST_FRAMES: Final = 6
 _LAST_FRAMES: Final = 14
-_OWN_FOLDER: Final = str(Path(__file__).parent.parent) + os.sep
+_OWN_FOLDER: Final = __file__.rpartition("serialization")[0]
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -177,7 +175,7 @@ def builtin_base(cls: type[BaseException]) -> type[BaseException]:
 def _as_json(value: object) -> bytes | None:
     try:
         return dumps(value, "exception data")
-    except SerializationError:
+    except Exception:  # noqa: BLE001 (whatever is wrong with it, the exception itself is to be kept)
         return None
 
 

@@ -140,7 +140,7 @@ def _compare_leaf(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
 
 
 def _has_text_form(value: object) -> bool:
-    return isinstance(value, _WITH_A_TEXT_FORM)
+    return issubclass(type(value), _WITH_A_TEXT_FORM)
 
 
 def _compare_alike(value: object, back: object) -> str | list[_Pair]:

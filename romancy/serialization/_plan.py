@@ -33,7 +33,7 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 class Plan:
     """How values of one declared type are written and read. Immutable, safe to share between threads."""
 
-    __slots__ = ("_decode", "_loose", "_sets", "_suspicious", "declared")
+    __slots__ = ("_decode", "_loose", "_suspicious", "declared")
 
     def __init__(self, declared: Any) -> None:
         decoder, traits = decoder_for(declared)

@@ -190,7 +190,7 @@ def _traits_of_custom(cls: Any) -> Traits:
 
 
 def _read_core_schema(model: Any) -> Traits:
-    """A model keeps what a model is made of in nested dicts, where every type has its name."""
+    """Pydantic keeps what a model is made of in nested dicts, where every type has its name."""
     schema = repr(model.__pydantic_core_schema__)
     loose = "'type': 'any'" in schema
     return Traits(loose=loose, sets=loose or "'type': 'set'" in schema or "'type': 'frozenset'" in schema)

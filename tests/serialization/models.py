@@ -230,6 +230,17 @@ class HoldsModels:
     others: dict[str, Model]
 
 
+class Proxy:
+    """Stands for something that is not there, as proxies of request-bound objects do."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("outside of a request")
+
+    @__class__.setter
+    def __class__(self, value: type) -> None: ...
+
+
 class Breaks:
     """Nothing about it can be shown."""
 
