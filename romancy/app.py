@@ -14,7 +14,7 @@ from msgspec import Raw
 from romancy.core import TERMINAL, State, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import Settings, Worker, history, new_life, start_of
+from romancy.engine import Settings, Worker, armed, history, new_life, start_of
 from romancy.engine._messages import CancelMessage, Message, Signal, encode_message
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.event import EventType
@@ -95,7 +95,7 @@ class Romancy:
         if self._store is not None:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        store = create_store(self._url)
+        store = armed(create_store(self._url))
         await store.open()
         self._store = store
         if self._works:

@@ -12,6 +12,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+
 from romancy.context import ActivityContext, entered
 from romancy.core import (
     ActivityAttemptFailed,
@@ -202,7 +204,7 @@ class Attempts:
                 positional = (context, *positional)
             timeout = effect.timeout if effect.timeout is not None else definition.timeout
             value = await self._invoke(definition, positional, named, timeout)
-        return definition.signature.encode_result(value)
+        return Raw(definition.signature.encode_result(value))
 
     async def _invoke(
         self, definition: Any, positional: tuple[Any, ...], named: dict[str, Any], timeout: float | None
