@@ -10,7 +10,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -117,19 +117,25 @@ def _has_text_form(key: object) -> bool:
     return issubclass(type(key), _KEYS) and type(key) is not bool
 
 
-def reason_of_leaf(value: Any) -> str | None:
+def reason_of_leaf(value: object) -> str | None:
     """Why this leaf cannot be written, or None. It trusts the type alone: a proxy may lie about its class."""
-    tp: type = type(value)
+    tp = type(value)
     if issubclass(tp, Enum):
-        return None if kind_of(value.value) is not Kind.LEAF else reason_of_leaf(value.value)
-    if issubclass(tp, float) and not math.isfinite(value):
-        name = "NaN" if math.isnan(value) else "Infinity"
-        return f"{name} is not JSON; use None, a Decimal or a string"
+        inner = cast("Enum", value).value
+        return None if kind_of(inner) is not Kind.LEAF else reason_of_leaf(inner)
+    if issubclass(tp, float):
+        return _reason_of_float(cast("float", value))
     if issubclass(tp, str):
-        return None if _is_text(value) else SURROGATE
+        return None if _is_text(cast("str", value)) else SURROGATE
     if issubclass(tp, int):
-        return _reason_of_int(value)
+        return _reason_of_int(cast("int", value))
     return None if value is None or issubclass(tp, SCALARS) else _reason_of_type(tp)
+
+
+def _reason_of_float(value: float) -> str | None:
+    if math.isfinite(value):
+        return None
+    return f"{'NaN' if math.isnan(value) else 'Infinity'} is not JSON; use None, a Decimal or a string"
 
 
 def _is_text(value: str) -> bool:
