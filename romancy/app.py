@@ -14,7 +14,7 @@ from msgspec import Raw
 from romancy.core import TERMINAL, State, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import Settings, Worker, armed, history, new_life, start_of
+from romancy.engine import LogWriter, Settings, Worker, armed, history, new_life, start_of
 from romancy.engine._messages import CancelMessage, Message, Signal, encode_message
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.event import EventType
@@ -50,13 +50,26 @@ _SAFETY_POLL: Final = 30.0
 
 
 class Watch:
-    """Shared by all handles of one instance in this app: set once its end is known."""
+    """Shared by all handles of one instance in this app: knows its end, or who waits for news of it."""
 
-    __slots__ = ("__weakref__", "changed", "outcome")
+    __slots__ = ("__weakref__", "outcome", "waiting")
 
     def __init__(self) -> None:
         self.outcome: RunOutcome | None = None
-        self.changed = asyncio.Event()
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def tell(self) -> None:
+        """There may be news: everybody look."""
+        waiting, self.waiting = self.waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def news(self) -> None:
+        """Wait to be told."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        await future
 
 
 class Romancy:
@@ -83,7 +96,8 @@ class Romancy:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
-        self._listening: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writer: LogWriter
         self._store: Store | None = None
         self._worker: Worker | None = None
         self._registry = Registry()
@@ -103,16 +117,21 @@ class Romancy:
                 store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended
             )
             await self._worker.open()
-        self._listening = asyncio.create_task(self._listen(store))
+            self._writer = self._worker.writer
+        else:
+            self._writer = LogWriter(store, lambda: None)
+            self._tasks.add(asyncio.create_task(self._writer.run()))
+        self._tasks.add(asyncio.create_task(self._listen(store)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         store, self._store = self._opened(), None
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         if self._worker is not None:
             await self._worker.close()
             self._worker = None
@@ -135,14 +154,14 @@ class Romancy:
             if self._worker is not None:
                 self._worker.notice(changed)
             for instance_id, watch in list(self._watches.items()):
-                if not changed or instance_id in changed:
-                    watch.changed.set()
+                if watch.waiting and (not changed or instance_id in changed):
+                    watch.tell()
 
     def _ended(self, instance_id: str, activation: Activation) -> None:
         watch = self._watches.get(instance_id)
         if watch is not None and activation.outcome is not None:
             watch.outcome = activation.outcome
-            watch.changed.set()
+            watch.tell()
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,47 +176,45 @@ class Romancy:
 
     async def start_many(self, calls: Iterable[Call[T]], /) -> list[Handle[T]]:
         """Start several workflows, in one commit as far as it goes; each as `start` does."""
-        return list(await asyncio.gather(*[self._start(call) for call in calls]))
+        submitted = [self._submit(call) for call in calls]
+        return [await self._started(handle, raw, outcome) for handle, raw, outcome in submitted]
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Start a workflow and return its result."""
         return await (await self.start(wf, *args, **kwargs)).result()
 
-    async def _start(self, call: Call[T]) -> Handle[T]:
-        store, definition = self._opened(), call.workflow
+    def _submit(self, call: Call[T]) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
+        self._opened()
+        definition = call.workflow
         raw = call.encode()
         instance_id = definition.instance_id or secrets.token_hex(12)
         check_id(instance_id)
         handle: Handle[T] = Handle(self, instance_id, definition)
         delay = round(definition.delay * 1_000_000)
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._worker is not None and definition.name in self._registry.workflows:
-            answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
             self._worker.start(definition, raw, instance_id, delay, answer.set_result)
-            outcome = await answer
-        else:
-            _, item = start_of(
-                definition,
-                raw,
-                instance_id=instance_id,
-                life=new_life(),
-                writer=f"{self._token}.{next(self._numbers)}",
-                now=0,
-                delay=delay,
-            )
-            (outcome,) = await store.commit([item])
+            return handle, raw, answer
+        writer = f"{self._token}.{next(self._numbers)}"
+        _, item = start_of(definition, raw, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
+        self._writer.submit(item, answer.set_result)
+        return handle, raw, answer
+
+    async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
+        outcome = await answer
         if outcome is Outcome.EXISTS:
-            await self._check_same(instance_id, definition, raw)
+            await self._check_same(handle.instance_id, handle.workflow, raw)
         elif outcome is not Outcome.ACCEPTED:
-            raise StorageUnavailableError(f"instance {instance_id} could not be started ({outcome}); try again")
+            raise StorageUnavailableError(f"instance {handle.instance_id} could not be started ({outcome}); try again")
         return handle
 
-    async def _check_same(self, instance_id: str, definition: Workflow[..., Any], raw: Raw) -> None:
+    async def _check_same(self, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
         history = await self._opened().read(instance_id, limit=0)
         if history is None:
             raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
-        row = history.instance
-        if (row.workflow_name, row.input) != (definition.name, bytes(raw)):
-            what = "with another input" if row.workflow_name == definition.name else f"of {row.workflow_name}"
+        row, name = history.instance, definition.name if definition is not None else ""
+        if (row.workflow_name, row.input) != (name, bytes(raw)):
+            what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
             raise InstanceConflictError(
                 f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input"
             )
@@ -300,11 +317,16 @@ class Romancy:
         """How the instance ended, once it has."""
         async with asyncio.timeout(timeout):
             while watch.outcome is None:
-                watch.changed.clear()
-                if self._worker is None or instance_id not in self._worker.driver.live:
-                    watch.outcome = await self._read_outcome(instance_id)
-                if watch.outcome is None:
-                    await watch.changed.wait()
+                if self._worker is not None and instance_id in self._worker.driver.live:
+                    await watch.news()
+                    continue
+                news = asyncio.ensure_future(watch.news())
+                try:
+                    watch.outcome = await self._read_outcome(instance_id) or watch.outcome
+                    if watch.outcome is None:
+                        await news
+                finally:
+                    news.cancel()
         return watch.outcome
 
     async def _read_outcome(self, instance_id: str) -> RunOutcome | None:

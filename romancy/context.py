@@ -15,13 +15,14 @@ from uuid import UUID
 
 from msgspec import Raw
 
+from romancy.core import idempotency_key
 from romancy.errors import UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from typing_extensions import TypeForm
 
@@ -64,9 +65,6 @@ class ChildHandle(Generic[T_co]):
         alone.
         """
         return await asyncio.shield(self._answer)
-
-    def __await__(self) -> Generator[Any, None, T_co]:
-        return self.result().__await__()
 
     def cancel(self) -> None:
         """Ask the child to stop."""
@@ -189,16 +187,19 @@ class ActivityPort(Protocol):
 class ActivityContext:
     """What an activity knows of the attempt it is."""
 
-    __slots__ = ("_port", "activity_id", "attempt", "idempotency_key", "instance_id")
+    __slots__ = ("_nonce", "_port", "activity_id", "attempt", "instance_id")
 
-    def __init__(
-        self, port: ActivityPort, *, instance_id: str, activity_id: str, attempt: int, idempotency_key: str
-    ) -> None:
+    def __init__(self, port: ActivityPort, *, instance_id: str, activity_id: str, attempt: int, nonce: str) -> None:
         self._port = port
+        self._nonce = nonce
         self.instance_id = instance_id
         self.activity_id = activity_id
         self.attempt = attempt
-        self.idempotency_key = idempotency_key
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt and worker, another in every run and life of the instance's id."""
+        return idempotency_key(self.instance_id, self._nonce, self.activity_id)
 
     @overload
     async def session(self, /) -> Session: ...

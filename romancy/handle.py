@@ -35,6 +35,11 @@ class Handle(Generic[R_co]):
         """The id of the instance."""
         return self._instance_id
 
+    @property
+    def workflow(self) -> Workflow[..., R_co] | None:
+        """The workflow, if this handle knows it; without it results are plain JSON values."""
+        return self._workflow
+
     async def result(self, timeout: Duration | None = None) -> R_co:
         """What the workflow returned, once it has.
 

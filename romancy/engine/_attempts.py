@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,9 @@ from romancy.core import (
     CompensationCompleted,
     CompensationFailed,
     StartCompensation,
-    idempotency_key,
 )
 from romancy.engine._port import Port
+from romancy.errors import ActivityError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
 
@@ -130,7 +131,6 @@ class Attempts:
         self._launch()
 
     def _launch(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._queue and self._free:
             attempt = self._queue.popleft()
             if attempt.live.attempts.get(attempt.id) is not attempt:
@@ -140,85 +140,80 @@ class Attempts:
                 self._queue.appendleft(attempt)
                 return
             self._free -= 1
-            attempt.task = loop.create_task(self._run(attempt), name=f"{attempt.live.instance_id} {attempt.id}")
+            attempt.task = asyncio.create_task(self._run(attempt), name=attempt.id)
 
     def resume(self) -> None:
         """The worker is known to be alive again: start what waited for that."""
         self._launch()
 
     async def _run(self, attempt: Attempt) -> None:
-        live, effect = attempt.live, attempt.effect
-        definition: Any = effect.definition
+        live, definition = attempt.live, attempt.effect.definition
         port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
         try:
             event = await self._attempt(attempt, port)
-            if port.opened is not None and not isinstance(event, ActivityCompleted | CompensationCompleted):
-                await port.close()
-            if live.attempts.get(attempt.id) is attempt:
-                self._end(live, attempt.id, event, port)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             await port.close()
-            if not attempt.cancelled or live.attempts.get(attempt.id) is not attempt:
+            if live.attempts.get(attempt.id) is not attempt:
                 raise
-            self._end(live, attempt.id, ActivityCancelled(at=self._clock.now(), id=attempt.id), port)
+            if attempt.cancelled:
+                event = ActivityCancelled(at=self._clock.now(), id=attempt.id)
+            else:
+                cause = ActivityError(f"{definition.name} raised CancelledError although nobody had cancelled it")
+                cause.__cause__ = error
+                event = self._failure(attempt, cause)
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+            await port.close()
+            event = self._failure(attempt, error)
         finally:
             self._free += 1
-            self._launch()
+            if self._queue:
+                self._launch()
+        if live.attempts.get(attempt.id) is attempt:
+            self._end(live, attempt.id, event, port)
+        else:
+            await port.close()
 
     def _end(self, live: Live, attempt_id: str, event: Input, port: Port) -> None:
         live.attempts.pop(attempt_id, None)
         self._ended(live, event, port)
 
     async def _attempt(self, attempt: Attempt, port: Port) -> Input:
-        effect = attempt.effect
-        try:
-            result = await self._call(attempt, port)
-        except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
-            return self._failure(attempt, error)
-        now = self._clock.now()
-        if isinstance(effect, StartCompensation):
-            return CompensationCompleted(at=now, id=attempt.id, attempt=effect.attempt)
-        return ActivityCompleted(at=now, id=attempt.id, result=result, attempt=effect.attempt)
-
-    async def _call(self, attempt: Attempt, port: Port) -> Any:
+        """Call the function and say that it succeeded; whatever it raises goes through."""
         effect, live = attempt.effect, attempt.live
         definition: Any = effect.definition
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         context = ActivityContext(
-            port,
-            instance_id=live.instance_id,
-            activity_id=attempt.id,
-            attempt=effect.attempt,
-            idempotency_key=idempotency_key(live.instance_id, started.nonce, attempt.id),
+            port, instance_id=live.instance_id, activity_id=attempt.id, attempt=effect.attempt, nonce=started.nonce
         )
+        if isinstance(effect, StartCompensation):
+            positional, named = definition.arguments(effect.activity, effect.args, effect.result)
+            with entered(context):
+                await self._call(definition, positional, named, None)
+            return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
+        positional, named = definition.signature.decode_arguments(effect.args)
+        if definition.dependencies:
+            named |= await self._dependencies.resolve(definition.dependencies)
+        if definition.pass_context:
+            positional = (context, *positional)
+        timeout = effect.timeout if effect.timeout is not None else definition.timeout
         with entered(context):
-            if isinstance(effect, StartCompensation):
-                positional, named = definition.arguments(effect.activity, effect.args, effect.result)
-                await self._invoke(definition, positional, named, None)
-                return None
-            positional, named = definition.signature.decode_arguments(effect.args)
-            if definition.dependencies:
-                named |= await self._dependencies.resolve(definition.dependencies)
-            if definition.pass_context:
-                positional = (context, *positional)
-            timeout = effect.timeout if effect.timeout is not None else definition.timeout
-            value = await self._invoke(definition, positional, named, timeout)
-        return Raw(definition.signature.encode_result(value))
+            if timeout is None and definition.is_async:
+                value = await definition.fn(*positional, **named)
+            else:
+                value = await self._call(definition, positional, named, timeout)
+        result = Raw(definition.signature.encode_result(value))
+        return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 
-    async def _invoke(
+    async def _call(
         self, definition: Any, positional: tuple[Any, ...], named: dict[str, Any], timeout: float | None
     ) -> Any:
-        if not definition.is_async:
-            context = contextvars.copy_context()
-            call = asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: context.run(definition.fn, *positional, **named)
-            )
-            return await asyncio.wait_for(call, timeout) if timeout is not None else await call
-        if timeout is None:
-            return await definition.fn(*positional, **named)
         async with asyncio.timeout(timeout):
-            return await definition.fn(*positional, **named)
+            if definition.is_async:
+                return await definition.fn(*positional, **named)
+            context = contextvars.copy_context()
+            call = functools.partial(context.run, definition.fn, *positional, **named)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def _failure(self, attempt: Attempt, error: Exception) -> Input:
         effect = attempt.effect

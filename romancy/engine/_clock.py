@@ -6,7 +6,7 @@ Nothing that must be right depends on the estimate: it dates events and decides 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["DatabaseClock", "boot_time"]
 
 
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def boot_time() -> int:
     """Microseconds since boot, counting the time a suspended machine slept, where the system can tell."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(clock) // 1000
+    return time.clock_gettime_ns(_CLOCK) // 1000
 
 
 class DatabaseClock:
@@ -36,7 +38,8 @@ class DatabaseClock:
 
     def now(self) -> int:
         """The estimate."""
-        self._last = max(self._last, self._local() + self._offset)
+        now = self._local() + self._offset
+        self._last = max(self._last, now)
         return self._last
 
     def seconds_until(self, due: int) -> float:

@@ -29,7 +29,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine._attempts import id_of
-from romancy.engine._live import Live, Mail, change_for, idle_release, new_life, side_effects, start_of
+from romancy.engine._live import Live, Mail, change_for, idle_release, is_step, new_life, side_effects, start_of
 from romancy.engine._mail import input_for
 from romancy.engine._messages import decode_message
 from romancy.engine._port import Port
@@ -161,6 +161,9 @@ class Driver:
 
     def _next(self, live: Live) -> tuple[list[Given], list[Port]]:
         """The inputs of the next append: all that wait, but one whose attempt holds a session goes alone."""
+        if not self._ports:
+            inputs, live.inputs = live.inputs, []
+            return inputs, []
         ports = {
             index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
         }
@@ -186,6 +189,14 @@ class Driver:
         return activation
 
     def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: list[Port]) -> Append:
+        if not ports and is_step(live, activation, inputs):
+            return Append(
+                instance_id=live.instance_id,
+                life=live.life,
+                seq=live.head + 1,
+                writer=self._nonce(),
+                body=encode_commit(activation.events),
+            )
         dropped = {id(event) for event in activation.dropped}
         live.taking = {mail for _, mail in inputs if mail is not None}
         consumed = tuple(mail for event, mail in inputs if mail is not None and id(event) not in dropped)

@@ -29,7 +29,7 @@ from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from msgspec import Raw
 
@@ -195,6 +195,17 @@ def side_effects(
 
 def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=stamp, body=encode_message(message))
+
+
+def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, str | None]]) -> bool:
+    """Whether this is the common case: something ended, activities follow, and nobody but the log need know."""
+    if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
+        return False
+    if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
+        return False
+    if any(mail is not None for _, mail in inputs):
+        return False
+    return all(type(effect) is StartActivity for effect in activation.effects)
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:

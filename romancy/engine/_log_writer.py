@@ -66,10 +66,13 @@ class LogWriter:
             self._idle.set()
 
     def _take(self) -> list[tuple[Item, Done]]:
-        size = 0
+        """The next batch: in order, within bounds, and each instance at most once."""
+        size, instances = 0, set[str]()
         for count, (item, _) in enumerate(self._queue):
             size += len(item.body)
-            if count == _BATCH_ITEMS or (count and size > _BATCH_BYTES):
+            instances.add(item.instance_id)
+            full = count == _BATCH_ITEMS or (count and size > _BATCH_BYTES)
+            if full or len(instances) == count:
                 batch, self._queue = self._queue[:count], self._queue[count:]
                 return batch
         batch, self._queue = self._queue, []

@@ -54,7 +54,6 @@ from romancy.core import (
     WorkflowStarted,
     decode_commit,
     encode_commit,
-    idempotency_key,
 )
 from romancy.retry import GiveUp, resolve
 from romancy.serialization import describe_exception, dumps
@@ -64,6 +63,8 @@ if TYPE_CHECKING:
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
+Job = Callable[[], Sequence[Input]]
+Jobs = dict[tuple[str, str], tuple[int, Job]]
 
 
 class NoPort:
@@ -87,8 +88,8 @@ class Instance:
     """One instance in the world, with what it waits for."""
 
     run: Run
-    jobs: dict[tuple[str, str], tuple[int, Callable[[], Sequence[Input]]]] = field(default_factory=dict)
-    waits: dict[str, AwaitEvent] = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=dict[tuple[str, str], tuple[int, Job]])
+    waits: dict[str, AwaitEvent] = field(default_factory=dict[str, AwaitEvent])
     parent: tuple[str, str] | None = None
     outcome: Outcome | None = None
     parked: str | None = None
@@ -361,7 +362,7 @@ class World:
             instance_id=id,
             activity_id=effect.activity_id,
             attempt=effect.attempt,
-            idempotency_key=idempotency_key(id, started.nonce, effect.activity_id),
+            nonce=started.nonce,
         )
 
     def _attempt(self, id: str, effect: StartActivity) -> Sequence[Input]:
