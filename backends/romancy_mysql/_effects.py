@@ -63,6 +63,8 @@ class Write:
 
     def statements(self) -> list[Statement]:
         """Everything to send, in order; the first one decides who lives."""
+        if not self.starts and all(item.plain for item in self.appends) and not self.deliveries:
+            return list(self._log())
         return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
 
     def _log(self) -> Iterator[Statement]:

@@ -86,6 +86,9 @@ class Pool:
             await asyncio.wait(self._leaving)
 
     async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # does not suspend
+            return
         try:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()
