@@ -1,0 +1,293 @@
+"""Finding: the same answer as the reference, on every database, with an index or without, page after page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from romancy.errors import QueryError
+from romancy.status import Status
+from romancy.storage.query import build_query, gt, is_null, matches, missing, ne, one_of, project_with_index
+from romancy.storage.records import Outcome, PruneRequest
+from romancy_conformance.contract.building import append, change, start, unique
+from romancy_conformance.query_corpus import CASES, DOCUMENTS
+from romancy_conformance.query_strategies import filters_for, raw_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hypothesis.strategies import DrawFn
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
+    from romancy.storage.records import Start
+    from romancy_conformance.contract.building import Actor
+
+    Filters = Mapping[str, FilterValue]
+
+pytestmark = pytest.mark.anyio
+
+INDEXES: list[list[tuple[str, ...]]] = [[()], [("v", "other", "a.b"), (), ("v",)]]
+"""Which paths the instances of a database have declared, in turn: none, or some these and some others."""
+
+
+def searchable(raw: bytes, index: Sequence[str] = (), **fields: Any) -> Start:
+    """An instance with this document as its input."""
+    projection, values = project_with_index(raw, index)
+    return start(input=raw, projection=projection, index=values, **fields)
+
+
+async def fill(store: Store, documents: Sequence[bytes], index: Sequence[tuple[str, ...]]) -> tuple[str, list[Start]]:
+    """One instance for each document, under a workflow name of their own."""
+    name = unique("flow")
+    items = [
+        searchable(raw, index[number % len(index)], workflow_name=name, instance_id=unique(f"d{number}"))
+        for number, raw in enumerate(documents)
+    ]
+    for first in range(0, len(items), 50):
+        assert set(await store.commit(items[first : first + 50])) == {Outcome.ACCEPTED}
+    return name, items
+
+
+async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
+    """The ids of everything a query finds, page by page, in the order of the pages."""
+    ids: list[str] = []
+    token: str | None = None
+    while True:
+        page = await store.find(build_query(limit=limit, page_token=token, **query))
+        assert len(page.rows) <= limit
+        ids += [row.instance_id for row in page.rows]
+        token = page.next_token
+        if token is None:
+            return ids
+
+
+def wanted(items: Sequence[Start], filters: Filters) -> set[str]:
+    """What the reference finds."""
+    return {item.instance_id for item in items if matches(item.input, filters)}
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=["no index", "several sets"])
+async def test_every_filter_of_the_truth_table_finds_what_the_reference_finds(
+    store: Store, index: list[tuple[str, ...]]
+) -> None:
+    name, items = await fill(store, DOCUMENTS, index)
+    wrong: list[tuple[str, set[str]]] = []
+    for case in CASES:
+        answer = set(await found(store, filters=case.filters, workflow_name=name))
+        if answer != wanted(items, case.filters):
+            wrong.append((case.name, answer ^ wanted(items, case.filters)))
+
+    assert wrong == []
+
+
+@st.composite
+def _collections(draw: DrawFn) -> tuple[list[bytes], dict[str, FilterValue], list[tuple[str, ...]]]:
+    documents = draw(st.lists(raw_documents, min_size=1, max_size=8))
+    filters = draw(filters_for(draw(st.sampled_from(documents))))
+    declared = st.lists(st.sampled_from([*filters, "v"]), max_size=2, unique=True).map(tuple)
+    return documents, filters, draw(st.lists(declared, min_size=1, max_size=3))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(collection=_collections())
+async def test_any_filter_finds_what_the_reference_finds(store: Store, collection: Any) -> None:
+    documents, filters, index = collection
+    name, items = await fill(store, documents, index)
+
+    assert set(await found(store, filters=filters, workflow_name=name)) == wanted(items, filters)
+    assert set(await found(store, filters=filters, workflow_name=name, limit=2)) == wanted(items, filters)
+
+
+async def test_newest_first_and_by_id_where_the_time_is_the_same(store: Store) -> None:
+    ids = [unique() for _ in range(3)]
+    name = unique("flow")
+    base = ids[0]
+    batch = [start(f"{base}{end}", workflow_name=name) for end in ("a", "B", "é", "😀", "z", "￿", "-", "Z")]
+    await store.commit([start(ids[1], workflow_name=name)])
+    await store.commit(batch)
+    await store.commit([start(ids[2], workflow_name=name)])
+
+    rows = (await store.find(build_query(workflow_name=name))).rows
+
+    places = [(row.created_at, row.instance_id.encode()) for row in rows]
+    assert places == sorted(places, reverse=True)
+    assert (rows[0].instance_id, rows[-1].instance_id) == (ids[2], ids[1])
+
+
+async def test_parts_of_names_and_ids_are_found_byte_for_byte(store: Store) -> None:
+    base = unique("n")
+    names = [
+        f"{base}{rest}" for rest in ("order%", "order_x", "Order", "orderé", "ordere\u0301", "ord'er", "😀", "a b ")
+    ]
+    items = [start(unique(f"{name}/"), workflow_name=name) for name in names]
+    await store.commit(items)
+
+    parts = ["order", "Order", "%", "_", "rder_", "é", "e", "e\u0301", "'", "😀", "b ", "b", "rderx", "", ".*", "\\"]
+    for part in parts:
+        fitting = {item.instance_id for item in items if f"{base}{part}" in item.workflow_name}
+        by_name = [one for one in await found(store, workflow_name=base + part) if part or base in one]
+        assert set(by_name) == fitting, part
+        inside = {item.instance_id for item in items if part in item.workflow_name.removeprefix(base)}
+        by_id = set(await found(store, instance_id=part or base, workflow_name=base))
+        assert by_id == {item.instance_id for item in items if (part or base) in item.instance_id}, part
+        assert inside <= by_id
+
+
+async def test_statuses_are_exact_and_combine_with_the_rest(actor: Actor, store: Store) -> None:
+    name = next(iter(actor.workflows))
+    begun: dict[Status, Start] = {}
+    for status in (Status.COMPLETED, Status.FAILED, Status.WAITING, Status.RUNNING):
+        begun[status] = await actor.begin(projection=b'{"v":"s:x"}')
+        await actor.write(append(begun[status], 2, change=change(status)))
+
+    for wish in (Status.FAILED, [Status.FAILED, Status.WAITING], "completed", [Status.CANCELLED]):
+        statuses = {wish} if isinstance(wish, str) else set(wish)
+        expected = {begun[status].instance_id for status in statuses & set(begun)}
+        assert set(await found(store, status=wish, workflow_name=name)) == expected
+        assert set(await found(store, status=wish, workflow_name=name, limit=1)) == expected
+        assert set(await found(store, status=wish, workflow_name=name, filters={"v": missing()})) == set()
+
+
+async def test_rows_come_back_as_they_are(actor: Actor, store: Store) -> None:
+    begun = await actor.begin(input=b'{"a":1}', parent="p")
+    await actor.write(append(begun, 2, change=change(Status.FAILED, error="why")))
+
+    (row,) = (await store.find(build_query(instance_id=begun.instance_id))).rows
+
+    history = await store.read(begun.instance_id, limit=0)
+    assert history is not None
+    assert row == history.instance
+
+
+@pytest.mark.parametrize("filtered", ["all", "status", "filter", "indexed", "several"])
+async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: Store, filtered: str) -> None:
+    """Rows are inserted, changed and pruned between any two pages; nothing that stays is missed or shown twice."""
+    name = next(iter(actor.workflows))
+    index = ("v",) if filtered in {"indexed", "several"} else ()
+
+    async def add(count: int, value: int = 1) -> list[Start]:
+        raw = b'{"v":%d,"w":"x"}' % value
+        items = [searchable(raw, index, workflow_name=name, status=Status.WAITING, delay=None) for _ in range(count)]
+        await store.commit(items)
+        return items
+
+    query: dict[str, Any] = {"workflow_name": name}
+    if filtered == "status":
+        query["status"] = [Status.WAITING, Status.RUNNING]
+    elif filtered == "several":
+        query["filters"] = {"v": one_of(1, 2, 3), "w": ne("y")}
+    elif filtered != "all":
+        query["filters"] = {"v": 1}
+    stay = [*await add(17), *await add(8, 1)]
+    go = [await actor.begin(input=b'{"v":1}', projection=b'{"v":"n:1"}') for _ in range(6)]
+    stay += await add(5)
+    seen: list[str] = []
+    token: str | None = None
+    for number in range(100):
+        page = await store.find(build_query(limit=4, page_token=token, **query))
+        seen += [row.instance_id for row in page.rows]
+        token = page.next_token
+        if token is None:
+            break
+        await add(2)
+        if number < len(go):
+            await actor.write(append(go[number], 2, change=change(Status.COMPLETED)))
+            await store.prune(PruneRequest(instance_ids=(go[number].instance_id,)))
+
+    assert token is None
+    assert sorted(set(seen)) == sorted(seen)
+    assert {item.instance_id for item in stay} <= set(seen)
+
+
+async def test_a_page_that_ends_exactly_at_the_last_row_is_the_last(store: Store) -> None:
+    name, _ = await fill(store, [b"1"] * 6, [()])
+
+    first = await store.find(build_query(workflow_name=name, limit=3))
+    second = await store.find(build_query(workflow_name=name, limit=3, page_token=first.next_token))
+
+    assert (len(first.rows), len(second.rows), second.next_token) == (3, 3, None)
+
+
+async def test_a_token_belongs_to_its_query(store: Store) -> None:
+    name, _ = await fill(store, [b'{"v":1}'] * 3, [()])
+    page = await store.find(build_query({"v": 1}, workflow_name=name, limit=1))
+    assert page.next_token is not None
+
+    assert len((await store.find(build_query({"v": 1}, workflow_name=name, page_token=page.next_token))).rows) == 2
+    for other in ({"v": 2}, {"v": gt(1)}, {}, {"v": 1, "w": is_null()}):
+        with pytest.raises(QueryError, match="page_token"):
+            build_query(other, workflow_name=name, page_token=page.next_token)
+    for damaged in (page.next_token[:-2], page.next_token + "AA", page.next_token.swapcase(), "x"):
+        with pytest.raises(QueryError, match="page_token"):
+            build_query({"v": 1}, workflow_name=name, page_token=damaged)
+
+
+HOSTILE = [
+    "' or '1'='1",
+    "'; drop table romancy_instances; --",
+    '") or ("1"="1',
+    "%s $1 ? :name %(x)s {0} {conditions}",
+    "\\' or 1=1 -- ",
+    "') union select * from romancy_workers --",
+    "%",
+    "_",
+    "$[*]",
+    "romancy_",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_text_from_outside_is_data_wherever_it_stands(store: Store, text: str) -> None:
+    quoted = '["' + text.replace("\\", "\\\\").replace('"', '\\"') + '"]'
+    name, items = await fill(store, [b'{"v":"x"}', b'{"v":1}'], [("v",), ()])
+
+    for filters in ({"v": text}, {quoted: "x"}, {f"v.{quoted}": "x"}, {"v": one_of(text, "y")}):
+        assert await found(store, filters=filters, workflow_name=name) == []
+    assert await found(store, workflow_name=f"{name}{text}") == []
+    assert set(await found(store, instance_id=text)) & {item.instance_id for item in items} == set()
+    assert set(await found(store, workflow_name=name)) == {item.instance_id for item in items}
+
+
+async def test_the_input_of_a_new_run_takes_the_place_of_the_old_one(actor: Actor, store: Store) -> None:
+    name = next(iter(actor.workflows))
+    old, new = b'{"v":"old","w":1}', b'{"v":"new"}'
+    for index in ((), ("v",), ("v", "w")):
+        projection, values = project_with_index(old, index)
+        begun = await actor.begin(input=old, projection=projection, index=values)
+        projection, values = project_with_index(new, index)
+        again = change(Status.RUNNING, run_from=2, input=new, projection=projection, index=values)
+        assert await actor.write(append(begun, 2, change=again)) is Outcome.ACCEPTED
+
+        of_this: dict[str, Any] = {"workflow_name": name, "instance_id": begun.instance_id}
+        assert await found(store, filters={"v": "old"}, **of_this) == []
+        assert await found(store, filters={"v": "new"}, **of_this) == [begun.instance_id]
+        assert await found(store, filters={"w": 1}, **of_this) == []
+        assert await found(store, filters={"w": missing()}, **of_this) == [begun.instance_id]
+
+
+async def test_a_pruned_instance_is_not_found_by_its_index(actor: Actor, store: Store) -> None:
+    name = next(iter(actor.workflows))
+    projection, values = project_with_index(b'{"v":"x"}', ("v",))
+    begun = await actor.begin(projection=projection, index=values)
+    await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
+    assert await store.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
+    reborn = await actor.begin(begun.instance_id)
+
+    assert await found(store, filters={"v": "x"}, workflow_name=name) == []
+    assert await found(store, workflow_name=name) == [reborn.instance_id]
+
+
+async def test_an_index_declared_later_finds_the_older_ones_too(store: Store) -> None:
+    name = unique("flow")
+    older = searchable(b'{"customer":{"id":7}}', workflow_name=name)
+    younger = searchable(b'{"customer":{"id":7}}', ("customer.id",), workflow_name=name)
+    others = [searchable(b'{"customer":{"id":8}}', paths, workflow_name=name) for paths in ((), ("customer.id",))]
+    await store.commit([older])
+    await store.commit([younger, *others])
+
+    for filters in ({"customer.id": 7}, {"customer.id": 7.0}, {'["customer"].id': one_of(7, 9)}):
+        assert await found(store, filters=filters, workflow_name=name) == [younger.instance_id, older.instance_id]
