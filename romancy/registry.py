@@ -43,16 +43,20 @@ def declare(definition: D) -> D:
     return definition
 
 
-def _by_name(kind: str, definitions: Iterable[Any]) -> dict[str, Any]:
+def _by_name(kind: str, definitions: Iterable[Any], *, strict: bool) -> dict[str, Any]:
     named: dict[str, Any] = {}
+    ambiguous: set[str] = set()
     for definition in definitions:
         other = named.setdefault(definition.name, definition)
-        if other is not definition and other.fn is not definition.fn:
+        if other is definition or other.fn is definition.fn:
+            continue
+        if strict:
             raise RegistrationError(
                 f"two functions declare the {kind} {definition.name!r}: {_place(other)} and {_place(definition)}. "
                 f'Give one of them another name with @{kind}(name="…").'
             )
-    return named
+        ambiguous.add(definition.name)
+    return {name: definition for name, definition in named.items() if name not in ambiguous}
 
 
 def _place(definition: Any) -> str:
@@ -69,14 +73,18 @@ class Registry:
 
     @classmethod
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:
-        """Everything declared so far, or these workflows and all activities.
+        """Everything declared so far, or these workflows with the activities whose names are unambiguous.
 
-        Raises RegistrationError when two functions in it bear one name.
+        Raises RegistrationError when two functions bear one name, where that matters: among the given workflows, or
+        anywhere if the app takes everything.
         """
         found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         for definition in list(_declared.values()):
             found[definition.kind].append(definition)
         if workflows is not None:
             found["workflow"] = list(workflows)
-        named = {kind: _by_name(kind, definitions) for kind, definitions in found.items()}
+        named = {
+            kind: _by_name(kind, definitions, strict=workflows is None or kind == "workflow")
+            for kind, definitions in found.items()
+        }
         return cls(named["workflow"], named["activity"], named["compensation"])

@@ -303,7 +303,7 @@ class Commands:
         if not answer.done():
             answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
-    _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Commands, Any], None]]] = {
+    _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
         ev.ActivityCompleted: _activity_completed,
         ev.ActivityAttemptFailed: _attempt_failed,
         ev.ActivityFailed: _activity_failed,

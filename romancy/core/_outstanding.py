@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
@@ -47,8 +47,12 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
     return _start_activity(commands, event) if event.id in commands.calls else None
 
 
+def _no_effect(_commands: Commands, _event: Any) -> None:
+    return None
+
+
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
-_EFFECTS: Final[Mapping[type[ev.LogEvent], _Make]] = {
+_EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: lambda _, e: None if e.never_started else fx.CancelActivity(e.id),
     ev.TimerStarted: lambda _, e: fx.StartTimer(e.id, e.due),
@@ -67,8 +71,7 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
     """What follows from the commands among the events that are being written now, in their order."""
     effects: list[fx.Effect] = []
     for event in events:
-        make: _Make | None = _EFFECTS.get(type(event))
-        effect = None if make is None else make(commands, event)
+        effect = _EFFECTS.get(type(event), _no_effect)(commands, event)
         if effect is not None:
             effects.append(effect)
     return effects

@@ -87,13 +87,13 @@ _GATHERING: Any = getattr(asyncio.tasks, "_GatheringFuture")  # noqa: B009 - abs
 class _StableGathering(_GATHERING):  # type: ignore[misc]
     __slots__ = ("_number",)
 
-    def __init__(self, children: Any, *, loop: Any) -> None:
-        number = getattr(loop, "number", None)
-        self._number: int = id(self) if number is None else number()
-        super().__init__(children, loop=loop)
-
     def __hash__(self) -> int:
-        return self._number
+        try:
+            return self._number
+        except AttributeError:
+            number = getattr(self.get_loop(), "number", None)
+            self._number: int = id(self) if number is None else number()
+            return self._number
 
 
 class _StableScope(anyio_backend.CancelScope):
@@ -133,13 +133,15 @@ if not hasattr(asyncio.tasks, "set"):
     setattr(asyncio.tasks, "set", set)  # noqa: B010 - no name of the module as checkers know it
 
 _THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
-_STABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+_STABLE: list[tuple[Any, dict[str, Any]]] = [
     (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
     (vars(asyncio), {"all_tasks": _all_tasks}),
     (vars(anyio_backend), {"CancelScope": _StableScope}),
     (vars(threading), {name: _refusing(vars(threading)[name]) for name in _THREAD_STARTS}),
 ]
-_ORIGINAL = [(namespace, {name: namespace[name] for name in names}) for namespace, names in _STABLE]
+_ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
+    (namespace, {name: namespace[name] for name in names}) for namespace, names in _STABLE
+]
 
 
 class Seams:

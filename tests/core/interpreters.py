@@ -22,7 +22,7 @@ class Interpreter:
     version: str
     executable: str = ""
     missing: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict[str, str])
 
     def run(self, *arguments: str, input: str = "", **environment: str) -> str:
         """Run it at the root of the tree; its output. Whatever it complains about fails the test."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -102,10 +101,6 @@ async def plain_subprocess() -> Any:
     return subprocess.run(["true"], check=True)  # noqa: ASYNC221 - what is to be refused
 
 
-async def shell() -> Any:
-    return os.system("true")  # noqa: ASYNC221, S605 - what is to be refused
-
-
 LEAVING: list[tuple[Leave, str]] = [
     (open_connection, "loop.create_connection()"),
     (create_subprocess, "loop.subprocess_exec()"),
@@ -125,7 +120,6 @@ LEAVING: list[tuple[Leave, str]] = [
     (plain_socket, "socket.connect"),
     (name_lookup, "socket.getaddrinfo"),
     (plain_subprocess, "subprocess.Popen"),
-    (shell, "os.system"),
 ]
 
 

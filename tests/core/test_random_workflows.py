@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from romancy.activity import activity, compensation
 from romancy.context import WorkflowContext
-from romancy.core import decode_commit, replay
+from romancy.core import ActivityCompleted, CompensationScheduled, decode_commit, replay
 from romancy.errors import RetryExhaustedError, TerminalError
 from romancy.retry import RetryPolicy
 from romancy.workflow import workflow
@@ -123,31 +123,36 @@ async def guarded(ctx: WorkflowContext, tree: Tree, parts: list[Tree]) -> int:
                 total = sum([await perform(ctx, part) for part in parts])
             finally:
                 total += await other(3000)
+        case unknown:
+            raise AssertionError(unknown)
     return total
 
 
 FATES = st.sampled_from(["works", "works", "works", "fails", "refuses", "cannot be undone"])
 SECONDS = st.sampled_from([0, 0.5, 1, 2, 3.7, 8])
-LEAVES = st.one_of(
-    st.builds(lambda label, fate: {"kind": "act", "label": label, "fate": fate}, st.integers(0, 9), FATES),
-    st.builds(lambda label: {"kind": "other", "label": label}, st.integers(0, 9)),
-    st.builds(lambda seconds: {"kind": "sleep", "seconds": seconds}, SECONDS),
-    st.builds(lambda seconds: {"kind": "wait", "seconds": seconds}, SECONDS),
-    st.just({"kind": "draw"}),
+KINDS = ["sequence", "gather", "group", "first", "as completed", "timeout", "anyio", "catch", "finally"]
+
+
+def node(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Tree]:
+    return st.fixed_dictionaries({"kind": st.just(kind), **fields})
+
+
+LEAVES: st.SearchStrategy[Tree] = st.one_of(
+    node("act", label=st.integers(0, 9), fate=FATES),
+    node("other", label=st.integers(0, 9)),
+    node("sleep", seconds=SECONDS),
+    node("wait", seconds=SECONDS),
+    node("draw"),
 )
-KINDS = st.sampled_from(
-    ["sequence", "gather", "group", "first", "as completed", "timeout", "anyio", "catch", "finally"]
-)
-TREES = st.recursive(
-    LEAVES,
-    lambda parts: st.builds(
-        lambda kind, parts, seconds: {"kind": kind, "parts": parts, "seconds": seconds},
-        KINDS,
-        st.lists(parts, min_size=1, max_size=4),
-        SECONDS,
-    ),
-    max_leaves=12,
-)
+
+
+def branches(parts: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
+    return st.fixed_dictionaries(
+        {"kind": st.sampled_from(KINDS), "parts": st.lists(parts, min_size=1, max_size=4), "seconds": SECONDS}
+    )
+
+
+TREES: st.SearchStrategy[Tree] = st.recursive(LEAVES, branches, max_leaves=12)
 DURATIONS = st.fixed_dictionaries({"act": SECONDS, "other": SECONDS})
 EVENTS = st.lists(SECONDS, max_size=3).map(lambda times: tuple((at, "number", 5) for at in sorted(times)))
 
@@ -183,7 +188,7 @@ def test_what_a_log_must_hold_whatever_the_workflow(
     assert kinds[-1] in terminal
     settled = kinds.index("CompensationScheduled") if "CompensationScheduled" in kinds else len(kinds)
     assert not {"ActivityCompleted", "ActivityFailed", "ActivityCancelled"} & set(kinds[settled:])
-    completed = [event.id for event in world.log() if type(event).__name__ == "ActivityCompleted"]  # type: ignore[attr-defined]
-    undone = [event.activity_id for event in world.log() if type(event).__name__ == "CompensationScheduled"]  # type: ignore[attr-defined]
+    completed = [event.id for event in world.log() if isinstance(event, ActivityCompleted)]
+    undone = [event.activity_id for event in world.log() if isinstance(event, CompensationScheduled)]
     compensable = [id for id in completed if id.startswith("act:")]
     assert undone == ([] if outcome.status == "completed" else compensable[::-1])

@@ -25,7 +25,7 @@ class Scenario:
     result: Any = None
     status: Status = Status.COMPLETED
     error: str = ""
-    durations: dict[str, float] = field(default_factory=dict)
+    durations: dict[str, float] = field(default_factory=dict[str, float])
     events: tuple[tuple[float, str, Any], ...] = ()
     cancel_at: float | None = None
     retry: RetryPolicy | None = None

@@ -25,7 +25,7 @@ from romancy_conformance.workflows.activities import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
 __all__ = ["SCENARIOS"]
 
@@ -72,6 +72,7 @@ async def async_generator(ctx: WorkflowContext) -> int:
 
 @workflow
 async def generator_left_early(ctx: WorkflowContext) -> int:
+    value = 0
     async with contextlib.aclosing(_count_down(9)) as numbers:
         async for value in numbers:
             if value < 8:
@@ -80,7 +81,7 @@ async def generator_left_early(ctx: WorkflowContext) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _bracket(n: int) -> AsyncIterator[int]:
+async def _bracket(n: int) -> AsyncGenerator[int, None]:
     yield await echo(n)
     await echo(-n)
 

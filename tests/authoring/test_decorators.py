@@ -1,0 +1,175 @@
+"""The decorators: what they take, what they refuse, and what a decorated function still is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import RetryPolicy, WorkflowContext, activity, compensation, workflow
+from romancy.context import ActivityContext
+from romancy.errors import RegistrationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+async def plain(item: str, count: int = 1) -> str:
+    """Say it."""
+    return item * count
+
+
+def refusal(decorator: Any, fn: Any) -> str:
+    with pytest.raises(RegistrationError) as caught:
+        decorator(fn)
+    return str(caught.value)
+
+
+def test_a_decorated_function_keeps_its_name_and_documentation() -> None:
+    decorated = activity(plain)
+    assert (decorated.name, decorated.__doc__) == ("plain", "Say it.")
+    assert decorated.fn is plain
+    assert repr(decorated) == "<activity plain>"
+
+
+def test_a_name_of_its_own() -> None:
+    assert activity(name="say")(plain).name == "say"
+    assert "is not a name" in refusal(activity(name=" "), plain)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    async def generates() -> AsyncIterator[int]:
+        yield 1
+
+    def generates_plainly() -> Iterator[int]:
+        yield 1
+
+    async def collects(ctx: WorkflowContext, *items: int) -> None: ...
+
+    async def collects_names(ctx: WorkflowContext, **items: int) -> None: ...
+
+    async def bare() -> None: ...
+
+    def not_async(ctx: WorkflowContext) -> None: ...
+
+    nameless: Any = eval("lambda ctx: ctx")  # noqa: S307 - a lambda is what is to be refused
+    for decorator in (activity, workflow, compensation):
+        assert "a lambda has none" in refusal(decorator, nameless)
+        assert "needs a function, not int" in refusal(decorator, 5)
+        assert "goes below @staticmethod" in refusal(decorator, staticmethod(plain))
+        assert "generator" in refusal(decorator, generates)
+        assert "generator" in refusal(decorator, generates_plainly)
+        assert "*items" in refusal(decorator, collects)
+        assert "**items" in refusal(decorator, collects_names)
+    assert "`async def`" in refusal(workflow, not_async)
+    assert "leading parameter" in refusal(workflow, bare)
+    assert "leading parameter" in refusal(activity(pass_context=True), bare)
+    assert "executor='process'" in refusal(activity(executor="process"), plain)
+
+
+def test_two_compensations_for_one_activity_are_refused() -> None:
+    @compensation
+    async def undo(item: str, count: int = 1) -> None: ...
+
+    reserve = activity(compensation=undo)(plain)
+    assert reserve.undo is undo
+    with pytest.raises(RegistrationError, match="already has the compensation undo"):
+        reserve.compensation(undo)
+
+
+def test_a_plain_function_can_be_a_compensation() -> None:
+    async def undo(result: str, item: str, count: int = 1) -> None: ...
+
+    reserve = activity(compensation=undo)(plain)
+    assert reserve.undo is not None
+    assert (reserve.undo.name, reserve.undo.takes_result) == ("undo", True)
+
+
+def test_outside_of_a_workflow_an_activity_is_its_function() -> None:
+    @activity
+    def sync(n: int) -> int:
+        return n + 1
+
+    async def call() -> tuple[str, int]:
+        return await activity(plain)("ab", count=2), await sync(1)
+
+    assert asyncio.run(call()) == ("abab", 2)
+
+
+def test_outside_of_a_workflow_a_workflow_says_how_to_start_it() -> None:
+    @workflow
+    async def order(ctx: WorkflowContext) -> None: ...
+
+    with pytest.raises(UsageError, match=r"await app\.start\(order, …\)"):
+        asyncio.run(order())
+    with pytest.raises(UsageError, match="call it in the workflow's body"):
+        order.recur()
+
+
+def test_options_change_a_copy() -> None:
+    decorated = activity(retry=RetryPolicy.none())(plain)
+    optioned = decorated.options(id="mine", timeout=5)
+    assert optioned.name == decorated.name
+    assert optioned is not decorated
+    assert optioned.retry is decorated.retry
+    with pytest.raises(UsageError, match="timeout"):
+        decorated.options(timeout=float("inf"))
+
+
+def test_an_activity_of_an_instance_is_refused() -> None:
+    class Shop:
+        @activity
+        async def close(self, reason: str) -> None: ...
+
+        @staticmethod
+        @activity
+        async def open_up(reason: str) -> str:
+            return reason
+
+    with pytest.raises(UsageError, match="taken from an instance of Shop"):
+        Shop().close  # noqa: B018 - the access is what is refused
+    assert asyncio.run(Shop().open_up("late")) == "late"
+
+
+def test_the_code_of_a_workflow_is_a_hash_of_its_source_or_what_the_author_says() -> None:
+    @workflow
+    async def one(ctx: WorkflowContext) -> int:
+        return 1
+
+    @workflow
+    async def two(ctx: WorkflowContext) -> int:
+        return 2
+
+    @workflow(version="2026-11")
+    async def three(ctx: WorkflowContext) -> int:
+        return 3
+
+    assert one.code == one.code != two.code
+    assert len(one.code) == 16
+    assert three.code == "2026-11"
+
+
+def test_code_without_a_source_file_has_a_hash_as_well() -> None:
+    namespace: dict[str, Any] = {"WorkflowContext": WorkflowContext}
+    exec("async def typed_in(ctx: WorkflowContext) -> int:\n    return 1", namespace)  # noqa: S102 - as in a console
+    assert len(workflow(namespace["typed_in"]).code) == 16
+
+
+def test_arguments_are_checked_before_anything_is_written() -> None:
+    @workflow
+    async def order(ctx: WorkflowContext, item: str, count: int = 1) -> None: ...
+
+    assert order.bind("a").encode() == order.bind(item="a", count=1).encode()
+    with pytest.raises(UsageError, match="item"):
+        order.bind().encode()  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="parameter 'count' of workflow 'order'"):
+        order.bind("a", count="many").encode()  # type: ignore[arg-type]
+
+
+def test_a_context_for_an_activity_is_no_argument() -> None:
+    @activity(pass_context=True)
+    async def remember(ctx: ActivityContext, item: str) -> str:
+        return item
+
+    assert remember.signature.names == ("item",)

@@ -1,0 +1,158 @@
+"""Programs that both type checkers accept, with the types they infer. Nothing here runs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, assert_type
+
+from romancy import (
+    Activity,
+    ActivityContext,
+    Depends,
+    Event,
+    EventType,
+    Handle,
+    RetryPolicy,
+    Romancy,
+    Status,
+    WorkflowContext,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy.context import ChildHandle
+from romancy.workflow import Call, Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@dataclass
+class Order:
+    item: str
+    amount: int
+
+
+@dataclass
+class Receipt:
+    number: str
+
+
+class Client:
+    async def post(self, order: Order) -> str:
+        return order.item
+
+
+async def http() -> AsyncIterator[Client]:
+    yield Client()
+
+
+def settings() -> Iterator[int]:
+    yield 3
+
+
+@compensation
+async def release(item: str) -> None: ...
+
+
+@compensation(name="put-back", retry=RetryPolicy.none())
+def put_back(result: Receipt, item: str) -> None: ...
+
+
+@activity(compensation=release, retry=RetryPolicy.exponential(10, 0.1, timedelta(seconds=30)))
+async def reserve(item: str) -> Receipt:
+    return Receipt(item)
+
+
+@activity(compensation=put_back)
+def take(item: str) -> Receipt:
+    return Receipt(item)
+
+
+@activity
+def count(item: str, at_least: int = 0) -> int:
+    return max(len(item), at_least)
+
+
+@activity(name="charge", timeout=30, raises=[LookupError])
+async def charge(order: Order, *, client: Client = Depends(http), tries: int = Depends(settings)) -> Receipt:
+    return Receipt(await client.post(order) * tries)
+
+
+@activity(pass_context=True)
+async def remember(ctx: ActivityContext, order: Order) -> int:
+    db: Any = await ctx.session()
+    await db.execute("select 1")
+    return ctx.attempt
+
+
+@activity(executor="process", transactional=False)
+def crunch(numbers: list[int]) -> float:
+    return sum(numbers) / 2
+
+
+@take.compensation
+def too_late(item: str) -> None: ...
+
+
+class Shop:
+    @staticmethod
+    @activity
+    async def close(reason: str) -> bool:
+        return bool(reason)
+
+
+settled = EventType("payment.settled", Receipt)
+
+
+@workflow
+async def child(ctx: WorkflowContext, order: Order, times: int = 1) -> Receipt:
+    return Receipt(order.item * times)
+
+
+@workflow(event_handler=True, index=["customer.id"], version="2")
+async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
+    assert_type(await reserve(order.item), Receipt)
+    assert_type(await count(order.item, at_least=3), int)
+    assert_type(await charge(order), Receipt)
+    assert_type(await remember(order), int)
+    assert_type(await crunch([1, 2]), float)
+    assert_type(await Shop.close("late"), bool)
+    assert_type(await asyncio.gather(reserve("a"), count("b")), tuple[Receipt, int])
+    assert_type(await charge.options(id="charge:eu", retry=RetryPolicy.fixed(3, 1), timeout=5)(order), Receipt)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(count("x"))
+    assert_type(task.result(), int)
+    event = await ctx.wait_event(settled, timeout=timedelta(days=2))
+    assert_type(event, Event[Receipt])
+    assert_type(event.data, Receipt)
+    assert_type((await ctx.wait_event("n", model=int)).data, int)
+    assert_type(await child(order), Receipt)
+    handle = await ctx.start(child, order, times=2)
+    assert_type(handle, ChildHandle[Receipt])
+    assert_type(await handle.result(), Receipt)
+    await ctx.sleep(timedelta(minutes=5))
+    if ctx.patched("new"):
+        order_workflow.recur(order)
+    await ctx.report({"done": True})
+    return event.data
+
+
+counting: Activity[[str, int], int] = count
+ordering: Workflow[[Order], Receipt] = order_workflow
+
+
+async def use(app: Romancy) -> Status:
+    handle = await app.start(order_workflow, Order("a", 1))
+    assert_type(handle, Handle[Receipt])
+    assert_type(await handle.result(timeout=30), Receipt)
+    await app.start(order_workflow.options(instance_id="order-42"), Order("a", 1))
+    call = order_workflow.bind(Order("a", 1))
+    assert_type(call, Call[Receipt])
+    assert_type(await app.run(order_workflow, Order("a", 1)), Receipt)
+    assert_type(activity_context().idempotency_key, str)
+    assert_type(await reserve("unit test"), Receipt)
+    return await handle.status()

@@ -1,0 +1,70 @@
+"""Mistakes that both type checkers find. Every line with an `ignore` is an error, or the checker says it is not.
+
+Nothing here runs.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from romancy import RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
+from romancy.event import EventType
+
+
+@compensation
+async def release_number(number: int) -> None: ...
+
+
+@activity(compensation=release_number)  # type: ignore[arg-type]
+async def reserve(item: str) -> str:
+    return item
+
+
+@activity
+async def charge(amount: int, currency: str) -> float:
+    return amount * len(currency)
+
+
+@activity(retry=5)  # type: ignore[call-overload, untyped-decorator]
+async def badly_retried() -> None: ...
+
+
+@activity(executor="gpu")  # type: ignore[call-overload, untyped-decorator]
+async def badly_placed() -> None: ...
+
+
+@workflow  # type: ignore[arg-type]
+async def without_context(amount: int) -> None: ...
+
+
+@workflow  # type: ignore[arg-type]
+def not_async(ctx: WorkflowContext) -> None: ...
+
+
+settled = EventType("settled", int)
+
+
+@workflow
+async def order(ctx: WorkflowContext, amount: int) -> str:
+    await charge("12", "EUR")  # type: ignore[arg-type]
+    await charge(12)  # type: ignore[call-arg]
+    await charge(12, "EUR", 3)  # type: ignore[call-arg]
+    await charge(12, money="EUR")  # type: ignore[call-arg]
+    paid: str = await charge(12, "EUR")  # type: ignore[assignment]
+    await charge.options(attempts=3)(12, "EUR")  # type: ignore[call-arg]
+    number: str = (await ctx.wait_event(settled)).data  # type: ignore[assignment]
+    await ctx.sleep("soon")  # type: ignore[arg-type]
+    await ctx.start(order, "12")  # type: ignore[arg-type]
+    if paid == number:
+        order.recur("12")  # type: ignore[arg-type]
+    return paid + number
+
+
+async def use(app: Romancy) -> None:
+    await app.start(order, "12")  # type: ignore[arg-type]
+    await app.start(order)  # type: ignore[call-arg]
+    handle = await app.start(order, 12)
+    result: int = await handle.result()  # type: ignore[assignment]
+    order.bind("12")  # type: ignore[arg-type]
+    RetryPolicy(max_attempts="5")  # type: ignore[arg-type]
+    print(result)
