@@ -29,6 +29,8 @@ def is_idle(tx: Tx, request: ClaimRequest) -> bool:
     """Whether a claim would change nothing, so that looking for work need not write."""
     if request.sweep or request.recover:
         return False
+    if request.limit <= 0:
+        return True
     return tx.row("due", _due(tx, request) | {"limit": 1}) is None
 
 
@@ -74,6 +76,8 @@ def _claimed(tx: Tx, instance_id: str) -> Claimed:
 
 def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
     """The mail of everything the worker owns, and when it could claim next."""
+    if tx.row("worker_alive", (request.worker,)) is None:
+        return Work(claimed=[], mail=[], now=tx.now)
     fresh = {one.instance_id for one in claimed}
     boxes = {
         row[0]: Mailbox(instance_id=row[0], life=row[1], signals=row[2], rows=[])

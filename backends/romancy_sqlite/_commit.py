@@ -27,7 +27,7 @@ __all__ = ["weight_of", "write_items"]
 
 def weight_of(batch: Sequence[Item]) -> int:
     """About how many pages a batch writes."""
-    return sum((2 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
+    return sum((1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:

@@ -7,6 +7,7 @@ never on the thread of an event loop.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -29,6 +30,7 @@ _LONGEST_PAUSE = 0.025
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=sqlite3.Connection)
 Parameters = Sequence[object] | Mapping[str, object]
+_NEVER = threading.Event()
 _last_now = 0
 
 
@@ -72,17 +74,17 @@ def connect_as(kind: type[Kind], path: Path) -> Kind:
     return connection
 
 
-def patiently(action: Callable[[], Result], *, seconds: float) -> Result:
-    """Try until nobody else holds the file or the time is up; for threads that may block."""
+def patiently(action: Callable[[], Result], *, seconds: float, stop: threading.Event = _NEVER) -> Result:
+    """Try until nobody else holds the file, the time is up or `stop` is set; for threads that may block."""
     deadline = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline or stop.is_set():
                 raise
-        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+        stop.wait(pause * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 

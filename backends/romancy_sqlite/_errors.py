@@ -22,15 +22,13 @@ _BUSY_SNAPSHOT = 517
 _WAIT = frozenset({_BUSY, _LOCKED, _PROTOCOL, _SCHEMA})
 _ITEM = frozenset({_TOOBIG, _CONSTRAINT, _MISMATCH})
 
-_UNAVAILABLE = {
+_ADVICE = {
     _NOMEM: "SQLite ran out of memory; free some",
     _IOERR: "reading or writing failed; look at the disk",
     _FULL: "the disk is full; free some space",
     _CANTOPEN: "the file or its -wal and -shm companions cannot be opened; look at the folder, its permissions "
     "and the limit of open files",
     _INTERRUPT: "the statement was interrupted",
-}
-_CONFIGURATION = {
     _PERM: "access was denied; give this user permission to the file",
     _AUTH: "access was denied; give this user permission to the file",
     _READONLY: "the file, its folder or the disk is read-only, or the file was moved or deleted while open; "
@@ -38,6 +36,8 @@ _CONFIGURATION = {
     _CORRUPT: "the file is damaged; restore it from a backup",
     _NOTADB: "this is not an SQLite database; name another file",
 }
+_PERMANENT = frozenset({_PERM, _AUTH, _READONLY, _CORRUPT, _NOTADB, _CANTOPEN})
+"""What will not go away by itself when it is met at the door. Met later, it befell a database that had worked."""
 
 
 def _code(error: BaseException) -> int:
@@ -63,10 +63,8 @@ def is_item_fault(error: BaseException) -> bool:
     )
 
 
-def translate(error: AnyError, path: Path) -> AnyError | StorageError | InternalError:
-    """The error a caller should see for what the driver raised."""
-    if isinstance(error, OSError):
-        return StorageConfigurationError(f"SQLite file {path}: {error.strerror or error}")
+def translate(error: AnyError, path: Path, *, opening: bool = False) -> AnyError | StorageError | InternalError:
+    """The error a caller should see for what the driver raised; what is not the driver's stays as it is."""
     if not isinstance(error, sqlite3.Error):
         return error
     code = _code(error)
@@ -75,10 +73,9 @@ def translate(error: AnyError, path: Path) -> AnyError | StorageError | Internal
             f"SQLite file {path}: other processes kept it locked for too long; look for a long transaction "
             "or raise lock_timeout in the storage URL"
         )
-    if code in _UNAVAILABLE:
-        return StorageUnavailableError(f"SQLite file {path}: {_UNAVAILABLE[code]} ({error})")
-    if code in _CONFIGURATION:
-        return StorageConfigurationError(f"SQLite file {path}: {_CONFIGURATION[code]} ({error})")
+    if code in _ADVICE:
+        kind = StorageConfigurationError if opening and code in _PERMANENT else StorageUnavailableError
+        return kind(f"SQLite file {path}: {_ADVICE[code]} ({error})")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StorageUnavailableError(f"SQLite file {path}: the store was closed during the call")
     return InternalError(f"SQLite file {path}: {type(error).__name__}: {error}")

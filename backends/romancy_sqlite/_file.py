@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = ["SharedFile", "acquire", "release"]
 Result = TypeVar("Result")
 
 _READERS = 2
+_LEAST_BETWEEN_LOOKS = 0.01
 _files: dict[tuple[int, int], SharedFile] = {}
 _files_lock = threading.Lock()
 
@@ -42,6 +44,7 @@ class SharedFile:
         _enter_wal(path, lock_timeout)
         self.writer = Writer(path, lock_timeout=lock_timeout, tell=self.tell)
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
+        self._looked = 0.0
         self._idle: list[sqlite3.Connection] = []
 
     def tell(self, instance_ids: set[str] | None) -> None:
@@ -50,7 +53,11 @@ class SharedFile:
             watch.tell(instance_ids)
 
     def look(self) -> None:
-        """Wake everybody if another process has written."""
+        """Wake everybody if another process has written. Those who look at the same time look once."""
+        now = time.monotonic()
+        if now - self._looked < _LEAST_BETWEEN_LOOKS:
+            return
+        self._looked = now
         if self.writer.changed_by_others():
             self.tell(None)
 
@@ -105,7 +112,7 @@ def acquire(settings: Settings) -> SharedFile:
         try:
             shared = _files[key] = SharedFile(settings.path, settings.lock_timeout)
         except Exception as error:
-            raise translate(error, settings.path) from error
+            raise translate(error, settings.path, opening=True) from error
         return shared
 
 

@@ -40,7 +40,7 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
         migrations.apply(database)
         patiently(lambda: connection.execute("commit"), seconds=shared.lock_timeout)
     except Exception as error:
-        raise translate(error, shared.path) from error
+        raise translate(error, shared.path, opening=True) from error
     finally:
         if connection.in_transaction:
             connection.execute("rollback")

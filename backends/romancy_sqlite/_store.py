@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import resources
@@ -59,6 +60,12 @@ __all__ = ["SqliteStore"]
 Result = TypeVar("Result")
 
 
+class Crowd:
+    """Those who came to write in one turn of the loop."""
+
+    size = 0
+
+
 class SqliteOutbox:
     """The relay's side of the outbox."""
 
@@ -82,7 +89,7 @@ class SqliteStore:
         self._settings = settings
         self._sql = load_queries(resources.files("romancy_sqlite") / "queries.sql", settings.prefix)
         self._opened: tuple[_file.SharedFile, Watch] | None = None
-        self._lone: list[Job] = []
+        self._crowd: Crowd | None = None
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
 
@@ -100,15 +107,24 @@ class SqliteStore:
         if self._opened is not None:
             return
         check_version()
-        shared = await asyncio.to_thread(_file.acquire, self._settings)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._acquire, migrate=migrate))
         try:
-            await asyncio.to_thread(bring_up_to_date, shared, self._settings.prefix, migrate=migrate)
-        except BaseException:
-            await asyncio.to_thread(_file.release, shared)
+            shared = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_give_back)
             raise
         watch = Watch(shared.look)
         shared.watches.add(watch)
         self._opened = shared, watch
+
+    def _acquire(self, *, migrate: bool) -> _file.SharedFile:
+        shared = _file.acquire(self._settings)
+        try:
+            bring_up_to_date(shared, self._settings.prefix, migrate=migrate)
+        except BaseException:
+            _file.release(shared)
+            raise
+        return shared
 
     async def close(self) -> None:
         opened, self._opened = self._opened, None
@@ -195,16 +211,15 @@ class SqliteStore:
         return await shared.read(self._sql, work)
 
     async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
+        if lone and self.gate is None and await self._alone():
+            done = self._use()[0].writer.run_inline(work, self._sql, weight)
+            if done is not None:
+                return done[0]
         shared, _ = self._use()
         job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
         self._in_flight.add(job.future)
+        shared.writer.submit(job)
         try:
-            if lone and job.gate is None:
-                self._lone.append(job)
-                if len(self._lone) == 1:
-                    job.loop.call_soon(self._send_lone)
-            else:
-                shared.writer.submit([job])
             result: Result = await job.future
         except asyncio.CancelledError:
             if job.gate is not None:
@@ -214,14 +229,22 @@ class SqliteStore:
             self._in_flight.discard(job.future)
         return result
 
+    async def _alone(self) -> bool:
+        """Whether nobody else has something small to write in this turn of the loop; together they are one commit."""
+        self._use()
+        if self._crowd is None:
+            self._crowd = Crowd()
+        crowd = self._crowd
+        crowd.size += 1
+        await asyncio.sleep(0)
+        self._crowd = None
+        return crowd.size == 1
+
     def _thread_gate(self) -> ThreadGate | None:
         return ThreadGate(self.gate) if self.gate is not None else None
 
-    def _send_lone(self) -> None:
-        """Everything that became ready in this turn of the loop: one job alone here, several as one commit there."""
-        jobs, self._lone = self._lone, []
-        if self._opened is None:
-            return  # closed meanwhile: their callers have been told
-        writer = self._opened[0].writer
-        if len(jobs) > 1 or not writer.run_inline(jobs[0]):
-            writer.submit(jobs)
+
+def _give_back(opening: asyncio.Future[_file.SharedFile]) -> None:
+    """The caller of `open` was cancelled; what the thread has opened meanwhile must not stay open."""
+    if not opening.cancelled() and opening.exception() is None:
+        threading.Thread(target=_file.release, args=(opening.result(),)).start()

@@ -100,8 +100,6 @@ class Turn:
     # --- on the writer's thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if self._opening.future.cancelled():
-            return
         self._opening.run()
         if self._database is None:
             return
@@ -169,7 +167,9 @@ class _Request:
         self.future: asyncio.Future[Any] = loop.create_future()
 
     def run(self) -> None:
-        """Do it and answer."""
+        """Do it and answer, unless the caller has gone away."""
+        if self.future.cancelled():
+            return
         try:
             result = self._action()
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller, not to this thread

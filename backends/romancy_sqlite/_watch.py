@@ -25,6 +25,8 @@ class Watch:
         self._everywhere = False
         self._arrived = asyncio.Event()
         self._pause = _SHORTEST_LOOK
+        self._round = 0
+        self._last: frozenset[str] | None = frozenset()
 
     def tell(self, instance_ids: set[str] | None) -> None:
         """From any thread: these instances changed (None: something did)."""
@@ -43,7 +45,8 @@ class Watch:
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """The ids that changed, None for "look everywhere", or nothing after the time-out."""
         deadline = self._loop.time() + timeout
-        while not self._arrived.is_set():
+        entered = self._round
+        while not self._arrived.is_set() and self._round == entered:
             left = deadline - self._loop.time()
             if left <= 0:
                 return frozenset()
@@ -54,12 +57,18 @@ class Watch:
                 self._pause = min(self._pause * 1.5, _LONGEST_LOOK)
                 self._look()
                 await asyncio.sleep(0)
-        self._pause = _SHORTEST_LOOK
-        self._arrived.clear()
-        news = None if self._everywhere else frozenset(self._news)
+        if self._round == entered:
+            self._take()
+        return self._last
+
+    def _take(self) -> None:
+        """Close the round: all who were waiting in it get the same news."""
+        self._last = None if self._everywhere else frozenset(self._news)
+        self._round += 1
         self._news = set()
         self._everywhere = False
-        return news
+        self._pause = _SHORTEST_LOOK
+        self._arrived.clear()
 
     def end(self) -> None:
         """Let everybody who waits return."""
