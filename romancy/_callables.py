@@ -25,13 +25,13 @@ def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
     return chosen
 
 
-def check_function(fn: Any, decorator: str) -> None:
+def check_function(fn: object, decorator: str) -> None:
     """Raise RegistrationError unless `fn` is a function with a name and one result."""
-    kind: Any = type(fn)
-    if issubclass(kind, (staticmethod, classmethod)):
-        raise RegistrationError(f"@{decorator} goes below @{kind.__name__}, directly on the function")
+    kind = type(fn).__name__
+    if kind in ("staticmethod", "classmethod"):
+        raise RegistrationError(f"@{decorator} goes below @{kind}, directly on the function")
     if not inspect.isfunction(fn):
-        raise RegistrationError(f"@{decorator} needs a function, not {kind.__name__}")
+        raise RegistrationError(f"@{decorator} needs a function, not {kind}")
     where = f"@{decorator} on {fn.__qualname__}"
     if fn.__name__ == "<lambda>":
         raise RegistrationError(f"@{decorator} needs a function with a name of its own; a lambda has none")
