@@ -221,7 +221,7 @@ class Attempts:
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
         policy = resolve(call_policy, definition.retry, self._retry)
         now = self._clock.now()
-        info = describe_exception(error)
+        info = describe_exception(error, getattr(definition, "raises", ()))
         verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
         compensates = isinstance(effect, StartCompensation)
         if isinstance(verdict, Retry):
