@@ -146,7 +146,7 @@ async def test_statuses_are_exact_and_combine_with_the_rest(actor: Actor, store:
 
     for wish in (Status.FAILED, [Status.FAILED, Status.WAITING], "completed", [Status.CANCELLED]):
         statuses = {wish} if isinstance(wish, str) else set(wish)
-        expected = {begun[status].instance_id for status in statuses & set(begun)}
+        expected = {one.instance_id for status, one in begun.items() if status in statuses}
         assert set(await found(store, status=wish, workflow_name=name)) == expected
         assert set(await found(store, status=wish, workflow_name=name, limit=1)) == expected
         assert set(await found(store, status=wish, workflow_name=name, filters={"v": missing()})) == set()
@@ -218,7 +218,8 @@ async def test_a_token_belongs_to_its_query(store: Store) -> None:
     assert page.next_token is not None
 
     assert len((await store.find(build_query({"v": 1}, workflow_name=name, page_token=page.next_token))).rows) == 2
-    for other in ({"v": 2}, {"v": gt(1)}, {}, {"v": 1, "w": is_null()}):
+    others: list[dict[str, FilterValue]] = [{"v": 2}, {"v": gt(1)}, {}, {"v": 1, "w": is_null()}]
+    for other in others:
         with pytest.raises(QueryError, match="page_token"):
             build_query(other, workflow_name=name, page_token=page.next_token)
     for damaged in (page.next_token[:-2], page.next_token + "AA", page.next_token.swapcase(), "x"):

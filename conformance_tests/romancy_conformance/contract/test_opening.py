@@ -152,16 +152,16 @@ async def test_closing_leaves_no_task_and_no_thread_behind(storage_url: str) -> 
     assert {name for name in names if not name.startswith("asyncio_")} == set(), "these are not the event loop's"
 
 
-async def test_an_empty_database_is_not_touched_without_leave(storage_url: str) -> None:
-    store = create_store(storage_url)
-    if storage_url.startswith("memory:"):
+async def test_an_empty_database_is_not_touched_without_leave(empty_url: str) -> None:
+    store = create_store(empty_url)
+    if empty_url.startswith("memory:"):
         pytest.skip("capability: a store in memory has no schema")
 
     with pytest.raises(SchemaVersionError, match=r"(?i)migrat"):
         await store.open(migrate=False)
 
     await store.close()
-    allowed, again = create_store(storage_url), create_store(storage_url)
+    allowed, again = create_store(empty_url), create_store(empty_url)
     await allowed.open()
     await again.open(migrate=False)
     assert await again.commit([start()]) == [Outcome.ACCEPTED]
@@ -169,21 +169,21 @@ async def test_an_empty_database_is_not_touched_without_leave(storage_url: str) 
     await again.close()
 
 
-async def test_a_newer_schema_is_refused(store: Store, storage_url: str) -> None:
+async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
     dialect = dialect_of(store)
     async with store.session() as session:
         await session.execute(dialect.newer_schema)
         await session.commit(start())
 
     for migrate in (True, False):
-        late = create_store(storage_url)
+        late = create_store(empty_url)
         with pytest.raises(SchemaVersionError, match=r"newer|9999"):
             await late.open(migrate=migrate)
         await late.close()
 
 
-async def test_ten_processes_open_an_empty_database_at_once(storage_url: str, open_store: Open) -> None:
-    command = [sys.executable, "-m", "romancy_conformance.contract.opener", storage_url]
+async def test_ten_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
+    command = [sys.executable, "-m", "romancy_conformance.contract.opener", empty_url]
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(_PROCESSES)

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
     from .server import Server
 
+pytest_plugins = ["romancy_conformance.plugin"]  # --storage-url, and the report on what it names
+
 ALL_BACKENDS = ("memory", "sqlite", *Kind)
+UNIQUE = "{unique}"
+"""In a given storage URL: what becomes a word of each test's own."""
 _USED = "romancy backend"
 _UNAVAILABLE = "database unavailable: "
 
@@ -49,11 +53,6 @@ def chosen_backends() -> list[str]:
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("romancy")
-    group.addoption("--storage-url", help="run the storage tests on this store only, instead of on our own backends")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -145,7 +144,8 @@ def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) ->
     """The URL of an empty database of this test's own, on the backend it runs on."""
     given = cast("str | None", request.config.getoption("--storage-url"))
     if given is not None:
-        yield given
+        _note(request, f"the store at {_without_account(given)}")
+        yield given.replace(UNIQUE, uuid4().hex[:12])
     elif backend == "memory":
         _note(request, "memory")
         yield f"memory://{uuid4().hex}"
@@ -160,6 +160,15 @@ def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         _note(request, f"{backend}: {server}")
         yield url
         give_back(backend, url)
+
+
+@pytest.fixture
+def empty_url(storage_url: str, request: pytest.FixtureRequest) -> str:
+    """The same, for a test that cannot do with a database that others have used."""
+    given = cast("str | None", request.config.getoption("--storage-url"))
+    if given is not None and UNIQUE not in given:
+        pytest.skip(f"capability: needs an empty database; put {UNIQUE} into --storage-url")
+    return storage_url
 
 
 @pytest.fixture
@@ -216,6 +225,11 @@ def proxy_for() -> Iterator[Callable[[str | Server], Proxy]]:
 def _names(config: pytest.Config) -> list[str]:
     given = cast("str | None", config.getoption("--storage-url"))
     return chosen_backends() if given is None else [urlsplit(given).scheme]
+
+
+def _without_account(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _described(backend: str) -> str:

@@ -42,12 +42,12 @@ async def shared_url(storage_url: str) -> str:
 
 @pytest.fixture
 async def ground(
-    backend: str, storage_url: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]
+    backend: str, empty_url: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]
 ) -> Ground:
     """A fresh database on a server of this test's own, where there is a server and it is ours."""
-    await _check_processes(storage_url)
+    await _check_processes(empty_url)
     if request.config.getoption("--storage-url") or backend not in set(Kind):
-        return Ground(storage_url, None)
+        return Ground(empty_url, None)
     server = server_for(backend)
     return Ground(server.fresh_database(), server)
 

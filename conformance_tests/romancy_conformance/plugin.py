@@ -1,0 +1,110 @@
+"""The door for adapter authors: `pytest --pyargs romancy_conformance --storage-url URL`, and a report per promise.
+
+pytest finds this module by its entry point wherever Romancy is installed, so it imports nothing but pytest and does
+nothing unless it is asked to. The fixtures are those of `romancy_conformance.servers.plugin`, which it brings in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PACKAGE = "romancy_conformance"
+_FIXTURES = "romancy_conformance.servers.plugin"
+_PROMISE = "romancy promise"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("romancy")
+    group.addoption(
+        "--storage-url",
+        metavar="URL",
+        help="run the storage tests on this store only, instead of on our own backends, and report promise by promise; "
+        "{unique} in it becomes a word of each test's own, so that every test has an empty database",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: long runs with large numbers where ROMANCY_SOAK is set, else small ones")
+    asked = config.getoption("--storage-url") or any(_is_ours(argument) for argument in config.args)
+    if asked and not config.pluginmanager.has_plugin(_FIXTURES):
+        config.pluginmanager.import_plugin(_FIXTURES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note with each test of ours which promise it is about: the first line of its file."""
+    for item in items:
+        if _PACKAGE in item.path.parts and isinstance(item, pytest.Function):
+            words = cast("Any", item.module).__doc__ or item.path.stem
+            item.user_properties.append((_PROMISE, words.strip().splitlines()[0]))
+
+
+@dataclass
+class _Promise:
+    """What became of one promise's tests."""
+
+    passed: int = 0
+    broken: list[str] = field(default_factory=list[str])
+    skipped: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def verdict(self) -> str:
+        if self.broken:
+            return "BROKEN"
+        return "kept" if self.passed else "not asked"
+
+    @property
+    def counts(self) -> str:
+        counts = {"passed": self.passed, "failed": len(self.broken), "skipped": self.skipped.total()}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say of each promise whether this store keeps it."""
+    if not config.getoption("--storage-url"):
+        return
+    promises = _sorted_out(terminalreporter.stats.values())
+    if promises:
+        terminalreporter.section("romancy promises")
+    for words, promise in sorted(promises.items()):
+        terminalreporter.line(f"{promise.verdict:9} {words}", red=bool(promise.broken), bold=bool(promise.broken))
+        terminalreporter.line(f"{'':9}   {promise.counts}")
+        for name in promise.broken:
+            terminalreporter.line(f"{'':9}   broken: {name}", red=True)
+        for reason, count in promise.skipped.items():
+            terminalreporter.line(f"{'':9}   skipped, {count}: {reason}")
+
+
+def _sorted_out(stats: Iterable[list[Any]]) -> dict[str, _Promise]:
+    promises: defaultdict[str, _Promise] = defaultdict(_Promise)
+    for report in (one for found in stats for one in found if isinstance(one, pytest.TestReport)):
+        words = next((str(value) for name, value in report.user_properties if name == _PROMISE), None)
+        if words is None:
+            continue
+        promise = promises[words]
+        if report.failed:
+            promise.broken.append(
+                report.nodeid.partition("::")[2] + ("" if report.when == "call" else f" ({report.when})")
+            )
+        elif report.skipped:
+            promise.skipped[_reason(report)] += 1
+        elif report.when == "call":
+            promise.passed += 1
+    return promises
+
+
+def _reason(report: pytest.TestReport) -> str:
+    words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return words.removeprefix("Skipped: ").removeprefix("capability: ")
+
+
+def _is_ours(argument: str) -> bool:
+    module = argument.partition("::")[0]
+    return module.split(".")[0] == _PACKAGE or _PACKAGE in PurePath(module).parts
