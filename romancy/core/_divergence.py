@@ -31,6 +31,7 @@ _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.WorkflowFailed: lambda e: f"failure with {e.error.type}",
     ev.WorkflowCancelled: lambda _: "end by cancellation",
     ev.WorkflowContinued: lambda e: f"continuation as run {e.run}",
+    ev.WorkflowAbandoned: lambda _: "end without the code",
     ev.WorkflowStarted: lambda e: f"start of {e.workflow}",
 }
 

@@ -66,6 +66,17 @@ class Ending:
         else:
             commands.ask(verdict)
 
+    def abandon(self, reason: str) -> None:
+        """End the run from its log alone: settle and compensate, whatever the body would have done."""
+        self._commands.ask(ev.WorkflowAbandoned(reason))
+        self.take_over(reason)
+        self._settle()
+
+    def take_over(self, reason: str) -> None:
+        """Be what ends the run from now on."""
+        self._commands.over = True
+        self._verdict = ev.WorkflowCancelled(reason)
+
     def _judge(self, body: StableTask[Any]) -> ev.Command:
         state = self._commands.state
         if body.cancelled():

@@ -50,6 +50,7 @@ __all__ = [
     "TimerCancelled",
     "TimerFired",
     "TimerStarted",
+    "WorkflowAbandoned",
     "WorkflowCancelled",
     "WorkflowCompleted",
     "WorkflowContinued",
@@ -322,6 +323,12 @@ class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, 
     result: Raw = NULL
 
 
+class WorkflowAbandoned(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """From here on the instance is ended from its log alone: no workflow code runs any more."""
+
+    reason: str = ""
+
+
 class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The input before this could not be acted upon; it is acted upon when the next one comes."""
 
@@ -387,6 +394,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ChildCancelRequested,
     PatchMarked,
     CompensationScheduled,
+    WorkflowAbandoned,
     WorkflowParked,
     WorkflowContinued,
     WorkflowCompleted,

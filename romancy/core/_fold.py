@@ -62,6 +62,7 @@ class State:
     uncompensated: list[str] = field(default_factory=list[str])
     cancel: ev.CancelRequested | None = None
     parked: str | None = None
+    abandoned: bool = False
     progress: Raw | None = None
     terminal: ev.Command | None = None
 
@@ -245,6 +246,12 @@ def _parked(state: State, event: ev.WorkflowParked) -> None:
     state.parked = event.reason
 
 
+def _abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:
+    state.abandoned = True
+    state.timers.clear()
+    state.waits.clear()
+
+
 def _progress(state: State, event: ev.ProgressReported) -> None:
     state.progress = event.state
 
@@ -284,6 +291,7 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.CompensationCompleted: _compensation_completed,
     ev.CompensationFailed: _compensation_failed,
     ev.CancelRequested: _cancel_requested,
+    ev.WorkflowAbandoned: _abandoned,
     ev.WorkflowParked: _parked,
     ev.ProgressReported: _progress,
     ev.MessagePublished: _nothing,

@@ -23,7 +23,7 @@ from romancy.core._outstanding import effects_of, outstanding
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._effects import Effect, Outcome
@@ -34,15 +34,30 @@ __all__ = ["Run"]
 
 
 class Run:
-    """Drives `workflow` as instance `instance_id`. `code` and `runtime` only serve the report of a divergence."""
+    """Drives `workflow` as instance `instance_id`. `code` and `runtime` only serve the report of a divergence.
 
-    def __init__(self, workflow: WorkflowDefinition, *, instance_id: str, code: str = "", runtime: str = "") -> None:
+    With `activities` it runs without the workflow's code, which does not fit or is missing: it folds the log, keeps
+    what comes in, and a `CancelRequested` ends the instance with the compensations that the log and these
+    activities, by name, tell of.
+    """
+
+    def __init__(
+        self,
+        workflow: WorkflowDefinition,
+        *,
+        instance_id: str,
+        code: str = "",
+        runtime: str = "",
+        activities: Mapping[str, ActivityDefinition] | None = None,
+    ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
         self.parked: str | None = None
         self._code = code
         self._runtime = runtime
-        compensable: dict[str, ActivityDefinition] = {}
+        self._has_code = activities is None
+        known = () if activities is None else activities.items()
+        compensable = {name: definition for name, definition in known if definition.undo is not None}
         self.state = State(compensable.__contains__)
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop, compensable)
@@ -146,10 +161,24 @@ class Run:
             return []
         if self.parked is not None:
             return [self._park(self.parked)]
+        if not self._has_code:
+            return self._wind_up(event)
         try:
             return self._drive(event)
         except NonDeterminismError as error:
             return [self._park(str(error))]
+
+    def _wind_up(self, event: ev.Input) -> list[ev.Command]:
+        """Without code, keep what comes in, until a cancellation ends the run from its log."""
+        asked = self._commands.asked = []
+        if isinstance(event, ev.CancelRequested):
+            self._ending.abandon(event.reason)
+        elif not self.state.abandoned:
+            parked = ev.WorkflowParked(f"no code of workflow {self.workflow.name} fits the log")
+            self.state.apply(parked)
+            return [parked]
+        self._ending.advance()
+        return asked
 
     def _park(self, reason: str) -> ev.WorkflowParked:
         self.parked = reason
@@ -173,6 +202,9 @@ class Run:
             self._deferred.append(event)
             self._position += 1
             return
+        if not self._has_code or self.state.abandoned or (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
+            self._repeat_without_code(recorded)
+            return
         matcher = self._commands.matcher = Matcher(recorded)
         try:
             self._drive(event)
@@ -183,6 +215,14 @@ class Run:
             raise
         finally:
             self._commands.matcher = None
+        self._position += len(recorded)
+
+    def _repeat_without_code(self, recorded: list[ev.Command]) -> None:
+        for command in recorded:
+            self.state.apply(command)
+            if isinstance(command, ev.WorkflowAbandoned):
+                self._has_code = False
+                self._ending.take_over(command.reason)
         self._position += len(recorded)
 
     def _drive(self, event: ev.Input) -> list[ev.Command]:
@@ -232,7 +272,7 @@ class Run:
     def _has_prospects(self) -> bool:
         """Whether some input could make the run go on."""
         state = self.state
-        if state.activities:
+        if state.activities or not self._has_code:
             return True
         return bool(
             self._ending.begun
