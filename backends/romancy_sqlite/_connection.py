@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MINIMUM_VERSION", "Parameters", "Tx", "check_version", "connect", "connect_as", "now", "patiently"]
 
-MINIMUM_VERSION = (3, 35, 0)
+MINIMUM_VERSION = (3, 34, 0)
 _SHORTEST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.025
 

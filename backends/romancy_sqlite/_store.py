@@ -101,6 +101,7 @@ class SqliteStore:
             transactional_ddl=True,
             sql=True,
             placeholder="?",
+            embedded=True,
         )
 
     async def open(self, *, migrate: bool = True) -> None:

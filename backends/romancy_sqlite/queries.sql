@@ -309,7 +309,7 @@ delete from romancy_outbox where outbox_id = ?;
 
 -- name: prunable_old
 -- Instances that ended long ago, the oldest first.
-select instance_id from romancy_instances
+select instance_id from romancy_instances indexed by romancy_instances_ended
 where
     status in ('completed', 'failed', 'cancelled')
     and status in (select value from json_each(:statuses))
