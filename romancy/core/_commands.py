@@ -6,28 +6,24 @@ its future. This is the only door between user code and the run.
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from romancy.core import _events as ev
 from romancy.core._definitions import ActivityDefinition
+from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, derive
 from romancy.core._loop import DeterministicLoop, Timer, cancellation, running_loop
 from romancy.core._stable import StableFuture
 from romancy.errors import (
     EventTimeoutError,
     NonDeterminismError,
-    RetryExhaustedError,
-    TerminalError,
     WorkflowCancelledError,
-    WorkflowFailedError,
 )
 from romancy.retry import RetryPolicy
-from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from msgspec import Raw
 
@@ -269,7 +265,7 @@ class Commands:
         call = self.calls.pop(event.id)
         answer = self._activities.pop(event.id)
         if not answer.done():
-            answer.set_exception(_activity_error(event, call))
+            answer.set_exception(activity_error(event, call.definition, call.failures))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         del self.calls[event.id]
@@ -296,7 +292,7 @@ class Commands:
     def _child_failed(self, event: ev.ChildFailed) -> None:
         _, answer = self._children.pop(event.id)
         if not answer.done():
-            answer.set_exception(_child_error(event, self.instance_id))
+            answer.set_exception(child_error(event, self.instance_id))
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
         _, answer = self._children.pop(event.id)
@@ -315,45 +311,6 @@ class Commands:
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
-
-
-def _child_error(event: ev.ChildFailed, instance_id: str) -> WorkflowFailedError:
-    error = event.error
-    return WorkflowFailedError(
-        f"child workflow {event.id} failed: {error.type}: {error.message}",
-        instance_id=instance_id,
-        error_type=error.type,
-        trace=error.trace,
-    )
-
-
-def _terminal(kind: type[Exception]) -> Iterator[type[Exception]]:
-    yield kind
-    for narrower in kind.__subclasses__():
-        yield from _terminal(narrower)
-
-
-_BUILTIN: Final = {
-    name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
-}
-
-
-def _activity_error(event: ev.ActivityFailed, call: Call) -> Exception:
-    """A declared or terminal error as itself; any other as what is left when the retries are used up."""
-    allowed = _BUILTIN | {exception_name(kind): kind for kind in (*_terminal(TerminalError), *call.definition.raises)}
-    cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
-    if isinstance(cause, (TerminalError, *call.definition.raises)):
-        return cause
-    error = RetryExhaustedError(
-        f"activity {event.id} failed after {event.attempts} attempt(s): {event.error.type}: {event.error.message}",
-        activity_id=event.id,
-        error_type=event.error.type,
-        trace=event.error.trace,
-        attempts=event.attempts,
-        history=[*call.failures, f"{event.error.type}: {event.error.message}"],
-    )
-    error.__cause__ = cause
-    return error
 
 
 def current_commands() -> Commands | None:

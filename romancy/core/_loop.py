@@ -16,6 +16,7 @@ from contextvars import Context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVarTuple, Unpack, cast
 
+from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, seams
 
 if TYPE_CHECKING:
@@ -358,49 +359,6 @@ def running_loop() -> DeterministicLoop | None:
     return loop if isinstance(loop, DeterministicLoop) else None
 
 
-_REFUSED: Final = [
-    "add_reader",
-    "add_signal_handler",
-    "add_writer",
-    "call_soon_threadsafe",
-    "close",
-    "connect_accepted_socket",
-    "connect_read_pipe",
-    "connect_write_pipe",
-    "create_connection",
-    "create_datagram_endpoint",
-    "create_server",
-    "create_unix_connection",
-    "create_unix_server",
-    "getaddrinfo",
-    "getnameinfo",
-    "remove_reader",
-    "remove_signal_handler",
-    "remove_writer",
-    "run_forever",
-    "run_in_executor",
-    "run_until_complete",
-    "sendfile",
-    "set_debug",
-    "set_default_executor",
-    "set_exception_handler",
-    "set_task_factory",
-    "sock_accept",
-    "sock_connect",
-    "sock_recv",
-    "sock_recv_into",
-    "sock_recvfrom",
-    "sock_recvfrom_into",
-    "sock_sendall",
-    "sock_sendfile",
-    "sock_sendto",
-    "start_tls",
-    "stop",
-    "subprocess_exec",
-    "subprocess_shell",
-]
-
-
 def _refusal(name: str) -> Callable[..., Any]:
     def refused(self: DeterministicLoop, *_: Any, **__: Any) -> Any:
         raise self.refuse(f"loop.{name}()")
@@ -408,31 +366,14 @@ def _refusal(name: str) -> Callable[..., Any]:
     return refused
 
 
-for _name in _REFUSED:
+for _name in REFUSED:
     setattr(DeterministicLoop, _name, _refusal(_name))
 setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B010 - all of them are there now
-
-_AUDITED: Final = frozenset(
-    {
-        "os.exec",
-        "os.fork",
-        "os.forkpty",
-        "os.posix_spawn",
-        "os.spawn",
-        "os.system",
-        "socket.bind",
-        "socket.connect",
-        "socket.getaddrinfo",
-        "socket.gethostbyname",
-        "socket.sendto",
-        "subprocess.Popen",
-    }
-)
 
 
 def _audit(event: str, _: object) -> None:
     """Calls that leave a run without asking its loop are seen by the interpreter's own audit."""
-    if event in _AUDITED:
+    if event in AUDITED:
         loop = running_loop()
         if loop is not None:
             raise loop.refuse(event)

@@ -1,0 +1,8 @@
+"""Histories of former versions, one file each, and where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILES = sorted(HERE.glob("*.jsonl"))

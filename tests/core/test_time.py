@@ -1,0 +1,188 @@
+"""Time in a run: exact, durable, monotone, and never a clock's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from romancy.context import WorkflowContext
+from romancy.core import (
+    EventReceived,
+    OwnerChanged,
+    Run,
+    TimerCancelled,
+    TimerFired,
+    TimerStarted,
+    WorkflowStarted,
+)
+from romancy.status import Status
+from romancy.workflow import Workflow, workflow
+from romancy_conformance.workflows import Scenario
+from romancy_conformance.workflows.activities import echo
+from tests.core.driver import SECOND, START, World
+
+
+def begin(wf: Workflow[[], object]) -> tuple[Run, list[object], Status, int | None]:
+    run = Run(wf, instance_id="x")
+    start = WorkflowStarted(at=START, workflow=wf.name, input=wf.bind().encode(), nonce="n")
+    activation = run.activate([start])
+    return run, list(activation.events[1:]), activation.status, activation.wake_at
+
+
+@pytest.mark.parametrize(
+    "sleep",
+    [anyio.sleep_forever, lambda: asyncio.sleep(math.inf), lambda: asyncio.sleep(1e18)],
+    ids=["anyio.sleep_forever", "inf", "1e18"],
+)
+def test_a_delay_without_an_end_is_no_row_and_no_wake_up(sleep: object) -> None:
+    @workflow
+    async def for_ever(ctx: WorkflowContext) -> None:
+        await sleep()  # type: ignore[operator]
+
+    run, commands, status, wake_at = begin(for_ever)
+    assert (commands, status, wake_at) == ([], Status.WAITING, None)
+    run.close()
+
+
+def test_a_delay_that_is_no_number_is_an_error_of_the_workflow() -> None:
+    @workflow
+    async def unsure(ctx: WorkflowContext) -> str:
+        try:
+            await asyncio.sleep(math.nan)
+        except ValueError as error:
+            return str(error)
+        return "slept"
+
+    assert "NaN" in World(Scenario(unsure)).result()
+
+
+def test_no_delay_is_no_timer() -> None:
+    @workflow
+    async def quick(ctx: WorkflowContext) -> int:
+        await ctx.sleep(0)
+        await asyncio.sleep(-1)
+        await ctx.sleep(timedelta())
+        return 1
+
+    world = World(Scenario(quick))
+    assert world.result() == 1
+    assert len(world.log()) == 2
+
+
+def test_armed_and_disarmed_in_one_breath_is_no_timer() -> None:
+    @workflow
+    async def hasty(ctx: WorkflowContext) -> int:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+        return await echo(1)
+
+    world = World(Scenario(hasty))
+    world.finish()
+    assert not any(isinstance(event, (TimerStarted, TimerCancelled)) for event in world.log())
+
+
+def test_a_timer_no_longer_wanted_is_cancelled_in_the_log() -> None:
+    @workflow
+    async def in_time(ctx: WorkflowContext) -> int:
+        async with asyncio.timeout(10):
+            await echo(1)
+        return await echo(2)
+
+    world = World(Scenario(in_time))
+    world.finish()
+    assert [type(event).__name__ for event in world.log()] == [
+        "WorkflowStarted",
+        "ActivityScheduled",
+        "TimerStarted",
+        "ActivityCompleted",
+        "ActivityScheduled",
+        "TimerCancelled",
+        "ActivityCompleted",
+        "WorkflowCompleted",
+    ]
+
+
+@pytest.mark.parametrize("delay", [0.1, 1 / 3, 1e-6, 1e-7, 123_456.789_012_3, 86_400 * 365.25 * 90])
+def test_after_a_delay_the_loop_has_reached_its_end_exactly(delay: float) -> None:
+    @workflow
+    async def until(ctx: WorkflowContext, delay: float) -> int:
+        loop, rounds = asyncio.get_running_loop(), 0
+        end = loop.time() + delay
+        while loop.time() < end:
+            await asyncio.sleep(end - loop.time())
+            rounds += 1
+        return rounds
+
+    world = World(Scenario(until, (delay,)))
+    assert world.result() == 1
+    assert world.cut(1).result() == 1
+
+
+@pytest.mark.parametrize("early", [0, 1, 500_000])
+def test_a_timer_that_fires_early_still_shows_its_time(early: int) -> None:
+    seen: list[float] = []
+
+    @workflow
+    async def sleeps(ctx: WorkflowContext) -> None:
+        await ctx.sleep(10)
+        seen.append(asyncio.get_running_loop().time())
+        await ctx.sleep(10)
+        seen.append(asyncio.get_running_loop().time())
+
+    run, _, _, wake_at = begin(sleeps)
+    assert wake_at == START + 10 * SECOND
+    again = run.activate([TimerFired(at=START + 10 * SECOND - early, id="timer:1")])
+    assert again.wake_at == START + 20 * SECOND
+    run.activate([TimerFired(at=START + 20 * SECOND, id="timer:2")])
+    assert seen == [10.0, 20.0]
+
+
+def test_a_timer_that_fires_late_moves_the_clock_on() -> None:
+    @workflow
+    async def sleeps(ctx: WorkflowContext) -> None:
+        await ctx.sleep(10)
+        await ctx.sleep(10)
+
+    run, _, _, _ = begin(sleeps)
+    late = run.activate([OwnerChanged(at=START + 60 * SECOND), TimerFired(at=START + 60 * SECOND, id="timer:1")])
+    assert late.wake_at == START + 70 * SECOND
+
+
+def test_a_clock_that_runs_backwards_is_not_believed() -> None:
+    @workflow
+    async def waits(ctx: WorkflowContext) -> list[float]:
+        times = [ctx.now().timestamp()]
+        for _ in range(2):
+            await ctx.wait_event("tick")
+            times.append(ctx.now().timestamp())
+        return times
+
+    run, _, _, _ = begin(waits)
+    run.activate([EventReceived(at=START + 9 * SECOND, id="tick:1", name="tick")])
+    last = run.activate([EventReceived(at=START + 3 * SECOND, id="tick:2", name="tick")])
+    assert last.outcome is not None
+    assert last.outcome.result is not None
+    assert run.last_time == START + 9 * SECOND
+
+
+def test_several_timers_due_together_fire_in_one_commit_in_their_order() -> None:
+    woken: list[int] = []
+
+    @workflow
+    async def naps(ctx: WorkflowContext) -> None:
+        async def nap(n: int) -> None:
+            await ctx.sleep(n)
+            woken.append(n)
+
+        await asyncio.gather(nap(3), nap(1), nap(2))
+
+    run, commands, _, _ = begin(naps)
+    assert [command.when for command in commands if isinstance(command, TimerStarted)] == [3.0, 1.0, 2.0]
+    now = START + 5 * SECOND
+    activation = run.activate([TimerFired(at=now, id=f"timer:{n}") for n in (2, 3, 1)])
+    assert activation.outcome is not None
+    assert woken == [1, 2, 3]
