@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy_conformance.workflows import FAMILY
 from tests.core.histories import FILES
 from tests.core.other_process import problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEPT = [(file, line) for file in FILES for line in file.read_text(encoding="utf-8").splitlines()]
 

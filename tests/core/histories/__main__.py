@@ -9,10 +9,17 @@ from romancy_conformance.workflows import FAMILY
 from tests.core.histories import HERE
 from tests.core.other_process import histories
 
-# Traces name files; where the tree stood when they were written is nobody's business.
-here = str(HERE.parents[2]) + "/"
+# Traces name files; where the tree and the interpreter stood when they were written is nobody's business.
+PLACES = [f"{HERE.parents[2]}/", f"{sys.base_prefix}/"]
+
+
+def without_places(body: str) -> str:
+    for place in PLACES:
+        body = body.replace(place, "")
+    return body
+
 
 with (HERE / f"{sys.argv[1]}.jsonl").open("x", encoding="utf-8") as file:
     for name in FAMILY:
-        commits = [(id, body.replace(here, "")) for id, body in histories(name)]
+        commits = [(id, without_places(body)) for id, body in histories(name)]
         file.write(json.dumps([name, commits], ensure_ascii=False) + "\n")
