@@ -62,6 +62,10 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     processes: bool = True
     """Several processes that open the same URL see the same rows; without it a database lives in one process."""
 
+    embedded: bool = False
+    """The database runs inside this process. A statement is no round trip then, and a batch may take some for each
+    item; elsewhere their number must not depend on the size of a batch."""
+
 
 class Delivery(Struct, frozen=True, kw_only=True):
     """A message for an instance's inbox. Ids of one sender sort in the order of sending."""

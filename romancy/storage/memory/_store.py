@@ -77,7 +77,7 @@ class MemoryStore:
     """A store over a `Database`, which several stores may share as several processes share a server."""
 
     capabilities = Capabilities(
-        name="memory", push=True, transactional_ddl=False, sql=False, placeholder="", processes=False
+        name="memory", push=True, transactional_ddl=False, sql=False, placeholder="", processes=False, embedded=True
     )
 
     def __init__(self, database: Database | None = None) -> None:

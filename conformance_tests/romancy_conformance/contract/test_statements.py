@@ -1,0 +1,217 @@
+"""Cost is a count: how many statements each call sends, which no noise can blur, and that a batch costs what one does.
+
+Counted at the gate, where every statement announces itself. What only brackets a transaction (`begin`, `commit`) and
+the notification that follows one (`notify`, which goes its own way and is shared by many) are not counted; an adapter
+that names these otherwise has them counted. Where the database runs inside the process a statement is no round trip:
+there it is the transactions that are counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.storage.records import ClaimRequest, OutboxRow
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append, Delivery, Start
+
+    Hire = Callable[..., Awaitable[Actor]]
+    Call = Callable[[Actor, int], Awaitable[Awaitable[Any]]]
+
+pytestmark = pytest.mark.anyio
+
+BRACKETS = {"begin", "commit", "notify"}
+SIZES = (1, 100)
+PROJECTION = b'{"customer":"s:a"}'
+INDEX = (("customer", "s:a"),)
+
+
+async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
+    """The names of the statements that this call sends."""
+    names: list[str] = []
+
+    async def gate(statement: str, /) -> None:
+        names.append(statement)
+
+    store.gate = gate
+    try:
+        await call
+    finally:
+        store.gate = None
+    return names
+
+
+async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
+    """So many new instances of the actor's own."""
+    return [await actor.begin(**fields) for _ in range(count)]
+
+
+async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
+    """The items, which must be accepted: a refusal would cost more."""
+    assert {"accepted"} == set(await actor.store.commit(items, worker=actor.token))
+
+
+# --- the calls, each prepared for a number of items ----------------------------------------------------------------
+
+
+async def plain(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [append(one, 2) for one in await owned(actor, count)])
+
+
+async def changing(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [append(one, 2, change=change()) for one in await owned(actor, count)])
+
+
+async def publishing(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [append(one, 2, outbox=(outgoing(),)) for one in await owned(actor, count)])
+
+
+async def sending(actor: Actor, count: int) -> Awaitable[Any]:
+    (target,) = await owned(actor, 1)
+    return written(actor, [append(one, 2, deliveries=(delivery(target),)) for one in await owned(actor, count)])
+
+
+async def begetting(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [append(one, 2, starts=(start(),)) for one in await owned(actor, count)])
+
+
+async def consuming(actor: Actor, count: int) -> Awaitable[Any]:
+    pairs = await with_mail(actor, count)
+    return written(actor, [append(one, 2, consumed=(mail.delivery_id,)) for one, mail in pairs])
+
+
+async def renewing(actor: Actor, count: int) -> Awaitable[Any]:
+    again = change(run_from=2, input=b"{}", projection=PROJECTION, index=INDEX)
+    return written(actor, [append(one, 2, change=again) for one in await owned(actor, count, index=INDEX)])
+
+
+async def doing_everything(actor: Actor, count: int) -> Awaitable[Any]:
+    pairs = await with_mail(actor, count)
+    (target,) = await owned(actor, 1)
+    items = [
+        append(
+            one, 2, change=change(seen=1), consumed=(mail.delivery_id,), outbox=(outgoing(),),
+            deliveries=(delivery(target),), starts=(start(),),
+        )
+        for one, mail in pairs
+    ]  # fmt: skip
+    return written(actor, items)
+
+
+async def starting(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [start(owner=actor.token) for _ in range(count)])
+
+
+async def starting_indexed(actor: Actor, count: int) -> Awaitable[Any]:
+    return written(actor, [start(owner=actor.token, projection=PROJECTION, index=INDEX) for _ in range(count)])
+
+
+async def delivering(actor: Actor, count: int) -> Awaitable[Any]:
+    return actor.store.deliver([delivery(one) for one in await owned(actor, count)])
+
+
+async def delivering_once(actor: Actor, count: int) -> Awaitable[Any]:
+    return actor.store.deliver([delivery(one, dedupe=unique()) for one in await owned(actor, count)])
+
+
+async def claiming(actor: Actor, count: int) -> Awaitable[Any]:
+    (name,) = actor.workflows
+    await written(actor, [start(workflow_name=name) for _ in range(count)])
+
+    async def claim() -> None:
+        request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=1000)
+        assert count == len((await actor.store.claim(request)).claimed)
+
+    return claim()
+
+
+async def collecting(actor: Actor, count: int) -> Awaitable[Any]:
+    pairs = await with_mail(actor, count)
+
+    async def collect() -> None:
+        request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=1000)
+        assert len(pairs) == len((await actor.store.claim(request)).mail)
+
+    return collect()
+
+
+async def beating(actor: Actor, count: int) -> Awaitable[Any]:
+    await owned(actor, count)
+    return actor.store.heartbeat(actor.worker)
+
+
+async def reading(actor: Actor, count: int) -> Awaitable[Any]:
+    (one,) = await owned(actor, 1)
+    for seq in range(2, count + 1):
+        await written(actor, [append(one, seq)])
+    return actor.store.read(one.instance_id)
+
+
+def outgoing() -> OutboxRow:
+    return OutboxRow(outbox_id=unique(), topic="topic", body=b"1")
+
+
+async def with_mail(actor: Actor, count: int) -> list[tuple[Start, Delivery]]:
+    """Instances with a message each."""
+    pairs = [(one, delivery(one)) for one in await owned(actor, count)]
+    assert {"accepted"} == set(await actor.store.deliver([mail for _, mail in pairs]))
+    return pairs
+
+
+# --- what they may cost -------------------------------------------------------------------------------------------
+
+APPENDS: dict[Call, int] = {
+    plain: 1,
+    changing: 2 + 1,
+    consuming: 2 + 1,
+    publishing: 2 + 1,
+    sending: 2 + 1,
+    begetting: 2 + 1,
+    renewing: 2 + 3,  # the change, the new run's input, its index rows
+    doing_everything: 2 + 5,
+    starting: 2,
+    starting_indexed: 2 + 1,
+}
+OTHERS: dict[Call, int] = {
+    delivering: 3,
+    delivering_once: 4,
+    claiming: 12,
+    collecting: 6,
+    beating: 3,
+    reading: 5,
+}
+"""How many statements at most, whatever the size of the batch."""
+
+
+@pytest.mark.parametrize("call", APPENDS | OTHERS, ids=lambda call: call.__name__)
+async def test_a_call_sends_a_fixed_number_of_statements(hire: Hire, workflow_name: str, call: Call) -> None:
+    counts: list[int] = []
+    actor = await hire()
+    able = actor.store.capabilities
+    if able.embedded and (call is not plain or not able.processes):
+        pytest.skip("capability: inside the process a statement is no round trip; its transactions are counted below")
+    await (await call(actor, 1))  # what is said once for all is said now
+    for size in SIZES:
+        worker = await Actor(actor.store, workflows={unique("flow"): "c1"}).register()
+        counted = [name for name in await statements(actor.store, await call(worker, size)) if name not in BRACKETS]
+        assert len(counted) <= (APPENDS | OTHERS)[call], counted
+        counts.append(len(counted))
+
+    assert counts[0] == counts[-1], f"statements for {SIZES} items"
+
+
+@pytest.mark.parametrize("call", [*APPENDS, delivering, delivering_once], ids=lambda call: call.__name__)
+async def test_a_batch_is_one_transaction(hire: Hire, call: Call) -> None:
+    actor = await hire()
+    if not actor.store.capabilities.processes:
+        pytest.skip("capability: what lives in one process alone has nothing to make durable")
+    await (await call(actor, 1))
+    for size in SIZES:
+        names = await statements(actor.store, await call(actor, size))
+        assert names.count("commit") <= 1, names
