@@ -14,7 +14,7 @@ from msgspec import Raw
 from romancy.core import TERMINAL, State, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, Worker, armed, history, new_life, start_of
+from romancy.engine import LogWriter, Settings, Worker, armed, history, new_life, purge, retry, start_of, terminate
 from romancy.engine._messages import CancelMessage, Message, Signal, encode_message
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.event import EventType
@@ -22,7 +22,7 @@ from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage
 from romancy.registry import Registry
 from romancy.serialization import dumps
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.query import build_query
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation, LogEvent
     from romancy.retry import RetryPolicy
-    from romancy.status import Status, StatusName
+    from romancy.status import StatusName
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
     from romancy.workflow import Call, Workflow
@@ -189,6 +189,9 @@ class Romancy:
         raw = call.encode()
         instance_id = definition.instance_id or secrets.token_hex(12)
         check_id(instance_id)
+        known = self._watches.get(instance_id)
+        if known is not None and known.outcome is not None:
+            del self._watches[instance_id]  # the end of a former life, perhaps
         handle: Handle[T] = Handle(self, instance_id, definition)
         delay = round(definition.delay * 1_000_000)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -293,6 +296,25 @@ class Romancy:
         if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key)):
             raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
 
+    async def retry(self, instance_id: str) -> None:
+        """Let a failed instance go on from before its failure, as a new run under its id.
+
+        What was completed stays completed; what failed, and what was undone since, is done again. Raises UsageError
+        when the instance has not failed.
+        """
+        await retry(self._opened(), self._worker_token(), instance_id)
+
+    async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
+        """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
+        return await terminate(self._opened(), self._worker_token(), instance_id, reason)
+
+    async def purge(self, *instance_ids: str) -> int:
+        """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
+        return await purge(self._opened(), instance_ids)
+
+    def _worker_token(self) -> str | None:
+        return self._worker.leases.token if self._worker is not None else None
+
     async def _send(self, instance_id: str, message: Message) -> bool:
         delivery = Delivery(
             instance_id=instance_id,
@@ -315,6 +337,8 @@ class Romancy:
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
         """How the instance ended, once it has."""
+        if watch.outcome is not None and watch.outcome.status is Status.FAILED:
+            watch.outcome = None  # it may have been retried since, by anybody
         async with asyncio.timeout(timeout):
             while watch.outcome is None:
                 if self._worker is not None and instance_id in self._worker.driver.live:

@@ -7,8 +7,8 @@ Any doubt about a run has one cure: drop it, tear it down, and let it be replaye
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -28,14 +28,25 @@ from romancy.core import (
     TimerFired,
     encode_commit,
 )
+from romancy.core import Outcome as RunOutcome
 from romancy.engine._attempts import id_of
-from romancy.engine._live import Live, Mail, change_for, idle_release, is_step, new_life, side_effects, start_of
+from romancy.engine._live import (
+    Live,
+    Mail,
+    change_for,
+    idle_release,
+    is_step,
+    new_life,
+    side_effects,
+    start_of,
+    termination,
+)
 from romancy.engine._mail import input_for
-from romancy.engine._messages import decode_message
+from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._port import Port
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.errors import HistoryVersionError
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
 
 if TYPE_CHECKING:
@@ -66,7 +77,10 @@ class Prepared:
     item: Append | Start
     activation: Activation
     inputs: Sequence[Given]
-    ports: Sequence[Port] = ()
+    ports: Mapping[int, Port] = field(default_factory=dict[int, Port])
+    """What the attempts left behind whose ends are among the inputs, by the input's place."""
+    session: Port | None = None
+    """The one that holds a session."""
 
 
 class Driver:
@@ -83,6 +97,7 @@ class Driver:
         nonce: Callable[[], str],
         finished: Callable[[Live, Activation], None],
         lost: Callable[[Prepared, Outcome], None],
+        broken: Callable[[Live, Exception], None],
         in_session: Callable[[Prepared, Port], None],
     ) -> None:
         self.registry = registry
@@ -95,6 +110,7 @@ class Driver:
         self._nonce = nonce
         self._finished = finished
         self._lost = lost
+        self._broken = broken
         self._in_session = in_session
         self._ports: dict[int, Port] = {}
 
@@ -105,6 +121,11 @@ class Driver:
         live.inputs.append((event, delivery_id))
         if not live.in_flight and not live.released:
             self.advance(live)
+
+    def keep_ports(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
+        """These inputs will be fed again: what their attempts left behind goes with them."""
+        for index, port in ports.items():
+            self._ports[id(inputs[index][0])] = port
 
     def ended(self, live: Live, event: Input, port: Port) -> None:
         """An attempt has ended; with a session open, its end and the user's writes commit together."""
@@ -119,6 +140,9 @@ class Driver:
         for row in mailbox.rows:
             if row.delivery_id not in live.kept and row.delivery_id not in known:
                 self._keep(live, row)
+        self._go_on(live)
+
+    def _go_on(self, live: Live) -> None:
         if not live.in_flight:
             self._sort_mail(live)
             self.advance(live)
@@ -132,10 +156,23 @@ class Driver:
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the run as it stands now into inputs."""
         for mail in list(live.kept.values()):
+            if isinstance(mail.message, TerminateMessage):
+                self._terminate(live, mail.delivery_id, mail.message.reason)
+                return
             event = input_for(live, mail.message, mail.at)
             if event is not None:
                 del live.kept[mail.delivery_id]
                 live.inputs.append((event, mail.delivery_id))
+
+    def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
+        """End the instance as it is: nothing more of it runs, nothing is undone."""
+        self._stop(live)
+        live.inputs.clear()
+        outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
+        activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
+        item = termination(live, self.clock.now(), outcome.reason, delivery_id, self._nonce(), self._stamp)
+        live.in_flight = True
+        self.writer.submit(item, lambda answer: self.settle(Prepared(live, item, activation, ()), answer))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,7 +182,12 @@ class Driver:
             return
         inputs, ports = self._next(live)
         before = live.run
-        activation = self._activate(live, inputs)
+        try:
+            activation = self._activate(live, inputs)
+        except Exception as error:
+            logger.exception("instance %s: its run broke", live.instance_id)
+            self._broken(live, error)
+            return
         if not activation.events:
             self.advance(live)
             return
@@ -153,17 +195,23 @@ class Driver:
         item = self._append(live, activation, inputs, ports)
         if live.run is not before:
             item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
-        prepared = Prepared(live, item, activation, inputs, ports)
-        if ports and ports[0].opened is not None:
-            self._in_session(prepared, ports[0])
+        session = next((port for port in ports.values() if port.opened is not None), None)
+        prepared = Prepared(live, item, activation, inputs, ports, session)
+        if session is not None:
+            self._in_session(prepared, session)
         else:
             self.writer.submit(prepared.item, lambda outcome: self.settle(prepared, outcome))
 
-    def _next(self, live: Live) -> tuple[list[Given], list[Port]]:
-        """The inputs of the next append: all that wait, but one whose attempt holds a session goes alone."""
+    def _next(self, live: Live) -> tuple[list[Given], dict[int, Port]]:
+        """The inputs of the next append: all that wait, in the order of their times.
+
+        One whose attempt holds a session goes alone.
+        """
+        if len(live.inputs) > 1:
+            live.inputs.sort(key=_time)
         if not self._ports:
             inputs, live.inputs = live.inputs, []
-            return inputs, []
+            return inputs, {}
         ports = {
             index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
         }
@@ -172,7 +220,7 @@ class Driver:
         inputs, live.inputs = live.inputs[:count], live.inputs[count:]
         for event, _ in inputs:
             self._ports.pop(id(event), None)
-        return inputs, [port for index, port in ports.items() if index < count]
+        return inputs, {index: port for index, port in ports.items() if index < count}
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
@@ -188,7 +236,7 @@ class Driver:
             logger.warning("instance %s: %s", live.instance_id, warning, extra={"instance_id": live.instance_id})
         return activation
 
-    def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: list[Port]) -> Append:
+    def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:
         if not ports and is_step(live, activation, inputs):
             return Append(
                 instance_id=live.instance_id,
@@ -209,7 +257,7 @@ class Driver:
             body=encode_commit(activation.events),
             change=change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
             consumed=consumed,
-            outbox=(*outbox, *(row for port in ports for row in port.outbox)),
+            outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
             deliveries=deliveries,
             starts=tuple(self._child(child) for child in children),
         )
@@ -217,24 +265,28 @@ class Driver:
     def settle(self, prepared: Prepared, outcome: Outcome) -> None:
         """The outcome of an append is known: go on from it, or drop the run."""
         live = prepared.live
-        live.in_flight = False
+        if outcome is Outcome.ACCEPTED:
+            live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
+            for port in prepared.ports.values():
+                port.committed()
+        if live.released:
+            return  # it was dropped while this was on its way
         if outcome is not Outcome.ACCEPTED:
             self._lost(prepared, outcome)
             return
-        live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
-        for port in prepared.ports:
-            port.committed()
         change = prepared.item.change if isinstance(prepared.item, Append) else None
         if change is not None:
             live.shown = change.status
+            live.run_from = change.run_from or live.run_from
             live.released = change.release or change.status in TERMINAL_STATUSES
         if live.released:
             self.let_go(live)
             self._finished(live, prepared.activation)
             return
+        # The slot is held until everything is brought about: an end that comes at once must not find the rest missing.
         self._carry_out(live, prepared)
-        self._sort_mail(live)
-        self.advance(live)
+        live.in_flight = False
+        self._go_on(live)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -266,7 +318,10 @@ class Driver:
                 pass  # children and messages stood in the append itself
 
     def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
-        self.alarms.set(live, name, due, lambda: self.feed(live, event))
+        if self.clock.seconds_until(due):
+            self.alarms.set(live, name, due, lambda: self.feed(live, event))
+        else:
+            live.inputs.append((event, None))  # the slot is held by whoever carries this out, and goes on with it
 
     def _again(self, live: Live, attempt_id: str) -> None:
         """Start the next attempt of what has just failed, at the time the log says."""
@@ -274,10 +329,21 @@ class Driver:
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
 
-    def resume(self, live: Live) -> None:
-        """After a replay: bring about everything the run still waits for."""
+    def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
+        """After a replay: bring about everything the run still waits for, and feed what came while nobody had it.
+
+        What fell due meanwhile and what arrived meanwhile are fed together, in the order of their times.
+        """
+        self.live[live.instance_id] = live
+        live.in_flight = True
+        live.inputs += inputs
         for effect in live.run.outstanding():
             self._do(live, effect)
+        live.in_flight = False
+        if mailbox is not None:
+            self.receive(live, mailbox)
+        else:
+            self._go_on(live)
 
     def _child(self, child: StartChild) -> Start:
         definition: Workflow[..., object] = self.registry.workflows[child.workflow]
@@ -305,7 +371,8 @@ class Driver:
     def let_go(self, live: Live) -> None:
         """Stop everything that goes on for an instance that is no longer ours."""
         live.released = True
-        self.live.pop(live.instance_id, None)
+        if self.live.get(live.instance_id) is live:
+            del self.live[live.instance_id]
         self._stop(live)
         live.kept.clear()
 
@@ -319,3 +386,7 @@ class Driver:
         """Let go and tear the run down; only a replay brings it back."""
         self.let_go(live)
         live.run.close()
+
+
+def _time(given: Given) -> int:
+    return given[0].at

@@ -20,9 +20,11 @@ from romancy.core import (
     StartActivity,
     StartChild,
     StartCompensation,
+    WorkflowCancelled,
     WorkflowStarted,
     encode_commit,
 )
+from romancy.core import Outcome as Ended
 from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import project_with_index
@@ -78,6 +80,7 @@ class Live:
         "parent",
         "released",
         "run",
+        "run_from",
         "shown",
         "signals",
         "taking",
@@ -91,6 +94,8 @@ class Live:
         self.run = run
         self.head = 0
         """The seq of the last append known to be in."""
+        self.run_from = 1
+        """The seq at which the current run begins."""
         self.signals = 0
         """How many deliveries the mail read so far covers."""
         self.shown = Status.RUNNING
@@ -258,6 +263,27 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
         body=owner_changed(now, "", live.definition.code),
         change=change,
     )
+
+
+def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
+    """The append that ends the instance by force and consumes the message that asked for it."""
+    end = Ended(Status.CANCELLED, reason=reason)
+    _, deliveries, _ = side_effects((), end, live, stamp)
+    return Append(
+        instance_id=live.instance_id,
+        life=live.life,
+        seq=live.head + 1,
+        writer=writer,
+        body=terminated(now, reason),
+        change=Change(status=Status.CANCELLED, seen=live.signals, error=short(reason)),
+        consumed=(delivery_id,),
+        deliveries=deliveries,
+    )
+
+
+def terminated(now: int, reason: str) -> bytes:
+    """The commit that ends an instance by force."""
+    return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
 def owner_changed(now: int, owner: str, code: str) -> bytes:

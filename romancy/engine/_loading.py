@@ -53,6 +53,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
     live.signals = claimed.seen
+    live.run_from = claimed.run_from
     live.shown = claimed.status
     return live
 

@@ -12,7 +12,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
-from romancy.errors import RomancyError, StorageUnavailableError
+from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class LogWriter:
         self._store = store
         self._worker = worker
         self._queue: list[tuple[Item, Done]] = []
+        self._reasons: dict[str, str] = {}
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -54,14 +55,22 @@ class LogWriter:
         """Return when nothing is queued or on its way."""
         await self._idle.wait()
 
+    def why_refused(self, item: Item) -> str:
+        """Why an item was INVALID; told once."""
+        reason = self._reasons.pop(item.writer, "the database refused its values")
+        return f"its commit cannot be written: {reason}"
+
     async def run(self) -> None:
         """Commit what is submitted, until cancelled."""
         while True:
             await self._ready.wait()
             while batch := self._take():
                 outcomes = await self._commit([item for item, _ in batch])
-                for (_, done), outcome in zip(batch, outcomes, strict=True):
-                    done(outcome)
+                for (item, done), outcome in zip(batch, outcomes, strict=True):
+                    try:
+                        done(outcome)
+                    except Exception:
+                        logger.exception("instance %s: what follows its commit failed", item.instance_id)
             self._ready.clear()
             self._idle.set()
 
@@ -85,9 +94,10 @@ class LogWriter:
                 return await self._store.commit(items, worker=self._worker())
             except StorageUnavailableError as error:
                 logger.warning("the database is away, %d commits wait: %s", len(items), error)
-            except RomancyError:
+            except Exception as error:
                 if len(items) == 1:
                     logger.exception("instance %s: its commit cannot be written", items[0].instance_id)
+                    self._reasons[items[0].writer] = f"{type(error).__name__}: {error}"
                     return [Outcome.INVALID]
                 # One of them cannot be written at all; the others must not suffer for it.
                 return [outcome for item in items for outcome in await self._commit([item])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived
-from romancy.engine._messages import CancelMessage, ChildEnded
+from romancy.engine._messages import CancelMessage, ChildEnded, Signal
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -28,8 +28,8 @@ def input_for(live: Live, message: Message, at: int) -> Input | None:
         if bytes(message.result):
             return ChildCompleted(at=at, id=message.child_id, result=message.result)
         return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
-    wait_id = live.match(message)
-    if wait_id is None:
+    wait_id = live.match(message) if isinstance(message, Signal) else None
+    if wait_id is None or not isinstance(message, Signal):
         return None
     live.waits.pop(wait_id)
     return EventReceived(

@@ -13,7 +13,16 @@ from msgspec import Raw
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo
 
-__all__ = ["NO_RESULT", "CancelMessage", "ChildEnded", "Message", "Signal", "decode_message", "encode_message"]
+__all__ = [
+    "NO_RESULT",
+    "CancelMessage",
+    "ChildEnded",
+    "Message",
+    "Signal",
+    "TerminateMessage",
+    "decode_message",
+    "encode_message",
+]
 
 
 NO_RESULT: Final = Raw(b"")
@@ -46,7 +55,13 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     reason: str = ""
 
 
-Message: TypeAlias = Signal | ChildEnded | CancelMessage
+class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):
+    """The workflow is to end at once, without being asked and without being undone."""
+
+    reason: str = ""
+
+
+Message: TypeAlias = Signal | ChildEnded | CancelMessage | TerminateMessage
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)

@@ -14,31 +14,29 @@ from romancy.engine._alarms import Alarms
 from romancy.engine._attempts import Attempts
 from romancy.engine._clock import DatabaseClock
 from romancy.engine._driver import Driver, Prepared
+from romancy.engine._intake import Intake, claimed_again
 from romancy.engine._leases import Leases
 from romancy.engine._live import Live, new_life, owner_changed, start_of
-from romancy.engine._loading import load, resumption
+from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
-from romancy.errors import HistoryCorruptError, HistoryVersionError, NonDeterminismError, StorageUnavailableError
-from romancy.status import Status
-from romancy.storage.records import Append, Change, Claimed, ClaimRequest, Outcome
+from romancy.errors import StorageUnavailableError
+from romancy.storage.records import Append, ClaimRequest, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from msgspec import Raw
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
-    from romancy.engine._driver import Given
     from romancy.engine._port import Port
     from romancy.engine._starting import Begun
     from romancy.registry import Registry
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Work
     from romancy.workflow import Workflow
 
 __all__ = ["Settings", "Worker"]
@@ -97,6 +95,7 @@ class Worker:
             nonce=self.nonce,
             finished=self._finished,
             lost=self._lost,
+            broken=self._broken,
             in_session=self._in_session,
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
@@ -111,6 +110,7 @@ class Worker:
             limit=settings.max_activities,
             ended=self.driver.ended,
         )
+        self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self._look_for_own)
         self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._recover = False
@@ -211,8 +211,12 @@ class Worker:
         self._look.set()
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """The store says that these instances changed (None: any); those that ended here are no news."""
-        if changed is None or not changed <= self._ended_here.keys():
+        """The store says that these instances changed (None: any). That one ended here is no news, once."""
+        if changed is None:
+            self.look()
+            return
+        news = [instance_id for instance_id in changed if self._ended_here.pop(instance_id, True) is not None]
+        if news:
             self.look()
 
     async def _claim_forever(self) -> None:
@@ -230,80 +234,28 @@ class Worker:
                 sweep=sweep,
                 recover=self._recover,
             )
+            self._recover = False
             try:
                 work = await self.store.claim(request)
             except StorageUnavailableError as error:
                 logger.warning("cannot claim: %s", error)
-                self._recover = True
-                self._look_in(_PAUSE)
+                self._look_for_own()
                 continue
-            self._recover = False
+            except Exception:
+                logger.exception("cannot claim")
+                self._look_for_own()
+                continue
             swept = loop.time() if sweep else swept
-            await self._take_in(work)
+            await self._intake.take_in(work)
             if len(work.claimed) >= request.limit > 0:
                 self.look()
             wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
             self._look_in(min(wait, _SWEEP_EVERY))
 
-    async def _take_in(self, work: Work) -> None:
-        """Go on with what was claimed, and hand out the mail. One instance's trouble is not the others'."""
-        mail = {box.instance_id: box for box in work.mail}
-        for claimed in work.claimed:
-            if claimed.instance_id in self.driver.live:
-                continue
-            try:
-                await self._adopt(claimed)
-            except StorageUnavailableError as error:
-                logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
-                self._recover = True
-                self._look_in(_PAUSE)
-            except Exception:
-                logger.exception("instance %s: cannot be taken up", claimed.instance_id)
-        for instance_id, box in mail.items():
-            live = self.driver.live.get(instance_id)
-            if live is not None and live.life == box.life:
-                self.driver.receive(live, box)
-        for claimed in work.claimed:
-            live = self.driver.live.get(claimed.instance_id)
-            if live is not None:
-                self.driver.rest(live)
-
     def _look_in(self, seconds: float) -> None:
         if self._next_look is not None:
             self._next_look.cancel()
         self._next_look = asyncio.get_running_loop().call_later(seconds, self.look)
-
-    async def _adopt(self, claimed: Claimed, inputs: Sequence[Given] = ()) -> None:
-        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
-        try:
-            live = await load(self.store, self.registry, claimed)
-        except NonDeterminismError as error:
-            self._park(claimed, str(error), refused_by=self._codes[claimed.workflow_name])
-            return
-        except (HistoryVersionError, HistoryCorruptError) as error:
-            logger.error("instance %s: %s", claimed.instance_id, error)  # noqa: TRY400 - the reason is in the text
-            self._park(claimed, str(error), refused_by=self._codes[claimed.workflow_name])
-            return
-        self.driver.live[live.instance_id] = live
-        self.driver.resume(live)
-        resumed = resumption(live, self.clock.now())
-        if resumed is not None:
-            live.inputs.append((resumed, None))
-        live.inputs += inputs
-        self.driver.advance(live)
-
-    def _park(self, claimed: Claimed, reason: str, refused_by: str) -> None:
-        item = Append(
-            instance_id=claimed.instance_id,
-            life=claimed.life,
-            seq=claimed.head + 1,
-            writer=self.nonce(),
-            body=owner_changed(self.clock.now(), "", refused_by),
-            change=Change(
-                status=Status.STUCK, seen=claimed.seen, release=True, refused_by=refused_by, error=reason[:1000]
-            ),
-        )
-        self.writer.submit(item, lambda _: None)
 
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
 
@@ -320,32 +272,28 @@ class Worker:
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""
-        live = prepared.live
+        live, inputs = prepared.live, prepared.inputs
         self.driver.drop(live)
         if outcome is Outcome.UNSEEN:
-            self._spawn(self._reload(live, prepared.inputs))
-        elif outcome in (Outcome.TAKEN, Outcome.DEAD, Outcome.GONE):
-            logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
-            self._recover = True
+            if prepared.session is not None:
+                inputs = ()  # what the session held was rolled back with it: the attempt is made again
+            self.driver.keep_ports(inputs, prepared.ports if inputs else {})
+            self._intake.after_mail(live, inputs)
             self.look()
+        elif outcome is Outcome.INVALID:
+            self._intake.park(claimed_again(live), self.writer.why_refused(prepared.item))
         else:
-            logger.error("instance %s: append refused (%s)", live.instance_id, outcome)
+            logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
+            self._look_for_own()
 
-    async def _reload(self, live: Live, inputs: Sequence[Given]) -> None:
-        claimed = Claimed(
-            instance_id=live.instance_id,
-            life=live.life,
-            workflow_name=live.definition.name,
-            status=live.shown,
-            code=live.definition.code,
-            run_from=1,
-            head=live.head,
-            signals=live.signals,
-            seen=live.signals,
-            crashes=0,
-        )
-        await self._adopt(claimed, inputs)
-        self.look()
+    def _broken(self, live: Live, error: Exception) -> None:
+        self.driver.drop(live)
+        self._intake.park(claimed_again(live), f"its run broke: {type(error).__name__}: {error}")
+
+    def _look_for_own(self) -> None:
+        """Something of ours may have escaped us: ask for everything we own, soon."""
+        self._recover = True
+        self._look_in(_PAUSE)
 
     def _in_session(self, prepared: Prepared, port: Port) -> None:
         self._spawn(self._commit_in_session(prepared, port))
@@ -365,10 +313,9 @@ class Worker:
         )
         if outcome is not None:
             self.driver.settle(prepared, outcome)
-            return
-        prepared.live.in_flight = False
-        self.driver.drop(prepared.live)
-        await self._reload(prepared.live, [] if instead is None else [(instead, None)])
+        elif not prepared.live.released:
+            self.driver.drop(prepared.live)
+            await self._intake.take_up(claimed_again(prepared.live), [] if instead is None else [(instead, None)])
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -398,23 +345,24 @@ class Worker:
             now=now,
             owner=self.leases.token,
         )
+        self._intake.starting.add(instance_id)
         self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
 
     def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         live = begun.live
+        self._intake.starting.discard(live.instance_id)
         done(outcome)
         if outcome is not Outcome.ACCEPTED:
             live.run.close()
             return
         live.head = 1
         if begun.activation is None:
-            self.driver.live[live.instance_id] = live
             resumed = resumption(live, self.clock.now())
-            if resumed is not None:
-                self.driver.feed(live, resumed)
+            self.driver.resume(live, [] if resumed is None else [(resumed, None)])
         elif begun.start.owner is None:
             live.run.close()
             self._tell_end(live.instance_id, begun.activation)
         else:
             self.driver.live[live.instance_id] = live
+            live.in_flight = True
             self.driver.settle(Prepared(live, begun.start, begun.activation, ()), outcome)

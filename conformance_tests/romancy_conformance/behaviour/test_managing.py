@@ -1,0 +1,245 @@
+"""Managing instances: trying failed ones again, ending by force, removing; what each refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    InstanceNotFoundError,
+    RetryPolicy,
+    Romancy,
+    Status,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    compensation,
+    workflow,
+)
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+done: list[str] = []
+broken: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    done.clear()
+    broken.clear()
+
+
+def do(what: str) -> str:
+    done.append(what)
+    if what in broken:
+        raise ConnectionError(f"{what} is broken")
+    return what
+
+
+@compensation
+async def undo(what: str) -> None:
+    done.append(f"undo {what}")
+
+
+@activity(retry=RetryPolicy.none())
+async def act(what: str) -> str:
+    return do(what)
+
+
+@activity(retry=RetryPolicy.none(), compensation=undo)
+async def act_undoably(what: str) -> str:
+    return do(what)
+
+
+@workflow
+async def in_line(ctx: WorkflowContext) -> list[str]:
+    return [await act("a"), await act("b"), await act("c")]
+
+
+@workflow
+async def side_by_side(ctx: WorkflowContext) -> list[str]:
+    return await asyncio.gather(act("a"), act("b"), act("c"))
+
+
+@workflow
+async def undoable(ctx: WorkflowContext) -> list[str]:
+    return [await act("a"), await act_undoably("b"), await act("c")]
+
+
+@workflow
+async def own_fault(ctx: WorkflowContext) -> str:
+    await act("a")
+    if "body" in broken:
+        raise LookupError("the body is broken")
+    return await act("b")
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext) -> None:
+    await act_undoably("a")
+    await ctx.wait_event("never")
+
+
+@activity
+async def never_ends() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow
+async def works_for_ever(ctx: WorkflowContext) -> None:
+    await act_undoably("a")
+    await never_ends()
+
+
+@workflow
+async def parent(ctx: WorkflowContext) -> str:
+    child = await ctx.start(waits_for_ever)
+    done.append(child.instance_id)
+    try:
+        await child.result()
+    except WorkflowCancelledError:
+        return "the child was ended"
+    return "the child ended"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the app work until something has happened."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+
+
+async def fail(app: Romancy, handle_of: Awaitable[object]) -> str:
+    """Wait for the failure; the instance's id."""
+    handle = await handle_of
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=10)  # type: ignore[attr-defined]
+    return handle.instance_id  # type: ignore[attr-defined, no-any-return]
+
+
+async def test_a_failed_step_is_tried_again_and_the_rest_follows(app: Romancy) -> None:
+    broken.add("b")
+    instance_id = await fail(app, app.start(in_line))
+    broken.clear()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert done == ["a", "b", "b", "c"]
+
+
+async def test_what_completed_beside_the_failure_stays_completed(app: Romancy) -> None:
+    broken.add("b")
+    instance_id = await fail(app, app.start(side_by_side))
+    broken.clear()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert sorted(done) == ["a", "b", "b", "c"]
+
+
+async def test_what_was_undone_is_done_again(app: Romancy) -> None:
+    broken.add("c")
+    instance_id = await fail(app, app.start(undoable))
+    broken.clear()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert done == ["a", "b", "c", "undo b", "b", "c"]
+
+
+async def test_a_failure_of_the_body_goes_on_where_it_was(app: Romancy) -> None:
+    broken.add("body")
+    instance_id = await fail(app, app.start(own_fault))
+    broken.clear()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == "b"
+    assert done == ["a", "b"]
+
+
+async def test_a_retry_that_fails_can_be_retried(app: Romancy) -> None:
+    broken.add("b")
+    instance_id = await fail(app, app.start(in_line))
+    await app.retry(instance_id)
+    with pytest.raises(WorkflowFailedError):
+        await app.handle(instance_id).result(timeout=10)
+    broken.clear()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+
+
+async def test_a_retry_by_a_process_without_a_worker(app: Romancy, open_app: Open) -> None:
+    broken.add("b")
+    instance_id = await fail(app, app.start(in_line))
+    broken.clear()
+
+    await (await open_app(worker=False)).retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+
+
+async def test_only_the_failed_are_retried(app: Romancy) -> None:
+    handle = await app.start(in_line)
+    await handle.result(timeout=10)
+
+    with pytest.raises(UsageError, match="is completed"):
+        await app.retry(handle.instance_id)
+    with pytest.raises(InstanceNotFoundError):
+        await app.retry("nobody")
+
+
+@pytest.mark.parametrize("who", ["its worker", "another process"])
+@pytest.mark.parametrize("what", ["waiting", "working"])
+async def test_ending_by_force_undoes_nothing(app: Romancy, open_app: Open, what: str, who: str) -> None:
+    handle = await app.start(waits_for_ever if what == "waiting" else works_for_ever)
+    actor = app if who == "its worker" else await open_app(worker=False)
+    await until(lambda: done == ["a"])
+    if what == "waiting":
+        await status_is(app, handle.instance_id, Status.WAITING)
+
+    assert await actor.terminate(handle.instance_id, reason="enough")
+
+    with pytest.raises(WorkflowCancelledError, match="enough"):
+        await handle.result(timeout=10)
+    assert done == ["a"]
+    assert not await actor.terminate(handle.instance_id)
+
+
+async def test_a_parent_hears_of_its_childs_end(app: Romancy) -> None:
+    handle = await app.start(parent)
+    await until(lambda: "a" in done)
+    child = next(what for what in done if what != "a")
+
+    await app.terminate(child)
+
+    assert await handle.result(timeout=10) == "the child was ended"
+
+
+async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
+    handle = await app.start(in_line.options(instance_id="again"))
+    await handle.result(timeout=10)
+    open_one = await app.start(waits_for_ever)
+
+    assert await app.purge("again", open_one.instance_id, "nobody") == 1
+
+    assert await app.get_instance("again") is None
+    second = await app.start(in_line.options(instance_id="again"))
+    assert await second.result(timeout=10) == ["a", "b", "c"]
+    assert done.count("c") == 2

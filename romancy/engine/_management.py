@@ -1,0 +1,137 @@
+"""Operations on instances from outside: trying a failed one again, ending one by force, removing ended ones.
+
+Each is one append at the end of the log, so the fence decides against everybody else who writes there. They need the
+name of a live worker: the app's own, or one that is registered for the moment.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import WorkflowStarted, decode_commit, encode_commit
+from romancy.engine._live import terminated
+from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
+from romancy.engine._repair import run_without_failure
+from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from romancy.engine._messages import Message
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import History, InstanceRow
+
+__all__ = ["purge", "retry", "terminate"]
+
+_TRIES: Final = 10
+_LEASE: Final = 60_000_000
+
+
+@asynccontextmanager
+async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
+    """The token to write under and the database's time."""
+    acting = Worker(token=worker or secrets.token_hex(8), worker_id="management", lease=_LEASE)
+    if worker is not None:
+        yield worker, 0
+        return
+    pulse = await store.heartbeat(acting)
+    try:
+        yield acting.token, pulse.now
+    finally:
+        await store.heartbeat(acting, leaving=True)
+
+
+async def _all(store: Store, instance_id: str, after: int) -> History:
+    history = await store.read(instance_id, after=after)
+    if history is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    while history.more:
+        page = await store.read(instance_id, after=history.rows[-1].seq)
+        if page is None:
+            raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
+        history.rows.extend(page.rows)
+        history = type(history)(instance=page.instance, rows=history.rows, more=page.more)
+    return history
+
+
+async def retry(store: Store, worker: str | None, instance_id: str) -> None:
+    """Let a failed instance go on from before its failure, as a new run under its id; due at once for any worker."""
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    if found.instance.status is not Status.FAILED:
+        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
+    history = await _all(store, instance_id, found.instance.run_from - 1)
+    events = run_without_failure(instance_id, [decode_commit(row.body) for row in history.rows])
+    seq = history.rows[-1].seq + 1
+    row = history.instance
+    change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, run_from=seq, input=row.input)
+    item = Append(
+        instance_id=instance_id,
+        life=row.life,
+        seq=seq,
+        writer=f"{secrets.token_hex(8)}.retry",
+        body=encode_commit(events),
+        change=change,
+    )
+    async with _acting(store, worker) as (token, _):
+        (outcome,) = await store.commit([item], worker=token)
+    if outcome is not Outcome.ACCEPTED:
+        raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
+
+
+async def terminate(store: Store, worker: str | None, instance_id: str, reason: str) -> bool:
+    """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
+    async with _acting(store, worker) as (token, now):
+        for _ in range(_TRIES):
+            found = await store.read(instance_id, limit=0)
+            if found is None:
+                raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+            if found.instance.status in TERMINAL_STATUSES:
+                return False
+            if found.instance.owner is not None:
+                return await _ask_owner(store, instance_id, reason)
+            item = await _end(store, found.instance, now, reason or "terminated")
+            (outcome,) = await store.commit([item], worker=token)
+            if outcome is Outcome.ACCEPTED:
+                return True
+    raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
+
+
+async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
+    (answer,) = await store.deliver([_message(instance_id, TerminateMessage(reason=reason))])
+    return answer is Delivered.ACCEPTED
+
+
+async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
+    history = await _all(store, row.instance_id, row.run_from - 1)
+    last = history.rows[-1]
+    started = next(event for event in decode_commit(history.rows[0].body) if isinstance(event, WorkflowStarted))
+    deliveries: tuple[Delivery, ...] = ()
+    if started.parent is not None:
+        ended = ChildEnded(child_id=started.parent.child_id, reason=reason)
+        deliveries = (_message(started.parent.instance_id, ended),)
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=last.seq + 1,
+        writer=f"{secrets.token_hex(8)}.terminate",
+        body=terminated(now or last.at, reason),
+        change=Change(status=Status.CANCELLED, seen=row.signals, error=reason),
+        deliveries=deliveries,
+    )
+
+
+def _message(instance_id: str, message: Message) -> Delivery:
+    return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
+
+
+async def purge(store: Store, instance_ids: Sequence[str]) -> int:
+    """Remove ended instances with everything that bears their ids; how many."""
+    if not instance_ids:
+        return 0
+    return await store.prune(PruneRequest(instance_ids=tuple(instance_ids), limit=len(instance_ids)))
