@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 from msgspec import Raw
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from romancy.context import ActivityContext
+    from romancy.core import Commands
 
 __all__ = ["Activity", "Compensation", "activity", "compensation"]
 
@@ -115,14 +116,26 @@ class Activity(Generic[P, R_co]):
         """The decorated function."""
         return self._fn
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        commands = current_commands()
-        if commands is None:
-            outcome = self._fn(*args, **kwargs)
-            return cast("R_co", await outcome if self.is_async else outcome)
+    if TYPE_CHECKING:
+
+        async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    else:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+            """A coroutine under the activity's name, so that a forgotten `await` is reported by that name."""
+            commands = current_commands()
+            call = self._plainly(args, kwargs) if commands is None else self._durably(commands, args, kwargs)
+            call.__qualname__ = self.name
+            return call
+
+    async def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        outcome = self._fn(*args, **kwargs)
+        return await outcome if self.is_async else outcome
+
+    async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
-        answer = commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
-        return cast("R_co", await answer)
+        return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 
     def options(
         self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None

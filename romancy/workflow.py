@@ -87,14 +87,30 @@ class Workflow(Generic[P, R_co]):
             source = self._fn.__code__.co_code
         return hashlib.sha256(source).hexdigest()[:16]
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    if TYPE_CHECKING:
+
+        async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    else:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+            """A coroutine under the workflow's name, so that a forgotten `await` is reported by that name."""
+            call = self._as_a_child(self._commands_of_the_parent(), args, kwargs)
+            call.__qualname__ = self.name
+            return call
+
+    def _commands_of_the_parent(self) -> Commands:
         commands = current_commands()
         if commands is None:
             raise UsageError(
                 f"workflow {self.name} was called outside of a workflow: start it with "
                 f"`await app.start({self.name}, …)`, or await `app.run(…)` for its result"
             )
-        return await self._child(commands, args, kwargs)[1]  # type: ignore[no-any-return]
+        return commands
+
+    async def _as_a_child(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _, answer = self._child(commands, args, kwargs)
+        return await answer
 
     def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
         """The same workflow for one start: under an instance id of yours, or not before a delay."""
