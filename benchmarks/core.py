@@ -8,6 +8,7 @@ call. A step is: the result of an activity comes in, is written, wakes the workf
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import time
@@ -47,6 +48,11 @@ async def steps(ctx: WorkflowContext, count: int) -> int:
     return count
 
 
+@workflow
+async def wide(ctx: WorkflowContext, width: int) -> int:
+    return sum(await asyncio.gather(*(asyncio.wait_for(step(n), 60) for n in range(width))))
+
+
 def begin(count: int, instance_id: str = "benchmark") -> tuple[Run, Any]:
     run = Run(steps, instance_id=instance_id)
     start = WorkflowStarted(at=NOW, workflow="steps", input=Raw(str(count).encode()), nonce="n")
@@ -79,6 +85,21 @@ def replay(log: list[bytes]) -> float:
     return seconds
 
 
+def fan_out(width: int) -> float:
+    """Seconds to drive so many activities at once, each under a timeout of its own."""
+    run = Run(wide, instance_id="wide")
+    began = time.process_time()
+    start = WorkflowStarted(at=NOW, workflow="wide", input=Raw(str(width).encode()), nonce="n")
+    activation = run.activate([start])
+    for effect in activation.effects:
+        if isinstance(effect, StartActivity):
+            activation = run.activate([ActivityCompleted(at=NOW, id=effect.activity_id, result=effect.args)])
+    seconds = time.process_time() - began
+    assert activation.outcome is not None
+    run.close()
+    return seconds
+
+
 def memory(runs: int = 1000) -> float:
     """Bytes of a run that waits for its first activity."""
     gc.collect()
@@ -104,6 +125,8 @@ def main() -> None:
     print(f"drive   {driving / count * 1e6:6.2f} µs a step, events encoded")
     print(f"replay  {replaying / count * 1e6:6.2f} µs a step; {count:,} steps in {replaying * 1e3:.0f} ms")
     print(f"        {tenth / count * 10 * 1e6:6.2f} µs a step for a tenth of the history")
+    for width in (100, 1_000, 5_000):
+        print(f"fan out {fan_out(width) / width * 1e6:6.1f} µs for each of {width:,} activities at once, with timeouts")
     print(f"memory  {memory() / 1024:6.1f} kB a live run")
 
 

@@ -76,6 +76,8 @@ class Commands:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = []
+        self.fresh: set[str] = set()
+        """The activities among them."""
         self.matcher: Matcher | None = None
         self.over = False
         self.calls: dict[str, Call] = {}
@@ -92,6 +94,12 @@ class Commands:
         self._timers: dict[str, Timer] = {}
         self._patches: dict[str, bool] = {}
         self._draws: dict[str, int] = {}
+
+    def begin(self) -> list[ev.Command]:
+        """Begin an activation: the list in which its commands will stand."""
+        self.asked = []
+        self.fresh.clear()
+        return self.asked
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,6 +142,7 @@ class Commands:
         ids = self._activity_ids
         command = ev.ActivityScheduled(ids.next(name) if id is None else ids.choose(id), name, args)
         scheduled = self.ask(command, chosen=id is not None)
+        self.fresh.add(scheduled.id)
         self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
         if definition.undo is not None:
             self.compensable[name] = definition
@@ -198,9 +207,9 @@ class Commands:
 
     def _give_up_activity(self, id: str) -> None:
         if not self.loop.dead and id in self.state.activities:
-            fresh = any(isinstance(command, ev.ActivityScheduled) and command.id == id for command in self.asked)
-            self.ask(ev.ActivityCancelRequested(id, fresh))
-            if fresh:
+            never_started = id in self.fresh
+            self.ask(ev.ActivityCancelRequested(id, never_started))
+            if never_started:
                 del self.calls[id], self._activities[id]
 
     def _give_up_wait(self, id: str) -> None:

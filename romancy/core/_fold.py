@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from msgspec import Raw
@@ -65,6 +66,8 @@ class State:
     abandoned: bool = False
     progress: Raw | None = None
     terminal: ev.Command | None = None
+    _due: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
+    """A heap of what is due when, in which things no longer waited for are left until they come up."""
 
     def apply(self, event: ev.LogEvent) -> None:
         """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""
@@ -87,17 +90,20 @@ class State:
 
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone."""
-        earliest: int | None = None
-        for timer in self.timers.values():
-            earliest = timer.due if earliest is None or timer.due < earliest else earliest
-        for wait in self.waits.values():
-            if wait.due is not None:
-                earliest = wait.due if earliest is None or wait.due < earliest else earliest
-        for in_flight in (self.activities, self.compensations):
-            for attempted in in_flight.values():
-                if attempted.next_at is not None:
-                    earliest = attempted.next_at if earliest is None or attempted.next_at < earliest else earliest
-        return earliest
+        due = self._due
+        while due and not self._still_due(*due[0]):
+            heappop(due)
+        return due[0][0] if due else None
+
+    def _still_due(self, at: int, kind: str, id: str) -> bool:
+        waiting: Any = getattr(self, kind).get(id)
+        if waiting is None:
+            return False
+        return bool((waiting.next_at if isinstance(waiting, Attempted) else waiting.due) == at)
+
+    def expect(self, at: int, kind: str, id: str) -> None:
+        """Something is due at this time, if it is still waited for by then."""
+        heappush(self._due, (at, kind, id))
 
     def status(self) -> Status:
         if self.terminal is not None:
@@ -158,6 +164,7 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
     activity = state.activities[event.id]
     activity.failures = event.attempt
     activity.next_at = event.next_at
+    state.expect(event.next_at, "activities", event.id)
 
 
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
@@ -181,6 +188,7 @@ def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) 
 
 def _timer_started(state: State, event: ev.TimerStarted) -> None:
     state.timers[event.id] = event
+    state.expect(event.due, "timers", event.id)
 
 
 def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
@@ -191,6 +199,8 @@ def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None
 
 def _awaited(state: State, event: ev.EventAwaited) -> None:
     state.waits[event.id] = event
+    if event.due is not None:
+        state.expect(event.due, "waits", event.id)
 
 
 def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.EventWaitCancelled) -> None:
@@ -224,6 +234,7 @@ def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFail
     compensation = state.compensations[event.id]
     compensation.failures = event.attempt
     compensation.next_at = event.next_at
+    state.expect(event.next_at, "compensations", event.id)
 
 
 def _compensation_completed(state: State, event: ev.CompensationCompleted) -> None:

@@ -170,7 +170,7 @@ class Run:
 
     def _wind_up(self, event: ev.Input) -> list[ev.Command]:
         """Without code, keep what comes in, until a cancellation ends the run from its log."""
-        asked = self._commands.asked = []
+        asked = self._commands.begin()
         if isinstance(event, ev.CancelRequested):
             self._ending.abandon(event.reason)
         elif not self.state.abandoned:
@@ -228,7 +228,7 @@ class Run:
     def _drive(self, event: ev.Input) -> list[ev.Command]:
         """Act upon the input, and upon those put off before it; the commands this led to."""
         commands = self._commands
-        asked = commands.asked = []
+        asked = commands.begin()
         inputs = [*self._deferred, event] if self._deferred else [event]
         self._deferred.clear()
         for each in inputs:
