@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Raw
 
-from romancy.core import TERMINAL, State, decode_commit
+from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, Worker, armed, history, new_life, purge, retry, start_of, terminate
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from romancy.status import StatusName
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
+    from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
 
 __all__ = ["Romancy", "Watch"]
@@ -216,11 +217,20 @@ class Romancy:
         if history is None:
             raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
         row, name = history.instance, definition.name if definition is not None else ""
-        if (row.workflow_name, row.input) != (name, bytes(raw)):
+        given = await self._first_input(row) if row.run_from > 1 else row.input
+        if row.workflow_name != name or given not in (bytes(raw), None):
             what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
             raise InstanceConflictError(
                 f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input"
             )
+
+    async def _first_input(self, row: InstanceRow) -> bytes | None:
+        """What the instance was started with, though it continued as new since; None if that is pruned."""
+        first = await self._opened().read(row.instance_id, limit=1)
+        if first is None or not first.rows or first.rows[0].seq != 1:
+            return None
+        started = decode_commit(first.rows[0].body)[0]
+        return bytes(started.input) if isinstance(started, WorkflowStarted) else None
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 

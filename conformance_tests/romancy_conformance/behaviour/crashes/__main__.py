@@ -1,0 +1,85 @@
+"""The matrix from a shell; it ends with 1 when something was lost, done twice or left undone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from romancy import Romancy
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.crashes.matrix import Matrix, Tally, Workshop
+from romancy_conformance.behaviour.crashes.transactional import CREATE_TABLE, TRANSACTIONAL
+from romancy_conformance.behaviour.crashes.worker import PLAYED
+from romancy_conformance.contract.building import start
+
+TOO_SLOW = {"approval-2"}
+"""Its answer comes after days of its own time."""
+SHORT = (
+    "five_steps",
+    "errors_as_values",
+    "gathered",
+    "task_group_that_breaks",
+    "sleeps_side_by_side",
+    "waits_for_an_event",
+    "grandparent",
+    "stops_its_child",
+    "trip-2",
+    "cancelled_in_its_sleep",
+    "recurs_at_once",
+    *TRANSACTIONAL,
+)
+
+
+async def create_table(url: str) -> None:
+    """Make the table the transactional activities write to."""
+    store = create_store(url)
+    await store.open()
+    async with store.session() as session:
+        await session.execute(CREATE_TABLE)
+        if store.capabilities.transactional_ddl:
+            await session.commit(start(status=Status.COMPLETED, delay=None))
+    await store.close()
+
+
+async def play(url: str, names: list[str], *, full: bool) -> Tally:
+    """Play these workflows on this database."""
+    await create_table(url)
+    store = create_store(url)
+    await store.open()
+    with tempfile.TemporaryDirectory() as folder, Workshop() as workshop:
+        async with Romancy(url, worker=False) as app:
+            matrix = Matrix(url, Path(folder), workshop, app, store)
+            await matrix.clear()
+            for name in names:
+                begun = time.monotonic()
+                if full:
+                    await matrix.at_every_write(name)
+                else:
+                    await matrix.case(name, ["commit:before:1", "commit:before:2", "commit:after:3"])
+                await matrix.at_each_in_turn(name)
+                print(f"{name}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+    await store.close()
+    return matrix.tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="romancy_conformance.behaviour.crashes", description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--full", action="store_true", help="every workflow, killed before and after every commit")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=PLAYED, help="these workflows")
+    options = parser.parse_args()
+    chosen = options.only or ([name for name in PLAYED if name not in TOO_SLOW] if options.full else list(SHORT))
+    tally = asyncio.run(play(options.url, chosen, full=options.full))
+    for complaint in tally.complaints:
+        print(complaint)
+    print(tally)
+    sys.exit(bool(tally.complaints))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What activities really did: a file that outlives their process, one line for the beginning and one for the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from romancy import activity_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Entry", "Ledger"]
+
+
+class Entry(Struct, frozen=True):
+    """One attempt that began, or came to its end."""
+
+    what: str
+    instance_id: str
+    activity_id: str
+    attempt: int
+    pid: int
+
+
+class Ledger:
+    """A file of entries; any number of processes may write it, none of them overwrites another."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, what: str) -> None:
+        """Write one entry for the attempt that runs here; it is in the file when this returns."""
+        context = activity_context()
+        words = (what, context.instance_id, context.activity_id, str(context.attempt), str(os.getpid()))
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(file, ("\t".join(words) + "\n").encode())
+        finally:
+            os.close(file)
+
+    def read(self) -> list[Entry]:
+        """All entries, in the order they were written."""
+        if not self._path.exists():
+            return []
+        lines = [line.split("\t") for line in self._path.read_text(encoding="utf-8").splitlines()]
+        return [Entry(what, instance, id, int(attempt), int(pid)) for what, instance, id, attempt, pid in lines]
+
+    def watched(self, fn: Callable[..., Any], seconds: float, *, is_async: bool) -> Callable[..., Any]:
+        """The function, taking at least `seconds` and noted at its beginning and at its end."""
+
+        @wraps(fn)
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            self.note("begin")
+            await asyncio.sleep(seconds)
+            result = await fn(*args, **kwargs)
+            self.note("end")
+            return result
+
+        @wraps(fn)
+        def run_in_thread(*args: Any, **kwargs: Any) -> Any:
+            self.note("begin")
+            time.sleep(seconds)
+            result = fn(*args, **kwargs)
+            self.note("end")
+            return result
+
+        return run if is_async else run_in_thread

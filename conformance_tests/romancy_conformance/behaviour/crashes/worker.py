@@ -1,0 +1,119 @@
+"""A worker that starts or takes up one workflow and waits for its end, as a process that may die at any write.
+
+    python -m romancy_conformance.behaviour.crashes.worker
+
+It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status: 0 the workflow
+ended, 3 it did not in time, negative the signal it died of. Forking from a process that has imported everything and
+runs no loop makes a run cost milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from romancy import Romancy, WorkflowCancelledError, WorkflowFailedError
+from romancy.core import _commands, _run
+from romancy.registry import Registry
+from romancy.retry import RetryPolicy
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy_conformance.behaviour.crashes.ledger import Ledger
+from romancy_conformance.behaviour.crashes.transactional import TRANSACTIONAL
+from romancy_conformance.workflows import FAMILY
+
+if TYPE_CHECKING:
+    from romancy_conformance.workflows import Scenario
+
+__all__ = ["PLAYED", "Job"]
+
+PLAYED = {**FAMILY, **TRANSACTIONAL}
+_TOO_LATE = 3
+_OPEN = tuple(set(Status) - TERMINAL_STATUSES)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one process."""
+
+    url: str
+    scenario: str
+    instance_id: str
+    ledger: str
+    fail: str = ""
+    second: float = 0.004
+    """How long a second of a workflow's own time takes."""
+    lease: float = 30.0
+    limit: float = 20.0
+
+
+def hurry(second: float) -> None:
+    """Let a second of the workflows' delays, and of the waits between attempts, take `second`."""
+    ticks = round(1_000_000 * second)
+    for module in (_commands, _run):
+        module.SECOND = ticks  # type: ignore[misc,attr-defined] - in a process that lives for one workflow
+    delay = RetryPolicy.delay
+    RetryPolicy.delay = lambda *args: delay(*args) * second  # type: ignore[method-assign] - as above
+
+
+def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
+    """Let every activity and compensation take its time and be noted."""
+    registry = Registry.collect()
+    for definition in registry.activities.values():
+        seconds = scenario.durations.get(definition.name, 0.0) * second
+        definition._fn = ledger.watched(definition.fn, seconds, is_async=definition.is_async)
+    for definition in registry.compensations.values():
+        definition.fn = ledger.watched(definition.fn, 0.0, is_async=definition.is_async)
+
+
+async def play(job: Job) -> int:
+    """Start the workflow, or find it started, and wait for its end."""
+    scenario = PLAYED[job.scenario]
+    hurry(job.second)
+    watch(scenario, Ledger(Path(job.ledger)), job.second)
+    known = {definition.name: definition for definition in (scenario.workflow, *scenario.children)}
+    async with Romancy(job.url, workflows=known.values(), retry=scenario.retry, lease=job.lease) as app:
+        if job.fail and await app.get_instance(job.instance_id) is not None:
+            handle = app.handle(job.instance_id)  # the first commit is to be the first that goes on
+        else:
+            handle = await app.start(scenario.workflow.options(instance_id=job.instance_id), *scenario.args)
+        try:
+            async with asyncio.timeout(job.limit):
+                with suppress(WorkflowFailedError, WorkflowCancelledError):
+                    await handle.result()
+                while (await app.list_instances(status=_OPEN)).instances:
+                    await asyncio.sleep(0.01)  # a child may end after its parent, and nobody tells
+        except TimeoutError:
+            return _TOO_LATE
+    return 0
+
+
+def in_a_process_of_its_own(line: str) -> int:
+    """Fork, play the job there, and return how the process ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        job = msgspec.json.decode(line, type=Job)
+        os.environ["ROMANCY_FAIL"] = job.fail
+        status = asyncio.run(play(job))
+    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(in_a_process_of_its_own(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

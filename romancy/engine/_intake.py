@@ -1,0 +1,132 @@
+"""Taking instances up: from a claim, or from a log after a doubt, to a run that goes on; or parking what cannot go on.
+
+One instance's trouble is never the others'. What cannot be read because the database is away stays owned, and comes
+back with the next claim that asks for everything this worker owns.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from romancy.engine._live import owner_changed, short
+from romancy.engine._loading import load, resumption
+from romancy.errors import (
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+    StorageUnavailableError,
+)
+from romancy.status import Status
+from romancy.storage.records import Append, Change, Claimed, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from romancy.engine._driver import Driver, Given
+    from romancy.engine._live import Live
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Mailbox, Work
+
+__all__ = ["Intake", "claimed_again"]
+
+logger = logging.getLogger("romancy.engine")
+
+
+def claimed_again(live: Live) -> Claimed:
+    """An instance that is still ours, as a claim would have given it."""
+    return Claimed(
+        instance_id=live.instance_id,
+        life=live.life,
+        workflow_name=live.definition.name,
+        status=live.shown,
+        code=live.definition.code,
+        run_from=live.run_from,
+        head=live.head,
+        signals=live.signals,
+        seen=live.signals,
+        crashes=0,
+    )
+
+
+class Intake:
+    """Brings instances into the driver's hands."""
+
+    def __init__(self, store: Store, driver: Driver, *, nonce: Callable[[], str], recover: Callable[[], None]) -> None:
+        self._store = store
+        self._driver = driver
+        self._nonce = nonce
+        self._recover = recover
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
+        self.starting: set[str] = set()
+        """Instances whose start is on its way: an answer to a claim may know of them before we do."""
+
+    async def take_in(self, work: Work) -> None:
+        """Go on with what was claimed, and hand out the mail."""
+        mail = {box.instance_id: box for box in work.mail}
+        live = self._driver.live
+        for claimed in work.claimed:
+            mine = live.get(claimed.instance_id)
+            if mine is None and claimed.instance_id not in self.starting:
+                self._after_mail.pop(claimed.instance_id, None)
+                await self.take_up(claimed, (), mail.pop(claimed.instance_id, None))
+            elif mine is None or claimed.head > mine.head:
+                # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
+                self._recover()
+        after_mail, self._after_mail = self._after_mail, {}
+        for instance_id, (claimed, inputs) in after_mail.items():
+            if instance_id not in live:
+                await self.take_up(claimed, inputs, mail.pop(instance_id, None))
+        for instance_id, box in mail.items():
+            mine = live.get(instance_id)
+            if mine is not None and mine.life == box.life:
+                self._driver.receive(mine, box)
+        for claimed in work.claimed:
+            mine = live.get(claimed.instance_id)
+            if mine is not None:
+                self._driver.rest(mine)
+
+    def after_mail(self, live: Live, inputs: Sequence[Given]) -> None:
+        """Take the instance up once its mail has been looked at: it cannot end before."""
+        self._after_mail[live.instance_id] = (claimed_again(live), inputs)
+
+    async def take_up(self, claimed: Claimed, inputs: Sequence[Given] = (), box: Mailbox | None = None) -> None:
+        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
+        try:
+            live = await load(self._store, self._driver.registry, claimed)
+        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError) as error:
+            logger.warning("instance %s: %s", claimed.instance_id, error)
+            self.park(claimed, str(error))
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
+            self._recover()
+        except InstanceNotFoundError:
+            logger.info("instance %s was removed", claimed.instance_id)
+        except Exception as error:
+            logger.exception("instance %s: cannot be taken up", claimed.instance_id)
+            self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
+        else:
+            if live.instance_id in self._driver.live:
+                live.run.close()
+                return
+            resumed = resumption(live, self._driver.clock.now())
+            self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
+
+    def park(self, claimed: Claimed, reason: str) -> None:
+        """Put the instance aside, for other code or for a person; it holds up nobody."""
+        code = self._driver.registry.workflows[claimed.workflow_name].code
+        item = Append(
+            instance_id=claimed.instance_id,
+            life=claimed.life,
+            seq=claimed.head + 1,
+            writer=self._nonce(),
+            body=owner_changed(self._driver.clock.now(), "", code),
+            change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
+        )
+        self._driver.writer.submit(item, lambda outcome: self._parked(claimed.instance_id, outcome))
+
+    def _parked(self, instance_id: str, outcome: Outcome) -> None:
+        if outcome is not Outcome.ACCEPTED:
+            logger.warning("instance %s: it could not be parked (%s)", instance_id, outcome)
+            self._recover()
