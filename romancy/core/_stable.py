@@ -133,14 +133,14 @@ if not hasattr(asyncio.tasks, "set"):
     setattr(asyncio.tasks, "set", set)  # noqa: B010 - no name of the module as checkers know it
 
 _THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
-_STABLE: list[tuple[Any, dict[str, Any]]] = [
+STABLE: list[tuple[Any, dict[str, Any]]] = [
     (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
     (vars(asyncio), {"all_tasks": _all_tasks}),
     (vars(anyio_backend), {"CancelScope": _StableScope}),
     (vars(threading), {name: _refusing(vars(threading)[name]) for name in _THREAD_STARTS}),
 ]
-_ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
-    (namespace, {name: namespace[name] for name in names}) for namespace, names in _STABLE
+ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
+    (namespace, {name: namespace[name] for name in names}) for namespace, names in STABLE
 ]
 
 
@@ -155,14 +155,14 @@ class Seams:
         with self._lock:
             self._drives += 1
             if self._drives == 1:
-                for namespace, names in _STABLE:
+                for namespace, names in STABLE:
                     namespace.update(names)
 
     def open(self) -> None:
         with self._lock:
             self._drives -= 1
             if self._drives == 0:
-                for namespace, names in _ORIGINAL:
+                for namespace, names in ORIGINAL:
                     namespace.update(names)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import decimal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 
 from romancy.context import WorkflowContext
 from romancy.core import CancelRequested, Run, WorkflowStarted
+from romancy.core import _stable as stable
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import FAMILY, Scenario
@@ -149,3 +151,42 @@ def test_on_every_python(version: str) -> None:
     if interpreter.missing:
         pytest.skip(interpreter.missing)
     assert interpreter.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 6
+
+
+def test_runs_in_several_threads_and_a_host_beside_them() -> None:
+    """The seams are there while any thread drives, do nothing for a host's own code, and are gone afterwards."""
+    before = [dict(names) for _, names in stable.ORIGINAL]
+    failures: list[BaseException] = []
+
+    def drive() -> None:
+        try:
+            for name in ("anyio_group", "as_they_complete", "task_group_that_breaks", "anyio_cancel"):
+                for _ in range(5):
+                    assert World(FAMILY[name]).finish().status is FAMILY[name].status
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            failures.append(error)
+
+    async def host() -> list[int]:
+        async def one(n: int) -> int:
+            await asyncio.sleep(0)
+            answer = -1
+            with anyio.CancelScope():
+                answer = await asyncio.to_thread(int, n)
+            return answer
+
+        results: list[int] = []
+        while any(thread.is_alive() for thread in threads):
+            results = [await answer for answer in asyncio.as_completed([one(n) for n in range(5)])]
+            done, _ = await asyncio.wait({asyncio.create_task(one(n)) for n in range(3)})
+            assert sorted(task.result() for task in done) == [0, 1, 2]
+        return sorted(results)
+
+    threads = [threading.Thread(target=drive) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    results = asyncio.run(host())
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert results in ([], [0, 1, 2, 3, 4])
+    assert [{name: namespace[name] for name in names} for namespace, names in stable.ORIGINAL] == before
