@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _LONGEST_PATH = 255
+_LONGEST_SET = 1000
 
 Index = tuple[tuple[str, str | None], ...]
 
@@ -122,15 +123,20 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
     ]
 
 
-def path_sets(starts: Iterable[Start], items: Iterable[Append] = ()) -> set[str]:
-    """Every set of declared paths in use, as `index_paths` holds them."""
+def path_sets(starts: Iterable[Start], items: Iterable[Append] = ()) -> dict[str, list[str]]:
+    """Every set of declared paths in use: its paths by its name."""
     renewed = (item.change.index for item in items if item.change is not None and item.change.index is not None)
-    return {index_paths(index) for index in chain((start.index for start in starts), renewed)}
+    return {index_paths(index): _stored_paths(index) for index in chain((start.index for start in starts), renewed)}
 
 
 def index_paths(index: Index) -> str:
-    """The set of declared paths as one text."""
-    return "\n".join(sorted(stored_path(path_key(path)) for path, _ in index)) if index else ""
+    """The name of a set of declared paths: the paths themselves, or a hash where they are too long to be indexed."""
+    text = "\n".join(_stored_paths(index))
+    return text if len(text) <= _LONGEST_SET else sha256(text.encode()).hexdigest()
+
+
+def _stored_paths(index: Index) -> list[str]:
+    return sorted(stored_path(path_key(path)) for path, _ in index)
 
 
 def stored_path(key: str) -> str:

@@ -62,11 +62,11 @@ class Commits:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
         return [outcomes[item.instance_id] for item in batch]
 
-    async def learn_sets(self, sets: set[str]) -> None:
+    async def learn_sets(self, sets: dict[str, list[str]]) -> None:
         """Sets of declared paths are known to searches before the first instance that has them."""
-        if sets - self._known_sets:
-            await self._database.run("index_sets", list(sets))
-            self._known_sets |= sets
+        for name in sorted(sets.keys() - self._known_sets):
+            await self._database.run("index_set", name, sets[name])
+            self._known_sets.add(name)
 
     def _parts(self, batch: Sequence[Item]) -> Iterable[tuple[Part, list[Item]]]:
         kinds: dict[Part, list[Item]] = {}

@@ -66,12 +66,13 @@ async def _one_by_one(database: Database, signals: Signals, part: Sequence[Deliv
 
 
 async def count_mail(database: Database, signals: Signals, posted: Iterable[tuple[str, str]]) -> None:
-    """Make posted messages heard. If the database is gone just now, the next sweep does it."""
+    """Make posted messages heard. If that cannot be done just now, the next sweep does it."""
     rows = sorted(set(posted))
     if not rows:
         return
+    columns = [row[0] for row in rows], [row[1] for row in rows]
     try:
-        woken = await database.fetch("count_mail", [row[0] for row in rows], [row[1] for row in rows])
+        woken = await database.single(lambda link: link.fetch("count_mail", *columns), lock_waits=0)
     except StorageUnavailableError:
         return
     signals.tell({row[0] for row in woken})

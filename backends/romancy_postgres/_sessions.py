@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from romancy.errors import OutcomeUnknownError, RomancyError, UsageError
+from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
@@ -53,18 +53,21 @@ _ITEM = "romancy_item"
 class PostgresSession:
     """A session with a transaction of its own."""
 
-    def __init__(self, connection: asyncpg.Connection, database: Database, commits: Commits) -> None:
+    def __init__(self, connection: asyncpg.Connection, database: Database, commits: Commits, signals: Signals) -> None:
         self._connection = connection
         self._database = database
         self._commits = commits
+        self._signals = signals
         self._link = Link(connection, database.queries, database.gate)
         self._transaction = connection.transaction(isolation="read_committed")
         self._own: GuardedConnection | None = None
         self._savepoints = 0
         self.ended = False
-        self.stirred: set[str] = set()
+        self.doubtful = False
+        """The connection may be in the middle of something."""
+        self._stirred: set[str] = set()
         """Instances that others should look at once this is committed."""
-        self.posted: list[tuple[str, str]] = []
+        self._posted: list[tuple[str, str]] = []
         """Messages in inboxes that no counter covers yet."""
 
     @property
@@ -118,11 +121,17 @@ class PostgresSession:
         except RomancyError:
             await self.roll_back()
             raise
-        if written:
-            await self._commit()
-        else:
+        if not written:
             await self.roll_back()
+            return outcome
+        await self._commit()
+        await self.announce()
         return outcome
+
+    async def announce(self) -> None:
+        """After the commit: count what was posted, and wake those whom it concerns."""
+        await count_mail(self._database, self._signals, self._posted)
+        self._signals.tell(self._stirred)
 
     async def roll_back(self) -> None:
         """Undo everything; a transaction that the user has ended already is no error."""
@@ -144,6 +153,7 @@ class PostgresSession:
         except DRIVER_ERRORS as error:
             if isinstance(error, asyncpg.PostgresError) and not self._connection.is_closed():
                 raise  # the server has answered: the user's own writes break a deferred constraint
+            self.doubtful = True
             raise OutcomeUnknownError(
                 f"storage {self._database.settings.url}: the connection was lost while the session was being "
                 "committed; append something at the same seq to learn what became of it"
@@ -181,7 +191,7 @@ class PostgresSession:
         link = self._link
         if isinstance(item, Start):
             started = await write_starts(link, [item])
-            self.stirred |= started.stirred
+            self._stirred |= started.stirred
             if started.accepted:
                 return Outcome.ACCEPTED, True
             return (await explain_starts(link, [item]))[item.instance_id], False
@@ -193,9 +203,9 @@ class PostgresSession:
             except ChildRefusedError:
                 return Outcome.EXISTS, False
             accepted = bool(written.accepted)
-            self.stirred |= written.stirred
+            self._stirred |= written.stirred
         if accepted:
-            self.posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
+            self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
             return Outcome.ACCEPTED, True
         return (await explain_appends(link, [item], worker))[item.instance_id], False
 
@@ -213,6 +223,8 @@ class PostgresSession:
 class JoinedSession(PostgresSession):
     """A part in a transaction of the caller's, which the caller alone ends."""
 
+    _watching = False
+
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._prepare(item, worker)
         try:
@@ -224,6 +236,7 @@ class JoinedSession(PostgresSession):
                 raise
             if written:
                 await self._link.control("release", f"release savepoint {_ITEM}")
+                self._announce_after_commit()
             else:
                 await self._undo()
         except DRIVER_ERRORS as error:
@@ -232,8 +245,21 @@ class JoinedSession(PostgresSession):
             raise self._database.explained(error) from None
         return outcome
 
+    def _announce_after_commit(self) -> None:
+        """The end of the caller's transaction is seen on the caller's own connection, without a query."""
+        if self._watching or not (self._stirred or self._posted):
+            return
+        self._watching = True
+        connection = self._connection
+
+        async def look(_: object) -> None:
+            if not connection.is_in_transaction():
+                connection.remove_query_logger(look)
+                await self.announce()
+
+        connection.add_query_logger(look)
+
     async def _undo(self) -> None:
-        self.stirred.clear()
         await self._link.control("undo", f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
 
 
@@ -241,7 +267,7 @@ class JoinedSession(PostgresSession):
 async def open_session(database: Database, signals: Signals, commits: Commits) -> AsyncGenerator[PostgresSession]:
     """A transaction for user code; left without `commit` it is rolled back."""
     connection = await database.borrow_for_session()
-    session = PostgresSession(connection, database, commits)
+    session = PostgresSession(connection, database, commits, signals)
     clean = False
     try:
         async with database.understood():
@@ -249,24 +275,25 @@ async def open_session(database: Database, signals: Signals, commits: Commits) -
         try:
             yield session
         except Exception:
-            await _leave(session)
-            clean = True
+            clean = await _left_clean(session)
             raise
-        await _leave(session)
-        clean = True
-    finally:
+        clean = await _left_clean(session)
+    finally:  # cancelled, it may be in the middle of a statement
         session.let_go()
         if clean and not connection.is_closed():
             database.sessions.refresh(connection, database.forget_session)
         else:
             database.sessions.discard(connection)
-    await count_mail(database, signals, session.posted)
-    signals.tell(session.stirred)
 
 
-async def _leave(session: PostgresSession) -> None:
-    if not session.ended:
-        await session.roll_back()
+async def _left_clean(session: PostgresSession) -> bool:
+    """Undo what was not committed; False if the connection cannot be used again, which undoes it as well."""
+    try:
+        if not session.ended:
+            await session.roll_back()
+    except (*DRIVER_ERRORS, StorageUnavailableError):
+        return False
+    return not session.doubtful
 
 
 @asynccontextmanager
@@ -277,22 +304,4 @@ async def join_session(
     connection = as_connection(join)
     if not connection.is_in_transaction():
         raise UsageError("join= was given a connection without a transaction; begin one: `async with c.transaction():`")
-    session = JoinedSession(connection, database, commits)
-    yield session
-    if session.stirred or session.posted:
-        _tell_when_committed(connection, database, signals, session)
-
-
-def _tell_when_committed(
-    connection: asyncpg.Connection, database: Database, signals: Signals, session: PostgresSession
-) -> None:
-    """The end of the caller's transaction is seen on the caller's own connection, without a query."""
-
-    async def look(_: object) -> None:
-        if connection.is_in_transaction():
-            return
-        connection.remove_query_logger(look)
-        await count_mail(database, signals, session.posted)
-        signals.tell(session.stirred)
-
-    connection.add_query_logger(look)
+    yield JoinedSession(connection, database, commits, signals)

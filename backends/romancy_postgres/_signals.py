@@ -73,10 +73,11 @@ class Signals:
     async def close(self) -> None:
         """Send what is to be sent, stop listening, and let everybody who waits go."""
         if self._sender is not None:
-            await asyncio.wait({self._sender})
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait({self._listener})
+            await asyncio.wait({self._sender}, timeout=_ANSWER)
+        for task in (self._sender, self._listener):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait({task})
         self._hear(set())
 
     def tell(self, instance_ids: Iterable[str]) -> None:

@@ -125,11 +125,9 @@ select x.path, x.value, i.created_at, x.instance_id
 from unnest($1::text[], $2::text[], $3::text[]) as x (instance_id, path, value)
 join romancy_instances i using (instance_id);
 
--- name: index_sets
--- Remember sets of declared paths.
-insert into romancy_index_sets (paths)
-select paths from unnest($1::text[]) as t (paths) order by paths collate "C"
-on conflict do nothing;
+-- name: index_set
+-- Remember a set of declared paths.
+insert into romancy_index_sets (paths, members) values ($1, $2) on conflict do nothing;
 
 -- name: start
 -- New instances, each with the first row of its log and its index rows, where the id is free and the owner alive.
@@ -661,7 +659,7 @@ from (
          order by i.created_at desc, i.instance_id desc
          limit {limit}
      ) found
-     where {path} <> all (string_to_array(s.paths, E'\n')))
+     where {path} <> all (s.members))
 ) i
 order by i.created_at desc, i.instance_id desc
 limit {limit};

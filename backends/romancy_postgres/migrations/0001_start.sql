@@ -102,8 +102,10 @@ create index romancy_index_value on romancy_index (path, value, created_at desc,
 create index romancy_index_instance on romancy_index (instance_id);
 
 -- Every set of declared paths ever used: what a search by index would miss is in the sets without its path.
+-- paths is the set's name in the instances: the paths, or a hash of them if they are too long.
 create table romancy_index_sets (
-    paths text collate "C" primary key
+    paths   text collate "C" primary key,
+    members text[] collate "C" not null
 );
 
 -- One line per event, for people. The escape of NUL is hidden from ->>, which could not show it.
