@@ -6,15 +6,13 @@ The casts that the driver's stubs need are here and nowhere else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import asyncpg
 
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from romancy.storage.protocol import Gate
     from romancy_postgres._settings import Settings
 
@@ -131,44 +129,50 @@ def as_connection(value: object) -> asyncpg.Connection:
     return cast("asyncpg.Connection", value)
 
 
+class Source(Protocol):
+    """Where a link finds its queries, and the gate as it is at the moment."""
+
+    gate: Gate | None
+    queries: dict[str, str]
+
+
 class Link:
     """A borrowed connection with the queries by name. Driver errors go to the caller as they are."""
 
-    __slots__ = ("_gate", "_queries", "connection")
+    __slots__ = ("_source", "connection")
 
-    def __init__(self, connection: asyncpg.Connection, queries: Mapping[str, str], gate: Gate | None) -> None:
+    def __init__(self, connection: asyncpg.Connection, source: Source) -> None:
         self.connection = connection
-        self._queries = queries
-        self._gate = gate
+        self._source = source
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query; its rows."""
-        if self._gate is not None:
-            await self._gate(name)
-        return await self.connection.fetch(self._queries[name], *arguments, timeout=ANSWER_TIMEOUT)
+        if self._source.gate is not None:
+            await self._source.gate(name)
+        return await self.connection.fetch(self._source.queries[name], *arguments, timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, name: str, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion, known to the gate as `name`."""
-        if self._gate is not None:
-            await self._gate(name)
+        if self._source.gate is not None:
+            await self._source.gate(name)
         return await self.connection.fetch(text, *arguments, timeout=ANSWER_TIMEOUT)
 
     async def run(self, name: str, *arguments: object) -> int:
         """Run a statement; how many rows it touched."""
-        if self._gate is not None:
-            await self._gate(name)
-        status = await self.connection.execute(self._queries[name], *arguments, timeout=ANSWER_TIMEOUT)
+        if self._source.gate is not None:
+            await self._source.gate(name)
+        status = await self.connection.execute(self._source.queries[name], *arguments, timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
     async def pause(self, name: str) -> None:
         """Before a statement that is sent otherwise."""
-        if self._gate is not None:
-            await self._gate(name)
+        if self._source.gate is not None:
+            await self._source.gate(name)
 
     async def control(self, name: str, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Run statements without parameters in one round trip."""
-        if self._gate is not None:
-            await self._gate(name)
+        if self._source.gate is not None:
+            await self._source.gate(name)
         await self.connection.execute(text, timeout=timeout)
 
 

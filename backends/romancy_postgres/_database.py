@@ -144,7 +144,7 @@ class Database:
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
         connection = await pool.borrow()
         try:
-            answer = await statement(Link(connection, self.queries, self.gate))
+            answer = await statement(Link(connection, self))
         except asyncpg.PostgresError:
             pool.give_back(connection)  # which also drops it if this error was the end of it
             raise
@@ -156,7 +156,7 @@ class Database:
 
     async def _all_or_nothing(self, body: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
         connection = await pool.borrow()
-        link = Link(connection, self.queries, self.gate)
+        link = Link(connection, self)
         try:
             await link.control("begin", self.begin)
             answer = await body(link)
@@ -172,7 +172,7 @@ class Database:
 
     async def _roll_back(self, connection: asyncpg.Connection, pool: Pool[asyncpg.Connection]) -> None:
         try:
-            await Link(connection, self.queries, None).control("rollback", "rollback")
+            await connection.execute("rollback", timeout=ANSWER_TIMEOUT)
         except DRIVER_ERRORS:
             pool.discard(connection)
         except BaseException:

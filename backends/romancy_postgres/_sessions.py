@@ -58,7 +58,7 @@ class PostgresSession:
         self._database = database
         self._commits = commits
         self._signals = signals
-        self._link = Link(connection, database.queries, database.gate)
+        self._link = Link(connection, database)
         self._transaction = connection.transaction(isolation="read_committed")
         self._own: GuardedConnection | None = None
         self._savepoints = 0
