@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from msgspec import Raw
-
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, Worker, armed, history, new_life, purge, retry, start_of, terminate
-from romancy.engine._messages import CancelMessage, Message, Signal, encode_message
+from romancy.engine import LogWriter, Settings, Worker, armed, new_life, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
-from romancy.event import EventType
 from romancy.handle import Handle
-from romancy.instance import Instance, InstancePage
+from romancy.instances import Instances
 from romancy.registry import Registry
-from romancy.serialization import dumps
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
-from romancy.storage.query import build_query
-from romancy.storage.records import Delivered, Delivery, Outcome
+from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from types import TracebackType
 
-    from romancy.core import Activation, LogEvent
+    from msgspec import Raw
+
+    from romancy.core import Activation
     from romancy.retry import RetryPolicy
-    from romancy.status import StatusName
     from romancy.storage.protocol import Store
-    from romancy.storage.query import FilterValue
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
 
@@ -73,7 +66,7 @@ class Watch:
         await future
 
 
-class Romancy:
+class Romancy(Instances):
     """Durable workflows on the database at `url`; open it with `async with`."""
 
     def __init__(
@@ -94,8 +87,7 @@ class Romancy:
         self._settings = Settings(
             worker_id=worker_id, lease=lease, retry=retry, max_activities=max_activities, max_live=max_live
         )
-        self._numbers = itertools.count(1)
-        self._token = secrets.token_hex(8)
+        super().__init__()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: LogWriter
@@ -112,18 +104,23 @@ class Romancy:
         self._registry = Registry.collect(self._workflows)
         store = armed(create_store(self._url))
         await store.open()
+        try:
+            await self._begin(store)
+        except BaseException:
+            await store.close()
+            raise
         self._store = store
+        return self
+
+    async def _begin(self, store: Store) -> None:
         if self._works:
-            self._worker = Worker(
-                store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended
-            )
-            await self._worker.open()
-            self._writer = self._worker.writer
+            worker = Worker(store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended)
+            await worker.open()
+            self._worker, self._writer = worker, worker.writer
         else:
             self._writer = LogWriter(store, lambda: None)
             self._tasks.add(asyncio.create_task(self._writer.run()))
         self._tasks.add(asyncio.create_task(self._listen(store)))
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -143,6 +140,9 @@ class Romancy:
         if self._store is None:
             raise UsageError("this app is not open: use it inside `async with app:`")
         return self._store
+
+    def _worker_token(self) -> str | None:
+        return self._worker.leases.token if self._worker is not None else None
 
     async def _listen(self, store: Store) -> None:
         while True:
@@ -232,109 +232,10 @@ class Romancy:
         started = decode_commit(first.rows[0].body)[0]
         return bytes(started.input) if isinstance(started, WorkflowStarted) else None
 
-    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
-
     def handle(self, instance_id: str, wf: Workflow[..., T] | None = None, /) -> Handle[T]:
         """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
         self._opened()
         return Handle(self, instance_id, wf)
-
-    async def get_instance(self, instance_id: str) -> Instance | None:
-        """The instance as it stands, or None."""
-        history = await self._opened().read(instance_id, limit=0)
-        return None if history is None else Instance.of(history.instance)
-
-    async def list_instances(
-        self,
-        *,
-        workflow_name: str | None = None,
-        status: Status | StatusName | Iterable[Status | StatusName] | None = None,
-        instance_id: str | None = None,
-        limit: int = 50,
-        page_token: str | None = None,
-    ) -> InstancePage:
-        """A page of instances, newest first; names and ids match in part, the status exactly."""
-        return await self.find_instances(
-            {},
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            limit=limit,
-            page_token=page_token,
-        )
-
-    async def find_instances(
-        self,
-        where: Mapping[str, FilterValue],
-        *,
-        workflow_name: str | None = None,
-        status: Status | StatusName | Iterable[Status | StatusName] | None = None,
-        instance_id: str | None = None,
-        limit: int = 50,
-        page_token: str | None = None,
-    ) -> InstancePage:
-        """A page of the instances whose input fits all of `where`, newest first."""
-        query = build_query(
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            limit=limit,
-            page_token=page_token,
-        )
-        page = await self._opened().find(query)
-        return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
-
-    async def history(self, instance_id: str) -> list[LogEvent]:
-        """Every event of an instance's log, oldest first."""
-        return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
-
-    async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed."""
-        return await self._send(instance_id, CancelMessage(reason=reason))
-
-    async def signal(
-        self, instance_id: str, event: EventType[Any] | str, data: object = None, *, key: str | None = None
-    ) -> None:
-        """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
-
-        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended.
-        """
-        name = event.name if isinstance(event, EventType) else event
-        declared = event.data if isinstance(event, EventType) else Any
-        raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
-        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key)):
-            raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
-
-    async def retry(self, instance_id: str) -> None:
-        """Let a failed instance go on from before its failure, as a new run under its id.
-
-        What was completed stays completed; what failed, and what was undone since, is done again. Raises UsageError
-        when the instance has not failed.
-        """
-        await retry(self._opened(), self._worker_token(), instance_id)
-
-    async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
-        return await terminate(self._opened(), self._worker_token(), instance_id, reason)
-
-    async def purge(self, *instance_ids: str) -> int:
-        """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        return await purge(self._opened(), instance_ids)
-
-    def _worker_token(self) -> str | None:
-        return self._worker.leases.token if self._worker is not None else None
-
-    async def _send(self, instance_id: str, message: Message) -> bool:
-        delivery = Delivery(
-            instance_id=instance_id,
-            delivery_id=f"{next(self._numbers):016x}{self._token}",
-            body=encode_message(message),
-        )
-        (answer,) = await self._opened().deliver([delivery])
-        if answer is Delivered.UNKNOWN:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-        return answer is not Delivered.CLOSED
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -374,7 +275,7 @@ class Romancy:
         last = await store.read(instance_id, after=row.last_seq - 1, limit=1)
         if last is None or not last.rows:
             raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-        state = State(lambda _: False)
+        state = State(lambda _: "")
         for event in decode_commit(last.rows[0].body):
             if isinstance(event, TERMINAL):
                 state.terminal = event

@@ -243,3 +243,49 @@ async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
     second = await app.start(in_line.options(instance_id="again"))
     assert await second.result(timeout=10) == ["a", "b", "c"]
     assert done.count("c") == 2
+
+
+@workflow
+async def for_customer(ctx: WorkflowContext, customer: str, part: int) -> None:
+    await ctx.wait_event("never")
+
+
+@workflow
+async def may_break(ctx: WorkflowContext, what: str) -> str:
+    return await act(what)
+
+
+async def test_acting_on_all_that_a_search_finds(app: Romancy) -> None:
+    handles = await app.start_many([for_customer.bind("ada" if part % 2 else "bob", part) for part in range(10)])
+    adas = {handle.instance_id for handle, part in zip(handles, range(10), strict=True) if part % 2}
+
+    asked = await app.cancel_many({"customer": "ada"}, workflow_name="for_customer", dry_run=True)
+    assert set(asked) == adas
+    assert {instance.status async for instance in app.iter_instances({"customer": "ada"})} == {Status.WAITING}
+
+    assert set(await app.cancel_many({"customer": "ada"})) == adas
+    for handle in handles:
+        if handle.instance_id in adas:
+            with pytest.raises(WorkflowCancelledError):
+                await handle.result(timeout=10)
+    assert await app.cancel_many({"customer": "ada"}) == []
+    assert len(await app.terminate_many({"customer": "bob"})) == 5
+    for handle in handles:
+        with pytest.raises(WorkflowCancelledError):
+            await handle.result(timeout=10)
+    assert len(await app.purge_many(workflow_name="for_customer")) == 10
+    assert [instance async for instance in app.iter_instances()] == []
+
+
+async def test_retrying_all_that_failed(app: Romancy) -> None:
+    broken.add("b")
+    for _ in range(3):
+        await fail(app, app.start(may_break, "b"))
+    await app.run(may_break, "a")
+    broken.clear()
+
+    retried = await app.retry_many(workflow_name="may_break")
+
+    assert len(retried) == 3
+    results = [await app.handle(instance_id).result(timeout=10) for instance_id in retried]
+    assert results == ["b", "b", "b"]

@@ -1,0 +1,259 @@
+"""Instances from outside: looking at them, searching them, and acting on one or on all that a search finds.
+
+The part of an app that needs its store and nothing else. What acts on one instance exists for many as well
+(`cancel_many`, …): with `dry_run=True` it only says which ones it would act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
+
+from romancy.engine import history, purge, retry, terminate
+from romancy.engine._messages import CancelMessage, Signal, encode_message
+from romancy.errors import InstanceNotFoundError, UsageError
+from romancy.event import EventType
+from romancy.instance import Instance, InstancePage
+from romancy.serialization import dumps
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import MAX_LIMIT, build_query
+from romancy.storage.records import Delivered, Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+    from romancy.core import LogEvent
+    from romancy.engine._messages import Message
+    from romancy.status import StatusName
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
+
+    Statuses = Status | StatusName | Iterable[Status | StatusName] | None
+
+__all__ = ["Instances"]
+
+_AT_ONCE: Final = 20
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+
+
+class Instances:
+    """What can be asked of, and done to, instances that run anywhere."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._token = secrets.token_hex(8)
+
+    def _opened(self) -> Store:
+        raise UsageError("only an app has instances")
+
+    def _worker_token(self) -> str | None:
+        return None
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def get_instance(self, instance_id: str) -> Instance | None:
+        """The instance as it stands, or None."""
+        history = await self._opened().read(instance_id, limit=0)
+        return None if history is None else Instance.of(history.instance)
+
+    async def list_instances(
+        self,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of instances, newest first; names and ids match in part, the status exactly."""
+        return await self.find_instances(
+            {},
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+
+    async def find_instances(
+        self,
+        where: Mapping[str, FilterValue],
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of the instances whose input fits all of `where`, newest first."""
+        query = build_query(
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+        page = await self._opened().find(query)
+        return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
+
+    async def iter_instances(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+    ) -> AsyncIterator[Instance]:
+        """All instances that fit, newest first, read page by page; each that exists throughout comes exactly once."""
+        token: str | None = None
+        while True:
+            page = await self.find_instances(
+                where or {},
+                workflow_name=workflow_name,
+                status=status,
+                instance_id=instance_id,
+                limit=MAX_LIMIT,
+                page_token=token,
+            )
+            for instance in page.instances:
+                yield instance
+            if page.next_page_token is None:
+                return
+            token = page.next_page_token
+
+    async def history(self, instance_id: str) -> list[LogEvent]:
+        """Every event of an instance's log, oldest first."""
+        return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
+
+    # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
+        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed."""
+        return await self._send(instance_id, CancelMessage(reason=reason))
+
+    async def signal(
+        self, instance_id: str, event: EventType[Any] | str, data: object = None, *, key: str | None = None
+    ) -> None:
+        """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
+
+        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended.
+        """
+        name = event.name if isinstance(event, EventType) else event
+        declared = event.data if isinstance(event, EventType) else Any
+        raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
+        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key)):
+            raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
+
+    async def retry(self, instance_id: str) -> None:
+        """Let a failed instance go on from before its failure, as a new run under its id.
+
+        What was completed stays completed; what failed, and what was undone since, is done again. Raises UsageError
+        when the instance has not failed.
+        """
+        await retry(self._opened(), self._worker_token(), instance_id)
+
+    async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
+        """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
+        return await terminate(self._opened(), self._worker_token(), instance_id, reason)
+
+    async def purge(self, *instance_ids: str) -> int:
+        """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
+        return await purge(self._opened(), instance_ids)
+
+    async def _send(self, instance_id: str, message: Message) -> bool:
+        delivery = Delivery(
+            instance_id=instance_id,
+            delivery_id=f"{next(self._numbers):016x}{self._token}",
+            body=encode_message(message),
+        )
+        (answer,) = await self._opened().deliver([delivery])
+        if answer is Delivered.UNKNOWN:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        return answer is not Delivered.CLOSED
+
+    # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cancel_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = _OPEN,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Ask every open instance that fits to stop; the ids of those that were asked."""
+        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        return await _each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
+
+    async def terminate_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = _OPEN,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> list[str]:
+        """End every open instance that fits by force; the ids of those that were ended."""
+        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        return await _each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
+
+    async def retry_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Let every failed instance that fits go on from its failure; the ids of those that do."""
+
+        async def again(instance_id: str) -> bool:
+            try:
+                await self.retry(instance_id)
+            except UsageError:
+                return False  # somebody else was faster
+            return True
+
+        found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
+        return await _each(found, again, dry_run=dry_run)
+
+    async def purge_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = tuple(TERMINAL_STATUSES),
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Remove every ended instance that fits; the ids of those that are gone."""
+
+        async def remove(instance_id: str) -> bool:
+            return bool(await self.purge(instance_id))
+
+        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        return await _each(found, remove, dry_run=dry_run)
+
+
+async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:
+    ids = [instance.instance_id async for instance in found]
+    if dry_run:
+        return ids
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(instance_id: str) -> bool:
+        async with limit:
+            return await act(instance_id)
+
+    done = await asyncio.gather(*(one(instance_id) for instance_id in ids))
+    return [instance_id for instance_id, acted in zip(ids, done, strict=True) if acted]
