@@ -86,6 +86,7 @@ class Activity(Generic[P, R_co]):
         raises: Sequence[type[Exception]] = (),
         pass_context: bool = False,
         undo: Callable[..., object] | None = None,
+        compensate: Literal["completed", "attempted"] = "completed",
     ) -> None:
         check_function(fn, "activity")
         self._fn = fn
@@ -97,6 +98,7 @@ class Activity(Generic[P, R_co]):
         self.raises = tuple(raises)
         self.pass_context = pass_context
         self.undo: Compensation | None = None
+        self.compensate: Literal["completed", "attempted"] = compensate
         self.is_async = is_async(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(
@@ -159,8 +161,14 @@ class Activity(Generic[P, R_co]):
     def _undo_with(self, fn: Callable[..., object]) -> Compensation:
         if self.undo is not None:
             raise RegistrationError(f"activity {self.name} already has the compensation {self.undo.name}")
-        self.undo = fn if isinstance(fn, Compensation) else declare(Compensation(fn))
-        return self.undo
+        undo = fn if isinstance(fn, Compensation) else declare(Compensation(fn))
+        if self.compensate == "attempted" and undo.takes_result:
+            raise RegistrationError(
+                f"activity {self.name}: an attempt that did not complete has no result, which the compensation "
+                f"{undo.name} asks for; leave its `result` out, or compensate only what completed"
+            )
+        self.undo = undo
+        return undo
 
     def read_result(self, result: Any, /) -> object:
         return self.signature.decode_result(result)
@@ -214,6 +222,7 @@ def activity(fn: Callable[P, T], /) -> Activity[P, T]: ...
 def activity(
     *,
     compensation: Callable[Q, object],
+    compensate: Literal["completed", "attempted"] = "completed",
     name: str | None = None,
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
@@ -244,6 +253,9 @@ def activity(
 ) -> _ActivityDecorator: ...
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
     """Declare a function, async or not, as an activity.
+
+    `compensate="attempted"` also undoes it when it failed or was cancelled, because an effect outside the database
+    may have happened all the same; the compensation then has to bear with nothing to undo.
 
     Raises RegistrationError when the function cannot be one.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,6 +45,9 @@ class ActivityDefinition(Protocol):
 
     @property
     def undo(self) -> CompensationDefinition | None: ...
+
+    @property
+    def compensate(self) -> Literal["completed", "attempted"]: ...
 
     def read_result(self, result: Raw, /) -> object: ...
 

@@ -41,7 +41,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Compensable:
-    """A completed activity whose effect can be undone."""
+    """An activity whose effect is to be undone if the run fails."""
 
     scheduled: ev.ActivityScheduled
     result: Raw
@@ -51,7 +51,8 @@ class Compensable:
 class State:
     """Where one run stands after the events applied so far."""
 
-    undone_by: Callable[[str], bool]
+    compensates: Callable[[str], str]
+    """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
     started: ev.WorkflowStarted | None = None
     time: int = 0
     activities: dict[str, Attempted] = field(default_factory=dict[str, Attempted])
@@ -170,13 +171,15 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     _time(state, event)
     scheduled = state.activities.pop(event.id).scheduled
-    if state.undone_by(scheduled.name):
+    if state.compensates(scheduled.name):
         state.to_compensate.append(Compensable(scheduled, event.result))
 
 
 def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
     _time(state, event)
-    del state.activities[event.id]
+    scheduled = state.activities.pop(event.id).scheduled
+    if state.compensates(scheduled.name) == "attempted":
+        state.to_compensate.append(Compensable(scheduled, ev.NULL))
 
 
 def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:

@@ -58,7 +58,7 @@ class Run:
         self._has_code = activities is None
         known = () if activities is None else activities.items()
         compensable = {name: definition for name, definition in known if definition.undo is not None}
-        self.state = State(compensable.__contains__)
+        self.state = State(lambda name: compensable[name].compensate if name in compensable else "")
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop, compensable)
         self._loop.commands = self._commands

@@ -186,3 +186,10 @@ def test_a_forgotten_await_is_reported_by_name() -> None:
 
     with pytest.warns(RuntimeWarning, match="coroutine 'plain' was never awaited"):
         assert World(Scenario(forgets)).result() == "done"
+
+
+def test_an_attempt_has_no_result_to_be_undone_with() -> None:
+    async def undo(result: str, item: str, count: int = 1) -> None: ...
+
+    with pytest.raises(RegistrationError, match="has no result, which the compensation undo asks for"):
+        activity(compensation=undo, compensate="attempted")(plain)

@@ -169,10 +169,10 @@ def test_runs_in_several_threads_and_a_host_beside_them() -> None:
     async def host() -> list[int]:
         async def one(n: int) -> int:
             await asyncio.sleep(0)
-            answer = -1
+            answers: list[int] = []
             with anyio.CancelScope():
-                answer = await asyncio.to_thread(int, n)
-            return answer
+                answers.append(await asyncio.to_thread(int, n))
+            return sum(answers)
 
         results: list[int] = []
         while any(thread.is_alive() for thread in threads):

@@ -310,3 +310,30 @@ def test_an_activity_outside_of_a_workflow_is_the_function() -> None:
         return await double(4)
 
     assert asyncio.run(call()) == 8
+
+
+@pytest.mark.parametrize(("mode", "undone"), [("completed", ["early"]), ("attempted", ["late", "stuck", "early"])])
+def test_what_was_only_attempted_is_undone_if_the_activity_says_so(mode: Any, undone: list[str]) -> None:
+    released.clear()
+
+    @activity(compensation=release, compensate=mode, retry=RetryPolicy.none())
+    async def outside(item: str) -> None:
+        if item == "stuck":
+            raise ConnectionError(item)
+
+    @workflow
+    async def tries(ctx: WorkflowContext) -> None:
+        late = asyncio.create_task(slow_outside("late"))
+        await outside("early")
+        await asyncio.gather(outside("stuck"), late)
+
+    slow_outside = activity(name="slow_outside", compensation=release, compensate=mode, retry=RetryPolicy.none())(
+        outside.fn
+    )
+    world = World(Scenario(tries, durations={"slow_outside": 60}))
+    assert world.finish().status is Status.FAILED
+    assert released == undone
+    for commits in range(1, len(world.commits)):
+        resumed = world.cut(commits)
+        resumed.finish()
+        assert resumed.commits == world.commits
