@@ -22,7 +22,8 @@ from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from msgspec import Raw
@@ -236,6 +237,10 @@ class Romancy(Instances):
         """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
         self._opened()
         return Handle(self, instance_id, wf)
+
+    def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
+        """Give activities what `replacement` provides wherever they ask for `provider`; for tests."""
+        return self.dependencies.override(provider, replacement)
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
+from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import history, purge, retry, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
 from romancy.instance import Instance, InstancePage
-from romancy.serialization import dumps
+from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
@@ -130,6 +131,17 @@ class Instances:
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
         return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
+
+    async def report(self, instance_id: str) -> Any:
+        """What the workflow last said of its progress with `ctx.report`, as plain JSON values; None if nothing."""
+        last: Any = None
+        async for _, commit in history(self._opened(), instance_id):
+            for event in commit:
+                if isinstance(event, WorkflowStarted):
+                    last = None
+                elif isinstance(event, ProgressReported):
+                    last = loads(event.state, Any, f"report of instance {instance_id}")
+        return last
 
     # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
 

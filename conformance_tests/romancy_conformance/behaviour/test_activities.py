@@ -230,3 +230,12 @@ async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) ->
 async def test_the_context_is_the_activitys_alone() -> None:
     with pytest.raises(UsageError, match="while an activity runs"):
         activity_context()
+
+
+async def test_a_dependency_can_be_exchanged_for_a_test(app: Romancy) -> None:
+    mine: list[str] = ["mine"]
+
+    with app.override(pool, lambda: mine):
+        assert await app.run(with_pool) == 3
+
+    assert mine == ["mine", "a", "b"]

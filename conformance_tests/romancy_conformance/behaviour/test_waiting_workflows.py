@@ -129,6 +129,14 @@ async def cancelled_saga(ctx: WorkflowContext, tag: str) -> None:
 
 
 @workflow
+async def tells(ctx: WorkflowContext) -> None:
+    await ctx.report({"done": 1, "of": 2})
+    await step("one")
+    await ctx.report({"done": 2, "of": 2})
+    await ctx.wait_event("never")
+
+
+@workflow
 async def counts_down(ctx: WorkflowContext, number: int) -> str:
     await step(f"run {number}")
     if number:
@@ -225,3 +233,12 @@ async def test_continuing_as_new_keeps_the_id(app: Romancy) -> None:
     assert await handle.result(timeout=10) == "lift off countdown"
     starts = [event for event in await handle.history() if type(event).__name__ == "WorkflowStarted"]
     assert [event.run for event in starts] == [1, 2, 3, 4]
+
+
+async def test_progress_is_there_for_whoever_asks(app: Romancy, open_app: Open) -> None:
+    handle = await app.start(tells)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    other = await open_app(worker=False)
+
+    assert await other.handle(handle.instance_id).report() == {"done": 2, "of": 2}
+    assert await app.handle((await app.start(naps)).instance_id).report() is None
