@@ -125,9 +125,15 @@ class Workflow(Generic[P, R_co]):
 
     def recur(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
         """End this run and begin the next one, under the same id and with a fresh history, with these arguments."""
-        if current_commands() is None:
+        commands = current_commands()
+        if commands is None:
             raise UsageError(f"{self.name}.recur() ends a run of the workflow: call it in the workflow's body")
-        raise ContinueAsNew(self.name, Raw(self.signature.encode_arguments(args, kwargs)))
+        if commands.started.workflow != self.name:
+            raise UsageError(
+                f"{self.name}.recur() was called in workflow {commands.started.workflow}: a run is continued by the "
+                "same workflow; start another one with ctx.start"
+            )
+        raise ContinueAsNew(Raw(self.signature.encode_arguments(args, kwargs)))
 
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[R_co]:
         """Start it as a child of the run that `commands` belongs to."""

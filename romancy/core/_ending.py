@@ -13,6 +13,8 @@ from romancy.errors import NonDeterminismError, SerializationError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from msgspec import Raw
 
     from romancy.core._commands import Commands
@@ -24,12 +26,21 @@ __all__ = ["ContinueAsNew", "Ending"]
 _FOREIGN = ("attached to a different loop", "Task got bad yield", "yield was used instead of yield from")
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        members: tuple[BaseException, ...] = error.exceptions
+        for member in members:
+            yield from _leaves(member)
+    else:
+        yield error
+
+
 class ContinueAsNew(BaseException):
     """Raised by `recur`: the run ends here and the next one begins with this input. Not an error to catch."""
 
-    def __init__(self, workflow: str, input: Raw) -> None:
-        super().__init__(f"{workflow} continues as a new run")
-        self.workflow = workflow
+    def __init__(self, input: Raw) -> None:
+        super().__init__("the workflow continues as a new run")
         self.input = input
 
 
@@ -84,18 +95,24 @@ class Ending:
         error = body.exception()
         if error is None:
             return ev.WorkflowCompleted(self._write(body.result()))
-        if isinstance(error, ContinueAsNew):
-            assert state.started is not None  # noqa: S101 - the body has run
-            if state.cancel is not None:
-                return ev.WorkflowCancelled(state.cancel.reason)
-            return ev.WorkflowContinued(error.input, state.started.run + 1)
-        if isinstance(error, NonDeterminismError):
-            raise error
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in _FOREIGN):
-            raise NonDeterminismError(
-                f"the workflow awaited something that belongs to another event loop ({error}): move it into an activity"
-            ) from error
+        leaves = list(_leaves(error))
+        for leaf in leaves:
+            if isinstance(leaf, NonDeterminismError):
+                raise leaf
+            if isinstance(leaf, RuntimeError) and any(words in str(leaf) for words in _FOREIGN):
+                raise NonDeterminismError(
+                    f"the workflow awaited something that belongs to another event loop ({leaf}): "
+                    "move it into an activity"
+                ) from leaf
+        if isinstance(leaves[0], ContinueAsNew):
+            return self._continue(leaves[0])
         return ev.WorkflowFailed(describe_exception(error))
+
+    def _continue(self, request: ContinueAsNew) -> ev.Command:
+        state = self._commands.state
+        if state.cancel is not None:
+            return ev.WorkflowCancelled(state.cancel.reason)
+        return ev.WorkflowContinued(request.input, self._commands.started.run + 1)
 
     def _write(self, result: object) -> Raw:
         try:
