@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Store
 
@@ -71,7 +71,7 @@ class _ArmedStore:
         return getattr(self._store, name)
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncIterator[Any]:
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
         async with self._store.session(join=join) as session:
             yield _ArmedSession(session, self._point)
 

@@ -225,6 +225,9 @@ class Worker:
         while True:
             await self._look.wait()
             self._look.clear()
+            if self._next_look is not None:
+                self._next_look.cancel()
+                self._next_look = None
             room = self._settings.max_live - len(self.driver.live)
             sweep = loop.time() - swept >= _SWEEP_EVERY
             request = ClaimRequest(
@@ -253,9 +256,13 @@ class Worker:
             self._look_in(min(wait, _SWEEP_EVERY))
 
     def _look_in(self, seconds: float) -> None:
+        """Claim in so many seconds at the latest; what was to happen earlier still does."""
+        loop = asyncio.get_running_loop()
         if self._next_look is not None:
+            if self._next_look.when() <= loop.time() + seconds:
+                return
             self._next_look.cancel()
-        self._next_look = asyncio.get_running_loop().call_later(seconds, self.look)
+        self._next_look = loop.call_later(seconds, self.look)
 
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from romancy.core import TERMINAL, ActivityCompleted, CompensationCompleted, WorkflowContinued, decode_commit
+from romancy.core import (
+    TERMINAL,
+    ActivityCompleted,
+    ActivityScheduled,
+    CompensationCompleted,
+    CompensationScheduled,
+    WorkflowContinued,
+    decode_commit,
+)
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.behaviour.crashes.expected import fits
 from romancy_conformance.behaviour.crashes.transactional import TRANSACTIONAL, WRITERS
@@ -88,8 +96,8 @@ class Audit:
             for event in log:
                 if isinstance(event, WorkflowContinued):
                     run = event.run
-                if (name := getattr(event, "name", None)) is not None and hasattr(event, "id"):
-                    names[event.id] = name
+                if isinstance(event, ActivityScheduled | CompensationScheduled):
+                    names[event.id] = event.name
                 if isinstance(event, ActivityCompleted | CompensationCompleted):
                     found.append(((instance_id, run, event.id), names[event.id]))
         return found
@@ -119,14 +127,14 @@ class Audit:
         if len(ends) != 1 or log[-1] is not ends[0]:
             self.wrong.append(f"the log has {len(ends)} ends: {[type(event).__name__ for event in log]}")
             return
-        instance = await self._app.get_instance(self._instance_id)
-        assert instance is not None
+        row = await self._app.get_instance(self._instance_id)
+        assert row is not None
         result = getattr(ends[0], "result", None)
-        value = msgspec.json.decode(result) if instance.status is Status.COMPLETED and result is not None else None
+        value = msgspec.json.decode(result) if row.status is Status.COMPLETED and result is not None else None
         error = getattr(ends[0], "error", None)
         name = error.type.rpartition(".")[2] if error is not None else ""
-        if not fits(self._scenario, instance.status, value, name):
-            self.wrong.append(f"it ended {instance.status} with {value!r} {name}")
+        if not fits(self._scenario, row.status, value, name):
+            self.wrong.append(f"it ended {row.status} with {value!r} {name}")
 
     def _check_ledger(self, logs: dict[str, list[LogEvent]]) -> None:
         ended = Counter((entry.instance_id, entry.activity_id) for entry in self._ledger.read() if entry.what == "end")

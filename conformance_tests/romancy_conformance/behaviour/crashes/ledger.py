@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from romancy import activity_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["Entry", "Ledger"]
 

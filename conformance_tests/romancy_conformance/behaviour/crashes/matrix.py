@@ -156,7 +156,7 @@ class Matrix:
             acts.append((scenario.cancel_at, "", None))
         if not acts:
             return
-        while await self._store.read(job.instance_id, limit=0) is None:
+        while await self._store.read(job.instance_id, limit=0) is None:  # noqa: ASYNC110 - another process brings it
             await asyncio.sleep(0.005)
         begun = time.monotonic()
         for at, name, data in sorted(acts, key=lambda act: act[0]):

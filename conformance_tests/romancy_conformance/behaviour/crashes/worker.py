@@ -15,11 +15,11 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from romancy import Romancy, WorkflowCancelledError, WorkflowFailedError
+from romancy import Handle, Romancy, WorkflowCancelledError, WorkflowFailedError
 from romancy.core import _commands, _run
 from romancy.registry import Registry
 from romancy.retry import RetryPolicy
@@ -56,9 +56,9 @@ def hurry(second: float) -> None:
     """Let a second of the workflows' delays, and of the waits between attempts, take `second`."""
     ticks = round(1_000_000 * second)
     for module in (_commands, _run):
-        module.SECOND = ticks  # type: ignore[misc,attr-defined] - in a process that lives for one workflow
+        vars(module)["SECOND"] = ticks  # in a process that lives for one workflow
     delay = RetryPolicy.delay
-    RetryPolicy.delay = lambda *args: delay(*args) * second  # type: ignore[method-assign] - as above
+    setattr(RetryPolicy, "delay", lambda *args: delay(*args) * second)  # noqa: B010 - as above
 
 
 def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
@@ -79,15 +79,16 @@ async def play(job: Job) -> int:
     known = {definition.name: definition for definition in (scenario.workflow, *scenario.children)}
     async with Romancy(job.url, workflows=known.values(), retry=scenario.retry, lease=job.lease) as app:
         if job.fail and await app.get_instance(job.instance_id) is not None:
-            handle = app.handle(job.instance_id)  # the first commit is to be the first that goes on
+            handle: Handle[Any] = app.handle(job.instance_id)  # the first commit is to be the first that goes on
         else:
             handle = await app.start(scenario.workflow.options(instance_id=job.instance_id), *scenario.args)
         try:
             async with asyncio.timeout(job.limit):
                 with suppress(WorkflowFailedError, WorkflowCancelledError):
                     await handle.result()
-                while (await app.list_instances(status=_OPEN)).instances:
-                    await asyncio.sleep(0.01)  # a child may end after its parent, and nobody tells
+                # A child may end after its parent, and nobody tells.
+                while (await app.list_instances(status=_OPEN)).instances:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         except TimeoutError:
             return _TOO_LATE
     return 0

@@ -1,0 +1,62 @@
+"""Workers killed at their writes: nothing is lost, nothing done twice, nothing left undone. The figures are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from romancy.storage.backends import create_store
+
+pytestmark = pytest.mark.anyio
+
+MODULE = "romancy_conformance.behaviour.crashes"
+
+
+async def play(url: str, *options: str) -> tuple[int, str]:
+    """Play the matrix in a process of its own: the family's names are its own too."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        MODULE,
+        url,
+        *options,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+@pytest.fixture
+async def shared_url(storage_url: str) -> str:
+    """A database that several processes can use."""
+    store = create_store(storage_url)
+    await store.open()
+    shared = store.capabilities.processes
+    await store.close()
+    if not shared:
+        pytest.skip("capability: a database of this kind lives in one process")
+    return storage_url
+
+
+async def test_some_workflows_killed_here_and_there(shared_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = await play(shared_url)
+
+    assert (0, True) == (status, "lost 0, duplicated 0, stuck 0" in said), said
+    with capsys.disabled():
+        print(f"\n{shared_url.partition(':')[0]}: {said.strip()}")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not os.environ.get("ROMANCY_SOAK"), reason="the full matrix takes long: make soak")
+async def test_every_workflow_killed_at_every_commit(shared_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = await play(shared_url, "--full")
+
+    assert (0, True) == (status, "lost 0, duplicated 0, stuck 0" in said), said
+    with capsys.disabled():
+        print(f"\n{shared_url.partition(':')[0]}: {said.strip()}")
