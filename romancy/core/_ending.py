@@ -6,7 +6,7 @@ so a crash in the middle goes on with the next step and repeats none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from romancy.core import _events as ev
 from romancy.errors import NonDeterminismError, SerializationError
@@ -29,8 +29,7 @@ _FOREIGN = ("attached to a different loop", "Task got bad yield", "yield was use
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     """The exceptions in a group, or the exception itself."""
     if isinstance(error, BaseExceptionGroup):
-        members: tuple[BaseException, ...] = error.exceptions
-        for member in members:
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _leaves(member)
     else:
         yield error
