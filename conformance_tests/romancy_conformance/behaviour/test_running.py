@@ -24,6 +24,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy.core import ActivityScheduled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -136,7 +137,7 @@ async def test_a_typed_input_and_a_typed_result(app: Romancy) -> None:
 
     receipt = await handle.result(timeout=10)
 
-    assert receipt == Receipt("book", pytest.approx(13.2))
+    assert (receipt.item, receipt.total) == ("book", pytest.approx(13.2))
     assert await handle.status() is Status.COMPLETED
 
 
@@ -188,7 +189,7 @@ async def test_concurrent_activities_get_ids_in_order(app: Romancy) -> None:
     handle = await app.start(at_once)
 
     assert await handle.result(timeout=10) == "abcde"
-    scheduled = [event.id for event in await handle.history() if type(event).__name__ == "ActivityScheduled"]
+    scheduled = [event.id for event in await handle.history() if isinstance(event, ActivityScheduled)]
     assert scheduled == [f"letter:{number}" for number in range(1, 6)]
 
 

@@ -22,6 +22,7 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy.core import WorkflowStarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -231,8 +232,8 @@ async def test_continuing_as_new_keeps_the_id(app: Romancy) -> None:
     handle = await app.start(counts_down.options(instance_id="countdown"), 3)
 
     assert await handle.result(timeout=10) == "lift off countdown"
-    starts = [event for event in await handle.history() if type(event).__name__ == "WorkflowStarted"]
-    assert [event.run for event in starts] == [1, 2, 3, 4]
+    runs = [event.run for event in await handle.history() if isinstance(event, WorkflowStarted)]
+    assert runs == [1, 2, 3, 4]
 
 
 async def test_progress_is_there_for_whoever_asks(app: Romancy, open_app: Open) -> None:
