@@ -7,13 +7,15 @@ when it would commit by itself.
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from romancy.errors import UsageError
 from romancy_sqlite._driver import sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
 __all__ = ["SAVEPOINT", "GuardedConnection"]
 
@@ -37,36 +39,60 @@ OVER = "session: it has ended; open another one"
 class GuardedConnection(sqlite3.Connection):
     """A connection whose transaction belongs to somebody else."""
 
-    _in_use = False
-    _refusal: str | None = None
     over: str | None = None
     """Why nothing can be done here any more."""
+    busy: threading.RLock
+    """Held by the thread that is inside SQLite."""
+    touched: set[str]
+    """Instances that others should look at once this is committed."""
+    _in_use = False
+    _refusal: str | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.busy = threading.RLock()
+        self.touched = set()
 
     def hand_over(self) -> None:
         """The transaction is open, and the user may use it."""
-        self.touched: set[str] = set()
         self._in_use = True
         super().set_authorizer(self._authorize)
 
-    def take_back(self) -> sqlite3.Cursor:
+    @contextmanager
+    def take_back(self) -> Generator[sqlite3.Cursor]:
         """Romancy alone uses it from now on, by a cursor that none of the user's settings touches."""
-        self._in_use = False
-        super().set_authorizer(None)
-        self.text_factory = str
-        cursor = sqlite3.Cursor(self)
-        cursor.row_factory = None
-        return cursor
+        with self.busy:
+            self.check()
+            super().set_authorizer(None)
+            self.text_factory = str
+            cursor = sqlite3.Cursor(self)
+            cursor.row_factory = None
+            try:
+                yield cursor
+            finally:
+                self.over = self.over or OVER
+
+    def end(self, reason: str) -> None:
+        """Roll back what is open and close, once no statement of the user's is running."""
+        self.over = reason
+        with self.busy:
+            self.really_close()
 
     def really_close(self) -> None:
         """Roll back what is open and close."""
-        self.over = self.over or OVER
         super().set_authorizer(None)
-        if self.in_transaction:
+        if super().in_transaction:
             sqlite3.Cursor(self).execute("rollback")
         super().close()
 
+    @property
+    def in_transaction(self) -> bool:
+        if self.over is not None:
+            raise UsageError(self.over)
+        return super().in_transaction
+
     def _authorize(self, action: int, _: str | None, second: str | None, *__: str | None) -> int:
-        if self.over is not None or not self.in_transaction:
+        if self.over is not None or not super().in_transaction:
             self._refusal = self.over or _LOST
         elif action == _TRANSACTION or (action == _SAVEPOINT and second == SAVEPOINT):
             self._refusal = _ENDING
@@ -80,7 +106,7 @@ class GuardedConnection(sqlite3.Connection):
         """Refuse to go on when there is no transaction to go on in."""
         if self.over is not None:
             raise UsageError(self.over)
-        if self._in_use and not self.in_transaction:
+        if self._in_use and not super().in_transaction:
             raise UsageError(_LOST)
 
     def explained(self, error: Exception) -> Exception:
@@ -123,25 +149,54 @@ class GuardedConnection(sqlite3.Connection):
 
 
 class GuardedCursor(sqlite3.Cursor):
-    """A cursor that says in plain words what its connection refuses."""
+    """A cursor that says in plain words what its connection refuses, and is used by one thread at a time.
+
+    Two threads inside one connection can wait for each other for ever: one for Python, one for SQLite.
+    """
 
     def execute(self, sql: str, parameters: Any = (), /) -> GuardedCursor:
         guard = cast("GuardedConnection", self.connection)
-        guard.check()
-        try:
-            super().execute(sql, parameters)
-        except sqlite3.DatabaseError as error:
-            raise guard.explained(error) from error
+        with guard.busy:
+            guard.check()
+            try:
+                super().execute(sql, parameters)
+            except sqlite3.DatabaseError as error:
+                raise guard.explained(error) from error
         return self
 
     def executemany(self, sql: str, seq_of_parameters: Iterable[Any], /) -> GuardedCursor:
         guard = cast("GuardedConnection", self.connection)
-        guard.check()
-        try:
-            super().executemany(sql, seq_of_parameters)
-        except sqlite3.DatabaseError as error:
-            raise guard.explained(error) from error
+        with guard.busy:
+            guard.check()
+            try:
+                super().executemany(sql, seq_of_parameters)
+            except sqlite3.DatabaseError as error:
+                raise guard.explained(error) from error
         return self
 
     def executescript(self, sql_script: str, /) -> NoReturn:
         cast("GuardedConnection", self.connection).executescript(sql_script)
+
+    def fetchone(self) -> Any:
+        guard = cast("GuardedConnection", self.connection)
+        with guard.busy:
+            guard.check()
+            return super().fetchone()
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        guard = cast("GuardedConnection", self.connection)
+        with guard.busy:
+            guard.check()
+            return super().fetchmany(self.arraysize if size is None else size)
+
+    def fetchall(self) -> list[Any]:
+        guard = cast("GuardedConnection", self.connection)
+        with guard.busy:
+            guard.check()
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        guard = cast("GuardedConnection", self.connection)
+        with guard.busy:
+            guard.check()
+            return super().__next__()

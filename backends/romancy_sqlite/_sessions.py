@@ -109,28 +109,27 @@ class SqliteSession:
     # --- on the writer's thread -------------------------------------------------------------------------------
 
     def _commit(self, item: Item, worker: str | None) -> Outcome:
+        connection = self._turn.connection
         try:
-            connection = self._turn.connection
-            touched = connection.touched
-            cursor = connection.take_back()
-            _release_guard(cursor)
-            tx = Tx(cursor, self._sql, self._gate)
-            (outcome,) = write_items(tx, [item], worker)
-            if outcome is not Outcome.ACCEPTED:
-                return outcome
-            if worker is not None:
-                tx.run("renew", (tx.now, worker))
-            if self._gate is not None:
-                self._gate("commit")
-            self._end_transaction(cursor)
-            touched |= tx.touched
-            if touched:
-                self._shared.tell(touched)
-            return outcome
+            with connection.take_back() as cursor:
+                _release_guard(cursor)
+                tx = Tx(cursor, self._sql, self._gate)
+                (outcome,) = write_items(tx, [item], worker)
+                if outcome is not Outcome.ACCEPTED:
+                    return outcome
+                if worker is not None:
+                    tx.run("renew", (tx.now, worker))
+                if self._gate is not None:
+                    self._gate("commit")
+                self._end_transaction(cursor)
         except sqlite3.Error as error:
             raise translate(error, self._shared.path) from error
         finally:
             self._turn.finish()
+        touched = connection.touched | tx.touched
+        if touched:
+            self._shared.tell(touched)
+        return outcome
 
     def _end_transaction(self, cursor: sqlite3.Cursor) -> None:
         try:

@@ -141,8 +141,7 @@ class Turn:
     def _end(self) -> None:
         with self._lock:
             self._over = self._over or OVER
-        self.connection.over = self._over
-        self.connection.really_close()
+        self.connection.end(self._over)
         while not self._requests.empty():
             request = self._requests.get()
             if request is not None:

@@ -83,7 +83,7 @@ class Writer:
         self._pace: float | None = None
         self._weight = 0
         self._version = self._data_version()
-        self._thread = threading.Thread(target=self._main, name=f"romancy-sqlite {path.name}", daemon=True)
+        self._thread = threading.Thread(target=self._main, name=f"romancy-sqlite {path}", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:

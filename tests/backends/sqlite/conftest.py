@@ -1,0 +1,54 @@
+"""Fixtures for what is special to SQLite: a file per test, and stores on it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import Actor, unique
+from romancy_sqlite import SqliteStore, create_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where this test's database is, or will be."""
+    return tmp_path / "romancy.db"
+
+
+@pytest.fixture
+async def open_store(path: Path) -> AsyncIterator[Callable[..., Awaitable[SqliteStore]]]:
+    """Open a store on the test's file, or on another name of it, with options for its URL."""
+    async with AsyncExitStack() as stack:
+
+        async def opener(at: Path = path, **options: object) -> SqliteStore:
+            query = "&".join(f"{name}={value}" for name, value in options.items())
+            store = create_store(parse_url(f"sqlite:///{at}?{query}"))
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield opener
+
+
+@pytest.fixture
+async def store(open_store: Callable[..., Awaitable[SqliteStore]]) -> SqliteStore:
+    """A store on the test's file."""
+    return await open_store()
+
+
+@pytest.fixture
+async def actor(store: SqliteStore) -> Actor:
+    """A registered worker on it."""
+    return await Actor(store, workflows={unique("flow"): "c1"}).register()

@@ -1,0 +1,493 @@
+"""Sessions on SQLite: a transaction of the user's that only Romancy can end, whatever the user's library does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlite_utils import Database
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, full_log, start
+from romancy_sqlite._driver import sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy.storage.protocol import Session
+    from romancy.storage.records import Start
+    from romancy_conformance.contract.building import Actor
+    from romancy_sqlite import SqliteStore
+
+    Open = Callable[..., Awaitable[SqliteStore]]
+    Write = Callable[[Any], object]
+
+pytestmark = pytest.mark.anyio
+
+DOG = {"id": 1, "name": "Cleo", "age": 5}
+
+
+def _atomic(db: Any) -> None:
+    with db.atomic():
+        db["dogs"].update(1, {"age": 8})
+        with db.atomic():
+            db["new"].insert(DOG)
+
+
+WRITES: dict[str, Write] = {
+    "insert": lambda db: db["new"].insert(DOG, pk="id"),
+    "insert_all": lambda db: db["new"].insert_all([DOG | {"id": n} for n in range(250)], pk="id"),
+    "insert with alter": lambda db: db["dogs"].insert(DOG | {"id": 9, "colour": "red"}, alter=True),
+    "insert and replace": lambda db: db["dogs"].insert(DOG | {"age": 6}, replace=True),
+    "upsert": lambda db: db["dogs"].upsert(DOG | {"age": 7}, pk="id"),
+    "upsert_all": lambda db: db["dogs"].upsert_all([DOG | {"age": 7}, DOG | {"id": 2}], pk="id"),
+    "update": lambda db: db["dogs"].update(1, {"age": 8}),
+    "delete": lambda db: db["dogs"].delete(1),
+    "delete_where": lambda db: db["dogs"].delete_where("age > ?", [1]),
+    "create": lambda db: db["new"].create({"id": int, "name": str}, pk="id"),
+    "create_table": lambda db: db.create_table("new", {"id": int}),
+    "create_view": lambda db: db.create_view("new", "select * from dogs"),
+    "create_index": lambda db: db["dogs"].create_index(["name"]),
+    "add_column": lambda db: db["dogs"].add_column("colour", str),
+    "add_foreign_key": lambda db: db["dogs"].add_foreign_key("age", "dogs", "id"),
+    "transform": lambda db: db["dogs"].transform(rename={"age": "years"}),
+    "extract": lambda db: db["dogs"].extract("name"),
+    "convert": lambda db: db["dogs"].convert("name", str.upper),
+    "lookup": lambda db: db["names"].lookup({"name": "Cleo"}),
+    "m2m": lambda db: db["dogs"].update(1).m2m("toys", {"id": 1, "name": "ball"}, pk="id"),
+    "rename_table": lambda db: db.rename_table("dogs", "cats"),
+    "duplicate": lambda db: db["dogs"].duplicate("copies"),
+    "drop": lambda db: db["dogs"].drop(),
+    "enable_fts": lambda db: db["dogs"].enable_fts(["name"], create_triggers=True),
+    "enable_counts": lambda db: db["dogs"].enable_counts(),
+    "atomic": _atomic,
+    "analyze": lambda db: db.analyze(),
+    "execute": lambda db: db.execute("update dogs set age = 9"),
+    "query returning": lambda db: list(db.query("insert into dogs (id) values (7) returning id")),
+    "executescript": lambda db: db.executescript("update dogs set age = 9; create table new (id integer);"),
+    "conn.execute": lambda db: db.conn.execute("update dogs set age = 9"),
+    "conn.executemany": lambda db: db.conn.executemany("insert into dogs (id) values (?)", [(5,), (6,)]),
+    "a cursor": lambda db: db.conn.cursor().execute("update dogs set age = 9"),
+    "savepoint and release": lambda db: [db.execute(sql) for sql in ("savepoint a", "delete from dogs", "release a")],
+}
+
+
+@pytest.fixture
+async def dogs(store: SqliteStore) -> None:
+    """A table of the user's, with one row."""
+    async with store.session() as session:
+        native: Any = session.native
+        native["dogs"].insert(DOG, pk="id")
+        assert await session.commit(start()) is Outcome.ACCEPTED
+
+
+def contents(path: Path) -> list[str]:
+    """Everything in the file that is not Romancy's, as another program sees it."""
+    connection = sqlite3.connect(path)
+    try:
+        return [line for line in connection.iterdump() if "romancy" not in line]
+    finally:
+        connection.close()
+
+
+@pytest.mark.usefixtures("dogs")
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+async def test_every_way_of_writing_rolls_back(store: SqliteStore, path: Path, write: Write) -> None:
+    """A8: before sqlite-utils 4 most of these committed the transaction they were in."""
+    before = contents(path)
+
+    async with store.session() as session:
+        write(session.native)
+        assert session.native.conn.in_transaction
+
+    assert before == contents(path)
+
+
+@pytest.mark.usefixtures("dogs")
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+async def test_every_way_of_writing_commits_with_the_log(actor: Actor, path: Path, write: Write) -> None:
+    begun = await actor.begin()
+    before = contents(path)
+
+    async with actor.store.session() as session:
+        write(session.native)
+        assert before == contents(path)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert before != contents(path)
+    assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+ENDINGS: dict[str, Write] = {
+    "db.commit": lambda db: db.commit(),
+    "db.rollback": lambda db: db.rollback(),
+    "db.close": lambda db: db.close(),
+    "with db": lambda db: db.__exit__(None, None, None),
+    "db.begin": lambda db: db.begin(),
+    "conn.commit": lambda db: db.conn.commit(),
+    "conn.rollback": lambda db: db.conn.rollback(),
+    "conn.close": lambda db: db.conn.close(),
+    "with conn": lambda db: db.conn.__enter__(),
+    "conn.executescript": lambda db: db.conn.executescript("select 1"),
+    "cursor.executescript": lambda db: db.conn.cursor().executescript("select 1"),
+    "COMMIT": lambda db: db.execute("COMMIT"),
+    "end transaction": lambda db: db.execute(" /* x */ end transaction"),
+    "rollback": lambda db: db.execute("rollback"),
+    "begin": lambda db: db.execute("begin immediate"),
+    "executescript commit": lambda db: db.executescript("update dogs set age = 66; commit;"),
+    "our savepoint": lambda db: db.execute("release romancy_session"),
+    "back to our savepoint": lambda db: db.execute("rollback to romancy_session"),
+    "the authorizer": lambda db: db.conn.set_authorizer(None),
+    "attach": lambda db: db.attach("other", ":memory:"),
+}
+
+
+@pytest.mark.usefixtures("dogs")
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS.keys())
+async def test_nobody_but_romancy_ends_the_transaction(actor: Actor, path: Path, end: Write) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        native: Any = session.native
+        native["dogs"].update(1, {"age": 6})
+        with pytest.raises(UsageError, match="session: "):
+            end(native)
+        assert native.conn.in_transaction
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert any("6" in line for line in contents(path) if "INSERT" in line)
+
+
+@pytest.mark.usefixtures("dogs")
+async def test_setting_the_isolation_level_does_not_commit(store: SqliteStore, path: Path) -> None:
+    """Up to Python 3.11 the assignment commits; from 3.12 on it does nothing of the kind."""
+    before = contents(path)
+
+    async with store.session() as session:
+        native: Any = session.native
+        native["dogs"].delete(1)
+        with suppress(sqlite3.DatabaseError):
+            session.native.conn.isolation_level = None
+        assert session.native.conn.in_transaction
+
+    assert before == contents(path)
+
+
+LOSSES: dict[str, str] = {
+    "or rollback": "insert or rollback into dogs (id) values (1)",
+    "raise(rollback)": "insert into trapped (id) values (1)",
+}
+
+
+@pytest.mark.usefixtures("dogs")
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+@pytest.mark.parametrize("after", ["update dogs set age = 99", "select 1", "commit"])
+async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path: Path, loss: str, after: str) -> None:
+    """A9: what follows a swallowed rollback would commit by itself, one statement at a time."""
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        session.native.executescript(
+            "create table trapped (id integer);"
+            "create trigger trap before insert on trapped begin select raise(rollback, 'trapped'); end;"
+        )
+        assert await session.commit(start()) is Outcome.ACCEPTED
+    before = contents(path)
+
+    async with actor.store.session() as session:
+        native: Any = session.native
+        native["dogs"].insert(DOG | {"id": 2})
+        statement = native.conn.execute("select * from dogs")
+        with pytest.raises(sqlite3.IntegrityError):
+            session.native.conn.execute(loss)
+        with pytest.raises(UsageError, match="has been rolled back"):
+            session.native.conn.execute(after)
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            sqlite3.Cursor(session.native.conn).execute(after)
+        statement.close()
+        with pytest.raises(UsageError, match="nothing of it will be kept"):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert before == contents(path)
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+async def test_after_its_end_the_native_object_is_dead(store: SqliteStore) -> None:
+    async with store.session() as session:
+        native: Any = session.native
+        cursor = native.conn.cursor()
+        assert await session.commit(start()) is Outcome.ACCEPTED
+
+    for use in (lambda: native.execute("select 1"), lambda: cursor.execute("select 1"), native.table_names):
+        with pytest.raises(UsageError, match="it has ended"):
+            use()
+    with pytest.raises(UsageError, match="it has ended"):
+        await session.execute("select 1")
+
+
+async def test_what_the_user_sets_on_the_connection_does_not_disturb_the_commit(actor: Actor) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        native: Any = session.native
+        native.conn.row_factory = lambda *_: {"odd": 1}
+        native.conn.text_factory = bytes
+        assert await session.fetch_all("select 1 as one") == [{"one": 1}]
+        open_cursor = native.conn.execute("select * from sqlite_master")
+        assert open_cursor.fetchone() is not None
+        assert await session.commit(append(begun, 2, consumed=()), worker=actor.token) is Outcome.ACCEPTED
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+async def test_a_session_may_be_used_from_other_threads(actor: Actor, path: Path) -> None:
+    """As a sync activity does, which runs on a pool."""
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        native: Any = session.native
+        await asyncio.to_thread(native["dogs"].insert, DOG)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert any("Cleo" in line for line in contents(path))
+
+
+async def test_the_event_loop_goes_on_while_a_session_is_open(actor: Actor, store: SqliteStore) -> None:
+    """A8: an append of another instance must wait without stopping the loop that the session needs."""
+    begun, other = await actor.begin(), await actor.begin()
+    waiting: asyncio.Task[Any] | None = None
+    turns = 0
+
+    async with store.session() as session:
+        waiting = asyncio.create_task(actor.write(append(other, 2)))
+        while turns < 1000:
+            await asyncio.sleep(0)
+            turns += 1
+        assert not waiting.done()
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await waiting is Outcome.ACCEPTED
+
+
+async def test_a_commit_is_a_beat(actor: Actor, open_store: Open) -> None:
+    """A8: while the session was open no heartbeat could be written."""
+    begun = await actor.begin()
+    other = type(actor)(await open_store(), workflows=actor.workflows)
+    await other.register()
+    before = await other.see(actor)
+
+    async with actor.store.session() as session:
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert before.beat + 1 == (await other.see(actor)).beat
+
+
+async def test_a_session_held_for_long_is_reported(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "romancy.sqlite"):
+        async with store.session() as session:
+            await session.execute(
+                "with recursive n (i) as (select 1 union all select i + 1 from n limit 3000000) select max(i) from n"
+            )
+            assert await session.commit(start()) is Outcome.ACCEPTED
+        await store.commit([start(), start()])
+
+    assert ["held the file for" in record.message for record in caplog.records] == [True]
+
+
+async def test_a_session_held_for_too_long_is_ended(open_store: Open, actor: Actor, path: Path) -> None:
+    store = await open_store(session_limit=0.2)
+    begun = await actor.begin()
+
+    async with store.session() as session:
+        await session.execute("create table mine (id integer)")
+        assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+            await session.execute("insert into mine values (1)")
+        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+            session.native.conn.execute("insert into mine values (1)")
+        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+            await session.commit(append(begun, 3), worker=actor.token)
+
+    assert not any("mine" in line for line in contents(path))
+
+
+ENDLESS = "with recursive n (i) as (select 1 union all select i + 1 from n) select max(i) from n"
+
+
+async def test_a_statement_that_runs_for_too_long_is_interrupted(open_store: Open, actor: Actor) -> None:
+    store = await open_store(session_limit=0.2)
+    begun = await actor.begin()
+
+    async with store.session() as session:
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            await session.fetch_all(ENDLESS)
+
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store: Open, actor: Actor) -> None:
+    store = await open_store(session_limit=0.2)
+    begun = await actor.begin()
+
+    async with store.session() as session:
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            session.native.conn.execute(ENDLESS)
+
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_session_waits_for_the_one_before(store: SqliteStore) -> None:
+    order: list[str] = []
+
+    async def hold(name: str) -> Outcome:
+        async with store.session() as session:
+            order.append(f"{name} in")
+            await session.execute(f"create table {name} (id integer)")
+            order.append(f"{name} out")
+            return await session.commit(start())
+
+    outcomes = await asyncio.gather(*(hold(f"t{number}") for number in range(5)))
+
+    assert outcomes == [Outcome.ACCEPTED] * 5
+    assert order == [f"t{number} {way}" for number in range(5) for way in ("in", "out")]
+
+
+async def test_a_session_cancelled_while_it_waits_takes_no_turn(store: SqliteStore) -> None:
+    async def enter() -> None:
+        async with store.session():
+            raise AssertionError("it was cancelled before its turn came")
+
+    async with store.session() as session:
+        waiting = asyncio.create_task(enter())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await session.commit(start()) is Outcome.ACCEPTED
+
+    assert await store.commit([start()]) == [Outcome.ACCEPTED]
+
+
+async def fail_in_a_part(session: Session) -> None:
+    async with session.savepoint():
+        await session.execute("update dogs set age = ?", 78)
+        raise LookupError
+
+
+class TestJoined:
+    """Sessions that take part in a transaction of the caller's."""
+
+    @pytest.fixture
+    def item(self) -> Start:
+        return start()
+
+    @pytest.mark.usefixtures("dogs")
+    @pytest.mark.parametrize("begin", ["select 1", "begin", "begin immediate", "update dogs set age = 1"])
+    @pytest.mark.parametrize("ending", ["commit", "rollback"])
+    async def test_the_caller_decides(
+        self, store: SqliteStore, path: Path, item: Start, begin: str, ending: str
+    ) -> None:
+        connection = sqlite3.connect(path)
+        connection.execute(begin)
+        async with store.session(join=connection) as session:
+            await session.execute("update dogs set age = ?", 77)
+            assert await session.commit(item) is Outcome.ACCEPTED
+        assert await store.read(item.instance_id) is None
+
+        getattr(connection, ending)()
+        connection.close()
+
+        assert (ending == "commit") == (await store.read(item.instance_id) is not None)
+        assert (ending == "commit") == any("77" in line for line in contents(path))
+
+    @pytest.mark.usefixtures("dogs")
+    async def test_a_database_of_sqlite_utils_may_join(self, store: SqliteStore, path: Path, item: Start) -> None:
+        database: Any = Database(path)
+
+        with database.atomic():
+            database["dogs"].update(1, {"age": 77})
+            async with store.session(join=database) as session:
+                assert session.native is database
+                assert await session.commit(item) is Outcome.ACCEPTED
+        database.close()
+
+        assert await store.read(item.instance_id) is not None
+
+    @pytest.mark.usefixtures("dogs")
+    async def test_a_refused_item_and_a_failed_part_leave_the_rest(
+        self, store: SqliteStore, path: Path, item: Start
+    ) -> None:
+        await store.commit([item])
+        connection = sqlite3.connect(path)
+
+        async with store.session(join=connection) as session:
+            await session.execute("update dogs set age = ?", 77)
+            with pytest.raises(LookupError):
+                await fail_in_a_part(session)
+            assert await session.commit(start(item.instance_id)) is Outcome.EXISTS
+        connection.commit()
+        connection.close()
+
+        assert any("77" in line for line in contents(path))
+
+    async def test_a_connection_elsewhere_is_refused(self, store: SqliteStore, tmp_path: Path, item: Start) -> None:
+        connection = sqlite3.connect(tmp_path / "other.db")
+
+        with pytest.raises(UsageError, match="another database"):
+            async with store.session(join=connection) as session:
+                await session.commit(item)
+
+        connection.close()
+
+    async def test_autocommit_without_a_transaction_is_refused(
+        self, store: SqliteStore, path: Path, item: Start
+    ) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+
+        with pytest.raises(UsageError, match="BEGIN IMMEDIATE"):
+            async with store.session(join=connection) as session:
+                await session.commit(item)
+
+        connection.close()
+
+    async def test_anything_else_is_refused(self, store: SqliteStore) -> None:
+        with pytest.raises(UsageError, match="int is no transaction"):
+            async with store.session(join=7):
+                pass
+
+    async def test_waiting_for_the_lock_never_stops_the_loop(self, store: SqliteStore, path: Path, item: Start) -> None:
+        connection = sqlite3.connect(path, timeout=30)
+
+        async def join() -> Outcome:
+            async with store.session(join=connection) as session:
+                return await session.commit(item)
+
+        async with store.session() as holder:
+            joining = asyncio.create_task(join())
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not joining.done()
+            assert await holder.commit(start()) is Outcome.ACCEPTED
+
+        assert await joining is Outcome.ACCEPTED
+        connection.commit()
+        assert (30_000,) == connection.execute("pragma busy_timeout").fetchone()
+        connection.close()
+
+    async def test_a_transaction_that_has_read_the_past_is_told_what_to_do(
+        self, store: SqliteStore, path: Path, item: Start
+    ) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("begin")
+        connection.execute("select * from romancy_instances").fetchall()
+        await store.commit([start()])
+
+        with pytest.raises(StorageUnavailableError, match="begin it with BEGIN IMMEDIATE"):
+            async with store.session(join=connection) as session:
+                await session.commit(item)
+
+        connection.close()
