@@ -69,7 +69,7 @@ async def in_line(ctx: WorkflowContext) -> list[str]:
 
 @workflow
 async def side_by_side(ctx: WorkflowContext) -> list[str]:
-    return await asyncio.gather(act("a"), act("b"), act("c"))
+    return list(await asyncio.gather(act("a"), act("b"), act("c")))
 
 
 @workflow
@@ -287,5 +287,5 @@ async def test_retrying_all_that_failed(app: Romancy) -> None:
     retried = await app.retry_many(workflow_name="may_break")
 
     assert len(retried) == 3
-    results = [await app.handle(instance_id).result(timeout=10) for instance_id in retried]
+    results = [await app.handle(instance_id, may_break).result(timeout=10) for instance_id in retried]
     assert results == ["b", "b", "b"]

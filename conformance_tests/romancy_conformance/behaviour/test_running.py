@@ -137,7 +137,8 @@ async def test_a_typed_input_and_a_typed_result(app: Romancy) -> None:
 
     receipt = await handle.result(timeout=10)
 
-    assert (receipt.item, receipt.total) == ("book", pytest.approx(13.2))
+    assert receipt.item == "book"
+    assert receipt.total == pytest.approx(13.2)
     assert await handle.status() is Status.COMPLETED
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from romancy_conformance.contract.building import start, unique
 
 if TYPE_CHECKING:
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Store
 
 __all__ = ["Ledger"]
+
+
+class Writable(Protocol):
+    """What the ledger needs of a session: the storage's, or the façade that activities get."""
+
+    @property
+    def native(self) -> Any: ...
+
+    async def execute(self, sql: str, *parameters: object) -> int: ...
+
+    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]: ...
 
 
 class Ledger:
@@ -28,7 +39,7 @@ class Ledger:
                     assert await session.commit(start()) == "accepted"
         return self
 
-    async def write(self, session: Session, key: str, number: int) -> None:
+    async def write(self, session: Writable, key: str, number: int) -> None:
         """Add a row inside the session."""
         if self._store.capabilities.sql:
             one, two = self._placeholders()
@@ -36,7 +47,7 @@ class Ledger:
         else:
             await session.native.put(f"{self._table}:{key}", number)
 
-    async def change(self, session: Session, key: str, number: int) -> int:
+    async def change(self, session: Writable, key: str, number: int) -> int:
         """Change a row inside the session; how many rows that touched."""
         one, two = self._placeholders()
         return await session.execute(f"update {self._table} set n = {one} where k = {two}", number, key)  # noqa: S608 - our own table
@@ -46,7 +57,7 @@ class Ledger:
         async with self._store.session() as session:
             return await self.read_in(session, key)
 
-    async def read_in(self, session: Session, key: str) -> int | None:
+    async def read_in(self, session: Writable, key: str) -> int | None:
         """What the session sees under the key."""
         if not self._store.capabilities.sql:
             found = await session.native.get(f"{self._table}:{key}")
