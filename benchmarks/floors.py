@@ -79,8 +79,8 @@ async def _mysql(url: str) -> float:
         db=parts.path.removeprefix("/"),
         autocommit=True,
     )
+    cursor = await connection.cursor()
     try:
-        cursor = await connection.cursor()
         await cursor.execute("create table romancy_floor (k bigint primary key auto_increment, body blob)")
         return await _rate(lambda: cursor.execute("insert into romancy_floor (body) values (%s)", (_BODY,)))
     finally:
