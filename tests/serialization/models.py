@@ -251,3 +251,9 @@ class Breaks:
 
     def __reduce__(self) -> str:
         raise RuntimeError("no pickle")
+
+
+def label(part: object) -> str:
+    """An id for a parameter that is the same in every process: no addresses, no order of a set."""
+    text = repr(part)
+    return type(part).__name__ if " at 0x" in text or "{'" in text else text

@@ -133,7 +133,7 @@ EQUAL: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(
     ("value", "declared"),
     EQUAL,
-    ids=repr,
+    ids=m.label,
 )
 def test_comes_back_equal_and_of_its_type(value: object, declared: Any) -> None:
     back = round_trip(value, declared)
@@ -184,7 +184,7 @@ SETS: list[tuple[Any, Any, bytes]] = [
 @pytest.mark.parametrize(
     ("value", "declared", "text"),
     SETS,
-    ids=repr,
+    ids=m.label,
 )
 def test_sorts_sets_wherever_they_are(value: object, declared: Any, text: bytes) -> None:
     assert text == dumps(value, WHERE, declared)
@@ -208,7 +208,7 @@ PLAIN: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(
     ("value", "plain"),
     PLAIN,
-    ids=repr,
+    ids=m.label,
 )  # fmt: skip
 def test_without_a_declared_type_plain_json_comes_back(value: object, plain: object) -> None:
     assert plain == round_trip(value, Any)
@@ -256,7 +256,7 @@ SUBCLASSES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(
     ("value", "declared"),
     SUBCLASSES,
-    ids=repr,
+    ids=m.label,
 )
 def test_a_subclass_may_stand_for_its_base(value: object, declared: Any) -> None:
     back = round_trip(value, declared)
