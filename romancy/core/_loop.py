@@ -329,17 +329,21 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
 
 
-_undying: list[Any] = []
+undying: list[Any] = []
 """Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
 
 
 def _close(task: StableTask[Any]) -> None:
+    """Close the task's coroutine. One that waits again in its clean-up is closed again, up to a point."""
     coro: Any = task.get_coro()
-    try:
-        task.context.run(coro.close)
-    except BaseException:  # noqa: BLE001 - the run is gone; what its clean-up raises concerns nobody
-        if coro.cr_frame is not None:
-            _undying.append(coro)
+    for _ in range(PATIENCE):
+        try:
+            task.context.run(coro.close)
+        except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
+            pass
+        if coro.cr_frame is None:
+            return
+    undying.append(coro)
 
 
 def _whereabouts(task: StableTask[Any]) -> str:

@@ -6,14 +6,19 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
-from romancy.activity import activity, compensation
+from romancy.activity import activity
 from romancy.context import WorkflowContext
 from romancy.core import (
     ActivityAttemptFailed,
     ActivityCancelRequested,
-    CompensationScheduled,
+    ActivityCompleted,
+    CancelRequested,
+    OwnerChanged,
     Run,
+    State,
+    TimerCancelled,
     TimerFired,
     WorkflowFailed,
     WorkflowParked,
@@ -21,8 +26,7 @@ from romancy.core import (
     WorkflowStarted,
     decode_commit,
 )
-from romancy.errors import NonDeterminismError, RetryExhaustedError, TerminalError, UsageError
-from romancy.retry import RetryPolicy
+from romancy.errors import HistoryCorruptError, NonDeterminismError, RetryExhaustedError, UsageError
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
@@ -101,88 +105,6 @@ def test_a_crash_does_not_reset_the_count_of_attempts() -> None:
         resumed.finish()
         assert resumed.commits == world.commits
         assert [attempt for _, _, attempt in resumed.executed] == list(range(commits, 6))
-
-
-released: list[str] = []
-
-
-@compensation
-async def release(item: str) -> None:
-    released.append(item)
-
-
-@activity(compensation=release)
-async def reserve(item: str) -> str:
-    return f"reserved {item}"
-
-
-@activity(retry=RetryPolicy.none())
-async def charge() -> None:
-    raise TerminalError("no money")
-
-
-@workflow
-async def order(ctx: WorkflowContext, first: str, second: str) -> None:
-    await reserve(first)
-    await reserve(second)
-    await charge()
-
-
-def test_compensations_run_in_reverse_order_one_after_another() -> None:
-    released.clear()
-    world = World(Scenario(order, ("item1", "item2")))
-    outcome = world.finish()
-    assert released == ["item2", "item1"]
-    assert outcome.status is Status.FAILED
-    assert outcome.error is not None
-    assert outcome.error.message == "no money"
-    assert [event.activity_id for event in world.log() if isinstance(event, CompensationScheduled)] == [
-        "reserve:2",
-        "reserve:1",
-    ]
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
-
-
-@activity(compensation=release)
-async def slow_reserve(item: str) -> str:
-    return item
-
-
-@workflow
-async def half_done(ctx: WorkflowContext) -> None:
-    await asyncio.gather(slow_reserve("late"), reserve("early"), charge())
-
-
-def test_what_is_in_flight_is_settled_before_anything_is_compensated() -> None:
-    released.clear()
-    world = World(Scenario(half_done, durations={"charge": 1, "slow_reserve": 60}))
-    assert world.finish().status is Status.FAILED
-    names = kinds(world)
-    assert names.index("ActivityCancelRequested") < names.index("ActivityCancelled")
-    assert names.index("ActivityCancelled") < names.index("CompensationScheduled")
-    assert released == ["early"]
-
-
-@workflow
-async def sleeper(ctx: WorkflowContext) -> str:
-    try:
-        await reserve("room")
-        await ctx.sleep(3600)
-    finally:
-        await double(1)
-    return "slept"
-
-
-def test_cancellation_lets_the_body_clean_up_and_then_compensates() -> None:
-    released.clear()
-    world = World(Scenario(sleeper, cancel_at=10))
-    outcome = world.finish()
-    assert (outcome.status, outcome.reason) == (Status.CANCELLED, "asked by the script")
-    assert ids(world) == ["reserve:1", "double:1"]
-    assert released == ["room"]
 
 
 @workflow
@@ -312,28 +234,88 @@ def test_an_activity_outside_of_a_workflow_is_the_function() -> None:
     assert asyncio.run(call()) == 8
 
 
-@pytest.mark.parametrize(("mode", "undone"), [("completed", ["early"]), ("attempted", ["late", "stuck", "early"])])
-def test_what_was_only_attempted_is_undone_if_the_activity_says_so(mode: Any, undone: list[str]) -> None:
-    released.clear()
+@workflow
+async def long(ctx: WorkflowContext, count: int) -> int:
+    total = 0
+    for n in range(count):
+        total += await double(n)
+    return total
 
-    @activity(compensation=release, compensate=mode, retry=RetryPolicy.none())
-    async def outside(item: str) -> None:
-        if item == "stuck":
-            raise ConnectionError(item)
 
+def test_a_long_history_replays_in_pages() -> None:
+    world = World(Scenario(long, (700,)))
+    assert world.result() == 699 * 700
+    resumed = world.cut(650)
+    assert resumed.result() == 699 * 700
+    assert len(resumed.executed) == 51
+
+
+def test_a_takeover_changes_nothing_in_the_run() -> None:
+    world = World(Scenario(sequence, (1,)))
+    world.step()
+    taken = OwnerChanged(at=world.now + 5 * SECOND, owner="another")
+    activation = world.main.run.activate([taken])
+    assert (activation.events, activation.effects, activation.status) == ([taken], [], Status.RUNNING)
+    run = Run(sequence, instance_id="main")
+    run.replay([*(decode_commit(body) for _, body in world.commits), activation.events])
+    assert run.last_time == taken.at
+    assert len(run.outstanding()) == 1
+    run.close()
+
+
+def test_a_start_written_without_a_worker_is_acted_upon_when_it_is_resumed() -> None:
+    run = Run(sequence, instance_id="x")
+    run.replay([[started(sequence, 1)]])
+    assert (run.resumable, run.outstanding()) == (True, [])
+    activation = run.activate([WorkflowResumed(at=START)])
+    assert [type(event).__name__ for event in activation.events] == ["WorkflowResumed", "ActivityScheduled"]
+    again = Run(sequence, instance_id="x")
+    again.replay([[started(sequence, 1)], activation.events])
+    assert again.outstanding() == run.outstanding()
+    for each in (run, again):
+        each.close()
+
+
+def test_once_parked_everything_that_comes_is_kept() -> None:
     @workflow
-    async def tries(ctx: WorkflowContext) -> None:
-        late = asyncio.create_task(slow_outside("late"))
-        await outside("early")
-        await asyncio.gather(outside("stuck"), late)
+    async def leaves(ctx: WorkflowContext) -> None:
+        await asyncio.gather(double(1), double(2))
+        await asyncio.to_thread(print)
 
-    slow_outside = activity(name="slow_outside", compensation=release, compensate=mode, retry=RetryPolicy.none())(
-        outside.fn
-    )
-    world = World(Scenario(tries, durations={"slow_outside": 60}))
-    assert world.finish().status is Status.FAILED
-    assert released == undone
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
+    run = Run(leaves, instance_id="x")
+    run.activate([started(leaves)])
+    results = [ActivityCompleted(at=START, id=f"double:{n}", result=Raw(b"1")) for n in (1, 2)]
+    activation = run.activate([*results, CancelRequested(at=START)])
+    assert [type(event).__name__ for event in activation.events] == [
+        "ActivityCompleted",
+        "ActivityCompleted",
+        "WorkflowParked",
+        "CancelRequested",
+        "WorkflowParked",
+    ]
+    run.close()
+
+
+@pytest.mark.parametrize(
+    ("commit", "problem"),
+    [
+        ([TimerFired(at=START, id="timer:1")], "answers nothing"),
+        ([TimerCancelled("timer:1")], "begins with cancel of timer timer:1, which is not an input"),
+    ],
+)
+def test_a_log_that_cannot_be_is_corrupt(commit: list[Any], problem: str) -> None:
+    run = Run(sequence, instance_id="x")
+    first = run.activate([started(sequence, 1)])
+    again = Run(sequence, instance_id="x")
+    with pytest.raises(HistoryCorruptError, match=problem):
+        again.replay([first.events, commit])
+    for each in (run, again):
+        each.close()
+
+
+def test_the_fold_alone_notices_what_cannot_be() -> None:
+    state = State(lambda _: "")
+    assert state.status() is Status.PENDING
+    state.apply(started(sequence, 1))
+    with pytest.raises(HistoryCorruptError, match="TimerCancelled for 'timer:1', which is not in flight"):
+        state.apply(TimerCancelled("timer:1"))

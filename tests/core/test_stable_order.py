@@ -100,6 +100,14 @@ async def keeps_tasks_in_a_set(ctx: WorkflowContext) -> None:
         await add(await task, 1)
 
 
+@workflow
+async def keeps_futures_in_a_set(ctx: WorkflowContext) -> None:
+    loop = asyncio.get_running_loop()
+    order: dict[asyncio.Future[None], int] = {loop.create_future(): n for n in range(8)}
+    for future in set(order):
+        await add(order[future], 1)
+
+
 def noise() -> Iterator[list[object]]:
     chance = random.Random(4)
     while True:
@@ -117,6 +125,7 @@ def noise() -> Iterator[list[object]]:
         waits_for_gatherings,
         asks_for_all_tasks,
         keeps_tasks_in_a_set,
+        keeps_futures_in_a_set,
     ],
     ids=lambda wf: wf.name,
 )

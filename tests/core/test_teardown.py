@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,23 +13,21 @@ import pytest
 from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import ActivityCompleted, Run, WorkflowStarted
+from romancy.core import ActivityCompleted, Run, WorkflowStarted, _loop
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import book, echo, slow
 from tests.core.driver import START, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
 seen: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def _nothing_seen() -> Iterator[None]:
+def _nothing_seen() -> None:
     seen.clear()
-    yield
-    gc.collect()
 
 
 def begin(wf: Workflow[..., Any], instance_id: str = "x") -> Run:
@@ -131,8 +130,42 @@ def test_code_that_catches_everything_is_still_put_down(capsys: pytest.CaptureFi
     run = begin(stubborn)
     run.close()
     gc.collect()
-    assert len(seen) <= 12
+    assert len(seen) <= 2 * _loop.PATIENCE
     assert capsys.readouterr() == ("", "")
+
+
+@workflow
+async def tidies_slowly(ctx: WorkflowContext) -> None:
+    try:
+        try:
+            await slow(1)
+        finally:
+            await asyncio.sleep(5)
+            seen.append("after the run")
+    finally:
+        seen.append("outer")
+        await asyncio.Event().wait()
+        seen.append("after the run")
+
+
+def test_clean_up_that_waits_is_ended_at_once_and_nothing_is_kept() -> None:
+    kept = len(_loop.undying)
+    run = begin(tidies_slowly)
+    run.close()
+    assert seen == ["outer"]
+    assert len(_loop.undying) == kept
+
+
+@workflow
+async def leaves(ctx: WorkflowContext) -> None:
+    await slow(1)
+    sys.exit(3)
+
+
+def test_an_exit_in_a_workflow_fails_it_and_not_the_worker() -> None:
+    outcome = World(Scenario(leaves)).finish()
+    assert outcome.error is not None
+    assert outcome.error.type == "SystemExit"
 
 
 @pytest.mark.parametrize("name", FAMILY)
