@@ -31,7 +31,9 @@ __all__ = [
 ANSWER_TIMEOUT: Final = 20.0
 """Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
 
-LOCAL_SETTINGS: Final = "set local lock_timeout = '1s'; set local enable_seqscan = off"
+LOCAL_SETTINGS: Final = (
+    "set local lock_timeout = '1s'; set local enable_seqscan = off; set local enable_bitmapscan = off"
+)
 """What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
 
 COMMON_SETTINGS: Final = {
@@ -49,11 +51,16 @@ ENGINE_SETTINGS: Final = {
     "jit": "off",
     # There is an index for everything the engine asks; statistics of a table that changes all day must not unask it.
     "enable_seqscan": "off",
+    # The first rows in the order of an index are wanted, almost always; a bitmap collects all of them and sorts.
+    "enable_bitmapscan": "off",
     # Most statements take arrays, and a plan made for the arrays of the day costs five times what it saves.
     "plan_cache_mode": "force_generic_plan",
 }
 SEARCH_SETTINGS: Final = {
     "jit": "off",
+    # A page is the first rows in the order of an index. Without statistics the planner would collect and sort them all.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     # The values of a search decide which index is best.
     "plan_cache_mode": "force_custom_plan",
 }

@@ -5,6 +5,8 @@ Every value, keys of paths included, is a bound parameter; nothing of a query ev
 
 from __future__ import annotations
 
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Final, assert_never
 
 from romancy.storage.query import (
@@ -50,41 +52,67 @@ async def find(database: Database, query: Query) -> Page:
         names = [row[0] for row in await database.fetch("workflow_names", query.workflow_name)]
         if not names:
             return Page(rows=[])
-    name, text, values = compose(database.queries, query, names)
+    others = list[str]()
+    if (indexed := _indexed(query)) is not None:
+        others = [row[0] for row in await database.fetch("other_sets", stored_path(indexed[0]))]
+    name, text, values = compose(database.queries, query, names, others)
     found = await database.single(lambda link: link.fetch_text(name, text, *values), pool=database.search)
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
 
 
-def compose(queries: dict[str, str], query: Query, names: list[str] | None) -> tuple[str, str, list[object]]:
-    """Which statement answers the query: its name, its text and its parameters."""
+def compose(
+    queries: dict[str, str], query: Query, names: list[str] | None, others: list[str]
+) -> tuple[str, str, list[object]]:
+    """Which statement answers the query: its name, its text and its parameters.
+
+    `others` are the sets of declared paths in which the first indexed one is not.
+    """
     arguments = _Arguments()
-    statuses = [status.value for status in query.statuses] or None
     conditions = _conditions(query, arguments)
     parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint")}
+    wanted = {"i.status": [status.value for status in query.statuses] or None, "i.workflow_name": names}
+    columns = {column: values for column, values in wanted.items() if values is not None}
     indexed = _indexed(query)
-    name, branches = "find_any", list[str]()
     if indexed is not None:
         name = "find_by_index"
         parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
         parts["values"] = arguments.bind(indexed[1], "text[]")
         parts["position"] = _position("x", query, arguments)
-    elif statuses is not None and names is None:
-        name, branches, statuses = "find_some", _branches("i.status", statuses, arguments), None
-    elif names is not None and statuses is None and len(names) <= _MOST_BRANCHES:
-        name, branches, names = "find_some", _branches("i.workflow_name", names, arguments), None
-    if statuses is not None:
-        conditions.append(f"i.status = any ({arguments.bind(statuses, 'text[]')})")
-    if names is not None:
-        conditions.append(f"i.workflow_name = any ({arguments.bind(names, 'text[]')})")
+        several = len(others) > _MOST_BRANCHES
+        branches = (
+            [_among("i.index_paths", others, arguments)] if several else _each("i.index_paths", others, arguments)
+        )
+    else:
+        split = _split(columns)
+        branches = [" and ".join(way) for way in product(*(_each(one, columns.pop(one), arguments) for one in split))]
+        name = "find_some" if split else "find_any"
+    conditions += [_among(column, values, arguments) for column, values in columns.items()]
     parts["conditions"] = " and ".join(conditions)
     pages = [queries["find_branch"].format(**parts, branch=branch) for branch in branches]
-    return name, queries[name].format(**parts, branches="\nunion all\n".join(pages)), arguments.values
+    return name, queries[name].format(**parts, branches=_union(pages, more=indexed is not None)), arguments.values
 
 
-def _branches(column: str, values: list[str], arguments: _Arguments) -> list[str]:
+def _split(columns: dict[str, list[str]]) -> list[str]:
+    """By which columns to read a page for each of their values, so that an index gives each in order."""
+    for chosen in (list(columns), ["i.status"], ["i.workflow_name"]):
+        known = chosen and all(one in columns for one in chosen)
+        if known and prod(len(columns[one]) for one in chosen) <= _MOST_BRANCHES:
+            return chosen
+    return []
+
+
+def _union(pages: list[str], *, more: bool) -> str:
+    return "".join(f"union all\n{page}\n" for page in pages) if more else "\nunion all\n".join(pages)
+
+
+def _each(column: str, values: list[str], arguments: _Arguments) -> list[str]:
     return [f"{column} = {arguments.bind(value, 'text')}" for value in values]
+
+
+def _among(column: str, values: list[str], arguments: _Arguments) -> str:
+    return f"{column} = any ({arguments.bind(values, 'text[]')})"
 
 
 def _conditions(query: Query, arguments: _Arguments) -> list[str]:

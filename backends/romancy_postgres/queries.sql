@@ -636,9 +636,14 @@ limit {limit};
  order by i.created_at desc, i.instance_id desc
  limit {limit});
 
+-- name: other_sets
+-- The sets of declared paths in which this one is not.
+select paths from romancy_index_sets where $1 <> all (members);
+
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row:
--- these are asked one by one, set of declared paths by set.
+-- they are asked one by one, a page for each set of declared paths. The sets are parameters, so that the planner can
+-- know how many instances each has.
 select {columns}
 from (
     (select found.*
@@ -650,16 +655,6 @@ from (
          order by x.created_at desc, x.instance_id desc
          limit {limit}
      ) found)
-    union all
-    (select found.*
-     from romancy_index_sets s
-     cross join lateral (
-         select i.* from romancy_instances i
-         where i.index_paths = s.paths and {conditions}
-         order by i.created_at desc, i.instance_id desc
-         limit {limit}
-     ) found
-     where {path} <> all (s.members))
-) i
+{branches}) i
 order by i.created_at desc, i.instance_id desc
 limit {limit};
