@@ -110,14 +110,15 @@ class MemoryStore:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         check_batch(batch, worker)
-        outcomes: list[Outcome] = []
-        for item in batch:
-            async with self._begin() as tx:
-                outcome = await write_item(tx, self.database, item, worker)
-                if outcome is Outcome.ACCEPTED:
-                    await tx.commit()
-                outcomes.append(outcome)
-        return outcomes
+        return await asyncio.gather(*(self._commit_one(item, worker) for item in batch))
+
+    async def _commit_one(self, item: Item, worker: str | None) -> Outcome:
+        """A transaction for each item: one that waits for a lock keeps no neighbour waiting."""
+        async with self._begin() as tx:
+            outcome = await write_item(tx, self.database, item, worker)
+            if outcome is Outcome.ACCEPTED:
+                await tx.commit()
+        return outcome
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         tx = self._begin()

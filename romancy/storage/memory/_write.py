@@ -37,6 +37,8 @@ async def write_item(
     tx: Transaction, database: Database, item: Item, worker: str | None, *, session: bool = False
 ) -> Outcome:
     """Write one item, or find out why not; the caller commits on ACCEPTED and rolls back on everything else."""
+    if not _storable(item):
+        return Outcome.INVALID
     if isinstance(item, Start):
         return await _write_start(tx, database, item, "start")
     await tx.step("append.log")
@@ -50,6 +52,17 @@ async def write_item(
     if item.plain:
         return Outcome.ACCEPTED
     return await _write_effects(tx, database, item, session=session)
+
+
+def _storable(item: Item) -> bool:
+    """Whether a column of 64 bits takes the item's numbers, as every database must ask."""
+    if isinstance(item, Start):
+        numbers = [item.life, item.delay or 0]
+    else:
+        change = item.change
+        changed = [] if change is None else [change.seen, change.wake_at or 0, change.run_from or 0]
+        numbers = [item.life, item.seq, *changed, *(start.life for start in item.starts)]
+    return all(-(2**63) <= number < 2**63 for number in numbers)
 
 
 async def _write_effects(tx: Transaction, database: Database, item: Append, *, session: bool) -> Outcome:
@@ -155,7 +168,10 @@ async def free(tx: Transaction, database: Database, row: Instance, dead: str, bo
     head = head_of(database, row)
     while True:
         await tx.step("takeover.log")
-        if await tx.lock("log", (row.instance_id, row.life, head + 1)) is None:
+        key = (row.instance_id, row.life, head + 1)
+        if not tx.try_lock("log", key):
+            return False
+        if tx.get("log", key) is None:
             break
         head += 1
     tx.put("log", (row.instance_id, row.life, head + 1), LogRow(head + 1, writer, body, database.now()))

@@ -1,0 +1,191 @@
+"""Neighbours: what is locked, refused by the database, or left half done by a crash never costs anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.records import ClaimRequest, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append, Item, Start
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+_AT_ONCE = 2.0
+
+
+class Frozen:
+    """An append that stands before its COMMIT, in a session of a worker that does not go on."""
+
+    def __init__(self, actor: Actor, item: Append) -> None:
+        self._actor = actor
+        self._item = item
+        self._reached = asyncio.Event()
+        self._go = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        async def hold(statement: str, /) -> None:
+            if statement == "commit":
+                self._reached.set()
+                await self._go.wait()
+
+        async def write() -> Outcome:
+            self._actor.store.gate = hold
+            async with self._actor.store.session() as session:
+                return await session.commit(self._item, worker=self._actor.token)
+
+        self._writing = asyncio.create_task(write())
+        await asyncio.wait_for(self._reached.wait(), 20)
+        return self
+
+    async def thaw(self) -> Outcome:
+        """Let it go on; what became of its append."""
+        self._actor.store.gate = None
+        self._go.set()
+        return await self._writing
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.thaw()
+
+
+async def frozen(actor: Actor, begun: Start, other: Store) -> AsyncGenerator[Frozen]:
+    """Freeze an append; skips the test where one open transaction keeps all others from writing."""
+    async with Frozen(actor, append(begun, 2, b'["frozen"]')) as held:
+        starting = asyncio.create_task(other.commit([start(delay=None)]))
+        done, _ = await asyncio.wait({starting}, timeout=_AT_ONCE)
+        if not done:
+            await held.thaw()
+            await starting
+            pytest.skip("capability: one writer at a time")
+        yield held
+
+
+async def test_a_frozen_row_does_not_keep_its_batch_waiting_for_ever(actor: Actor, hire: Hire) -> None:
+    """A5: whoever holds a row of the batch, the neighbours are written, and the answer says what is in."""
+    other = await hire()
+    begun = [await actor.begin() for _ in range(6)]
+    batch = [append(one, 2) for one in begun]
+
+    async for held in frozen(other, begun[3], actor.store):
+        writing = asyncio.create_task(actor.store.commit(batch, worker=actor.token))
+
+        async def neighbours_are_in() -> bool:
+            logs = [await full_log(other.store, one.instance_id) for one in begun[:3] + begun[4:]]
+            return all(len(rows) == 2 for rows in logs)
+
+        for _ in range(200):
+            if await neighbours_are_in():
+                break
+            await asyncio.sleep(0.05)
+        assert await neighbours_are_in()
+        assert await held.thaw() is Outcome.ACCEPTED
+        outcomes = (await asyncio.gather(writing, return_exceptions=True))[0]
+        if not isinstance(outcomes, BaseException):
+            assert outcomes == [Outcome.ACCEPTED] * 3 + [Outcome.TAKEN] + [Outcome.ACCEPTED] * 2
+        again = await actor.store.commit(batch, worker=actor.token)
+        assert again == [Outcome.ACCEPTED] * 3 + [Outcome.TAKEN] + [Outcome.ACCEPTED] * 2
+
+
+async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire) -> None:
+    """A5: the mark stands at once, everything that is free moves, and the rest moves when it can."""
+    victim = await hire()
+    begun = [await victim.begin() for _ in range(8)]
+    peer = await actor.see(victim)
+
+    async for held in frozen(victim, begun[2], actor.store):
+        first = await asyncio.wait_for(actor.store.takeover(actor.token, peer, b'["owner"]', nonce()), 30)
+        assert (sorted(first.moved), first.left) == (
+            sorted(one.instance_id for number, one in enumerate(begun) if number != 2),
+            True,
+        )
+        assert await actor.write(start()) is Outcome.ACCEPTED
+        outcome = await held.thaw()
+        assert await actor.take_over(victim) == (begun[2].instance_id,)
+        bodies = [row.body for row in await full_log(actor.store, begun[2].instance_id)][1:]
+        late = [b'["frozen"]'] if outcome is Outcome.ACCEPTED else []
+        assert bodies == [*late, b'[{"type":"owner"}]']
+
+
+async def test_a_claim_leaves_a_frozen_row_alone(actor: Actor, hire: Hire, workflow_name: str) -> None:
+    victim = await hire()
+    begun = await victim.begin()
+    items = [start(workflow_name=workflow_name) for _ in range(3)]
+
+    async for _ in frozen(victim, begun, actor.store):
+        await actor.store.commit(items)
+        claimed = await asyncio.wait_for(actor.claim(), 20)
+        assert sorted(one.instance_id for one in claimed) == sorted(item.instance_id for item in items)
+
+
+@pytest.mark.parametrize("where", ["seq", "wake time", "child"])
+async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor, where: str) -> None:
+    """A12: the guilty item gets a typed refusal, its neighbours are written."""
+    begun = [await actor.begin() for _ in range(9)]
+    batch: list[Item] = [append(one, 2, change=change() if number % 3 else None) for number, one in enumerate(begun)]
+    too_large = 2**63
+    if where == "seq":
+        batch[4] = append(begun[4], too_large)
+    elif where == "wake time":
+        batch[4] = append(begun[4], 2, change=change(Status.WAITING, release=True, wake_at=too_large))
+    else:
+        batch[4] = append(begun[4], 2, starts=(start(life=too_large),))
+
+    outcomes = await actor.store.commit(batch, worker=actor.token)
+
+    assert outcomes == [Outcome.ACCEPTED] * 4 + [Outcome.INVALID] + [Outcome.ACCEPTED] * 4
+    assert [len(await full_log(actor.store, one.instance_id)) for one in begun] == [2] * 4 + [1] + [2] * 4
+
+
+@pytest.mark.parametrize("target_is", ["asleep", "owned"])
+async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Actor, hire: Hire, target_is: str) -> None:
+    """A7: the counter may move in a commit of its own after the session's; a crash between the two is repaired."""
+    sender, sweeper = await hire(), await hire()
+    begun = await sender.begin()
+    target = await sweeper.begin()
+    if target_is == "asleep":
+        sleep = append(target, 2, change=change(Status.WAITING, release=True))
+        assert await sweeper.write(sleep) is Outcome.ACCEPTED
+    committed = asyncio.Event()
+
+    async def crash_after_commit(statement: str, /) -> None:
+        if committed.is_set():
+            await asyncio.Event().wait()
+        if statement == "commit":
+            committed.set()
+
+    async def write() -> None:
+        sender.store.gate = crash_after_commit
+        async with sender.store.session() as session:
+            await session.commit(append(begun, 2, deliveries=(delivery(target),)), worker=sender.token)
+
+    writing = asyncio.create_task(write())
+    await asyncio.wait_for(committed.wait(), 20)
+    logged: list[int] = []
+    while len(logged) < 2:
+        logged = [row.seq for row in await full_log(sweeper.store, begun.instance_id)]
+    writing.cancel()
+    await asyncio.wait({writing})
+    sender.store.gate = None
+
+    found: list[str] = []
+
+    async def sweep() -> None:
+        request = ClaimRequest(worker=sweeper.token, codes=sweeper.workflows, limit=5, sweep=True)
+        while not found:
+            work = await sweeper.store.claim(request)
+            found.extend(box.instance_id for box in work.mail)
+            await asyncio.sleep(0.1)
+
+    await asyncio.wait_for(sweep(), 30)
+    assert found == [target.instance_id]
