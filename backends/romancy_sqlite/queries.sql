@@ -148,7 +148,7 @@ select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1
 -- What a worker could claim, longest due first; each workflow is read by itself, so that none hides another.
 select instance.instance_id
 from json_each(:codes) as known
-join romancy_instances as instance on instance.rowid in (
+cross join romancy_instances as instance on instance.rowid in (
     select candidate.rowid
     from romancy_instances as candidate
     where
@@ -205,14 +205,14 @@ select instance_id, life, signals from romancy_instances where owner = :worker a
 union all
 select instance.instance_id, instance.life, instance.signals
 from json_each(:fresh) as fresh
-join romancy_instances as instance on instance.instance_id = fresh.value
+cross join romancy_instances as instance on instance.instance_id = fresh.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
 -- name: mail
 -- Everything in some inboxes, in the order of each sender.
 select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
 from json_each(?) as wanted
-join romancy_inbox as inbox on inbox.instance_id = wanted.value
+cross join romancy_inbox as inbox on inbox.instance_id = wanted.value
 order by inbox.instance_id, inbox.delivery_id;
 
 -- name: sweep_asleep
@@ -318,10 +318,10 @@ order by updated_at
 limit :limit;
 
 -- name: prunable_named
--- Of some instances those that have ended.
+-- Of some instances those that have ended. A cross join is not turned round: all that have ended are too many to ask.
 select instance.instance_id
 from json_each(:named) as named
-join romancy_instances as instance on instance.instance_id = named.value
+cross join romancy_instances as instance on instance.instance_id = named.value
 where
     instance.status in ('completed', 'failed', 'cancelled')
     and instance.status in (select value from json_each(:statuses))

@@ -1,0 +1,271 @@
+"""What a store's calls cost the database: the plans of their statements and the rows that were looked at.
+
+The driver is watched, not the adapter: connections made while a `Watch` is on are counted and explained, by the means
+each database has for it. PostgreSQL sends the plan of every statement along (auto_explain, actual rows included);
+MySQL and MariaDB count the rows that their sessions read, and explain afterwards what was sent; SQLite counts the
+steps of its machine, of which some twenty make a row.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+import pytest
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
+    import asyncpg
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["Cost", "Watch", "watch_for"]
+
+_DATA = re.compile(r"\s*(?:--[^\n]*\n|\s)*\(?(?:select|with|insert|update|delete)\b", re.IGNORECASE)
+
+
+class Cost(Struct, frozen=True):
+    """What one call made the database do."""
+
+    rows: int
+    """Rows looked at, in tables and indexes, whether they were wanted or not."""
+    plan: str
+    """Every statement's plan, as the database puts it."""
+
+
+class Watch(ABC):
+    """Sees everything that is sent over connections made while it is on."""
+
+    def __init__(self) -> None:
+        self._plans: list[str] = []
+
+    @abstractmethod
+    def on(self) -> Any:
+        """A context in which connections are made that are watched."""
+
+    @abstractmethod
+    async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
+        """Make the call; what it cost."""
+
+    @abstractmethod
+    async def analyze(self, store: Store) -> None:
+        """Let the database look at its rows, as it does by itself once in a while."""
+
+
+def watch_for(url: str) -> Watch:
+    """The watch for the database at `url`; skips the test if there is none."""
+    kinds: dict[str, type[Watch]] = {
+        "sqlite": _Sqlite, "postgresql": _Postgres, "postgres": _Postgres, "mysql": _Mysql, "mariadb": _Mysql
+    }  # fmt: skip
+    scheme = urlsplit(url).scheme
+    if scheme not in kinds:
+        pytest.skip(f"capability: nothing counts the rows that {scheme}:// looks at")
+    return kinds[scheme]()
+
+
+# --- SQLite -------------------------------------------------------------------------------------------------------
+
+_STEPS_A_ROW = 20
+_connect = sqlite3.connect
+
+
+class _Sqlite(Watch):
+    def __init__(self) -> None:
+        super().__init__()
+        self._path = ""
+        self._sent: list[str] = []
+        self._rows = 0
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        def watched(path: str, *arguments: Any, **options: Any) -> sqlite3.Connection:
+            self._path = path
+            connection: sqlite3.Connection = _connect(path, *arguments, **options)
+            connection.set_trace_callback(self._sent.append)
+            connection.set_progress_handler(self._count, _STEPS_A_ROW)
+            return connection
+
+        with mock.patch.object(sqlite3, "connect", watched):
+            yield
+
+    def _count(self) -> None:
+        self._rows += 1
+
+    async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
+        self._sent.clear()
+        self._rows = 0
+        await call
+        rows, sent = self._rows, [sql for sql in self._sent if _DATA.match(sql)]
+        plans = [self._explained(sql) for sql in dict.fromkeys(sent)]
+        return Cost(rows, "\n".join(plans))
+
+    def _explained(self, sql: str) -> str:
+        lines = [f"  {line[3]}" for line in self._unwatched(f"explain query plan {sql}")]
+        return "\n".join([_short(sql), *lines])
+
+    def _unwatched(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(_connect(self._path, isolation_level=None)) as connection:
+            return connection.execute(sql).fetchall()
+
+    async def analyze(self, store: Store) -> None:
+        self._unwatched("analyze")
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------------------
+
+_SCANNED = re.compile(r"Scan.*\(actual rows=(\d+) loops=(\d+)\)")
+_REMOVED = re.compile(r"Rows Removed by (?:Filter|Index Recheck): (\d+)")
+_EXPLAINING = """
+load 'auto_explain';
+set auto_explain.log_min_duration = 0;
+set auto_explain.log_analyze = on;
+set auto_explain.log_timing = off;
+set auto_explain.log_level = notice;
+"""
+
+
+class _Postgres(Watch):
+    def __init__(self) -> None:
+        super().__init__()
+        self._connection: asyncpg.Connection | None = None
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
+
+        connect = asyncpg.connect
+
+        async def watched(*arguments: Any, **options: Any) -> asyncpg.Connection:
+            connection: asyncpg.Connection = await connect(*arguments, **options)
+            await connection.execute(_EXPLAINING)
+            connection.add_log_listener(self._hear)
+            self._connection = connection
+            return connection
+
+        with mock.patch.object(asyncpg, "connect", watched):
+            yield
+
+    def _hear(self, _: object, message: object) -> None:
+        text = str(message)
+        if "Query Text:" in text:
+            self._plans.append(text.partition("Query Text:")[2])
+
+    async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
+        self._plans.clear()
+        await call
+        plans = list(self._plans)
+        return Cost(sum(map(_scanned, plans)), "\n".join(_postgres_plan(plan) for plan in plans))
+
+    async def analyze(self, store: Store) -> None:
+        assert self._connection is not None
+        await self._connection.execute("analyze")
+
+
+def _scanned(plan: str) -> int:
+    """Rows that the scans of a plan gave, and those that they read in vain."""
+    rows, loops = 0, 1
+    for line in plan.splitlines():
+        if found := _SCANNED.search(line):
+            loops = int(found[2])
+            rows += int(found[1]) * loops
+        elif found := _REMOVED.search(line):
+            rows += int(found[1]) * loops
+    return rows
+
+
+def _postgres_plan(text: str) -> str:
+    """The plan without the query's text, which comes first."""
+    lines = text.splitlines()
+    first = next((number for number, line in enumerate(lines) if "(cost=" in line), 0)
+    return "\n".join([_short("\n".join(lines[:first])), *(f"  {line}" for line in lines[first:])])
+
+
+# --- MySQL and MariaDB --------------------------------------------------------------------------------------------
+
+
+class _Mysql(Watch):
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent: list[tuple[Any, bytes]] = []
+        self._connections: list[Any] = []
+        self._off = False
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
+
+        query = aiomysql.Connection.query
+
+        async def watched(connection: Any, sql: str | bytes, **options: Any) -> object:
+            if not self._off:
+                if connection not in self._connections:
+                    self._connections.append(connection)
+                self._sent.append((connection, sql.encode() if isinstance(sql, str) else sql))
+            return await query(connection, sql, **options)
+
+        with mock.patch.object(aiomysql.Connection, "query", watched):
+            yield
+
+    async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
+        await self._read()
+        before = await self._read()
+        own = await self._read() - before  # what asking costs
+        self._sent.clear()
+        store.gate = _one_by_one
+        try:
+            await call
+        finally:
+            store.gate = None
+        sent = list(self._sent)
+        rows = await self._read() - before - 2 * own
+        plans = [await self._explained(connection, sql) for connection, sql in sent if _DATA.match(_text(sql))]
+        return Cost(max(rows, 0), "\n".join(plans))
+
+    async def _read(self) -> int:
+        """Rows that the open sessions have read so far."""
+        total = 0
+        for connection in self._connections:
+            if not connection.closed:
+                lines = await self._ask(connection, "show session status like 'Handler_read%'")
+                total += sum(int(line[1]) for line in lines)
+        return total
+
+    async def _explained(self, connection: Any, sql: bytes) -> str:
+        lines = await self._ask(connection, f"explain {_text(sql)}")
+        shown = ["  " + " ".join(str(value) for value in line if value is not None) for line in lines]
+        return "\n".join([_short(_text(sql)), *shown])
+
+    async def _ask(self, connection: Any, sql: str) -> list[tuple[Any, ...]]:
+        self._off = True
+        try:
+            cursor = await connection.cursor()
+            with warnings.catch_warnings():  # what the driver makes of notes on how a query was rewritten
+                warnings.simplefilter("ignore")
+                await cursor.execute(sql)
+            return list(await cursor.fetchall())
+        finally:
+            self._off = False
+
+    async def analyze(self, store: Store) -> None:
+        (connection, *_) = [one for one in self._connections if not one.closed]
+        await self._ask(connection, "analyze table romancy_instances, romancy_index, romancy_log, romancy_inbox")
+
+
+async def _one_by_one(statement: str, /) -> None:
+    """A gate that stops nobody: while there is one, statements travel one by one."""
+
+
+def _text(sql: bytes) -> str:
+    return sql.decode("utf-8", "surrogateescape")
+
+
+def _short(sql: str) -> str:
+    return " ".join(sql.split())[:160]

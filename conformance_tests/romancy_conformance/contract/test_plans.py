@@ -1,0 +1,154 @@
+"""With 20,000 instances each call still looks at no more rows than it needs: every one of them has its index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy.storage.query import build_query, gte, one_of, project_with_index
+from romancy.storage.records import PruneRequest
+from romancy_conformance.contract.building import Actor, append, change, delivery, start
+from romancy_conformance.contract.plans import watch_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import Query
+    from romancy.storage.records import InstanceRow, Start
+    from romancy_conformance.contract.plans import Watch
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
+
+COUNT = 20_000
+ENOUGH = 1500
+"""Rows for which there is a reason: a page of fifty for each of ten workflows, read in an index and in the table."""
+CUSTOMERS = 5_000
+WORKFLOWS = [f"flow-{number:02}" for number in range(20)]
+STATUSES = (Status.COMPLETED,) * 14 + (Status.WAITING,) * 3 + (Status.PENDING,) * 2 + (Status.FAILED,)
+HOUR = 3_600_000_000
+
+
+def instance(number: int) -> Start:
+    """One of many: twenty workflows, four statuses, customers with four instances each."""
+    status = STATUSES[number % 23 % len(STATUSES)]
+    projection, index = project_with_index(
+        b'{"customer":{"id":"c-%d"},"total":%d}' % (number % CUSTOMERS, number), ["customer.id"]
+    )
+    return start(
+        workflow_name=WORKFLOWS[number % len(WORKFLOWS)], status=status, projection=projection, index=index,
+        delay=HOUR if status is Status.PENDING else None,
+    )  # fmt: skip
+
+
+async def fill(store: Store, items: list[Start]) -> None:
+    """Commit them in batches."""
+    for first in range(0, len(items), 1000):
+        assert {"accepted"} == set(await store.commit(items[first : first + 1000]))
+
+
+@pytest.fixture
+def watch(storage_url: str) -> Watch:
+    return watch_for(storage_url)
+
+
+@pytest.fixture
+async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
+    """A watched store with 20,000 instances."""
+    with watch.on():
+        store = create_store(storage_url)
+        await store.open()
+        await fill(store, [instance(number) for number in range(COUNT)])
+        yield store
+        await store.close()
+
+
+@pytest.fixture
+async def worker(full: Store) -> Actor:
+    return await Actor(full, workflows=dict.fromkeys(WORKFLOWS, "c1")).register()
+
+
+Calls = dict[str, "Callable[[], Awaitable[object]]"]
+
+
+def deep(query: Query, row: InstanceRow) -> Query:
+    """The same query, to go on behind this row."""
+    return build_query(status=query.statuses or None, page_token=query.token_after(row.created_at, row.instance_id))
+
+
+async def middle(store: Store) -> InstanceRow:
+    """A row in the middle of all pages."""
+    (row,) = (await store.find(build_query({"total": COUNT // 2}))).rows
+    return row
+
+
+async def searches(store: Store) -> Calls:
+    """Searches that have an index to use."""
+    row = await middle(store)
+    plain, completed = build_query(), build_query(status="completed")
+    queries = {
+        "newest": plain,
+        "by status": completed,
+        "by a rare status": build_query(status="stuck"),
+        "by two statuses": build_query(status=["waiting", "failed"]),
+        "by workflow": build_query(workflow_name=WORKFLOWS[7]),
+        "by a part of the name": build_query(workflow_name="flow-0"),
+        "by workflow and status": build_query(workflow_name=WORKFLOWS[7], status="pending"),
+        "a page deep in the list": deep(plain, row),
+        "a page deep in a status": deep(completed, row),
+        "indexed": build_query({"customer.id": "c-77"}),
+        "indexed, of a workflow": build_query({"customer.id": "c-77"}, workflow_name=WORKFLOWS[17]),
+        "indexed, and more": build_query({"customer.id": "c-77", "total": gte(5000)}),
+        "indexed, several": build_query({"customer.id": one_of("c-77", "c-78", "c-79")}),
+        "indexed, nothing there": build_query({"customer.id": "nobody"}),
+    }
+    return {f"find {what}": lambda query=query: store.find(query) for what, query in queries.items()}  # type: ignore[misc]
+
+
+async def duties(store: Store, worker: Actor) -> Calls:
+    """What a worker does all day."""
+    mine = [await worker.begin() for _ in range(2)]
+    row = await middle(store)
+    return {
+        "read an instance": lambda: store.read(row.instance_id, limit=0),
+        "claim, nothing due": worker.claim,
+        "claim, ten due": lambda: worker.claim(limit=10),
+        "claim with a sweep": lambda: worker.claim(sweep=True),
+        "heartbeat": lambda: store.heartbeat(worker.worker),
+        "append": lambda: worker.write(append(mine[0], 2)),
+        "append with a change": lambda: worker.write(append(mine[0], 3, change=change())),
+        "append with a delivery": lambda: worker.write(append(mine[0], 4, deliveries=(delivery(mine[1]),))),
+        "start": lambda: worker.write(start(owner=worker.token, status=Status.RUNNING)),
+        "deliver": lambda: store.deliver([delivery(mine[0])]),
+        "claim, mail": worker.claim,
+        "prune, nothing old": lambda: store.prune(PruneRequest(ended_before=1)),
+        "wait": lambda: store.wait_for_work(0.01),
+    }
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["as filled", "analyzed"])
+async def test_no_call_looks_at_more_rows_than_it_needs(
+    full: Store, worker: Actor, watch: Watch, *, analyzed: bool
+) -> None:
+    if analyzed:
+        await watch.analyze(full)
+    calls = await searches(full) | await duties(full, worker)
+    await full.wait_for_work(0.01)
+    excesses: dict[str, str] = {}
+    for what, call in calls.items():
+        if "ten due" in what:
+            await fill(full, [start(workflow_name=WORKFLOWS[3]) for _ in range(10)])
+        cost = await watch.cost(full, call())
+        if cost.rows > ENOUGH:
+            excesses[what] = f"{cost.rows} rows\n{cost.plan}"
+
+    assert not excesses, "\n\n".join(f"{what}: {cost}" for what, cost in excesses.items())
+
+
+async def test_an_unindexed_search_is_seen_to_read_everything(full: Store, watch: Watch) -> None:
+    cost = await watch.cost(full, full.find(build_query({"total": -1})))
+
+    assert cost.rows > 4 * ENOUGH, cost.plan
