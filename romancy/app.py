@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
@@ -16,6 +17,7 @@ from romancy.errors import InstanceConflictError, InstanceNotFoundError, Storage
 from romancy.handle import Handle
 from romancy.instances import Instances
 from romancy.registry import Registry
+from romancy.retry import seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Activation
-    from romancy.retry import RetryPolicy
+    from romancy.retry import Duration, RetryPolicy
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
@@ -42,6 +44,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SAFETY_POLL: Final = 30.0
+_PAUSE: Final = 0.5
 
 
 class Watch:
@@ -81,10 +84,12 @@ class Romancy(Instances):
         lease: float = 30.0,
         max_activities: int = 1000,
         max_live: int = 10_000,
+        drain_timeout: float = 5.0,
     ) -> None:
         self._url = url
         self._workflows = workflows
         self._works = worker
+        self._drain_timeout = drain_timeout
         self._settings = Settings(
             worker_id=worker_id, lease=lease, retry=retry, max_activities=max_activities, max_live=max_live
         )
@@ -126,13 +131,15 @@ class Romancy(Instances):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        store, self._store = self._opened(), None
+        store, self._store = self._store, None
+        if store is None:
+            raise UsageError("this app is not open")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         if self._worker is not None:
-            await self._worker.close()
+            await self._worker.close(self._drain_timeout if error is None else 0.0)
             self._worker = None
         await self.dependencies.close()
         await store.close()
@@ -140,7 +147,20 @@ class Romancy(Instances):
     def _opened(self) -> Store:
         if self._store is None:
             raise UsageError("this app is not open: use it inside `async with app:`")
+        if self._worker is not None and self._worker.failed is not None:
+            raise self._worker.failed
         return self._store
+
+    async def drain(self, timeout: Duration = 30.0) -> None:
+        """Take on nothing more, let the activities that run end within `timeout`, and give every instance back.
+
+        For an orderly stop: other workers go on at once with what this one had. Starting and asking still work;
+        instances started here from now on wait for other workers. Closing the app drains it too, for at most its
+        `drain_timeout` seconds.
+        """
+        self._opened()
+        if self._worker is not None:
+            await self._worker.drain(seconds(timeout, "timeout"))
 
     def _worker_token(self) -> str | None:
         return self._worker.leases.token if self._worker is not None else None
@@ -197,12 +217,13 @@ class Romancy(Instances):
         handle: Handle[T] = Handle(self, instance_id, definition)
         delay = round(definition.delay * 1_000_000)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        if self._worker is not None and definition.name in self._registry.workflows:
-            self._worker.start(definition, raw, instance_id, delay, answer.set_result)
+        done = functools.partial(_answer, answer)
+        if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
+            self._worker.start(definition, raw, instance_id, delay, done)
             return handle, raw, answer
         writer = f"{self._token}.{next(self._numbers)}"
         _, item = start_of(definition, raw, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
-        self._writer.submit(item, answer.set_result)
+        self._writer.submit(item, done)
         return handle, raw, answer
 
     async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
@@ -265,6 +286,9 @@ class Romancy(Instances):
                     watch.outcome = await self._read_outcome(instance_id) or watch.outcome
                     if watch.outcome is None:
                         await news
+                except StorageUnavailableError:
+                    self._opened()
+                    await asyncio.wait([news], timeout=_PAUSE)
                 finally:
                     news.cancel()
         return watch.outcome
@@ -285,3 +309,9 @@ class Romancy(Instances):
             if isinstance(event, TERMINAL):
                 state.terminal = event
         return state.outcome()
+
+
+def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    """Tell whoever started it, if they still listen."""
+    if not future.done():
+        future.set_result(outcome)

@@ -91,6 +91,10 @@ class Attempts:
         self._stamp = stamp
         self._fresh = fresh
         self._free = limit
+        self._limit = limit
+        self._held = False
+        self._only: Live | None = None
+        self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
 
@@ -131,16 +135,43 @@ class Attempts:
         self._launch()
 
     def _launch(self) -> None:
+        waiting: list[Attempt] = []
         while self._queue and self._free:
             attempt = self._queue.popleft()
             if attempt.live.attempts.get(attempt.id) is not attempt:
                 continue
+            if self._held and attempt.live is not self._only:
+                waiting.append(attempt)
+                continue
             # C10: an attempt that waited starts only while this worker is known to be alive.
             if not self._fresh():
-                self._queue.appendleft(attempt)
-                return
+                waiting.append(attempt)
+                break
             self._free -= 1
             attempt.task = asyncio.create_task(self._run(attempt), name=attempt.id)
+        if waiting:
+            self._queue.extendleft(reversed(waiting))
+
+    def hold(self, only: Live | None = None) -> None:
+        """Begin no attempt from now on, or only those of one instance; what runs goes on."""
+        self._held, self._only = True, only
+        self._launch()
+
+    def let_go_on(self) -> None:
+        """Begin what was held back."""
+        self._held, self._only = False, None
+        self._launch()
+
+    async def all_ended(self, timeout: float) -> bool:
+        """Wait until nothing runs; False if something still does after so many seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._free < self._limit:
+                    self._all_ended.clear()
+                    await self._all_ended.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def resume(self) -> None:
         """The worker is known to be alive again: start what waited for that."""
@@ -166,6 +197,8 @@ class Attempts:
             event = self._failure(attempt, error)
         finally:
             self._free += 1
+            if self._free == self._limit:
+                self._all_ended.set()
             if self._queue:
                 self._launch()
         if live.attempts.get(attempt.id) is attempt:

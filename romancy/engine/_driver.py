@@ -34,6 +34,7 @@ from romancy.engine._live import (
     Live,
     Mail,
     change_for,
+    handing_back,
     idle_release,
     is_step,
     new_life,
@@ -362,9 +363,17 @@ class Driver:
         """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
         item = idle_release(live, self.clock.now(), self._nonce())
         if item is not None:
-            live.in_flight = True
-            idle = Activation(events=[], effects=[], status=live.run.status())
-            self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, idle, ()), outcome))
+            self._release(live, item)
+
+    def give_back(self, live: Live) -> None:
+        """Let others go on with an instance, unless its slot is taken."""
+        if not live.in_flight:
+            self._release(live, handing_back(live, self.clock.now(), self._nonce()))
+
+    def _release(self, live: Live, item: Append) -> None:
+        live.in_flight = True
+        idle = Activation(events=[], effects=[], status=live.run.status())
+        self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, idle, ()), outcome))
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 

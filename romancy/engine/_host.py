@@ -12,7 +12,7 @@ from typing import Final
 
 from romancy.storage.records import Host
 
-__all__ = ["certainly_gone", "this_host"]
+__all__ = ["certainly_gone", "same_machine", "this_host"]
 
 _PROC: Final = Path("/proc")
 _START_TIME_FIELD: Final = 19
@@ -31,11 +31,14 @@ def this_host() -> Host:
     return Host(boot_id=boot_id, pid_namespace=namespace, pid=pid, pid_start=started or 0)
 
 
+def same_machine(other: Host, here: Host) -> bool:
+    """Whether the two can see each other's processes."""
+    return bool(here.boot_id) and (other.boot_id, other.pid_namespace) == (here.boot_id, here.pid_namespace)
+
+
 def certainly_gone(other: Host, here: Host) -> bool:
     """Whether the process described by `other` has ended, beyond doubt."""
-    if not other.boot_id or not here.boot_id:
-        return False
-    if (other.boot_id, other.pid_namespace) != (here.boot_id, here.pid_namespace):
+    if not same_machine(other, here):
         return False
     try:
         return _started(other.pid) != other.pid_start

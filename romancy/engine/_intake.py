@@ -87,6 +87,10 @@ class Intake:
             if mine is not None:
                 self._driver.rest(mine)
 
+    def forget(self) -> None:
+        """What was to be taken up belongs to others now."""
+        self._after_mail.clear()
+
     def after_mail(self, live: Live, inputs: Sequence[Given]) -> None:
         """Take the instance up once its mail has been looked at: it cannot end before."""
         self._after_mail[live.instance_id] = (claimed_again(live), inputs)

@@ -8,10 +8,10 @@ nobody. A process of this machine that is certainly gone need not be waited for.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.engine._clock import boot_time
-from romancy.engine._host import certainly_gone, this_host
+from romancy.engine._host import certainly_gone, same_machine, this_host
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from romancy.storage.records import Peer
 
 __all__ = ["Leases"]
+
+_BEAT_AMONG_OTHERS: Final = 1.0
 
 
 class Leases:
@@ -33,6 +35,7 @@ class Leases:
         worker_id: str,
         lease: int,
         codes: tuple[str, ...],
+        named: bool = False,
     ) -> None:
         here = this_host()
         self._store = store
@@ -42,8 +45,10 @@ class Leases:
             token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
         )
         self.peers: list[Peer] = []
+        self._named = named
         self._beaten_at: int | None = None
         self._watched: dict[str, tuple[int, int]] = {}
+        self._elders: dict[str, int] | None = None
 
     @property
     def token(self) -> str:
@@ -52,8 +57,15 @@ class Leases:
 
     @property
     def interval(self) -> float:
-        """Seconds between beats: three to a lease."""
-        return self.worker.lease / 3_000_000
+        """Seconds between beats: three to a lease; where others work too, often enough to see at once who is silent."""
+        third = self.worker.lease / 3_000_000
+        return min(third, _BEAT_AMONG_OTHERS) if self.peers else third
+
+    def next_expiry(self) -> float:
+        """Seconds until a peer that stays silent from now on may first be declared dead."""
+        now = boot_time()
+        ends = [self._watched[peer.token][1] + peer.lease - now for peer in self.peers if not peer.dead]
+        return min((end for end in ends if end > 0), default=self.worker.lease) / 1_000_000
 
     def fresh(self) -> bool:
         """Whether this worker was seen alive so lately that nobody can have declared it dead."""
@@ -68,6 +80,8 @@ class Leases:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
             self._beaten_at = sent
             self._watch(pulse.peers, sent, restart=missed)
+            if self._elders is None:
+                self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
@@ -83,6 +97,17 @@ class Leases:
         """The peers that may be taken over now."""
         here = self._here
         return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
+
+    def rival(self) -> Peer | None:
+        """A worker of the same chosen id that was there before this one and certainly lives."""
+        if not self._named or self._elders is None:
+            return None
+        for peer in self.peers:
+            if peer.worker_id == self.worker.worker_id and not peer.dead and peer.token in self._elders:
+                beats = peer.beat != self._elders[peer.token]
+                if not certainly_gone(peer.host, self._here) and (beats or same_machine(peer.host, self._here)):
+                    return peer
+        return None
 
     def _expired(self, peer: Peer) -> bool:
         _, since = self._watched[peer.token]

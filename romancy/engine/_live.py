@@ -43,6 +43,7 @@ __all__ = [
     "Live",
     "Mail",
     "change_for",
+    "handing_back",
     "idle_release",
     "new_life",
     "owner_changed",
@@ -262,6 +263,22 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
         writer=writer,
         body=owner_changed(now, "", live.definition.code),
         change=change,
+    )
+
+
+def handing_back(live: Live, now: int, writer: str) -> Append:
+    """An append that gives the instance to whoever wants it: at once if there is something to do."""
+    state = live.run.state
+    busy = live.inputs or live.run.resumable or state.activities or state.compensations
+    return Append(
+        instance_id=live.instance_id,
+        life=live.life,
+        seq=live.head + 1,
+        writer=writer,
+        body=owner_changed(now, "", live.definition.code),
+        change=Change(
+            status=live.run.status(), seen=live.signals, release=True, wake_at=now if busy else state.wake_at()
+        ),
     )
 
 

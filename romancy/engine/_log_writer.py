@@ -39,7 +39,7 @@ class LogWriter:
     def __init__(self, store: Store, worker: Callable[[], str | None]) -> None:
         self._store = store
         self._worker = worker
-        self._queue: list[tuple[Item, Done]] = []
+        self._queue: list[tuple[Item, Done, str | None]] = []
         self._reasons: dict[str, str] = {}
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -47,7 +47,7 @@ class LogWriter:
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
-        self._queue.append((item, done))
+        self._queue.append((item, done, self._worker()))
         self._idle.clear()
         self._ready.set()
 
@@ -65,8 +65,8 @@ class LogWriter:
         while True:
             await self._ready.wait()
             while batch := self._take():
-                outcomes = await self._commit([item for item, _ in batch])
-                for (item, done), outcome in zip(batch, outcomes, strict=True):
+                outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
+                for (item, done, _), outcome in zip(batch, outcomes, strict=True):
                     try:
                         done(outcome)
                     except Exception:
@@ -74,24 +74,24 @@ class LogWriter:
             self._ready.clear()
             self._idle.set()
 
-    def _take(self) -> list[tuple[Item, Done]]:
-        """The next batch: in order, within bounds, and each instance at most once."""
+    def _take(self) -> list[tuple[Item, Done, str | None]]:
+        """The next batch: in order, within bounds, each instance at most once, all by one incarnation."""
         size, instances = 0, set[str]()
-        for count, (item, _) in enumerate(self._queue):
+        for count, (item, _, worker) in enumerate(self._queue):
             size += len(item.body)
             instances.add(item.instance_id)
             full = count == _BATCH_ITEMS or (count and size > _BATCH_BYTES)
-            if full or len(instances) == count:
+            if full or len(instances) == count or worker != self._queue[0][2]:
                 batch, self._queue = self._queue[:count], self._queue[count:]
                 return batch
         batch, self._queue = self._queue, []
         return batch
 
-    async def _commit(self, items: list[Item]) -> list[Outcome]:
+    async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._store.commit(items, worker=self._worker())
+                return await self._store.commit(items, worker=worker)
             except StorageUnavailableError as error:
                 logger.warning("the database is away, %d commits wait: %s", len(items), error)
             except Exception as error:
@@ -100,6 +100,6 @@ class LogWriter:
                     self._reasons[items[0].writer] = f"{type(error).__name__}: {error}"
                     return [Outcome.INVALID]
                 # One of them cannot be written at all; the others must not suffer for it.
-                return [outcome for item in items for outcome in await self._commit([item])]
+                return [outcome for item in items for outcome in await self._commit([item], worker)]
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -10,6 +10,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Raw
+
 from romancy.engine._alarms import Alarms
 from romancy.engine._attempts import Attempts
 from romancy.engine._clock import DatabaseClock
@@ -21,14 +23,12 @@ from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
-from romancy.errors import StorageUnavailableError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Append, ClaimRequest, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
-
-    from msgspec import Raw
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
@@ -48,6 +48,8 @@ _PAUSE: Final = 0.5
 _SWEEP_EVERY: Final = 30.0
 _ENDS_REMEMBERED: Final = 10_000
 _LOOK_FOR_CORPSES_EVERY: Final = 1.0
+_A_LITTLE: Final = 0.01
+_LONGEST_GOODBYE: Final = 5.0
 
 
 class Settings:
@@ -57,6 +59,7 @@ class Settings:
         self, *, worker_id: str | None, lease: float, retry: RetryPolicy | None, max_activities: int, max_live: int
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        self.named = worker_id is not None
         self.lease = round(lease * 1_000_000)
         self.retry = retry
         self.max_activities = max_activities
@@ -80,9 +83,7 @@ class Worker:
         self.clock = DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
-        self.leases = Leases(
-            store, self.clock, worker_id=settings.worker_id, lease=settings.lease, codes=tuple(self._codes.values())
-        )
+        self.leases = self._new_leases()
         self._numbers = itertools.count(1)
         self._ended = ended
         self.writer = LogWriter(store, lambda: self.leases.token)
@@ -106,7 +107,7 @@ class Worker:
             dependencies=dependencies,
             retry=settings.retry,
             stamp=self.stamp,
-            fresh=self.leases.fresh,
+            fresh=self.is_alive,
             limit=settings.max_activities,
             ended=self.driver.ended,
         )
@@ -116,6 +117,14 @@ class Worker:
         self._recover = False
         self._next_look: asyncio.TimerHandle | None = None
         self._ended_here: dict[str, None] = {}
+        self.draining = False
+        self._no_more_claims = asyncio.Event()
+        self.failed: UsageError | None = None
+        """Why this worker gave up for good."""
+
+    def is_alive(self) -> bool:
+        """Whether nobody can have declared this incarnation dead; it changes with its lease."""
+        return self.leases.fresh()
 
     def nonce(self) -> str:
         """A mark that no other append bears."""
@@ -128,23 +137,46 @@ class Worker:
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
-        """Register, take over what the dead left behind on this machine, and begin to work."""
+        """Register, take over what the dead left behind on this machine, and begin to work.
+
+        Raises UsageError when a worker of the same chosen id is at work.
+        """
         await self.leases.beat()
+        self._check_rival()
+        if self.failed is not None:
+            await self.leases.beat(leaving=True)
+            raise self.failed
         await self._take_over()
         self._spawn(self.writer.run())
         self._spawn(self._beat_forever())
         self._spawn(self._claim_forever())
         self.look()
 
-    async def close(self) -> None:
-        """Finish the appends that are on their way, give everything back, and leave."""
+    async def drain(self, grace: float) -> None:
+        """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
+        self.draining = True
+        self.driver.attempts.hold()
+        self.look()
+        await self._within_goodbye(self._no_more_claims.wait())
+        if not await self.driver.attempts.all_ended(grace):
+            logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
+        await self._within_goodbye(self.writer.flushed())
+        for live in list(self.driver.live.values()):
+            self.driver.give_back(live)
+        await self._within_goodbye(self.writer.flushed())
+
+    async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
         try:
-            async with asyncio.timeout(5):
-                await self.writer.flushed()
+            async with asyncio.timeout(_LONGEST_GOODBYE):
+                await work
         except TimeoutError:
-            logger.warning("closing although the database does not answer; others will take over")
+            logger.warning("the database does not answer: what is not given back will be taken over")
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Drain, and leave."""
+        await self.drain(grace)
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
         for task in list(self._tasks):
@@ -152,8 +184,9 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
         try:
-            await self.leases.beat(leaving=True)
-        except StorageUnavailableError as error:
+            async with asyncio.timeout(_LONGEST_GOODBYE):
+                await self.leases.beat(leaving=True)
+        except (StorageUnavailableError, TimeoutError) as error:
             logger.warning("could not say goodbye to the database: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -169,22 +202,45 @@ class Worker:
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _beat_forever(self) -> None:
-        elapsed = 0.0
+        silent = 0.0
         while True:
-            await asyncio.sleep(min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval))
-            elapsed += min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
-            if elapsed < self.leases.interval and not self.leases.lost():
+            tick = min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
+            pause = min(tick, self.leases.next_expiry() + _A_LITTLE)
+            await asyncio.sleep(pause)
+            silent += pause
+            if silent < self.leases.interval and pause == tick and not self.leases.lost():
                 continue
-            elapsed = 0.0
             try:
-                alive = await self.leases.beat()
-                if not alive:
-                    self._drop_everything()
-                    continue
-                self.driver.attempts.resume()
-                await self._take_over()
+                await self._beat()
+                silent = 0.0
             except StorageUnavailableError as error:
                 logger.warning("no heartbeat: %s", error)
+                silent = self.leases.interval
+            except Exception:
+                logger.exception("no heartbeat")
+
+    async def _beat(self) -> None:
+        """Show that this worker lives, and take over from those that do not."""
+        if not await self.leases.beat():
+            self._drop_everything()
+            await self.leases.beat()
+            self._look_for_own()
+        self._check_rival()
+        if self.failed is not None:
+            logger.critical("%s", self.failed)
+            self.draining = True
+            self._drop_everything()
+            return
+        self.driver.attempts.resume()
+        await self._take_over()
+
+    def _check_rival(self) -> None:
+        rival = self.leases.rival()
+        if rival is not None:
+            self.failed = UsageError(
+                f"a worker with the id {rival.worker_id!r} is at work on this database already: give each worker an "
+                "id of its own, or none"
+            )
 
     async def _take_over(self) -> None:
         for peer in self.leases.lost():
@@ -201,8 +257,18 @@ class Worker:
         logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
-        worker = self.leases.worker
-        self.leases = Leases(self.store, self.clock, worker_id=worker.worker_id, lease=worker.lease, codes=worker.codes)
+        self._intake.forget()
+        self.leases = self._new_leases()
+
+    def _new_leases(self) -> Leases:
+        return Leases(
+            self.store,
+            self.clock,
+            worker_id=self._settings.worker_id,
+            lease=self._settings.lease,
+            codes=tuple(self._codes.values()),
+            named=self._settings.named,
+        )
 
     # ── finding work ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,6 +291,9 @@ class Worker:
         while True:
             await self._look.wait()
             self._look.clear()
+            if self.draining:
+                self._no_more_claims.set()
+                return
             if self._next_look is not None:
                 self._next_look.cancel()
                 self._next_look = None
@@ -358,8 +427,12 @@ class Worker:
     def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         live = begun.live
         self._intake.starting.discard(live.instance_id)
+        if outcome is Outcome.DEAD and begun.start.owner != self.leases.token:
+            live.run.close()
+            self.start(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
+            return
         done(outcome)
-        if outcome is not Outcome.ACCEPTED:
+        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self.leases.token):
             live.run.close()
             return
         live.head = 1
