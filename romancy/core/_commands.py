@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from romancy.core import _events as ev
-from romancy.core._definitions import ActivityDefinition
+from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, derive
 from romancy.core._loop import DeterministicLoop, Timer, cancellation, running_loop
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core._definitions import WorkflowDefinition
     from romancy.core._fold import State
     from romancy.core._match import Matcher
 
@@ -62,6 +61,14 @@ class Answer(StableFuture[Any]):
         return True
 
 
+@dataclass(slots=True)
+class AwaitedChild:
+    """A child workflow and who awaits its end."""
+
+    definition: WorkflowDefinition
+    answer: Answer
+
+
 class Commands:
     """The requests of one run. `asked` collects those of the activation under way."""
 
@@ -90,7 +97,7 @@ class Commands:
         self._message_ids = Ids("message")
         self._activities: dict[str, Answer] = {}
         self._waits: dict[str, Answer] = {}
-        self._children: dict[str, tuple[WorkflowDefinition, Answer]] = {}
+        self._children: dict[str, AwaitedChild] = {}
         self._timers: dict[str, Timer] = {}
         self._patches: dict[str, bool] = {}
         self._draws: dict[str, int] = {}
@@ -163,11 +170,15 @@ class Commands:
         """Start a child workflow; the future brings its decoded result or its failure."""
         self._require_open(f"child workflow {definition.name}")
         id = self._child_ids.next(definition.name)
-        child_instance = instance_id or f"{self.instance_id}/{id}"
-        command = ev.ChildStarted(id, definition.name, child_instance, input, round(delay * SECOND))
+        if self.started.run > 1:
+            id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
+        if instance_id is None:
+            life = derive(self.instance_id, self.started.nonce, "child", id).hex()[:8]
+            instance_id = f"{self.instance_id}/{id}-{life}"
+        command = ev.ChildStarted(id, definition.name, instance_id, input, round(delay * SECOND))
         started = self.ask(command)
         answer = self._answer(started.id, self._give_up_child)
-        self._children[started.id] = (definition, answer)
+        self._children[started.id] = AwaitedChild(definition, answer)
         return started, answer
 
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
@@ -294,19 +305,19 @@ class Commands:
             answer.set_exception(EventTimeoutError(f"no event came for {event.id} in time"))
 
     def _child_completed(self, event: ev.ChildCompleted) -> None:
-        definition, answer = self._children.pop(event.id)
-        if not answer.done():
-            answer.set_result(definition.read_result(event.result))
+        child = self._children.pop(event.id, None)
+        if child is not None and not child.answer.done():
+            child.answer.set_result(child.definition.read_result(event.result))
 
     def _child_failed(self, event: ev.ChildFailed) -> None:
-        _, answer = self._children.pop(event.id)
-        if not answer.done():
-            answer.set_exception(child_error(event, self.instance_id))
+        child = self._children.pop(event.id, None)
+        if child is not None and not child.answer.done():
+            child.answer.set_exception(child_error(event, self.instance_id))
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
-        _, answer = self._children.pop(event.id)
-        if not answer.done():
-            answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
+        child = self._children.pop(event.id, None)
+        if child is not None and not child.answer.done():
+            child.answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
     _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
         ev.ActivityCompleted: _activity_completed,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from romancy.core import _events as ev
 from romancy.errors import NonDeterminismError, SerializationError
 from romancy.serialization import describe_exception
@@ -49,7 +51,7 @@ class Ending:
     def __init__(self, workflow: WorkflowDefinition, commands: Commands) -> None:
         self._workflow = workflow
         self._commands = commands
-        self._verdict: ev.WorkflowFailed | ev.WorkflowCancelled | None = None
+        self._verdict: ev.Command | None = None
 
     @property
     def begun(self) -> bool:
@@ -70,17 +72,19 @@ class Ending:
         if unfinished:
             commands.loop.drive()
         commands.loop.close_generators()
+        self._verdict = verdict
         if isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
-            self._verdict = verdict
-            self._settle()
-        else:
-            commands.ask(verdict)
+            self._settle_activities()
+            self._settle_children()
+        elif isinstance(verdict, ev.WorkflowContinued):
+            self._settle_activities()
 
     def abandon(self, reason: str) -> None:
         """End the run from its log alone: settle and compensate, whatever the body would have done."""
         self._commands.ask(ev.WorkflowAbandoned(reason))
         self.take_over(reason)
-        self._settle()
+        self._settle_activities()
+        self._settle_children()
 
     def take_over(self, reason: str) -> None:
         """Be what ends the run from now on."""
@@ -104,14 +108,8 @@ class Ending:
                     "move it into an activity"
                 ) from leaf
         if isinstance(leaves[0], ContinueAsNew):
-            return self._continue(leaves[0])
+            return ev.WorkflowContinued(leaves[0].input, self._commands.started.run + 1)
         return ev.WorkflowFailed(describe_exception(error))
-
-    def _continue(self, request: ContinueAsNew) -> ev.Command:
-        state = self._commands.state
-        if state.cancel is not None:
-            return ev.WorkflowCancelled(state.cancel.reason)
-        return ev.WorkflowContinued(request.input, self._commands.started.run + 1)
 
     def _write(self, result: object) -> Raw:
         try:
@@ -119,31 +117,50 @@ class Ending:
         except SerializationError as error:
             raise NonDeterminismError(f"the workflow's result cannot be written: {error}") from error
 
-    def _settle(self) -> None:
+    def _settle_activities(self) -> None:
         commands = self._commands
         for id, activity in list(commands.state.activities.items()):
             if not activity.cancel_requested:
                 commands.ask(ev.ActivityCancelRequested(id))
+
+    def _settle_children(self) -> None:
+        commands = self._commands
         for id, child in list(commands.state.children.items()):
             if not child.cancel_requested:
                 commands.ask(ev.ChildCancelRequested(id))
 
     def advance(self) -> None:
         """The next step towards the end, if nothing is in flight any more."""
-        state = self._commands.state
-        if self._verdict is None or state.terminal is not None:
+        state, verdict = self._commands.state, self._verdict
+        if verdict is None or state.terminal is not None:
             return
+        if isinstance(verdict, ev.WorkflowContinued):
+            self._advance_to_the_next_run(verdict)
+        elif isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
+            self._advance_to_failure(verdict)
+        else:
+            self._commands.ask(verdict)
+
+    def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
+        """An outcome that came later would be taken for that of an activity of the next run: wait for all."""
+        state = self._commands.state
+        if state.activities:
+            return
+        if state.cancel is None:
+            self._commands.ask(verdict)
+            return
+        self._verdict = ev.WorkflowCancelled(state.cancel.reason)
+        self._settle_children()
+        self._advance_to_failure(self._verdict)
+
+    def _advance_to_failure(self, verdict: ev.WorkflowFailed | ev.WorkflowCancelled) -> None:
+        state = self._commands.state
         if state.activities or state.children or state.compensations:
             return
         if state.to_compensate:
             self._compensate()
             return
-        left = tuple(state.uncompensated)
-        verdict = self._verdict
-        if isinstance(verdict, ev.WorkflowFailed):
-            self._commands.ask(ev.WorkflowFailed(verdict.error, left))
-        else:
-            self._commands.ask(ev.WorkflowCancelled(verdict.reason, left))
+        self._commands.ask(msgspec.structs.replace(verdict, uncompensated=tuple(state.uncompensated)))
 
     def _compensate(self) -> None:
         commands = self._commands

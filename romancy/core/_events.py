@@ -109,6 +109,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     owner: str = ""
     code: str = ""
     runtime: str = ""
+    alone: bool = False
+    """The owner is the same; it tries the instance while nothing else runs beside it."""
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -79,7 +79,10 @@ class State:
             raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def accepts(self, event: ev.Input) -> bool:
-        """Whether the run still waits for this input; a late or repeated one changes nothing and is not written."""
+        """Whether the run still waits for this input; a late or repeated one changes nothing and is not written.
+
+        The end of a child is always written: that of a child of a former run would otherwise be sent for ever.
+        """
         if self.terminal is not None:
             return False
         awaited = _AWAITED.get(type(event))
@@ -222,7 +225,7 @@ def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> Non
 
 def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
     _time(state, event)
-    del state.children[event.id]
+    state.children.pop(event.id, None)
 
 
 def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
@@ -324,9 +327,6 @@ _AWAITED: Final[Mapping[type[ev.LogEvent], Callable[[State], Mapping[str, object
     ev.TimerFired: lambda state: state.timers,
     ev.EventReceived: lambda state: state.waits,
     ev.EventTimedOut: lambda state: state.waits,
-    ev.ChildCompleted: lambda state: state.children,
-    ev.ChildFailed: lambda state: state.children,
-    ev.ChildCancelled: lambda state: state.children,
     ev.CompensationAttemptFailed: lambda state: state.compensations,
     ev.CompensationCompleted: lambda state: state.compensations,
     ev.CompensationFailed: lambda state: state.compensations,

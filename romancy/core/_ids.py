@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 from romancy.errors import UsageError
+
+_DIGITS: Final = 18
+"""No count of a run has as many."""
 
 __all__ = ["Ids", "derive", "idempotency_key"]
 
@@ -28,7 +32,7 @@ class Ids:
     def choose(self, chosen: str) -> str:
         """Take an id of the user's. Raises UsageError when it is empty or taken."""
         name, _, number = chosen.rpartition(":")
-        automatic = number.isascii() and number.isdigit() and str(int(number)) == number
+        automatic = len(number) < _DIGITS and number.isascii() and number.isdigit() and str(int(number)) == number
         taken = automatic and int(number) <= self._counts.get(name, 0)
         if not chosen or taken or chosen in self._chosen:
             raise UsageError(f"the {self._kind} id {chosen!r} is already taken in this workflow run; choose another")

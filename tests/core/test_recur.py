@@ -100,6 +100,45 @@ def test_another_workflow_cannot_take_over() -> None:
 
 
 @workflow
+async def raises_children(ctx: WorkflowContext, n: int) -> list[str]:
+    handle = await ctx.start(grows_up, n)
+    if n:
+        raises_children.recur(n - 1)
+    return [handle.instance_id.partition("-")[0], await handle.result()]
+
+
+@workflow
+async def grows_up(ctx: WorkflowContext, n: int) -> str:
+    await ctx.sleep(10)
+    return f"child of {n}"
+
+
+def test_a_child_of_a_former_run_is_never_taken_for_one_of_this_run() -> None:
+    world = World(Scenario(raises_children, (2,), children=(grows_up,)))
+    assert world.result() == ["main/grows_up:1@3", "child of 0"]
+    assert len(world.instances) == 4
+    for commits in range(1, len(world.commits)):
+        assert world.cut(commits).result() == world.result()
+
+
+@workflow
+async def leaves_work_behind(ctx: WorkflowContext, n: int) -> str:
+    task = asyncio.create_task(slow(n))
+    if n:
+        await echo(n)
+        leaves_work_behind.recur(n - 1)
+    return f"result {await task}"
+
+
+def test_work_of_a_former_run_is_settled_before_the_next_begins() -> None:
+    world = World(Scenario(leaves_work_behind, (2,), durations={"slow": 30}))
+    assert world.result() == "result 0"
+    kinds = [type(event).__name__ for event in world.log()]
+    assert kinds.count("ActivityCancelled") == kinds.count("WorkflowContinued") == 2
+    assert kinds.index("ActivityCancelled") < kinds.index("WorkflowContinued")
+
+
+@workflow
 async def undoes_nothing(ctx: WorkflowContext, n: int) -> None:
     await book(f"room {n}")
     if n:
