@@ -13,7 +13,7 @@ from romancy.status import Status
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
-from romancy_mysql._sql import comma
+from romancy_mysql._sql import Raw, Statement, comma
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from romancy.storage.records import ClaimRequest
     from romancy_mysql._connection import Answer, Wire
     from romancy_mysql._database import Database
-    from romancy_mysql._sql import Raw, Statement
 
 __all__ = ["claim"]
 
@@ -37,13 +36,13 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
     alive, now, due, *mail = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("read_now"),
-        database.statement("names_due", ids=_ids(request.codes)),
+        _next_due(database, request),
         *([] if request.recover else [_mail(database, request.worker, ())]),
     )
     moment = int(now.rows[0][0])
     if not alive.rows:
         return Work(claimed=[], mail=[], now=moment)
-    times = {name.decode(): int(wake_at) for name, wake_at in due.rows}
+    times = {name.decode(): int(wake_at) for name, wake_at in due.rows if wake_at is not None}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     if not names and not request.recover:
         return Work(claimed=[], mail=_mailboxes(mail[0]), next_due=min(times.values(), default=None), now=moment)
@@ -88,7 +87,7 @@ async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: lis
         [
             database.statement("read_claimed", worker=request.worker, ids=_ids(ids)),
             _mail(database, request.worker, ids),
-            database.statement("names_due", ids=_ids(request.codes)),
+            _next_due(database, request),
             database.statement("read_now"),
         ],
     )
@@ -96,7 +95,7 @@ async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: lis
     return Work(
         claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
         mail=_mailboxes(mail, set(ids)),
-        next_due=min((int(wake_at) for _, wake_at in due.rows), default=None),
+        next_due=min((int(wake_at) for _, wake_at in due.rows if wake_at is not None), default=None),
         now=int(now.rows[0][0]),
     )
 
@@ -111,6 +110,12 @@ def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
         grace=request.grace,
         limit=request.limit,
     )
+
+
+def _next_due(database: Database, request: ClaimRequest) -> Statement:
+    template = database["next_due"]
+    parts = [template.render(workflow_name=name) for name in sorted(request.codes) or [""]]
+    return Statement(template.name, Raw(b" union all ".join(parts)))
 
 
 def _mail(database: Database, worker: str, ids: Iterable[str]) -> Statement:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Start
-from romancy_mysql._sql import Raw, Text, comma, row, source
+from romancy_mysql._sql import Raw, Text, as_select, as_values, comma, row, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,12 +30,12 @@ _OVERHEAD = 400
 
 
 class Write:
-    """The rows of one transaction. `wake` False leaves the receivers' instance rows alone (sessions)."""
+    """The rows of one transaction. In a session's, the receivers' instance rows are left alone until it is over."""
 
-    def __init__(self, query: Callable[[str], Template], *, worker: str | None = None, wake: bool = True) -> None:
+    def __init__(self, query: Callable[[str], Template], *, worker: str | None = None, session: bool = False) -> None:
         self._query = query
         self._worker = worker
-        self._wake = wake
+        self._session = session
         self.appends: list[Append] = []
         self.starts: list[Start] = []
         self.deliveries: list[Delivery] = []
@@ -63,11 +63,11 @@ class Write:
 
     def statements(self) -> list[Statement]:
         """Everything to send, in order; the first one decides who lives."""
-        if not self.starts and all(item.plain for item in self.appends) and not self.deliveries:
-            return list(self._log())
-        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
+        if not self._session and not self.starts and not self.deliveries and all(one.plain for one in self.appends):
+            return list(self._log(as_values))
+        return [*self._log(as_select), *self._instances(), *self._mail_out(), *self._mail_in()]
 
-    def _log(self) -> Iterator[Statement]:
+    def _log(self, form: Callable[[Iterable[Raw]], Raw]) -> Iterator[Statement]:
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
         rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
         checked: set[str] = set()
@@ -77,8 +77,9 @@ class Write:
             if owner is not None and owner not in checked:
                 checked.add(owner)
                 mark = self._query("living_writer").render(writer=writer, token=owner)
-            lines.append(row(instance_id, life, seq, mark, body))
-        yield from self._insert("append_log", lines)
+            lines.append(comma((instance_id, life, seq, mark, body)))
+        for part in _parts(lines):
+            yield self._query("append_log").statement(rows=form(part), expected=len(part))
 
     def _instances(self) -> Iterator[Statement]:
         starts = sorted(self.starts, key=lambda start: start.instance_id)
@@ -111,7 +112,7 @@ class Write:
         keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
         yield from self._insert("add_seen", [row(key) for key in keys])
         yield from self._insert("add_inbox", [row(one.instance_id, one.delivery_id, one.body) for one in mail])
-        if self._wake:
+        if not self._session:
             yield from self.signals(Counter(one.instance_id for one in mail))
 
     def signals(self, counts: Counter[str]) -> Iterator[Statement]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range, index_predicate, path_key
@@ -30,10 +31,14 @@ _NAMES_EACH = 8
 
 
 class Way(Struct, frozen=True):
-    """One way to rows: what they are read from, and which of them, in the order of pages."""
+    """One way to rows: the index that gives the order of pages, and which of the rows, by its columns alone."""
 
-    origin: bytes
+    index: bytes
     where: tuple[bytes, ...] = ()
+    looked_up: bool = False
+    """The rows are found in `romancy_index`, called x."""
+    by_status: bool = False
+    """The way asks for one status itself."""
 
 
 async def find(database: Database, query: Query) -> Page:
@@ -51,7 +56,7 @@ async def find(database: Database, query: Query) -> Page:
         answers = await database.ask(*selects)
     else:
         moment = [database.statement("one_moment"), database.statement("begin_moment")]
-        _, _, *answers, _ = await database.ask(*moment, *selects, database.statement("commit"))
+        _, _, *answers, _ = await database.ask(*moment, *selects, database.statement("end_moment"))
     rows: dict[str, InstanceRow] = {}
     for answer in answers:
         for line in answer.rows:
@@ -64,21 +69,20 @@ async def find(database: Database, query: Query) -> Page:
 
 
 async def _ways(database: Database, query: Query, names: list[bytes] | None) -> list[Way]:
-    """All ways to the rows: together they meet every fitting row, each in an order that an index gives."""
-    tables = database.table("instances") + b" i"
+    """All ways to the rows: together they meet every fitting row, each in an order that its index gives."""
+    named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     if query.conditions:
-        by_index = await _by_index(database, query, tables)
+        by_index = await _by_index(database, query)
         if by_index:
-            named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
-            return [Way(way.origin, (*way.where, *named)) for way in by_index]
-    if names is None:
-        return [Way(tables)]
-    if len(names) > _NAMES_EACH:
-        return [Way(tables, (b"i.workflow_name in (" + comma(names) + b")",))]
-    return [Way(tables, (b"i.workflow_name = " + literal(name),)) for name in names]
+            return [msgspec.structs.replace(way, where=(*way.where, *named)) for way in by_index]
+    if names is not None and len(names) <= _NAMES_EACH:
+        return [Way(b"by_name", (b"i.workflow_name = " + literal(name),)) for name in names]
+    if names is None and query.statuses:
+        return [Way(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses]
+    return [Way(b"by_age", named)]
 
 
-async def _by_index(database: Database, query: Query, tables: bytes) -> list[Way]:
+async def _by_index(database: Database, query: Query) -> list[Way]:
     """The ways of a condition on a declared path; none if no condition is on one."""
     (answer,) = await database.ask(database.statement("index_sets"))
     sets = {bytes(short): _paths(bytes(paths)) for short, paths in answer.rows}
@@ -88,13 +92,13 @@ async def _by_index(database: Database, query: Query, tables: bytes) -> list[Way
         spellings = {path for path in declared if path_key(path) == condition.key}
         if wanted is None or not spellings:
             continue
-        joined = database.table("index") + b" x straight_join " + tables + b" on i.instance_id = x.instance_id"
         compared = _compare(b"x.value", wanted)
-        ways = [Way(joined, (b"x.path = " + literal(index_path(path)), compared)) for path in sorted(spellings)]
+        at = [b"x.path = " + literal(index_path(path)) for path in sorted(spellings)]
+        ways = [Way(b"primary", (one, compared), looked_up=True) for one in at]
         others = [short for short, paths in sets.items() if not spellings & paths]
         if len(others) > _SETS_EACH:
-            return [*ways, Way(tables, (b"i.index_paths in (" + comma(others) + b")",))]
-        return ways + [Way(tables, (b"i.index_paths = " + literal(short),)) for short in others]
+            return [*ways, Way(b"by_age", (b"i.index_paths in (" + comma(others) + b")",))]
+        return ways + [Way(b"by_paths", (b"i.index_paths = " + literal(short),)) for short in others]
     return []
 
 
@@ -122,20 +126,31 @@ def _indexable(condition: Condition) -> Predicate | None:
 
 
 def _select(database: Database, query: Query, way: Way) -> Statement:
-    first = b"x" if b" x straight_join " in way.origin else b"i"
-    where = [*way.where, *_filters(query, first)]
-    text = b"select " + columns(database) + b" from " + way.origin
-    if where:
-        text += b" where " + b" and ".join(where)
-    order = b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
-    return Statement("find", Raw(text + order))
+    table = database.table("instances")
+    wanted = b"select " + columns(database) + b" from "
+    if way.looked_up:
+        origin = database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
+        return Statement("find", Raw(wanted + origin + _rest(query, way, b"x")))
+    origin = table + b" i force index (" + way.index + b")"
+    if query.conditions or (query.statuses and not way.by_status):
+        return Statement("find", Raw(wanted + origin + _rest(query, way, b"i")))
+    # The index alone says which rows fit: the rows themselves are read for this page only.
+    page = b"(select i.instance_id from " + origin + _rest(query, way, b"i") + b") k straight_join "
+    return Statement("find", Raw(wanted + page + table + b" i on i.instance_id = k.instance_id"))
 
 
-def _filters(query: Query, first: bytes) -> Iterable[bytes]:
-    if query.statuses:
+def _rest(query: Query, way: Way, first: bytes) -> bytes:
+    """WHERE, ORDER BY and LIMIT; `first` has the columns of the order."""
+    where = [*way.where, *_filters(query, way, first)]
+    text = b" where " + b" and ".join(where) if where else b""
+    return text + b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
+
+
+def _filters(query: Query, way: Way, first: bytes) -> Iterable[bytes]:
+    if query.statuses and not way.by_status:
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
-        yield b"locate(" + literal(query.instance_id) + b", i.instance_id) > 0"
+        yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first
     if query.after is not None:
         at, key = literal(query.after.created_at), literal(query.after.instance_id)
         yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (

@@ -86,7 +86,7 @@ class JoinedSession:
         if deliveries:
             facts = await look(database, self._send, (), deliveries, locking=True)
             settled = frozenset(one for one in deliveries if on_delivery(one, facts) is not None)
-        write = Write(database.__getitem__, worker=worker, wake=False)
+        write = Write(database.__getitem__, worker=worker, session=True)
         write.add(item, skip=settled)
         try:
             await database.carry_out(self, [_BEGIN, *write.statements()], last=_RELEASE)

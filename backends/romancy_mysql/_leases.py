@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy.storage.records import Host, Peer, Pulse, Takeover
 from romancy_mysql._database import pause
 from romancy_mysql._errors import LockWaitError
-from romancy_mysql._sql import comma, row, source
+from romancy_mysql._sql import as_select, comma, source
 
 if TYPE_CHECKING:
     from romancy.storage.records import Worker
@@ -79,14 +79,13 @@ class Leases:
     async def _free(self, worker: str, dead: str, chunk: list[_Owned], body: bytes, writer: str) -> bool:
         """Log rows and instances in one transaction; False if one of the logs has grown meanwhile."""
         database = self._database
-        lines = [row(one.instance_id, one.life, one.head + 1, writer, body) for one in chunk]
-        first = chunk[0]
-        mark = database["living_writer"].render(writer=writer, token=worker)
-        lines[0] = row(first.instance_id, first.life, first.head + 1, mark, body)
+        marks: list[Value] = [database["living_writer"].render(writer=writer, token=worker)]
+        marks += [writer] * (len(chunk) - 1)
+        lines = [comma((*one.place, mark, body)) for one, mark in zip(chunk, marks, strict=True)]
         parameters = source(("instance_id", "life", "head"), chunk)
         return await database.write(
             [
-                database.statement("append_log", rows=comma(lines), expected=len(chunk)),
+                database.statement("append_log", rows=as_select(lines), expected=len(chunk)),
                 database["free_from_dead"].statement(parameters, dead=dead, expected=len(chunk)),
             ],
             lock_waits=0,
@@ -109,6 +108,11 @@ class _Owned(NamedTuple):
     instance_id: str
     life: int
     head: int
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Where the next row goes."""
+        return self.instance_id, self.life, self.head + 1
 
 
 def _columns(worker: Worker) -> dict[str, Value]:

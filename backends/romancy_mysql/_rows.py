@@ -62,7 +62,7 @@ async def read(database: Database, instance_id: str, after: int, limit: int) -> 
         look,
         database.statement("read_log", instance_id=instance_id, after=after, limit=limit, bytes=_PAGE_BYTES),
         database.statement("read_head", instance_id=instance_id),
-        database.statement("commit"),
+        database.statement("end_moment"),
     )
     if not instance.rows:
         return None

@@ -229,6 +229,6 @@ async def _quietly(session: MySQLSession) -> None:
 
 def _write(database: Database, item: Item, worker: str | None, settled: frozenset[object]) -> Write:
     """The item's rows. The receivers of its deliveries are told after the commit: their rows are not locked here."""
-    write = Write(database.__getitem__, worker=worker, wake=False)
+    write = Write(database.__getitem__, worker=worker, session=True)
     write.add(item, skip=settled)
     return write

@@ -15,7 +15,20 @@ from romancy.errors import InternalError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Raw", "Statement", "Template", "Text", "Value", "comma", "literal", "qualifier", "row", "source"]
+__all__ = [
+    "Raw",
+    "Statement",
+    "Template",
+    "Text",
+    "Value",
+    "as_select",
+    "as_values",
+    "comma",
+    "literal",
+    "qualifier",
+    "row",
+    "source",
+]
 
 
 class Raw(bytes):
@@ -101,6 +114,16 @@ def row(*values: Value) -> Raw:
 def comma(values: Iterable[Value]) -> Raw:
     """Values or rows separated by commas: the inside of an IN list, or all of VALUES."""
     return Raw(b",".join(map(literal, values)))
+
+
+def as_values(rows: Iterable[Raw]) -> Raw:
+    """Rows, each the `comma` of its values, as what follows INSERT INTO …."""
+    return Raw(b"values (" + b"),(".join(rows) + b")")
+
+
+def as_select(rows: Iterable[Raw]) -> Raw:
+    """The same as a query. Tables that are read in it are not locked, which those in VALUES are."""
+    return Raw(b"select " + b" union all select ".join(rows))
 
 
 def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str, Value]:

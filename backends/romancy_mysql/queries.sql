@@ -9,8 +9,9 @@
 -- ---------------------------------------------------------------------------------------------------- log and instances
 
 -- name: append_log
--- The fence: the row goes in if its key is free. The first row of a worker holds :writer as `living_writer`.
-insert into romancy_log (instance_id, life, seq, writer, body) values :rows
+-- The fence: the row goes in if its key is free. The first row of a worker holds :writer as `living_writer`. Alone it is
+-- sent with VALUES; within a transaction :rows is SELECT … UNION ALL, which reads the worker's row without locking it.
+insert into romancy_log (instance_id, life, seq, writer, body) :rows
 on duplicate key update seq = romancy_log.seq
 
 -- name: living_writer
@@ -159,6 +160,10 @@ set transaction isolation level repeatable read
 -- Begins what one_moment announced.
 start transaction with consistent snapshot, read only
 
+-- name: end_moment
+-- Ends it; nothing was written.
+commit
+
 -- name: begin
 -- Begins a transaction.
 start transaction
@@ -207,9 +212,10 @@ where l.instance_id = :instance_id and l.life = (select life from romancy_instan
 -- ----------------------------------------------------------------------------------------------------------------- claims
 
 -- name: claim_due
--- Due instances of one workflow, longest due first, without those that another transaction holds.
+-- Due instances of one workflow, longest due first, without those that another transaction holds. By another index, which
+-- old statistics may suggest, it would lock every row it looks at.
 (select i.instance_id, i.wake_at
-from romancy_instances i
+from romancy_instances i force index (claim)
 where i.workflow_name = :workflow_name
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
@@ -241,7 +247,7 @@ where i.instance_id in (:ids)
 -- The mail of instances the worker owns that have news, and of those just claimed. One statement sees one moment, so
 -- the counter covers the rows.
 select i.instance_id, i.life, i.signals, x.delivery_id, x.body, x.at
-from romancy_instances i
+from romancy_instances i force index (owned)
 left join romancy_inbox x on x.instance_id = i.instance_id
 where i.owner = :worker and (i.signals <> i.seen or i.instance_id in (:ids))
 order by i.instance_id, x.delivery_id
@@ -249,6 +255,16 @@ order by i.instance_id, x.delivery_id
 -- name: read_now
 -- The server's time.
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+
+-- name: next_due
+-- When the next instance of one workflow is due; joined by "union all" for several.
+select :workflow_name as workflow_name, (
+    select i.wake_at
+    from romancy_instances i force index (claim)
+    where i.workflow_name = :workflow_name and i.wake_at is not null
+    order by i.wake_at
+    limit 1
+) as wake_at
 
 -- name: look_alive
 -- Whether the worker lives.
@@ -311,13 +327,6 @@ where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
 
 -- ----------------------------------------------------------------------------------------------------------------- sweep
 
--- name: names_due
--- When the next instance of each of these workflows is due.
-select i.workflow_name, min(i.wake_at)
-from romancy_instances i
-where i.workflow_name in (:ids) and i.wake_at is not null
-group by i.workflow_name
-
 -- name: find_uncounted
 -- Instances with mail that has lain for a while and either was never counted or woke nobody.
 select distinct x.instance_id
@@ -359,7 +368,7 @@ where i.instance_id in (:ids) and i.status = _binary'stuck' and i.owner is null 
 
 -- name: touched
 -- What those who wait should hear of: the newest so many of what became due, got mail or ended since.
-select instance_id, touched_at from romancy_instances where touched_at >= :since order by touched_at desc limit :limit
+select instance_id, touched_at from romancy_instances force index (touched) where touched_at >= :since order by touched_at desc limit :limit
 
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
@@ -418,7 +427,7 @@ where dead = 1 and not exists (select 1 from romancy_instances i where i.owner =
 
 -- name: workflow_names
 -- Every workflow there is an instance of.
-select workflow_name from romancy_instances group by workflow_name
+select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
 -- ------------------------------------------------------------------------------------------------------------------ schema
 

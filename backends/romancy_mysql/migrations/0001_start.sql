@@ -43,14 +43,14 @@ create table if not exists romancy_instances (
     input longblob not null,
     projection json null,
     index_paths varbinary(255) not null default '',
-    key romancy_claim (workflow_name, wake_at),
-    key romancy_owner (owner),
-    key romancy_runs (run_from),
-    key romancy_by_status (status, created_at, instance_id),
-    key romancy_by_age (created_at, instance_id),
-    key romancy_by_name (workflow_name, created_at, instance_id),
-    key romancy_by_paths (index_paths, created_at, instance_id),
-    key romancy_touched (touched_at)
+    key claim (workflow_name, wake_at),
+    key owned (owner),
+    key runs (run_from),
+    key by_status (status, created_at, instance_id),
+    key by_age (created_at, instance_id),
+    key by_name (workflow_name, created_at, instance_id),
+    key by_paths (index_paths, created_at, instance_id),
+    key touched (touched_at)
 ) engine = InnoDB row_format = dynamic;
 
 create table if not exists romancy_log (
@@ -81,7 +81,7 @@ create table if not exists romancy_outbox (
 create table if not exists romancy_seen (
     dedupe varbinary(255) not null primary key,
     at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    key romancy_seen_at (at)
+    key by_age (at)
 ) engine = InnoDB row_format = dynamic;
 
 create table if not exists romancy_index (
@@ -90,7 +90,7 @@ create table if not exists romancy_index (
     created_at bigint not null,
     instance_id varbinary(255) not null,
     primary key (path, value, created_at, instance_id),
-    key romancy_index_instance (instance_id)
+    key of_instance (instance_id)
 ) engine = InnoDB row_format = dynamic;
 
 create table if not exists romancy_index_sets (
