@@ -1,0 +1,138 @@
+"""What a call costs among a million instances, with the plan that the database uses for it.
+
+`python -m benchmarks.bench_scale [--instances 1000000] [backend …]` fills a database through the storage protocol
+(twenty workflows, most instances ended, all searchable by a declared path), then times each call at the median, first
+as the database was filled and again when it has looked at its statistics. After the times come the rows that each
+call looked at and its plan. At the end there are as many due instances as a twentieth of the others, of a workflow
+that declares no path: a backlog to claim from, and what an indexed search has to ask one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from benchmarks.bench_engine import BACKENDS, databases
+from benchmarks.scale_work import BACKLOG, Population, Worker
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.plans import watch_for
+
+if TYPE_CHECKING:
+    from benchmarks.scale_work import Call
+
+TARGET = 5.0
+"""Milliseconds, for everything that has an index."""
+CALLS = 31
+SLOW_CALLS = 3
+
+
+class Line(Struct):
+    """What is said about one call."""
+
+    what: str
+    indexed: bool
+    times: list[float]
+    rows: int = 0
+    plan: str = ""
+
+
+async def milliseconds(call: Call) -> float:
+    """The median time of a call; its preparation does not count."""
+    times: list[float] = []
+    for _ in range(CALLS if call.indexed else SLOW_CALLS):
+        await call.prepare()
+        began = time.perf_counter()
+        await call.make()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1000
+
+
+async def fill(url: str, population: Population) -> float:
+    """Start all instances, in batches; how many a second."""
+    store = create_store(url)
+    await store.open()
+    began = time.perf_counter()
+    await population.fill(store)
+    elapsed = time.perf_counter() - began
+    await store.close()
+    return population.size / elapsed
+
+
+async def timed(url: str, population: Population, *, backlog: bool = False) -> dict[str, Line]:
+    """The times of all calls, on a store that nobody watches."""
+    store = create_store(url)
+    await store.open()
+    try:
+        worker = await Worker.on(store, population)
+        calls = worker.backlog_calls() if backlog else worker.calls()
+        return {call.what: Line(call.what, call.indexed, [await milliseconds(call)]) for call in calls}
+    finally:
+        await store.close()
+
+
+async def explained(url: str, population: Population, lines: dict[str, Line], *, backlog: bool = False) -> None:
+    """Rows and plans, by a store that is watched."""
+    watch = watch_for(url)
+    with watch.on():
+        store = create_store(url)
+        await store.open()
+        worker = await Worker.on(store, population)
+        for call in worker.backlog_calls() if backlog else worker.calls():
+            await call.prepare()
+            cost = await watch.cost(store, call.make())
+            lines[call.what].rows, lines[call.what].plan = cost.rows, cost.plan
+        await watch.analyze(store)
+        await store.close()
+
+
+async def measure(url: str, size: int) -> tuple[float, dict[str, Line]]:
+    """Fill, time, explain, analyze and time again; then the same with a backlog."""
+    population = Population(size)
+    rate = await fill(url, population)
+    lines = await timed(url, population)
+    await explained(url, population, lines)
+    for what, again in (await timed(url, population)).items():
+        lines[what].times += again.times
+    population.size, population.backlog = size // BACKLOG, True
+    await fill(url, population)
+    behind = await timed(url, population, backlog=True)
+    await explained(url, population, behind, backlog=True)
+    for what, again in (await timed(url, population, backlog=True)).items():
+        behind[what].times += again.times
+    return rate, lines | behind
+
+
+def report(name: str, rate: float, lines: dict[str, Line]) -> None:
+    """The table, and the plans under it."""
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"\n### {name}: filled at {rate:,.0f} instances a second; load {load}\n")
+    print("| call | as filled | analyzed | rows looked at | |\n|---|--:|--:|--:|---|")
+    for line in lines.values():
+        filled, analyzed = line.times
+        judged = "no target" if not line.indexed else "reached" if analyzed < TARGET else "MISSED"
+        print(f"| {line.what} | {filled:.2f} ms | {analyzed:.2f} ms | {line.rows:,} | {judged} |")
+    for line in lines.values():
+        print(f"\n--- {name}: {line.what}\n{line.plan}", flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="The stores among a million instances")
+    parser.add_argument("--instances", type=int, default=1_000_000)
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    wanted = parser.parse_args()
+    print(f"{wanted.instances:,} instances; the target of {TARGET} ms is for calls that have an index")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, url in databases(wanted.backends, folder):
+            report(name, *asyncio.run(measure(url, wanted.instances)))
+
+
+if __name__ == "__main__":
+    main()
