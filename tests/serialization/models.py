@@ -256,4 +256,4 @@ class Breaks:
 def label(part: object) -> str:
     """An id for a parameter that is the same in every process: no addresses, no order of a set."""
     text = repr(part)
-    return type(part).__name__ if " at 0x" in text or "{'" in text else text
+    return type(part).__name__ if " at 0x" in text or "{" in text or "set(" in text else text
