@@ -1,7 +1,8 @@
 """The server as the adapter uses it: three pools, statements and transactions that are tried again, errors in order.
 
 Pools: `work` for the engine's statements and `sessions` for user code, together `pool_size` connections; `search` with
-two for searches, which may be slow; `pulse` with one for heartbeats and notifications, which nothing may delay.
+two for searches, which may be slow; `pulse` with one for heartbeats and notifications, which nothing may delay; `ears`
+with the one that listens.
 """
 
 from __future__ import annotations
@@ -66,13 +67,14 @@ class Database:
         name = f"storage {self.settings.url}"
         self.work = Pool(name, self._connect_for_engine, engine)
         self.pulse = Pool(name, self._connect_for_engine, 1)
+        self.ears = Pool(name, self._connect_for_engine, 1)
         self.search = Pool(name, self._connect_for_search, _SEARCH_POOL)
         self.sessions = Pool(name, self._connect_for_session, size - engine)
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail."""
         self._opened = False
-        pools = (self.work, self.pulse, self.search, self.sessions)
+        pools = (self.work, self.pulse, self.ears, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
 
     async def fetch(

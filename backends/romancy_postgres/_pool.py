@@ -43,16 +43,9 @@ class Pool(Generic[C]):
             await self._wait_for_place()
         else:
             await self._places.acquire()  # does not suspend
-        try:
-            connection = self._take_idle()
-            if connection is None:
-                connection = await self._connect()
-            if self._closed:
-                asyncpg.Connection.terminate(connection)
-                raise self._is_closed()
-        except BaseException:
-            self._places.release()
-            raise
+        connection = self._take_idle()
+        if connection is None:
+            connection = await self._make()
         self._lent.add(connection)
         return connection
 
@@ -82,6 +75,35 @@ class Pool(Generic[C]):
         self._idle.clear()
         while self._leaving:
             await asyncio.wait(self._leaving)
+
+    async def _make(self) -> C:
+        """A new connection in a place that is held already."""
+        making = asyncio.ensure_future(self._connect())
+        try:
+            # Shielded: the driver does not clean up after itself when it is cancelled while it connects.
+            connection = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._after(self._keep(making))
+            raise
+        except BaseException:
+            self._places.release()
+            raise
+        if self._closed:
+            self.discard(connection)
+            raise self._is_closed()
+        return connection
+
+    async def _keep(self, making: asyncio.Future[C]) -> None:
+        """Whoever wanted it has gone; the next one will be glad of it."""
+        try:
+            connection = await making
+        except Exception:  # noqa: BLE001 - nobody is left to be told
+            self._places.release()
+            return
+        if self._closed:
+            await self._bury(connection)
+        else:
+            self.give_back(connection)
 
     def _take_idle(self) -> C | None:
         while self._idle:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from romancy.errors import RomancyError
-from romancy_postgres._connection import connect
+from romancy.errors import StorageError
 from romancy_postgres._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class Signals:
                 await self._database.fetch(
                     "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.pulse
                 )
-            except RomancyError:
+            except StorageError:
                 return  # the others look by themselves; when the server is back, so do we
 
     async def _listen(self) -> None:
@@ -148,7 +147,7 @@ class Signals:
         again = False
         while True:
             try:
-                connection = await connect(self._database.settings)
+                connection = await self._database.ears.borrow()
                 try:
                     lost = await self._attach(connection)
                     if again:
@@ -158,8 +157,8 @@ class Signals:
                     await self._watch(connection, lost)
                 finally:
                     self._listening.clear()
-                    connection.terminate()
-            except DRIVER_ERRORS:
+                    self._database.ears.discard(connection)
+            except (StorageError, *DRIVER_ERRORS):
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)
 

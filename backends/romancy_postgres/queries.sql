@@ -384,7 +384,7 @@ returning i.instance_id;
 -- name: claim
 -- Take ownership of due instances, longest due first; $7 asks for all that is owned already too. The first columns
 -- are the same in every row and there without a claim: the time, whether owned instances have unseen mail, and when
--- the next instance falls due, of which only the first fifty of each workflow are looked at.
+-- the next instance falls due, of which only the first eight of each workflow are looked at.
 with clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
@@ -421,7 +421,7 @@ with clock as materialized (
     where $7::boolean and owner = $1 and exists (select from alive)
 ), ahead as (
     select least(min(a.due) filter (where a.due > clock.now),
-                 case when count(*) = 50 then greatest(max(a.wake_at), clock.now + 1000000) end) as due
+                 case when count(*) = 8 then greatest(max(a.wake_at), clock.now + 1000000) end) as due
     from clock, known cross join lateral (
         select i.wake_at,
                case when known.code = any (i.refused) then null
@@ -431,7 +431,7 @@ with clock as materialized (
         where i.workflow_name = known.name
           and i.wake_at > clock.now - case when cardinality($5) = 0 then 0 else greatest($6, 0) end
         order by i.wake_at
-        limit 50
+        limit 8
     ) a
     group by known.name, clock.now
 )
