@@ -38,6 +38,7 @@ from romancy.engine._live import (
     idle_release,
     is_step,
     new_life,
+    owner_changed,
     side_effects,
     start_of,
     termination,
@@ -266,6 +267,8 @@ class Driver:
     def settle(self, prepared: Prepared, outcome: Outcome) -> None:
         """The outcome of an append is known: go on from it, or drop the run."""
         live = prepared.live
+        if live.moved is not None:
+            live.moved()
         if outcome is Outcome.ACCEPTED:
             live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
             for port in prepared.ports.values():
@@ -370,6 +373,20 @@ class Driver:
         if not live.in_flight:
             self._release(live, handing_back(live, self.clock.now(), self._nonce()))
 
+    def clear(self, live: Live) -> None:
+        """Write that the instance is above suspicion, unless it writes by itself just now."""
+        if not live.in_flight and not live.released:
+            live.in_flight = True
+            item = Append(
+                instance_id=live.instance_id,
+                life=live.life,
+                seq=live.head + 1,
+                writer=self._nonce(),
+                body=owner_changed(self.clock.now(), "", live.definition.code),
+            )
+            nothing = Activation(events=[], effects=[], status=live.run.status())
+            self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, nothing, ()), outcome))
+
     def _release(self, live: Live, item: Append) -> None:
         live.in_flight = True
         idle = Activation(events=[], effects=[], status=live.run.status())
@@ -380,6 +397,8 @@ class Driver:
     def let_go(self, live: Live) -> None:
         """Stop everything that goes on for an instance that is no longer ours."""
         live.released = True
+        if live.moved is not None:
+            live.moved()
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)

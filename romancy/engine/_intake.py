@@ -16,6 +16,7 @@ from romancy.errors import (
     HistoryVersionError,
     InstanceNotFoundError,
     NonDeterminismError,
+    StorageError,
     StorageUnavailableError,
 )
 from romancy.status import Status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from romancy.engine._driver import Driver, Given
     from romancy.engine._live import Live
+    from romancy.engine._quarantine import Quarantine
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox, Work
 
@@ -59,6 +61,7 @@ class Intake:
         self._nonce = nonce
         self._recover = recover
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
+        self.quarantine: Quarantine
         self.starting: set[str] = set()
         """Instances whose start is on its way: an answer to a claim may know of them before we do."""
 
@@ -70,7 +73,7 @@ class Intake:
             mine = live.get(claimed.instance_id)
             if mine is None and claimed.instance_id not in self.starting:
                 self._after_mail.pop(claimed.instance_id, None)
-                await self.take_up(claimed, (), mail.pop(claimed.instance_id, None))
+                await self._admit(claimed, mail.pop(claimed.instance_id, None))
             elif mine is None or claimed.head > mine.head:
                 # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
                 self._recover()
@@ -87,9 +90,23 @@ class Intake:
             if mine is not None:
                 self._driver.rest(mine)
 
+    async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
+        """Take up what was claimed, or have it tried alone if it may have killed its owners."""
+        try:
+            if claimed.crashes and await self.quarantine.holds(claimed, box):
+                return
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
+            self._recover()
+            return
+        except StorageError as error:
+            logger.warning("instance %s: %s", claimed.instance_id, error)
+        await self.take_up(claimed, (), box)
+
     def forget(self) -> None:
         """What was to be taken up belongs to others now."""
         self._after_mail.clear()
+        self.quarantine.forget()
 
     def after_mail(self, live: Live, inputs: Sequence[Given]) -> None:
         """Take the instance up once its mail has been looked at: it cannot end before."""

@@ -78,6 +78,7 @@ class Live:
         "instance_id",
         "kept",
         "life",
+        "moved",
         "parent",
         "released",
         "run",
@@ -110,6 +111,8 @@ class Live:
         """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
         self.taking: set[str] = set()
         """Deliveries that the append on its way consumes."""
+        self.moved: Callable[[], None] | None = None
+        """Wants to hear of the next append that is in, or that the instance is no longer here."""
         self.waits: dict[str, AwaitEvent] = {}
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
@@ -303,6 +306,6 @@ def terminated(now: int, reason: str) -> bytes:
     return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
-def owner_changed(now: int, owner: str, code: str) -> bytes:
-    """The body of the entry that a takeover appends."""
-    return encode_commit([OwnerChanged(at=now, owner=owner, code=code)])
+def owner_changed(now: int, owner: str, code: str, *, alone: bool = False) -> bytes:
+    """The body of the entry that a takeover appends, or (without an owner) a release."""
+    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone)])

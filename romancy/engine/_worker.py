@@ -21,6 +21,7 @@ from romancy.engine._leases import Leases
 from romancy.engine._live import Live, new_life, owner_changed, start_of
 from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
+from romancy.engine._quarantine import Quarantine
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
 from romancy.errors import StorageUnavailableError, UsageError
@@ -112,6 +113,16 @@ class Worker:
             ended=self.driver.ended,
         )
         self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self._look_for_own)
+        self._quarantine = self._intake.quarantine = Quarantine(
+            store,
+            self.driver,
+            self._intake,
+            nonce=self.nonce,
+            token=lambda: self.leases.token,
+            patience=settings.lease / 1_000_000,
+            done=self.look,
+        )
+        self._trials: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._recover = False
@@ -150,11 +161,15 @@ class Worker:
         self._spawn(self.writer.run())
         self._spawn(self._beat_forever())
         self._spawn(self._claim_forever())
+        self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
         self.look()
 
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
         self.draining = True
+        if self._trials is not None:
+            self._trials.cancel()
+            await asyncio.gather(self._trials, return_exceptions=True)
         self.driver.attempts.hold()
         self.look()
         await self._within_goodbye(self._no_more_claims.wait())
@@ -297,7 +312,7 @@ class Worker:
             if self._next_look is not None:
                 self._next_look.cancel()
                 self._next_look = None
-            room = self._settings.max_live - len(self.driver.live)
+            room = 0 if self._quarantine.busy else self._settings.max_live - len(self.driver.live)
             sweep = loop.time() - swept >= _SWEEP_EVERY
             request = ClaimRequest(
                 worker=self.leases.token,

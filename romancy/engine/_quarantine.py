@@ -1,0 +1,162 @@
+"""Instances that may be killing their workers: tried alone, and parked when they die alone again and again.
+
+The log remembers. Each takeover leaves an entry, each trial another; real progress (or surviving the trial) ends the
+row of them. An instance whose log shows two deaths in a row is a suspect: most are innocent and only shared a worker
+with the culprit. A trial begins when nothing else runs here and lets nothing else begin, so whoever dies in it died
+alone; the third time it is put aside with the reason, and everybody else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from romancy.core import OwnerChanged, decode_commit
+from romancy.engine._live import owner_changed
+from romancy.errors import StorageError
+from romancy.storage.records import Append, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from romancy.core import LogEvent
+    from romancy.engine._driver import Driver
+    from romancy.engine._intake import Intake
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Claimed, Mailbox
+
+__all__ = ["Quarantine", "deaths_and_trials"]
+
+logger = logging.getLogger("romancy.engine")
+
+_SUSPICIOUS: Final = 2
+_TRIALS: Final = 3
+_TAIL: Final = 16
+
+
+def deaths_and_trials(commits: Iterable[list[LogEvent]]) -> tuple[int, int]:
+    """How many owners in a row lost the instance without its log growing, and how many of them had it alone."""
+    deaths = trials = 0
+    for commit in reversed(list(commits)):
+        if not all(isinstance(event, OwnerChanged) and event.owner for event in commit):
+            break
+        if any(isinstance(event, OwnerChanged) and event.alone for event in commit):
+            trials += 1
+        else:
+            deaths += 1
+    return deaths, trials
+
+
+class Quarantine:
+    """The suspects of one worker, tried one after another."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        intake: Intake,
+        *,
+        nonce: Callable[[], str],
+        token: Callable[[], str],
+        patience: float,
+        done: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._intake = intake
+        self._nonce = nonce
+        self._token = token
+        self._patience = patience
+        self._done = done
+        self._suspects: dict[str, tuple[Claimed, Mailbox | None]] = {}
+        self._wanted = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether suspects wait or are tried: nothing else is to be claimed meanwhile."""
+        return bool(self._suspects)
+
+    async def holds(self, claimed: Claimed, box: Mailbox | None) -> bool:
+        """Look at the log of an instance whose owner died; True if it is a suspect and will be tried, or parked."""
+        if claimed.instance_id in self._suspects:
+            return True
+        after = max(claimed.run_from - 1, claimed.head - _TAIL)
+        page = await self._store.read(claimed.instance_id, after=after, limit=_TAIL)
+        deaths, trials = deaths_and_trials(decode_commit(row.body) for row in page.rows) if page else (0, 0)
+        if deaths < _SUSPICIOUS:
+            return False
+        if trials >= _TRIALS:
+            reason = (
+                f"{deaths} workers in a row died while they had it, {trials} of them while nothing else ran there: "
+                "it ends the process it runs in. Resume it when the cause is gone"
+            )
+            logger.error("instance %s is parked: %s", claimed.instance_id, reason)
+            self._intake.park(claimed, reason)
+            return True
+        self._suspects[claimed.instance_id] = (claimed, box)
+        self._wanted.set()
+        return True
+
+    def forget(self) -> None:
+        """The suspects belong to others now."""
+        self._suspects.clear()
+
+    async def run(self) -> None:
+        """Try suspects, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._suspects:
+                claimed, box = next(iter(self._suspects.values()))
+                try:
+                    await self._try(claimed, box)
+                except StorageError as error:
+                    logger.warning("instance %s: its trial is put off: %s", claimed.instance_id, error)
+                    await asyncio.sleep(1)
+                finally:
+                    self._suspects.pop(claimed.instance_id, None)
+                    self._driver.attempts.let_go_on()
+            self._done()
+
+    async def _try(self, claimed: Claimed, box: Mailbox | None) -> None:
+        attempts = self._driver.attempts
+        attempts.hold()
+        await attempts.all_ended(self._patience)
+        logger.warning("instance %s may be killing its workers: it is tried alone", claimed.instance_id)
+        mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
+        if await self._write(claimed, mark) is not Outcome.ACCEPTED:
+            return
+        await self._intake.take_up(msgspec.structs.replace(claimed, head=claimed.head + 1), (), box)
+        live = self._driver.live.get(claimed.instance_id)
+        if live is None or live.head > claimed.head + 1:
+            return
+        moved = asyncio.Event()
+        live.moved = moved.set
+        attempts.hold(only=live)
+        try:
+            async with asyncio.timeout(self._patience):
+                await moved.wait()
+        except TimeoutError:
+            self._driver.clear(live)
+        finally:
+            live.moved = None
+
+    async def _write(self, claimed: Claimed, body: bytes) -> Outcome:
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        item = Append(
+            instance_id=claimed.instance_id,
+            life=claimed.life,
+            seq=claimed.head + 1,
+            writer=self._nonce(),
+            body=body,
+        )
+        self._driver.writer.submit(item, tell)
+        return await answer
