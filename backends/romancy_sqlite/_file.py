@@ -58,6 +58,10 @@ class SharedFile:
         if now - self._looked < _LEAST_BETWEEN_LOOKS:
             return
         self._looked = now
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wake everybody who has not heard of what other connections have written until now."""
         if self.writer.changed_by_others():
             self.tell(None)
 

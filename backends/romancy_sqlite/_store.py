@@ -114,6 +114,7 @@ class SqliteStore:
         except asyncio.CancelledError:
             opening.add_done_callback(_give_back)
             raise
+        shared.catch_up()  # with our own migrations too, which are no news
         watch = Watch(shared.look)
         shared.watches.add(watch)
         self._opened = shared, watch
@@ -192,7 +193,9 @@ class SqliteStore:
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()
-        return await watch.wait(timeout)
+        changed = await watch.wait(timeout)
+        self._use()
+        return changed
 
     async def prune(self, request: PruneRequest, /) -> int:
         return await self.run_write(partial(prune, request=request), weight=request.limit)

@@ -201,14 +201,15 @@ class Writer:
         return current
 
     def _settle(self, jobs: list[Job]) -> None:
+        """Answer the callers, but first those who wait for news: who has the answer may ask for news at once."""
         touched = set[str]().union(*(job.touched for job in jobs if job.error is None))
+        if touched:
+            self._tell(touched)
         for loop in {job.loop for job in jobs}:
             try:
                 loop.call_soon_threadsafe(_settle_all, [job for job in jobs if job.loop is loop])
             except RuntimeError:
                 continue  # that loop is closed: nobody is waiting there any more
-        if touched:
-            self._tell(touched)
 
     def _refuse_rest(self) -> None:
         error = StorageUnavailableError(f"SQLite file {self._path}: the store was closed during the call")

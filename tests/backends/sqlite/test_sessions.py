@@ -229,12 +229,16 @@ async def test_after_its_end_the_native_object_is_dead(store: SqliteStore) -> No
         await session.execute("select 1")
 
 
+def _odd_row(_cursor: sqlite3.Cursor, _row: tuple[object, ...]) -> dict[str, int]:
+    return {"odd": 1}
+
+
 async def test_what_the_user_sets_on_the_connection_does_not_disturb_the_commit(actor: Actor) -> None:
     begun = await actor.begin()
 
     async with actor.store.session() as session:
         native: Any = session.native
-        native.conn.row_factory = lambda *_: {"odd": 1}
+        native.conn.row_factory = _odd_row
         native.conn.text_factory = bytes
         assert await session.fetch_all("select 1 as one") == [{"one": 1}]
         open_cursor = native.conn.execute("select * from sqlite_master")

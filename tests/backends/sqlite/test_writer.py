@@ -1,0 +1,221 @@
+"""The one writer: on which thread it commits, what shares a commit, and what it does when the file resists."""
+
+# pyright: reportPrivateUsage=false - which thread commits is not to be seen from outside
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.errors import RomancyError, StorageUnavailableError
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, full_log, start
+from romancy_sqlite._driver import sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from romancy_conformance.contract.building import Actor
+    from romancy_sqlite import SqliteStore
+    from romancy_sqlite._connection import Tx
+    from romancy_sqlite._writer import Writer
+
+    Open = Callable[..., Awaitable[SqliteStore]]
+
+pytestmark = pytest.mark.anyio
+
+
+def writer_of(store: SqliteStore) -> Writer:
+    return store._use()[0].writer
+
+
+def thread_name(_: Tx) -> str:
+    return threading.current_thread().name
+
+
+@pytest.fixture
+def fast(store: SqliteStore) -> Writer:
+    """The writer of a disk that has been fast until now."""
+    writer = writer_of(store)
+    writer._pace = 0.0
+    return writer
+
+
+@pytest.fixture
+def rival(store: SqliteStore, path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program with the file open."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    yield connection
+    connection.close()
+
+
+async def test_a_lone_write_on_a_fast_disk_stays_on_the_loops_thread(store: SqliteStore, fast: Writer) -> None:
+    assert await store.run_write(thread_name, lone=True) == "MainThread"
+    assert (await store.run_write(thread_name)).startswith("romancy-sqlite")
+
+
+async def test_a_slow_disk_is_left_to_the_thread(store: SqliteStore, fast: Writer) -> None:
+    fast._pace = 0.1
+
+    names = [await store.run_write(thread_name, lone=True) for _ in range(100)]
+
+    assert names[0].startswith("romancy-sqlite")
+    assert names[-1] == "MainThread", "the thread measures too, and finds that the disk is fast again"
+
+
+async def test_two_writes_in_one_turn_of_the_loop_share_a_commit_on_the_thread(
+    store: SqliteStore, fast: Writer
+) -> None:
+    names = await asyncio.gather(*(store.run_write(thread_name, lone=True) for _ in range(64)))
+
+    assert all(name.startswith("romancy-sqlite") for name in names)
+
+
+async def test_what_queues_up_is_one_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
+    begun = [await actor.begin() for _ in range(64)]
+    commits: list[str] = []
+    fast._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
+
+    async def step(seq: int) -> list[Outcome]:
+        return await asyncio.gather(*(actor.write(append(one, seq)) for one in begun))
+
+    outcomes = [await step(seq) for seq in range(2, 12)]
+
+    assert outcomes == [[Outcome.ACCEPTED] * 64] * 10
+    assert 10 <= len(commits) <= 20
+
+
+async def test_a_lone_write_does_not_wait_for_another_program(
+    store: SqliteStore, fast: Writer, rival: sqlite3.Connection
+) -> None:
+    """A8: the loop's thread never waits for a lock; the other thread does, and patiently."""
+    rival.execute("begin immediate")
+    item = start()
+
+    waiting = asyncio.create_task(store.commit([item]))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    rival.execute("rollback")
+
+    assert await waiting == [Outcome.ACCEPTED]
+
+
+async def test_patience_has_an_end_and_plain_words(open_store: Open, path: Path) -> None:
+    store = await open_store(lock_timeout=0.2)
+    rival = sqlite3.connect(path, isolation_level=None)
+    rival.execute("begin immediate")
+
+    with pytest.raises(StorageUnavailableError, match="raise lock_timeout in the storage URL") as caught:
+        await store.commit([start()])
+    rival.execute("rollback")
+    rival.close()
+
+    assert "database is locked" not in str(caught.value)
+    assert await store.commit([start()]) == [Outcome.ACCEPTED]
+
+
+async def test_closing_does_not_wait_for_another_program(store: SqliteStore, rival: sqlite3.Connection) -> None:
+    rival.execute("begin immediate")
+    waiting = asyncio.create_task(store.commit([start(), start()]))
+    await asyncio.sleep(0)
+
+    await asyncio.wait_for(store.close(), 10)
+
+    with pytest.raises(StorageUnavailableError, match="closed during the call"):
+        await waiting
+
+
+async def test_work_that_fails_does_not_take_its_neighbours_along(store: SqliteStore, fast: Writer) -> None:
+    def fail(_: Tx) -> None:
+        raise LookupError("mine")
+
+    items = [start() for _ in range(6)]
+    calls: list[Any] = [store.commit([item]) for item in items]
+    calls[3:3] = [store.run_write(fail, lone=True)]
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(answers.pop(3), LookupError)
+    assert answers == [[Outcome.ACCEPTED]] * 6
+    assert all([await store.read(item.instance_id) is not None for item in items])
+
+
+async def test_work_that_fails_on_the_loops_thread_fails_as_it_would_elsewhere(
+    store: SqliteStore, fast: Writer
+) -> None:
+    def fail(_: Tx) -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await store.run_write(fail, lone=True)
+
+    assert await store.commit([start()]) == [Outcome.ACCEPTED]
+
+
+@pytest.mark.parametrize("items", [1, 5], ids=["on the loop's thread", "on the writer's"])
+async def test_a_full_disk_is_waited_out(store: SqliteStore, actor: Actor, fast: Writer, items: int) -> None:
+    """F24: refused with a clear error, nothing half there, and good again when there is room."""
+    begun = [await actor.begin() for _ in range(items)]
+    pages = fast._connection.execute("pragma page_count").fetchone()[0]
+    fast._connection.execute(f"pragma max_page_count = {pages}")
+    large = [append(one, 2, b'["' + b"x" * 200_000 + b'"]') for one in begun]
+
+    with pytest.raises(StorageUnavailableError, match="disk is full; free some space"):
+        await store.commit(large, worker=actor.token)
+    lengths = [len(await full_log(store, one.instance_id)) for one in begun]
+    fast._connection.execute("pragma max_page_count = 1073741823")
+
+    assert lengths == [1] * items
+    assert await store.commit(large, worker=actor.token) == [Outcome.ACCEPTED] * items
+
+
+async def test_the_write_ahead_log_does_not_grow_for_ever(store: SqliteStore, actor: Actor, path: Path) -> None:
+    begun = [await actor.begin() for _ in range(50)]
+    for seq in range(2, 202):
+        await store.commit([append(one, seq, b"x" * 300) for one in begun], worker=actor.token)
+
+    assert size_of(path.with_name("romancy.db-wal")) < 12_000_000
+    assert size_of(path) > 3_000_000
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size
+
+
+async def test_cancelled_work_that_was_waiting_is_not_done(store: SqliteStore) -> None:
+    item = start()
+    async with store.session() as session:
+        waiting = asyncio.create_task(store.commit([item, start()]))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await session.commit(start())
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await store.commit([start()]) == [Outcome.ACCEPTED]
+    assert await store.read(item.instance_id) is None
+
+
+async def test_a_file_damaged_under_way_is_reported_as_such(store: SqliteStore, path: Path) -> None:
+    await store.commit([start() for _ in range(50)])
+    connection = store._use()[0]._idle
+    scribble(path)
+    for reader in connection:
+        reader.close()
+    connection.clear()
+
+    with pytest.raises(RomancyError, match=r"the file is damaged|not an SQLite database"):
+        await store.read("anything")
+
+
+def scribble(path: Path) -> None:
+    """Overwrite everything behind the first page's header in the database and its log."""
+    for file in (path, path.with_name(path.name + "-wal")):
+        with file.open("r+b") as stream:
+            stream.seek(100)
+            stream.write(b"\xff" * (file.stat().st_size - 100))
