@@ -139,8 +139,12 @@ def as_connection(value: object) -> asyncpg.Connection:
 class Source(Protocol):
     """Where a link finds its queries, and the gate as it is at the moment."""
 
-    gate: Gate | None
     queries: dict[str, str]
+
+    @property
+    def gate(self) -> Gate | None:
+        """What is to be awaited before each statement."""
+        ...
 
 
 class Link:

@@ -11,7 +11,7 @@ import asyncio
 import random
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
 
@@ -46,12 +46,18 @@ _ENGINE_POOL = 4
 _SEARCH_POOL = 2
 
 
+class Gated(Protocol):
+    """The store, which bears the gate."""
+
+    gate: Gate | None
+
+
 class Database:
     """Where statements are sent. Everything here raises the errors of the storage protocol, never the driver's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
-        self.gate: Gate | None = None
+        self._gated = gated
         self.queries = load_queries(files(__package__ or "") / "queries.sql", settings.prefix, settings.schema)
         self._opened = False
         self._make_pools()
@@ -70,6 +76,11 @@ class Database:
         self.ears = Pool(name, self._connect_for_engine, 1)
         self.search = Pool(name, self._connect_for_search, _SEARCH_POOL)
         self.sessions = Pool(name, self._connect_for_session, size - engine)
+
+    @property
+    def gate(self) -> Gate | None:
+        """What is to be awaited before each statement, as it is at the moment."""
+        return self._gated.gate
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail."""

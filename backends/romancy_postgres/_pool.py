@@ -30,7 +30,8 @@ class Pool(Generic[C]):
     def __init__(self, name: str, connect: Callable[[], Awaitable[C]], size: int, patience: float = 30.0) -> None:
         self._name = name
         self._connect = connect
-        self._patience = patience
+        self.patience = patience
+        """Seconds to wait for a connection that somebody else has."""
         self._places = asyncio.Semaphore(size)
         self._idle: list[C] = []
         self._lent: set[C] = set()
@@ -117,11 +118,11 @@ class Pool(Generic[C]):
         if self._closed:
             raise self._is_closed()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 await self._places.acquire()
         except TimeoutError:
             raise StorageUnavailableError(
-                f"{self._name}: no connection got free within {self._patience:g} s; "
+                f"{self._name}: no connection got free within {self.patience:g} s; "
                 "raise pool_size in the URL, or hold sessions for shorter"
             ) from None
 

@@ -56,19 +56,11 @@ class PostgresStore:
         self._capabilities = Capabilities(
             name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
         )
-        self._database = Database(settings)
-        self._signals = Signals(self._database)
-        self._commits = Commits(self._database, self._signals)
-        self.outbox = PostgresOutbox(self._database)
-
-    @property
-    def gate(self) -> Gate | None:
-        """None in use; see `Store.gate`."""
-        return self._database.gate
-
-    @gate.setter
-    def gate(self, gate: Gate | None) -> None:
-        self._database.gate = gate
+        self.gate: Gate | None = None
+        self.database = Database(settings, self)
+        self._signals = Signals(self.database)
+        self._commits = Commits(self.database, self._signals)
+        self.outbox = PostgresOutbox(self.database)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -77,12 +69,12 @@ class PostgresStore:
     async def open(self, *, migrate: bool = True) -> None:
         if self._started:
             return
-        self._database.open()
+        self.database.open()
         try:
-            version = await check_server(self._database)
-            await bring_up_to_date(self._database, migrate=migrate)
+            version = await check_server(self.database)
+            await bring_up_to_date(self.database, migrate=migrate)
         except BaseException:
-            await self._database.close()
+            await self.database.close()
             raise
         self._capabilities = replace(self._capabilities, name=f"PostgreSQL {version}")
         await self._signals.open()
@@ -93,36 +85,36 @@ class PostgresStore:
             return
         self._started = False
         await self._signals.close()
-        await self._database.close()
+        await self.database.close()
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         return await self._commits.commit(batch, worker)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
-        return await read_history(self._database, instance_id, after, limit)
+        return await read_history(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self._database, self._signals, request)
+        return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await heartbeat(self._database, worker, leaving=leaving)
+        return await heartbeat(self.database, worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await takeover(self._database, self._signals, worker, dead, body, writer, limit=limit)
+        return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
-        return await deliver(self._database, self._signals, batch)
+        return await deliver(self.database, self._signals, batch)
 
     async def find(self, query: Query, /) -> Page:
-        return await find(self._database, query)
+        return await find(self.database, query)
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[PostgresSession]:
         if join is None:
-            return open_session(self._database, self._signals, self._commits)
-        return join_session(self._database, self._signals, self._commits, join)
+            return open_session(self.database, self._signals, self._commits)
+        return join_session(self.database, self._signals, self._commits, join)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._signals.wait(timeout)
 
     async def prune(self, request: PruneRequest, /) -> int:
-        return await prune(self._database, request)
+        return await prune(self.database, request)

@@ -1,0 +1,62 @@
+"""Items as columns: what a column could not hold is stored in a form that it can."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from romancy.status import Status
+from romancy.storage.query import path_key
+from romancy_conformance.contract.building import append, change, start
+from romancy_postgres._columns import (
+    change_columns,
+    error_bytes,
+    error_text,
+    index_paths,
+    index_rows,
+    log_columns,
+    path_sets,
+    start_columns,
+    stored_path,
+)
+
+_LARGEST_ENTRY = 2704
+"""Bytes: what an index of PostgreSQL takes."""
+
+
+@given(st.text(st.characters()) | st.none())
+def test_an_error_of_any_characters_comes_back(error: str | None) -> None:
+    assert error_text(error_bytes(error)) == error
+
+
+@given(st.lists(st.text(string.ascii_letters + "é", min_size=1, max_size=300), min_size=1, max_size=40, unique=True))
+def test_a_set_of_paths_fits_into_an_index_and_names_its_paths(paths: list[str]) -> None:
+    index = tuple((path, "s:x") for path in paths)
+
+    sets = path_sets([start(index=index)])
+
+    ((name, members),) = sets.items()
+    assert name == index_paths(tuple(reversed(index)))
+    assert len(name.encode()) + 255 < _LARGEST_ENTRY
+    assert members == sorted(stored_path(path_key(path)) for path in paths)
+    assert all(len(member) <= 255 for member in members)
+
+
+def test_only_paths_with_a_value_have_index_rows() -> None:
+    rows = index_rows([("a", (("x", "s:1"), ("y", None))), ("b", (("x", "z"),))])
+
+    assert rows == [["a", "b"], ["x", "x"], ["s:1", "z"]]
+
+
+def test_every_column_has_one_value_for_each_item() -> None:
+    one = start()
+    items = [append(one, 2), append(start(), 5, change=change(Status.STUCK), consumed=("m1", "m2"))]
+
+    assert {len(column) for column in log_columns(items)} == {2}
+    *columns, takes, owners, mail = change_columns(items)
+    assert {len(column) for column in columns} == {2}
+    assert (takes, owners, mail) == ([0, 2], [items[1].instance_id] * 2, ["m1", "m2"])
+    assert columns[2] == [None, True], "parking gives up the ownership"
+    assert {len(column) for column in start_columns([one])[:14]} == {1}

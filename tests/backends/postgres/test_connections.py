@@ -1,0 +1,166 @@
+"""Connections: bounded, waited for no longer than said, and clean however a call ended."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.errors import StorageUnavailableError
+from romancy.status import Status
+from romancy.storage.records import ClaimRequest, Outcome
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import asyncpg
+
+    from romancy.storage.records import Item
+    from romancy_postgres._store import PostgresStore
+
+    Open = Callable[..., Awaitable[PostgresStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
+
+_CANCELLATIONS = 300
+_OPEN = "select count(*) from pg_stat_activity where state like 'idle in %' and datname = current_database()"
+_END_ALL = (
+    "select pg_terminate_backend(pid) from pg_stat_activity "
+    "where datname = current_database() and pid <> pg_backend_pid()"
+)
+_OURS = "select count(*) from pg_stat_activity where application_name = 'romancy' and datname = current_database()"
+
+
+async def persist(store: PostgresStore, item: Item, worker: str | None = None) -> Outcome:
+    """Send an item until the server is there to answer."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return (await store.commit([item], worker=worker))[0]
+            except StorageUnavailableError:
+                await asyncio.sleep(0.02)
+
+
+async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connection: asyncpg.Connection) -> None:
+    """F8: no transaction stays open, no place in the pool is lost, and every instance can go on."""
+    store = await open_store("pool_size=4")
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = [await actor.begin() for _ in range(4)]
+    chance = random.Random(7)
+
+    async def in_session(number: int) -> None:
+        async with store.session() as session:
+            await session.execute("select 1")
+            await session.commit(append(begun[0], 1000 + number), worker=actor.token)
+
+    for number in range(_CANCELLATIONS):
+        calls: list[Callable[[int], Awaitable[object]]] = [
+            in_session,
+            lambda n: actor.write(append(begun[1], 2 + n)),
+            lambda n: actor.write(append(begun[2], 2 + n, change=change(Status.RUNNING), starts=(start(),))),
+            lambda _: store.deliver([delivery(begun[3])]),
+            lambda _: store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5, sweep=True)),
+            lambda _: store.read(begun[0].instance_id),
+        ]
+        call = asyncio.ensure_future(chance.choice(calls)(number))
+        for _ in range(chance.randrange(12)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.random() * 0.004)
+        call.cancel()
+        await asyncio.wait({call})
+
+    async with asyncio.timeout(20):
+        while await connection.fetchval(_OPEN):
+            await connection.execute("select pg_sleep(0.02)")
+        held = [await store.database.work.borrow() for _ in range(2)]
+        others = [await store.database.sessions.borrow() for _ in range(2)]
+    for work, session in zip(held, others, strict=True):
+        store.database.work.give_back(work)
+        store.database.sessions.give_back(session)
+    for one in begun:
+        rows = await full_log(store, one.instance_id)
+        assert await actor.write(append(one, rows[-1].seq + 1)) is Outcome.ACCEPTED
+
+
+async def test_many_sessions_on_few_connections(open_store: Open, connection: asyncpg.Connection) -> None:
+    """F9: with the smallest pool sessions wait for each other, and neither commits nor heartbeats wait for them."""
+    store = await open_store("pool_size=2")
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = [await actor.begin() for _ in range(100)]
+
+    async def activity(number: int) -> Outcome:
+        async with store.session() as session:
+            await session.execute("select pg_sleep(0.001)")
+            if number % 10 == 0:
+                await store.commit([start()])
+            return await session.commit(append(begun[number], 2), worker=actor.token)
+
+    running = asyncio.gather(*map(activity, range(100)))
+    beats = [(await asyncio.wait_for(store.heartbeat(actor.worker), 2)).alive for _ in range(5)]
+    outcomes = await running
+
+    assert outcomes == [Outcome.ACCEPTED] * 100
+    assert beats == [True] * 5
+    assert await connection.fetchval(_OURS) <= 2 + 2
+
+
+async def test_a_pool_that_stays_empty_says_what_to_do(open_store: Open) -> None:
+    store = await open_store("pool_size=2")
+    store.database.sessions.patience = 0.2
+
+    async with store.session():
+        with pytest.raises(StorageUnavailableError, match="pool_size"):
+            async with store.session():
+                pass
+
+
+async def test_a_full_server_is_waited_for(open_store: Open, connection: asyncpg.Connection, storage_url: str) -> None:
+    """F10: no connection to be had is a state that passes."""
+    await open_store()
+    role = f"few_{await connection.fetchval('select pg_backend_pid()')}"
+    await connection.execute(f"create role {role} login superuser password 'few'")
+    store = await open_store("listen=off", url=f"postgresql://{role}:few@{storage_url.partition('@')[2]}")
+    await connection.execute(f"alter role {role} nosuperuser connection limit 1")
+
+    with pytest.raises(StorageUnavailableError, match="53300"):
+        async with store.session():
+            pass
+    await connection.execute(f"alter role {role} connection limit 5")
+    async with store.session() as session:
+        assert await session.fetch_all("select 1 as one") == [{"one": 1}]
+    await store.close()
+    await connection.execute(f"drop role {role}")
+
+
+async def test_a_read_only_database_is_unavailable_and_comes_back(
+    open_store: Open, connection: asyncpg.Connection
+) -> None:
+    """F13: writes say so, reads go on, and nothing has to be restarted."""
+    await open_store()
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    store = await open_store()
+    item = start()
+
+    with pytest.raises(StorageUnavailableError, match="25006"):
+        await store.commit([item])
+    assert await store.read(item.instance_id) is None
+    await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
+    await connection.execute(_END_ALL)
+
+    assert await persist(store, item) is Outcome.ACCEPTED
+
+
+async def test_connections_ended_by_the_server_are_not_lent_again(
+    store: PostgresStore, actor: Actor, connection: asyncpg.Connection
+) -> None:
+    begun = await actor.begin()
+    for seq in range(2, 12):
+        await connection.execute(_END_ALL)
+        assert await persist(store, append(begun, seq), actor.token) is Outcome.ACCEPTED
+
+    assert [row.seq for row in await full_log(store, begun.instance_id)] == list(range(1, 12))

@@ -1,0 +1,68 @@
+"""What the driver raises, as callers of the store get it."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from romancy.errors import InternalError, StorageConfigurationError, StorageError, StorageUnavailableError
+from romancy.storage.url import parse_url
+from romancy_postgres._errors import contended, refuses_values, translated, waited_in_vain
+
+URL = parse_url("postgresql://me:hunter2@db.example/orders")
+
+
+def error(state: str, text: str = "in the server's words") -> asyncpg.PostgresError:
+    return asyncpg.PostgresError.new({"C": state, "M": text, "S": "ERROR", "V": "ERROR"})
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
+def test_what_others_hold_is_tried_again(state: str) -> None:
+    assert contended(error(state))
+    assert waited_in_vain(error(state)) == (state == "55P03")
+    assert isinstance(translated(error(state), URL), StorageUnavailableError)
+
+
+@pytest.mark.parametrize(
+    "state", ["08006", "08003", "53100", "53300", "57P01", "57P02", "57P03", "57014", "58030", "25006"]
+)
+def test_a_server_in_trouble_is_unavailable(state: str) -> None:
+    assert not contended(error(state))
+    assert type(translated(error(state), URL)) is StorageUnavailableError
+
+
+@pytest.mark.parametrize("state", ["28P01", "28000", "3D000", "42501", "42P01", "26000", "42P05", "0A000"])
+def test_what_waiting_cannot_mend_says_what_can(state: str) -> None:
+    found = translated(error(state), URL)
+
+    assert isinstance(found, StorageConfigurationError)
+    assert state in str(found)
+
+
+@pytest.mark.parametrize("state", ["22021", "22003", "23505", "54000"])
+def test_refused_values_are_not_shown(state: str) -> None:
+    found = translated(error(state, "invalid value: 'top secret'"), URL)
+
+    assert refuses_values(error(state))
+    assert isinstance(found, InternalError)
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "raised", [OSError("no route"), TimeoutError(), asyncpg.InterfaceError("closed"), ConnectionResetError()]
+)
+def test_a_way_that_is_cut_is_unavailable(raised: Exception) -> None:
+    assert type(translated(raised, URL)) is StorageUnavailableError
+
+
+def test_what_is_nobody_knows_stays_what_it_is() -> None:
+    assert translated(error("XX000"), URL) is None
+    assert translated(ValueError(), URL) is None
+
+
+def test_no_message_holds_the_password() -> None:
+    states = ["40001", "53300", "28P01", "26000", "22021"]
+    found = [translated(one, URL) for one in (*map(error, states), OSError("x"), TimeoutError())]
+
+    assert all(isinstance(one, StorageError | InternalError) for one in found)
+    assert [one for one in found if "hunter2" in str(one)] == []

@@ -1,0 +1,106 @@
+"""Plans: with many rows, and statistics that know nothing of them, no statement of the engine's reads a whole table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.query import Position, Query, build_query
+from romancy_postgres._find import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import asyncpg
+
+    from romancy_postgres._store import PostgresStore
+
+    Open = Callable[..., Awaitable[PostgresStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
+
+_MIDDLE = 10_000
+_FILL = """
+insert into romancy_index_sets (paths, members) values ('customer', '{customer}');
+insert into romancy_instances
+    (life, created_at, updated_at, wake_at, instance_id, workflow_name, status, code, index_paths, input, projection)
+select 1, g, g, case when g % 10 = 0 then g end, 'i' || g, 'flow' || g % 5,
+       case when g % 10 = 0 then 'waiting' when g % 1000 = 1 then 'failed' else 'completed' end, 'c1', 'customer',
+       '\\x', jsonb_build_object('customer', 's:c' || g % 4000)
+from generate_series(1, 20000) g;
+insert into romancy_index (path, value, created_at, instance_id)
+select 'customer', 's:c' || g % 4000, g, 'i' || g from generate_series(1, 20000) g;
+insert into romancy_log (life, seq, at, instance_id, writer, body)
+select 1, s, g, 'i' || g, 'w', '\\x' from generate_series(1, 20000) g, generate_series(1, 2) s;
+insert into romancy_seen select g, 'k' || g from generate_series(1, 20000) g;
+insert into romancy_inbox select g, true, 'i' || g, 'd', '\\x' from generate_series(1, 20000) g;
+insert into romancy_outbox select g, 'o' || g, 't', '\\x' from generate_series(1, 20000) g;
+"""
+
+_LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox")
+_NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_index"}
+
+
+@pytest.fixture
+async def filled(store: PostgresStore, connection: asyncpg.Connection) -> PostgresStore:
+    """A store with some rows of every kind."""
+    await connection.execute(_FILL)
+    return store
+
+
+def scans(plan: list[asyncpg.Record]) -> list[str]:
+    """The lines of a plan that read a whole large table."""
+    return [row[0] for row in plan if "Seq Scan" in row[0] and any(table in row[0] + " " for table in _LARGE)]
+
+
+@pytest.mark.parametrize("statistics", ["none", "fresh"])
+async def test_no_statement_of_the_engines_reads_a_whole_table(
+    filled: PostgresStore, connection: asyncpg.Connection, statistics: str
+) -> None:
+    if statistics == "fresh":
+        await connection.execute("analyze")
+    queries = filled.database.queries
+
+    found: dict[str, list[str]] = {}
+    borrowed = await filled.database.work.borrow()
+    for name in queries.keys() - _NOT_FOR_A_PLAN:
+        prepared = await borrowed.prepare(queries[name])
+        nothing = [None] * len(prepared.get_parameters())
+        await borrowed.execute(f"prepare planned as {queries[name]}")
+        arguments = f"({', '.join('null' for _ in nothing)})" if nothing else ""
+        found[name] = scans(await borrowed.fetch(f"explain execute planned{arguments}"))
+        await borrowed.execute("deallocate planned")
+    filled.database.work.give_back(borrowed)
+
+    assert len(found) > 30
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        build_query(),
+        build_query(status="failed"),
+        build_query(status=["failed", "stuck"]),
+        build_query(workflow_name="flow3"),
+        build_query({"customer": "c77"}),
+        build_query({"customer": "c77"}, status="failed", workflow_name="flow1"),
+        Query(after=Position(_MIDDLE, "i5")),
+        Query(after=Position(_MIDDLE, "i5"), statuses=build_query(status="failed").statuses),
+    ],
+    ids=["all", "status", "statuses", "name", "index", "index and more", "deep", "deep status"],
+)
+async def test_searches_that_should_be_fast_use_an_index(
+    filled: PostgresStore, connection: asyncpg.Connection, query: Query
+) -> None:
+    await connection.execute("analyze")
+    names = None if query.workflow_name is None else ["flow3"]
+    _, text, values = compose(filled.database.queries, query, names, [])
+
+    borrowed = await filled.database.search.borrow()
+    plan = await borrowed.fetch(f"explain {text}", *values)
+    filled.database.search.give_back(borrowed)
+
+    assert scans(plan) == []
+    assert [row[0] for row in plan if "Index" in row[0]] != []

@@ -1,0 +1,259 @@
+"""Sessions on PostgreSQL: the native object is asyncpg's own connection, and what it cannot do is said."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import pytest
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.status import Status
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_conformance.contract.building import Actor
+    from romancy_postgres._store import PostgresStore
+
+    Open = Callable[..., Awaitable[PostgresStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
+
+
+@pytest.fixture
+async def table(connection: asyncpg.Connection) -> str:
+    """A table of the user's."""
+    await connection.execute(
+        "create table mine (k text primary key, parent text references mine deferrable initially deferred)"
+    )
+    return "mine"
+
+
+async def test_the_native_object_is_a_connection(actor: Actor, table: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        native: asyncpg.Connection = session.native
+        assert isinstance(native, asyncpg.Connection)
+        async with native.transaction():
+            await native.executemany("insert into mine (k) values ($1)", [("a",), ("b",)])
+        part = native.transaction()
+        await part.start()
+        await native.execute("insert into mine (k) values ('c')")
+        await part.rollback()
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    async with actor.store.session() as session:
+        assert await session.fetch_all("select k from mine order by k") == [{"k": "a"}, {"k": "b"}]
+
+
+@pytest.mark.parametrize("call", ["close", "reset"])
+async def test_the_native_object_cannot_be_taken_away(actor: Actor, call: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        with pytest.raises(UsageError, match=call):
+            await getattr(session.native, call)()
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "commit",
+        "  Commit work;",
+        "-- why not\nrollback",
+        "/* x */ end",
+        "abort",
+        "begin",
+        "start transaction",
+        "prepare transaction 'x'",
+    ],
+)
+async def test_ending_the_transaction_is_refused_before_it_is_sent(actor: Actor, table: str, sql: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("insert into mine (k) values ('a')")
+        with pytest.raises(UsageError, match="savepoint"):
+            await session.native.execute(sql)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "sql", ["rollback to savepoint s", "ROLLBACK WORK TO s", "rollback transaction to savepoint s"]
+)
+async def test_going_back_to_a_savepoint_of_ones_own_is_allowed(actor: Actor, sql: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("savepoint s")
+        await session.native.execute(sql)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("sql", ["commit", "rollback"])
+async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str, sql: str) -> None:
+    """A9: the guard reads the first word only; the savepoint sees everything."""
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("insert into mine (k) values ('a')")
+        await session.native.fetch(sql)
+        with pytest.raises(UsageError, match="ended by user code"):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+async def test_what_user_code_sets_is_gone_in_the_next_session(open_store: Open) -> None:
+    store = await open_store("pool_size=2")
+    pids: set[int] = set()
+    for _ in range(3):
+        async with store.session() as session:
+            (row,) = await session.fetch_all(
+                "select current_setting('work_mem') as memory, pg_backend_pid() as pid, "
+                "(select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks"
+            )
+            pids.add(row["pid"])
+            assert (row["memory"], row["locks"]) == ("4MB", 0)
+            await session.execute("set work_mem = '64MB'")
+            await session.execute("select pg_advisory_lock(7)")
+
+    assert len(pids) == 1
+
+
+async def test_a_broken_deferred_constraint_is_the_users_error(actor: Actor, table: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("insert into mine (k, parent) values ('a', 'nobody')")
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_users_mistake_stays_the_drivers_error(store: PostgresStore) -> None:
+    async with store.session() as session:
+        with pytest.raises(asyncpg.InterfaceError):
+            await session.execute("select $1::text", "a", "b")
+    async with store.session() as session:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await session.fetch_all("select * from nothing_here")
+
+
+async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_store: Open, actor: Actor) -> None:
+    """A5: a worker that hangs in the middle of a session does not hold its locks for ever."""
+    store = await open_store("session_idle_timeout=0.3")
+    begun = await actor.begin()
+
+    async with store.session() as session:
+        closed = asyncio.Event()
+        session.native.add_termination_listener(lambda _: closed.set())
+        await asyncio.wait_for(closed.wait(), 20)
+        with pytest.raises(StorageUnavailableError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    async with store.session() as session:
+        assert await session.fetch_all("select 1 as one") == [{"one": 1}]
+
+
+async def test_user_statements_wait_for_locks_as_the_server_says(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    """The engine gives up after a second, because it can come back; user code cannot."""
+    async with store.session() as session:
+        (row,) = await session.fetch_all(
+            "select current_setting('lock_timeout') as wait, current_setting('transaction_isolation') as level"
+        )
+
+    assert row == {"wait": await connection.fetchval("show lock_timeout"), "level": "read committed"}
+
+
+class Joining:
+    """A caller with a pool of its own, in the way of any application."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.pool = asyncpg.create_pool(
+            host=parts.hostname,
+            port=parts.port,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            database=parts.path[1:],
+            min_size=1,
+            max_size=2,
+        )
+
+
+async def test_what_joined_a_transaction_wakes_others_when_that_is_committed(
+    store: PostgresStore, storage_url: str
+) -> None:
+    while await store.wait_for_work(0.1) != frozenset():
+        pass
+    waiting = asyncio.create_task(store.wait_for_work(30))
+    kept, dropped = start(), start()
+
+    async with Joining(storage_url).pool as pool, pool.acquire() as caller:
+        undone = caller.transaction()
+        await undone.start()
+        async with store.session(join=caller) as session:
+            assert await session.commit(dropped) is Outcome.ACCEPTED
+        await undone.rollback()
+        async with caller.transaction():
+            async with store.session(join=caller) as session:
+                assert await session.commit(kept) is Outcome.ACCEPTED
+            assert await store.read(kept.instance_id) is None
+
+        woken = await asyncio.wait_for(waiting, 10)
+
+    assert woken is not None
+    assert await store.read(kept.instance_id) is not None
+    assert await store.read(dropped.instance_id) is None
+
+
+async def test_mail_posted_in_a_joined_session_is_counted_after_its_commit(
+    actor: Actor, store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    sender, target = await actor.begin(), await actor.begin()
+    await actor.write(append(target, 2, change=change(Status.WAITING, release=True)))
+
+    async with connection.transaction(), store.session(join=connection) as session:
+        item = append(sender, 2, deliveries=(delivery(target),))
+        assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+
+    claimed = await actor.claim()
+    while not claimed:
+        await store.wait_for_work(1)
+        claimed = await actor.claim()
+    assert [one.instance_id for one in claimed] == [target.instance_id]
+
+
+async def test_joining_needs_a_connection_with_a_transaction(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    for join, reason in ((connection, "without a transaction"), (object(), "asyncpg.Connection")):
+        with pytest.raises(UsageError, match=reason):
+            async with store.session(join=join):
+                pass
+
+
+async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, table: str) -> None:
+    """The nonce is in the log already: the first copy's writes stand, and this one's are not made twice."""
+    begun = await actor.begin()
+    item = append(begun, 2)
+    for _ in range(2):
+        async with actor.store.session() as session:
+            await session.execute("insert into mine (k) select 'k' || count(*) from mine")
+            assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+
+    async with actor.store.session() as session:
+        assert await session.fetch_all("select k from mine") == [{"k": "k0"}]

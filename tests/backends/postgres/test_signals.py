@@ -1,0 +1,168 @@
+"""Wake-ups by NOTIFY: ids only, few, after the commit; and nobody sleeps through a lost listener."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from romancy_conformance.contract.building import append, start
+from romancy_postgres._signals import channel_of, payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import asyncpg
+
+    from romancy_conformance.contract.building import Actor
+    from romancy_postgres._store import PostgresStore
+
+    Open = Callable[..., Awaitable[PostgresStore]]
+
+_LARGEST_PAYLOAD = 8000
+LONG = 30.0
+
+
+@given(
+    st.sets(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=255), max_size=300)
+)
+def test_every_id_arrives_in_texts_the_server_takes(ids: set[str]) -> None:
+    texts = payloads("origin", ids)
+
+    assert max(len(text.encode()) for text in texts) < _LARGEST_PAYLOAD
+    assert all(json.loads(text)[0] == "origin" for text in texts)
+    assert sorted(one for text in texts for one in json.loads(text)[1:]) == sorted(ids)
+
+
+def test_too_many_ids_mean_everywhere() -> None:
+    assert payloads("origin", {str(number) for number in range(5000)}) == ['["origin"]']
+
+
+@given(st.text("abc_", min_size=1, max_size=63) | st.none(), st.text("abc_", min_size=1, max_size=32))
+def test_a_channel_has_a_name_the_server_takes(schema: str | None, prefix: str) -> None:
+    assert 0 < len(channel_of(schema, prefix)) <= 63
+
+
+async def listen(connection: asyncpg.Connection) -> list[list[str]]:
+    """What is announced from now on: the ids of each notification."""
+    heard: list[list[str]] = []
+
+    def hear(_: object, __: int, ___: str, payload: object) -> None:
+        heard.append(json.loads(str(payload))[1:])
+
+    await connection.add_listener("romancy_work", hear)
+    return heard
+
+
+async def settle(store: PostgresStore) -> None:
+    while await store.wait_for_work(0.1) != frozenset():
+        pass
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_a_lost_listener_comes_back_and_everybody_looks(
+    store: PostgresStore, open_store: Open, connection: asyncpg.Connection
+) -> None:
+    """F15: again and again; what was committed while nobody listened is not slept through."""
+    other = await open_store()
+    for _ in range(10):
+        await settle(store)
+        gone = await connection.fetch(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where query like 'LISTEN%' and datname = current_database()"
+        )
+        item = start()
+        await other.commit([item])
+
+        changed = await asyncio.wait_for(store.wait_for_work(LONG), 10)
+
+        assert len(gone) == 2
+        assert changed is None or item.instance_id in changed
+        await settle(other)
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_what_nobody_waits_for_is_not_announced(
+    actor: Actor, open_store: Open, connection: asyncpg.Connection
+) -> None:
+    """Steps of a run are nobody else's business: no notification, hence no lock that all who notify share."""
+    begun = await actor.begin()
+    heard = await listen(connection)
+    for seq in range(2, 30):
+        await actor.write(append(begun, seq))
+    last = start()
+    await actor.store.commit([last])
+
+    while not heard:
+        await connection.execute("select 1")
+        await asyncio.sleep(0.01)
+
+    assert heard == [[last.instance_id]]
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_many_commits_are_announced_together(store: PostgresStore, connection: asyncpg.Connection) -> None:
+    """B5: notifying takes a lock that the whole database shares."""
+    heard = await listen(connection)
+    items = [start() for _ in range(300)]
+    statements: list[str] = []
+
+    async def note(statement: str, /) -> None:
+        statements.append(statement)
+
+    store.gate = note
+    await store.commit(items)
+    store.gate = None
+
+    def told() -> list[str]:
+        return sorted(one for ids in heard for one in ids)
+
+    while len(told()) < len(items):
+        await connection.execute("select 1")
+        await asyncio.sleep(0.01)
+    assert told() == sorted(item.instance_id for item in items)
+    assert len(heard) <= 3
+    assert "begin" not in statements, "a lone statement is its own transaction, and NOTIFY is none of its parts"
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+@pytest.mark.parametrize("options", ["", "listen=off"])
+async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: str) -> None:
+    """At most two statements a second, claims included; here without claims."""
+    store = await open_store(options)
+    await settle(store)
+    statements: list[str] = []
+
+    async def note(statement: str, /) -> None:
+        statements.append(statement)
+
+    store.gate = note
+    looks = 0
+    async with asyncio.timeout(10):
+        began = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() - began < 2.5:
+            looks += await store.wait_for_work(0.5) is None
+
+    assert statements == []
+    assert looks <= 3
+    assert looks >= 1 or options == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_all_who_wait_are_told(store: PostgresStore, open_store: Open) -> None:
+    await settle(store)
+    waiting = [asyncio.create_task(store.wait_for_work(LONG)) for _ in range(3)]
+    await asyncio.sleep(0)
+    item = start()
+    await store.commit([item])
+
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [frozenset({item.instance_id})] * 3
