@@ -56,19 +56,18 @@ async def read(database: Database, instance_id: str, after: int, limit: int) -> 
     if limit <= 0:
         (instance,) = await database.ask(look)
         return History(instance=instance_row(instance.rows[0]), rows=[]) if instance.rows else None
-    _, _, instance, page, head, _ = await database.ask(
+    _, _, instance, page, _ = await database.ask(
         database.statement("one_moment"),
         database.statement("begin_moment"),
         look,
-        database.statement("read_log", instance_id=instance_id, after=after, limit=limit, bytes=_PAGE_BYTES),
-        database.statement("read_head", instance_id=instance_id),
+        database.statement("read_log", instance_id=instance_id, after=after, limit=limit + 1, bytes=_PAGE_BYTES),
         database.statement("end_moment"),
     )
     if not instance.rows:
         return None
-    rows = [LogRow(seq, writer.decode(), body, at) for seq, writer, body, at in page.rows]
-    more = bool(rows) and rows[-1].seq < head.rows[0][0]
-    return History(instance=instance_row(instance.rows[0]), rows=rows, more=more)
+    rows = [LogRow(seq, writer.decode(), body, at) for seq, writer, body, at, _ in page.rows[:limit]]
+    found = page.rows[0][4] if rows else 0
+    return History(instance=instance_row(instance.rows[0]), rows=rows, more=found > len(rows))
 
 
 def _text(value: bytes | None) -> str | None:

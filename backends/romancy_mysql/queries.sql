@@ -182,10 +182,11 @@ i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.update
 i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
 
 -- name: read_log
--- A page of the current life's log, cut where it would be over so many bytes; its first row is always there.
-select l.seq, l.writer, l.body, l.at
+-- A page of the current life's log, cut where it would be over so many bytes; its first row is always there. Each row
+-- also says how many were found before the cut.
+select l.seq, l.writer, l.body, l.at, p.found
 from (
-    select s.seq, s.size, sum(s.size) over (order by s.seq) as upto
+    select s.seq, s.size, sum(s.size) over (order by s.seq) as upto, count(*) over () as found
     from (
         select g.seq, octet_length(g.body) as size
         from romancy_log g
@@ -202,12 +203,6 @@ straight_join romancy_log l
     and l.seq = p.seq
 where p.upto <= :bytes or p.upto = p.size
 order by l.seq
-
--- name: read_head
--- The last seq of the current life's log.
-select max(l.seq)
-from romancy_log l
-where l.instance_id = :instance_id and l.life = (select life from romancy_instances where instance_id = :instance_id)
 
 -- ----------------------------------------------------------------------------------------------------------------- claims
 
