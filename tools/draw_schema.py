@@ -1,0 +1,127 @@
+"""Draw the schema page from real, freshly migrated databases.
+
+Run as `python -m tools.draw_schema`; it starts the servers it needs and writes `docs/schema.md`. What tables and
+columns mean is said once, in `tools/schema.toml`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from romancy.storage.backends import create_store
+from romancy_conformance.servers import Kind, fresh_database
+from tools import tree
+from tools.schema_catalogues import DIALECTS, dialect_of, read_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tools.schema_catalogues import Table
+
+    Facts = dict[str, str]
+    Meanings = Mapping[str, Mapping[str, str]]
+
+__all__ = ["PAGE", "facts_of", "meanings", "migrated", "read_page", "render"]
+
+PAGE = tree.ROOT / "docs" / "schema.md"
+MEANINGS = tree.ROOT / "tools" / "schema.toml"
+NAMES = tuple(DIALECTS.values())
+ABSENT = "–"
+INTRODUCTION = """# The schema
+
+Every adapter makes the same tables; only the types are the database's own. This page is drawn from freshly migrated
+databases by `python -m tools.draw_schema`, and a test says when it has to be drawn again. The names begin with
+`romancy_` unless the URL says `prefix=…`. Times are microseconds since the epoch, UTC, by the database's clock; ids are
+compared byte for byte; bodies are the bytes that were given.
+
+The rows of the log decide everything. The other tables are what can be made from them again, what was sent and not
+yet taken, and who is at work.
+"""
+
+
+def meanings() -> Meanings:
+    """What each table (`about`) and each of its columns is for."""
+    loaded: Meanings = tomllib.loads(MEANINGS.read_text("utf-8"))
+    return loaded
+
+
+async def migrated(url: str) -> list[Table]:
+    """The schema that the adapter makes in the empty database at `url`."""
+    store = create_store(url)
+    await store.open()
+    await store.close()
+    return await read_schema(url)
+
+
+def facts_of(tables: Sequence[Table]) -> Facts:
+    """One database's schema as the cells of the page: `table.column`, and `table` for its keys."""
+    facts: Facts = {}
+    for table in tables:
+        # What type a view's column has depends on the version of the database.
+        facts[table.name] = "a view" if table.view else "; ".join(f"`{index}`" for index in table.indexes)
+        facts |= {f"{table.name}.{one.name}": "shown" if table.view else str(one) for one in table.columns}
+    return facts
+
+
+def render(schemas: Mapping[str, Facts], words: Meanings) -> str:
+    """The page."""
+    lines = [INTRODUCTION]
+    for table, columns in words.items():
+        lines += [
+            f"## {table}\n",
+            f"{columns['about']}\n",
+            f"| column | meaning | {' | '.join(NAMES)} |",
+            "|---" * 6 + "|",
+        ]
+        for column, meaning in columns.items():
+            if column != "about":
+                cells = [schemas[name].get(f"{table}.{column}", ABSENT) for name in NAMES]
+                lines.append(f"| `{column}` | {meaning} | {' | '.join(cells)} |")
+        lines += ["", *(f"- {name}: {schemas[name].get(table, ABSENT)}" for name in NAMES), ""]
+    return "\n".join(lines)
+
+
+def read_page(text: str) -> tuple[dict[str, Facts], Meanings]:
+    """What a page says: the cells of each database, and the meanings."""
+    schemas: dict[str, Facts] = {name: {} for name in NAMES}
+    words: dict[str, dict[str, str]] = {}
+    for section in text.split("\n## ")[1:]:
+        table, _, about, *lines = section.splitlines()
+        words[table] = {"about": about}
+        for line in lines:
+            if line.startswith("| `"):
+                column, meaning, *cells = line.strip("| ").split(" | ")
+                words[table][column.strip("`")] = meaning
+                facts = dict(zip(NAMES, cells, strict=True))
+                key = f"{table}.{column.strip('`')}"
+            elif line.startswith("- "):
+                name, _, keys = line.removeprefix("- ").partition(": ")
+                facts, key = {name: keys}, table
+            else:
+                continue
+            for name, fact in facts.items():
+                schemas[name] |= {key: fact} if fact != ABSENT else {}
+    return schemas, words
+
+
+def main() -> int:
+    words = meanings()
+    with tempfile.TemporaryDirectory() as folder:
+        urls = [f"sqlite:///{Path(folder) / 'schema.db'}", *(fresh_database(kind) for kind in Kind)]
+        schemas = {dialect_of(url): facts_of(asyncio.run(migrated(url))) for url in urls}
+    found = {key.partition(".")[::2] for facts in schemas.values() for key in facts}
+    unsaid = sorted(".".join(one).rstrip(".") for one in found if one[1] not in words.get(one[0], {}) and one[1])
+    if unsaid:
+        print(f"{tree.name_of(MEANINGS)}: say what these are: {', '.join(unsaid)}")
+        return 1
+    PAGE.write_text(render(schemas, words), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
