@@ -125,6 +125,7 @@ class Worker:
         self._trials: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._committing: set[asyncio.Task[None]] = set()
         self._recover = False
         self._next_look: asyncio.TimerHandle | None = None
         self._ended_here: dict[str, None] = {}
@@ -177,6 +178,8 @@ class Worker:
             logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
+        if self._committing:
+            await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
         await self._within_goodbye(self.writer.flushed())
         for live in list(self.driver.live.values()):
             self.driver.give_back(live)
@@ -204,13 +207,14 @@ class Worker:
         except (StorageUnavailableError, TimeoutError) as error:
             logger.warning("could not say goodbye to the database: %s", error)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        for tasks in (self._tasks, *sets):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.critical("a part of the worker stopped", exc_info=task.exception())
 
@@ -387,7 +391,7 @@ class Worker:
         self._look_in(_PAUSE)
 
     def _in_session(self, prepared: Prepared, port: Port) -> None:
-        self._spawn(self._commit_in_session(prepared, port))
+        self._spawn(self._commit_in_session(prepared, port), self._committing)
 
     async def _commit_in_session(self, prepared: Prepared, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item

@@ -1,0 +1,45 @@
+"""Fixtures of the fault tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.faults.field import Field
+from romancy_conformance.servers import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from romancy_conformance.servers import Server
+
+
+async def check_processes(url: str) -> None:
+    """Skip where a database lives in one process."""
+    store = create_store(url)
+    await store.open()
+    shared = store.capabilities.processes
+    await store.close()
+    if not shared:
+        pytest.skip("capability: a database of this kind lives in one process")
+
+
+@pytest.fixture
+async def field(storage_url: str, tmp_path: Path) -> AsyncIterator[Field]:
+    """A fresh database with nobody at work yet."""
+    await check_processes(storage_url)
+    field = Field(storage_url, tmp_path)
+    await field.open()
+    yield field
+    await field.close()
+
+
+@pytest.fixture
+async def server(backend: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]) -> Server:
+    """A server of this test's own, to kill."""
+    if backend not in set(Kind):
+        pytest.skip("capability: there is no server to kill")
+    return server_for(backend)

@@ -1,0 +1,45 @@
+"""A worker with workflows of which one ends the process it runs in, every time.
+
+    python -m romancy_conformance.behaviour.faults.poisoned URL COUNT
+
+The first process starts them all, the poisonous one in the middle; any process goes on with what it finds and ends by
+itself once nothing is open any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+
+POISON = "poison"
+
+
+@activity
+async def drink(cup: str) -> str:
+    await asyncio.sleep(0.02)
+    if cup == POISON:
+        os._exit(66)
+    return cup
+
+
+@workflow
+async def toast(ctx: WorkflowContext, cup: str) -> str:
+    await drink(f"{cup} to begin with" if cup != POISON else "water")
+    return await drink(cup)
+
+
+async def main(url: str, count: int) -> None:
+    async with Romancy(url, workflows=[toast]) as app:
+        cups = [f"cup-{number}" for number in range(count)]
+        cups.insert(count // 2, POISON)
+        if await app.get_instance(cups[0]) is None:
+            await app.start_many([toast.options(instance_id=cup).bind(cup) for cup in cups])
+        while (await app.list_instances(status=["pending", "running", "waiting"])).instances:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,81 @@
+"""A worker process of the fault tests, and the workflow it knows.
+
+    python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--elsewhere]
+
+It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+from pathlib import Path
+
+from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.engine import _leases
+from romancy.storage.records import Host
+from romancy_conformance.behaviour.crashes.ledger import Ledger
+
+__all__ = ["faulty_line", "main"]
+
+LEDGER = "ROMANCY_FAULT_LEDGER"
+
+
+@activity
+async def faulty_step(number: int, seconds: float) -> int:
+    ledger = Ledger(Path(os.environ[LEDGER]))
+    ledger.note("begin")
+    await asyncio.sleep(seconds)
+    ledger.note("end")
+    return number
+
+
+@activity
+async def faulty_write(number: int, seconds: float) -> int:
+    ledger = Ledger(Path(os.environ[LEDGER]))
+    ledger.note("begin")
+    await asyncio.sleep(seconds)
+    context = activity_context()
+    db = await context.session()
+    await db.execute(f"insert into effects values ('{context.instance_id}', '{context.activity_id}')")  # noqa: S608 - our own ids
+    ledger.note("end")
+    return number
+
+
+@workflow
+async def faulty_line(ctx: WorkflowContext, steps: int, seconds: float) -> int:
+    total = 0
+    for number in range(steps):
+        total += await faulty_step(number, seconds)
+        total += await faulty_write(number, seconds)
+    return total
+
+
+async def work(url: str, lease: float) -> None:
+    """Work until told to stop."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with Romancy(url, workflows=[faulty_line], lease=lease):
+        print("ready", flush=True)
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="romancy_conformance.behaviour.faults.program", description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--ledger", required=True)
+    parser.add_argument("--lease", type=float, default=30.0)
+    parser.add_argument("--elsewhere", action="store_true")
+    options = parser.parse_args()
+    os.environ[LEDGER] = options.ledger
+    if options.elsewhere:
+        there = Host(boot_id=secrets.token_hex(8), pid_namespace="pid:[1]", pid=os.getpid(), pid_start=1)
+        vars(_leases)["this_host"] = lambda: there
+    asyncio.run(work(options.url, options.lease))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""A workflow that ends the process it runs in is parked; everybody else finishes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy_conformance.behaviour.faults.field import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.faults.field import Field
+
+pytestmark = pytest.mark.anyio
+
+INNOCENT = 30
+
+
+async def run_once(url: str) -> int:
+    """One worker process, to its end."""
+    module = "romancy_conformance.behaviour.faults.poisoned"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, url, str(INNOCENT), env=ENVIRONMENT, stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait()
+
+
+async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
+    ends = [await run_once(field.url) for _ in range(6)]
+
+    assert ends == [66, 66, 66, 66, 66, 0]
+    poison = await field.app.get_instance("poison")
+    assert poison is not None
+    assert poison.status is Status.STUCK
+    assert "ends the process" in (poison.error or "")
+    done = await field.app.list_instances(instance_id="cup-", status="completed", limit=100)
+    assert len(done.instances) == INNOCENT

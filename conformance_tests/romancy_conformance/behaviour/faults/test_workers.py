@@ -1,0 +1,123 @@
+"""Workers that freeze, vanish, stop in order, or multiply."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, UsageError
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.faults.field import Field
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 2.0
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+
+
+@pytest.mark.parametrize("attempts", [1, 2], ids=["in a step", "before a session"])
+async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts: int) -> None:
+    frozen = await field.worker("--lease", str(LEASE))
+    await field.start(["ice"], 2, 0.3)
+    await field.begun(attempts)
+    frozen.send(signal.SIGSTOP)
+    other = await field.worker("--lease", str(LEASE))
+    await field.all_ended()
+    before = await field.log("ice")
+    frozen.send(signal.SIGCONT)
+    assert await other.stopped() == 0
+
+    # It has noticed, dropped its run and goes on claiming as a new incarnation.
+    await field.start(["after"], 2, 0.05)
+    await field.all_ended()
+
+    assert frozen.alive
+    assert before == await field.log("ice")
+    assert len(await field.owners("ice")) == 1
+    await field.check(["ice", "after"], 2, interrupted=1)
+
+
+async def test_a_worker_of_another_machine_is_missed_within_its_lease(field: Field) -> None:
+    lost = await field.worker("--lease", str(LEASE), "--elsewhere")
+    ids = [f"far-{number}" for number in range(10)]
+    await field.start(ids, 2, 1.0)
+    await field.begun(10)
+    await field.worker("--lease", str(LEASE), "--elsewhere")
+    lost.kill()
+    killed = time.monotonic()
+
+    async with asyncio.timeout(LEASE + 2):
+        while not await field.owners(ids[0]):  # noqa: ASYNC110 - another process takes it over
+            await asyncio.sleep(0.05)
+    print(f"taken over after {time.monotonic() - killed:.2f} s")
+    await field.all_ended()
+
+    await field.check(ids, 2, interrupted=10)
+
+
+async def test_a_dead_neighbour_is_replaced_at_once(field: Field) -> None:
+    lost = await field.worker("--lease", "60")
+    await field.start(["near"], 2, 0.2)
+    await field.begun(1)
+    other = await field.worker("--lease", "60")
+    lost.kill()
+    killed = time.monotonic()
+    await field.all_ended()
+
+    assert time.monotonic() - killed < 6
+    assert other.alive
+    await field.check(["near"], 2, interrupted=1)
+
+
+async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
+    first = await field.worker("--lease", "60")
+    ids = [f"handed-{number}" for number in range(10)]
+    await field.start(ids, 3, 0.6)
+    await field.begun(10)
+    second = await field.worker("--lease", "60")
+
+    assert await first.stopped() == 0
+    stopped = time.monotonic()
+    await field.all_ended()
+
+    assert time.monotonic() - stopped < 8
+    assert second.alive
+    # What ran was let end, what was left was given back in an append: nothing began twice, nobody was taken over.
+    assert sum(entry.what == "begin" for entry in field.ledger.read()) == len(ids) * 6
+    assert {owner for id in ids for owner in await field.owners(id)} == {""}
+    await field.check(ids, 3, interrupted=0)
+
+
+async def test_two_workers_of_one_name(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[], worker_id="the-one") as app:
+        with pytest.raises(UsageError, match="the-one"):
+            await Romancy(storage_url, workflows=[], worker_id="the-one").__aenter__()
+        assert (await app.list_instances()).instances == []
+    async with Romancy(storage_url, workflows=[], worker_id="the-one"):
+        pass
+
+
+@pytest.mark.timeout(900)
+async def test_many_workers_with_random_kills(field: Field) -> None:
+    workers, count = (8, 5_000) if SOAK else (3, 200)
+    ids = [f"many-{number:04}" for number in range(count)]
+    await field.start(ids, 2, 0.05)
+    alive = [await field.worker() for _ in range(workers)]
+    chance, kills = random.Random(7), 0
+    for _ in range(workers * 2):
+        await asyncio.sleep(chance.uniform(0.2, 0.6))
+        alive.pop(chance.randrange(workers)).kill()
+        kills += 1
+        alive.append(await field.worker())
+    await field.all_ended(600)
+
+    assert all(worker.alive for worker in alive)
+    await field.check(ids, 2, interrupted=kills * count)
+    print(f"{count} workflows, {workers} workers, {kills} kills: every one ended once")
