@@ -93,7 +93,9 @@ class State:
         return not (isinstance(event, ev.CancelRequested) and self.cancel is not None)
 
     def wake_at(self) -> int | None:
-        """The earliest time (µs) at which something is due by the clock alone."""
+        """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""
+        if self.terminal is not None:
+            return None
         due = self._due
         while due and not self._still_due(*due[0]):
             heappop(due)

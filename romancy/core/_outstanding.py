@@ -78,12 +78,14 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
 
 
 def outstanding(commands: Commands) -> list[fx.Effect]:
-    """Everything the run still waits for, as the effects that bring it about.
+    """Everything the run still waits for, as the effects that bring it about; nothing once it has ended.
 
     A `CancelActivity` stands for an activity that was asked to stop and whose outcome is not recorded: nothing runs
     it now, so its outcome can be written at once.
     """
     state = commands.state
+    if state.terminal is not None:
+        return []
     effects: list[fx.Effect] = []
     for id, activity in state.activities.items():
         effects.append(

@@ -304,8 +304,10 @@ class World:
                 jobs["activity", key] = (self.now, lambda: [ActivityCancelled(at=self.now, id=key)])
             case StartChild():
                 self._start_child(id, effect)
-            case CancelChild(instance_id=child):
-                if self.instances[child].outcome is None and self.instances[child].run.state.cancel is None:
+            case CancelChild(child_id=key, instance_id=child):
+                if jobs.pop(("start", child), None) is not None:
+                    jobs["child", key] = (self.now, lambda: [ChildCancelled(at=self.now, id=key)])
+                else:
                     jobs["cancel", child] = (self.now, lambda: self._cancel_child(child))
             case Publish(name=name, data=data):
                 self.published.append((name, msgspec.json.decode(data)))
@@ -351,7 +353,9 @@ class World:
                 self._tell_parent(child, child.outcome)
 
     def _cancel_child(self, child: str) -> Sequence[Input]:
-        self.feed(child, CancelRequested(at=self.now, reason="its parent ended"))
+        instance = self.instances[child]
+        if instance.outcome is None and instance.run.state.cancel is None:
+            self.feed(child, CancelRequested(at=self.now, reason="its parent ended"))
         return []
 
     def _context(self, id: str, effect: StartActivity) -> ActivityContext:

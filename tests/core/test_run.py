@@ -319,3 +319,17 @@ def test_the_fold_alone_notices_what_cannot_be() -> None:
     state.apply(started(sequence, 1))
     with pytest.raises(HistoryCorruptError, match="TimerCancelled for 'timer:1', which is not in flight"):
         state.apply(TimerCancelled("timer:1"))
+
+
+def test_an_ended_run_waits_for_nothing() -> None:
+    @workflow
+    async def leaves_early(ctx: WorkflowContext) -> str:
+        tasks = [asyncio.create_task(ctx.sleep(60)), asyncio.create_task(double(1))]
+        await ctx.sleep(1)
+        return f"{len(tasks)} left"
+
+    world = World(Scenario(leaves_early, durations={"double": 30}))
+    assert world.result() == "2 left"
+    run = Run(leaves_early, instance_id="main")
+    run.replay(decode_commit(body) for _, body in world.commits)
+    assert (run.outstanding(), run.state.wake_at()) == ([], None)
