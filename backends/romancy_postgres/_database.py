@@ -39,6 +39,7 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
+_FILES = ("queries.sql", "reading.sql", "upkeep.sql")
 _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
@@ -58,7 +59,9 @@ class Database:
     def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
         self._gated = gated
-        self.queries = load_queries(files(__package__ or "") / "queries.sql", settings.prefix, settings.schema)
+        self.queries: dict[str, str] = {}
+        for file in _FILES:
+            self.queries |= load_queries(files(__package__ or "") / file, settings.prefix, settings.schema)
         self._opened = False
         self._make_pools()
 

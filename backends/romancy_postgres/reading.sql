@@ -1,0 +1,84 @@
+-- What only reads: an instance with its log, and searches.
+
+-- name: read
+-- An instance and a page of its current life's log: at most $3 rows, and no more than $4 bytes behind the first row.
+select i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner,
+       i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen,
+       page.seqs, page.writers, page.bodies, page.ats, page.more
+from romancy_instances i
+left join lateral (
+    select array_agg(r.seq order by r.seq) filter (where r.fits) as seqs,
+           array_agg(r.writer order by r.seq) filter (where r.fits) as writers,
+           array_agg(r.body order by r.seq) filter (where r.fits) as bodies,
+           array_agg(r.at order by r.seq) filter (where r.fits) as ats,
+           bool_or(not r.fits) as more
+    from (
+        select l.seq, l.writer, l.body, l.at,
+               row_number() over w <= $3
+               and (row_number() over w = 1 or sum(octet_length(l.body)) over w <= $4) as fits
+        from (
+            select seq, writer, body, at from romancy_log
+            where instance_id = i.instance_id and life = i.life and seq > $2
+            order by seq limit $3::bigint + 1
+        ) l
+        window w as (order by l.seq)
+    ) r
+) page on true
+where i.instance_id = $1;
+
+-- name: workflow_names
+-- All names of workflows that have instances, one index probe each.
+with recursive known as (
+    (select workflow_name from romancy_instances order by workflow_name limit 1)
+    union all
+    select (select i.workflow_name from romancy_instances i
+            where i.workflow_name > known.workflow_name order by i.workflow_name limit 1)
+    from known
+    where known.workflow_name is not null
+)
+select workflow_name from known where workflow_name is not null and strpos(workflow_name, $1) > 0;
+
+-- name: find_any
+-- A page of instances, newest first; the conditions come in place of the braces, as in the four that follow.
+select {columns} from romancy_instances i
+where {conditions}
+order by i.created_at desc, i.instance_id desc
+limit {limit};
+
+-- name: find_some
+-- The same for some statuses or some workflows: a page of each, read in the order of an index.
+select {columns} from (
+{branches}
+) i
+order by i.created_at desc, i.instance_id desc
+limit {limit};
+
+-- name: find_branch
+-- One of these pages.
+(select i.* from romancy_instances i
+ where {branch} and {conditions}
+ order by i.created_at desc, i.instance_id desc
+ limit {limit});
+
+-- name: other_sets
+-- The sets of declared paths in which this one is not.
+select paths from romancy_index_sets where $1 <> all (members);
+
+-- name: find_by_index
+-- The same for some values of a declared path. Instances that were started without declaring it have no index row:
+-- they are asked one by one, a page for each set of declared paths. The sets are parameters, so that the planner can
+-- know how many instances each has.
+select {columns}
+from (
+    (select found.*
+     from unnest({values}::text[]) as wanted (value)
+     cross join lateral (
+         select i.*
+         from romancy_index x join romancy_instances i using (instance_id)
+         where x.path = {path} and x.value = wanted.value and {position} and {conditions}
+         order by x.created_at desc, x.instance_id desc
+         limit {limit}
+     ) found)
+{branches}) i
+order by i.created_at desc, i.instance_id desc
+limit {limit};

@@ -1,0 +1,90 @@
+-- What keeps the tables: the schema's versions, pruning, the relay's side of the outbox, notifications.
+
+-- name: server
+-- What the server is.
+select current_setting('server_version_num')::integer, current_setting('server_version'),
+       current_setting('server_encoding');
+
+-- name: schema_table
+-- The record of the migrations applied to this schema.
+create table if not exists romancy_schema (
+    version    integer primary key,
+    name       text   not null default '',
+    applied_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint
+);
+
+-- name: schema_version
+-- The newest migration applied.
+select coalesce(max(version), 0) from romancy_schema;
+
+-- name: schema_record
+-- A migration was applied.
+insert into romancy_schema (version, name) values ($1, $2);
+
+-- name: prune_named
+-- Remove ended instances with everything that bears their id: those of these ids.
+with doomed as materialized (
+    select instance_id from romancy_instances
+    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and instance_id = any ($2::text[])
+    limit $3
+    for update skip locked
+), log as (
+    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
+), inbox as (
+    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
+), indexed as (
+    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+)
+delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+
+-- name: prune_old
+-- Remove ended instances with everything that bears their id: those that ended before $2.
+with doomed as materialized (
+    select instance_id from romancy_instances
+    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and updated_at < $2
+    order by updated_at
+    limit $3
+    for update skip locked
+), log as (
+    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
+), inbox as (
+    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
+), indexed as (
+    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+)
+delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+
+-- name: prune_runs
+-- Drop the rows of finished runs, of some instances at a time.
+with rerun as materialized (
+    select instance_id, life, run_from from romancy_instances
+    where kept_from < run_from
+    limit $1
+    for no key update skip locked
+), dropped as (
+    delete from romancy_log l using rerun
+    where l.instance_id = rerun.instance_id and l.life = rerun.life and l.seq < rerun.run_from
+)
+update romancy_instances i set kept_from = rerun.run_from
+from rerun where i.instance_id = rerun.instance_id;
+
+-- name: prune_workers
+-- Forget dead workers that own nothing.
+delete from romancy_workers w
+where w.dead and not exists (select from romancy_instances where owner = w.token);
+
+-- name: prune_seen
+-- Forget dedupe keys accepted before $1.
+delete from romancy_seen where at < $1;
+
+-- name: outbox_read
+-- The oldest messages for the outside, in the order of each sender.
+select outbox_id, topic, body from romancy_outbox order by outbox_id limit $1;
+
+-- name: outbox_remove
+-- Forget published messages.
+delete from romancy_outbox where outbox_id = any ($1::text[]);
+
+-- name: notify
+-- Tell everybody who listens; never inside another transaction.
+select pg_notify($1, payload) from unnest($2::text[]) as t (payload);
