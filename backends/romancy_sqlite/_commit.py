@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["weight_of", "write_items"]
+__all__ = ["is_plain", "weight_of", "write_items"]
+
+
+def is_plain(item: Item) -> bool:
+    """Whether an item touches nothing but the log."""
+    return isinstance(item, Append) and item.plain
 
 
 def weight_of(batch: Sequence[Item]) -> int:
     """About how many pages a batch writes."""
-    return sum((1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
+    return sum((1 if is_plain(item) else 6) + (len(item.body) >> 11) for item in batch)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:

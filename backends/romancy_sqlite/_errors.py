@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 AnyError = TypeVar("AnyError", bound=BaseException)
 
-__all__ = ["is_busy", "is_item_fault", "is_stale", "translate"]
+__all__ = ["is_busy", "is_item_fault", "is_stale", "is_uncertain", "translate"]
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
 _FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
@@ -52,6 +52,11 @@ def is_busy(error: BaseException) -> bool:
 def is_stale(error: BaseException) -> bool:
     """A transaction that has read may not write any more, however long it waits."""
     return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
+
+
+def is_uncertain(error: BaseException) -> bool:
+    """A COMMIT that failed like this may yet be found in the file after a crash."""
+    return _code(error) == _IOERR
 
 
 def is_item_fault(error: BaseException) -> bool:

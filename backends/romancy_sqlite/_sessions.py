@@ -12,7 +12,7 @@ from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._errors import is_busy, translate
+from romancy_sqlite._errors import is_uncertain, translate
 from romancy_sqlite._guard import OVER, SAVEPOINT
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
@@ -135,7 +135,7 @@ class SqliteSession:
         try:
             patiently(lambda: cursor.execute("commit"), seconds=self._shared.lock_timeout)
         except sqlite3.Error as error:
-            if is_busy(error):
+            if not is_uncertain(error):
                 raise
             raise OutcomeUnknownError(
                 f"SQLite file {self._shared.path}: COMMIT failed ({error}), and only the log can say what became of it"

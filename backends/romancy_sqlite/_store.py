@@ -15,7 +15,8 @@ from romancy.storage.records import Capabilities
 from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
-from romancy_sqlite._commit import weight_of, write_items
+from romancy_sqlite._commit import is_plain, weight_of, write_items
+from romancy_sqlite._company import Company
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import find
@@ -60,12 +61,6 @@ __all__ = ["SqliteStore"]
 Result = TypeVar("Result")
 
 
-class Crowd:
-    """Those who came to write in one turn of the loop."""
-
-    size = 0
-
-
 class SqliteOutbox:
     """The relay's side of the outbox."""
 
@@ -89,7 +84,7 @@ class SqliteStore:
         self._settings = settings
         self._sql = load_queries(resources.files("romancy_sqlite") / "queries.sql", settings.prefix)
         self._opened: tuple[_file.SharedFile, Watch] | None = None
-        self._crowd: Crowd | None = None
+        self._company = Company()
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
 
@@ -148,7 +143,8 @@ class SqliteStore:
         if not batch:
             return []
         work = partial(write_items, batch=batch, worker=worker)
-        return await self.run_write(work, weight=weight_of(batch), lone=len(batch) == 1)
+        lone = len(batch) == 1
+        return await self.run_write(work, weight=weight_of(batch), lone=lone, single=lone and is_plain(batch[0]))
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         if not can_be_id(instance_id):
@@ -214,12 +210,15 @@ class SqliteStore:
         shared, _ = self._use()
         return await shared.read(self._sql, work)
 
-    async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
-        if lone and self.gate is None and await self._alone():
-            done = self._use()[0].writer.run_inline(work, self._sql, weight)
+    async def run_write(
+        self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False, single: bool = False
+    ) -> Result:
+        """Run work in a transaction. Small `lone` work may be done on this thread; `single` writes by one statement."""
+        shared, _ = self._use()
+        if lone and self.gate is None and await self._company.alone():
+            done = self._use()[0].writer.run_inline(work, self._sql, weight, single=single)
             if done is not None:
                 return done[0]
-        shared, _ = self._use()
         job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
         self._in_flight.add(job.future)
         shared.writer.submit(job)
@@ -232,17 +231,6 @@ class SqliteStore:
         finally:
             self._in_flight.discard(job.future)
         return result
-
-    async def _alone(self) -> bool:
-        """Whether nobody else has something small to write in this turn of the loop; together they are one commit."""
-        self._use()
-        if self._crowd is None:
-            self._crowd = Crowd()
-        crowd = self._crowd
-        crowd.size += 1
-        await asyncio.sleep(0)
-        self._crowd = None
-        return crowd.size == 1
 
     def _thread_gate(self) -> ThreadGate | None:
         return ThreadGate(self.gate) if self.gate is not None else None

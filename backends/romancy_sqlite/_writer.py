@@ -94,18 +94,25 @@ class Writer:
         """Queue something that needs the file for itself: nothing else of this process writes while it runs."""
         self._queue.put(action)
 
-    def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
-        """Commit lone work here and now; None, with nothing done, if that could make the event loop wait."""
+    def run_inline(
+        self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int, *, single: bool
+    ) -> tuple[Result] | None:
+        """Commit lone work here and now; None, with nothing done, if that could make the event loop wait.
+
+        Work that writes by a `single` statement needs no transaction around it.
+        """
         if self._pace is None or self._pace > _INLINE_LIMIT or not self._queue.empty():
             return None
         if not self._gate.acquire(blocking=False):
             return None
         try:
             started = time.perf_counter()
-            self._connection.execute("begin immediate")
+            if not single:
+                self._connection.execute("begin immediate")
             tx = Tx(self._connection, sql)
             result = work(tx)
-            self._connection.execute("commit")
+            if not single:
+                self._connection.execute("commit")
             self._measure(time.perf_counter() - started, weight)
         except BaseException as error:
             self._roll_back()

@@ -1,6 +1,7 @@
 """Hearing of what other processes write, and how little that costs while they write nothing."""
 
-# pyright: reportPrivateUsage=false - which thread commits is not to be seen from outside
+# Which thread commits is not to be seen from outside.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The one writer: on which thread it commits, what shares a commit, and what it does when the file resists."""
 
-# pyright: reportPrivateUsage=false - which thread commits is not to be seen from outside
+# Which thread commits is not to be seen from outside.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -73,6 +74,33 @@ async def test_two_writes_in_one_turn_of_the_loop_share_a_commit_on_the_thread(
     names = await asyncio.gather(*(store.run_write(thread_name, lone=True) for _ in range(64)))
 
     assert all(name.startswith("romancy-sqlite") for name in names)
+
+
+async def test_only_the_first_of_many_can_be_mistaken_for_one_alone(store: SqliteStore, fast: Writer) -> None:
+    """Who was alone in the last turn is not kept waiting for others in this one; those who come then are many."""
+    assert await store.run_write(thread_name, lone=True) == "MainThread"
+
+    turns = [await asyncio.gather(*(store.run_write(thread_name, lone=True) for _ in range(8))) for _ in range(3)]
+
+    assert ["MainThread" in names[1:] for names in turns] == [False] * 3
+    assert ["MainThread" in names for names in turns[1:]] == [False] * 2
+
+
+async def test_one_after_another_is_alone_each_time(store: SqliteStore, fast: Writer) -> None:
+    other_turns = 0
+
+    async def count_turns() -> None:
+        nonlocal other_turns
+        while True:
+            other_turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    names = [await store.run_write(thread_name, lone=True) for _ in range(100)]
+    counting.cancel()
+
+    assert set(names) == {"MainThread"}
+    assert other_turns >= 50
 
 
 async def test_what_queues_up_is_one_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
