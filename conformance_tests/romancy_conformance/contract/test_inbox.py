@@ -119,6 +119,10 @@ async def test_an_ended_or_unknown_instance_takes_no_mail(actor: Actor, store: S
 
     assert answers == [Delivered.CLOSED, Delivered.ACCEPTED, Delivered.UNKNOWN]
     assert list(await mail_of(actor)) == [open_one.instance_id]
+    history = await store.read(ended.instance_id, limit=0)
+    assert history is not None
+    assert (history.instance.signals, history.instance.wake_at) == (0, None)
+    assert await actor.claim(sweep=True) == []
 
 
 async def test_a_delivery_sent_twice_is_taken_once(actor: Actor, store: Store) -> None:

@@ -145,6 +145,21 @@ async def test_crashes_count_only_while_the_log_does_not_grow(hire: Hire) -> Non
     assert [*counts, claimed.crashes] == [1, 2, 3, 1, 2]
 
 
+async def test_progress_takes_the_suspicion_away(hire: Hire) -> None:
+    """D3: how often its owners died is told only while nothing has been written since."""
+    survivor, victim = await hire(), await hire()
+    begun = await victim.begin()
+    await survivor.take_over(victim)
+    (suspect,) = await survivor.claim()
+    again = await survivor.claim(0, recover=True)
+    sleep = append(begun, suspect.head + 1, change=change(Status.WAITING, release=True, wake_at=1))
+    assert await survivor.write(sleep) is Outcome.ACCEPTED
+
+    (cleared,) = await survivor.claim()
+
+    assert ([one.crashes for one in (suspect, *again)], cleared.crashes) == ([1, 1], 0)
+
+
 async def test_waiting_instances_are_nobodys_and_stay_so(actor: Actor, hire: Hire) -> None:
     other = await hire()
     begun = await other.begin()

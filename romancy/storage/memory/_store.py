@@ -198,8 +198,9 @@ class MemoryStore:
                 tx.put("instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row)
 
     def _claimed(self, row: Instance) -> Claimed:
-        same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name != "head"}
-        return Claimed(**same, head=head_of(self.database, row))
+        same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name not in {"head", "crashes"}}
+        head = head_of(self.database, row)
+        return Claimed(**same, head=head, crashes=row.crashes if row.crash_seq == head else 0)
 
     def _mailbox(self, tx: Transaction, row: Instance) -> Mailbox:
         rows = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id]

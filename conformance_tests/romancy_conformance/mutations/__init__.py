@@ -1,0 +1,33 @@
+"""The suite's own test: every mend of the storage is taken out in turn, and the suite must turn red.
+
+A mutation is one exact piece of source text and what takes its place, with the tests that must notice. The tree is
+copied, one mutation applied, and the named tests run there. A mutation whose text is no longer found is an error:
+either the mend has moved, and the mutation must follow, or it is gone.
+
+    python -m romancy_conformance.mutations [WORD…]       those whose name, pitfall or backend holds a word; else all
+
+A green run of the named tests under a mutation means that nothing holds that mend any more.
+"""
+
+from __future__ import annotations
+
+from romancy_conformance.mutations import _memory, _mysql, _postgres, _sqlite
+from romancy_conformance.mutations._mutation import Mutation
+
+__all__ = ["HANDFUL", "MUTATIONS", "Mutation"]
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *_memory.MUTATIONS,
+    *_sqlite.MUTATIONS,
+    *_postgres.MUTATIONS,
+    *_mysql.MUTATIONS,
+)
+
+HANDFUL = (
+    "memory: the writer's row is not asked",
+    "memory: a release does not look at the counter",
+    "memory: any nonce is one's own",
+    "sqlite: the writer's row is not asked",
+    "sqlite: a release does not look at the counter",
+)
+"""Those that the ordinary run plays; `make soak` plays all."""

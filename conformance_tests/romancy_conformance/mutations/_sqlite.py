@@ -1,0 +1,120 @@
+"""Mends of the SQLite adapter."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from romancy_conformance.mutations._mutation import Mutation
+
+__all__ = ["MUTATIONS"]
+
+_sql = partial(Mutation, file="backends/romancy_sqlite/*.sql")
+_code = partial(Mutation, file="backends/romancy_sqlite/*.py")
+
+MUTATIONS = (
+    _code(
+        name="sqlite: any nonce is one's own",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.ACCEPTED",
+        tests="test_log.py taken_seq or another_nonce",
+    ),
+    _sql(
+        name="sqlite: the writer's row is not asked",
+        pitfall="A4",
+        text="where exists (select 1 from romancy_workers where token = ? and dead = 0)",
+        replacement="where exists (select 1 from romancy_workers where token = ?)",
+        tests="test_log.py dead_worker or thaw",
+    ),
+    _code(
+        name="sqlite: a former life reaches the new one",
+        pitfall="A4",
+        text="if held is None or held[0] != item.life:",
+        replacement="if held is None:",
+        tests="test_log.py former_life",
+    ),
+    _code(
+        name="sqlite: a session ended by user code is committed",
+        pitfall="A9",
+        text="        raise UsageError(_ENDED) from error",
+        replacement="        return",
+        tests="test_sessions.py user_code",
+    ),
+    _code(
+        name="sqlite: a swallowed failure is committed",
+        pitfall="A9",
+        text="            self._doomed = True\n",
+        replacement="            self._doomed = False\n",
+        tests="test_sessions.py swallowed",
+    ),
+    _code(
+        name="sqlite: a refused value takes its neighbours along",
+        pitfall="A12",
+        text="        if not is_item_fault(error):\n            raise\n        tx.run",
+        replacement="        raise\n        tx.run",
+        tests="test_neighbours.py value",
+    ),
+    _sql(
+        name="sqlite: a release does not look at the counter",
+        pitfall="B1",
+        text="when signals = :seen then :wake_at else :now end",
+        replacement="else :wake_at end",
+        tests="test_inbox.py missed",
+    ),
+    _sql(
+        name="sqlite: a delivery does not move the counter",
+        pitfall="B1",
+        text="    signals = signals + 1,\n",
+        replacement="    signals = signals,\n",
+        tests="test_interleavings.py delivery",
+    ),
+    _code(
+        name="sqlite: a dedupe key is forgotten with its message",
+        pitfall="B3",
+        text="if delivery.dedupe is not None and tx.row(",
+        replacement="if delivery.dedupe == '' and tx.row(",
+        tests="test_inbox.py dedupe_key",
+    ),
+    _sql(
+        name="sqlite: nobody tells an owner of its mail",
+        pitfall="B6",
+        text="from romancy_instances where owner = :worker and signals <> seen\nunion all",
+        replacement="from romancy_instances where owner = :worker and signals < seen\nunion all",
+        tests="test_inbox.py owner_gets",
+    ),
+    _code(
+        name="sqlite: an end does not look at the inbox",
+        pitfall="B8",
+        text="if item.change.status in TERMINAL_STATUSES and held[1] != item.change.seen:",
+        replacement="if item.change.status in TERMINAL_STATUSES and held[1] < 0:",
+        tests="test_inbox.py unseen",
+    ),
+    _sql(
+        name="sqlite: every crash counts",
+        pitfall="D3",
+        text="crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end",
+        replacement="crashes = crashes + 1",
+        tests="test_leases.py crashes_count",
+    ),
+    _sql(
+        name="sqlite: code that refused gets it again",
+        pitfall="D4",
+        text="            candidate.refused = '[]'\n            or",
+        replacement="            candidate.refused <> ''\n            or",
+        tests="test_claims.py fitting_code",
+    ),
+    _code(
+        name="sqlite: an index hides what was started before it",
+        pitfall="E",
+        text='*_each(tx, query, "find_by_set", "find_by_sets", others, rest),',
+        replacement="",
+        tests="test_find.py declared_later",
+    ),
+    _code(
+        name="sqlite: pages continue by time alone",
+        pitfall="E",
+        text='"(i.created_at, i.instance_id) < (?, ?)"',
+        replacement='"(i.created_at, ?2) < (?1, ?2)"',
+        tests="test_find.py walking",
+    ),
+)
