@@ -201,6 +201,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
         """Make the root task: in an empty context, so that nothing of the host's surroundings reaches it."""
+        alive.add(self)
         return self._root.copy().run(self.create_task, coro, name="workflow")
 
     def unfinished(self) -> list[StableTask[Any]]:
@@ -317,6 +318,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             return
         self.dead = True
         self._ready.clear()
+        alive.discard(self)
         self.enter()
         try:
             for task in self.unfinished():
@@ -328,6 +330,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.leave()
         self._tasks.clear()
 
+
+alive: set[DeterministicLoop] = set()
+"""Loops not torn down. Were one collected as garbage, its coroutines would be closed wherever that happens, which may
+be in the middle of another run, and what they ask for in their clean-up would be heard there."""
 
 undying: list[Any] = []
 """Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""

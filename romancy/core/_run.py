@@ -154,6 +154,12 @@ class Run:
         """Tear the run down. No command, callback or log line of user code comes out of it afterwards."""
         self._loop.teardown()
 
+    def __del__(self) -> None:
+        """A run that nobody closed and nobody holds any more is closed all the same."""
+        loop = getattr(self, "_loop", None)
+        if loop is not None:
+            loop.teardown()
+
     # ── one input ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _live(self, event: ev.Input) -> list[ev.Command]:

@@ -246,6 +246,8 @@ class World:
         if instance.parent is None:
             return
         id, child = instance.parent
+        if self.instances[id].outcome is not None:
+            return
 
         def end() -> Sequence[Input]:
             if outcome.error is not None:

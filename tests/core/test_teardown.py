@@ -267,3 +267,39 @@ def test_tasks_left_at_the_end_are_cancelled_in_order_and_may_await_nothing() ->
     assert world.result() == "2 left"
     assert seen == ["tidy 0", "done 0", "tidy 1", "done 1"]
     assert [step for _, step, _ in world.executed] == ["book:1"]
+
+
+@workflow
+async def cleans_up(ctx: WorkflowContext) -> None:
+    try:
+        await slow(1)
+    finally:
+        await echo(666)
+
+
+def test_a_run_that_nobody_closed_is_never_heard_in_another_one() -> None:
+    @workflow
+    async def collects_garbage(ctx: WorkflowContext) -> str:
+        dropped.clear()
+        gc.collect()
+        await echo(1)
+        gc.collect()
+        return "done"
+
+    dropped: list[Any] = []
+    for n in range(20):
+        run = begin(cleans_up, f"dropped-{n}")
+        dropped.append([run, dropped])
+        del run
+    world = World(Scenario(collects_garbage))
+    assert world.result() == "done"
+    assert [step for _, step, _ in world.executed] == ["echo:1"]
+    gc.collect()
+
+
+def test_a_dropped_run_is_let_go() -> None:
+    before = len(_loop.alive)
+    run = begin(cleans_up)
+    assert len(_loop.alive) == before + 1
+    del run
+    assert len(_loop.alive) == before
