@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy
+from romancy import Romancy, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,12 +20,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def open_app(storage_url: str) -> AsyncIterator[Callable[..., Awaitable[Romancy]]]:
+def workflows(request: pytest.FixtureRequest) -> list[Workflow[..., Any]]:
+    """The workflows of the test's own file: others may bear the same names."""
+    return [thing for thing in vars(request.module).values() if isinstance(thing, Workflow)]
+
+
+@pytest.fixture
+async def open_app(
+    storage_url: str, workflows: list[Workflow[..., Any]]
+) -> AsyncIterator[Callable[..., Awaitable[Romancy]]]:
     """Open one more app on this test's database, as another process would."""
     async with AsyncExitStack() as stack:
 
         async def opener(**options: Any) -> Romancy:
-            return await stack.enter_async_context(Romancy(storage_url, **options))
+            return await stack.enter_async_context(Romancy(storage_url, **({"workflows": workflows} | options)))
 
         yield opener
 

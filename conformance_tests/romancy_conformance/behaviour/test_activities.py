@@ -200,7 +200,7 @@ async def test_a_session_where_there_is_none(app: Romancy) -> None:
 
 
 async def test_a_dependency_is_opened_once_and_closed_with_the_app(open_app: Open, storage_url: str) -> None:
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=[with_pool]) as app:
         assert await app.run(with_pool) == 3
 
     assert ["open", "a", "b", "closed"] in seen

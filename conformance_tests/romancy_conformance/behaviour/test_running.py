@@ -271,7 +271,7 @@ async def test_a_wrong_input_is_refused_before_anything_is_written(app: Romancy)
 
 
 async def test_an_app_is_used_while_it_is_open(storage_url: str) -> None:
-    app = Romancy(storage_url)
+    app = Romancy(storage_url, workflows=[nothing])
     with pytest.raises(UsageError, match="not open"):
         await app.start(nothing)
     async with app:
