@@ -55,7 +55,7 @@ def id_of(effect: StartActivity | StartCompensation) -> str:
 class Attempt:
     """One attempt at an activity or a compensation, queued, running or about to end."""
 
-    __slots__ = ("cancelled", "effect", "id", "live", "task", "timer")
+    __slots__ = ("began", "cancelled", "effect", "ending", "id", "live", "task", "timer")
 
     def __init__(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         self.live = live
@@ -65,6 +65,10 @@ class Attempt:
         self.timer: asyncio.TimerHandle | None = None
         self.cancelled = False
         """Asked to stop by its workflow (and not by the engine)."""
+        self.began = False
+        """Its task has run: one cancelled before that never does, and tells nothing."""
+        self.ending = False
+        """It is decided how it ends, and on its way to be told."""
 
 
 class Attempts:
@@ -113,11 +117,8 @@ class Attempts:
         attempt = live.attempts.get(activity_id)
         if attempt is not None:
             attempt.cancelled = True
-            if attempt.task is not None:
-                attempt.task.cancel()
+            if attempt.ending or self._stop(attempt):
                 return
-            if attempt.timer is not None:
-                attempt.timer.cancel()
         port = Port(self._store, activity_id, self._stamp, transactional=False)
         self._end(live, activity_id, ActivityCancelled(at=self._clock.now(), id=activity_id), port)
 
@@ -125,10 +126,25 @@ class Attempts:
         """Let go of everything that runs for this instance: nothing of it will be told."""
         attempts, live.attempts = live.attempts, {}
         for attempt in attempts.values():
-            if attempt.timer is not None:
-                attempt.timer.cancel()
-            if attempt.task is not None:
-                attempt.task.cancel()
+            self._stop(attempt)
+
+    def _stop(self, attempt: Attempt) -> bool:
+        """Cancel what there is of it; True if its task runs and will tell how it ended."""
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if attempt.task is None:
+            return False
+        attempt.task.cancel()
+        if not attempt.began:
+            self._one_free()
+        return attempt.began
+
+    def _one_free(self) -> None:
+        self._free += 1
+        if self._free == self._limit:
+            self._all_ended.set()
+        if self._queue:
+            self._launch()
 
     def _enqueue(self, attempt: Attempt) -> None:
         self._queue.append(attempt)
@@ -178,11 +194,14 @@ class Attempts:
         self._launch()
 
     async def _run(self, attempt: Attempt) -> None:
+        attempt.began = True
         live, definition = attempt.live, attempt.effect.definition
         port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
         try:
             event = await self._attempt(attempt, port)
+            attempt.ending = True
         except asyncio.CancelledError as error:
+            attempt.ending = True
             await port.close()
             if live.attempts.get(attempt.id) is not attempt:
                 raise
@@ -193,14 +212,11 @@ class Attempts:
                 cause.__cause__ = error
                 event = self._failure(attempt, cause)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+            attempt.ending = True
             await port.close()
             event = self._failure(attempt, error)
         finally:
-            self._free += 1
-            if self._free == self._limit:
-                self._all_ended.set()
-            if self._queue:
-                self._launch()
+            self._one_free()
         if live.attempts.get(attempt.id) is attempt:
             self._end(live, attempt.id, event, port)
         else:

@@ -22,6 +22,7 @@ from romancy.core import (
     CompensationAttemptFailed,
     EventTimedOut,
     StartActivity,
+    StartChild,
     StartCompensation,
     StartTimer,
     StopAwaiting,
@@ -30,6 +31,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as RunOutcome
 from romancy.engine._attempts import id_of
+from romancy.engine._children import joined, refusals, without
 from romancy.engine._live import (
     Live,
     Mail,
@@ -54,7 +56,7 @@ from romancy.storage.records import Append, Outcome, Start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.core import Effect, Input, StartChild
+    from romancy.core import Effect, Input
     from romancy.engine._alarms import Alarms
     from romancy.engine._attempts import Attempts
     from romancy.engine._clock import DatabaseClock
@@ -108,6 +110,8 @@ class Driver:
         self.alarms = alarms
         self.attempts: Attempts
         self.live: dict[str, Live] = {}
+        self.taken: set[str] = set()
+        """Ids that children were to have and others bear: their start is not tried again, their parent is told."""
         self._stamp = stamp
         self._nonce = nonce
         self._finished = finished
@@ -186,6 +190,8 @@ class Driver:
         before = live.run
         try:
             activation = self._activate(live, inputs)
+            if self.taken:
+                activation = self._with_refusals(live, activation, inputs)
         except Exception as error:
             logger.exception("instance %s: its run broke", live.instance_id)
             self._broken(live, error)
@@ -236,6 +242,16 @@ class Driver:
             activation = continue_as_new(live, activation)
         for warning in activation.warnings:
             logger.warning("instance %s: %s", live.instance_id, warning, extra={"instance_id": live.instance_id})
+        return activation
+
+    def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
+        """The activation and, in the same commit, what follows from children whose ids are known to be taken."""
+        while refused := refusals(activation, self.taken, max(self.clock.now(), live.run.last_time)):
+            ids = {effect.instance_id for effect in activation.effects if isinstance(effect, StartChild)} & self.taken
+            self.taken -= ids
+            more: list[Given] = [(event, None) for event in refused]
+            activation = joined(without(activation, ids), self._activate(live, more))
+            inputs += more
         return activation
 
     def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:

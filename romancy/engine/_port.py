@@ -86,4 +86,8 @@ class Port:
         """End the session: what was not committed is rolled back."""
         manager, self._manager, self.opened = self._manager, None, None
         if manager is not None:
-            await manager.__aexit__(None, None, None)
+            try:
+                await manager.__aexit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - whatever the driver has to say about it
+                # A connection that is gone has rolled back; how the attempt ended is told all the same.
+                logger.warning("activity %s: its session could not be closed: %s", self._activity, error)

@@ -28,11 +28,12 @@ from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Append, ClaimRequest, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
+    from romancy.engine._driver import Given
     from romancy.engine._port import Port
     from romancy.engine._starting import Begun
     from romancy.registry import Registry
@@ -369,17 +370,32 @@ class Worker:
         """An append was refused: drop the run, and bring it back if it is still ours."""
         live, inputs = prepared.live, prepared.inputs
         self.driver.drop(live)
+        if prepared.session is not None:
+            inputs = ()  # what the session held was rolled back with it: the attempt is made again
         if outcome is Outcome.UNSEEN:
-            if prepared.session is not None:
-                inputs = ()  # what the session held was rolled back with it: the attempt is made again
             self.driver.keep_ports(inputs, prepared.ports if inputs else {})
             self._intake.after_mail(live, inputs)
             self.look()
+        elif outcome is Outcome.EXISTS:
+            self.driver.keep_ports(inputs, prepared.ports if inputs else {})
+            self._spawn(self._without_taken_children(prepared, inputs))
         elif outcome is Outcome.INVALID:
             self._intake.park(claimed_again(live), self.writer.why_refused(prepared.item))
         else:
             logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
             self._look_for_own()
+
+    async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given]) -> None:
+        """Find out which children cannot be started, and let the run hear of it where it asked for them."""
+        assert isinstance(prepared.item, Append)  # noqa: S101 - nothing else has children
+        try:
+            for start in prepared.item.starts:
+                if await self.store.read(start.instance_id, limit=0) is not None:
+                    self.driver.taken.add(start.instance_id)
+        except StorageUnavailableError:
+            self._look_for_own()
+            return
+        await self._intake.take_up(claimed_again(prepared.live), inputs)
 
     def _broken(self, live: Live, error: Exception) -> None:
         self.driver.drop(live)

@@ -1,0 +1,148 @@
+"""Doubts inside one process: what comes at the same moment, what is refused, what is cut off before its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    EventType,
+    Romancy,
+    Status,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+Number = EventType("number", int)
+begun: list[str] = []
+
+
+@activity
+async def doubt_step(label: str, seconds: float = 0.0) -> str:
+    begun.append(label)
+    await asyncio.sleep(seconds)
+    return label
+
+
+@workflow
+async def doubt_naps(ctx: WorkflowContext) -> list[int]:
+    woken: list[int] = []
+
+    async def nap(tenths: int) -> None:
+        await asyncio.sleep(tenths / 10)
+        woken.append(tenths)
+
+    await asyncio.gather(*(nap(n) for n in (5, 1, 3, 1)))
+    return woken
+
+
+@workflow
+async def doubt_event_or_timeout(ctx: WorkflowContext) -> str:
+    try:
+        return f"event {(await ctx.wait_event(Number, timeout=0.4)).data}"
+    except TimeoutError:
+        return "too late"
+
+
+@workflow
+async def doubt_long(ctx: WorkflowContext) -> str:
+    return await doubt_step("first", 0.05) + await doubt_step("second", 30)
+
+
+@workflow
+async def doubt_line(ctx: WorkflowContext, label: str) -> str:
+    return await doubt_step(f"{label} 1") + await doubt_step(f"{label} 2", 0.2) + await doubt_step(f"{label} 3")
+
+
+@workflow
+async def doubt_child(ctx: WorkflowContext, number: int) -> int:
+    await doubt_step(f"child {number}")
+    return number
+
+
+@workflow
+async def doubt_parent(ctx: WorkflowContext, child_id: str) -> str:
+    try:
+        handle = await ctx.start(doubt_child.options(instance_id=child_id), 1)
+        return f"child {await handle.result()}"
+    except WorkflowFailedError as error:
+        return error.error_type.rpartition(".")[2]
+
+
+async def test_what_fell_due_meanwhile_comes_in_order_of_time(open_app: Open) -> None:
+    first = await open_app(worker=False)
+    async with Romancy(first._url) as app:
+        await app.start(doubt_naps.options(instance_id="naps"))
+    await asyncio.sleep(0.6)
+    async with Romancy(first._url) as app:
+        assert await app.handle("naps", doubt_naps).result(timeout=10) == [1, 1, 3, 5]
+
+
+async def test_an_event_before_the_timeout_wins_though_nobody_was_there(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    async with Romancy(front._url) as app:
+        await app.start(doubt_event_or_timeout.options(instance_id="early"))
+        await app.start(doubt_event_or_timeout.options(instance_id="late"))
+    await front.signal("early", Number, 1)
+    await asyncio.sleep(0.6)
+    await front.signal("late", Number, 2)
+    async with Romancy(front._url) as app:
+        assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
+        assert await app.handle("late", doubt_event_or_timeout).result(timeout=10) == "too late"
+
+
+async def test_cancelled_in_the_very_commit_that_starts_it(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    handle = await front.start(doubt_long)
+    assert await handle.cancel()
+    await open_app()
+
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=10)
+
+
+async def test_what_a_closed_app_had_goes_on_elsewhere_at_once(open_app: Open) -> None:
+    begun.clear()
+    other = await open_app()
+    async with Romancy(other._url) as app:
+        handles = [await app.start(doubt_line.options(instance_id=f"line-{n}"), f"line-{n}") for n in range(5)]
+        await asyncio.sleep(0.05)
+
+    for handle in handles:
+        again = other.handle(handle.instance_id, doubt_line)
+        assert (await again.result(timeout=5)).count("line") == 3
+    assert sorted(begun) == sorted(f"line-{n} {step}" for n in range(5) for step in (1, 2, 3))
+
+
+async def test_a_child_whose_id_is_taken_is_a_failure_its_parent_can_handle(app: Romancy) -> None:
+    await app.run(doubt_child.options(instance_id="taken"), 7)
+    handle = await app.start(doubt_parent, "taken")
+
+    assert await handle.result(timeout=10) == "InstanceConflictError"
+    assert await app.run(doubt_parent, "free") == "child 1"
+
+
+async def test_a_caller_that_gives_up_harms_nobody(app: Romancy) -> None:
+    starting = asyncio.create_task(app.start(doubt_line.options(instance_id="given-up"), "given up"))
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    assert await app.run(doubt_line, "next") == "next 1next 2next 3"
+    handle = app.handle("given-up", doubt_line)
+    if await app.get_instance("given-up") is not None:
+        await handle.result(timeout=10)
+        assert await handle.status() is Status.COMPLETED
