@@ -67,5 +67,7 @@ async def _mail(database: Database, worker: str, fresh: list[str]) -> tuple[dict
 
 
 def _claimed(row: asyncpg.Record, head: int) -> Claimed:
-    fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in ("head", "status")}
-    return Claimed(**fields, head=head, status=Status(row["status"]))
+    known = ("head", "status", "crashes")
+    fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
+    crashes = row["crashes"] if row["crash_seq"] == head else 0  # what was written since takes the suspicion away
+    return Claimed(**fields, head=head, status=Status(row["status"]), crashes=crashes)

@@ -372,12 +372,13 @@ with clock as materialized (
     set owner = $1, wake_at = null
     from due
     where i.instance_id = due.instance_id
-    returning i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from, i.signals, i.seen, i.crashes,
+    returning i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from, i.signals, i.seen,
+              i.crashes, i.crash_seq,
               due.wake_at as since
 ), given as (
     select * from claimed
     union all
-    select instance_id, life, workflow_name, status, code, run_from, signals, seen, crashes, 0
+    select instance_id, life, workflow_name, status, code, run_from, signals, seen, crashes, crash_seq, 0
     from romancy_instances
     where $7::boolean and owner = $1 and exists (select from alive)
 ), ahead as (
@@ -435,14 +436,15 @@ set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_
 where not w.dead;
 
 -- name: peers
--- All other workers that live or still own something, after the time and whether this one lives.
+-- All other workers that live or still own something, after the time and whether this one lives. (An EXISTS might be
+-- answered from a hash of all owners.)
 select romancy_now() as now,
        exists (select from romancy_workers where token = $1 and not dead) as alive,
        p.*
 from (select) as one
 left join romancy_workers p
     on p.token <> $1
-   and (not p.dead or exists (select from romancy_instances where owner = p.token));
+   and (not p.dead or (select true from romancy_instances where owner = p.token limit 1));
 
 -- name: declare_dead
 -- Mark a worker dead whose beat has not moved since it was seen, while the one that asks is alive itself. Both rows
