@@ -162,6 +162,10 @@ class Romancy(Instances):
         if self._worker is not None:
             await self._worker.drain(seconds(timeout, "timeout"))
 
+    def _stir(self) -> None:
+        if self._worker is not None:
+            self._worker.look()
+
     def _worker_token(self) -> str | None:
         return self._worker.leases.token if self._worker is not None else None
 

@@ -51,6 +51,9 @@ class Instances:
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
 
+    def _stir(self) -> None:
+        """Something may be due now: an app with a worker looks."""
+
     def _worker_token(self) -> str | None:
         return None
 
@@ -169,6 +172,7 @@ class Instances:
         when the instance has not failed.
         """
         await retry(self._opened(), self._worker_token(), instance_id)
+        self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""

@@ -47,6 +47,7 @@ logger = logging.getLogger("romancy.engine")
 
 _CLAIM: Final = 100
 _PAUSE: Final = 0.5
+_ECHO: Final = 0.25
 _SWEEP_EVERY: Final = 30.0
 _ENDS_REMEMBERED: Final = 10_000
 _LOOK_FOR_CORPSES_EVERY: Final = 1.0
@@ -297,13 +298,12 @@ class Worker:
         self._look.set()
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """The store says that these instances changed (None: any). That one ended here is no news, once."""
-        if changed is None:
+        """The store says that these instances changed (None: any). Those that ended here are hardly news."""
+        if changed is None or not changed <= self._ended_here.keys():
             self.look()
-            return
-        news = [instance_id for instance_id in changed if self._ended_here.pop(instance_id, True) is not None]
-        if news:
-            self.look()
+        elif changed:
+            # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
+            self._look_in(_ECHO)
 
     async def _claim_forever(self) -> None:
         swept = -_SWEEP_EVERY
