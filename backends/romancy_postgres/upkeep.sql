@@ -71,7 +71,7 @@ from rerun where i.instance_id = rerun.instance_id;
 -- name: prune_workers
 -- Forget dead workers that own nothing.
 delete from romancy_workers w
-where w.dead and not exists (select from romancy_instances where owner = w.token);
+where w.dead and (select true from romancy_instances where owner = w.token limit 1) is null;
 
 -- name: prune_seen
 -- Forget dedupe keys accepted before $1.
