@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Item, Start
+    from romancy.storage.records import Append, Change, Item, Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -59,9 +59,9 @@ class Frozen:
         await self.thaw()
 
 
-async def frozen(actor: Actor, begun: Start, other: Store) -> AsyncGenerator[Frozen]:
+async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
     """Freeze an append; skips the test where one open transaction keeps all others from writing."""
-    async with Frozen(actor, append(begun, 2, b'["frozen"]')) as held:
+    async with Frozen(actor, append(begun, 2, b'["frozen"]', **fields)) as held:
         starting = asyncio.create_task(other.commit([start(delay=None)]))
         done, _ = await asyncio.wait({starting}, timeout=_AT_ONCE)
         if not done:
@@ -97,13 +97,14 @@ async def test_a_frozen_row_does_not_keep_its_batch_waiting_for_ever(actor: Acto
         assert again == [Outcome.ACCEPTED] * 3 + [Outcome.TAKEN] + [Outcome.ACCEPTED] * 2
 
 
-async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire) -> None:
+@pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])
+async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, changes: Change | None) -> None:
     """A5: the mark stands at once, everything that is free moves, and the rest moves when it can."""
     victim = await hire()
     begun = [await victim.begin() for _ in range(8)]
     peer = await actor.see(victim)
 
-    async for held in frozen(victim, begun[2], actor.store):
+    async for held in frozen(victim, begun[2], actor.store, change=changes):
         first = await asyncio.wait_for(actor.store.takeover(actor.token, peer, b'["owner"]', nonce()), 30)
         assert (sorted(first.moved), first.left) == (
             sorted(one.instance_id for number, one in enumerate(begun) if number != 2),

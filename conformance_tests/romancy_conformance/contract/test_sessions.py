@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,6 +175,45 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
     assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+EVASIONS = [
+    "select 1; commit",
+    "select 1; rollback",
+    "commit and chain",
+    "rollback and chain",
+    "end",
+    "abort",
+    "begin",
+    "start transaction",
+    "-- a comment\ncommit",
+    "set autocommit = 1",
+    "release savepoint romancy",
+    "rollback; begin; savepoint romancy",
+]
+
+
+@pytest.mark.parametrize("sql", EVASIONS)
+async def test_log_and_writes_agree_however_the_transaction_was_ended(actor: Actor, ledger: Ledger, sql: str) -> None:
+    """A9: the statement may be refused, found out or harmless; what is never true is one half without the other."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+    outcome: Outcome | None = None
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        with contextlib.suppress(Exception):
+            await session.execute(sql)
+        with contextlib.suppress(UsageError):
+            outcome = await session.commit(append(begun, 2), worker=actor.token)
+
+    rows = await full_log(actor.store, begun.instance_id)
+    if outcome is Outcome.ACCEPTED:
+        assert (await ledger.read("a"), len(rows)) == (1, 2)
+    else:
+        assert (outcome, len(rows)) == (None, 1)
+        assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger: Ledger) -> None:

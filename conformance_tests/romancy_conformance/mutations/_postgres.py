@@ -47,7 +47,7 @@ MUTATIONS = (
         file="backends/romancy_postgres/*.py",
         text='f"release savepoint {_GUARD}; {LOCAL_SETTINGS}"',
         replacement="LOCAL_SETTINGS",
-        tests="test_sessions.py user_code or swallowed",
+        tests="test_sessions.py agree",
     ),
     _sql(
         name="postgres: an owner changes without its log row",
@@ -57,7 +57,7 @@ MUTATIONS = (
             "from (select instance_id, head + 1 as seq from placed) logged\n"
             "where i.instance_id = logged.instance_id\nreturning i.instance_id;"
         ),
-        tests="test_interleavings.py owner_changes or last_append",
+        tests="test_neighbours.py takeover",
     ),
     _sql(
         name="postgres: a release does not look at the counter",

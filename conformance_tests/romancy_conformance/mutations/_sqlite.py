@@ -38,7 +38,7 @@ MUTATIONS = (
         pitfall="A9",
         text="        raise UsageError(_ENDED) from error",
         replacement="        return",
-        tests="test_sessions.py user_code",
+        tests="test_sessions.py agree or user_code",
     ),
     _code(
         name="sqlite: a swallowed failure is committed",
