@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, OutboxRow
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Delivery, Start
+    from romancy_conformance.contract.plans import Watch
 
     Hire = Callable[..., Awaitable[Actor]]
     Call = Callable[[Actor, int], Awaitable[Awaitable[Any]]]
@@ -215,3 +218,24 @@ async def test_a_batch_is_one_transaction(hire: Hire, call: Call) -> None:
     for size in SIZES:
         names = await statements(actor.store, await call(actor, size))
         assert names.count("commit") <= 1, names
+
+
+@pytest.fixture
+async def watched(storage_url: str) -> AsyncIterator[tuple[Watch, Actor]]:
+    """A worker whose statements are watched."""
+    watch = watch_for(storage_url)
+    with watch.on():
+        store = create_store(storage_url)
+        await store.open()
+        yield watch, await Actor(store, workflows={unique("flow"): "c1"}).register()
+        await store.close()
+
+
+@pytest.mark.parametrize("call", [*APPENDS, delivering, delivering_once], ids=lambda call: call.__name__)
+async def test_the_work_of_a_batch_grows_as_the_batch_does(watched: tuple[Watch, Actor], call: Call) -> None:
+    """Ten times the items are about ten times the rows looked at. Compared each with each it would be a hundred."""
+    watch, actor = watched
+    await (await call(actor, 1))
+    small, large = [await watch.cost(actor.store, await call(actor, size)) for size in (30, 300)]
+
+    assert large.rows <= 25 * max(small.rows, 30), large.plan
