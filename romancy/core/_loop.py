@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.core._commands import Commands
     from romancy.errors import NonDeterminismError
 
-__all__ = ["DeterministicLoop", "RunDropped", "Timer", "cancellation", "new_loop", "running_loop"]
+__all__ = ["DeterministicLoop", "RunDropped", "Timer", "cancellation", "new_loop", "orphans", "running_loop"]
 
 _Ts = TypeVarTuple("_Ts")
 
@@ -335,6 +335,9 @@ alive: set[DeterministicLoop] = set()
 """Loops not torn down. Were one collected as garbage, its coroutines would be closed wherever that happens, which may
 be in the middle of another run, and what they ask for in their clean-up would be heard there."""
 
+orphans: list[DeterministicLoop] = []
+"""Loops whose run was collected as garbage. That happens anywhere, a teardown must not: the next run made does it."""
+
 undying: list[Any] = []
 """Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
 
@@ -396,4 +399,6 @@ def _watch() -> None:
 
 def new_loop(salt: int) -> DeterministicLoop:
     _watch()
+    while orphans:
+        orphans.pop().teardown()
     return cast("Any", DeterministicLoop)(salt)  # type: ignore[no-any-return]

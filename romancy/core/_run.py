@@ -17,7 +17,7 @@ from romancy.core._effects import Activation
 from romancy.core._ending import Ending
 from romancy.core._fold import State
 from romancy.core._ids import derive
-from romancy.core._loop import new_loop
+from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
@@ -155,10 +155,10 @@ class Run:
         self._loop.teardown()
 
     def __del__(self) -> None:
-        """A run that nobody closed and nobody holds any more is closed all the same."""
+        """A run that nobody closed and nobody holds any more is closed all the same, when the next one is made."""
         loop = getattr(self, "_loop", None)
-        if loop is not None:
-            loop.teardown()
+        if loop is not None and not loop.dead:
+            orphans.append(loop)
 
     # ── one input ───────────────────────────────────────────────────────────────────────────────────────────────
 

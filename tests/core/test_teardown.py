@@ -298,8 +298,27 @@ def test_a_run_that_nobody_closed_is_never_heard_in_another_one() -> None:
 
 
 def test_a_dropped_run_is_let_go() -> None:
+    gc.collect()
+    begin(cleans_up, "buries the others").close()
     before = len(_loop.alive)
     run = begin(cleans_up)
     assert len(_loop.alive) == before + 1
     del run
+    gc.collect()
+    begin(cleans_up, "another").close()
     assert len(_loop.alive) == before
+    assert _loop.orphans == []
+
+
+def test_collecting_a_run_in_the_middle_of_entering_another_one_does_not_block() -> None:
+    """Whatever allocates may collect garbage; here everything does, at once."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        for n in range(10):
+            cycle: list[Any] = [begin(cleans_up, f"cycle-{n}")]
+            cycle.append(cycle)
+            del cycle
+    finally:
+        gc.set_threshold(*threshold)
+    assert "after the run" not in seen
