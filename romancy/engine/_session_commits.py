@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import ActivityFailed, CompensationFailed, OwnerChanged, encode_commit
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError
@@ -10,15 +11,17 @@ from romancy.serialization import describe_exception
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from romancy.core import Input
     from romancy.engine._log_writer import LogWriter
     from romancy.engine._port import Port
     from romancy.storage.protocol import Store
+    from romancy.storage.records import History
 
 __all__ = ["Verdict", "commit_session"]
+
+_PAUSE: Final = 0.2
 
 Verdict = tuple[Outcome | None, "Input | None"]
 
@@ -69,9 +72,18 @@ async def _settle(
     outcome = await answer
     if outcome is not Outcome.TAKEN:
         return None if outcome is Outcome.ACCEPTED else outcome
-    history = await store.read(item.instance_id, after=item.seq - 1, limit=1)
+    history = await _read(store, item)
     there = history.rows[0].writer if history is not None and history.rows else None
     return Outcome.ACCEPTED if there == item.writer else Outcome.TAKEN
+
+
+async def _read(store: Store, item: Append) -> History | None:
+    """What stands at the item's seq, however long the database is away."""
+    while True:
+        try:
+            return await store.read(item.instance_id, after=item.seq - 1, limit=1)
+        except StorageUnavailableError:
+            await asyncio.sleep(_PAUSE)
 
 
 def _failure(event: Input, error: RomancyError) -> Input:

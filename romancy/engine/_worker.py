@@ -412,16 +412,20 @@ class Worker:
     async def _commit_in_session(self, prepared: Prepared, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
         assert isinstance(item, Append)  # noqa: S101 - only appends carry sessions
-        outcome, instead = await commit_session(
-            self.store,
-            self.writer,
-            port,
-            item,
-            event,
-            worker=self.leases.token,
-            nonce=self.nonce,
-            future=asyncio.get_running_loop().create_future,
-        )
+        try:
+            outcome, instead = await commit_session(
+                self.store,
+                self.writer,
+                port,
+                item,
+                event,
+                worker=self.leases.token,
+                nonce=self.nonce,
+                future=asyncio.get_running_loop().create_future,
+            )
+        except Exception:
+            logger.exception("instance %s: its session's commit failed", item.instance_id)
+            outcome, instead = None, None
         if outcome is not None:
             self.driver.settle(prepared, outcome)
         elif not prepared.live.released:
