@@ -28,13 +28,6 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _sql(
-        name="postgres: a takeover waits for what is locked",
-        pitfall="A5",
-        text="    limit $3\n    for no key update skip locked\n",
-        replacement="    limit $3\n    for no key update\n",
-        tests="test_neighbours.py takeover",
-    ),
-    _sql(
         name="postgres: uncounted mail of sessions is nobody's",
         pitfall="A7",
         text="where not counted and at < romancy_now() - 5000000",
@@ -57,7 +50,7 @@ MUTATIONS = (
             "from (select instance_id, head + 1 as seq from placed) logged\n"
             "where i.instance_id = logged.instance_id\nreturning i.instance_id;"
         ),
-        tests="test_neighbours.py takeover",
+        tests="test_interleavings.py owner_changes",
     ),
     _sql(
         name="postgres: a release does not look at the counter",

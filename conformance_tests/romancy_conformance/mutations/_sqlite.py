@@ -34,13 +34,6 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _code(
-        name="sqlite: a session ended by user code is committed",
-        pitfall="A9",
-        text="        raise UsageError(_ENDED) from error",
-        replacement="        return",
-        tests="test_sessions.py agree or user_code",
-    ),
-    _code(
         name="sqlite: a swallowed failure is committed",
         pitfall="A9",
         text="            self._doomed = True\n",
