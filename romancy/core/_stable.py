@@ -148,18 +148,18 @@ class Seams:
     """Counts the drives under way in all threads: the first puts the stable names in, the last takes them out."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._drives = 0
 
     def close(self) -> None:
-        with self._lock:
+        with self.lock:
             self._drives += 1
             if self._drives == 1:
                 for namespace, names in STABLE:
                     namespace.update(names)
 
     def open(self) -> None:
-        with self._lock:
+        with self.lock:
             self._drives -= 1
             if self._drives == 0:
                 for namespace, names in ORIGINAL:
