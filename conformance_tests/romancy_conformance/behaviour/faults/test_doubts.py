@@ -51,7 +51,7 @@ async def doubt_naps(ctx: WorkflowContext) -> list[int]:
 @workflow
 async def doubt_event_or_timeout(ctx: WorkflowContext) -> str:
     try:
-        return f"event {(await ctx.wait_event(Number, timeout=0.4)).data}"
+        return f"event {(await ctx.wait_event(Number, timeout=1.5)).data}"
     except TimeoutError:
         return "too late"
 
@@ -96,7 +96,7 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(open_app
         await app.start(doubt_event_or_timeout.options(instance_id="early"))
         await app.start(doubt_event_or_timeout.options(instance_id="late"))
     await front.signal("early", Number, 1)
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.8)
     await front.signal("late", Number, 2)
     async with Romancy(front._url) as app:
         assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
