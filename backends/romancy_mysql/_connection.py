@@ -87,7 +87,7 @@ class Wire(aiomysql.Connection):
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
         more = dialect_of(self.server_version, self.settings.where).settings
-        await self.run(_SETUP.format(idle=self.settings.idle, more=more).encode(), "connection set-up")
+        await self.run(_SETUP.format(idle=self.settings.idle_timeout, more=more).encode(), "connection set-up")
 
     async def reset(self) -> None:
         """Forget everything a user did to the session: variables, temporary tables, locks, settings."""

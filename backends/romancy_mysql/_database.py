@@ -11,6 +11,8 @@ import random
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import structs
+
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sql import load_queries
@@ -41,6 +43,8 @@ __all__ = ["Database", "pause"]
 T = TypeVar("T")
 
 _ENGINE_POOL = 4
+_HURRY = 4
+"""A heartbeat that hangs must leave time for another one within the lease."""
 _TRIES = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _LOCK_WAITS = 3
@@ -227,17 +231,22 @@ class Database:
         size = self.settings.pool_size
         engine = max(1, min(_ENGINE_POOL, size // 2))
         self.work = self._pool(engine)
-        self.pulse = self._pool(1)
+        self.pulse = self._pool(1, hurry=_HURRY)
         self.sessions = self._pool(max(1, size - engine - 1))
 
-    def _pool(self, size: int) -> Pool:
-        settings = self.settings
+    def _pool(self, size: int, *, hurry: int = 1) -> Pool:
+        """A pool whose statements are given up after a fraction of the usual time."""
+        settings = structs.replace(
+            self.settings,
+            timeout=self.settings.timeout / hurry,
+            connect_timeout=self.settings.connect_timeout / hurry,
+        )
         return Pool(
             settings.where,
             lambda: connect(settings),
             size,
             patience=settings.pool_timeout,
-            idle=settings.idle / 2,
+            idle=settings.idle_timeout / 2,
         )
 
 

@@ -9,7 +9,7 @@ from romancy.storage.limits import check_deliveries
 from romancy.storage.records import Delivered, OutboxRow
 from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
-from romancy_mysql._errors import RefusedValueError
+from romancy_mysql._errors import LockWaitError, RefusedValueError
 from romancy_mysql._sql import comma
 from romancy_mysql._verdicts import look, on_delivery
 
@@ -43,7 +43,10 @@ async def _settle(database: Database, portion: list[tuple[int, Delivery]], answe
         write = Write(database.__getitem__)
         tried = [(number, one) for number, one in todo if write.add_delivery(one)]
         try:
-            accepted = await database.write(write.statements())
+            accepted = await database.write(write.statements(), lock_waits=0)
+        except LockWaitError:
+            await _apart(database, todo, answers)
+            return
         except RefusedValueError:
             raise InternalError("deliver: the database refused a value that the limits allow") from None
         if accepted:
@@ -63,6 +66,27 @@ async def _settle(database: Database, portion: list[tuple[int, Delivery]], answe
     raise StorageUnavailableError(
         f"{database.settings.where}: rows kept changing under a delivery; it can be sent again"
     )
+
+
+async def _apart(database: Database, todo: list[tuple[int, Delivery]], answers: dict[int, Delivered]) -> None:
+    """Another transaction holds some row: deliver to the other instances first, then to each of those by itself."""
+    targets = sorted({one.instance_id for _, one in todo})
+    if len(targets) == 1:
+        raise StorageUnavailableError(
+            f"{database.settings.where}: instance {targets[0]!r} is locked by another transaction; "
+            "look for a long one on the server"
+        )
+    (answer,) = await database.ask(database.statement("free_instances", ids=comma(targets)))
+    unlocked = {line[0].decode() for line in answer.rows}
+    free = [pair for pair in todo if pair[1].instance_id in unlocked]
+    if len(free) == len(todo):  # what was locked is free again, or is not an instance's row
+        free = []
+    if free:
+        await _settle(database, free, answers)
+    for target in targets:
+        rest = [pair for pair in todo if pair[1].instance_id == target and pair[0] not in answers]
+        if rest:
+            await _settle(database, rest, answers)
 
 
 def _portions(batch: Sequence[Delivery]) -> Iterator[list[tuple[int, Delivery]]]:

@@ -80,8 +80,7 @@ class MySQLSession:
         try:
             yield
         except BaseException:
-            if not self._guard.closed:
-                await asyncio.shield(self._step(b"rollback to savepoint " + name))
+            if not self._guard.closed and await self._undone(name):
                 self._guard.failed = failed
             raise
         await self._step(b"release savepoint " + name)
@@ -147,6 +146,14 @@ class MySQLSession:
         except SavepointGoneError:
             self._guard.failed = True
             raise UsageError(_ENDED) from None
+
+    async def _undone(self, savepoint: bytes) -> bool:
+        """Whether there was still something to go back to: after a deadlock the whole transaction is gone."""
+        try:
+            await self._guard.run(b"rollback to savepoint " + savepoint, "a savepoint")
+        except SavepointGoneError:
+            return False
+        return True
 
     async def _settled_deliveries(self, item: Item) -> frozenset[object]:
         """Those that would be refused anyway, which is no reason to refuse the item."""

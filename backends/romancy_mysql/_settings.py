@@ -9,7 +9,7 @@
 | `pool_timeout` | 30 | seconds to wait for one of them |
 | `timeout` | 30 | seconds a statement of Romancy's own may take |
 | `connect_timeout` | 10 | seconds to connect in |
-| `idle` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
+| `idle_timeout` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
 | `tls_ca` `tls_cert` `tls_key` | | PEM files: who signs the server's certificate (system's if not given), and our own |
@@ -40,7 +40,7 @@ _OPTIONS = {
     "pool_timeout": "30",
     "timeout": "30",
     "connect_timeout": "10",
-    "idle": "60",
+    "idle_timeout": "60",
     "socket": "",
     "tls": "prefer",
     "tls_ca": "",
@@ -66,7 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_timeout: float
     timeout: float
     connect_timeout: float
-    idle: int
+    idle_timeout: int
     tls: str
     tls_ca: str
     tls_cert: str
@@ -115,7 +115,7 @@ def read_settings(url: StorageURL) -> Settings:
         pool_timeout=_number(url, options, "pool_timeout"),
         timeout=_number(url, options, "timeout"),
         connect_timeout=_number(url, options, "connect_timeout"),
-        idle=int(_number(url, options, "idle", 5)),
+        idle_timeout=int(_number(url, options, "idle_timeout", 5)),
         tls=options["tls"],
         tls_ca=options["tls_ca"],
         tls_cert=options["tls_cert"],

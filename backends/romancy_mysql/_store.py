@@ -48,17 +48,17 @@ class MySQLStore:
 
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
-        self._database = Database(settings, lambda: self.gate)
-        self._wakeups = Wakeups(self._database)
-        self._committer = Committer(self._database, self._wakeups.tell)
-        self._leases = Leases(self._database)
-        self._outbox = MySQLOutbox(self._database)
+        self.database = Database(settings, lambda: self.gate)
+        self._wakeups = Wakeups(self.database)
+        self._committer = Committer(self.database, self._wakeups.tell)
+        self._leases = Leases(self.database)
+        self._outbox = MySQLOutbox(self.database)
 
     @property
     def capabilities(self) -> Capabilities:
-        dialect = self._database.dialect
+        dialect = self.database.dialect
         if dialect is None:
-            raise StorageUnavailableError(f"{self._database.settings.where}: not open; call `open()` first")
+            raise StorageUnavailableError(f"{self.database.settings.where}: not open; call `open()` first")
         return Capabilities(name=dialect.name, push=False, transactional_ddl=False, sql=True, placeholder="%s")
 
     @property
@@ -66,21 +66,21 @@ class MySQLStore:
         return self._outbox
 
     async def open(self, *, migrate: bool = True) -> None:
-        await self._database.open(migrate=migrate)
+        await self.database.open(migrate=migrate)
         await self._wakeups.open()
 
     async def close(self) -> None:
         await self._wakeups.close()
-        await self._database.close()
+        await self.database.close()
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         return await self._committer.commit(batch, worker)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
-        return await read(self._database, instance_id, after, limit)
+        return await read(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self._database, request)
+        return await claim(self.database, request)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=leaving)
@@ -91,22 +91,22 @@ class MySQLStore:
         return answer
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
-        answers = await deliver(self._database, batch)
+        answers = await deliver(self.database, batch)
         self._wakeups.tell(
             one.instance_id for one, answer in zip(batch, answers, strict=True) if answer is Delivered.ACCEPTED
         )
         return answers
 
     async def find(self, query: Query, /) -> Page:
-        return await find(self._database, query)
+        return await find(self.database, query)
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
         if join is not None:
-            return join_session(self._database, self._committer, join)
-        return open_session(self._database, self._committer)
+            return join_session(self.database, self._committer, join)
+        return open_session(self.database, self._committer)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._wakeups.wait(timeout)
 
     async def prune(self, request: PruneRequest, /) -> int:
-        return await prune(self._database, request)
+        return await prune(self.database, request)

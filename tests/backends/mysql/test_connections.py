@@ -1,0 +1,280 @@
+"""Connections: how they are made and set, what a broken or cancelled one leaves behind, and what waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy.storage.records import Outcome
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_mysql._connection import connect
+from romancy_mysql._errors import ConnectionLostError
+from romancy_mysql._settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_conformance.servers.proxy import Proxy
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._store import MySQLStore
+
+    Open = Callable[..., Awaitable[MySQLStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
+
+
+_OTHERS = b"select id from information_schema.processlist where db = database() and id <> connection_id()"
+_OPEN_TRANSACTIONS = (
+    "select count(*) from information_schema.innodb_trx t join information_schema.processlist p "
+    "on p.id = t.trx_mysql_thread_id where p.db = database() and p.id <> connection_id()"
+)
+
+
+async def ask(wire: Wire, sql: str) -> Any:
+    """The first column of the first row."""
+    answers = await wire.run(sql.encode(), "test")
+    return answers[-1].rows[0][0]
+
+
+async def test_a_session_is_set_up_as_statements_need_it(wire: Wire) -> None:
+    """Whatever the server's defaults: READ COMMITTED, strict, UTC, short lock waits, full Unicode."""
+    isolation = "@@transaction_isolation" if "MariaDB" not in wire.server_version else "@@tx_isolation"
+    mode = (await ask(wire, "select @@sql_mode")).split(",")
+
+    assert await ask(wire, f"select {isolation}") == "READ-COMMITTED"
+    assert "STRICT_TRANS_TABLES" in mode
+    assert "NO_BACKSLASH_ESCAPES" not in mode
+    assert await ask(wire, "select @@time_zone") == "+00:00"
+    assert await ask(wire, "select @@innodb_lock_wait_timeout") == 1
+    assert await ask(wire, "select @@character_set_client") == "utf8mb4"
+    assert await ask(wire, "select @@wait_timeout") == 60
+    assert await ask(wire, "select @@autocommit") == 1
+
+
+async def test_setting_up_costs_one_round_trip(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await connect(read_settings(parse_url(storage_url)))
+    packets: list[bytes] = []
+    query = made.query
+
+    async def counting(sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's
+        packets.append(sql if isinstance(sql, bytes) else sql.encode())
+        return await query(sql, unbuffered)
+
+    monkeypatch.setattr(made, "query", counting)
+    await made.setup()
+    made.abort()
+
+    assert len(packets) == 1
+
+
+async def test_a_reset_forgets_what_a_user_did(wire: Wire) -> None:
+    await wire.run(b"set @mine = 5; set session sql_mode = ''; set session time_zone = '+09:00'", "test")
+    await wire.run(b"create temporary table left_over (n integer)", "test")
+
+    await wire.reset()
+
+    assert await ask(wire, "select @mine") is None
+    assert await ask(wire, "select @@time_zone") == "+00:00"
+    assert "STRICT_TRANS_TABLES" in await ask(wire, "select @@sql_mode")
+    with pytest.raises(StorageConfigurationError, match="a table is missing"):
+        await wire.run(b"select * from left_over", "test")
+
+
+async def test_the_next_session_meets_nothing_of_the_last_one(open_store: Open) -> None:
+    store = await open_store("pool_size=3")  # one connection for sessions
+    async with store.session() as session:
+        await session.execute("set @mine = 5, sql_mode = ''")
+        (first,) = await session.fetch_all("select connection_id() as id")
+
+    async with store.session() as session:
+        (second,) = await session.fetch_all("select connection_id() as id, @mine as mine, @@sql_mode as mode")
+
+    assert second["id"] == first["id"]
+    assert second["mine"] is None
+    assert "STRICT_TRANS_TABLES" in second["mode"]
+
+
+@pytest.mark.parametrize("tls", ["prefer", "require"])
+async def test_tls_is_used_where_it_is_wanted(open_store: Open, backend: str, tls: str) -> None:
+    """MySQL makes its own certificate; MariaDB of this age has no TLS unless it is given one."""
+    if backend == "mariadb" and tls == "require":
+        with pytest.raises(StorageConfigurationError, match="has no TLS, which tls=require asks for"):
+            await open_store("tls=require")
+        return
+    store = await open_store(f"tls={tls}")
+    async with store.session() as session:
+        (row,) = await session.fetch_all("show session status like 'Ssl_cipher'")
+
+    assert bool(row["Value"]) is (tls == "require")
+
+
+async def test_a_certificate_nobody_vouches_for_is_refused(open_store: Open, backend: str) -> None:
+    expected = "TLS failed" if backend == "mysql" else "has no TLS"
+
+    with pytest.raises(StorageConfigurationError, match=expected):
+        await open_store("tls=verify")
+
+
+async def test_a_certificate_file_that_is_none_is_named(open_store: Open) -> None:
+    with pytest.raises(StorageConfigurationError, match="a certificate file cannot be used"):
+        await open_store("tls=verify&tls_ca=/no/such/file.pem")
+
+
+async def test_a_wrong_password_says_so_without_saying_it(open_store: Open, storage_url: str) -> None:
+    head, _, tail = storage_url.rpartition("@")
+    scheme, _, account = head.partition("://")
+    url = f"{scheme}://{account.partition(':')[0]}:not-the-password@{tail}"
+
+    with pytest.raises(StorageConfigurationError, match="user or password is wrong") as caught:
+        await open_store(url=url)
+
+    assert "not-the-password" not in str(caught.value)
+
+
+async def test_a_missing_database_says_so(open_store: Open, storage_url: str) -> None:
+    with pytest.raises(StorageConfigurationError, match="there is no such database"):
+        await open_store(url=storage_url + "_which_is_not_there")
+
+
+async def test_nobody_at_the_address_is_unavailable(open_store: Open, storage_url: str) -> None:
+    head, _, tail = storage_url.rpartition(":")
+    url = f"{head}:1/{tail.partition('/')[2]}"
+
+    with pytest.raises(StorageUnavailableError, match="cannot be reached"):
+        await open_store(url=url)
+
+
+async def test_a_cancelled_call_leaves_no_connection_in_doubt(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    """F8: cancelled at any moment, no transaction stays open and the pool goes on."""
+    begun = [await actor.begin() for _ in range(3)]
+    batch = [append(one, 2, change=change()) for one in begun]
+    for attempt in range(60):
+        call = asyncio.create_task(store.commit(batch, worker=actor.token))
+        await asyncio.sleep(attempt * 0.0001)
+        call.cancel()
+        await asyncio.wait({call})
+
+    assert await store.commit(batch, worker=actor.token) == [Outcome.ACCEPTED] * 3
+    open_ones = -1
+    for _ in range(100):
+        open_ones = await ask(wire, _OPEN_TRANSACTIONS)
+        if not open_ones:
+            break
+        await asyncio.sleep(0.05)
+    assert open_ones == 0
+
+
+async def test_connections_the_server_ended_are_replaced_silently(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    begun = await actor.begin()
+    await asyncio.gather(*(store.read(begun.instance_id) for _ in range(8)))
+    await _kill_others(wire)
+
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert (await store.heartbeat(actor.worker)).alive
+
+
+async def test_sessions_never_take_the_last_connections(open_store: Open) -> None:
+    """F9: with all sessions taken, commits, reads and heartbeats go on; one session too many says what to do."""
+    store = await open_store("pool_size=3&pool_timeout=0.3")
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    async with store.session():
+        with pytest.raises(StorageUnavailableError, match="pool_size"):
+            await store.session().__aenter__()
+        begun = await actor.begin()
+        assert await store.read(begun.instance_id) is not None
+        assert (await store.heartbeat(actor.worker)).alive
+
+    async with store.session() as session:
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
+async def test_many_sessions_wait_their_turn(open_store: Open) -> None:
+    store = await open_store("pool_size=3")
+
+    async def one() -> Outcome:
+        async with store.session() as session:
+            await session.fetch_all("select 1")
+            return await session.commit(start())
+
+    assert await asyncio.gather(*(one() for _ in range(40))) == [Outcome.ACCEPTED] * 40
+
+
+async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, wire: Wire) -> None:
+    store = await open_store()
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = await actor.begin()
+    await wire.run(b"start transaction", "test")
+    held = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, 2, 'w', '[]')"
+    await wire.run(held % (begun.instance_id.encode(), begun.life), "test")
+    blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(append(begun, 2)))
+    waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(30))
+    await asyncio.sleep(0.3)
+
+    await store.close()
+
+    for task in (blocked, waiting):
+        with pytest.raises(StorageUnavailableError):
+            await asyncio.wait_for(task, 10)
+
+
+async def test_a_black_hole_is_noticed(open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str) -> None:
+    """F18: nothing comes back and nobody says why; the call ends all the same, and the store lives on."""
+    proxy = proxy_for(storage_url)
+    store = await open_store("timeout=1&connect_timeout=1", url=proxy.url(storage_url))
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = await actor.begin()
+    item = append(begun, 2)
+    proxy.black_hole()
+    asked = time.monotonic()
+
+    with pytest.raises(StorageUnavailableError):
+        await actor.write(item)
+
+    assert time.monotonic() - asked < 15
+    proxy.heal()
+    proxy.cut()
+    assert await actor.write(item) is Outcome.ACCEPTED
+
+
+async def test_a_heartbeat_does_not_hang_for_the_whole_lease(
+    open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str
+) -> None:
+    proxy = proxy_for(storage_url)
+    store = await open_store("timeout=4&connect_timeout=4", url=proxy.url(storage_url))
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    proxy.black_hole()
+    asked = time.monotonic()
+
+    with pytest.raises(StorageUnavailableError):
+        await store.heartbeat(actor.worker)
+
+    assert time.monotonic() - asked < 3.5
+
+
+async def test_a_server_whose_packets_are_too_small_is_refused(wire: Wire, open_store: Open) -> None:
+    before = await ask(wire, "select @@global.max_allowed_packet")
+    await wire.run(b"set global max_allowed_packet = 4194304", "test")
+    try:
+        with pytest.raises(StorageConfigurationError, match="max_allowed_packet is 4,194,304"):
+            await open_store()
+    finally:
+        await wire.run(b"set global max_allowed_packet = %d" % before, "test")
+
+
+async def test_an_answer_that_is_cut_is_told_from_an_error(wire: Wire) -> None:
+    with pytest.raises(ConnectionLostError, match="the connection broke during test"):
+        await wire.run(b"kill connection_id()", "test")
+    assert wire.gone
+
+
+async def _kill_others(wire: Wire) -> None:
+    """End every other connection to the database, as an administrator or a proxy may."""
+    (answer,) = await wire.run(_OTHERS, "test")
+    for (one,) in answer.rows:
+        await wire.run(b"kill %d" % one, "test")
+    await asyncio.sleep(0.1)

@@ -1,0 +1,77 @@
+"""What the driver's errors become: by kind, and without anything of the user's in the text."""
+
+from __future__ import annotations
+
+import pymysql.err
+import pytest
+
+from romancy.errors import InternalError, OutcomeUnknownError, StorageConfigurationError, StorageUnavailableError
+from romancy_mysql._errors import (
+    ConnectionLostError,
+    LockWaitError,
+    MismatchError,
+    RefusedValueError,
+    SavepointGoneError,
+    TransientError,
+    already_there,
+    code_of,
+    translate,
+)
+
+OPERATIONAL, DATA = pymysql.err.OperationalError, pymysql.err.DataError
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1213, TransientError),
+        (1205, LockWaitError),
+        (1020, TransientError),
+        (2006, ConnectionLostError),
+        (2013, ConnectionLostError),
+        (1053, ConnectionLostError),
+        (2003, StorageUnavailableError),
+        (1040, StorageUnavailableError),
+        (1290, StorageUnavailableError),
+        (1836, StorageUnavailableError),
+        (1114, StorageUnavailableError),
+        (1045, StorageConfigurationError),
+        (1049, StorageConfigurationError),
+        (1142, StorageConfigurationError),
+        (1146, StorageConfigurationError),
+        (1048, MismatchError),
+        (1242, MismatchError),
+        (1406, RefusedValueError),
+        (1305, SavepointGoneError),
+        (1064, InternalError),
+        (1062, InternalError),
+    ],
+)
+def test_an_error_by_its_number(code: int, kind: type[Exception]) -> None:
+    assert type(translate(OPERATIONAL(code, "text"), "a_query", "mysql://me:***@db/orders")) is kind
+
+
+@pytest.mark.parametrize("code", [1205, 1213, 1406, 1048, 1062, 1064, 1045, 1290, 2013, 9999])
+def test_no_error_repeats_what_the_server_quotes(code: int) -> None:
+    error = translate(DATA(code, "Duplicate entry 'tell nobody' for key"), "a_query", "here")
+
+    assert "nobody" not in str(error)
+
+
+def test_a_driver_that_is_not_connected_has_lost_its_connection() -> None:
+    assert type(translate(pymysql.err.InterfaceError("(0, 'Not connected')"), "q", "here")) is ConnectionLostError
+
+
+def test_what_may_be_tried_again_is_unavailable_to_a_caller() -> None:
+    assert issubclass(ConnectionLostError, StorageUnavailableError)
+    assert not issubclass(ConnectionLostError, OutcomeUnknownError)
+
+
+def test_a_step_taken_before_is_no_error() -> None:
+    assert [code for code in (1050, 1060, 1061, 1091, 1064, 1213) if already_there(OPERATIONAL(code, ""))] == [
+        1050,
+        1060,
+        1061,
+        1091,
+    ]
+    assert code_of(ValueError(1050)) == 0

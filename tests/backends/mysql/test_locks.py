@@ -1,0 +1,172 @@
+"""Locks and refused values: what one transaction holds, or what one item is at fault for, costs nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.records import Delivered, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_mysql._effects import Write
+from romancy_mysql._errors import LockWaitError, MismatchError
+
+if TYPE_CHECKING:
+    from romancy.storage.records import Item
+    from romancy_conformance.contract.building import Actor
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._store import MySQLStore
+
+pytestmark = pytest.mark.anyio
+
+_LOCK = b"select 1 from romancy_instances where instance_id = '%b' for update"
+both = pytest.mark.backends("mysql", "mariadb")
+
+
+def test_no_statement_ignores_errors() -> None:
+    """A6: INSERT IGNORE would cut what does not fit and count it as written."""
+    folder = files("romancy_mysql")
+    texts = [(folder / "queries.sql").read_text(), *(file.read_text() for file in (folder / "migrations").iterdir())]
+    code = "\n".join(re.sub(r"--.*", "", text) for text in texts)
+
+    assert re.findall(r"(?i)\b(?:insert|update|delete)\s+ignore|\breplace\s+into", code) == []
+
+
+@both
+@pytest.mark.parametrize("rows", [1, 3])
+async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
+    store: MySQLStore, actor: Actor, wire: Wire, rows: int
+) -> None:
+    """A4: with the check at hand in Python switched off, the statement alone must hold."""
+    begun = [await actor.begin() for _ in range(rows)]
+    await store.heartbeat(actor.worker, leaving=True)
+    for session in (False, True):
+        write = Write(store.database.__getitem__, worker=actor.token, session=session)
+        for one in begun:
+            write.add(append(one, 2))
+        (statement, *_) = write.statements()
+        with pytest.raises(MismatchError):
+            await wire.run(statement.sql, "test")
+
+    assert [len(await full_log(store, one.instance_id)) for one in begun] == [1] * rows
+
+
+@both
+async def test_a_value_that_does_not_fit_is_refused_whole(store: MySQLStore, actor: Actor) -> None:
+    """A6: never a part of it."""
+    begun = [await actor.begin() for _ in range(3)]
+    batch = [
+        append(begun[0], 2, b"[0]"),
+        append(begun[1], 2, b"[1]", writer="w" * 300),
+        append(begun[2], 2, b"[2]", change=change()),
+    ]
+
+    outcomes = await store.commit(batch, worker=actor.token)
+
+    assert outcomes == [Outcome.ACCEPTED, Outcome.INVALID, Outcome.ACCEPTED]
+    assert [len(await full_log(store, one.instance_id)) for one in begun] == [2, 1, 2]
+
+
+@both
+async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    """A session that freezes before its COMMIT must not keep its worker from being declared dead."""
+    begun = await actor.begin()
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(statement: str, /) -> None:
+        if statement == "commit":
+            reached.set()
+            await go.wait()
+
+    async def write() -> Outcome:
+        async with store.session() as session:
+            store.gate = hold
+            return await session.commit(append(begun, 2), worker=actor.token)
+
+    writing = asyncio.create_task(write())
+    await reached.wait()
+    store.gate = None
+    (answer,) = await wire.run(b"update romancy_workers set beat = beat + 1", "test")
+    go.set()
+
+    assert answer.affected == 1
+    assert await writing is Outcome.ACCEPTED
+
+
+@both
+async def test_neighbours_of_a_locked_row_are_written(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    """A5: with a key of the log, an instance's row and a new id held by others, only those three wait in vain."""
+    begun = [await actor.begin() for _ in range(6)]
+    fresh = start()
+    row = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, %d, 'x', '[]')"
+    for sql in (
+        b"start transaction",
+        row % (begun[1].instance_id.encode(), begun[1].life, 2),
+        b"update romancy_instances set seen = 99 where instance_id = '%b'" % begun[3].instance_id.encode(),
+        row % (fresh.instance_id.encode(), fresh.life, 1),
+    ):
+        await wire.run(sql, "test")
+    batch: list[Item] = [*(append(one, 2, change=change()) for one in begun), fresh]
+
+    with pytest.raises(StorageUnavailableError, match="is locked by another transaction"):
+        await store.commit(batch, worker=actor.token)
+
+    logs = [len(await full_log(store, one.instance_id)) for one in begun]
+    assert logs == [2, 1, 2, 1, 2, 2]
+    await wire.run(b"rollback", "test")
+    assert await store.commit(batch, worker=actor.token) == [Outcome.ACCEPTED] * 7
+
+
+@both
+async def test_mail_for_a_locked_instance_does_not_hold_up_the_rest(
+    store: MySQLStore, actor: Actor, wire: Wire
+) -> None:
+    begun = [await actor.begin() for _ in range(4)]
+    mail = [delivery(one) for one in begun]
+    await wire.run(b"start transaction", "test")
+    held = b"update romancy_instances set seen = 99 where instance_id = '%b'"
+    await wire.run(held % begun[2].instance_id.encode(), "test")
+
+    with pytest.raises(StorageUnavailableError, match="is locked by another transaction"):
+        await store.deliver(mail)
+
+    await wire.run(b"rollback", "test")
+    answers = await store.deliver(mail)
+    assert answers == [Delivered.DUPLICATE, Delivered.DUPLICATE, Delivered.ACCEPTED, Delivered.DUPLICATE]
+
+
+@both
+async def test_claims_pass_over_what_is_locked(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    name = next(iter(actor.workflows))
+    items = [start(workflow_name=name) for _ in range(5)]
+    await store.commit(items)
+    await wire.run(b"start transaction", "test")
+    await wire.run(_LOCK % items[0].instance_id.encode(), "test")
+
+    first = await asyncio.wait_for(actor.claim(10), 5)
+    await wire.run(b"rollback", "test")
+    second = await actor.claim(10)
+
+    assert sorted(one.instance_id for one in first) == sorted(item.instance_id for item in items[1:])
+    assert [one.instance_id for one in second] == [items[0].instance_id]
+
+
+@both
+async def test_lock_waits_are_short(store: MySQLStore, actor: Actor, wire: Wire) -> None:
+    begun = await actor.begin()
+    other = await store.database.work.take()
+    lock = _LOCK % begun.instance_id.encode()
+    await wire.run(b"start transaction", "test")
+    await wire.run(lock, "test")
+
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(LockWaitError):
+        await other.run(lock, "test")
+    waited = asyncio.get_running_loop().time() - started
+
+    store.database.work.give_back(other)
+    assert waited < 3

@@ -1,0 +1,181 @@
+"""Plans: with many rows, and statistics that know nothing of them, nothing the engine sends reads a whole table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from romancy.storage.query import Position, build_query, one_of
+from romancy.storage.records import ClaimRequest, OutboxRow, PruneRequest
+from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, unique
+from romancy_mysql._connection import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.query import Query
+    from romancy_mysql._store import MySQLStore
+
+    Open = Callable[..., Awaitable[MySQLStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
+
+_DIGIT = "(select 0 d union all " + " union all ".join(f"select {n}" for n in range(1, 10)) + ")"
+_NUMBERS = "(select a.d + 10 * b.d + 100 * c.d + 1000 * e.d as n from DIGIT a join DIGIT b join DIGIT c join DIGIT e) g"
+_FILL = """
+insert into romancy_index_sets (index_paths, paths) values ('customer', 'customer');
+insert into romancy_instances
+    (instance_id, life, created_at, updated_at, touched_at, wake_at, workflow_name, status, code, index_paths, input,
+    projection)
+select concat('i', n), 1, n, n, n, if(n % 10 = 0, n + 9000000000000000, null), concat('flow', n % 5),
+    case when n % 10 = 0 then 'waiting' when n % 1000 = 1 then 'failed' else 'completed' end, 'c1', 'customer', '',
+    json_object('customer', concat('s:c', n % 2000))
+from NUMBERS;
+insert into romancy_index (path, value, created_at, instance_id)
+select 'customer', concat('s:c', n % 2000), n, concat('i', n) from NUMBERS;
+insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 1, 'w', '[]' from NUMBERS;
+insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 2, 'w', '[]' from NUMBERS;
+insert into romancy_seen (dedupe, at) select concat('k', n), n from NUMBERS;
+insert into romancy_outbox (outbox_id, topic, body) select concat('o', n), 't', '' from NUMBERS
+"""
+_MANY = 3000
+_LARGE = ("romancy_instances", "romancy_log", "romancy_index", "romancy_seen", "romancy_outbox")
+_ALIASES = {"i", "l", "x", "g", "s", "p", "d", *_LARGE}
+_READS_IN_ORDER = {"read_outbox", "workflow_names"}
+"""Statements that walk an index from its beginning and stop: their LIMIT is their bound, or the number of names is."""
+
+
+class Recorder:
+    """Every statement that a store sends while it is asked something, with its plan."""
+
+    def __init__(self, store: MySQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: dict[str, bytes] = {}
+        run = Wire.run
+
+        async def recording(wire: Wire, packet: bytes, what: str) -> object:
+            self.sent.setdefault(what, packet)
+            return await run(wire, packet, what)
+
+        async def one_by_one(_: str, /) -> None:
+            return
+
+        monkeypatch.setattr(Wire, "run", recording)
+        store.gate = one_by_one
+
+    async def plans(self, wire: Wire) -> dict[str, list[tuple[object, ...]]]:
+        """The lines of EXPLAIN for each statement."""
+        traditional = b"" if "MariaDB" in wire.server_version else b"format=traditional "
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for name, sql in self.sent.items():
+            if sql.lstrip(b"( ").split()[0].lower() in (b"select", b"update", b"delete", b"insert"):
+                (answer,) = await wire.run(b"explain " + traditional + sql, "explain")
+                found[name] = list(answer.rows)
+        return found
+
+    async def whole_tables(self, wire: Wire) -> dict[str, list[tuple[object, ...]]]:
+        """The statements that read much of a large table, with the lines of their plans that say so."""
+        plans = await self.plans(wire)
+        much = {name: [line for line in lines if _reads_much(line)] for name, lines in plans.items()}
+        return {name: lines for name, lines in much.items() if lines and name not in _READS_IN_ORDER}
+
+
+def _reads_much(line: tuple[object, ...]) -> bool:
+    """A line of EXPLAIN: table, access and rows stand at other places on the two servers."""
+    table = str(line[2])
+    texts = [str(value) for value in line]
+    rows = max((int(value) for value in texts[5:] if value.isdigit()), default=0)
+    return table in _ALIASES and ("ALL" in texts or "index" in texts[3:5]) and rows > _MANY
+
+
+@pytest.fixture
+async def filled(open_store: Open, wire: Wire) -> MySQLStore:
+    """A store with many rows of every kind, of which the server has no statistics yet."""
+    store = await open_store()
+    await wire.run(_FILL.replace("NUMBERS", _NUMBERS).replace("DIGIT", _DIGIT).encode(), "fill")
+    return store
+
+
+async def _everything(store: MySQLStore, actor: Actor) -> None:
+    """One call of each kind, with several items."""
+    begun = [await actor.begin() for _ in range(3)]
+    name = next(iter(actor.workflows))
+    mail = [delivery(one, dedupe=nonce()) for one in begun]
+    await store.deliver(mail)
+    await store.deliver(mail)
+    items = [
+        append(
+            one, 2, change=change(seen=1, run_from=2, projection=b'{"customer":"s:c1"}', index=(("customer", "s:c1"),)),
+            consumed=(message.delivery_id,), outbox=(OutboxRow(outbox_id=unique(), topic="t", body=b""),),
+            starts=(start(workflow_name=name, index=(("customer", "s:c2"),)),),
+        )
+        for one, message in zip(begun, mail, strict=True)
+    ]  # fmt: skip
+    await store.commit(items, worker=actor.token)
+    await store.commit(items, worker=actor.token)
+    await store.commit([append(one, 3) for one in begun], worker=actor.token)
+    await store.claim(ClaimRequest(worker=actor.token, codes={**actor.workflows, "flow1": "c1"}, limit=10, sweep=True))
+    await store.read(begun[0].instance_id)
+    await store.outbox.read(10)
+    await store.outbox.remove(["o1", "o2"])
+    await store.prune(PruneRequest(ended_before=3, dedupe_before=3, instance_ids=("i7",), limit=10))
+    survivor = await Actor(store, workflows=actor.workflows).register()
+    await survivor.take_over(actor)
+    await store.wait_for_work(0.05)
+
+
+async def test_no_statement_of_the_engines_reads_a_whole_table(
+    filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(filled, monkeypatch)
+    await _everything(filled, await Actor(filled, workflows={unique("flow"): "c1"}).register())
+    monkeypatch.undo()
+
+    assert len(recorder.sent) > 40
+    assert await recorder.whole_tables(wire) == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        build_query(),
+        build_query(status="failed"),
+        build_query(status=["failed", "waiting"]),
+        build_query(workflow_name="low3"),
+        build_query(workflow_name="low3", status="failed"),
+        build_query({"customer": "c77"}),
+        build_query({"customer": "c77"}, workflow_name="flow2", status="completed"),
+        build_query({"customer": one_of("c77", "c78")}),
+    ],
+    ids=repr,
+)
+async def test_a_search_uses_its_index(
+    filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch, query: Query
+) -> None:
+    await wire.run(b"analyze table romancy_instances, romancy_index", "test")
+    recorder = Recorder(filled, monkeypatch)
+    for after in (None, Position(5_000, "i5000")):
+        await filled.find(replace(query, after=after))
+    monkeypatch.undo()
+
+    plans = {name: lines for name, lines in (await recorder.whole_tables(wire)).items() if "by_" not in str(lines)}
+    assert plans == {}
+
+
+async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(filled, monkeypatch)
+    page = await filled.find(build_query({"customer": "c77"}))
+    monkeypatch.undo()
+
+    assert [row.instance_id for row in page.rows] == ["i8077", "i6077", "i4077", "i2077", "i77"]
+    plans = await recorder.plans(wire)
+    assert any("'x'" in line and "'ref'" in line and "'PRIMARY'" in line for line in map(str, plans["find"]))
+
+
+async def test_a_whole_table_would_be_noticed(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(filled, monkeypatch)
+    await wire.run(b"select * from romancy_instances i where i.code = 'c2'", "bad")
+    monkeypatch.undo()
+
+    assert list(await recorder.whole_tables(wire)) == ["bad"]

@@ -1,0 +1,120 @@
+"""Migrations: steps that are each recorded, taken again after a crash, under a prefix, by a user without DDL rights."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.errors import SchemaVersionError, StorageUnavailableError
+from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import start, unique
+from romancy_mysql._dialect import dialect_of
+from romancy_mysql._migrations import load_migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._store import MySQLStore
+
+    Open = Callable[..., Awaitable[MySQLStore]]
+
+pytestmark = pytest.mark.anyio
+
+both = pytest.mark.backends("mysql", "mariadb")
+
+
+@pytest.mark.parametrize("version", ["9.7.4", "10.11.18-MariaDB"])
+def test_every_version_has_its_steps(version: str) -> None:
+    migrations = load_migrations("romancy_", dialect_of(version, "here"))
+
+    assert [migration.version for migration in migrations] == list(range(1, len(migrations) + 1))
+    assert all(migration.steps for migration in migrations)
+    views = [step for migration in migrations for step in migration.steps if "view" in step]
+    assert len(views) == 1
+
+
+@both
+async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: Open, wire: Wire) -> None:
+    """The last step was taken and not recorded, or nothing after some step was taken at all."""
+    steps = [step for one in load_migrations("romancy_", dialect_of(wire.server_version, "")) for step in one.steps]
+    await open_store()
+    for taken in range(len(steps)):
+        await wire.run(b"delete from romancy_schema where step > %d" % taken, "test")
+        for step in steps[taken + 1 :]:
+            kind, name = ("view", "romancy_events") if "view" in step else ("table", step.split()[5])
+            await wire.run(f"drop {kind} {name}".encode(), "test")
+
+        store = await open_store()
+
+        assert await store.commit([start()]) == [Outcome.ACCEPTED]
+        (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
+        assert answer.rows[0][0] == len(steps)
+
+
+@both
+async def test_two_prefixes_share_a_database(open_store: Open) -> None:
+    plain, other = await open_store(), await open_store("prefix=shop_")
+    item = start()
+
+    assert await plain.commit([item]) == [Outcome.ACCEPTED]
+
+    assert await other.read(item.instance_id) is None
+    assert await other.commit([item]) == [Outcome.ACCEPTED]
+    async with other.session() as session:
+        assert len(await session.fetch_all("select * from shop_events")) == 1
+        (row,) = await session.fetch_all("select count(*) as n from shop_instances")
+    assert row["n"] == 1
+
+
+@both
+async def test_a_store_that_may_not_migrate_says_what_is_missing(storage_url: str, wire: Wire) -> None:
+    store = create_store(storage_url)
+    with pytest.raises(SchemaVersionError, match="open the store with migrations once"):
+        await store.open(migrate=False)
+    await store.close()
+
+    (answer,) = await wire.run(b"show tables", "test")
+    assert answer.rows == ()
+
+
+@both
+async def test_a_user_without_rights_to_change_tables_can_work(open_store: Open, storage_url: str, wire: Wire) -> None:
+    await open_store()
+    database = storage_url.rpartition("/")[2]
+    user = unique("u").encode()
+    await wire.run(b"create user '%b'@'%%' identified by 'runtime'" % user, "test")
+    try:
+        rights = b"grant select, insert, update, delete on `%b`.* to '%b'@'%%'"
+        await wire.run(rights % (database.encode(), user), "test")
+        head, _, tail = storage_url.rpartition("@")
+        store = await open_store(url=f"{head.partition('://')[0]}://{user.decode()}:runtime@{tail}")
+
+        assert await store.commit([start()]) == [Outcome.ACCEPTED]
+    finally:
+        await wire.run(b"drop user '%b'@'%%'" % user, "test")
+
+
+@both
+async def test_who_waits_for_another_migrator_waits_not_for_ever(open_store: Open, wire: Wire) -> None:
+    store = await open_store()
+    (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
+    await wire.run(b"delete from romancy_schema where step > 1", "test")
+    name = "romancy:" + _lock_name(store)
+    await wire.run(f"select get_lock('{name}', 1)".encode(), "test")
+
+    with pytest.raises(StorageUnavailableError, match="another process is migrating"):
+        await open_store("timeout=2")
+
+    await wire.run(f"do release_lock('{name}')".encode(), "test")
+    await open_store("timeout=2")
+    (again,) = await wire.run(b"select count(*) from romancy_schema", "test")
+    assert again.rows == answer.rows
+
+
+def _lock_name(store: MySQLStore) -> str:
+    settings = store.database.settings
+    return hashlib.sha256(f"{settings.database}:{settings.prefix}".encode()).hexdigest()[:40]

@@ -1,0 +1,198 @@
+"""Sessions: the native object cannot end the transaction, and what the server does behind our back is found out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aiomysql
+import pymysql.err
+import pytest
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, full_log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_conformance.contract.building import Actor
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._store import MySQLStore
+
+    Open = Callable[..., Awaitable[MySQLStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
+
+
+@pytest.fixture(autouse=True)
+async def things(wire: Wire) -> None:
+    """A table of the user's."""
+    await wire.run(b"create table things (k varchar(20) primary key, n integer not null) engine = InnoDB", "test")
+    await wire.run(b"insert into things values ('a', 1), ('b', 1)", "test")
+
+
+async def call(method: Callable[..., Any], *arguments: object) -> None:
+    """Call a method of the driver's, which is a coroutine or is not."""
+    answer = method(*arguments)
+    if answer is not None:
+        await answer
+
+
+async def count(wire: Wire, condition: str = "true") -> int:
+    (answer,) = await wire.run(f"select count(*) from things where {condition}".encode(), "test")  # noqa: S608
+    return int(answer.rows[0][0])
+
+
+async def test_the_native_object_is_the_drivers_and_writes_in_the_transaction(actor: Actor, wire: Wire) -> None:
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        assert isinstance(session.native, aiomysql.Connection)
+        cursor = await session.native.cursor()
+        await cursor.executemany("insert into things (k, n) values (%s, %s)", [("c", 1), ("d", 2)])
+        assert await count(wire) == 2
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await count(wire) == 4
+
+
+@pytest.mark.parametrize(
+    "method", ["commit", "rollback", "begin", "close", "ensure_closed", "autocommit", "select_db", "kill", "ping"]
+)
+async def test_the_native_object_cannot_end_the_transaction(actor: Actor, wire: Wire, method: str) -> None:
+    begun = await actor.begin()
+    arguments = {"autocommit": (True,), "select_db": ("mysql",), "kill": (1,), "ping": (True,)}.get(method, ())
+    async with actor.store.session() as session:
+        await session.execute("insert into things values ('c', 1)")
+        with pytest.raises(UsageError):
+            await call(getattr(session.native, method), *arguments)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await count(wire) == 3
+
+
+async def test_the_native_object_is_of_no_use_after_the_session(actor: Actor) -> None:
+    async with actor.store.session() as session:
+        native = session.native
+    for use in (native.cursor, native.close):
+        with pytest.raises(UsageError, match="has ended"):
+            use()
+    assert (await actor.store.heartbeat(actor.worker)).alive
+
+
+async def test_a_failure_in_the_native_object_dooms_the_session_too(actor: Actor, wire: Wire) -> None:
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        await session.execute("insert into things values ('c', 1)")
+        cursor = await session.native.cursor()
+        with pytest.raises(pymysql.err.IntegrityError):
+            await cursor.execute("insert into things values ('a', 1)")
+        with pytest.raises(UsageError, match="the failure was swallowed"):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await count(wire) == 2
+
+
+async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(actor: Actor, wire: Wire) -> None:
+    """A9: the server rolls back the statement alone; the session says "try again" and commits nothing half."""
+    begun = await actor.begin()
+    await wire.run(b"start transaction", "test")
+    await wire.run(b"update things set n = 2 where k = 'a'", "test")
+
+    async with actor.store.session() as session:
+        await session.execute("insert into things values ('c', 1)")
+        with pytest.raises(StorageUnavailableError, match="it can be tried again"):
+            await session.execute("update things set n = 3 where k = 'a'")
+        with pytest.raises(UsageError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    await wire.run(b"rollback", "test")
+    assert await count(wire) == 2
+
+
+async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor: Actor, wire: Wire) -> None:
+    """A9: the victim's transaction is gone, and what it did after that was committed statement by statement."""
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        await session.execute("update things set n = 5 where k = 'a'")
+        await wire.run(b"start transaction", "test")
+        await wire.run(b"insert into things values ('x', 1), ('y', 1), ('z', 1)", "test")  # the heavier one survives
+        await wire.run(b"update things set n = 6 where k = 'b'", "test")
+        crossing = asyncio.create_task(wire.run(b"update things set n = 6 where k = 'a'", "test"))
+        await asyncio.sleep(0.2)
+        try:
+            async with session.savepoint():
+                await session.execute("update things set n = 5 where k = 'b'")
+            lost = False
+        except StorageUnavailableError:
+            lost = True
+        await asyncio.wait({crossing})
+        crossing.exception()
+        assert lost
+        with pytest.raises(UsageError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+async def test_a_connection_that_dies_takes_the_session_with_it(actor: Actor, wire: Wire) -> None:
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        (row,) = await session.fetch_all("select connection_id() as id")
+        await session.execute("insert into things values ('c', 1)")
+        await wire.run(b"kill %d" % row["id"], "test")
+        with pytest.raises(StorageUnavailableError):
+            await session.execute("select 1")
+        with pytest.raises((StorageUnavailableError, UsageError)):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await count(wire) == 2
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_settings_of_the_users_do_not_change_what_our_statements_mean(actor: Actor) -> None:
+    begun = await actor.begin(body=b"[1]")
+    body = rb'["it\'s", "\\", "\'; drop table things; -- "]'
+    async with actor.store.session() as session:
+        await session.execute("set session sql_mode = 'NO_BACKSLASH_ESCAPES', time_zone = '+09:00'")
+        await session.execute("set names latin1")
+        await session.execute("create temporary table somewhere (n integer)")
+        assert await session.commit(append(begun, 2, body), worker=actor.token) is Outcome.ACCEPTED
+
+    rows = await full_log(actor.store, begun.instance_id)
+    assert [row.body for row in rows] == [b"[1]", body]
+    assert abs(rows[1].at - rows[0].at) < 60_000_000
+
+
+async def test_another_current_database_does_not_lead_our_statements_astray(actor: Actor) -> None:
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        await session.execute("use information_schema")
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+async def test_percent_signs_are_the_drivers_placeholders_only_with_parameters(actor: Actor) -> None:
+    async with actor.store.session() as session:
+        assert await session.fetch_all("select k from things where k like 'a%' order by k") == [{"k": "a"}]
+        assert await session.fetch_all("select k from things where k like %s", "b%") == [{"k": "b"}]
+
+
+async def test_a_session_that_sleeps_is_ended_by_the_server(open_store: Open, wire: Wire, actor: Actor) -> None:
+    """A frozen worker's locks do not stay for ever: the server ends a connection that says nothing."""
+    store = await open_store("idle_timeout=5")
+    begun = await actor.begin()
+    async with store.session() as session:
+        await session.execute("update things set n = 7 where k = 'a'")
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            try:
+                await wire.run(b"update things set n = 8 where k = 'a'", "test")
+                break
+            except Exception:  # noqa: BLE001, S112 - still locked
+                continue
+        with pytest.raises(StorageUnavailableError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await count(wire, "n = 8") == 1

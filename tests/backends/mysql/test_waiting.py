@@ -1,0 +1,176 @@
+"""Waiting where nobody notifies: what other processes did is seen soon, and looking costs little at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.errors import StorageUnavailableError
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.building import Actor, append, change, delivery, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_conformance.servers.proxy import Proxy
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._store import MySQLStore
+
+    Open = Callable[..., Awaitable[MySQLStore]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
+
+
+@pytest.fixture
+async def far(open_store: Open, storage_url: str) -> MySQLStore:
+    """A store that knows the server by another name, and so is told nothing by the others of this process."""
+    return await open_store(url=storage_url.replace("127.0.0.1", "localhost"))
+
+
+async def settle(store: MySQLStore) -> None:
+    while await store.wait_for_work(0.5) != frozenset():
+        pass
+
+
+async def hears(store: MySQLStore, act: Awaitable[object]) -> tuple[frozenset[str] | None, float]:
+    """What a store that waits is told of an act of others, and after how long."""
+    await settle(store)
+    waiting = asyncio.create_task(store.wait_for_work(20))
+    await asyncio.sleep(0.5)
+    await act
+    done = time.monotonic()
+    return await waiting, time.monotonic() - done
+
+
+async def test_a_start_elsewhere_is_seen(far: MySQLStore, store: MySQLStore) -> None:
+    item = start()
+
+    changed, after = await hears(far, store.commit([item]))
+
+    assert changed is None or item.instance_id in changed
+    assert after < 3
+
+
+async def test_mail_and_an_end_elsewhere_are_seen(far: MySQLStore, actor: Actor) -> None:
+    begun = await actor.begin()
+
+    mail, _ = await hears(far, actor.store.deliver([delivery(begun)]))
+    end, _ = await hears(far, actor.write(append(begun, 2, change=change(Status.COMPLETED, seen=1))))
+
+    assert mail is None or begun.instance_id in mail
+    assert end is None or begun.instance_id in end
+
+
+async def test_steps_of_others_wake_nobody(far: MySQLStore, actor: Actor) -> None:
+    begun = await actor.begin()
+    await settle(far)
+    waiting = asyncio.create_task(far.wait_for_work(1.5))
+    for seq in range(2, 6):
+        await actor.write(append(begun, seq, change=change() if seq % 2 else None))
+
+    changed = await waiting
+
+    assert changed is None or begun.instance_id not in changed
+
+
+async def test_what_commits_late_is_still_seen(far: MySQLStore, store: MySQLStore, wire: Wire) -> None:
+    """Its time was written before the last look, and it became visible after it."""
+    early, late = start(), start()
+    await store.commit([late])
+    await settle(far)
+    await wire.run(b"start transaction", "test")
+    touch = b"update romancy_instances set touched_at = touched_at + 1000 where instance_id = '%b'"
+    await wire.run(touch % late.instance_id.encode(), "test")
+    changed, _ = await hears(far, store.commit([early]))
+    assert changed is None or changed == {early.instance_id}
+
+    changed, _ = await hears(far, wire.run(b"commit", "test"))
+
+    assert changed is None or late.instance_id in changed
+
+
+async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
+    """B6: at most five queries a second, and none while nobody waits."""
+    await settle(store)
+    names: list[str] = []
+
+    async def gate(statement: str, /) -> None:
+        names.append(statement)
+
+    store.gate = gate
+    await asyncio.sleep(1)
+    assert names == []
+    await asyncio.gather(*(store.wait_for_work(4) for _ in range(5)))
+
+    assert set(names) == {"touched"}
+    assert 4 <= len(names) <= 4 * 5
+
+
+async def test_everybody_who_waits_is_told(store: MySQLStore) -> None:
+    await settle(store)
+    waiting = [asyncio.create_task(store.wait_for_work(20)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    item = start()
+
+    await store.commit([item])
+
+    for changed in await asyncio.gather(*waiting):
+        assert changed is None or item.instance_id in changed
+
+
+async def test_a_lost_server_is_looked_for_again(
+    open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str, store: MySQLStore
+) -> None:
+    proxy = proxy_for(storage_url)
+    far = await open_store(url=proxy.url(storage_url))
+    await settle(far)
+    waiting = asyncio.create_task(far.wait_for_work(30))
+    await asyncio.sleep(0.1)
+    proxy.refuses = True
+    proxy.cut()
+    await asyncio.sleep(1.5)
+    item = start()
+    await store.commit([item])
+    proxy.refuses = False
+
+    changed = await asyncio.wait_for(waiting, 20)
+
+    assert changed is None or item.instance_id in changed
+
+
+async def test_stores_on_other_loops_are_told(store: MySQLStore, open_store: Open, storage_url: str) -> None:
+    """Two threads with a loop each, as a web server and a worker in one process may be."""
+    ready, heard = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    item = start()
+    found: list[frozenset[str] | None] = []
+
+    async def other() -> None:
+        there = create_store(storage_url)
+        await there.open()
+        while await there.wait_for_work(0.3) != frozenset():
+            pass
+        loop.call_soon_threadsafe(ready.set)
+        found.append(await there.wait_for_work(20))
+        await there.close()
+        loop.call_soon_threadsafe(heard.set)
+
+    running = asyncio.create_task(asyncio.to_thread(asyncio.run, other()))
+    await ready.wait()
+    await store.commit([item])
+    await asyncio.wait_for(heard.wait(), 10)
+    await running
+
+    assert found == [None] or item.instance_id in (found[0] or ())
+
+
+async def test_waiting_on_a_closed_store_says_so(open_store: Open) -> None:
+    store = await open_store()
+    await store.close()
+
+    with pytest.raises(StorageUnavailableError, match="not open"):
+        await store.wait_for_work(1)
