@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, OutboxRow
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
@@ -51,8 +52,11 @@ async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
 
 
 async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
-    """So many new instances of the actor's own."""
-    return [await actor.begin(**fields) for _ in range(count)]
+    """So many new instances of the actor's own, begun together."""
+    (name, *_) = actor.workflows
+    begun = [start(workflow_name=name, owner=actor.token, status=Status.RUNNING, **fields) for _ in range(count)]
+    await written(actor, begun)
+    return begun
 
 
 async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
