@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import statistics
 import tempfile
@@ -21,6 +22,7 @@ from msgspec import Struct
 
 from benchmarks.bench_engine import BACKENDS, databases
 from benchmarks.scale_work import BACKLOG, Population, Worker
+from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.plans import watch_for
 
@@ -44,12 +46,15 @@ class Line(Struct):
 
 
 async def milliseconds(call: Call) -> float:
-    """The median time of a call; its preparation does not count."""
+    """The median time of a call; its preparation does not count. Infinite if the store gives up waiting for it."""
     times: list[float] = []
     for _ in range(CALLS if call.indexed else SLOW_CALLS):
         await call.prepare()
         began = time.perf_counter()
-        await call.make()
+        try:
+            await call.make()
+        except StorageUnavailableError:
+            return math.inf
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1000
 
@@ -85,9 +90,13 @@ async def explained(url: str, population: Population, lines: dict[str, Line], *,
         await store.open()
         worker = await Worker.on(store, population)
         for call in worker.backlog_calls() if backlog else worker.calls():
+            line = lines[call.what]
+            if math.isinf(line.times[0]):
+                line.plan = "the store gave up waiting for the answer"
+                continue
             await call.prepare()
             cost = await watch.cost(store, call.make())
-            lines[call.what].rows, lines[call.what].plan = cost.rows, cost.plan
+            line.rows, line.plan = cost.rows, cost.plan
         await watch.analyze(store)
         await store.close()
 
