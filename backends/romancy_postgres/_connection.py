@@ -32,7 +32,8 @@ ANSWER_TIMEOUT: Final = 20.0
 """Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
 
 LOCAL_SETTINGS: Final = (
-    "set local lock_timeout = '1s'; set local enable_seqscan = off; set local enable_bitmapscan = off"
+    "set local lock_timeout = '1s'; set local enable_seqscan = off; set local enable_bitmapscan = off; "
+    "set local jit = off"
 )
 """What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
 

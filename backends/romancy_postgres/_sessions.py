@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JoinedSession", "PostgresSession", "join_session", "open_session"]
 
-_GUARD = "romancy"
 _ITEM = "romancy_item"
 
 
@@ -61,6 +61,8 @@ class PostgresSession:
         self._link = Link(connection, database)
         self._transaction = connection.transaction(isolation="read_committed")
         self._own: GuardedConnection | None = None
+        self._guard = f"romancy_{token_hex(6)}"
+        """The savepoint that shows whether the transaction is still ours; nobody can know its name."""
         self._savepoints = 0
         self.ended = False
         self.doubtful = False
@@ -102,7 +104,7 @@ class PostgresSession:
         """Open the transaction with its guard, in one round trip."""
         self._own = connection
         await self._link.pause("begin")
-        connection.opening = f" savepoint {_GUARD};"
+        connection.opening = f" savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()
         connection.guarded = True
@@ -162,7 +164,7 @@ class PostgresSession:
     async def _prove_ours(self) -> None:
         """`UsageError` unless the transaction is the one that `begin` opened, and whole."""
         try:
-            await self._link.control("release", f"release savepoint {_GUARD}; {LOCAL_SETTINGS}")
+            await self._link.control("release", f"release savepoint {self._guard}; {LOCAL_SETTINGS}")
         except asyncpg.PostgresError as error:
             if transaction_gone(error):
                 raise UsageError(

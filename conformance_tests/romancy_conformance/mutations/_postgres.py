@@ -38,7 +38,7 @@ MUTATIONS = (
         name="postgres: a session ended by user code is committed",
         pitfall="A9",
         file="backends/romancy_postgres/*.py",
-        text='f"release savepoint {_GUARD}; {LOCAL_SETTINGS}"',
+        text='f"release savepoint {self._guard}; {LOCAL_SETTINGS}"',
         replacement="LOCAL_SETTINGS",
         tests="test_sessions.py agree",
     ),
