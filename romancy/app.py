@@ -177,6 +177,10 @@ class Romancy(Instances):
                 logger.warning("cannot listen for changes: %s", error)
                 await asyncio.sleep(1)
                 changed = None
+            except Exception:
+                logger.exception("cannot listen for changes")
+                await asyncio.sleep(1)
+                changed = None
             if self._worker is not None:
                 self._worker.notice(changed)
             for instance_id, watch in list(self._watches.items()):

@@ -49,7 +49,7 @@ from romancy.engine._mail import input_for
 from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._port import Port
 from romancy.engine._recur import continue_as_new, with_new_run
-from romancy.errors import HistoryVersionError
+from romancy.errors import HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
 
@@ -186,23 +186,23 @@ class Driver:
         """Feed what waits, and send the append that follows from it."""
         if not live.inputs or live.in_flight or live.released:
             return
-        inputs, ports = self._next(live)
-        before = live.run
         try:
+            inputs, ports = self._next(live)
+            before = live.run
             activation = self._activate(live, inputs)
             if self.taken:
                 activation = self._with_refusals(live, activation, inputs)
+            if not activation.events:
+                self.advance(live)
+                return
+            live.in_flight = True
+            item = self._append(live, activation, inputs, ports)
+            if live.run is not before:
+                item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
         except Exception as error:
             logger.exception("instance %s: its run broke", live.instance_id)
             self._broken(live, error)
             return
-        if not activation.events:
-            self.advance(live)
-            return
-        live.in_flight = True
-        item = self._append(live, activation, inputs, ports)
-        if live.run is not before:
-            item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
         session = next((port for port in ports.values() if port.opened is not None), None)
         prepared = Prepared(live, item, activation, inputs, ports, session)
         if session is not None:
@@ -304,7 +304,12 @@ class Driver:
             self._finished(live, prepared.activation)
             return
         # The slot is held until everything is brought about: an end that comes at once must not find the rest missing.
-        self._carry_out(live, prepared)
+        try:
+            self._carry_out(live, prepared)
+        except Exception as error:
+            logger.exception("instance %s: what it asked for could not be begun", live.instance_id)
+            self._broken(live, error)
+            return
         live.in_flight = False
         self._go_on(live)
 
@@ -366,7 +371,9 @@ class Driver:
             self._go_on(live)
 
     def _child(self, child: StartChild) -> Start:
-        definition: Workflow[..., object] = self.registry.workflows[child.workflow]
+        definition: Workflow[..., object] | None = self.registry.workflows.get(child.workflow)
+        if definition is None:
+            raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
         return start_of(
             definition,
             child.input,

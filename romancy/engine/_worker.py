@@ -129,6 +129,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing: set[asyncio.Task[None]] = set()
         self._recover = False
+        self._swept = -_SWEEP_EVERY
         self._next_look: asyncio.TimerHandle | None = None
         self._ended_here: dict[str, None] = {}
         self.draining = False
@@ -306,8 +307,6 @@ class Worker:
             self._look_in(_ECHO)
 
     async def _claim_forever(self) -> None:
-        swept = -_SWEEP_EVERY
-        loop = asyncio.get_running_loop()
         while True:
             await self._look.wait()
             self._look.clear()
@@ -317,32 +316,34 @@ class Worker:
             if self._next_look is not None:
                 self._next_look.cancel()
                 self._next_look = None
-            room = 0 if self._quarantine.busy else self._settings.max_live - len(self.driver.live)
-            sweep = loop.time() - swept >= _SWEEP_EVERY
-            request = ClaimRequest(
-                worker=self.leases.token,
-                codes=self._codes,
-                limit=max(0, min(_CLAIM, room)),
-                sweep=sweep,
-                recover=self._recover,
-            )
-            self._recover = False
             try:
-                work = await self.store.claim(request)
+                await self._claim()
             except StorageUnavailableError as error:
                 logger.warning("cannot claim: %s", error)
                 self._look_for_own()
-                continue
             except Exception:
                 logger.exception("cannot claim")
                 self._look_for_own()
-                continue
-            swept = loop.time() if sweep else swept
-            await self._intake.take_in(work)
-            if len(work.claimed) >= request.limit > 0:
-                self.look()
-            wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
-            self._look_in(min(wait, _SWEEP_EVERY))
+
+    async def _claim(self) -> None:
+        now = asyncio.get_running_loop().time()
+        room = 0 if self._quarantine.busy else self._settings.max_live - len(self.driver.live)
+        sweep = now - self._swept >= _SWEEP_EVERY
+        request = ClaimRequest(
+            worker=self.leases.token,
+            codes=self._codes,
+            limit=max(0, min(_CLAIM, room)),
+            sweep=sweep,
+            recover=self._recover,
+        )
+        self._recover = False
+        work = await self.store.claim(request)
+        self._swept = now if sweep else self._swept
+        await self._intake.take_in(work)
+        if len(work.claimed) >= request.limit > 0:
+            self.look()
+        wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
+        self._look_in(min(wait, _SWEEP_EVERY))
 
     def _look_in(self, seconds: float) -> None:
         """Claim in so many seconds at the latest; what was to happen earlier still does."""

@@ -58,7 +58,11 @@ def hurry(second: float) -> None:
     for module in (_commands, _run):
         vars(module)["SECOND"] = ticks  # in a process that lives for one workflow
     delay = RetryPolicy.delay
-    setattr(RetryPolicy, "delay", lambda *args: delay(*args) * second)  # noqa: B010 - as above
+
+    def hurried(policy: RetryPolicy, attempt: int, chance: float = 0.0) -> float:
+        return delay(policy, attempt, chance) * second
+
+    setattr(RetryPolicy, "delay", hurried)  # noqa: B010 - as above
 
 
 def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:

@@ -93,3 +93,21 @@ async def test_every_connection_cut_again_and_again(field: Field, proxy_for: Cal
 
     assert all(worker.alive for worker in workers)
     await field.check(ids, 3, interrupted=10 * len(ids))
+
+
+async def test_an_app_closes_though_its_database_is_gone(server: Server, tmp_path: Path) -> None:
+    url = server.fresh_database()
+    field = Field(url, tmp_path)
+    await field.open()
+    worker = await field.worker()
+    await field.start(["open"], 1, 5.0)
+    await field.begun(1)
+    await asyncio.to_thread(server.kill)
+    try:
+        assert await worker.stopped() == 0
+    finally:
+        await asyncio.to_thread(server.start)
+    await field.worker()
+    await field.all_ended()
+    await field.check(["open"], 1, interrupted=1)
+    await field.close()

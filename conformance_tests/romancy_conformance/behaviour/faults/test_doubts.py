@@ -146,3 +146,15 @@ async def test_a_caller_that_gives_up_harms_nobody(app: Romancy) -> None:
     if await app.get_instance("given-up") is not None:
         await handle.result(timeout=10)
         assert await handle.status() is Status.COMPLETED
+
+
+async def test_a_child_this_worker_does_not_know_parks_its_parent_alone(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[doubt_parent, doubt_line]) as app:
+        handle = await app.start(doubt_parent, "unknown")
+        assert await app.run(doubt_line, "beside") == "beside 1beside 2beside 3"
+        async with asyncio.timeout(10):
+            while await handle.status() is not Status.STUCK:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        instance = await app.get_instance(handle.instance_id)
+        assert instance is not None
+        assert "does not know the child workflow 'doubt_child'" in (instance.error or "")
