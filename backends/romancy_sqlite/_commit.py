@@ -90,7 +90,7 @@ def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
         return refusal
     tx.run("append_log", (item.instance_id, item.life, item.seq, item.writer, item.body, tx.now, worker))
     for start in item.starts:
-        _insert_start(tx, start)
+        _write_start(tx, start)
     if item.change is not None:
         _apply_change(tx, item, item.change)
     if item.consumed:
@@ -142,8 +142,6 @@ def _write_start(tx: Tx, start: Start) -> Outcome:
 
 
 def _insert_start(tx: Tx, start: Start) -> None:
-    if _start_outcome(tx, start) is Outcome.ACCEPTED:
-        return
     tx.run("start_log", (start.instance_id, start.life, start.writer, start.body, tx.now))
     tx.run(
         "start_instance",
