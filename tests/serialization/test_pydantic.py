@@ -35,7 +35,7 @@ MODELS: list[tuple[Any, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "declared", "text"), MODELS, ids=lambda part: part if isinstance(part, str) else type(part).__name__)
+@pytest.mark.parametrize(("value", "declared", "text"), MODELS, ids=m.label)
 def test_models_come_back(value: Any, declared: Any, text: str) -> None:
     raw = dumps(value, "value", declared)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from romancy import Romancy, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import ModuleType
 
 
 @pytest.fixture
@@ -22,7 +23,9 @@ def anyio_backend() -> str:
 @pytest.fixture
 def workflows(request: pytest.FixtureRequest) -> list[Workflow[..., Any]]:
     """The workflows of the test's own file: others may bear the same names."""
-    return [thing for thing in vars(request.module).values() if isinstance(thing, Workflow)]
+    module: ModuleType = request.module  # pyright: ignore[reportUnknownMemberType] - pytest leaves it untyped
+    names: dict[str, object] = vars(module)
+    return [cast("Workflow[..., Any]", thing) for thing in names.values() if isinstance(thing, Workflow)]
 
 
 @pytest.fixture
@@ -33,7 +36,8 @@ async def open_app(
     async with AsyncExitStack() as stack:
 
         async def opener(**options: Any) -> Romancy:
-            return await stack.enter_async_context(Romancy(storage_url, **({"workflows": workflows} | options)))
+            options.setdefault("workflows", workflows)
+            return await stack.enter_async_context(Romancy(storage_url, **options))
 
         yield opener
 

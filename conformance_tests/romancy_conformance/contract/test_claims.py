@@ -51,7 +51,7 @@ async def test_an_owned_start_is_nobody_elses(actor: Actor, hire: Hire) -> None:
 
 
 async def test_longest_due_first_and_no_more_than_asked(store: Store, actor: Actor, workflow_name: str) -> None:
-    ids = []
+    ids: list[str] = []
     for _ in range(6):
         item = start(workflow_name=workflow_name)
         await store.commit([item])
