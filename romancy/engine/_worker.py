@@ -103,17 +103,7 @@ class Worker:
             in_session=self._in_session,
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
-        self.driver.attempts = Attempts(
-            store,
-            self.clock,
-            pool=self._pool,
-            dependencies=dependencies,
-            retry=settings.retry,
-            stamp=self.stamp,
-            fresh=self.is_alive,
-            limit=settings.max_activities,
-            ended=self.driver.ended,
-        )
+        self.driver.attempts = self._new_attempts(dependencies)
         self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self._look_for_own)
         self._quarantine = self._intake.quarantine = Quarantine(
             store,
@@ -136,6 +126,19 @@ class Worker:
         self._no_more_claims = asyncio.Event()
         self.failed: UsageError | None = None
         """Why this worker gave up for good."""
+
+    def _new_attempts(self, dependencies: Dependencies) -> Attempts:
+        return Attempts(
+            self.store,
+            self.clock,
+            pool=self._pool,
+            dependencies=dependencies,
+            retry=self._settings.retry,
+            stamp=self.stamp,
+            fresh=self.is_alive,
+            limit=self._settings.max_activities,
+            ended=self.driver.ended,
+        )
 
     def is_alive(self) -> bool:
         """Whether nobody can have declared this incarnation dead; it changes with its lease."""
