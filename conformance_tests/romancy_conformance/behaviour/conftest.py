@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +12,6 @@ from romancy import Romancy, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from types import ModuleType
 
 
 @pytest.fixture
@@ -23,8 +23,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def workflows(request: pytest.FixtureRequest) -> list[Workflow[..., Any]]:
     """The workflows of the test's own file: others may bear the same names."""
-    module: ModuleType = request.module  # pyright: ignore[reportUnknownMemberType] - pytest leaves it untyped
-    names: dict[str, object] = vars(module)
+    names: dict[str, object] = vars(sys.modules[request.function.__module__])
     return [cast("Workflow[..., Any]", thing) for thing in names.values() if isinstance(thing, Workflow)]
 
 
