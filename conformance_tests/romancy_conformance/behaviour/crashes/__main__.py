@@ -62,7 +62,7 @@ async def play(url: str, names: list[str], *, full: bool) -> Tally:
                 else:
                     await matrix.case(name, ["commit:before:1", "commit:before:2", "commit:after:3"])
                 await matrix.at_each_in_turn(name)
-                print(f"{name}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+                print(f"{name}: {time.monotonic() - begun:.1f} s, {matrix.tally}", file=sys.stderr, flush=True)
     await store.close()
     return matrix.tally
 

@@ -103,8 +103,11 @@ class Matrix:
                 if not await self.case(name, [f"commit:{moment}:{number}"]):
                     break
 
-    async def at_each_in_turn(self, name: str, fail: str = "commit:after:1") -> None:
-        """Kill every worker of one instance at the same point of its life, until none comes that far."""
+    async def at_each_in_turn(self, name: str, fail: str = "commit:after:2") -> None:
+        """Kill every worker of one instance at the same point of its life, until none comes that far.
+
+        After its second commit: the first of a worker that tries a suspect alone is the note that it does.
+        """
         await self.case(name, [fail] * _MOST_KILLS)
 
     async def case(self, name: str, fails: list[str]) -> int:
