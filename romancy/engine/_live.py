@@ -26,6 +26,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as Ended
 from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
+from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
@@ -158,6 +159,7 @@ def start_of(
         nonce=f"{life:x}",
         code=definition.code,
         parent=parent,
+        runtime=RUNTIME,
     )
     raw = bytes(input)
     projection, index = project_with_index(raw, definition.index)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy.core import Run, WorkflowResumed, decode_commit
 from romancy.engine._live import Live
+from romancy.engine._runtime import RUNTIME
 from romancy.errors import InstanceNotFoundError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
         claimed.instance_id,
         claimed.life,
         definition,
-        Run(definition, instance_id=claimed.instance_id, code=definition.code),
+        Run(definition, instance_id=claimed.instance_id, code=definition.code, runtime=RUNTIME),
     )
     async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
         live.run.replay([commit])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.core import Activation, CancelChild, Publish, Run, StartChild
+from romancy.engine._runtime import RUNTIME
 from romancy.status import Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Change
@@ -25,7 +26,7 @@ def continue_as_new(live: Live, activation: Activation) -> Activation:
     following = activation
     while following.successor is not None:
         live.run.close()
-        live.run = Run(live.definition, instance_id=live.instance_id, code=live.definition.code)
+        live.run = Run(live.definition, instance_id=live.instance_id, code=live.definition.code, runtime=RUNTIME)
         following = live.run.activate([following.successor])
         events += following.events
         if following.successor is not None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from romancy.core import CancelChild, Publish, Run, StartChild, encode_commit
 from romancy.engine._live import Live, change_for, short, start_of
+from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -57,4 +58,6 @@ def begin(
 
 
 def _fresh(definition: Workflow[..., object], instance_id: str, life: int) -> Live:
-    return Live(instance_id, life, definition, Run(definition, instance_id=instance_id, code=definition.code))
+    return Live(
+        instance_id, life, definition, Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME)
+    )
