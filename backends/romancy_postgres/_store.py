@@ -12,12 +12,13 @@ from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
 from romancy_postgres._find import find
 from romancy_postgres._inbox import deliver
+from romancy_postgres._joined import join_session
 from romancy_postgres._leases import heartbeat, takeover
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._prune import PostgresOutbox, prune
 from romancy_postgres._read import read_history
 from romancy_postgres._server import check_server
-from romancy_postgres._sessions import join_session, open_session
+from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
 
 if TYPE_CHECKING:
