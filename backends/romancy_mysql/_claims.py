@@ -128,7 +128,7 @@ def _ids(ids: Iterable[str]) -> Raw:
 
 
 def _claimed(line: tuple[Any, ...]) -> Claimed:
-    instance_id, life, name, status, code, run_from, head, signals, seen, crashes = line
+    instance_id, life, name, status, code, run_from, head, signals, seen, crashes, crash_seq = line
     return Claimed(
         instance_id=instance_id.decode(),
         life=life,
@@ -139,7 +139,7 @@ def _claimed(line: tuple[Any, ...]) -> Claimed:
         head=head or 0,
         signals=signals,
         seen=seen,
-        crashes=crashes,
+        crashes=crashes if crash_seq == head else 0,
     )
 
 

@@ -17,7 +17,7 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
-from romancy_mysql._errors import ConnectionLostError, translate
+from romancy_mysql._errors import TOLD_BY_THE_SERVER, ConnectionLostError, translate
 
 if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
@@ -78,7 +78,9 @@ class Wire(aiomysql.Connection):
             raise ConnectionLostError(
                 f"{self.settings.where}: no answer to {what} within {self.settings.timeout:g} s"
             ) from None
-        except (ConnectionLostError, asyncio.CancelledError):
+        except TOLD_BY_THE_SERVER:
+            raise
+        except BaseException:
             self.abort()
             raise
         self.fresh = False
@@ -214,8 +216,12 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
     except BaseException:
         wire.abort()
         raise
-    _notice_dead_peers(wire, settings)
-    await wire.setup()
+    try:
+        _notice_dead_peers(wire, settings)
+        await wire.setup()
+    except BaseException:
+        wire.abort()
+        raise
     wire.fresh = True
     return wire
 

@@ -89,17 +89,14 @@ class Database:
         if self._open:
             return
         self._make_pools()
-        async with self.work.borrow() as wire:
-            dialect = dialect_of(wire.server_version, self.settings.where)
-            (answer,) = await wire.run(b"select @@max_allowed_packet", "open")
-            await bring_up_to_date(self, wire, dialect, allowed=migrate)
-        self._max_packet = int(answer.rows[0][0])
-        if self._max_packet < _SMALLEST_PACKET:
-            raise StorageConfigurationError(
-                f"{self.settings.where}: the server's max_allowed_packet is {self._max_packet:,}; "
-                f"set it to {2 * _SMALLEST_PACKET:,} or more, so that the largest commit fits"
-            )
-        self.dialect = dialect
+        try:
+            async with self.work.borrow() as wire:
+                self.dialect = dialect_of(wire.server_version, self.settings.where)
+                await self._measure_packets(wire)
+                await bring_up_to_date(self, wire, self.dialect, allowed=migrate)
+        except BaseException:
+            await self.close()
+            raise
         self._open = True
 
     async def close(self) -> None:
@@ -226,6 +223,15 @@ class Database:
             name = name or statement.name
         packets.append((b";".join(parts), name))
         return packets
+
+    async def _measure_packets(self, wire: Wire) -> None:
+        (answer,) = await wire.run(b"select @@max_allowed_packet", "open")
+        self._max_packet = int(answer.rows[0][0])
+        if self._max_packet < _SMALLEST_PACKET:
+            raise StorageConfigurationError(
+                f"{self.settings.where}: the server's max_allowed_packet is {self._max_packet:,}; "
+                f"set it to {2 * _SMALLEST_PACKET:,} or more, so that the largest commit fits"
+            )
 
     def _make_pools(self) -> None:
         size = self.settings.pool_size

@@ -100,7 +100,7 @@ class Write:
         yield from self._joined("add_index", ("instance_id", "path", "value"), index)
 
     def _mail_out(self) -> Iterator[Statement]:
-        consumed = sorted((item.instance_id, one) for item in self.appends for one in item.consumed)
+        consumed = sorted({(item.instance_id, one) for item in self.appends for one in item.consumed})
         yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
         outbox = sorted((one for item in self.appends for one in item.outbox), key=lambda one: one.outbox_id)
         yield from self._insert(

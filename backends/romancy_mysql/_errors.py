@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "TOLD_BY_THE_SERVER",
     "ConnectionLostError",
     "LockWaitError",
     "MismatchError",
     "RefusedValueError",
     "SavepointGoneError",
+    "ServerRefusalError",
     "TransientError",
     "already_there",
     "code_of",
@@ -48,9 +50,24 @@ class SavepointGoneError(Exception):
     """The savepoint of a session is not there, so the transaction that held it has ended."""
 
 
+class ServerRefusalError(StorageUnavailableError):
+    """The server says that it cannot do this now; it was not done."""
+
+
 class ConnectionLostError(StorageUnavailableError):
     """The connection broke before the answer came: whatever was sent may have happened or not."""
 
+
+TOLD_BY_THE_SERVER = (
+    TransientError,
+    MismatchError,
+    RefusedValueError,
+    SavepointGoneError,
+    ServerRefusalError,
+    StorageConfigurationError,
+    InternalError,
+)
+"""Errors that are answers: the connection that brought them is in order."""
 
 _LOCK_WAIT = 1205
 _TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
@@ -142,7 +159,7 @@ def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception
     if code in _LOST or isinstance(error, pymysql.err.InterfaceError):
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
     if code in _UNAVAILABLE:
-        return StorageUnavailableError(f"{where}: {_UNAVAILABLE[code]} (error {code} in {what})")
+        return ServerRefusalError(f"{where}: {_UNAVAILABLE[code]} (error {code} in {what})")
     if code in _CONFIGURATION:
         return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")

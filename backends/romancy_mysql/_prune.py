@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["prune"]
 
 _RUNS_AT_ONCE = 200
+_CLAIM_GRACE = 60_000_000
 _KEYS_AT_ONCE = 5000
 
 
@@ -24,19 +25,22 @@ async def prune(database: Database, request: PruneRequest) -> int:
     removed = await database.insist(lambda wire: _instances(database, wire, request))
     await _former_runs(database)
     await _forgotten_keys(database, request.dedupe_before)
-    await database.ask(database.statement("prune_workers"))
+    await _dead_workers(database)
     return removed
 
 
 async def _instances(database: Database, wire: Wire, request: PruneRequest) -> int:
-    statuses = comma(sorted(set(request.statuses) & TERMINAL_STATUSES) or [None])
+    statuses = sorted(set(request.statuses) & TERMINAL_STATUSES)
     looks: list[Statement] = []
     if request.instance_ids:
         ids = comma(sorted(request.instance_ids))
-        looks.append(database.statement("find_named", ids=ids, statuses=statuses, limit=request.limit))
+        ended = comma(statuses or [None])
+        looks.append(database.statement("find_named", ids=ids, statuses=ended, limit=request.limit))
     if request.ended_before is not None:
         before = request.ended_before
-        looks.append(database.statement("find_old", before=before, statuses=statuses, limit=request.limit))
+        looks += [
+            database.statement("find_old", before=before, status=status, limit=request.limit) for status in statuses
+        ]
     if not looks:
         return 0
     wire.tainted = True
@@ -50,6 +54,12 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
     await database.send(wire, [*(database.statement(name, ids=ids) for name in names), database.statement("commit")])
     wire.tainted = False
     return len(doomed)
+
+
+async def _dead_workers(database: Database) -> None:
+    (found,) = await database.ask(database.statement("find_dead_workers", age=_CLAIM_GRACE))
+    if found.rows:
+        await database.ask(database.statement("prune_workers", ids=comma(line[0] for line in found.rows)))
 
 
 async def _former_runs(database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
+from romancy.storage.limits import can_be_id
 from romancy.storage.records import History, InstanceRow, LogRow
 
 if TYPE_CHECKING:
@@ -47,10 +48,8 @@ def instance_row(line: tuple[Any, ...]) -> InstanceRow:
 
 async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:
     """The instance and a page of its log, both as they were at one moment."""
-    try:
-        instance_id.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: nothing is stored under it
-        database.check_open()
+    database.check_open()
+    if not can_be_id(instance_id):
         return None
     look = database.statement("read_instance", columns=columns(database), instance_id=instance_id)
     if limit <= 0:

@@ -53,6 +53,8 @@ class Wakeups:
 
     async def open(self) -> None:
         """From here on nothing is missed."""
+        if self._loop is not None:
+            return
         self._loop = asyncio.get_running_loop()
         self._everything_at = self._loop.time()
         (answer,) = await self._database.ask(self._database.statement("read_now"))
@@ -67,6 +69,7 @@ class Wakeups:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(self._closed())
+        self._loop = None
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait({self._looking})

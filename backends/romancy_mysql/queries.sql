@@ -234,7 +234,7 @@ where i.instance_id in (:ids)
 -- What the worker must know of them.
 select i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from,
     (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),
-    i.signals, i.seen, i.crashes
+    i.signals, i.seen, i.crashes, i.crash_seq
 from romancy_instances i
 where i.instance_id in (:ids)
 
@@ -296,7 +296,7 @@ select dead, beat from romancy_workers where token = :token
 -- Declare a worker dead whose beat has not moved, by one that lives.
 update romancy_workers d
 join romancy_workers w on w.token = :worker and w.dead = 0
-set d.dead = 1
+set d.dead = 1, d.beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where d.token = :dead and d.dead = 0 and d.beat = :beat
 
 -- name: read_owned
@@ -368,9 +368,9 @@ select instance_id, touched_at from romancy_instances force index (touched) wher
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
 -- name: find_old
--- Ended instances by age. What was created later cannot have ended earlier.
-select instance_id from romancy_instances
-where status in (:statuses) and created_at < :before and updated_at < :before
+-- Ended instances by age. What was created later cannot have ended earlier. In the index's order, so that no more is locked.
+select instance_id from romancy_instances force index (by_status)
+where status = :status and created_at < :before and updated_at < :before
 order by created_at
 limit :limit
 for update skip locked
@@ -413,10 +413,16 @@ where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 -- Dedupe keys that may be forgotten, so many at a time.
 delete from romancy_seen where at < :before limit :limit
 
+-- name: find_dead_workers
+-- Dead workers that own nothing, and have been dead for longer than any claim of theirs may take to commit.
+select w.token
+from romancy_workers w
+where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+    and not exists (select 1 from romancy_instances i where i.owner = w.token)
+
 -- name: prune_workers
--- Dead workers that own nothing.
-delete from romancy_workers
-where dead = 1 and not exists (select 1 from romancy_instances i where i.owner = romancy_workers.token)
+-- Their rows.
+delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 

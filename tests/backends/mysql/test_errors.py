@@ -12,6 +12,7 @@ from romancy_mysql._errors import (
     MismatchError,
     RefusedValueError,
     SavepointGoneError,
+    ServerRefusalError,
     TransientError,
     already_there,
     code_of,
@@ -30,11 +31,11 @@ OPERATIONAL, DATA = pymysql.err.OperationalError, pymysql.err.DataError
         (2006, ConnectionLostError),
         (2013, ConnectionLostError),
         (1053, ConnectionLostError),
-        (2003, StorageUnavailableError),
-        (1040, StorageUnavailableError),
-        (1290, StorageUnavailableError),
-        (1836, StorageUnavailableError),
-        (1114, StorageUnavailableError),
+        (2003, ServerRefusalError),
+        (1040, ServerRefusalError),
+        (1290, ServerRefusalError),
+        (1836, ServerRefusalError),
+        (1114, ServerRefusalError),
         (1045, StorageConfigurationError),
         (1049, StorageConfigurationError),
         (1142, StorageConfigurationError),
@@ -64,6 +65,7 @@ def test_a_driver_that_is_not_connected_has_lost_its_connection() -> None:
 
 def test_what_may_be_tried_again_is_unavailable_to_a_caller() -> None:
     assert issubclass(ConnectionLostError, StorageUnavailableError)
+    assert issubclass(ServerRefusalError, StorageUnavailableError)
     assert not issubclass(ConnectionLostError, OutcomeUnknownError)
 
 
