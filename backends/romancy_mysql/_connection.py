@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["READING", "Answer", "Line", "Wire", "connect", "exchange"]
 
 _COM_RESET_CONNECTION = 0x1F
+_CLOSE_TIMEOUT = 2.0
 # How our statements are read: without it a backslash or a byte of another character set could end a literal, and NULL
 # could become "". It may be sent within a transaction.
 READING = (
@@ -64,6 +65,8 @@ class Wire(aiomysql.Connection):
     """Nothing has been asked of it yet: if it breaks now, the server is really away."""
     borrower: Wire | None = None
     """Who has this connection's socket meanwhile."""
+    _stream: asyncio.StreamWriter | None = None
+    """The socket last used, also after the driver has forgotten it."""
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
         """Send a packet and collect its answers; at the first statement that fails the rest is not carried out.
@@ -115,9 +118,26 @@ class Wire(aiomysql.Connection):
         if self.borrower is not None:
             self.borrower.abort()
         if self._writer is not None:
+            self._stream = self._writer
             self._writer.transport.abort()
         self._writer = None
         self._reader = None
+
+    async def until_closed(self) -> None:
+        """Wait until nothing of an aborted or closed connection is left on the event loop, which may end then."""
+        stream = self._stream or self._writer
+        if stream is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await stream.wait_closed()
+        except (OSError, TimeoutError):
+            return
+
+    async def ensure_closed(self) -> None:
+        self._stream = self._writer
+        await super().ensure_closed()
+        await self.until_closed()
 
     async def _request_authentication(self) -> None:
         """Before the password leaves: the server must have TLS if we insist, and need not if we only prefer it."""
@@ -127,7 +147,10 @@ class Wire(aiomysql.Connection):
                     f"{self.settings.where}: the server has no TLS, which tls={self.settings.tls} asks for"
                 )
             self.client_flag &= ~CLIENT.SSL
-        await super()._request_authentication()
+        try:
+            await super()._request_authentication()
+        finally:
+            self._stream = self._writer
 
     async def _process_auth(self, plugin_name: bytes, auth_packet: object) -> object:
         """Whoever answers may ask for the password in the clear; it does not get it over an open line."""
@@ -196,34 +219,29 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
     try:
         async with asyncio.timeout(settings.connect_timeout):
             await wire._connect()  # noqa: SLF001 - the driver's own `connect` makes only its own class
-    except TimeoutError:
-        wire.abort()
-        raise StorageUnavailableError(
-            f"{settings.where}: no connection within {settings.connect_timeout:g} s"
-        ) from None
-    except ssl.SSLError as error:
-        raise StorageConfigurationError(f"{settings.where}: TLS failed: {error.reason or error}") from None
-    except RuntimeError as error:
-        wire.abort()
-        if "cryptography" in str(error):
-            raise _PasswordNeedsTLSError from None
-        raise
-    except pymysql.err.MySQLError as error:
-        cause = error.__cause__
-        if isinstance(cause, ssl.SSLError):
-            raise StorageConfigurationError(f"{settings.where}: TLS failed: {cause.reason or cause}") from None
-        raise translate(error, "connect", settings.where) from None
-    except BaseException:
-        wire.abort()
-        raise
-    try:
         _notice_dead_peers(wire, settings)
         await wire.setup()
-    except BaseException:
+    except BaseException as error:  # noqa: BLE001 - it is raised again, in other words
         wire.abort()
-        raise
+        await wire.until_closed()
+        raise _explained(error, settings) from None
     wire.fresh = True
     return wire
+
+
+def _explained(error: BaseException, settings: Settings) -> BaseException:
+    """What to raise for an error met while connecting."""
+    if isinstance(error, TimeoutError):
+        seconds = f"{settings.connect_timeout:g} s"
+        return StorageUnavailableError(f"{settings.where}: no connection within {seconds}")
+    cause = error.__cause__ if isinstance(error, pymysql.err.MySQLError) else error
+    if isinstance(cause, ssl.SSLError):
+        return StorageConfigurationError(f"{settings.where}: TLS failed: {cause.reason or cause}")
+    if isinstance(error, pymysql.err.MySQLError):
+        return translate(error, "connect", settings.where)
+    if isinstance(error, RuntimeError) and "cryptography" in str(error):
+        return _PasswordNeedsTLSError()
+    return error
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -72,13 +72,13 @@ class Pool:
         """Close the idle ones: they are probably as broken as the one that just was."""
         idle, self._idle = self._idle, []
         for _, wire in idle:
-            wire.abort()
+            self._drop(wire)
 
     async def close(self) -> None:
         """Close all, those in use as well: their calls fail as if the server had gone."""
         self._closed = True
         for wire in self._lent:
-            wire.abort()
+            self._drop(wire)
         idle, self._idle = self._idle, []
         for _, wire in idle:
             self._dismiss(wire)
@@ -104,21 +104,25 @@ class Pool:
             _, wire = self._idle.pop()
             if not wire.gone:
                 return wire
-            wire.abort()
+            self._drop(wire)
         wire = await self._connect()
         if self._closed:
-            wire.abort()
+            self._drop(wire)
             self._refuse_if_closed()
         return wire
 
     def _keep_or_drop(self, wire: Wire) -> None:
         if self._closed or wire.tainted or wire.gone:
-            wire.abort()
+            self._drop(wire)
             return
         now = asyncio.get_running_loop().time()
         self._idle.append((now, wire))
         while self._idle[0][0] < now - self._keep:
             self._dismiss(self._idle.pop(0)[1])
+
+    def _drop(self, wire: Wire) -> None:
+        wire.abort()
+        self._after(wire.until_closed())
 
     def _dismiss(self, wire: Wire) -> None:
         self._after(_say_goodbye(wire))
