@@ -406,7 +406,7 @@ order by given.since, given.instance_id;
 
 -- name: mail
 -- The unseen mail of everything a worker owns, and all mail and the heads of the logs of what it has just claimed.
--- One snapshot: the counter covers the rows.
+-- One snapshot: the counter covers the rows. `offset 0` asks inbox by inbox; merged, all the mail there is would be read.
 select i.instance_id, i.life, i.signals, i.fresh, m.delivery_id, m.body, m.at,
        case when i.fresh then (select max(seq) from romancy_log l
                                where l.instance_id = i.instance_id and l.life = i.life) end as head
@@ -419,7 +419,9 @@ from (
     from romancy_instances
     where owner = $1 and instance_id = any ($2)
 ) i
-left join romancy_inbox m using (instance_id)
+left join lateral (
+    select m.delivery_id, m.body, m.at from romancy_inbox m where m.instance_id = i.instance_id offset 0
+) m on true
 order by i.instance_id, m.delivery_id;
 
 -- name: beat

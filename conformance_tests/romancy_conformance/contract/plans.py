@@ -21,7 +21,7 @@ import pytest
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     import asyncpg
 
@@ -135,7 +135,7 @@ set auto_explain.log_level = notice;
 class _Postgres(Watch):
     def __init__(self) -> None:
         super().__init__()
-        self._connection: asyncpg.Connection | None = None
+        self._connect: Callable[[], Awaitable[asyncpg.Connection]]
 
     @contextmanager
     def on(self) -> Generator[None]:
@@ -150,7 +150,7 @@ class _Postgres(Watch):
             except asyncpg.PostgresError as error:
                 pytest.skip(f"capability: this account cannot load auto_explain ({error})")
             connection.add_log_listener(self._hear)
-            self._connection = connection
+            self._connect = lambda: connect(*arguments, **options)
             return connection
 
         with mock.patch.object(asyncpg, "connect", watched):
@@ -168,8 +168,9 @@ class _Postgres(Watch):
         return Cost(sum(map(_scanned, plans)), "\n".join(_postgres_plan(plan) for plan in plans))
 
     async def analyze(self, store: Store) -> None:
-        assert self._connection is not None
-        await self._connection.execute("analyze")
+        connection = await self._connect()
+        await connection.execute("analyze")
+        await connection.close()
 
 
 def _scanned(plan: str) -> int:

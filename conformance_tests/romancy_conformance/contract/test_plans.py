@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 COUNT = 20_000
 ENOUGH = 1500
-"""Rows for which there is a reason: a page of fifty for each of ten workflows, read in an index and in the table."""
+"""Rows for which there is a reason: some pages of fifty, read in an index and in the table, of twenty workflows."""
+SWEEP = 8000
+"""For the slow sweep, which may look at all the mail there is."""
 CUSTOMERS = 5_000
 WORKFLOWS = [f"flow-{number:02}" for number in range(20)]
 STATUSES = (Status.COMPLETED,) * 14 + (Status.WAITING,) * 3 + (Status.PENDING,) * 2 + (Status.FAILED,)
@@ -44,10 +46,25 @@ def instance(number: int) -> Start:
     )  # fmt: skip
 
 
+def owned(worker: Actor, number: int) -> Start:
+    """One that a worker has."""
+    (name,) = worker.workflows
+    projection, index = project_with_index(b'{"customer":{"id":"i-%d"}}' % number, ["customer.id"])
+    return start(
+        workflow_name=name, owner=worker.token, status=Status.RUNNING, projection=projection, index=index
+    )  # fmt: skip
+
+
 async def fill(store: Store, items: list[Start]) -> None:
     """Commit them in batches."""
     for first in range(0, len(items), 1000):
         assert {"accepted"} == set(await store.commit(items[first : first + 1000]))
+
+
+async def post(store: Store, items: list[Start]) -> None:
+    """A message for each, which nobody will read."""
+    for first in range(0, len(items), 1000):
+        assert {"accepted"} == set(await store.deliver([delivery(one) for one in items[first : first + 1000]]))
 
 
 @pytest.fixture
@@ -57,10 +74,14 @@ def watch(storage_url: str) -> Watch:
 
 @pytest.fixture
 async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
-    """A watched store with 20,000 instances."""
+    """A watched store with 20,000 instances, and as many messages as must be noticed for a worker that reads none."""
     with watch.on():
         store = create_store(storage_url)
         await store.open()
+        idle = await Actor(store, workflows={"idle": "c1"}).register()
+        addressed = [owned(idle, number) for number in range(2 * ENOUGH)]
+        await fill(store, addressed)
+        await post(store, addressed)
         await fill(store, [instance(number) for number in range(COUNT)])
         yield store
         await store.close()
@@ -95,7 +116,7 @@ async def searches(store: Store) -> Calls:
         "by a rare status": build_query(status="stuck"),
         "by two statuses": build_query(status=["waiting", "failed"]),
         "by workflow": build_query(workflow_name=WORKFLOWS[7]),
-        "by a part of the name": build_query(workflow_name="flow-0"),
+        "by a part of the name": build_query(workflow_name="5"),
         "by workflow and status": build_query(workflow_name=WORKFLOWS[7], status="pending"),
         "a page deep in the list": deep(plain, row),
         "a page deep in a status": deep(completed, row),
@@ -142,7 +163,7 @@ async def test_no_call_looks_at_more_rows_than_it_needs(
         if "ten due" in what:
             await fill(full, [start(workflow_name=WORKFLOWS[3]) for _ in range(10)])
         cost = await watch.cost(full, call())
-        if cost.rows > ENOUGH:
+        if cost.rows > (SWEEP if "sweep" in what else ENOUGH):
             excesses[what] = f"{cost.rows} rows\n{cost.plan}"
 
     assert not excesses, "\n\n".join(f"{what}: {cost}" for what, cost in excesses.items())
