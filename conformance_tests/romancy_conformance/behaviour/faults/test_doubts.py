@@ -20,8 +20,12 @@ from romancy import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from romancy import Workflow
 
     Open = Callable[..., Awaitable[Romancy]]
+    Known = list[Workflow[..., Any]]
 
 pytestmark = pytest.mark.anyio
 
@@ -81,24 +85,28 @@ async def doubt_parent(ctx: WorkflowContext, child_id: str) -> str:
         return error.error_type.rpartition(".")[2]
 
 
-async def test_what_fell_due_meanwhile_comes_in_order_of_time(open_app: Open, storage_url: str) -> None:
+async def test_what_fell_due_meanwhile_comes_in_order_of_time(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
     await open_app(worker=False)
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=workflows) as app:
         await app.start(doubt_naps.options(instance_id="naps"))
     await asyncio.sleep(0.6)
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=workflows) as app:
         assert await app.handle("naps", doubt_naps).result(timeout=10) == [1, 1, 3, 5]
 
 
-async def test_an_event_before_the_timeout_wins_though_nobody_was_there(open_app: Open, storage_url: str) -> None:
+async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
     front = await open_app(worker=False)
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=workflows) as app:
         await app.start(doubt_event_or_timeout.options(instance_id="early"))
         await app.start(doubt_event_or_timeout.options(instance_id="late"))
     await front.signal("early", Number, 1)
     await asyncio.sleep(1.8)
     await front.signal("late", Number, 2)
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=workflows) as app:
         assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
         assert await app.handle("late", doubt_event_or_timeout).result(timeout=10) == "too late"
 
@@ -113,10 +121,12 @@ async def test_cancelled_in_the_very_commit_that_starts_it(open_app: Open) -> No
         await handle.result(timeout=10)
 
 
-async def test_what_a_closed_app_had_goes_on_elsewhere_at_once(open_app: Open, storage_url: str) -> None:
+async def test_what_a_closed_app_had_goes_on_elsewhere_at_once(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
     begun.clear()
     other = await open_app()
-    async with Romancy(storage_url) as app:
+    async with Romancy(storage_url, workflows=workflows) as app:
         handles = [await app.start(doubt_line.options(instance_id=f"line-{n}"), f"line-{n}") for n in range(5)]
         await asyncio.sleep(0.05)
 
