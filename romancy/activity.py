@@ -108,8 +108,8 @@ class Activity(Generic[P, R_co]):
         self._retry: RetryPolicy | None = None
         self._timeout: float | None = None
         update_wrapper(self, fn)
-        if executor == "process" and self.is_async:
-            raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
+        if executor == "process":
+            self._check_process()
         if undo is not None:
             self._undo_with(undo)
 
@@ -157,6 +157,21 @@ class Activity(Generic[P, R_co]):
     def compensation(self, fn: Callable[..., object], /) -> Compensation:
         """Decorator: `fn` undoes this activity."""
         return self._undo_with(fn)
+
+    def _check_process(self) -> None:
+        """Another process finds the function by its name, and shares nothing with this one."""
+        if self.is_async:
+            raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
+        if "<locals>" in self._fn.__qualname__:
+            raise RegistrationError(
+                f"activity {self.name}: executor='process' needs a function at the top of a module, "
+                "where another process can find it"
+            )
+        if self.pass_context or self.dependencies:
+            raise RegistrationError(
+                f"activity {self.name}: executor='process' shares nothing with the app: it has neither a context "
+                "nor dependencies"
+            )
 
     def _undo_with(self, fn: Callable[..., object]) -> Compensation:
         if self.undo is not None:

@@ -27,6 +27,7 @@ from romancy.core import (
     StartCompensation,
 )
 from romancy.engine._port import Port
+from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.errors import ActivityError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
@@ -90,6 +91,7 @@ class Attempts:
         self._store = store
         self._clock = clock
         self._pool = pool
+        self.processes = Processes()
         self._dependencies = dependencies
         self._retry = retry
         self._stamp = stamp
@@ -240,12 +242,16 @@ class Attempts:
             with entered(context):
                 await self._call(definition, positional, named, None)
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
+        timeout = effect.timeout if effect.timeout is not None else definition.timeout
+        if definition.executor == "process":
+            async with asyncio.timeout(timeout):
+                stored = await self.processes.call(definition, bytes(effect.args))
+            return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
             named |= await self._dependencies.resolve(definition.dependencies)
         if definition.pass_context:
             positional = (context, *positional)
-        timeout = effect.timeout if effect.timeout is not None else definition.timeout
         with entered(context):
             if timeout is None and definition.is_async:
                 value = await definition.fn(*positional, **named)
@@ -270,7 +276,10 @@ class Attempts:
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
         policy = resolve(call_policy, definition.retry, self._retry)
         now = self._clock.now()
-        info = describe_exception(error, getattr(definition, "raises", ()))
+        if isinstance(error, RaisedElsewhereError):
+            info, error = error.info, error.cause
+        else:
+            info = describe_exception(error, getattr(definition, "raises", ()))
         verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
         compensates = isinstance(effect, StartCompensation)
         if isinstance(verdict, Retry):

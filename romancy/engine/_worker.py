@@ -207,6 +207,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self.driver.attempts.processes.close()
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.beat(leaving=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from romancy import (
     RetryExhaustedError,
     RetryPolicy,
     Romancy,
+    TerminalError,
     UsageError,
     WorkflowContext,
     WorkflowFailedError,
@@ -145,6 +147,18 @@ async def plain(ctx: WorkflowContext) -> str:
     return await blocking("word")
 
 
+@activity(executor="process", retry=AT_ONCE)
+def elsewhere(numbers: list[int]) -> dict[str, int]:
+    if not numbers:
+        raise TerminalError("nothing to add")
+    return {"sum": sum(numbers), "pid": os.getpid()}
+
+
+@workflow
+async def on_another_core(ctx: WorkflowContext, numbers: list[int]) -> dict[str, int]:
+    return await elsewhere(numbers)
+
+
 @activity(retry=ONCE)
 async def unwritable() -> object:
     return {"a": [1, float("nan")]}
@@ -213,6 +227,15 @@ async def test_a_time_out_ends_the_attempt(app: Romancy) -> None:
 async def test_a_plain_function_runs_on_a_thread(app: Romancy) -> None:
     assert await app.run(plain) == "word 1"
     assert any(str(name).startswith("romancy-activity") for name in seen)
+
+
+async def test_a_function_on_a_process_of_its_own(app: Romancy) -> None:
+    answer = await app.run(on_another_core, [1, 2, 3])
+
+    assert answer["sum"] == 6
+    assert answer["pid"] != os.getpid()
+    with pytest.raises(WorkflowFailedError, match="TerminalError: nothing to add"):
+        await app.run(on_another_core, [])
 
 
 async def test_what_cannot_be_written_is_named(app: Romancy) -> None:
