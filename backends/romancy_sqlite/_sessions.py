@@ -13,7 +13,7 @@ from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_uncertain, translate
-from romancy_sqlite._guard import COMMIT, END_GUARD, OVER
+from romancy_sqlite._guard import OVER, SAVEPOINT
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
@@ -110,7 +110,6 @@ class SqliteSession:
 
     def _commit(self, item: Item, worker: str | None) -> Outcome:
         connection = self._turn.connection
-        changes = connection.total_changes
         try:
             with connection.take_back() as cursor:
                 _release_guard(cursor)
@@ -123,7 +122,6 @@ class SqliteSession:
                 if self._gate is not None:
                     self._gate("commit")
                 self._end_transaction(cursor)
-                self._shared.writer.wrote(connection.total_changes - changes)
         except sqlite3.Error as error:
             raise translate(error, self._shared.path) from error
         finally:
@@ -135,7 +133,7 @@ class SqliteSession:
 
     def _end_transaction(self, cursor: sqlite3.Cursor) -> None:
         try:
-            patiently(lambda: cursor.execute(COMMIT), seconds=self._shared.lock_timeout)
+            patiently(lambda: cursor.execute("commit"), seconds=self._shared.lock_timeout)
         except sqlite3.Error as error:
             if not is_uncertain(error):
                 raise
@@ -146,6 +144,6 @@ class SqliteSession:
 
 def _release_guard(cursor: sqlite3.Cursor) -> None:
     try:
-        cursor.execute(END_GUARD)
+        cursor.execute(f"release {SAVEPOINT}")
     except sqlite3.OperationalError as error:
         raise UsageError(_ENDED) from error

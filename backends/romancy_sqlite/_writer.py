@@ -8,7 +8,6 @@ takes its turn in the same queue. Knows no table.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Writer"]
 
 Result = TypeVar("Result")
-_log = logging.getLogger("romancy.sqlite")
 
 _INLINE_LIMIT = 0.001
 """Seconds a commit may take on average before the event loop's thread is too good for it."""
@@ -73,16 +71,14 @@ class Job:
 class Writer:
     """Everything this process writes to one file passes here, one transaction at a time."""
 
-    def __init__(
-        self, path: Path, *, lock_timeout: float, stop: threading.Event, tell: Callable[[set[str] | None], None]
-    ) -> None:
+    def __init__(self, path: Path, *, lock_timeout: float, tell: Callable[[set[str] | None], None]) -> None:
         self._path = path
         self._lock_timeout = lock_timeout
         self._tell = tell
         self._connection = connect(path)
         self._checkpointer = connect(path)
         self._gate = threading.Lock()
-        self._stop = stop
+        self._stop = threading.Event()
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._pace: float | None = None
         self._weight = 0
@@ -143,6 +139,7 @@ class Writer:
 
     def close(self) -> None:
         """End the thread after what it is doing; what is still queued fails. Blocks."""
+        self._stop.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -155,7 +152,7 @@ class Writer:
                 if group:
                     self._write(group)
                 if action is not None:
-                    _carry_out(action)
+                    action()
         self._refuse_rest()
         self._checkpointer.close()
         self._connection.close()
@@ -239,8 +236,8 @@ class Writer:
             patiently(lambda: self._connection.execute("begin immediate"), seconds=1)
             self._checkpointer.execute("pragma wal_checkpoint(passive)").fetchall()
             self._weight = 0
-        except Exception as error:
-            if not is_busy(error):  # a checkpoint is never urgent: the next one will do
+        except Exception as error:  # a checkpoint is never urgent: the next one will do
+            if not is_busy(error):
                 raise
         finally:
             self._roll_back()
@@ -249,10 +246,6 @@ class Writer:
 
     def _measure(self, seconds: float, weight: int) -> None:
         self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
-        self.wrote(weight)
-
-    def wrote(self, weight: int) -> None:
-        """Count what has been written, here or by a session in its turn, and copy it into the database in time."""
         before, self._weight = self._weight, self._weight + weight
         if before // _CHECKPOINT_AFTER != self._weight // _CHECKPOINT_AFTER:
             self._queue.put(self._checkpoint)
@@ -263,13 +256,6 @@ class Writer:
 
     def _data_version(self) -> int:
         return int(self._connection.execute("pragma data_version").fetchone()[0])
-
-
-def _carry_out(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception:  # noqa: BLE001 - the thread must survive whatever it was given to do
-        _log.exception("the writer goes on without it")
 
 
 def _settle_all(jobs: list[Job]) -> None:
