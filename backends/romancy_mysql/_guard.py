@@ -15,7 +15,7 @@ from romancy.errors import UsageError
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
-    from romancy_mysql._protocol import Answer
+    from romancy_mysql._connection import Answer
 
 __all__ = ["GuardedConnection"]
 
@@ -34,7 +34,6 @@ class GuardedConnection(Wire):
     @classmethod
     def borrow(cls, wire: Wire) -> GuardedConnection:
         """Take over the wire's socket and state until `give_back`."""
-        wire.unwatch()
         guard = cls.__new__(cls)
         guard.__dict__.update(wire.__dict__)
         wire._writer = wire._reader = None  # noqa: SLF001 - one of our own
@@ -43,7 +42,6 @@ class GuardedConnection(Wire):
 
     def give_back(self, wire: Wire) -> None:
         """Return it; from here on this object refuses everything."""
-        self.unwatch()
         wire.borrower = None
         wire.tainted = self.tainted
         wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - one of our own

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiomysql
-import pymysql.err
 from pymysql.constants import CLIENT
 
 from romancy.errors import StorageUnavailableError, UsageError
@@ -14,7 +13,7 @@ from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
-from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError, translate
+from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
 from romancy_mysql._verdicts import look, on_delivery, on_item
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Item
     from romancy_mysql._commit import Committer
+    from romancy_mysql._connection import Answer
     from romancy_mysql._database import Database
-    from romancy_mysql._protocol import Answer
 
 __all__ = ["JoinedSession", "join_session"]
 
@@ -54,10 +53,7 @@ class JoinedSession:
         """A packet of Romancy's own on the caller's connection."""
         if isinstance(self._connection, GuardedConnection):
             return await self._connection.run(packet, what)
-        try:
-            return await exchange(self._connection, packet)
-        except pymysql.err.MySQLError as error:
-            raise translate(error, what, self._database.settings.where) from None
+        return await exchange(self._connection, packet, what, self._database.settings.where)
 
     async def execute(self, sql: str, *parameters: object) -> int:
         cursor = await self._connection.cursor()

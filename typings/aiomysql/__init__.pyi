@@ -14,7 +14,6 @@ class Result:
     affected_rows: int
     description: tuple[tuple[Any, ...], ...] | None
     has_next: bool | None
-    unbuffered_active: bool
 
 class _Awaited(Generic[_T_co]):
     def __await__(self) -> Generator[Any, Any, _T_co]: ...

@@ -10,14 +10,17 @@ import pytest
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
+from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, change, start, unique
-from romancy_mysql._connection import Wire
+from romancy_mysql._connection import connect
 from romancy_mysql._errors import ConnectionLostError
+from romancy_mysql._settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy_conformance.servers.proxy import Proxy
+    from romancy_mysql._connection import Wire
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]
@@ -53,16 +56,18 @@ async def test_a_session_is_set_up_as_statements_need_it(wire: Wire) -> None:
     assert await ask(wire, "select @@autocommit") == 1
 
 
-async def test_setting_up_costs_one_round_trip(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_setting_up_costs_one_round_trip(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await connect(read_settings(parse_url(storage_url)))
     packets: list[bytes] = []
-    run = Wire.run
+    query = made.query
 
-    async def counting(self: Wire, packet: bytes, what: str) -> object:
-        packets.append(packet)
-        return await run(self, packet, what)
+    async def counting(sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's
+        packets.append(sql if isinstance(sql, bytes) else sql.encode())
+        return await query(sql, unbuffered)
 
-    monkeypatch.setattr(Wire, "run", counting)
-    await wire.setup()
+    monkeypatch.setattr(made, "query", counting)
+    await made.setup()
+    made.abort()
 
     assert len(packets) == 1
 
