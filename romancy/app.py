@@ -164,7 +164,7 @@ class Romancy(Instances):
 
     def _stir(self) -> None:
         if self._worker is not None:
-            self._worker.look()
+            self._worker.claiming.look()
 
     def _worker_token(self) -> str | None:
         return self._worker.leases.token if self._worker is not None else None
@@ -182,7 +182,7 @@ class Romancy(Instances):
                 await asyncio.sleep(1)
                 changed = None
             if self._worker is not None:
-                self._worker.notice(changed)
+                self._worker.claiming.notice(changed)
             for instance_id, watch in list(self._watches.items()):
                 if watch.waiting and (not changed or instance_id in changed):
                     watch.tell()

@@ -1,4 +1,4 @@
-"""The worker: finds work, keeps its lease, brings instances back from their logs, and lets them go."""
+"""The worker: its parts put together, its life from opening to leaving, and what follows when an append is refused."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from msgspec import Raw
 
 from romancy.engine._alarms import Alarms
 from romancy.engine._attempts import Attempts
+from romancy.engine._beating import Beating
+from romancy.engine._claiming import Claiming
 from romancy.engine._clock import DatabaseClock
 from romancy.engine._driver import Driver, Prepared
 from romancy.engine._intake import Intake, claimed_again
 from romancy.engine._leases import Leases
-from romancy.engine._live import Live, new_life, owner_changed, start_of
+from romancy.engine._live import Live, new_life, start_of
 from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.storage.records import Append, ClaimRequest, Outcome
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -45,13 +47,6 @@ __all__ = ["Settings", "Worker"]
 
 logger = logging.getLogger("romancy.engine")
 
-_CLAIM: Final = 100
-_PAUSE: Final = 0.5
-_ECHO: Final = 0.25
-_SWEEP_EVERY: Final = 30.0
-_ENDS_REMEMBERED: Final = 10_000
-_LOOK_FOR_CORPSES_EVERY: Final = 1.0
-_A_LITTLE: Final = 0.01
 _LONGEST_GOODBYE: Final = 5.0
 
 
@@ -86,9 +81,9 @@ class Worker:
         self.clock = DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
-        self.leases = self._new_leases()
         self._numbers = itertools.count(1)
         self._ended = ended
+        self.beating = self._new_beating()
         self.writer = LogWriter(store, lambda: self.leases.token)
         self.driver = Driver(
             registry=registry,
@@ -104,7 +99,15 @@ class Worker:
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
         self.driver.attempts = self._new_attempts(dependencies)
-        self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self._look_for_own)
+        self.claiming = Claiming(
+            store,
+            self.clock,
+            self.driver,
+            token=lambda: self.leases.token,
+            codes=self._codes,
+            max_live=settings.max_live,
+        )
+        self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own)
         self._quarantine = self._intake.quarantine = Quarantine(
             store,
             self.driver,
@@ -112,20 +115,33 @@ class Worker:
             nonce=self.nonce,
             token=lambda: self.leases.token,
             patience=settings.lease / 1_000_000,
-            done=self.look,
+            done=self.claiming.look,
         )
+        self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._trials: asyncio.Task[None] | None = None
-        self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing: set[asyncio.Task[None]] = set()
-        self._recover = False
-        self._swept = -_SWEEP_EVERY
-        self._next_look: asyncio.TimerHandle | None = None
-        self._ended_here: dict[str, None] = {}
         self.draining = False
-        self._no_more_claims = asyncio.Event()
         self.failed: UsageError | None = None
         """Why this worker gave up for good."""
+
+    @property
+    def leases(self) -> Leases:
+        """Those of the present incarnation."""
+        return self.beating.leases
+
+    def _new_beating(self) -> Beating:
+        return Beating(
+            self.store,
+            self.clock,
+            incarnate=self._new_leases,
+            nonce=self.nonce,
+            alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - there are none yet
+            dead=self._declared_dead,
+            reborn=lambda: self.claiming.look_for_own(),  # noqa: PLW0108 - nor is there this
+            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor this
+            failed=self._gave_up,
+        )
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         return Attempts(
@@ -159,17 +175,12 @@ class Worker:
 
         Raises UsageError when a worker of the same chosen id is at work.
         """
-        await self.leases.beat()
-        self._check_rival()
-        if self.failed is not None:
-            await self.leases.beat(leaving=True)
-            raise self.failed
-        await self._take_over()
+        await self.beating.begin()
         self._spawn(self.writer.run())
-        self._spawn(self._beat_forever())
-        self._spawn(self._claim_forever())
+        self._spawn(self.beating.run())
+        self._spawn(self.claiming.run())
         self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
-        self.look()
+        self.claiming.look()
 
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
@@ -178,8 +189,8 @@ class Worker:
             self._trials.cancel()
             await asyncio.gather(self._trials, return_exceptions=True)
         self.driver.attempts.hold()
-        self.look()
-        await self._within_goodbye(self._no_more_claims.wait())
+        self.claiming.stop()
+        await self._within_goodbye(self.claiming.stopped())
         if not await self.driver.attempts.all_ended(grace):
             logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
@@ -227,64 +238,21 @@ class Worker:
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _beat_forever(self) -> None:
-        silent = 0.0
-        while True:
-            tick = min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
-            pause = min(tick, self.leases.next_expiry() + _A_LITTLE)
-            await asyncio.sleep(pause)
-            silent += pause
-            if silent < self.leases.interval and pause == tick and not self.leases.lost():
-                continue
-            try:
-                await self._beat()
-                silent = 0.0
-            except StorageUnavailableError as error:
-                logger.warning("no heartbeat: %s", error)
-                silent = self.leases.interval
-            except Exception:
-                logger.exception("no heartbeat")
+    def _declared_dead(self) -> None:
+        logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
+        self._drop_everything()
 
-    async def _beat(self) -> None:
-        """Show that this worker lives, and take over from those that do not."""
-        if not await self.leases.beat():
-            self._drop_everything()
-            await self.leases.beat()
-            self._look_for_own()
-        self._check_rival()
-        if self.failed is not None:
-            logger.critical("%s", self.failed)
-            self.draining = True
-            self._drop_everything()
-            return
-        self.driver.attempts.resume()
-        await self._take_over()
-
-    def _check_rival(self) -> None:
-        rival = self.leases.rival()
-        if rival is not None:
-            self.failed = UsageError(
-                f"a worker with the id {rival.worker_id!r} is at work on this database already: give each worker an "
-                "id of its own, or none"
-            )
-
-    async def _take_over(self) -> None:
-        for peer in self.leases.lost():
-            body = owner_changed(self.clock.now(), self.leases.token, "")
-            while True:
-                answer = await self.store.takeover(self.leases.token, peer, body, self.nonce())
-                if answer.moved:
-                    logger.info("took over %d instances of worker %s", len(answer.moved), peer.worker_id)
-                if answer.refused or not answer.left or not answer.moved:
-                    break
-            self.look()
+    def _gave_up(self, reason: UsageError) -> None:
+        logger.critical("%s", reason)
+        self.failed = reason
+        self.draining = True
+        self.claiming.stop()
+        self._drop_everything()
 
     def _drop_everything(self) -> None:
-        logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
         self._intake.forget()
-        self.leases = self._new_leases()
 
     def _new_leases(self) -> Leases:
         return Leases(
@@ -296,68 +264,6 @@ class Worker:
             named=self._settings.named,
         )
 
-    # ── finding work ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def look(self) -> None:
-        """There may be work: claim soon."""
-        self._look.set()
-
-    def notice(self, changed: frozenset[str] | None) -> None:
-        """The store says that these instances changed (None: any). Those that ended here are hardly news."""
-        if changed is None or not changed <= self._ended_here.keys():
-            self.look()
-        elif changed:
-            # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
-            self._look_in(_ECHO)
-
-    async def _claim_forever(self) -> None:
-        while True:
-            await self._look.wait()
-            self._look.clear()
-            if self.draining:
-                self._no_more_claims.set()
-                return
-            if self._next_look is not None:
-                self._next_look.cancel()
-                self._next_look = None
-            try:
-                await self._claim()
-            except StorageUnavailableError as error:
-                logger.warning("cannot claim: %s", error)
-                self._look_for_own()
-            except Exception:
-                logger.exception("cannot claim")
-                self._look_for_own()
-
-    async def _claim(self) -> None:
-        now = asyncio.get_running_loop().time()
-        room = 0 if self._quarantine.busy else self._settings.max_live - len(self.driver.live)
-        sweep = now - self._swept >= _SWEEP_EVERY
-        request = ClaimRequest(
-            worker=self.leases.token,
-            codes=self._codes,
-            limit=max(0, min(_CLAIM, room)),
-            sweep=sweep,
-            recover=self._recover,
-        )
-        self._recover = False
-        work = await self.store.claim(request)
-        self._swept = now if sweep else self._swept
-        await self._intake.take_in(work)
-        if len(work.claimed) >= request.limit > 0:
-            self.look()
-        wait = _SWEEP_EVERY if work.next_due is None else self.clock.seconds_until(work.next_due)
-        self._look_in(min(wait, _SWEEP_EVERY))
-
-    def _look_in(self, seconds: float) -> None:
-        """Claim in so many seconds at the latest; what was to happen earlier still does."""
-        loop = asyncio.get_running_loop()
-        if self._next_look is not None:
-            if self._next_look.when() <= loop.time() + seconds:
-                return
-            self._next_look.cancel()
-        self._next_look = loop.call_later(seconds, self.look)
-
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
 
     def _finished(self, live: Live, activation: Activation) -> None:
@@ -366,9 +272,7 @@ class Worker:
 
     def _tell_end(self, instance_id: str, activation: Activation) -> None:
         if activation.outcome is not None:
-            self._ended_here[instance_id] = None
-            if len(self._ended_here) > _ENDS_REMEMBERED:
-                del self._ended_here[next(iter(self._ended_here))]
+            self.claiming.ended_here(instance_id)
         self._ended(instance_id, activation)
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
@@ -380,7 +284,7 @@ class Worker:
         if outcome is Outcome.UNSEEN:
             self.driver.keep_ports(inputs, prepared.ports if inputs else {})
             self._intake.after_mail(live, inputs)
-            self.look()
+            self.claiming.look()
         elif outcome is Outcome.EXISTS:
             self.driver.keep_ports(inputs, prepared.ports if inputs else {})
             self._spawn(self._without_taken_children(prepared, inputs))
@@ -388,7 +292,7 @@ class Worker:
             self._intake.park(claimed_again(live), self.writer.why_refused(prepared.item))
         else:
             logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
-            self._look_for_own()
+            self.claiming.look_for_own()
 
     async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given]) -> None:
         """Find out which children cannot be started, and let the run hear of it where it asked for them."""
@@ -398,18 +302,13 @@ class Worker:
                 if await self.store.read(start.instance_id, limit=0) is not None:
                     self.driver.taken.add(start.instance_id)
         except StorageUnavailableError:
-            self._look_for_own()
+            self.claiming.look_for_own()
             return
         await self._intake.take_up(claimed_again(prepared.live), inputs)
 
     def _broken(self, live: Live, error: Exception) -> None:
         self.driver.drop(live)
         self._intake.park(claimed_again(live), f"its run broke: {type(error).__name__}: {error}")
-
-    def _look_for_own(self) -> None:
-        """Something of ours may have escaped us: ask for everything we own, soon."""
-        self._recover = True
-        self._look_in(_PAUSE)
 
     def _in_session(self, prepared: Prepared, port: Port) -> None:
         self._spawn(self._commit_in_session(prepared, port), self._committing)

@@ -1,0 +1,140 @@
+"""Finding work: when to ask the database for it, how much, and what an answer's delay may mean."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.records import ClaimRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from romancy.engine._clock import DatabaseClock
+    from romancy.engine._driver import Driver
+    from romancy.engine._intake import Intake
+    from romancy.engine._quarantine import Quarantine
+    from romancy.storage.protocol import Store
+
+__all__ = ["Claiming"]
+
+logger = logging.getLogger("romancy.engine")
+
+_CLAIM: Final = 100
+_PAUSE: Final = 0.5
+_ECHO: Final = 0.25
+_SWEEP_EVERY: Final = 30.0
+_ENDS_REMEMBERED: Final = 10_000
+
+
+class Claiming:
+    """Asks for work when there may be some, and at the latest when something known falls due."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: DatabaseClock,
+        driver: Driver,
+        *,
+        token: Callable[[], str],
+        codes: Mapping[str, str],
+        max_live: int,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._driver = driver
+        self._token = token
+        self._codes = dict(codes)
+        self._max_live = max_live
+        self.intake: Intake
+        self.quarantine: Quarantine
+        self._look = asyncio.Event()
+        self._recover = False
+        self._swept = -_SWEEP_EVERY
+        self._next_look: asyncio.TimerHandle | None = None
+        self._ended_here: dict[str, None] = {}
+        self._stopping = False
+        self._stopped = asyncio.Event()
+
+    def look(self) -> None:
+        """There may be work: claim soon."""
+        self._look.set()
+
+    def look_for_own(self) -> None:
+        """Something of ours may have escaped us: ask for everything we own, soon."""
+        self._recover = True
+        self._look_in(_PAUSE)
+
+    def notice(self, changed: frozenset[str] | None) -> None:
+        """The store says that these instances changed (None: any). Those that ended here are hardly news."""
+        if changed is None or not changed <= self._ended_here.keys():
+            self.look()
+        elif changed:
+            # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
+            self._look_in(_ECHO)
+
+    def ended_here(self, instance_id: str) -> None:
+        """The store is going to say that this instance changed, and we know."""
+        self._ended_here[instance_id] = None
+        if len(self._ended_here) > _ENDS_REMEMBERED:
+            del self._ended_here[next(iter(self._ended_here))]
+
+    async def run(self) -> None:
+        """Claim, until stopped or cancelled."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            if self._stopping:
+                self._stopped.set()
+                return
+            if self._next_look is not None:
+                self._next_look.cancel()
+                self._next_look = None
+            try:
+                await self._claim()
+            except StorageUnavailableError as error:
+                logger.warning("cannot claim: %s", error)
+                self.look_for_own()
+            except Exception:
+                logger.exception("cannot claim")
+                self.look_for_own()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping = True
+        self.look()
+
+    async def stopped(self) -> None:
+        """Return when no claim is under way and none will be."""
+        await self._stopped.wait()
+
+    async def _claim(self) -> None:
+        now = asyncio.get_running_loop().time()
+        room = 0 if self.quarantine.busy else self._max_live - len(self._driver.live)
+        sweep = now - self._swept >= _SWEEP_EVERY
+        request = ClaimRequest(
+            worker=self._token(),
+            codes=self._codes,
+            limit=max(0, min(_CLAIM, room)),
+            sweep=sweep,
+            recover=self._recover,
+        )
+        self._recover = False
+        work = await self._store.claim(request)
+        self._swept = now if sweep else self._swept
+        await self.intake.take_in(work)
+        if len(work.claimed) >= request.limit > 0:
+            self.look()
+        wait = _SWEEP_EVERY if work.next_due is None else self._clock.seconds_until(work.next_due)
+        self._look_in(min(wait, _SWEEP_EVERY))
+
+    def _look_in(self, seconds: float) -> None:
+        """Claim in so many seconds at the latest; what was to happen earlier still does."""
+        loop = asyncio.get_running_loop()
+        if self._next_look is not None:
+            if self._next_look.when() <= loop.time() + seconds:
+                return
+            self._next_look.cancel()
+        self._next_look = loop.call_later(seconds, self.look)
