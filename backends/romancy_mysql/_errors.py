@@ -130,6 +130,12 @@ _CONFIGURATION: Mapping[int, str] = {
 # What a step of a migration meets when it was done before and the process died before recording it.
 _DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
 _SAVEPOINT_GONE = 1305
+_OF_FILES = range(1, 1000)
+"""What the server's own file system layer says."""
+_FILE_FAILED = (
+    "the server failed on a file of its own; look at its log and its disk, and see that no other server has the "
+    "same tmpdir"
+)
 
 
 def code_of(error: BaseException) -> int:
@@ -158,8 +164,9 @@ def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception
         return RefusedValueError(what, code)
     if code in _LOST or isinstance(error, pymysql.err.InterfaceError):
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
-    if code in _UNAVAILABLE:
-        return ServerRefusalError(f"{where}: {_UNAVAILABLE[code]} (error {code} in {what})")
+    refusal = _FILE_FAILED if code in _OF_FILES else _UNAVAILABLE.get(code)
+    if refusal is not None:
+        return ServerRefusalError(f"{where}: {refusal} (error {code} in {what})")
     if code in _CONFIGURATION:
         return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")

@@ -51,6 +51,15 @@ def test_it_says_itself_that_it_is_durable(server: Server) -> None:
     assert wanted == {question: server.access.fetch(question) for question in wanted}
 
 
+def test_its_temporary_tables_are_its_own(server: Server) -> None:
+    """A MariaDB that starts deletes those of every server it shares the folder with: an error 6 out of nowhere."""
+    if server.kind is Kind.POSTGRES:
+        assert server.access.fetch("SELECT current_setting('temp_tablespaces')") == ""
+        return
+
+    assert server.access.fetch("SELECT @@tmpdir") == str(server.folder / "tmp")
+
+
 def test_it_lets_hundreds_in(server: Server) -> None:
     question = _CONNECTIONS.get(server.kind, "SELECT @@max_connections")
 

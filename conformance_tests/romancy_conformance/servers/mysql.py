@@ -56,6 +56,7 @@ class MySQLServer(Server):
             f"--basedir={prefix}",
             f"--lc-messages-dir={self._share}",
             f"--datadir={data}",
+            f"--tmpdir={_scratch(data)}",
         ]
 
     @property
@@ -86,6 +87,15 @@ class MariaDBServer(MySQLServer):
             if (path := self._share / f"{prefix}_{name}").exists():
                 return path
         raise ServerUnavailableError(f"{self._share} holds no script *_{name}")
+
+
+def _scratch(data: Path) -> Path:
+    """The server's own folder for temporary tables: a MariaDB that starts deletes all it finds there, in use or not."""
+    folder = data.parent / "tmp"
+    if not folder.is_dir():
+        folder.mkdir()
+        hand_over(folder)
+    return folder
 
 
 def _accounts(password: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,6 +271,38 @@ async def test_an_answer_that_is_cut_is_told_from_an_error(wire: Wire) -> None:
     with pytest.raises(ConnectionLostError, match="the connection broke during test"):
         await wire.run(b"kill connection_id()", "test")
     assert wire.gone
+
+
+@pytest.mark.backends("mariadb")
+async def test_a_temporary_table_that_another_server_deletes_is_the_servers_trouble(wire: Wire) -> None:
+    """Error 6, which is why two servers must not share a tmpdir: it is no bug of ours, and the connection is good."""
+    folder = Path(str(await ask(wire, "select @@tmpdir")))
+    if not _is_here(folder):
+        pytest.skip("capability: the server is on another machine")
+    mine = f"#sql-temptable-*-{await ask(wire, 'select hex(connection_id())')}-*".lower()
+    large = b"select sleep(0.5) from (select repeat('x', 70000) as a union all select 'y') v where a <> ''; select 2"
+    asking = asyncio.create_task(wire.run(b"select 1; " + large, "test"))
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if _delete(folder, mine):
+            break
+
+    with pytest.raises(StorageUnavailableError, match=r"no other server has the same tmpdir \(error 6 in test\)"):
+        await asking
+
+    assert await ask(wire, "select 3") == 3
+
+
+def _is_here(folder: Path) -> bool:
+    return folder.is_dir()
+
+
+def _delete(folder: Path, pattern: str) -> int:
+    """How many files it deleted."""
+    files = list(folder.glob(pattern))
+    for file in files:
+        file.unlink()
+    return len(files)
 
 
 async def _kill_others(wire: Wire) -> None:

@@ -36,6 +36,8 @@ OPERATIONAL, DATA = pymysql.err.OperationalError, pymysql.err.DataError
         (1290, ServerRefusalError),
         (1836, ServerRefusalError),
         (1114, ServerRefusalError),
+        (6, ServerRefusalError),
+        (28, ServerRefusalError),
         (1045, StorageConfigurationError),
         (1049, StorageConfigurationError),
         (1142, StorageConfigurationError),
