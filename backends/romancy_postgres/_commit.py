@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
 from romancy_postgres._columns import path_sets
-from romancy_postgres._errors import LockedError, RefusedValueError
+from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
@@ -55,12 +55,28 @@ class Commits:
     async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
         """As `Store.commit` promises."""
         check_batch(batch, worker)
+        if len(batch) == 1 and (outcome := await self._lone(batch[0], worker)) is not None:
+            return [outcome]
         parts = list(self._parts(batch))
         if len(parts) == 1:
             outcomes = await self._settle(*parts[0], worker)
         else:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
         return [outcomes[item.instance_id] for item in batch]
+
+    async def _lone(self, item: Item, worker: str | None) -> Outcome | None:
+        """A lone plain append, which is to cost little more than its statement; None: it needs the long way."""
+        if not isinstance(item, Append) or not item.plain or self._database.settings.pooled:
+            return None
+        row = (item.instance_id, item.life, item.seq, item.writer, item.body)
+        try:
+            count = await self._database.run_at_once("append_one", worker, *row)
+        except DRIVER_ERRORS:
+            return None
+        if count:
+            return Outcome.ACCEPTED
+        reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
+        return reasons[item.instance_id]
 
     async def learn_sets(self, sets: dict[str, list[str]]) -> None:
         """Sets of declared paths are known to searches before the first instance that has them."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import asyncpg
 
 from romancy.errors import UsageError
+from romancy_postgres._prepared import EngineConnection
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Gate
@@ -107,14 +108,18 @@ def _not_yours(what: str) -> UsageError:
     )
 
 
-async def connect(settings: Settings) -> asyncpg.Connection:
+async def connect(settings: Settings) -> EngineConnection:
     """A connection for the engine's own statements; the driver's errors go to the caller."""
-    return await asyncpg.connect(**settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS))
+    return await asyncpg.connect(
+        **settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS), connection_class=EngineConnection
+    )
 
 
-async def connect_for_search(settings: Settings) -> asyncpg.Connection:
+async def connect_for_search(settings: Settings) -> EngineConnection:
     """A connection for searches, each of which is planned for its own values."""
-    return await asyncpg.connect(**settings.connect, server_settings=_startup(settings, SEARCH_SETTINGS))
+    return await asyncpg.connect(
+        **settings.connect, server_settings=_startup(settings, SEARCH_SETTINGS), connection_class=EngineConnection
+    )
 
 
 async def connect_for_session(settings: Settings) -> GuardedConnection:
@@ -133,7 +138,7 @@ def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
 def as_connection(value: object) -> asyncpg.Connection:
     """A connection of the caller's; also one that a pool of the driver's has lent."""
     if not isinstance(value, asyncpg.Connection):
-        raise UsageError(f"join= takes an asyncpg.Connection inside a transaction, not {type(value).__name__}")
+        raise UsageError(f"session= takes an asyncpg.Connection inside a transaction, not {type(value).__name__}")
     return cast("asyncpg.Connection", value)
 
 

@@ -24,8 +24,9 @@ from romancy_postgres._connection import (
     connect,
     connect_for_search,
     connect_for_session,
+    rows_touched,
 )
-from romancy_postgres._errors import DRIVER_ERRORS, contended, translated, waited_in_vain
+from romancy_postgres._errors import DRIVER_ERRORS, contended, refuses_values, translated, waited_in_vain
 from romancy_postgres._pool import Pool
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Gate
     from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._prepared import EngineConnection
     from romancy_postgres._settings import Settings
 
 __all__ = ["Database"]
@@ -92,7 +94,7 @@ class Database:
         await asyncio.gather(*(pool.close() for pool in pools))
 
     async def fetch(
-        self, name: str, *arguments: object, pool: Pool[asyncpg.Connection] | None = None
+        self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
     ) -> list[asyncpg.Record]:
         """One statement, alone in its transaction; its rows."""
         return await self.single(lambda link: link.fetch(name, *arguments), pool=pool)
@@ -105,7 +107,7 @@ class Database:
         self,
         statement: Callable[[Link], Awaitable[T]],
         *,
-        pool: Pool[asyncpg.Connection] | None = None,
+        pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
     ) -> T:
         """One statement in a transaction of its own, tried again while others stand in the way.
@@ -116,11 +118,27 @@ class Database:
             return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
         return await self._insist(lambda: self._once(statement, pool or self.work), lock_waits)
 
+    async def run_at_once(self, name: str, *arguments: object) -> int:
+        """One statement, prepared once per connection, sent once; how many rows it touched.
+
+        For what is sent so often that its overhead counts. The driver's errors that another try could mend, and those
+        about values, come as they are: `single` knows what to do with them.
+        """
+        self.check_open()
+        try:
+            return await self._prepared(name, arguments)
+        except RomancyError:
+            raise
+        except DRIVER_ERRORS as error:
+            if contended(error) or refuses_values(error):
+                raise
+            raise self.explained(error) from None
+
     async def transaction(
         self,
         body: Callable[[Link], Awaitable[T]],
         *,
-        pool: Pool[asyncpg.Connection] | None = None,
+        pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
     ) -> T:
         """Several statements that stand or fall together; the body is run anew when the transaction must be."""
@@ -157,7 +175,7 @@ class Database:
             pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
-    async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
+    async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
         connection = await pool.borrow()
         try:
             answer = await statement(Link(connection, self))
@@ -170,7 +188,22 @@ class Database:
         pool.give_back(connection)
         return answer
 
-    async def _all_or_nothing(self, body: Callable[[Link], Awaitable[T]], pool: Pool[asyncpg.Connection]) -> T:
+    async def _prepared(self, name: str, arguments: tuple[object, ...]) -> int:
+        connection = await self.work.borrow()
+        try:
+            if self._gated.gate is not None:
+                await self._gated.gate(name)
+            tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
+        except asyncpg.PostgresError:
+            self.work.give_back(connection)
+            raise
+        except BaseException:
+            self.work.discard(connection)
+            raise
+        self.work.give_back(connection)
+        return rows_touched(tag)
+
+    async def _all_or_nothing(self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
         connection = await pool.borrow()
         link = Link(connection, self)
         try:
@@ -186,7 +219,7 @@ class Database:
         pool.give_back(connection)
         return answer
 
-    async def _roll_back(self, connection: asyncpg.Connection, pool: Pool[asyncpg.Connection]) -> None:
+    async def _roll_back(self, connection: EngineConnection, pool: Pool[EngineConnection]) -> None:
         try:
             await connection.execute("rollback", timeout=ANSWER_TIMEOUT)
         except DRIVER_ERRORS:
@@ -220,11 +253,11 @@ class Database:
         plain = "begin isolation level read committed"
         return f"{plain}; {LOCAL_SETTINGS}" if self.settings.pooled else plain
 
-    async def _connect_for_engine(self) -> asyncpg.Connection:
+    async def _connect_for_engine(self) -> EngineConnection:
         async with self.understood():
             return await connect(self.settings)
 
-    async def _connect_for_search(self) -> asyncpg.Connection:
+    async def _connect_for_search(self) -> EngineConnection:
         async with self.understood():
             return await connect_for_search(self.settings)
 

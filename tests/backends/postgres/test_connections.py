@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from romancy.errors import StorageUnavailableError
@@ -15,8 +16,6 @@ from romancy_conformance.contract.building import Actor, append, change, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import asyncpg
 
     from romancy.storage.records import Item
     from romancy_postgres._store import PostgresStore
@@ -164,3 +163,24 @@ async def test_connections_ended_by_the_server_are_not_lent_again(
         assert await persist(store, append(begun, seq), actor.token) is Outcome.ACCEPTED
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == list(range(1, 12))
+
+
+async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> None:
+    """A statement of the engine's own fails as a lost connection does, and the next one gets another connection."""
+    work = store.database.work
+    first = await work.borrow()
+    for _ in range(2):  # the timer of the first answer watches over the second
+        assert await first.run_prepared("select 1", (), 0.1) == "SELECT 1"
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await first.run_prepared("select pg_sleep(20)", (), 0.3)
+
+    assert 0.25 < loop.time() - began < 10
+    assert first.is_closed()
+    work.give_back(first)
+    second = await work.borrow()
+    assert second is not first
+    assert await second.run_prepared("select 1", (), 5) == "SELECT 1"
+    work.give_back(second)
