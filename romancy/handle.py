@@ -91,6 +91,10 @@ class Handle(Generic[R_co]):
         """Send the instance an event; it is kept until the workflow waits for it."""
         await self._app.signal(self._instance_id, event, data, key=key)
 
+    async def resume(self) -> None:
+        """Let the instance, which is stuck, be tried again: see `Romancy.resume`."""
+        await self._app.resume(self._instance_id)
+
     async def report(self) -> Any:
         """What the workflow last said of its progress with `ctx.report`; None if nothing."""
         return await self._app.report(self._instance_id)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import history, purge, retry, terminate
+from romancy.engine import history, purge, resume, retry, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
@@ -174,6 +174,16 @@ class Instances:
         await retry(self._opened(), self._worker_token(), instance_id)
         self._stir()
 
+    async def resume(self, instance_id: str) -> None:
+        """Let a stuck instance be tried again, by any worker that knows its workflow.
+
+        For when its cause is gone and the code is the same: other code takes it up by itself. It is replayed first,
+        so nothing that was completed runs again; if the code still does not fit, it is stuck again with the reason.
+        Raises UsageError when the instance is not stuck.
+        """
+        await resume(self._opened(), self._worker_token(), instance_id)
+        self._stir()
+
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
         return await terminate(self._opened(), self._worker_token(), instance_id, reason)
@@ -232,16 +242,20 @@ class Instances:
         dry_run: bool = False,
     ) -> list[str]:
         """Let every failed instance that fits go on from its failure; the ids of those that do."""
-
-        async def again(instance_id: str) -> bool:
-            try:
-                await self.retry(instance_id)
-            except UsageError:
-                return False  # somebody else was faster
-            return True
-
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
-        return await _each(found, again, dry_run=dry_run)
+        return await _each(found, lambda instance_id: _if_still(self.retry(instance_id)), dry_run=dry_run)
+
+    async def resume_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Let every stuck instance that fits be tried again; the ids of those that are."""
+        found = self.iter_instances(where, workflow_name=workflow_name, status=Status.STUCK)
+        return await _each(found, lambda instance_id: _if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
         self,
@@ -259,6 +273,15 @@ class Instances:
 
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
         return await _each(found, remove, dry_run=dry_run)
+
+
+async def _if_still(act: Awaitable[None]) -> bool:
+    """Whether the instance was still in the state it was found in, and acted upon."""
+    try:
+        await act
+    except UsageError:
+        return False  # somebody else was faster
+    return True
 
 
 async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

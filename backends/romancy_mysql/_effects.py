@@ -168,7 +168,7 @@ def _change_row(item: Append, change: Change) -> tuple[Value, ...]:
         ends,
         change.error,
         change.code,
-        change.refused_by,
+        "" if change.forgive else change.refused_by,
     )
 
 

@@ -31,7 +31,7 @@ timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
 -- name: change_instances
 -- What an append changes in its instance's row. Mail the owner has not seen (the counter says so) keeps the instance
--- from sleeping, and from ending at all.
+-- from sleeping, and from ending at all. Refused by '' means that all are forgiven.
 update :source romancy_instances i
 set
     i.status = :status,
@@ -40,7 +40,8 @@ set
     i.wake_at = if(:sleeps, if(i.signals = :seen, :wake_at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), null),
     i.error = :error,
     i.code = coalesce(:code, i.code),
-    i.refused = if(:refused_by is null, i.refused, concat_ws('\n', i.refused, :refused_by)),
+    i.refused = case when :refused_by is null then i.refused when :refused_by = '' then null
+                     else concat_ws('\n', i.refused, :refused_by) end,
     i.last_seq = :seq,
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at)

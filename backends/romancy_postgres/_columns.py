@@ -56,7 +56,7 @@ def change_columns(items: Sequence[Append]) -> list[list[object]]:
         [change and change.wake_at for change in changes],
         [change and error_bytes(change.error) for change in changes],
         [change and change.code for change in changes],
-        [change and change.refused_by for change in changes],
+        [change and ("" if change.forgive else change.refused_by) for change in changes],
         [len(item.consumed) for item in items],
         [instance_id for instance_id, _ in mail],
         [delivery_id for _, delivery_id in mail],

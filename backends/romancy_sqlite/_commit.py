@@ -183,6 +183,8 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
             "now": tx.now,
         },
     )
+    if change.forgive:
+        tx.run("refuse", ("[]", item.instance_id))
     if change.refused_by is not None:
         _add_refusal(tx, item.instance_id, change.refused_by)
     if change.run_from is not None:

@@ -64,7 +64,7 @@ where instance_id = :instance_id;
 select refused from romancy_instances where instance_id = ?;
 
 -- name: refuse
--- One more of them.
+-- One more of them, or none at all.
 update romancy_instances set refused = ? where instance_id = ?;
 
 -- name: begin_run

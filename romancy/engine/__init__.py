@@ -6,7 +6,19 @@ from romancy.engine._failpoint import armed
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
-from romancy.engine._management import purge, retry, terminate
+from romancy.engine._management import purge, resume, retry, terminate
 from romancy.engine._worker import Settings, Worker
 
-__all__ = ["LogWriter", "Settings", "Worker", "armed", "history", "new_life", "purge", "retry", "start_of", "terminate"]
+__all__ = [
+    "LogWriter",
+    "Settings",
+    "Worker",
+    "armed",
+    "history",
+    "new_life",
+    "purge",
+    "resume",
+    "retry",
+    "start_of",
+    "terminate",
+]

@@ -1,4 +1,4 @@
-"""Operations on instances from outside: trying a failed one again, ending one by force, removing ended ones.
+"""Operations on instances from outside: trying failed or parked ones again, ending by force, removing ended ones.
 
 Each is one append at the end of the log, so the fence decides against everybody else who writes there. They need the
 name of a live worker: the app's own, or one that is registered for the moment.
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import WorkflowStarted, decode_commit, encode_commit
-from romancy.engine._live import terminated
+from romancy.engine._live import owner_changed, terminated
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine._repair import run_without_failure
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["purge", "retry", "terminate"]
+__all__ = ["purge", "resume", "retry", "terminate"]
 
 _TRIES: Final = 10
 _LEASE: Final = 60_000_000
@@ -82,6 +82,29 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
         (outcome,) = await store.commit([item], worker=token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
+
+
+async def resume(store: Store, worker: str | None, instance_id: str) -> None:
+    """Let every worker try a parked instance again, whatever code could not follow it; due at once."""
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    if found.instance.status is not Status.STUCK:
+        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed")
+    history = await _all(store, instance_id, found.instance.last_seq - 1)
+    row, last = history.instance, history.rows[-1]
+    item = Append(
+        instance_id=instance_id,
+        life=row.life,
+        seq=last.seq + 1,
+        writer=f"{secrets.token_hex(8)}.resume",
+        body=owner_changed(last.at, "", ""),
+        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
+    )
+    async with _acting(store, worker) as (token, _):
+        (outcome,) = await store.commit([item], worker=token)
+    if outcome is not Outcome.ACCEPTED:
+        raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
 
 
 async def terminate(store: Store, worker: str | None, instance_id: str, reason: str) -> bool:

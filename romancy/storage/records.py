@@ -129,6 +129,8 @@ class Change(Struct, frozen=True, kw_only=True):
     code: str | None = None
     refused_by: str | None = None
     """With status STUCK: the code version that cannot follow this log."""
+    forgive: bool = False
+    """Forget which code versions could not follow this log: every worker may try again."""
     input: bytes | None = None
     projection: bytes | None = None
     index: tuple[tuple[str, str | None], ...] | None = None

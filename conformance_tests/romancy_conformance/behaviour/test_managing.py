@@ -1,4 +1,4 @@
-"""Managing instances: trying failed ones again, ending by force, removing; what each refuses."""
+"""Managing instances: trying failed and stuck ones again, ending by force, removing; what each refuses."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 done: list[str] = []
 broken: set[str] = set()
+dead_ends: set[str] = set()
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,7 @@ def forget() -> None:
     """Each test notes for itself."""
     done.clear()
     broken.clear()
+    dead_ends.clear()
 
 
 def do(what: str) -> str:
@@ -243,6 +245,76 @@ async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
     second = await app.start(in_line.options(instance_id="again"))
     assert await second.result(timeout=10) == ["a", "b", "c"]
     assert done.count("c") == 2
+
+
+@workflow
+async def breaks_by_itself(ctx: WorkflowContext, what: str) -> str:
+    """Its code awaits what no event can bring, until it is mended; nothing tells one version from the other."""
+    if await act(what) in dead_ends:
+        await asyncio.Event().wait()
+    return f"past {what}"
+
+
+async def stuck(app: Romancy, what: str) -> str:
+    """The id of an instance that stands still."""
+    dead_ends.add(what)
+    handle = await app.start(breaks_by_itself, what)
+    await status_is(app, handle.instance_id, Status.STUCK)
+    return handle.instance_id
+
+
+@pytest.mark.parametrize("who", ["its worker", "another process"])
+async def test_a_stuck_one_goes_on_when_the_cause_is_gone(app: Romancy, open_app: Open, who: str) -> None:
+    instance_id = await stuck(app, "a")
+    dead_ends.clear()
+    actor = app if who == "its worker" else await open_app(worker=False)
+
+    await actor.handle(instance_id).resume()
+
+    assert await app.handle(instance_id).result(timeout=10) == "past a"
+    assert done == ["a"]
+
+
+async def test_a_stuck_one_whose_cause_remains_is_stuck_again(app: Romancy) -> None:
+    instance_id = await stuck(app, "a")
+    before = len(await app.history(instance_id))
+
+    await app.resume(instance_id)
+
+    await until_more_than(before + 1, app, instance_id)
+    await status_is(app, instance_id, Status.STUCK)
+    dead_ends.clear()
+    await app.resume(instance_id)
+    assert await app.handle(instance_id).result(timeout=10) == "past a"
+
+
+async def until_more_than(count: int, app: Romancy, instance_id: str) -> None:
+    async with asyncio.timeout(10):
+        while len(await app.history(instance_id)) <= count:  # noqa: ASYNC110 - nobody tells this test of an append
+            await asyncio.sleep(0.01)
+
+
+async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
+    handle = await app.start(in_line)
+    await handle.result(timeout=10)
+
+    with pytest.raises(UsageError, match="is completed; only a stuck one"):
+        await handle.resume()
+    with pytest.raises(InstanceNotFoundError):
+        await app.resume("nobody")
+
+
+async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
+    ids = [await stuck(app, what) for what in ("a", "b")]
+    other = await app.start(waits_for_ever)
+    dead_ends.clear()
+
+    assert sorted(ids) == sorted(await app.resume_many(dry_run=True))
+    assert [Status.STUCK] * 2 == [await app.handle(one).status() for one in ids]
+    assert sorted(ids) == sorted(await app.resume_many(workflow_name="breaks"))
+
+    assert ["past a", "past b"] == [await app.handle(one).result(timeout=10) for one in ids]
+    assert await other.status() is not Status.STUCK
 
 
 @workflow

@@ -191,6 +191,23 @@ async def test_a_parked_instance_waits_for_fitting_code(hire: Hire, workflow_nam
     assert len(await good.claim()) == 1
 
 
+async def test_a_parked_instance_that_is_forgiven_is_due_for_everybody(hire: Hire, workflow_name: str) -> None:
+    """Somebody says that the cause is gone: the very code that refused it may try again, and refuse it again."""
+    bad = await hire(**{workflow_name: "bad"})
+    begun = await bad.begin()
+    park = change(Status.STUCK, release=True, refused_by="bad", error="diverged")
+    assert await bad.write(append(begun, 2, change=park)) is Outcome.ACCEPTED
+    manager = await hire()
+
+    forgiven = append(begun, 3, change=change(Status.RUNNING, release=True, wake_at=1, forgive=True))
+    assert await manager.write(forgiven) is Outcome.ACCEPTED
+
+    (claimed,) = await bad.claim()
+    assert (begun.instance_id, Status.RUNNING, 3) == (claimed.instance_id, claimed.status, claimed.head)
+    assert await bad.write(append(begun, 4, change=park)) is Outcome.ACCEPTED
+    assert await bad.claim(sweep=True) == []
+
+
 async def test_the_row_shows_what_changed(actor: Actor) -> None:
     begun = await actor.begin(input=b'{"a":1}', parent="p")
     await actor.write(append(begun, 2, change=change(Status.FAILED, error="it broke")))

@@ -75,7 +75,7 @@ def after_change(row: Instance, item: Append, change: Change, now: int) -> Insta
         updated_at=now,
         last_seq=item.seq,
         code=change.code if change.code is not None else row.code,
-        refused=row.refused | {change.refused_by} if change.refused_by is not None else row.refused,
+        refused=_refused(row, change),
     )
     if change.run_from is None:
         return changed
@@ -86,6 +86,11 @@ def after_change(row: Instance, item: Append, change: Change, now: int) -> Insta
         projection=change.projection,
         index=change.index if change.index is not None else row.index,
     )
+
+
+def _refused(row: Instance, change: Change) -> frozenset[str]:
+    before = frozenset[str]() if change.forgive else row.refused
+    return before if change.refused_by is None else before | {change.refused_by}
 
 
 def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
