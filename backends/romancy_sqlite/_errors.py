@@ -50,7 +50,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_stale(error: BaseException) -> bool:
-    """A transaction that has read may not write any more, however long it waits."""
+    """A transaction that has read may not write any more, however long it waits. Not every driver can tell."""
     return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
 
 

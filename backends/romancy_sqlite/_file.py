@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from romancy_sqlite._driver import sqlite3
+    from romancy_sqlite._guard import GuardedConnection
     from romancy_sqlite._settings import Settings
     from romancy_sqlite._watch import Watch
 
@@ -42,10 +43,19 @@ class SharedFile:
         self.watches: set[Watch] = set()
         self.lock_timeout = lock_timeout
         _enter_wal(path, lock_timeout)
-        self.writer = Writer(path, lock_timeout=lock_timeout, tell=self.tell)
+        self.stop = threading.Event()
+        """Set when the file is being closed: nobody waits for other processes any more."""
+        self.writer = Writer(path, lock_timeout=lock_timeout, stop=self.stop, tell=self.tell)
+        self.spare: GuardedConnection | None = None
+        """A connection that a session has left behind as new. Belongs to the writer's thread."""
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
         self._idle: list[sqlite3.Connection] = []
+
+    def take_spare(self) -> GuardedConnection | None:
+        """A connection for a session, if there is one. To open one costs as much as the session's own COMMIT."""
+        spare, self.spare = self.spare, None
+        return spare
 
     def tell(self, instance_ids: set[str] | None) -> None:
         """From any thread: wake whoever waits for these instances."""
@@ -96,7 +106,10 @@ class SharedFile:
         self._executor.shutdown(wait=True)
         for connection in self._idle:
             connection.close()
+        self.stop.set()
         self.writer.close()
+        if self.spare is not None:
+            self.spare.really_close()
 
     def check_process(self) -> None:
         """Refuse use in a child process: SQLite's locks do not survive a fork."""

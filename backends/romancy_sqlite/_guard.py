@@ -7,22 +7,44 @@ when it would commit by itself.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+from weakref import ref
 
 from romancy.errors import UsageError
 from romancy_sqlite._driver import sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
-__all__ = ["SAVEPOINT", "GuardedConnection"]
+__all__ = ["BEGIN", "BEGIN_GUARD", "COMMIT", "END_GUARD", "OVER", "GuardedConnection"]
 
-SAVEPOINT = "romancy_session"
+_SECRET = secrets.token_hex(8)
+"""The driver keeps compiled statements by their text, and SQLite asks about a statement only when it compiles it: a
+statement of ours must not have a text that the user can say."""
+_SAVEPOINT_NAME = "romancy_session"
+BEGIN = f"begin immediate -- {_SECRET}"
+BEGIN_GUARD = f"savepoint {_SAVEPOINT_NAME} -- {_SECRET}"
+END_GUARD = f"release {_SAVEPOINT_NAME} -- {_SECRET}"
+COMMIT = f"commit -- {_SECRET}"
+_ROLLBACK = f"rollback -- {_SECRET}"
+
 _ALLOW, _DENY = 0, 1
 _AUTH = 23
-_TRANSACTION, _ATTACH, _DETACH, _SAVEPOINT = 22, 24, 25, 32
+_TEMPORARY = frozenset({3, 4, 5, 6})  # create temp index, table, trigger, view
+_PRAGMA, _TRANSACTION, _ATTACH, _DETACH, _SAVEPOINT = 19, 22, 24, 25, 32
+_ASKING = frozenset({
+    "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check",
+    "quick_check", "table_info", "table_list", "table_xinfo",
+})  # fmt: skip
+_LASTING = (
+    "create_aggregate", "create_collation", "create_function", "create_window_function", "deserialize",
+    "enable_load_extension", "load_extension", "set_progress_handler", "set_trace_callback", "setconfig", "setlimit",
+)  # fmt: skip
+"""Methods whose effect would outlive the session on its connection."""
 
 _ENDING = (
     "session: the transaction is Romancy's, which commits it together with the log; "
@@ -45,6 +67,10 @@ class GuardedConnection(sqlite3.Connection):
     """Held by the thread that is inside SQLite."""
     touched: set[str]
     """Instances that others should look at once this is committed."""
+    tainted = False
+    """The user has changed what a later session on this connection would meet."""
+    alone = 0
+    """What counting references gives when one variable holds it, and nobody else does."""
     _in_use = False
     _refusal: str | None = None
 
@@ -52,18 +78,26 @@ class GuardedConnection(sqlite3.Connection):
         super().__init__(*arguments, **options)
         self.busy = threading.RLock()
         self.touched = set()
+        itself = ref(self)
+
+        def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+            guard = itself()
+            return _DENY if guard is None else guard.judge(action, first, second)
+
+        super().set_authorizer(authorize)
 
     def hand_over(self) -> None:
         """The transaction is open, and the user may use it."""
+        self.touched = set()
+        self.tainted = False
         self._in_use = True
-        super().set_authorizer(self._authorize)
 
     @contextmanager
     def take_back(self) -> Generator[sqlite3.Cursor]:
         """Romancy alone uses it from now on, by a cursor that none of the user's settings touches."""
         with self.busy:
             self.check()
-            super().set_authorizer(None)
+            self._in_use = False
             self.text_factory = str
             cursor = sqlite3.Cursor(self)
             cursor.row_factory = None
@@ -71,18 +105,27 @@ class GuardedConnection(sqlite3.Connection):
                 yield cursor
             finally:
                 self.over = self.over or OVER
+                self._in_use = True
 
     def end(self, reason: str) -> None:
-        """Roll back what is open and close, once no statement of the user's is running."""
+        """Roll back what is open, once no statement of the user's is running."""
         self.over = reason
         with self.busy:
-            self.really_close()
+            self._in_use = False
+            if super().in_transaction:
+                sqlite3.Cursor(self).execute(_ROLLBACK)
+            self._in_use = True
+
+    def renew(self) -> None:
+        """Make it fit for another session. Nobody may hold it any more."""
+        self.row_factory = None
+        self.text_factory = str
+        self.over = None
+        self._in_use = False
 
     def really_close(self) -> None:
-        """Roll back what is open and close."""
-        super().set_authorizer(None)
-        if super().in_transaction:
-            sqlite3.Cursor(self).execute("rollback")
+        """Close, as nobody else can."""
+        self.over = self.over or OVER
         super().close()
 
     @property
@@ -91,10 +134,15 @@ class GuardedConnection(sqlite3.Connection):
             raise UsageError(self.over)
         return super().in_transaction
 
-    def _authorize(self, action: int, _: str | None, second: str | None, *__: str | None) -> int:
+    def judge(self, action: int, first: str | None, second: str | None) -> int:
+        """Whether a statement may do this; asked by SQLite while it compiles one."""
+        if not self._in_use:
+            return _ALLOW
+        if action in _TEMPORARY or (action == _PRAGMA and second is not None and first not in _ASKING):
+            self.tainted = True
         if self.over is not None or not super().in_transaction:
             self._refusal = self.over or _LOST
-        elif action == _TRANSACTION or (action == _SAVEPOINT and second == SAVEPOINT):
+        elif action == _TRANSACTION or (action == _SAVEPOINT and second == _SAVEPOINT_NAME):
             self._refusal = _ENDING
         elif action in (_ATTACH, _DETACH):
             self._refusal = _ATTACHING
@@ -146,6 +194,20 @@ class GuardedConnection(sqlite3.Connection):
 
     def __enter__(self) -> NoReturn:
         raise UsageError(_ENDING)
+
+
+def _tainting(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(connection: GuardedConnection, *arguments: Any, **options: Any) -> Any:
+        connection.tainted = True
+        return method(connection, *arguments, **options)
+
+    return call
+
+
+for _name in _LASTING:
+    if hasattr(sqlite3.Connection, _name):
+        setattr(GuardedConnection, _name, _tainting(getattr(sqlite3.Connection, _name)))
 
 
 class GuardedCursor(sqlite3.Cursor):

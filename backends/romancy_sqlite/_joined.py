@@ -105,12 +105,13 @@ class JoinedSession:
                 cursor.execute(self._sql[statement])
                 return
             except sqlite3.OperationalError as error:
-                if is_stale(error):
+                too_late = loop.time() > deadline
+                if is_stale(error) or (too_late and statement == "lock_file" and is_busy(error)):
                     raise StorageUnavailableError(
                         f"SQLite file {self._shared.path}: the joined transaction has read what others have changed "
                         "since, so SQLite lets it write no more; begin it with BEGIN IMMEDIATE"
                     ) from error
-                if not is_busy(error) or loop.time() > deadline:
+                if too_late or not is_busy(error):
                     raise
             await asyncio.sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
 

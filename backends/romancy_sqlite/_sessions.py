@@ -7,19 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import OutcomeUnknownError, UsageError
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_uncertain, translate
-from romancy_sqlite._guard import OVER, SAVEPOINT
+from romancy_sqlite._guard import COMMIT, END_GUARD, OVER
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
     from romancy_sqlite._gates import ThreadGate
@@ -99,6 +99,14 @@ class SqliteSession:
             raise UsageError(_DOOMED)
         return await self._turn.ask(partial(self._commit, item, worker))
 
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
+        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        /,
+    ) -> list[Delivered]:
+        refuse_to_send()
+
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
         try:
             return await self._turn.ask(action)
@@ -110,6 +118,7 @@ class SqliteSession:
 
     def _commit(self, item: Item, worker: str | None) -> Outcome:
         connection = self._turn.connection
+        changes = connection.total_changes
         try:
             with connection.take_back() as cursor:
                 _release_guard(cursor)
@@ -122,6 +131,7 @@ class SqliteSession:
                 if self._gate is not None:
                     self._gate("commit")
                 self._end_transaction(cursor)
+                self._shared.writer.wrote(connection.total_changes - changes)
         except sqlite3.Error as error:
             raise translate(error, self._shared.path) from error
         finally:
@@ -133,7 +143,7 @@ class SqliteSession:
 
     def _end_transaction(self, cursor: sqlite3.Cursor) -> None:
         try:
-            patiently(lambda: cursor.execute("commit"), seconds=self._shared.lock_timeout)
+            patiently(lambda: cursor.execute(COMMIT), seconds=self._shared.lock_timeout)
         except sqlite3.Error as error:
             if not is_uncertain(error):
                 raise
@@ -144,6 +154,6 @@ class SqliteSession:
 
 def _release_guard(cursor: sqlite3.Cursor) -> None:
     try:
-        cursor.execute(f"release {SAVEPOINT}")
+        cursor.execute(END_GUARD)
     except sqlite3.OperationalError as error:
         raise UsageError(_ENDED) from error

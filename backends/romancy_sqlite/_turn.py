@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,7 +18,7 @@ from romancy.errors import UsageError
 from romancy_sqlite._connection import connect_as, patiently
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import translate
-from romancy_sqlite._guard import OVER, SAVEPOINT, GuardedConnection
+from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, OVER, GuardedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ _TOO_LONG = (
     "session: it has held the file for {limit:g} s, in which nobody else could write, and was rolled back; "
     "await what is slow before the session, or raise session_limit in the storage URL"
 )
+
 _log = logging.getLogger("romancy.sqlite")
 
 
@@ -110,14 +113,19 @@ class Turn:
             self._end()
             self._report(time.monotonic() - started)
 
+    def _connect(self) -> GuardedConnection:
+        connection = connect_as(GuardedConnection, self._shared.path)
+        connection.alone = sys.getrefcount(connection)
+        return connection
+
     def _open(self) -> None:
         try:
-            connection = connect_as(GuardedConnection, self._shared.path)
+            connection = self._shared.take_spare() or self._connect()
             try:
                 database = Database(connection)
                 execute = sqlite3.Cursor(connection).execute
-                patiently(lambda: execute("begin immediate"), seconds=self._shared.lock_timeout)
-                execute(f"savepoint {SAVEPOINT}")
+                patiently(partial(execute, BEGIN), seconds=self._shared.lock_timeout, stop=self._shared.stop)
+                execute(BEGIN_GUARD)
                 connection.hand_over()
             except BaseException:
                 connection.really_close()
@@ -141,11 +149,23 @@ class Turn:
     def _end(self) -> None:
         with self._lock:
             self._over = self._over or OVER
-        self.connection.end(self._over)
+        connection, self._database = self.connection, None
+        try:
+            connection.end(self._over)
+            # Nobody else has it: no user, no cursor, no traceback. So no old session can reach into a new one.
+            if sys.getrefcount(connection) == connection.alone and not connection.tainted:
+                connection.renew()
+                self._shared.spare = connection
+        finally:
+            if self._shared.spare is not connection:
+                connection.really_close()
+        self._refuse_rest(self._over)
+
+    def _refuse_rest(self, reason: str) -> None:
         while not self._requests.empty():
             request = self._requests.get()
             if request is not None:
-                request.answer(None, UsageError(self._over))
+                request.answer(None, UsageError(reason))
 
     def _report(self, seconds: float) -> None:
         if seconds > _LONG:

@@ -8,6 +8,7 @@ takes its turn in the same queue. Knows no table.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Writer"]
 
 Result = TypeVar("Result")
+_log = logging.getLogger("romancy.sqlite")
 
 _INLINE_LIMIT = 0.001
 """Seconds a commit may take on average before the event loop's thread is too good for it."""
@@ -71,14 +73,16 @@ class Job:
 class Writer:
     """Everything this process writes to one file passes here, one transaction at a time."""
 
-    def __init__(self, path: Path, *, lock_timeout: float, tell: Callable[[set[str] | None], None]) -> None:
+    def __init__(
+        self, path: Path, *, lock_timeout: float, stop: threading.Event, tell: Callable[[set[str] | None], None]
+    ) -> None:
         self._path = path
         self._lock_timeout = lock_timeout
         self._tell = tell
         self._connection = connect(path)
         self._checkpointer = connect(path)
         self._gate = threading.Lock()
-        self._stop = threading.Event()
+        self._stop = stop
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._pace: float | None = None
         self._weight = 0
@@ -139,7 +143,6 @@ class Writer:
 
     def close(self) -> None:
         """End the thread after what it is doing; what is still queued fails. Blocks."""
-        self._stop.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -152,7 +155,7 @@ class Writer:
                 if group:
                     self._write(group)
                 if action is not None:
-                    action()
+                    _carry_out(action)
         self._refuse_rest()
         self._checkpointer.close()
         self._connection.close()
@@ -236,8 +239,8 @@ class Writer:
             patiently(lambda: self._connection.execute("begin immediate"), seconds=1)
             self._checkpointer.execute("pragma wal_checkpoint(passive)").fetchall()
             self._weight = 0
-        except Exception as error:  # a checkpoint is never urgent: the next one will do
-            if not is_busy(error):
+        except Exception as error:
+            if not is_busy(error):  # a checkpoint is never urgent: the next one will do
                 raise
         finally:
             self._roll_back()
@@ -246,6 +249,10 @@ class Writer:
 
     def _measure(self, seconds: float, weight: int) -> None:
         self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
+        self.wrote(weight)
+
+    def wrote(self, weight: int) -> None:
+        """Count what has been written, here or by a session in its turn, and copy it into the database in time."""
         before, self._weight = self._weight, self._weight + weight
         if before // _CHECKPOINT_AFTER != self._weight // _CHECKPOINT_AFTER:
             self._queue.put(self._checkpoint)
@@ -256,6 +263,13 @@ class Writer:
 
     def _data_version(self) -> int:
         return int(self._connection.execute("pragma data_version").fetchone()[0])
+
+
+def _carry_out(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:  # noqa: BLE001 - the thread must survive whatever it was given to do
+        _log.exception("the writer goes on without it")
 
 
 def _settle_all(jobs: list[Job]) -> None:

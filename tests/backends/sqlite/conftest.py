@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
-from romancy_conformance.contract.building import Actor, unique
+from romancy_conformance.contract.building import Actor, start, unique
 from romancy_sqlite import SqliteStore, create_store
+from tests.backends.sqlite.dogs import DOG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -52,3 +54,12 @@ async def store(open_store: Callable[..., Awaitable[SqliteStore]]) -> SqliteStor
 async def actor(store: SqliteStore) -> Actor:
     """A registered worker on it."""
     return await Actor(store, workflows={unique("flow"): "c1"}).register()
+
+
+@pytest.fixture
+async def dogs(store: SqliteStore) -> None:
+    """A table of the user's, with one row."""
+    async with store.session() as session:
+        native: Any = session.native
+        native["dogs"].insert(DOG, pk="id")
+        assert await session.commit(start()) is Outcome.ACCEPTED
