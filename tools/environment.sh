@@ -17,13 +17,13 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </d
 can_make_venvs() { "$1" -c 'import ensurepip, venv' </dev/null >/dev/null 2>&1; }
 
 find_python() {
-    for candidate in "$asked" python3 python3.14 python3.13 python3.12 python3.11 python; do
+    for candidate in "$asked" python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do
         if is_new_enough "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
-    fail "no Python 3.11 or newer: '$asked' and python3 to python3.14 are absent or older." \
+    fail "no Python 3.11 or newer: '$asked' and python3 to python3.15 are absent or older." \
         "Install one, or name it: make PYTHON=/path/to/python3.11"
 }
 

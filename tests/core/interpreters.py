@@ -1,4 +1,8 @@
-"""Other Pythons on this machine, each with an environment of its own in which the core can run."""
+"""Other Pythons, each with what the core needs beside it.
+
+Looked for, in this order: those that ROMANCY_PYTHONS names (paths, separated as in PATH), on the PATH, among those of
+pyenv, and in Debian's sid, from where they are unpacked into the cache as the servers are. Nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,22 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from romancy_conformance.servers import debian
+from romancy_conformance.servers.cache import build_once
+from romancy_conformance.servers.kinds import ServerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-NEEDED = ("anyio>=4.4", "msgspec>=0.19", "typing_extensions", "uvloop")
+NEEDED = ("anyio>=4.4", "msgspec>=0.19", "typing_extensions", "uvloop>=0.21")
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
+WHICH = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
 
 @dataclass(frozen=True)
@@ -22,18 +35,21 @@ class Interpreter:
     version: str
     executable: str = ""
     missing: str = ""
-    environment: dict[str, str] = field(default_factory=dict[str, str])
+    packages: str = ""
+    """The folder of what was fetched for it."""
+    exact: str = ""
 
     def run(self, *arguments: str, input: str = "", **environment: str) -> str:
         """Run it at the root of the tree; its output. Whatever it complains about fails the test."""
-        path = os.pathsep.join(str(ROOT / part) for part in ("", "backends", "conformance_tests"))
+        tree = [str(ROOT / part) for part in ("", "backends", "conformance_tests")]
+        folders = [*tree, self.packages or os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
             [self.executable, *arguments],
             input=input,
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **self.environment, "PYTHONPATH": path, **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), **environment},
             check=False,
             timeout=110,
         )
@@ -43,57 +59,57 @@ class Interpreter:
 
 
 def this_one() -> Interpreter:
-    return Interpreter(f"{sys.version_info.major}.{sys.version_info.minor}", sys.executable)
+    exact = ".".join(map(str, sys.version_info[:3]))
+    return Interpreter(exact.rpartition(".")[0], sys.executable, exact=exact)
 
 
 @cache
 def other(version: str) -> Interpreter:
-    """The Python of this version, made ready once and kept in `.cache`."""
+    """The Python of this version; what it needs is fetched once and kept in `.cache`."""
     if version == this_one().version:
         return this_one()
-    base = _find(version)
-    if base is None:
-        return Interpreter(version, missing=f"there is no python{version} here")
-    home = ROOT / ".cache" / f"core-python{version}"
-    executable = home / "bin" / "python"
     try:
-        if not (home / "ready").exists():
-            _succeed([*base.command, "-m", "venv", "--clear", str(home)], base.environment)
-            _succeed([str(executable), "-m", "pip", "install", "--quiet", *NEEDED], {})
-            (home / "ready").touch()
-    except subprocess.CalledProcessError as error:
-        return Interpreter(version, missing=f"python{version} could not be made ready: {error.stderr[-200:]}")
-    return Interpreter(version, str(executable))
+        executable, exact = _find(version)
+        packages = build_once(_made(ROOT / ".cache") / f"packages-{exact}", lambda folder: _fetch(executable, folder))
+    except (ServerUnavailableError, subprocess.CalledProcessError) as error:
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+        return Interpreter(version, missing=f"python{version} cannot be had: {said.strip()[-300:]}")
+    return Interpreter(version, executable, packages=str(packages), exact=exact)
 
 
-@dataclass(frozen=True)
-class _Base:
-    command: tuple[str, ...]
-    environment: dict[str, str]
-
-
-def _find(version: str) -> _Base | None:
-    name = f"python{version}"
-    if shutil.which(name) is None:
-        return None
-    for environment in ({}, *_of_a_version_manager(version)):
+def _find(version: str) -> tuple[str, str]:
+    """A Python of this version, and its exact version."""
+    for candidate in _candidates(version):
         try:
-            _succeed([name, "-c", "pass"], environment)
-        except subprocess.CalledProcessError:
-            continue
-        return _Base((name,), environment)
-    return None
+            exact = _succeed(candidate, "-c", WHICH).strip()
+        except (OSError, subprocess.CalledProcessError):
+            continue  # the stand-in of a version manager for a Python that is not chosen
+        if exact.startswith(f"{version}."):
+            return candidate, exact
+    raise ServerUnavailableError("none of those that are here runs")
 
 
-def _of_a_version_manager(version: str) -> list[dict[str, str]]:
-    if shutil.which("pyenv") is None:
-        return []
-    known = _succeed(["pyenv", "versions", "--bare"], {}).split()
-    return [{"PYENV_VERSION": one} for one in known if one.startswith(f"{version}.")]
+def _candidates(version: str) -> Iterator[str]:
+    yield from filter(None, os.environ.get("ROMANCY_PYTHONS", "").split(os.pathsep))
+    name = f"python{version}"
+    if on_path := shutil.which(name):
+        yield on_path
+    managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    yield from (str(path) for path in sorted(managed.glob(f"{version}.*/bin/{name}"), reverse=True))
+    yield str(debian.unpack(name, "sid") / "usr/bin" / name)
 
 
-def _succeed(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}, timeout=110
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _fetch(executable: str, folder: Path) -> None:
+    """This Python's pip, run by the other: wheels where there are some, built from source where not."""
+    _succeed(
+        sys.executable, "-m", "pip", "--python", executable, "install", "--quiet", "--target", str(folder), *NEEDED
     )
-    return done.stdout
+
+
+def _succeed(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=110).stdout

@@ -20,10 +20,11 @@ from romancy.workflow import workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import echo
 from tests.core.driver import START, World
-from tests.core.interpreters import VERSIONS, other
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.core.interpreters import Interpreter
 
 ambient: contextvars.ContextVar[str] = contextvars.ContextVar("ambient", default="unset")
 
@@ -145,12 +146,8 @@ def _empty() -> Any:
     return looks_around.bind().encode()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_on_every_python(version: str) -> None:
-    interpreter = other(version)
-    if interpreter.missing:
-        pytest.skip(interpreter.missing)
-    assert interpreter.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 6
+def test_on_every_python(python: Interpreter) -> None:
+    assert python.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 6
 
 
 def test_runs_in_several_threads_and_a_host_beside_them() -> None:

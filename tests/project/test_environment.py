@@ -55,7 +55,7 @@ def test_without_a_new_enough_python_it_says_how_to_name_one(path: Path) -> None
 
     assert done.returncode == 1
     assert done.stderr == (
-        "environment: no Python 3.11 or newer: 'python3' and python3 to python3.14 are absent or older. "
+        "environment: no Python 3.11 or newer: 'python3' and python3 to python3.15 are absent or older. "
         "Install one, or name it: make PYTHON=/path/to/python3.11\n"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
 from collections.abc import Callable, Iterator  # noqa: TC003 (read at run time)
 from dataclasses import dataclass
@@ -127,7 +128,9 @@ STALE: list[tuple[Callable[..., object], bytes, str]] = [
     (
         several,
         b'{"a":' + b"[" * 99_999,
-        "arguments of activity 'several': nested deeper than the interpreter can follow",
+        # From 3.14 on the stack's real end counts, and this is not deep enough to reach it.
+        "arguments of activity 'several': "
+        + ("nested deeper than the interpreter can follow" if sys.version_info < (3, 14) else "not valid JSON"),
     ),
     (nothing, b"1", "arguments of activity 'nothing': expected object, got int"),
     (nothing, b'{"a":1}', "arguments of activity 'nothing': there is no parameter 'a'; there is none"),

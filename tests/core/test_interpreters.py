@@ -1,0 +1,72 @@
+"""The Pythons that are named are taken first, and one that cannot be had says why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from romancy_conformance.servers import debian
+from romancy_conformance.servers.kinds import ServerUnavailableError
+from tests.core import interpreters
+from tests.core.interpreters import Interpreter, this_one
+
+UNKNOWN = "3.99"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No Python on the PATH, of pyenv or of Debian; what is fetched goes elsewhere."""
+
+    def unpack(package: str, suite: str) -> Path:
+        raise ServerUnavailableError(f"no {package} in {suite}")
+
+    monkeypatch.setattr(debian, "unpack", unpack)
+    monkeypatch.setattr(interpreters, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("ROMANCY_PYTHONS", "")
+
+
+def look(version: str) -> Interpreter:
+    return interpreters.other.__wrapped__(version)
+
+
+def stand_in(folder: Path, version: str) -> str:
+    """A Python that says it is of that version and can install nothing."""
+    script = folder / "stand-in"
+    script.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {version} || exit 1\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_one_that_is_nowhere_says_so() -> None:
+    assert look(UNKNOWN) == Interpreter(UNKNOWN, missing=f"python{UNKNOWN} cannot be had: no python{UNKNOWN} in sid")
+
+
+def test_those_that_are_named_are_asked_for_their_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = [str(tmp_path / "not there"), stand_in(tmp_path, "3.98.1"), this_one().executable]
+    monkeypatch.setenv("ROMANCY_PYTHONS", os.pathsep.join(named))
+
+    def fetch(executable: str, folder: Path) -> None:
+        (folder / "from").write_text(executable)
+
+    monkeypatch.setattr(interpreters, "_fetch", fetch)
+
+    found = look("3.98")
+
+    assert (found.executable, found.exact, found.missing) == (named[1], "3.98.1", "")
+    assert Path(found.packages, "from").read_text() == named[1]
+    assert "cannot be had" in look(UNKNOWN).missing
+
+
+def test_one_for_which_nothing_can_be_fetched_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROMANCY_PYTHONS", stand_in(tmp_path, f"{UNKNOWN}.0"))
+
+    assert look(UNKNOWN).missing.startswith(f"python{UNKNOWN} cannot be had")
+    assert not look(UNKNOWN).executable
+
+
+def test_this_one_needs_nothing() -> None:
+    assert look(this_one().version) == this_one()
