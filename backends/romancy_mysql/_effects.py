@@ -18,7 +18,7 @@ from romancy_mysql._sql import Raw, Text, as_select, as_values, comma, row, sour
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Change, Delivery, Item
+    from romancy.storage.records import Change, Delivery, Item, OutboxRow
     from romancy_mysql._sql import Statement, Template, Value
 
 __all__ = ["CLOSED", "Write", "index_path", "index_paths", "known_paths", "weight"]
@@ -39,6 +39,7 @@ class Write:
         self.appends: list[Append] = []
         self.starts: list[Start] = []
         self.deliveries: list[Delivery] = []
+        self.outbox: list[OutboxRow] = []
         self._marks: set[object] = set()
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
@@ -47,6 +48,7 @@ class Write:
             self.starts.append(item)
             return
         self.appends.append(item)
+        self.outbox += item.outbox
         self.starts += [start for start in item.starts if start.instance_id not in skip]
         for delivery in item.deliveries:
             if delivery not in skip:
@@ -102,7 +104,7 @@ class Write:
     def _mail_out(self) -> Iterator[Statement]:
         consumed = sorted({(item.instance_id, one) for item in self.appends for one in item.consumed})
         yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
-        outbox = sorted((one for item in self.appends for one in item.outbox), key=lambda one: one.outbox_id)
+        outbox = sorted(self.outbox, key=lambda one: one.outbox_id)
         yield from self._insert(
             "add_outbox", [row(one.outbox_id, one.topic, one.body) for one in outbox], counted=False
         )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import aiomysql
 from pymysql.constants import CLIENT
 
-from romancy.errors import StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch
-from romancy.storage.records import Append, Outcome
+from romancy.errors import InternalError, StorageUnavailableError, UsageError
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox
+from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
@@ -21,10 +21,11 @@ from romancy_mysql._verdicts import look, on_delivery, on_item
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Answer
     from romancy_mysql._database import Database
+    from romancy_mysql._posted import Posted
 
 __all__ = ["JoinedSession", "join_session"]
 
@@ -32,6 +33,7 @@ _BEGIN = Statement("join.begin", b"savepoint romancy_joined")
 _RELEASE = b"release savepoint romancy_joined"
 _UNDO = b"rollback to savepoint romancy_joined; release savepoint romancy_joined"
 _PROBE = b"savepoint romancy_joined; release savepoint romancy_joined; select @@sql_mode, @@character_set_client"
+_PLACE = b"select concat_ws('|', @@hostname, @@port, @@socket, @@datadir)"
 _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"})
 """Character sets in which no byte of another character can be taken for a quote."""
 
@@ -39,9 +41,12 @@ _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"
 class JoinedSession:
     """The caller's connection and transaction, for the length of a block."""
 
-    def __init__(self, database: Database, committer: Committer, connection: aiomysql.Connection) -> None:
+    def __init__(
+        self, database: Database, committer: Committer, posted: Posted, connection: aiomysql.Connection
+    ) -> None:
         self._database = database
         self._committer = committer
+        self._posted = posted
         self._connection = connection
         self._savepoints = 0
 
@@ -102,7 +107,46 @@ class JoinedSession:
             return Outcome.INVALID
         except (SavepointGoneError, TransientError):
             raise self._try_again() from None
+        self._posted.add((start.instance_id for start in write.starts), write.deliveries)
         return Outcome.ACCEPTED
+
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        check_deliveries(deliveries)
+        check_outbox(outbox)
+        answers = await self._standing(deliveries)
+        write = Write(self._database.__getitem__, session=True)
+        write.outbox += outbox
+        for number, delivery in enumerate(deliveries):
+            if answers[number] is Delivered.ACCEPTED and not write.add_delivery(delivery):
+                answers[number] = Delivered.DUPLICATE
+        statements = write.statements()
+        if statements:
+            try:
+                await self._database.carry_out(self, [_BEGIN, *statements], last=_RELEASE)
+            except MismatchError:
+                await self.run(_UNDO, "join")
+                raise self._try_again() from None
+            except RefusedValueError:
+                await self.run(_UNDO, "join")
+                raise InternalError("send: the database refused a value that the limits allow") from None
+            except (SavepointGoneError, TransientError):
+                raise self._try_again() from None
+        self._posted.add((), write.deliveries)
+        return answers
+
+    async def _standing(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
+        """What speaks against each. Nothing stays locked, but for instances that this transaction's snapshot has not.
+
+        Those are read anew as they are now: they may have been started after the transaction began.
+        """
+        if not deliveries:
+            return []
+        facts = await look(self._database, self._send, (), deliveries)
+        answers = [on_delivery(one, facts) for one in deliveries]
+        if Delivered.UNKNOWN in answers:
+            facts = await look(self._database, self._send, (), deliveries, locking=True)
+            answers = [on_delivery(one, facts) for one in deliveries]
+        return [answer or Delivered.ACCEPTED for answer in answers]
 
     async def check(self) -> None:
         """Refuse a connection on which Romancy's statements would mean something else."""
@@ -120,6 +164,10 @@ class JoinedSession:
             raise _unfit(f"has {unfit[0]} in its sql_mode; remove it")
         if charset not in _CHARSETS:
             raise _unfit(f"has the character set {charset}; open it with charset='utf8mb4'")
+        (theirs,) = await self.run(_PLACE, "join")
+        (ours,) = await self._database.insist(lambda wire: wire.run(_PLACE, "join"))
+        if _text(theirs.rows[0][0]) != _text(ours.rows[0][0]):
+            raise _unfit(f"is to another server than {self._database.settings.where}")
 
     async def _send(self, statements: Sequence[Statement]) -> list[Answer]:
         return await self._database.send(self, statements)
@@ -131,16 +179,23 @@ class JoinedSession:
         )
 
 
+def _text(value: str | bytes) -> str:
+    """A column as text, whatever the connection makes of it."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _unfit(why: str) -> UsageError:
-    return UsageError(f"the connection to join {why}")
+    return UsageError(f"session= was given a connection that {why}")
 
 
 @asynccontextmanager
-async def join_session(database: Database, committer: Committer, connection: object) -> AsyncGenerator[JoinedSession]:
+async def join_session(
+    database: Database, committer: Committer, posted: Posted, connection: object
+) -> AsyncGenerator[JoinedSession]:
     """Take part in the transaction on `connection`, an `aiomysql.Connection` to the same server."""
     database.check_open()
     if not isinstance(connection, aiomysql.Connection):
-        raise UsageError(f"a MySQL or MariaDB session can join an aiomysql.Connection, not {type(connection).__name__}")
-    session = JoinedSession(database, committer, connection)
+        raise UsageError(f"session= takes an aiomysql.Connection inside a transaction, not {type(connection).__name__}")
+    session = JoinedSession(database, committer, posted, connection)
     await session.check()
     yield session

@@ -10,7 +10,7 @@ import aiomysql
 import pymysql.err
 
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
@@ -29,7 +29,7 @@ from romancy_mysql._verdicts import look, on_delivery, on_item
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Answer, Wire
     from romancy_mysql._database import Database
@@ -118,6 +118,14 @@ class MySQLSession:
         await self._committer.signal(write.deliveries)
         self._committer.tell([item])
         return Outcome.ACCEPTED
+
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
+        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        /,
+    ) -> list[Delivered]:
+        refuse_to_send()
 
     async def roll_back(self) -> None:
         """Undo everything; a connection that is broken needs nothing more."""

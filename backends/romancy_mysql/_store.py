@@ -13,6 +13,7 @@ from romancy_mysql._find import find
 from romancy_mysql._inbox import MySQLOutbox, deliver
 from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
+from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
@@ -51,6 +52,7 @@ class MySQLStore:
         self.database = Database(settings, lambda: self.gate)
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
+        self._posted = Posted(self.database, self._wakeups.tell)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database)
 
@@ -70,6 +72,7 @@ class MySQLStore:
         await self._wakeups.open()
 
     async def close(self) -> None:
+        await self._posted.close()
         await self._wakeups.close()
         await self.database.close()
 
@@ -102,7 +105,7 @@ class MySQLStore:
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
         if join is not None:
-            return join_session(self.database, self._committer, join)
+            return join_session(self.database, self._committer, self._posted, join)
         return open_session(self.database, self._committer)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from romancy.errors import RomancyError, UsageError
-from romancy.storage.records import Outcome
+from romancy.storage.limits import check_deliveries, check_outbox
+from romancy.storage.records import Delivered, Outcome
+from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
-from romancy_postgres._errors import DRIVER_ERRORS, refuses_values
+from romancy_postgres._errors import DRIVER_ERRORS, in_failed_transaction, refuses_values
 from romancy_postgres._sessions import PostgresSession
+from romancy_postgres._write import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
@@ -54,6 +57,41 @@ class JoinedSession(PostgresSession):
             raise self._database.explained(error) from None
         return outcome
 
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        check_deliveries(deliveries)
+        check_outbox(outbox)
+        async with self._database.understood():
+            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            try:
+                if outbox:
+                    await self._link.run("outbox_add", *outbox_columns(outbox))
+                answers = await deliver(self._link, deliveries, "post") if deliveries else []
+            except asyncpg.PostgresError:
+                await self._undo()
+                raise
+            await self._link.control("release", f"release savepoint {_ITEM}")
+        accepted = [one for one, got in zip(deliveries, answers, strict=True) if got is Delivered.ACCEPTED]
+        self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
+        self._announce_after_commit()
+        return answers
+
+    async def check_place(self) -> None:
+        """Refuse a connection that sees other tables than this store. Nothing is kept: servers change places."""
+        try:
+            (theirs,) = await self._link.fetch("place")
+        except asyncpg.PostgresError as error:
+            if in_failed_transaction(error):
+                raise UsageError(
+                    "session= was given a transaction in which a statement has failed; roll it back and begin again"
+                ) from None
+            raise
+        (ours,) = await self._database.fetch("place")
+        if tuple(theirs) != tuple(ours):
+            raise UsageError(
+                f"session= was given a connection to another database or schema than {self._database.settings.url}; "
+                "one transaction cannot span both"
+            )
+
     def _announce_after_commit(self) -> None:
         """The end of the caller's transaction is seen on the caller's own connection, without a query."""
         if self._watching or not (self._stirred or self._posted):
@@ -62,9 +100,13 @@ class JoinedSession(PostgresSession):
         connection = self._connection
 
         async def look(_: object) -> None:
-            if not connection.is_in_transaction():
+            try:
+                if connection.is_in_transaction():
+                    return
                 connection.remove_query_logger(look)
-                await self.announce()
+            except asyncpg.InterfaceError:
+                pass  # a pool has taken it back, so its transaction is over
+            await self.announce()
 
         connection.add_query_logger(look)
 
@@ -79,5 +121,10 @@ async def join_session(
     """A part in the transaction that is open on the caller's connection."""
     connection = as_connection(join)
     if not connection.is_in_transaction():
-        raise UsageError("join= was given a connection without a transaction; begin one: `async with c.transaction():`")
-    yield JoinedSession(connection, database, commits, signals)
+        raise UsageError(
+            "session= was given a connection without a transaction; begin one: `async with connection.transaction():`"
+        )
+    joined = JoinedSession(connection, database, commits, signals)
+    async with database.understood():
+        await joined.check_place()
+    yield joined

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, rows_touched
@@ -37,9 +37,9 @@ from romancy_postgres._write import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import GuardedConnection
     from romancy_postgres._database import Database
@@ -127,6 +127,14 @@ class PostgresSession:
         await self._commit()
         await self.announce()
         return outcome
+
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
+        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        /,
+    ) -> list[Delivered]:
+        refuse_to_send()
 
     async def announce(self) -> None:
         """After the commit: count what was posted, and wake those whom it concerns."""

@@ -5,6 +5,10 @@
 select current_setting('server_version_num')::integer, current_setting('server_version'),
        current_setting('server_encoding');
 
+-- name: place
+-- Equal on two connections if and only if they see the same tables.
+select current_database()::text, pg_postmaster_start_time(), to_regclass('romancy_instances')::oid;
+
 -- name: schema_table
 -- The record of the migrations applied to this schema.
 create table if not exists romancy_schema (

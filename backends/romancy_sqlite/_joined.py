@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import is_busy, is_stale, translate
 from romancy_sqlite._guard import GuardedConnection
+from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from romancy.storage.records import Item, Outcome
+    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
     from romancy_sqlite._file import SharedFile
 
 __all__ = ["JoinedSession"]
+
+Result = TypeVar("Result")
 
 _PAUSE = 0.005
 
@@ -66,28 +70,40 @@ class JoinedSession:
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         check_batch([item], worker)
+        (outcome,) = await self._write(partial(write_items, batch=[item], worker=worker))
+        return outcome
+
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        check_deliveries(deliveries)
+        check_outbox(outbox)
+        return await self._write(partial(_send, deliveries=deliveries, outbox=outbox))
+
+    async def _write(self, work: Callable[[Tx], Result]) -> Result:
+        """Do the work inside the caller's transaction, whatever the caller's settings of the connection are."""
         cursor = sqlite3.Cursor(self._connection)
         cursor.row_factory = None
         text_factory, self._connection.text_factory = self._connection.text_factory, str
         try:
             await self._become_writer(cursor)
             tx = Tx(cursor, self._sql)
-            (outcome,) = write_items(tx, [item], worker)
+            result = work(tx)
         except sqlite3.Error as error:
             raise translate(error, self._shared.path) from error
         finally:
             self._connection.text_factory = text_factory
         if isinstance(self._connection, GuardedConnection):
             self._connection.touched |= tx.touched
-        return outcome
+        return result
 
     async def _become_writer(self, cursor: sqlite3.Cursor) -> None:
         """Take the file's write lock for the caller's transaction without ever blocking the event loop."""
         self._check_file(cursor)
         begun = self._connection.in_transaction
-        if not begun and self._connection.isolation_level is None:
+        # From Python 3.12 on there is a second way to say it.
+        autocommit = self._connection.isolation_level is None or getattr(self._connection, "autocommit", -1) is True
+        if not begun and autocommit:
             raise UsageError(
-                "joined session: the connection is in autocommit mode and in no transaction; "
+                "session= was given a connection in autocommit mode and in no transaction; "
                 "execute BEGIN IMMEDIATE on it first, and COMMIT after"
             )
         (patience,) = cursor.execute("pragma busy_timeout").fetchone()
@@ -117,9 +133,9 @@ class JoinedSession:
 
     def _check_file(self, cursor: sqlite3.Cursor) -> None:
         names = [row[2] for row in cursor.execute("pragma database_list").fetchall() if row[1] == "main"]
-        if not names[0] or not self._shared.path.samefile(names[0]):
+        if not (names and names[0]) or not self._shared.path.samefile(names[0]):
             raise UsageError(
-                f"joined session: the connection is to another database than {self._shared.path}; "
+                f"session= was given a connection to another database than {self._shared.path}; "
                 "one transaction cannot span both"
             )
 
@@ -133,6 +149,12 @@ def _database_of(join: object) -> Database:
     if isinstance(native, Database):
         return native
     raise UsageError(
-        f"joined session: {type(join).__name__} is no transaction of this store; "
-        "pass a sqlite3.Connection, a sqlite_utils.Database or a session"
+        f"session= takes a sqlite3.Connection, a sqlite_utils.Database or an activity's session, "
+        f"not {type(join).__name__}"
     )
+
+
+def _send(tx: Tx, deliveries: Sequence[Delivery], outbox: Sequence[OutboxRow]) -> list[Delivered]:
+    if outbox:
+        tx.many("outbox_insert", [(row.outbox_id, row.topic, row.body, tx.now) for row in outbox])
+    return deliver_all(tx, deliveries)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import OutcomeUnknownError, UsageError
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
@@ -17,9 +17,9 @@ from romancy_sqlite._guard import COMMIT, END_GUARD, OVER
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
     from romancy_sqlite._gates import ThreadGate
@@ -98,6 +98,14 @@ class SqliteSession:
             self._turn.finish()
             raise UsageError(_DOOMED)
         return await self._turn.ask(partial(self._commit, item, worker))
+
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
+        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        /,
+    ) -> list[Delivered]:
+        refuse_to_send()
 
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.storage.records import Append, Start
@@ -10,9 +10,18 @@ from romancy.storage.records import Append, Start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.storage.records import Delivery, Item
+    from romancy.storage.records import Delivery, Item, OutboxRow
 
-__all__ = ["MAX_BODY_BYTES", "MAX_ID_BYTES", "can_be_id", "check_batch", "check_deliveries", "check_id"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_ID_BYTES",
+    "can_be_id",
+    "check_batch",
+    "check_deliveries",
+    "check_id",
+    "check_outbox",
+    "refuse_to_send",
+]
 
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -68,6 +77,19 @@ def check_deliveries(batch: Sequence[Delivery]) -> None:
         _check_body(delivery.body, f"delivery to instance {delivery.instance_id!r}")
 
 
+def check_outbox(rows: Sequence[OutboxRow]) -> None:
+    """Refuse messages for the outside that could not be stored, before any of them is written."""
+    for row in rows:
+        check_id(row.outbox_id, "outbox id")
+        check_id(row.topic, f"topic of outbox message {row.outbox_id!r}")
+        _check_body(row.body, f"outbox message {row.outbox_id!r}")
+
+
+def refuse_to_send() -> NoReturn:
+    """What `Session.send` does in a session that is not joined."""
+    raise UsageError("only a joined session sends by itself; in this one messages go with the commit")
+
+
 def _check_effects(item: Append, targets: set[str]) -> None:
     for start in item.starts:
         if start.instance_id in targets:
@@ -77,10 +99,7 @@ def _check_effects(item: Append, targets: set[str]) -> None:
     check_deliveries(item.deliveries)
     if item.change is not None and item.change.input is not None:
         _check_body(item.change.input, f"input of the next run of instance {item.instance_id!r}")
-    for row in item.outbox:
-        check_id(row.outbox_id, "outbox id")
-        check_id(row.topic, f"topic of outbox message {row.outbox_id!r}")
-        _check_body(row.body, f"outbox message {row.outbox_id!r}")
+    check_outbox(item.outbox)
 
 
 def _check_start(start: Start) -> None:

@@ -84,9 +84,20 @@ class Session(Protocol):
         """Write the item and commit everything, or roll everything back and say why.
 
         In a joined session (`Store.session(join=…)`) the item is written into the caller's transaction and nothing
-        is committed; a refusal leaves the transaction as it was before the call.
+        is committed; a refusal leaves the transaction as it was before the call. Whom it concerns is woken once the
+        caller has committed, by the safety look of `wait_for_work` at the latest.
         `OutcomeUnknownError`: the answer to COMMIT was lost. The caller settles it by appending something of its
         own at the same seq: if that is accepted, this session never happened.
+        """
+        ...
+
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        """In a joined session: messages for inboxes and for the outside, in the caller's transaction.
+
+        One answer per delivery, in order, as that transaction sees the instances; what is not ACCEPTED wrote nothing.
+        No instance's row stays locked until the caller commits. So an instance that ends before leaves its message
+        unread; and the counter that makes the owner look moves after the commit, with the next sweep at the latest.
+        `UsageError` in a session that is not joined.
         """
         ...
 
@@ -189,7 +200,11 @@ class Store(Protocol):
         ...
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
-        """Begin a transaction for user code; with `join`, take part in one that the caller already has."""
+        """Begin a transaction for user code; with `join`, take part in one that the caller already has.
+
+        `UsageError` before anything is written if what is to be joined is of the wrong kind, is in no transaction,
+        or belongs to another database.
+        """
         ...
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,15 @@ import pytest
 
 from romancy.errors import UsageError
 from romancy.status import Status
-from romancy.storage.records import Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.protocol import Store
+    from romancy.storage.protocol import Session, Store
+    from romancy.storage.records import InboxRow
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -289,3 +291,90 @@ async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Acto
         assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
+
+
+def joinable(actor: Actor, outer: Session) -> object:
+    """What a caller would have of this session's transaction."""
+    return outer.native if actor.store.capabilities.sql else outer
+
+
+async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Actor, ledger: Ledger) -> None:
+    begun, target = await actor.begin(), await actor.begin()
+    mail = delivery(target)
+    outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
+
+    async with actor.store.session() as outer, actor.store.session(join=joinable(actor, outer)) as joined:
+        assert await joined.send([delivery(target)], [outgoing]) == [Delivered.ACCEPTED]
+    assert outgoing.outbox_id not in {row.outbox_id for row in await actor.store.outbox.read(1000)}
+
+    async with actor.store.session() as outer:
+        await ledger.write(outer, "a", 1)
+        async with actor.store.session(join=joinable(actor, outer)) as joined:
+            answers = await joined.send([mail, mail, delivery(unique("nobody"))], [outgoing])
+        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert answers == [Delivered.ACCEPTED, Delivered.DUPLICATE, Delivered.UNKNOWN]
+    assert [outgoing] == [row for row in await actor.store.outbox.read(1000) if row.outbox_id == outgoing.outbox_id]
+    assert [mail.delivery_id] == [row.delivery_id for row in await mail_of(actor, target.instance_id)]
+
+
+async def mail_of(actor: Actor, instance_id: str) -> list[InboxRow]:
+    """The mail of an instance that this worker owns, as soon as it has been counted, by a sweep at the latest."""
+    async with asyncio.timeout(20):
+        while True:
+            request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, sweep=True)
+            for box in (await actor.store.claim(request)).mail:
+                if box.instance_id == instance_id:
+                    return box.rows
+            await actor.store.wait_for_work(0.2)
+
+
+async def test_a_joined_session_sends_to_what_it_has_started(actor: Actor, ledger: Ledger) -> None:
+    begun, new = await actor.begin(), start()
+
+    async with actor.store.session() as outer:
+        async with actor.store.session(join=joinable(actor, outer)) as joined:
+            assert await joined.commit(new) is Outcome.ACCEPTED
+            assert await joined.send([delivery(new)]) == [Delivered.ACCEPTED]
+        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await actor.store.read(new.instance_id) is not None
+
+
+async def test_mail_in_an_open_transaction_holds_up_nobody(actor: Actor, ledger: Ledger) -> None:
+    """A5, A7: the receiver goes on, and may even end, while the sender's transaction is open."""
+    target = await actor.begin()
+
+    async with actor.store.session() as outer:
+        if not actor.store.capabilities.embedded:
+            async with actor.store.session(join=joinable(actor, outer)) as joined:
+                assert await joined.send([delivery(target)]) == [Delivered.ACCEPTED]
+            step = append(target, 2, change=change(Status.WAITING, seen=0))
+            async with asyncio.timeout(5):
+                assert await actor.write(step) is Outcome.ACCEPTED
+
+
+async def test_a_closed_instance_takes_no_mail_in_a_joined_session(actor: Actor) -> None:
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(Status.COMPLETED))) is Outcome.ACCEPTED
+
+    async with actor.store.session() as outer, actor.store.session(join=joinable(actor, outer)) as joined:
+        assert await joined.send([delivery(begun)]) == [Delivered.CLOSED]
+
+
+async def test_only_a_joined_session_sends_by_itself(actor: Actor) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        with pytest.raises(UsageError, match="joined"):
+            await session.send([delivery(begun)])
+
+
+async def test_what_cannot_be_joined_is_refused(actor: Actor) -> None:
+    async def join(thing: object) -> None:
+        async with actor.store.session(join=thing) as joined:
+            await joined.commit(start())
+
+    for thing in (42, "a connection", actor.store):
+        with pytest.raises(UsageError):
+            await join(thing)

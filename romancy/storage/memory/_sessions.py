@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox, refuse_to_send
 from romancy.storage.memory._database import Transaction
 from romancy.storage.memory._rows import after_delivery
-from romancy.storage.memory._write import write_item
-from romancy.storage.records import Append, Outcome
+from romancy.storage.memory._write import deliver, write_item
+from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from romancy.storage.memory._database import Database
     from romancy.storage.protocol import Gate
-    from romancy.storage.records import Item
+    from romancy.storage.records import Delivery, Item, OutboxRow
 
 __all__ = ["MemorySession", "UserRows", "bump"]
 
@@ -50,10 +50,18 @@ class MemorySession:
         self.native = UserRows(tx)
         self.delivered: list[str] = []
         """Instances that got mail in this session, to be woken by a short commit of their own."""
+        self._posted: list[str] = []
+        """The same, as long as it is not committed; shared with those who joined."""
 
-    def joined(self) -> MemorySession:
+    def joined(self, database: Database) -> MemorySession:
         """The same transaction, for a caller that must not end it."""
-        return MemorySession(self._tx, self._database, owns=False)
+        if self._done:
+            raise UsageError("the session to join has ended; open another one")
+        if database is not self._database:
+            raise UsageError("the session to join belongs to another memory database; one transaction cannot span both")
+        joined = MemorySession(self._tx, self._database, owns=False)
+        joined._posted = self._posted
+        return joined
 
     async def execute(self, sql: str, *parameters: object) -> int:  # noqa: ARG002 - refused whatever it is
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
@@ -78,14 +86,28 @@ class MemorySession:
         outcome = await write_item(self._tx, self._database, item, worker, session=True)
         if outcome is not Outcome.ACCEPTED:
             self._tx.rewind(mark)
+        elif isinstance(item, Append):
+            self._posted += [delivery.instance_id for delivery in item.deliveries]
         if not self._owns:
             return outcome
         self._done = True
         if outcome is Outcome.ACCEPTED:
             await self._tx.commit()
-            if isinstance(item, Append):
-                self.delivered += [delivery.instance_id for delivery in item.deliveries]
+            self.delivered += self._posted
         return outcome
+
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        if self._owns:
+            refuse_to_send()
+        check_deliveries(deliveries)
+        check_outbox(outbox)
+        answers = [await deliver(self._tx, self._database, delivery, wake=False) for delivery in deliveries]
+        for row in outbox:
+            await self._tx.lock("outbox", (row.outbox_id,))
+            self._tx.put("outbox", (row.outbox_id,), row)
+        accepted = zip(deliveries, answers, strict=True)
+        self._posted += [delivery.instance_id for delivery, answer in accepted if answer is Delivered.ACCEPTED]
+        return answers
 
 
 async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.errors import StorageUnavailableError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
 from romancy.storage.memory._database import Database, Transaction
@@ -264,8 +264,10 @@ class MemoryStore:
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[MemorySession]:
-        if isinstance(join, MemorySession):
-            yield join.joined()
+        if join is not None:
+            if not isinstance(join, MemorySession):
+                raise UsageError(f"a memory store's session can be joined, not {type(join).__name__}")
+            yield join.joined(self.database)
             return
         async with self._begin() as tx:
             session = MemorySession(tx, self.database)

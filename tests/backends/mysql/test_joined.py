@@ -126,7 +126,7 @@ async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs
 
 
 async def test_something_that_is_no_connection_is_refused(store: MySQLStore) -> None:
-    with pytest.raises(UsageError, match=r"aiomysql\.Connection, not str"):
+    with pytest.raises(UsageError, match=r"aiomysql\.Connection inside a transaction, not str"):
         async with store.session(join="connection"):
             pass
 

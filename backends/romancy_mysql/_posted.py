@@ -1,0 +1,81 @@
+"""What was written into a caller's transaction: looked for until it is committed, for nobody tells us when it is.
+
+Then its mail is counted and those whom it concerns are woken. What is not seen for half a minute was rolled back, or
+belongs to a transaction so long that the sweep may as well find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from romancy.errors import StorageError
+from romancy_mysql._effects import Write
+from romancy_mysql._sql import comma, source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from romancy.storage.records import Delivery
+    from romancy_mysql._database import Database
+
+__all__ = ["Posted"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 0.01, 0.5, 1.5
+_PATIENCE = 30.0
+
+
+class Posted:
+    """Instances and messages that are in no committed transaction yet."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+        self._database = database
+        self._tell = tell
+        self._starts: set[str] = set()
+        self._mail: set[tuple[str, str]] = set()
+        self._until = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    def add(self, starts: Iterable[str], mail: Iterable[Delivery]) -> None:
+        """These were just written by a transaction of somebody else's."""
+        self._starts |= set(starts)
+        self._mail |= {(one.instance_id, one.delivery_id) for one in mail}
+        if self._starts or self._mail:
+            self._until = asyncio.get_running_loop().time() + _PATIENCE
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look_until_seen())
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    async def _look_until_seen(self) -> None:
+        pause = _FIRST_PAUSE
+        while (self._starts or self._mail) and asyncio.get_running_loop().time() < self._until:
+            await asyncio.sleep(pause)
+            pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+            try:
+                await self._look()
+            except StorageError:
+                pause = _LONGEST_PAUSE
+        self._starts.clear()
+        self._mail.clear()
+
+    async def _look(self) -> None:
+        ids = sorted(self._starts | {one for one, _ in self._mail})
+        mail = source(("instance_id", "delivery_id"), sorted(self._mail)) if self._mail else None
+        wanted = [self._database.statement("look_instances", ids=comma(ids), lock=comma(()))]
+        if mail is not None:
+            wanted.append(self._database["look_inbox"].statement(mail, lock=comma(())))
+        instances, *boxes = await self._database.ask(*wanted)
+        there = {one.decode() for one, *_ in instances.rows}
+        arrived = {(one.decode(), delivery.decode()) for box in boxes for one, delivery in box.rows} & self._mail
+        self._mail -= arrived
+        if arrived:
+            counts = Counter(one for one, _ in arrived)
+            await self._database.ask(*Write(self._database.__getitem__).signals(counts))
+        self._tell({one for one, _ in arrived} | (there & self._starts))
+        self._starts -= there
