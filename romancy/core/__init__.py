@@ -13,6 +13,7 @@ For an engine:
         .successor                            after `recur`: feed it to a new Run, join its events to this commit
         .dropped                              inputs nobody waits for; they are not in the commit
     run.close()                               teardown; a run is never used after a refused append
+    with driving(): …                         several activations in one go, at less cost for each
 
 Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
 Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, EventReceived, EventTimedOut,
@@ -110,6 +111,7 @@ from romancy.core._replay import Replayed, current_run, replay
 from romancy.core._run import (
     Run,
 )
+from romancy.core._stage import driving
 
 __all__ = [
     "COMMANDS",
@@ -179,6 +181,7 @@ __all__ = [
     "current_run",
     "decode_commit",
     "describe",
+    "driving",
     "encode_commit",
     "idempotency_key",
     "replay",

@@ -7,17 +7,17 @@ knows asyncio and nothing of events, activities or logs.
 from __future__ import annotations
 
 import asyncio
-import asyncio.tasks
 import math
 import sys
 import weakref
 from collections import deque
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVarTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
 from romancy.core._forbidden import AUDITED, REFUSED
-from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, seams
+from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
+from romancy.core._stage import stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -35,32 +35,24 @@ FAR_FUTURE: Final = 100 * 366 * 86_400.0
 PATIENCE: Final = 10
 """How often each task of a run being torn down is told so before it is left waiting for good."""
 
-_swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
-
-
-_Host: TypeAlias = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None]
-
-
-def _leave_host() -> _Host:
-    """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
-    loop = asyncio._get_running_loop()
-    if loop is None or _swap_current_task is None:
-        return loop, None
-    task = asyncio.current_task(loop)
-    if task is not None:
-        _swap_current_task(loop, None)
-    return loop, task
-
-
-def _return_to(host: _Host) -> None:
-    loop, task = host
-    asyncio._set_running_loop(loop)
-    if task is not None:
-        _swap_current_task(loop, task)
-
 
 class RunDropped(BaseException):
     """Raised in user code that is being torn down when it asks for anything; nobody but the teardown sees it."""
+
+
+class _Ready(asyncio.Handle):
+    """A handle without what a debugging loop adds to it."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., object], args: Any, loop: Any, context: Context) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = context
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class Timer(asyncio.TimerHandle):
@@ -95,8 +87,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
         self._endless: list[Timer] = []
         self._root = Context()
-        self._host: _Host = (None, None)
-        self._hooks: Any = (None, None)
+        self._outer: asyncio.AbstractEventLoop | None = None
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
 
@@ -108,7 +99,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Ready(callback, args, self, copy_context() if context is None else context)
         if not self.dead:
             self._ready.append(handle)
         return handle
@@ -243,24 +234,28 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
-        self._host = _leave_host()
-        self._hooks = sys.get_asyncgen_hooks()
-        seams.close()
+        stage.enter()
+        self._outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(self._meet_generator, self._abandoned.append)
+        self._hook_generators()
 
     def leave(self) -> None:
         """Give the thread back: its running loop, current task and generator hooks are as they were."""
-        sys.set_asyncgen_hooks(*self._hooks)
-        seams.open()
-        _return_to(self._host)
+        outer, self._outer = self._outer, None
+        asyncio._set_running_loop(outer)
+        if isinstance(outer, DeterministicLoop):
+            outer._hook_generators()
+        stage.leave()
+
+    def _hook_generators(self) -> None:
+        sys.set_asyncgen_hooks(self._meet_generator, self._abandoned.append)
 
     def drive(self) -> None:
         """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
         ready = self._ready
         while ready and self.spent <= self.budget:
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle._cancelled:
                 self.spent += 1
                 try:
                     handle._run()

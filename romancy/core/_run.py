@@ -82,11 +82,11 @@ class Run:
 
         The events are one commit. If the append is refused, or the run is parked, it must be closed.
         """
-        state = self.state
+        state, loop = self.state, self._loop
         events: list[ev.LogEvent] = []
         dropped: list[ev.Input] = []
         answered = 0
-        self._loop.enter()
+        loop.enter()
         try:
             for event in inputs:
                 if state.accepts(event):
@@ -97,21 +97,23 @@ class Run:
                 else:
                     dropped.append(event)
         finally:
-            self._loop.leave()
+            loop.leave()
         if events and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
-        complaints, self._loop.complaints = tuple(self._loop.complaints), []
+        warnings: tuple[str, ...] = ()
+        if loop.complaints:
+            warnings, loop.complaints = tuple(loop.complaints), []
         return Activation(
-            events=events,
-            effects=effects_of(events, self._commands),
-            status=state.status(),
-            wake_at=state.wake_at(),
-            outcome=state.outcome(),
-            parked=self.parked,
-            successor=self._successor(),
-            dropped=tuple(dropped),
-            warnings=complaints,
+            events,
+            effects_of(events, self._commands),
+            state.status(),
+            state.wake_at(),
+            state.outcome(),
+            self.parked,
+            self._successor() if state.terminal is not None else None,
+            tuple(dropped),
+            warnings,
         )
 
     def replay(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
@@ -241,7 +243,8 @@ class Run:
             self._deliver(each)
             self._loop.drive()
             self._conclude()
-        commands.write_timers()
+        if self._loop.started or self._loop.cancelled:
+            commands.write_timers()
         return asked
 
     def _deliver(self, event: ev.Input) -> None:
@@ -249,7 +252,8 @@ class Run:
         loop.spent = 0
         started = self.state.started
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
-        loop.now = max(loop.now, (event.at - started.at) / SECOND)
+        now = (event.at - started.at) / SECOND
+        loop.now = max(loop.now, now)
         try:
             if event is started:
                 loop.budget = started.budget
@@ -270,9 +274,10 @@ class Run:
     def _conclude(self) -> None:
         if self._loop.violation is not None:
             raise self._loop.violation
-        if self._body is not None and self._body.done():
+        body = self._body
+        if body is not None and body.done():
             if not self._ending.begun:
-                self._ending.begin(self._body)
+                self._ending.begin(body)
             self._ending.advance()
 
     def _has_prospects(self) -> bool:

@@ -44,14 +44,21 @@ class Plan:
 
     def write(self, value: object, where: Where | str) -> bytes:
         """Compact JSON that `read` turns into an equal value, or SerializationError naming the culprit."""
-        raw, back = self._there_and_back(value, where)
+        raw = b""
+        try:
+            raw = encode(value)
+            back = self._decode(raw)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a serialiser of the user's may raise anything)
+            raise_unwritable(value, where, error, encoded=bool(raw))
         try:
             same = not self._suspicious and bool(value == back)
         except Exception:  # noqa: BLE001 (an __eq__ of the user's; the walk below decides instead)
             same = False
         if not same:
             raw = self._look_closer(value, back, raw, where)
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_too_deep(raw):
+        if len(raw) > MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_too_deep(raw):
             raise_unwritable(value, where, None)
         return raw
 
@@ -63,16 +70,6 @@ class Plan:
             raise
         except Exception as error:  # noqa: BLE001 (a class of the user's may raise anything when it is made)
             raise_unreadable(error, where, self.declared)
-
-    def _there_and_back(self, value: object, where: Where | str) -> tuple[bytes, Any]:
-        raw = b""
-        try:
-            raw = encode(value)
-            return raw, self._decode(raw)
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 (so may its serialiser)
-            raise_unwritable(value, where, error, encoded=bool(raw))
 
     def _look_closer(self, value: object, back: object, raw: bytes, where: Where | str) -> bytes:
         comparison = compare(value, back, loose=self._loose)

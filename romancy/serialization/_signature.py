@@ -79,6 +79,9 @@ class Signature:
         self._argument_plans: tuple[_Argument, ...] | None = None
         self._result_plan: Plan | None = None
         self._result_where = Where("result", subject)
+        self._arguments_where = Where("arguments", subject)
+        self.names = tuple(parameter.name for parameter in parameters)
+        self._known = frozenset(self.names)
 
     @classmethod
     def of(
@@ -119,10 +122,6 @@ class Signature:
                 )
         return cls(original, subject, tuple(parameters), injected)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(parameter.name for parameter in self.parameters)
-
     def check(self) -> None:
         """Resolve every type now. Raises RegistrationError for one that is not found or has no JSON form."""
         self._plans()
@@ -135,9 +134,10 @@ class Signature:
         declared type or cannot be written.
         """
         values = self._bind(args, kwargs)
-        plans = self._plans()
+        plans = self._argument_plans or self._plans()
         if len(plans) == 1:
-            return plans[0].plan.write(values[0], plans[0].where)
+            _, plan, where, _ = plans[0]
+            return plan.write(values[0], where)
         members = [
             prefix + plan.write(value, where) for value, (_, plan, where, prefix) in zip(values, plans, strict=True)
         ]
@@ -148,7 +148,7 @@ class Signature:
 
         Raises SerializationError if they are of another shape, or there are some the function does not take.
         """
-        plans = self._plans()
+        plans = self._argument_plans or self._plans()
         if len(plans) == 1:
             parameter, plan, where, _ = plans[0]
             value = plan.read(raw, where)
@@ -169,11 +169,11 @@ class Signature:
 
     def encode_result(self, value: object) -> bytes:
         """The stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
-        return self._plan_of_result().write(value, self._result_where)
+        return (self._result_plan or self._plan_of_result()).write(value, self._result_where)
 
     def decode_result(self, raw: bytes | msgspec.Raw) -> Any:
         """The result as its declared type. Raises SerializationError if it is of another shape."""
-        return self._plan_of_result().read(raw, self._result_where)
+        return (self._result_plan or self._plan_of_result()).read(raw, self._result_where)
 
     def decode_parameter(self, name: str, raw: bytes | msgspec.Raw) -> Any:
         """One value by the type of this parameter, which may be one that the engine supplies."""
@@ -200,15 +200,16 @@ class Signature:
         return self._result_plan
 
     def _read_members(self, raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-        where = Where("arguments", self.subject)
         try:
             stored = _read_object(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise_unreadable(error, where, Any)
-        unknown = stored.keys() - set(self.names)
-        if unknown:
+            raise_unreadable(error, self._arguments_where, Any)
+        if not stored.keys() <= self._known:
+            unknown = sorted(stored.keys() - self._known)
             raise refusal(
-                where, "$", f"there is no parameter {_listed(sorted(unknown))}; there is {_listed(self.names)}"
+                self._arguments_where,
+                "$",
+                f"there is no parameter {_listed(unknown)}; there is {_listed(self.names)}",
             )
         return stored
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import uvloop
 
+from romancy.core import driving
 from romancy_conformance.workflows import FAMILY
 from tests.core.driver import World
 
@@ -22,6 +23,17 @@ def play_all() -> None:
 async def in_a_task() -> None:
     before = (asyncio.current_task(), asyncio.get_running_loop(), sys.get_asyncgen_hooks())
     play_all()
+    assert (asyncio.current_task(), asyncio.get_running_loop(), sys.get_asyncgen_hooks()) == before
+    await asyncio.sleep(0)
+
+
+async def in_one_go() -> None:
+    """All of them between one taking of the thread and its giving back; the host's own loop is seen in between."""
+    before = (asyncio.current_task(), asyncio.get_running_loop(), sys.get_asyncgen_hooks())
+    with driving():
+        for name, scenario in FAMILY.items():
+            assert World(scenario).finish().status is scenario.status, name
+            assert asyncio.get_running_loop() is before[1], name
     assert (asyncio.current_task(), asyncio.get_running_loop(), sys.get_asyncgen_hooks()) == before
     await asyncio.sleep(0)
 
@@ -41,7 +53,7 @@ async def in_a_callback() -> None:
 
 
 def main() -> None:
-    for play in (in_a_task, in_a_callback):
+    for play in (in_a_task, in_a_callback, in_one_go):
         asyncio.run(play())
         print("ok")
         anyio.run(play)

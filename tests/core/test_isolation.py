@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from romancy.context import WorkflowContext
-from romancy.core import CancelRequested, Run, WorkflowStarted
+from romancy.core import CancelRequested, Run, WorkflowStarted, driving
 from romancy.core import _stable as stable
 from romancy.status import Status
 from romancy.workflow import workflow
@@ -146,8 +146,26 @@ def _empty() -> Any:
     return looks_around.bind().encode()
 
 
+def test_several_runs_in_one_go() -> None:
+    """Within `driving` the host's loop is back after each run, its task and generator hooks after the last."""
+
+    async def host() -> None:
+        before = surroundings()
+        runs = [World(FAMILY[name]) for name in ("anyio_group", "as_they_complete", "generator_left_early")]
+        with driving():
+            for run in runs:
+                run.finish()
+                assert asyncio.get_running_loop() is before[0]
+        assert surroundings() == before
+        assert vars(asyncio.tasks)["set"] is set
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+
+    asyncio.run(host())
+
+
 def test_on_every_python(python: Interpreter) -> None:
-    assert python.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 6
+    assert python.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 9
 
 
 def test_runs_in_several_threads_and_a_host_beside_them() -> None:

@@ -1,0 +1,74 @@
+"""Giving a thread to runs, and giving it back: the host's task, its generator hooks and the seams of asyncio.
+
+That costs more than most drives. Whoever drives many runs in one go does it once for all of them: `with driving():`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.tasks
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from romancy.core._stable import seams
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["driving", "stage"]
+
+_swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
+
+
+class _Stage(threading.local):
+    """One per thread: how many have entered, and what the host had."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._hooks: Any = (None, None)
+
+    def enter(self) -> None:
+        """The first one takes the host off its loop."""
+        if not self._depth:
+            self._leave_host()
+            self._hooks = sys.get_asyncgen_hooks()
+            seams.close()
+        self._depth += 1
+
+    def leave(self) -> None:
+        """The last one puts everything back as it was."""
+        self._depth -= 1
+        if not self._depth:
+            sys.set_asyncgen_hooks(*self._hooks)
+            seams.open()
+            if self._task is not None:
+                _swap_current_task(self._loop, self._task)
+                self._task = None
+
+    def _leave_host(self) -> None:
+        """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
+        if _swap_current_task is None:
+            return
+        self._loop = asyncio._get_running_loop()
+        if self._loop is not None:
+            self._task = asyncio.current_task(self._loop)
+            if self._task is not None:
+                _swap_current_task(self._loop, None)
+
+
+stage = _Stage()
+
+
+class driving:  # noqa: N801 - read as a verb: `with driving():`
+    """Drive several runs in one go. What the block does between them is synchronous and iterates no async generator."""
+
+    def __enter__(self) -> None:
+        stage.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        stage.leave()
