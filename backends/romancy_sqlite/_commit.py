@@ -1,7 +1,7 @@
 """Writing items inside one transaction: log rows, and what happens if and only if they are accepted.
 
-The transaction holds the write lock from its beginning, so a guard that was read stays true until COMMIT: guards
-are decided first, and a refused item has written nothing.
+The transaction holds the write lock from its beginning, so a guard that was read stays true until COMMIT. The fence is
+asked by inserting the log row itself; an item that is refused after that is undone, alone or with its transaction.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["is_plain", "weight_of", "write_items"]
+__all__ = ["plain_row", "weight_of", "write_alone", "write_items"]
 
 
-def is_plain(item: Item) -> bool:
-    """Whether an item touches nothing but the log."""
-    return isinstance(item, Append) and item.plain
+class _RefusedError(Exception):
+    """Something but the fence refuses an item whose log row is written already."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
 
 
 def weight_of(batch: Sequence[Item]) -> int:
     """About how many pages a batch writes."""
-    return sum((1 if is_plain(item) else 6) + (len(item.body) >> 11) for item in batch)
+    return sum((1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
+
+
+def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
+    """What `append_log` wants to know."""
+    return (item.instance_id, item.life, item.seq, item.writer, item.body, at, worker)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
@@ -50,7 +57,7 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
 
 def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, Outcome]:
     """All plain appends by one prepared statement; only if some were refused does anybody ask why."""
-    rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, tx.now, worker) for item in items]
+    rows = [plain_row(item, tx.now, worker) for item in items]
     try:
         if tx.many("append_log", rows) == len(items):
             return dict.fromkeys([item.instance_id for item in items], Outcome.ACCEPTED)
@@ -62,11 +69,19 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
     return {item.instance_id: _settled(tx, item) or Outcome.DEAD for item in items}
 
 
+def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
+    """One item that has the transaction to itself. Raises where the item must be undone: then with the transaction."""
+    return _write_start(tx, item) if isinstance(item, Start) else _write_append(tx, item, worker)
+
+
 def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
-    """One item by itself: values that the database refuses undo this item alone."""
+    """One item by itself: a guard, or values that the database refuses, undo this item alone."""
     tx.run("item_begin")
     try:
-        outcome = _write_start(tx, item) if isinstance(item, Start) else _write_append(tx, item, worker)
+        outcome = write_alone(tx, item, worker)
+    except _RefusedError as refused:
+        tx.run("item_undo")
+        outcome = refused.outcome
     except Exception as error:
         if not is_item_fault(error):
             raise
@@ -85,10 +100,11 @@ def _settled(tx: Tx, item: Append) -> Outcome | None:
 
 
 def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
-    refusal = _settled(tx, item) or _refusal(tx, item, worker)
+    if not tx.run("append_log", plain_row(item, tx.now, worker)):
+        return _settled(tx, item) or Outcome.DEAD
+    refusal = _refusal(tx, item)
     if refusal is not None:
-        return refusal
-    tx.run("append_log", (item.instance_id, item.life, item.seq, item.writer, item.body, tx.now, worker))
+        raise _RefusedError(refusal)
     for start in item.starts:
         _write_start(tx, start)
     if item.change is not None:
@@ -102,9 +118,7 @@ def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
     return Outcome.ACCEPTED
 
 
-def _refusal(tx: Tx, item: Append, worker: str | None) -> Outcome | None:
-    if not _alive(tx, worker):
-        return Outcome.DEAD
+def _refusal(tx: Tx, item: Append) -> Outcome | None:
     if any(_start_outcome(tx, start) not in (None, Outcome.ACCEPTED) for start in item.starts):
         return Outcome.EXISTS
     if item.change is not None:
@@ -119,16 +133,12 @@ def _refusal(tx: Tx, item: Append, worker: str | None) -> Outcome | None:
     return None
 
 
-def _alive(tx: Tx, worker: str | None) -> bool:
-    return tx.row("worker_alive", (worker,)) is not None
-
-
 def _start_outcome(tx: Tx, start: Start) -> Outcome | None:
     """What stands in the way of a start: its own earlier copy (ACCEPTED), a taken id, a dead owner, nothing."""
     if tx.row("instance_guard", (start.instance_id,)) is not None:
         first = tx.row("log_writer", (start.instance_id, start.life, 1))
         return Outcome.ACCEPTED if first is not None and first[0] == start.writer else Outcome.EXISTS
-    if start.owner is not None and not _alive(tx, start.owner):
+    if start.owner is not None and tx.row("worker_alive", (start.owner,)) is None:
         return Outcome.DEAD
     return None
 

@@ -7,8 +7,12 @@ one after the other would each stop the loop for as long as the disk takes.
 from __future__ import annotations
 
 import asyncio
+import time
 
 __all__ = ["Company"]
+
+_LONGEST_TURN = 0.001
+"""Seconds after which one who writes again and again has to let others run."""
 
 
 class Company:
@@ -18,20 +22,32 @@ class Company:
         self._came = 0
         self._came_last = 0
         self._first: asyncio.Task[object] | None = None
+        self._until = 0.0
+
+    def expects_nobody(self) -> bool:
+        """Whether the caller may go ahead without asking: nobody else came in the last turn, nor yet in this one."""
+        if self._came_last != 1:
+            return False
+        if self._came == 0:
+            self._begin_turn(asyncio.current_task())
+            return True
+        return self._came == 1 and time.perf_counter() < self._until and self._first is asyncio.current_task()
 
     async def alone(self) -> bool:
-        """Whether the caller is the only one. No caller is answered twice in a turn without letting others run."""
+        """Whether the caller is the only one, having let others run who may come as well."""
         task = asyncio.current_task()
         if self._came == 0:
-            asyncio.get_running_loop().call_soon(self._end_turn)
-            self._came = 1
-            self._first = task
-            if self._came_last == 1:
-                return True
+            self._begin_turn(task)
         elif task is not self._first:
             self._came += 1
         await asyncio.sleep(0)
         return self._came_last == 1
+
+    def _begin_turn(self, task: asyncio.Task[object] | None) -> None:
+        asyncio.get_running_loop().call_soon(self._end_turn)
+        self._came = 1
+        self._first = task
+        self._until = time.perf_counter() + _LONGEST_TURN
 
     def _end_turn(self) -> None:
         self._came_last = self._came

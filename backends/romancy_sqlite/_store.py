@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries
-from romancy.storage.records import Capabilities
+from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
-from romancy_sqlite._commit import is_plain, weight_of, write_items
+from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._company import Company
-from romancy_sqlite._connection import check_version
+from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import find
 from romancy_sqlite._gates import ThreadGate
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         History,
         Item,
         OutboxRow,
-        Outcome,
         Page,
         Peer,
         PruneRequest,
@@ -143,8 +142,16 @@ class SqliteStore:
         if not batch:
             return []
         work = partial(write_items, batch=batch, worker=worker)
-        lone = len(batch) == 1
-        return await self.run_write(work, weight=weight_of(batch), lone=lone, single=lone and is_plain(batch[0]))
+        if len(batch) > 1 or not await self._is_alone():
+            return await self._queue(work, weight_of(batch))
+        item, writer = batch[0], self._use()[0].writer
+        if isinstance(item, Append) and item.plain:
+            row = plain_row(item, now(), worker)
+            if writer.write_one(self._sql["append_log"], row, weight_of(batch)):
+                return [Outcome.ACCEPTED]
+        elif done := writer.run_inline(partial(write_alone, item=item, worker=worker), self._sql, weight_of(batch)):
+            return [done[0]]
+        return await self._queue(work, weight_of(batch))
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         if not can_be_id(instance_id):
@@ -210,16 +217,21 @@ class SqliteStore:
         shared, _ = self._use()
         return await shared.read(self._sql, work)
 
-    async def run_write(
-        self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False, single: bool = False
-    ) -> Result:
-        """Run work in a transaction. Small `lone` work may be done on this thread; `single` writes by one statement."""
-        shared, _ = self._use()
-        if lone and self.gate is None and await self._company.alone():
-            done = self._use()[0].writer.run_inline(work, self._sql, weight, single=single)
+    async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
+        """Run work in a transaction. Small `lone` work may be done on this thread."""
+        if lone and await self._is_alone():
+            done = self._use()[0].writer.run_inline(work, self._sql, weight)
             if done is not None:
                 return done[0]
+        return await self._queue(work, weight)
+
+    async def _is_alone(self) -> bool:
+        return self.gate is None and (self._company.expects_nobody() or await self._company.alone())
+
+    async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
+        """Leave work to the writer's thread, which commits it together with what others have left there."""
         job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
+        shared, _ = self._use()
         self._in_flight.add(job.future)
         shared.writer.submit(job)
         try:

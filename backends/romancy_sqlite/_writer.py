@@ -12,14 +12,14 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError
 from romancy_sqlite._connection import Tx, connect, patiently
 from romancy_sqlite._errors import is_busy, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from romancy_sqlite._gates import ThreadGate
@@ -98,25 +98,30 @@ class Writer:
         """Queue something that needs the file for itself: nothing else of this process writes while it runs."""
         self._queue.put(action)
 
-    def run_inline(
-        self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int, *, single: bool
-    ) -> tuple[Result] | None:
-        """Commit lone work here and now; None, with nothing done, if that could make the event loop wait.
-
-        Work that writes by a `single` statement needs no transaction around it.
-        """
-        if self._pace is None or self._pace > _INLINE_LIMIT or not self._queue.empty():
-            return None
-        if not self._gate.acquire(blocking=False):
-            return None
+    def write_one(self, sql: str, row: Sequence[object], weight: int) -> bool:
+        """Commit a statement that writes one row, here and now; whether it did. If not, nothing is written."""
+        if not self._enter_inline():
+            return False
+        started = time.perf_counter()
         try:
-            started = time.perf_counter()
-            if not single:
-                self._connection.execute("begin immediate")
+            written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
+            self._measure(time.perf_counter() - started, weight)
+        except Exception:  # noqa: BLE001 - the thread will meet it again, with patience and words for it
+            return False
+        finally:
+            self._gate.release()
+        return written
+
+    def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
+        """Commit lone work here and now; None, with nothing done, if that could make the event loop wait."""
+        if not self._enter_inline():
+            return None
+        started = time.perf_counter()
+        try:
+            self._connection.execute("begin immediate")
             tx = Tx(self._connection, sql)
             result = work(tx)
-            if not single:
-                self._connection.execute("commit")
+            self._connection.execute("commit")
             self._measure(time.perf_counter() - started, weight)
         except BaseException as error:
             self._roll_back()
@@ -128,6 +133,12 @@ class Writer:
         if tx.touched:
             self._tell(tx.touched)
         return (result,)
+
+    def _enter_inline(self) -> bool:
+        """Pass the gate if that takes no waiting, and commits are short."""
+        if self._pace is None or self._pace > _INLINE_LIMIT or not self._queue.empty():
+            return False
+        return self._gate.acquire(blocking=False)
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last time this was asked; False while we write."""
