@@ -171,7 +171,7 @@ def _insert_start(tx: Tx, start: Start) -> None:
             "projection": _text(start.projection),
         },
     )
-    _insert_index(tx, start.instance_id, tx.now, start.index)
+    _insert_index(tx, start.instance_id, start.workflow_name, tx.now, start.index)
     if start.owner is None:
         tx.touched.add(start.instance_id)
 
@@ -223,19 +223,19 @@ def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
         },
     )
     if change.index is not None:
-        held = tx.row("created_at", (instance_id,))
+        (workflow_name, created_at) = tx.rows("searched", (instance_id,))[0]
         tx.run("index_clear", (instance_id,))
-        _insert_index(tx, instance_id, held[0] if held is not None else tx.now, change.index)
+        _insert_index(tx, instance_id, workflow_name, created_at, change.index)
 
 
 def _paths(index: tuple[tuple[str, str | None], ...]) -> str:
     return "\n".join(sorted(path_key(path) for path, _ in index))
 
 
-def _insert_index(tx: Tx, instance_id: str, created_at: int, index: tuple[tuple[str, str | None], ...]) -> None:
-    if not index:
-        return
-    tx.run("index_set", (_paths(index),))
+def _insert_index(
+    tx: Tx, instance_id: str, workflow_name: str, created_at: int, index: tuple[tuple[str, str | None], ...]
+) -> None:
+    tx.run("index_set", (workflow_name, _paths(index)))
     rows = [(path_key(path), value, created_at, instance_id) for path, value in index if value is not None]
     if rows:
         tx.many("index_insert", rows)

@@ -74,7 +74,7 @@ def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Pa
     if indexed is not None:
         key, words = indexed
         rest = [*filter(None, (by_status, by_name)), *conditions]
-        others = [row[0] for row in tx.rows("index_sets") if key not in row[0].split("\n")]
+        others = [paths for paths in _index_sets(tx, names) if key not in paths.split("\n")]
         return [
             *_each(tx, query, "find_by_value", "find_by_values", words, rest, key),
             *_each(tx, query, "find_by_set", "find_by_sets", others, rest),
@@ -85,6 +85,12 @@ def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Pa
     if names is not None:
         return _each(tx, query, "find_by_name", "find_by_names", names, conditions)
     return [_branch(tx, query, "find_any", [], conditions)]
+
+
+def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
+    """The sets of declared paths among all instances, or among those of some workflows."""
+    rows = tx.rows("index_sets") if names is None else tx.rows("index_sets_of", (_json(names),))
+    return [row[0] for row in rows]
 
 
 def _each(

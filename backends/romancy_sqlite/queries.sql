@@ -76,17 +76,17 @@ update romancy_instances set
     index_paths = coalesce(:index_paths, index_paths)
 where instance_id = :instance_id;
 
--- name: created_at
--- The time that orders an instance in searches.
-select created_at from romancy_instances where instance_id = ?;
+-- name: searched
+-- What searches find an instance by besides its input: its workflow, and the time that orders it.
+select workflow_name, created_at from romancy_instances where instance_id = ?;
 
 -- name: index_clear
 -- The old run's input is no longer found.
 delete from romancy_index where instance_id = ?;
 
 -- name: index_set
--- Remember every set of declared paths ever used.
-insert into romancy_index_sets (paths) values (?) on conflict do nothing;
+-- Remember every set of declared paths that a workflow's instances have had.
+insert into romancy_index_sets (workflow_name, paths) values (?, ?) on conflict do nothing;
 
 -- name: index_insert
 -- A declared path's value.
@@ -377,7 +377,13 @@ select name from names where instr(name, ?) > 0;
 
 -- name: index_sets
 -- Every set of declared paths that an instance may have.
-select paths from romancy_index_sets;
+select distinct paths from romancy_index_sets;
+
+-- name: index_sets_of
+-- Every set of declared paths that an instance of these workflows may have.
+select distinct sets.paths
+from json_each(?) as named
+cross join romancy_index_sets as sets on sets.workflow_name = named.value;
 
 -- name: find_by_value
 -- Instances with a value at a declared path.

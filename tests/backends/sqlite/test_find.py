@@ -1,0 +1,116 @@
+"""Searches by declared paths: where they look, and what an older file has to be told first."""
+
+# Which statement a search becomes is not to be seen from outside.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.query import build_query
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, change, start
+from romancy_sqlite import _migrations
+from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._find import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from sqlite_utils.migrations import Migrations
+
+    from romancy.storage.query import Query
+    from romancy.storage.records import Start
+    from romancy_conformance.contract.building import Actor
+    from romancy_sqlite import SqliteStore
+
+    Open = Callable[..., Awaitable[SqliteStore]]
+
+pytestmark = pytest.mark.anyio
+
+DECLARED = (("customer", "s:x"),)
+
+_OF_VERSION_1 = """
+insert into romancy_index_sets (paths) values ('customer'), ('unused');
+insert into romancy_instances
+    (life, created_at, updated_at, instance_id, workflow_name, status, code, index_paths, input, projection)
+values (1, 1, 1, 'i1', 'always', 'completed', 'c1', 'customer', x'', '{"customer":"s:x"}'),
+       (1, 2, 2, 'i2', 'since', 'completed', 'c1', '', x'', '{"customer":"s:x"}'),
+       (1, 3, 3, 'i3', 'since', 'completed', 'c1', 'customer', x'', '{"customer":"s:x"}');
+insert into romancy_index (path, value, created_at, instance_id)
+values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
+"""
+
+
+def of_customer(name: str | None) -> Query:
+    return build_query({"customer": "x"}, workflow_name=name)
+
+
+def instance(name: str, *, declares: bool, owner: str | None = None) -> Start:
+    """One of customer x."""
+    index = DECLARED if declares else ()
+    status = Status.PENDING if owner is None else Status.RUNNING
+    return start(workflow_name=name, projection=b'{"customer":"s:x"}', index=index, owner=owner, status=status)
+
+
+async def places(store: SqliteStore, query: Query) -> int:
+    """In how many places of an index a search looks."""
+    statement = await store.run_read(lambda tx: compose(tx, query))
+    return 0 if statement is None else statement.sql.count("limit ?") - (" union all " in statement.sql)
+
+
+async def test_an_old_file_learns_which_workflow_declared_what(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 knew sets of paths for all workflows together; what its instances used is found in them."""
+    with monkeypatch.context() as early:
+        early.setattr(_migrations, "_load", _only_the_first)
+        await (await open_store()).close()
+    old = sqlite3.connect(path)
+    old.executescript(_OF_VERSION_1)
+    old.close()
+
+    store = await open_store()
+
+    of_version_2 = sqlite3.connect(path)
+    rows = of_version_2.execute("select workflow_name, paths from romancy_index_sets order by 1, 2").fetchall()
+    of_version_2.close()
+    assert [("always", "customer"), ("since", ""), ("since", "customer")] == rows
+    for name, found in {"always": ["i1"], "since": ["i3", "i2"], None: ["i3", "i2", "i1"]}.items():
+        page = await store.find(of_customer(name))
+        assert found == [row.instance_id for row in page.rows]
+
+
+def _only_the_first(prefix: str, load: Callable[[str], Migrations] = _migrations._load) -> Migrations:
+    migrations = load(prefix)
+    del migrations._migrations[1:]
+    return migrations
+
+
+async def test_a_workflow_that_always_declared_a_path_is_sought_in_its_index_alone(store: SqliteStore) -> None:
+    always = instance("always", declares=True)
+    await store.commit([always, instance("never", declares=False)])
+
+    page = await store.find(of_customer("always"))
+
+    assert [always.instance_id] == [row.instance_id for row in page.rows]
+    assert 1 == await places(store, of_customer("always"))
+    assert 2 == await places(store, of_customer("never"))
+    assert 2 == await places(store, of_customer(None))
+
+
+async def test_a_run_that_declares_less_is_sought_beside_the_index(actor: Actor, store: SqliteStore) -> None:
+    (name,) = actor.workflows
+    begun = instance(name, declares=True, owner=actor.token)
+    await store.commit([begun, instance("never", declares=False)])
+    assert 1 == await places(store, of_customer(name))
+
+    again = change(Status.RUNNING, run_from=2, input=b"{}", projection=b'{"customer":"s:x"}', index=())
+    assert await actor.write(append(begun, 2, change=again)) is Outcome.ACCEPTED
+
+    page = await store.find(of_customer(name))
+    assert [begun.instance_id] == [row.instance_id for row in page.rows]
