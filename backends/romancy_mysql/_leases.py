@@ -31,18 +31,17 @@ class Leases:
         database = self._database
         token = worker.token
         first = [] if token in self._registered else [database["register"].statement(_columns(worker))]
-        *_, beat, now, peers = await database.ask(
+        *_, beat, peers = await database.ask(
             *first,
             database["beat"].statement(_columns(worker), leaving=leaving),
-            database.statement("read_now"),
             database.statement("peers", token=token),
             pool=database.pulse,
         )
         self._registered.add(token)
         return Pulse(
-            now=int(now.rows[0][0]),
+            now=int(peers.rows[0][0]),
             alive=beat.affected > 0 and not leaving,
-            peers=[_peer(line) for line in peers.rows],
+            peers=[_peer(line) for _, *line in peers.rows if line[0] is not None],
         )
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:

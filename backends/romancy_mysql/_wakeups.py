@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Wakeups"]
 
-_QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.32, 1.5
+_QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
 _AFTER_FAILURE = 1.0
 _LOOK_BACK = 3_000_000
 _AT_ONCE = 500
@@ -182,8 +182,10 @@ class Wakeups:
         self._recent = found
         now = self._looked_at
         if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
-            self._everything_at = now
+            self._everything_at, pace = now, self._pace
             self._hear(None)
+            if not fresh:
+                self._pace = min(pace * _SLOWER, _SLOWEST)  # nothing is known to have happened
         elif fresh:
             self._hear(fresh)
         else:

@@ -284,10 +284,12 @@ set beat = beat + 1, lease = :lease, codes = :codes, worker_id = :worker_id, dea
 where token = :token and dead = 0
 
 -- name: peers
--- All other workers that live, and the dead that still own instances.
-select w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at
-from romancy_workers w
-where w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
+-- What time it is, beside all other workers that live and the dead that still own instances; one line if there are none.
+select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
+    w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at
+from (select 1 as one) here
+left join romancy_workers w
+    on w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
 
 -- name: read_beat
 -- One worker as it stands.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _SHORTEST_LOOK = 0.02
-_LONGEST_LOOK = 0.25
+_LONGEST_LOOK = 0.3
 _MOST_IDS = 1000
 
 

@@ -1,0 +1,29 @@
+"""The statements of one test's own database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy_conformance.behaviour.costs.counting import SqliteStatements, Statements, statements_at
+from romancy_conformance.servers import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from romancy_conformance.servers import Server
+
+
+@pytest.fixture
+def statements(backend: str, tmp_path: Path, server_for: Callable[[str], Server]) -> Iterator[Statements]:
+    """An empty database that tells what it is asked."""
+    if backend == "sqlite":
+        counted: Statements = SqliteStatements(tmp_path / "romancy.db")
+    elif backend in set(Kind):
+        counted = statements_at(server_for(backend))
+    else:
+        pytest.skip(f"capability: nothing counts what {backend} is asked")
+    with counted.on():
+        yield counted

@@ -1,0 +1,152 @@
+"""What a database was asked, told by the database itself.
+
+PostgreSQL and MySQL write every statement to a log of theirs, on a server of the test's own; SQLite, which lives in
+this process, calls back. A packet with several statements counts as several.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from romancy_conformance.servers import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from romancy_conformance.servers import Server
+
+__all__ = ["SqliteStatements", "Statements", "is_bracket", "statements_at"]
+
+_BRACKET = re.compile(r"begin|start transaction|commit|rollback|savepoint|release", re.IGNORECASE)
+
+
+def is_bracket(statement: str) -> bool:
+    """Whether the statement only begins or ends a transaction or a part of one."""
+    return _BRACKET.match(statement) is not None
+
+
+class Statements(ABC):
+    """The statements that arrive at one database while this is on."""
+
+    at_rest: float
+    """How many a second an idle worker may send."""
+    _look: re.Pattern[str]
+    """What is asked by the clock, work or no work, to hear of what other processes did."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @abstractmethod
+    def on(self) -> Any:
+        """A context in which statements are written down; connections are made inside it."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget what came so far."""
+
+    @abstractmethod
+    def asked(self) -> list[str]:
+        """The statements since then, in order."""
+
+    def of_work(self) -> list[str]:
+        """Those that work asks for, and not the clock."""
+        return [statement for statement in self.asked() if not self._look.search(statement)]
+
+
+class SqliteStatements(Statements):
+    """Of this process alone."""
+
+    at_rest = 5
+    _look = re.compile("pragma data_version")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"sqlite:///{path}")
+        self._asked: list[str] = []
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        connect = sqlite3.connect
+
+        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*arguments, **options)
+            connection.set_trace_callback(self._asked.append)
+            return connection
+
+        with mock.patch.object(sqlite3, "connect", traced):
+            yield
+
+    def clear(self) -> None:
+        self._asked.clear()
+
+    def asked(self) -> list[str]:
+        return [sql for sql in self._asked if not sql.startswith("-- ")]  # what a trigger does
+
+
+class _LoggedStatements(Statements):
+    """Of every process, from a file the server appends to."""
+
+    def __init__(self, server: Server, log: Path) -> None:
+        super().__init__(server.fresh_database())
+        self._server = server
+        self._log = log
+        self._from = 0
+
+    def clear(self) -> None:
+        self._from = self._log.stat().st_size
+
+    def asked(self) -> list[str]:
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._from)
+            return self._statements(log.read())
+
+    @abstractmethod
+    def _statements(self, text: str) -> list[str]: ...
+
+
+class _PostgresStatements(_LoggedStatements):
+    at_rest = 2
+    _look = re.compile(r"^select 1$")
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, server.log)
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        database = self.url.rpartition("/")[2]
+        self._server.access.fetch(f"alter database {database} set log_statement = 'all'")
+        yield
+
+    def _statements(self, text: str) -> list[str]:
+        return re.findall(r"LOG:  (?:statement|execute [^:]*): (.*)", text)
+
+
+class _MysqlStatements(_LoggedStatements):
+    at_rest = 5
+    _look = re.compile(r"^select instance_id, touched_at ")
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, server.folder / "statements")
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        self._server.access.fetch(f"set global general_log_file = '{self._log}'")
+        self._server.access.fetch("set global general_log = 1")
+        yield
+        self._server.access.fetch("set global general_log = 0")
+
+    def _statements(self, text: str) -> list[str]:
+        # "<time> <connection> <command>\t<text>", and the text may have lines; MariaDB writes a packet as it came.
+        _, *entries = re.split(r"^[^\t\n]*\t+ *\d+ (\w+)(?:\t|$)", "\n" + text, flags=re.MULTILINE)
+        packets = [said for command, said in zip(entries[::2], entries[1::2], strict=True) if command == "Query"]
+        return [statement.strip() for packet in packets for statement in packet.split(";") if statement.strip()]
+
+
+def statements_at(server: Server) -> Statements:
+    """What an empty database on this server is asked."""
+    return _PostgresStatements(server) if server.kind is Kind.POSTGRES else _MysqlStatements(server)

@@ -1,0 +1,70 @@
+"""What work costs: a plain step is one statement that is a commit of its own, and nothing is asked between two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.costs.counting import SqliteStatements, is_bracket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy_conformance.behaviour.costs.counting import Statements
+
+pytestmark = pytest.mark.anyio
+
+STEPS = 200
+BY_THE_CLOCK = 12
+"""A claim or two may fall into a run, however long it is."""
+
+
+@activity
+async def cost_step(number: int) -> int:
+    return number
+
+
+@workflow
+async def cost_line(ctx: WorkflowContext, steps: int) -> int:
+    return sum([await cost_step(number) for number in range(steps)])
+
+
+@pytest.fixture
+async def app(statements: Statements) -> AsyncIterator[Romancy]:
+    """A worker that has said what is said once for all."""
+    async with Romancy(statements.url, workflows=[cost_line]) as app:
+        await app.run(cost_line, 3)
+        yield app
+
+
+async def statements_of(statements: Statements, app: Romancy, steps: int) -> list[str]:
+    """What one job of so many steps asks for, from the start to the result."""
+    statements.clear()
+    await app.run(cost_line, steps)
+    return statements.of_work()
+
+
+async def test_a_job_of_three_activities(statements: Statements, app: Romancy) -> None:
+    asked = [text for text in await statements_of(statements, app, 3) if not is_bracket(text)]
+
+    assert len(asked) <= 15, asked
+
+
+async def test_a_step_is_one_statement_and_one_commit(statements: Statements, app: Romancy) -> None:
+    short, long = [await statements_of(statements, app, steps) for steps in (3, 3 + STEPS)]
+
+    assert abs(transactions(long) - transactions(short) - STEPS) <= BY_THE_CLOCK, long
+    if not isinstance(statements, SqliteStatements):  # where a statement is no round trip, commits are what counts
+        assert abs(len(long) - len(short) - STEPS) <= BY_THE_CLOCK, long
+
+
+def transactions(asked: list[str]) -> int:
+    """How many there were, those of a single statement included."""
+    count, inside = 0, False
+    for text in asked:
+        ends = text.lower().startswith(("commit", "rollback"))
+        count += ends or not (inside or is_bracket(text))
+        inside = not ends and (inside or is_bracket(text))
+    return count
