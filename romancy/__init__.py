@@ -9,6 +9,7 @@ from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
     EventTimeoutError,
+    HeartbeatTimeoutError,
     InstanceConflictError,
     InstanceNotFoundError,
     NonDeterminismError,
@@ -42,6 +43,7 @@ __all__ = [
     "EventTimeoutError",
     "EventType",
     "Handle",
+    "HeartbeatTimeoutError",
     "Instance",
     "InstanceConflictError",
     "InstanceNotFoundError",

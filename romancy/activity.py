@@ -74,13 +74,14 @@ class Activity(Generic[P, R_co]):
 
     kind = "activity"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of the decorator
         self,
         fn: Callable[..., Any],
         *,
         name: str | None = None,
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         executor: Literal["thread", "process"] = "thread",
         transactional: bool = True,
         raises: Sequence[type[Exception]] = (),
@@ -93,6 +94,7 @@ class Activity(Generic[P, R_co]):
         self.name = name_of(fn, name, "activity")
         self.retry = retry
         self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
+        self.heartbeat_timeout = self._silence(heartbeat_timeout)
         self.executor = executor
         self.transactional = transactional
         self.raises = tuple(raises)
@@ -158,6 +160,14 @@ class Activity(Generic[P, R_co]):
         """Decorator: `fn` undoes this activity."""
         return self._undo_with(fn)
 
+    def _silence(self, longest: Duration | None) -> float | None:
+        if longest is None:
+            return None
+        limit = seconds(longest, f"the heartbeat_timeout of activity {self.name}")
+        if not limit:
+            raise RegistrationError(f"the heartbeat_timeout of activity {self.name} must be longer than 0 s")
+        return limit
+
     def _check_process(self) -> None:
         """Another process finds the function by its name, and shares nothing with this one."""
         if self.is_async:
@@ -171,6 +181,11 @@ class Activity(Generic[P, R_co]):
             raise RegistrationError(
                 f"activity {self.name}: executor='process' shares nothing with the app: it has neither a context "
                 "nor dependencies"
+            )
+        if self.heartbeat_timeout is not None:
+            raise RegistrationError(
+                f"activity {self.name}: executor='process' has no context to give a heartbeat with; "
+                "use timeout=, which ends the process"
             )
 
     def _undo_with(self, fn: Callable[..., object]) -> Compensation:
@@ -241,6 +256,7 @@ def activity(
     name: str | None = None,
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
@@ -252,6 +268,7 @@ def activity(
     name: str | None = None,
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
@@ -262,6 +279,7 @@ def activity(
     name: str | None = None,
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
@@ -271,6 +289,10 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
     `compensate="attempted"` also undoes it when it failed or was cancelled, because an effect outside the database
     may have happened all the same; the compensation then has to bear with nothing to undo.
+
+    `timeout` is the longest time for one attempt; `heartbeat_timeout` the longest between two signs of life, which the
+    attempt gives with `activity_context().heartbeat()`. Either ends the attempt, which then counts as failed. A
+    function on a process (`executor="process"`) is killed; one on a thread is only told, at its next heartbeat.
 
     Raises RegistrationError when the function cannot be one.
     """

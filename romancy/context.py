@@ -16,7 +16,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy.core import idempotency_key
-from romancy.errors import UsageError
+from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
@@ -35,6 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_MOST_DETAILS: Final = 64 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -177,7 +178,7 @@ class ActivityPort(Protocol):
 
     async def session(self, native: type[Any] | None, /) -> Any: ...
 
-    def heartbeat(self, details: tuple[object, ...], /) -> None: ...
+    def heartbeat(self, details: Raw | None, /) -> None: ...
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
 
@@ -187,11 +188,21 @@ class ActivityPort(Protocol):
 class ActivityContext:
     """What an activity knows of the attempt it is."""
 
-    __slots__ = ("_nonce", "_port", "activity_id", "attempt", "instance_id")
+    __slots__ = ("_details", "_nonce", "_port", "activity_id", "attempt", "instance_id")
 
-    def __init__(self, port: ActivityPort, *, instance_id: str, activity_id: str, attempt: int, nonce: str) -> None:
+    def __init__(
+        self,
+        port: ActivityPort,
+        *,
+        instance_id: str,
+        activity_id: str,
+        attempt: int,
+        nonce: str,
+        details: Raw | None = None,
+    ) -> None:
         self._port = port
         self._nonce = nonce
+        self._details = details
         self.instance_id = instance_id
         self.activity_id = activity_id
         self.attempt = attempt
@@ -210,8 +221,27 @@ class ActivityContext:
         return await self._port.session(native)
 
     def heartbeat(self, *details: object) -> None:
-        """Say that the attempt is alive, with anything worth knowing for the next one."""
-        self._port.heartbeat(details)
+        """Say that the attempt is alive, with anything worth knowing for the next one; as often as you like.
+
+        The details are written to the log when the attempt fails, and lost if its worker dies. On a thread, an attempt
+        that was given up meanwhile hears of it here, by asyncio.CancelledError. Raises SerializationError and
+        PayloadTooLargeError (64 kB) for details that cannot be written.
+        """
+        if not details:
+            self._port.heartbeat(None)
+            return
+        where = f"heartbeat of activity {self.activity_id}"
+        raw = dumps(list(details), where)
+        if len(raw) > _MOST_DETAILS:
+            raise PayloadTooLargeError(f"{where}: {len(raw)} bytes of details, at most {_MOST_DETAILS} are allowed")
+        self._port.heartbeat(Raw(raw))
+
+    @property
+    def heartbeat_details(self) -> tuple[Any, ...]:
+        """What the last heartbeat before this attempt told, as plain JSON values; () if there was none."""
+        if self._details is None:
+            return ()
+        return tuple(loads(self._details, Any, f"heartbeat of activity {self.activity_id}") or ())
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event together with this activity's completion; a failed attempt sends nothing."""

@@ -4,6 +4,7 @@
     ├── TerminalError                 raised by an activity: do not try this again
     ├── ActivityError                 an activity failed; the cause travels with it
     │   └── RetryExhaustedError       … after its last allowed attempt
+    ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
     ├── EventTimeoutError             the awaited event did not come in time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityError",
     "EventTimeoutError",
+    "HeartbeatTimeoutError",
     "HistoryCorruptError",
     "HistoryVersionError",
     "InstanceConflictError",
@@ -91,6 +93,10 @@ class RetryExhaustedError(ActivityError):
     ) -> None:
         super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
         self.history = tuple(history)
+
+
+class HeartbeatTimeoutError(RomancyError, TimeoutError):
+    """An attempt at an activity gave no sign of life for its `heartbeat_timeout`; it was stopped, and failed."""
 
 
 class WorkflowFailedError(RomancyError):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from msgspec import Raw, Struct
 
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
-from romancy.core._events import Input, LogEvent, Parent, WorkflowStarted
+from romancy.core._events import NULL, Input, LogEvent, Parent, WorkflowStarted
 from romancy.retry import RetryPolicy
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
@@ -33,7 +33,8 @@ __all__ = [
 class StartActivity(Struct, frozen=True):
     """Run attempt number `attempt`, not before `due` (µs) if that is given.
 
-    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app.
+    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app. `details` are what the
+    attempts before this one last told with a heartbeat.
     """
 
     activity_id: str
@@ -43,6 +44,7 @@ class StartActivity(Struct, frozen=True):
     due: int | None = None
     retry: RetryPolicy | None = None
     timeout: float | None = None
+    details: Raw = NULL
 
     @property
     def name(self) -> str:

@@ -127,6 +127,8 @@ class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc
     attempt: int
     error: ErrorInfo
     next_at: int
+    details: Raw = NULL
+    """What the last heartbeat of this attempt, or of one before it, told."""
 
 
 class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING, Final
 
-from romancy.errors import RetryExhaustedError, TerminalError, WorkflowFailedError
+from romancy.errors import HeartbeatTimeoutError, RetryExhaustedError, TerminalError, WorkflowFailedError
 from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def _terminal(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from _terminal(narrower)
 
 
-_BUILTIN: Final = {
+_ALWAYS: Final = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
-}
+} | {exception_name(HeartbeatTimeoutError): HeartbeatTimeoutError}
 
 
 def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, failures: tuple[str, ...]) -> Exception:
     """A declared or terminal error as itself; any other as what is left when the retries are used up."""
-    allowed = _BUILTIN | {exception_name(kind): kind for kind in (*_terminal(TerminalError), *definition.raises)}
+    allowed = _ALWAYS | {exception_name(kind): kind for kind in (*_terminal(TerminalError), *definition.raises)}
     cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
     if isinstance(cause, (TerminalError, *definition.raises)):
         return cause

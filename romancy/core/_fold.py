@@ -29,6 +29,7 @@ class Attempted:
     failures: int = 0
     next_at: int | None = None
     cancel_requested: bool = False
+    details: Raw | None = None
 
 
 @dataclass(slots=True)
@@ -170,6 +171,7 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
     activity = state.activities[event.id]
     activity.failures = event.attempt
     activity.next_at = event.next_at
+    activity.details = event.details
     state.expect(event.next_at, "activities", event.id)
 
 

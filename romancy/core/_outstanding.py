@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
 
@@ -102,4 +104,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
 
 
 def _resumed(start: Callable[..., fx.Effect], commands: Commands, attempted: Attempted) -> fx.Effect:
-    return start(commands, attempted.scheduled, attempted.failures, attempted.next_at)
+    effect = start(commands, attempted.scheduled, attempted.failures, attempted.next_at)
+    if isinstance(effect, fx.StartActivity) and attempted.details is not None:
+        return msgspec.structs.replace(effect, details=attempted.details)
+    return effect

@@ -28,6 +28,7 @@ from romancy.core import (
 )
 from romancy.engine._port import Port
 from romancy.engine._processes import Processes, RaisedElsewhereError
+from romancy.engine._silence import watched
 from romancy.errors import ActivityError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
@@ -203,7 +204,7 @@ class Attempts:
             event = await self._attempt(attempt, port)
             attempt.ending = True
         except asyncio.CancelledError as error:
-            attempt.ending = True
+            attempt.ending = port.over = True
             await port.close()
             if live.attempts.get(attempt.id) is not attempt:
                 raise
@@ -212,11 +213,11 @@ class Attempts:
             else:
                 cause = ActivityError(f"{definition.name} raised CancelledError although nobody had cancelled it")
                 cause.__cause__ = error
-                event = self._failure(attempt, cause)
+                event = self._failure(attempt, cause, port.details)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
-            attempt.ending = True
+            attempt.ending = port.over = True
             await port.close()
-            event = self._failure(attempt, error)
+            event = self._failure(attempt, error, port.details)
         finally:
             self._one_free()
         if live.attempts.get(attempt.id) is attempt:
@@ -235,17 +236,21 @@ class Attempts:
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         context = ActivityContext(
-            port, instance_id=live.instance_id, activity_id=attempt.id, attempt=effect.attempt, nonce=started.nonce
+            port,
+            instance_id=live.instance_id,
+            activity_id=attempt.id,
+            attempt=effect.attempt,
+            nonce=started.nonce,
+            details=None if isinstance(effect, StartCompensation) else effect.details,
         )
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
             with entered(context):
-                await self._call(definition, positional, named, None)
+                await self._call(definition, definition.fn, positional, named, None)
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
-            async with asyncio.timeout(timeout):
-                stored = await self.processes.call(definition, bytes(effect.args))
+            stored = await self.processes.call(definition, bytes(effect.args), timeout)
             return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
@@ -253,24 +258,46 @@ class Attempts:
         if definition.pass_context:
             positional = (context, *positional)
         with entered(context):
-            if timeout is None and definition.is_async:
+            if definition.heartbeat_timeout is not None:
+                value = await self._call_watched(definition, port, positional, named, timeout)
+            elif timeout is None and definition.is_async:
                 value = await definition.fn(*positional, **named)
             else:
-                value = await self._call(definition, positional, named, timeout)
+                value = await self._call(definition, definition.fn, positional, named, timeout)
         result = Raw(definition.signature.encode_result(value))
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 
+    async def _call_watched(
+        self,
+        definition: Any,
+        port: Port,
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        def begun(*args: Any, **kwargs: Any) -> Any:
+            port.heartbeat(None)  # that it has begun is the first sign of life
+            return definition.fn(*args, **kwargs)
+
+        async with watched(port, definition.name, definition.heartbeat_timeout):
+            return await self._call(definition, begun, positional, named, timeout)
+
     async def _call(
-        self, definition: Any, positional: tuple[Any, ...], named: dict[str, Any], timeout: float | None
+        self,
+        definition: Any,
+        fn: Callable[..., Any],
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        timeout: float | None,
     ) -> Any:
         async with asyncio.timeout(timeout):
             if definition.is_async:
-                return await definition.fn(*positional, **named)
+                return await fn(*positional, **named)
             context = contextvars.copy_context()
-            call = functools.partial(context.run, definition.fn, *positional, **named)
+            call = functools.partial(context.run, fn, *positional, **named)
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def _failure(self, attempt: Attempt, error: Exception) -> Input:
+    def _failure(self, attempt: Attempt, error: Exception, told: Raw | None) -> Input:
         effect = attempt.effect
         definition: Any = effect.definition
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
@@ -281,10 +308,19 @@ class Attempts:
         else:
             info = describe_exception(error, getattr(definition, "raises", ()))
         verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
-        compensates = isinstance(effect, StartCompensation)
         if isinstance(verdict, Retry):
-            failed = CompensationAttemptFailed if compensates else ActivityAttemptFailed
             next_at = now + round(verdict.delay * 1_000_000)
-            return failed(at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at)
-        final = CompensationFailed if compensates else ActivityFailed
+            if isinstance(effect, StartCompensation):
+                return CompensationAttemptFailed(
+                    at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at
+                )
+            return ActivityAttemptFailed(
+                at=now,
+                id=attempt.id,
+                attempt=effect.attempt,
+                error=info,
+                next_at=next_at,
+                details=effect.details if told is None else told,
+            )
+        final = CompensationFailed if isinstance(effect, StartCompensation) else ActivityFailed
         return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)

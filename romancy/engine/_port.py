@@ -6,6 +6,8 @@ The session opens when it is first asked for and not before, so an activity that
 from __future__ import annotations
 
 import logging
+import time
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,7 +42,12 @@ class Port:
         self.opened: StorageSession | None = None
         self.outbox: list[OutboxRow] = []
         self.callbacks: list[Callable[[], Any]] = []
-        self.details: tuple[object, ...] = ()
+        self.details: Raw | None = None
+        """What the attempt last said of itself."""
+        self.heard_at: float | None = None
+        """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
+        self.over = False
+        """The attempt has ended, though a thread may still be at it."""
 
     async def session(self, native: type[Any] | None, /) -> Any:
         """The transaction that this attempt's completion will be part of."""
@@ -61,9 +68,13 @@ class Port:
             )
         return self.opened.native
 
-    def heartbeat(self, details: tuple[object, ...], /) -> None:
-        """Remember what the attempt says of itself."""
-        self.details = details
+    def heartbeat(self, details: Raw | None, /) -> None:
+        """Remember that the attempt lives and what it says of itself; stop the thread of one that was given up."""
+        if self.over:
+            raise CancelledError("this attempt was given up: nobody waits for its result any more")
+        self.heard_at = time.monotonic()
+        if details is not None:
+            self.details = details
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that goes out with the completion."""

@@ -1,26 +1,37 @@
 """Activities that need a core of their own: plain functions run in other processes, arguments and results as JSON.
 
 The function is found by the module and name it was declared under, so it has to live at the top of a module. What
-it raises comes back as data, like everything else about it; nothing of the user's is ever pickled.
+it raises comes back as data, like everything else about it; nothing of the user's is ever pickled. A process does
+one thing at a time, so that one which takes too long, or is not wanted any more, can be killed without harm to others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from romancy.errors import TerminalError
+from romancy.errors import ActivityError, TerminalError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name, rebuild_exception
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from romancy.activity import Activity
 
 __all__ = ["Processes", "RaisedElsewhereError"]
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+_LONGEST_DEATH: Final = 5.0
+_GOOD: Final = b"+"
+_BAD: Final = b"-"
+_NO_CALL: Final = b"null"
 
 
 class RaisedElsewhereError(Exception):
@@ -32,46 +43,126 @@ class RaisedElsewhereError(Exception):
         self.cause = cause
 
 
-class Processes:
-    """A pool of processes, started when the first activity needs one."""
+class _Child:
+    """One process and the pipe to it. All but `kill` blocks, and is for a thread."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_serve, args=(theirs,), name="romancy-activity", daemon=True)
+        self._process.start()
+        theirs.close()
+        self.knows: set[tuple[str, str]] = set()
+        """The functions it has loaded."""
 
-    async def call(self, definition: Activity[..., Any], args: bytes) -> bytes:
+    def ask(self, function: tuple[str, str], args: bytes | None) -> bytes:
+        """Have a function called, or only loaded; ActivityError if the process ended instead of answering."""
+        try:
+            self._pipe.send_bytes(msgspec.json.encode((*function, None if args is None else msgspec.Raw(args))))
+            return self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise self._gone() from None
+
+    def _gone(self) -> ActivityError:
+        self.bury()
+        return ActivityError(f"the process it ran in ended with exit code {self._process.exitcode}")
+
+    def bury(self) -> None:
+        """Leave nothing of a process that ends."""
+        self._process.join(_LONGEST_DEATH)
+        self._pipe.close()
+
+    def kill(self) -> None:
+        """End it, whatever it does; who waits for its answer hears that it ended."""
+        self._process.kill()
+
+
+class Processes:
+    """As many processes as there are cores, each started when an activity first needs one."""
+
+    def __init__(self) -> None:
+        self._limit = os.cpu_count() or 1
+        self._slots = asyncio.Semaphore(self._limit)
+        self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="romancy-process")
+        self._all: set[_Child] = set()
+        self._idle: list[_Child] = []
+
+    async def call(self, definition: Activity[..., Any], args: bytes, timeout: float | None) -> bytes:
         """Run the activity's function elsewhere; its result as it is stored. RaisedElsewhereError if it raised.
 
-        A process that dies takes the pool with it: the next call gets a new one.
+        The time-out counts from the moment a process is free for it and has loaded the function. It and a cancellation
+        kill that process.
         """
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
-        fn = definition.fn
-        loop = asyncio.get_running_loop()
-        try:
-            succeeded, answer = await loop.run_in_executor(self._pool, _run, fn.__module__, fn.__qualname__, args)
-        except BrokenExecutor:
-            self.close()
-            raise
-        if succeeded:
-            return answer
-        info = msgspec.json.decode(answer, type=ErrorInfo)
+        function = definition.fn.__module__, definition.fn.__qualname__
+        async with self._slots:
+            child = self._idle.pop() if self._idle else await self._new()
+            try:
+                if function not in child.knows:
+                    await self._in_thread(child.ask, function, None)
+                    child.knows.add(function)
+                async with asyncio.timeout(timeout):
+                    answer: bytes = await self._in_thread(child.ask, function, args)
+            except BaseException:
+                self._all.discard(child)
+                child.kill()
+                raise
+            self._idle.append(child)
+        if answer[:1] == _GOOD:
+            return answer[1:]
+        info = msgspec.json.decode(answer[1:], type=ErrorInfo)
         kinds: tuple[type[Exception], ...] = (TerminalError, *definition.raises)
         known = {exception_name(kind): kind for kind in kinds}
         raise RaisedElsewhereError(info, rebuild_exception(info, known))
 
+    async def _new(self) -> _Child:
+        begun = asyncio.ensure_future(self._in_thread(_Child))
+        try:
+            child: _Child = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(self._nobody_waits)
+            raise
+        self._all.add(child)
+        return child
+
+    def _nobody_waits(self, begun: asyncio.Future[_Child]) -> None:
+        if not begun.cancelled() and begun.exception() is None:
+            self._all.add(begun.result())
+            self._idle.append(begun.result())
+
+    async def _in_thread(self, work: Any, *args: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
     def close(self) -> None:
-        """Let go of the processes; what still runs there is not waited for."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        """End the processes, whatever they do."""
+        children, self._all = self._all, set()
+        for child in children:
+            child.kill()
+        for child in self._idle:
+            child.bury()
+        self._idle.clear()
+        self._threads.shutdown(wait=False)
 
 
-def _run(module: str, name: str, args: bytes) -> tuple[bool, bytes]:
-    definition: Any = import_module(module)
-    for part in name.split("."):
-        definition = getattr(definition, part)
+def _serve(pipe: Connection) -> None:
+    """In the other process: answer calls until there is nobody to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal asks everybody to stop; the parent decides when
     try:
+        while True:
+            module, name, args = msgspec.json.decode(pipe.recv_bytes(), type=tuple[str, str, msgspec.Raw])
+            pipe.send_bytes(_answer(module, name, bytes(args)))
+    except (EOFError, OSError):
+        pipe.close()
+
+
+def _answer(module: str, name: str, args: bytes) -> bytes:
+    raises: tuple[type[Exception], ...] = ()
+    try:
+        definition: Any = import_module(module)
+        for part in name.split("."):
+            definition = getattr(definition, part)
+        if args == _NO_CALL:
+            return _GOOD
+        raises = definition.raises
         positional, named = definition.signature.decode_arguments(args)
-        return True, bytes(definition.signature.encode_result(definition.fn(*positional, **named)))
+        return _GOOD + bytes(definition.signature.encode_result(definition.fn(*positional, **named)))
     except Exception as error:  # noqa: BLE001 - whatever user code raises is told as data
-        return False, msgspec.json.encode(describe_exception(error, definition.raises))
+        return _BAD + msgspec.json.encode(describe_exception(error, raises))

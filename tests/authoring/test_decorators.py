@@ -22,6 +22,10 @@ async def plain(item: str, count: int = 1) -> str:
     return item * count
 
 
+def at_once(item: str) -> str:
+    return item
+
+
 def refusal(decorator: Any, fn: Any) -> str:
     with pytest.raises(RegistrationError) as caught:
         decorator(fn)
@@ -68,6 +72,11 @@ def test_what_is_no_function_is_refused() -> None:
     assert "leading parameter" in refusal(workflow, bare)
     assert "leading parameter" in refusal(activity(pass_context=True), bare)
     assert "executor='process'" in refusal(activity(executor="process"), plain)
+
+
+def test_heartbeats_that_cannot_be_are_refused() -> None:
+    assert "longer than 0 s" in refusal(activity(heartbeat_timeout=0), plain)
+    assert "use timeout=" in refusal(activity(executor="process", heartbeat_timeout=5), at_once)
 
 
 def test_two_compensations_for_one_activity_are_refused() -> None:

@@ -73,7 +73,7 @@ class NoPort:
     async def session(self, native: type[Any] | None, /) -> Any:
         raise AssertionError("there is no database here")
 
-    def heartbeat(self, details: tuple[object, ...], /) -> None:
+    def heartbeat(self, details: Raw | None, /) -> None:
         raise AssertionError("nobody listens")
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
