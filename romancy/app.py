@@ -6,13 +6,13 @@ import asyncio
 import functools
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, Worker, armed, new_life, start_of
+from romancy.engine import LogWriter, Settings, Worker, armed, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
@@ -195,17 +195,28 @@ class Romancy(Instances):
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    @overload
+    async def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    async def start(self, wf: Workflow[..., T], /, *args: Any, session: object, **kwargs: Any) -> Handle[T]: ...
+    async def start(self, wf: Workflow[Any, T], /, *args: Any, **kwargs: Any) -> Handle[T]:
         """Start a workflow; it is durable when this returns.
 
         With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, if the
         workflow and the input are the same; InstanceConflictError if they are not.
+
+        With `session=`, a connection or session in a transaction of your own, it becomes durable with your commit:
+        Romancy neither commits nor rolls back. A workflow with a parameter of that name gets it as an argument; for
+        such a one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
-        (handle,) = await self.start_many([wf.bind(*args, **kwargs)])
+        session = None if "session" in wf.signature.names else kwargs.pop("session", None)
+        (handle,) = await self.start_many([wf.bind(*args, **kwargs)], session=session)
         return handle
 
-    async def start_many(self, calls: Iterable[Call[T]], /) -> list[Handle[T]]:
-        """Start several workflows, in one commit as far as it goes; each as `start` does."""
+    async def start_many(self, calls: Iterable[Call[T]], /, *, session: object = None) -> list[Handle[T]]:
+        """Start several workflows, each as `start` does, in one commit as far as it goes; with `session=` in yours."""
+        if session is not None:
+            return [await self._start_in(session, call) for call in calls]
         submitted = [self._submit(call) for call in calls]
         return [await self._started(handle, raw, outcome) for handle, raw, outcome in submitted]
 
@@ -213,7 +224,8 @@ class Romancy(Instances):
         """Start a workflow and return its result."""
         return await (await self.start(wf, *args, **kwargs)).result()
 
-    def _submit(self, call: Call[T]) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
+    def _prepare(self, call: Call[T]) -> tuple[Handle[T], Raw, int]:
+        """The handle of an instance to be started, its input, and its delay in microseconds."""
         self._opened()
         definition = call.workflow
         raw = call.encode()
@@ -222,20 +234,47 @@ class Romancy(Instances):
         known = self._watches.get(instance_id)
         if known is not None and known.outcome is not None:
             del self._watches[instance_id]  # the end of a former life, perhaps
-        handle: Handle[T] = Handle(self, instance_id, definition)
-        delay = round(definition.delay * 1_000_000)
+        return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
+
+    async def _start_in(self, session: object, call: Call[T]) -> Handle[T]:
+        handle, raw, delay = self._prepare(call)
+        outcome = await start_in(
+            session,
+            self._opened(),
+            call.workflow,
+            raw,
+            instance_id=handle.instance_id,
+            writer=self._nonce(),
+            delay=delay,
+        )
+        if outcome is Outcome.EXISTS and await self.get_instance(handle.instance_id) is None:
+            raise InstanceConflictError(
+                f"instance {handle.instance_id!r} was started in this very transaction already; start it once"
+            )
+        return await self._judge(handle, raw, outcome)
+
+    def _nonce(self) -> str:
+        return f"{self._token}.{next(self._numbers)}"
+
+    def _submit(self, call: Call[T]) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
+        handle, raw, delay = self._prepare(call)
+        definition, instance_id = call.workflow, handle.instance_id
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         done = functools.partial(_answer, answer)
         if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
             self._worker.start(definition, raw, instance_id, delay, done)
             return handle, raw, answer
-        writer = f"{self._token}.{next(self._numbers)}"
-        _, item = start_of(definition, raw, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
+        _, item = start_of(
+            definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
+        )
         self._writer.submit(item, done)
         return handle, raw, answer
 
     async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
         outcome = await answer
+        return handle if outcome is Outcome.ACCEPTED else await self._judge(handle, raw, outcome)
+
+    async def _judge(self, handle: Handle[T], raw: Raw, outcome: Outcome) -> Handle[T]:
         if outcome is Outcome.EXISTS:
             await self._check_same(handle.instance_id, handle.workflow, raw)
         elif outcome is not Outcome.ACCEPTED:

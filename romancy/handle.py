@@ -87,9 +87,11 @@ class Handle(Generic[R_co]):
         """Ask the workflow to stop and to undo what it did; False if it had ended already."""
         return await self._app.cancel(self._instance_id, reason=reason)
 
-    async def signal(self, event: EventType[Any] | str, data: object = None, *, key: str | None = None) -> None:
-        """Send the instance an event; it is kept until the workflow waits for it."""
-        await self._app.signal(self._instance_id, event, data, key=key)
+    async def signal(
+        self, event: EventType[Any] | str, data: object = None, *, key: str | None = None, session: object = None
+    ) -> None:
+        """Send the instance an event, kept until the workflow waits for it; with `session=` by your own commit."""
+        await self._app.signal(self._instance_id, event, data, key=key, session=session)
 
     async def resume(self) -> None:
         """Let the instance, which is stuck, be tried again: see `Romancy.resume`."""

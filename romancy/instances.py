@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import history, purge, resume, retry, terminate
+from romancy.engine import history, outgoing, purge, resume, retry, send_in, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
@@ -153,17 +153,34 @@ class Instances:
         return await self._send(instance_id, CancelMessage(reason=reason))
 
     async def signal(
-        self, instance_id: str, event: EventType[Any] | str, data: object = None, *, key: str | None = None
+        self,
+        instance_id: str,
+        event: EventType[Any] | str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        session: object = None,
     ) -> None:
         """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
 
-        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended.
+        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended. With `session=`
+        it is sent by the commit of your own transaction, and these answers are what that transaction sees now.
         """
         name = event.name if isinstance(event, EventType) else event
         declared = event.data if isinstance(event, EventType) else Any
         raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
-        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key)):
+        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key), session):
             raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
+
+    async def publish(
+        self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
+    ) -> None:
+        """Send an event to the outside by the commit of your own transaction; a rollback sends nothing."""
+        if session is None:
+            raise UsageError("app.publish goes with a transaction of yours: give it as session=")
+        name, declared = (type.name, type.data) if isinstance(type, EventType) else (type, Any)
+        row = outgoing(name, Raw(dumps(data, f"event {name!r}", declared)), key, self._stamp())
+        await send_in(session, self._opened(), outbox=[row])
 
     async def retry(self, instance_id: str) -> None:
         """Let a failed instance go on from before its failure, as a new run under its id.
@@ -192,13 +209,16 @@ class Instances:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
         return await purge(self._opened(), instance_ids)
 
-    async def _send(self, instance_id: str, message: Message) -> bool:
-        delivery = Delivery(
-            instance_id=instance_id,
-            delivery_id=f"{next(self._numbers):016x}{self._token}",
-            body=encode_message(message),
-        )
-        (answer,) = await self._opened().deliver([delivery])
+    def _stamp(self) -> str:
+        return f"{next(self._numbers):016x}{self._token}"
+
+    async def _send(self, instance_id: str, message: Message, session: object = None) -> bool:
+        store = self._opened()
+        delivery = Delivery(instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message))
+        if session is None:
+            (answer,) = await store.deliver([delivery])
+        else:
+            (answer,) = await send_in(session, store, [delivery])
         if answer is Delivered.UNKNOWN:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         return answer is not Delivered.CLOSED

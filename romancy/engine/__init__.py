@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from romancy.engine._failpoint import armed
+from romancy.engine._joining import send_in, start_in
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._management import purge, resume, retry, terminate
+from romancy.engine._messages import outgoing
 from romancy.engine._worker import Settings, Worker
 
 __all__ = [
@@ -16,9 +18,12 @@ __all__ = [
     "armed",
     "history",
     "new_life",
+    "outgoing",
     "purge",
     "resume",
     "retry",
+    "send_in",
+    "start_in",
     "start_of",
     "terminate",
 ]

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo
+from romancy.storage.records import OutboxRow
 
 __all__ = [
     "NO_RESULT",
@@ -22,6 +23,7 @@ __all__ = [
     "TerminateMessage",
     "decode_message",
     "encode_message",
+    "outgoing",
 ]
 
 
@@ -70,6 +72,11 @@ _decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 def encode_message(message: Message) -> bytes:
     """The body of a delivery."""
     return _encoder.encode(message)
+
+
+def outgoing(name: str, data: Raw, key: str | None, stamp: str) -> OutboxRow:
+    """A message for the outside that no workflow's body published."""
+    return OutboxRow(outbox_id=stamp, topic=name, body=_encoder.encode({"name": name, "data": data, "key": key}))
 
 
 def decode_message(body: bytes) -> Message:

@@ -10,11 +10,9 @@ import time
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from romancy.engine._messages import outgoing
 from romancy.errors import UsageError
 from romancy.session import Session
-from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.protocol import Store
+    from romancy.storage.records import OutboxRow
 
 __all__ = ["Port"]
 
@@ -78,8 +77,7 @@ class Port:
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that goes out with the completion."""
-        body = msgspec.json.encode({"name": type, "data": data, "key": key})
-        self.outbox.append(OutboxRow(outbox_id=self._stamp(), topic=type, body=body))
+        self.outbox.append(outgoing(type, data, key, self._stamp()))
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         """Queue a callback for when the completion is durable."""

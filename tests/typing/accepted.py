@@ -27,6 +27,7 @@ from romancy.context import ChildHandle
 from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Iterator
 
 
@@ -145,12 +146,14 @@ counting: Activity[[str, int], int] = count
 ordering: Workflow[[Order], Receipt] = order_workflow
 
 
-async def use(app: Romancy) -> Status:
+async def use(app: Romancy, connection: sqlite3.Connection) -> Status:
     handle = await app.start(order_workflow, Order("a", 1))
     assert_type(handle, Handle[Receipt])
     assert_type(await handle.result(timeout=30), Receipt)
     await app.start(order_workflow.options(instance_id="order-42"), Order("a", 1))
+    assert_type(await app.start(order_workflow, Order("a", 1), session=connection), Handle[Receipt])
     call = order_workflow.bind(Order("a", 1))
+    assert_type(await app.start_many([call], session=connection), list[Handle[Receipt]])
     assert_type(call, Call[Receipt])
     assert_type(await app.run(order_workflow, Order("a", 1)), Receipt)
     assert_type(activity_context().idempotency_key, str)

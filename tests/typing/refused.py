@@ -61,8 +61,8 @@ async def order(ctx: WorkflowContext, amount: int) -> str:
 
 
 async def use(app: Romancy) -> None:
-    await app.start(order, "12")  # type: ignore[arg-type]
-    await app.start(order)  # type: ignore[call-arg]
+    await app.start(order, "12")  # type: ignore[call-overload]
+    await app.start(order)  # type: ignore[call-overload]
     handle = await app.start(order, 12)
     result: int = await handle.result()  # type: ignore[assignment]
     order.bind("12")  # type: ignore[arg-type]

@@ -263,9 +263,9 @@ async def test_a_result_that_is_not_there_yet(app: Romancy) -> None:
 
 async def test_a_wrong_input_is_refused_before_anything_is_written(app: Romancy) -> None:
     with pytest.raises(SerializationError, match="request"):
-        await app.start(order, {"item": 1})  # type: ignore[arg-type]
+        await app.start(order, {"item": 1})  # type: ignore[call-overload]
     with pytest.raises(UsageError):
-        await app.start(order)  # type: ignore[call-arg]
+        await app.start(order)  # type: ignore[call-overload]
 
     assert (await app.list_instances()).instances == []
 

@@ -26,8 +26,10 @@ __all__ = ["MemorySession", "UserRows", "bump"]
 class UserRows:
     """The native object: keys and values of the user's that commit or vanish with the session."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Transaction, session: MemorySession) -> None:
         self._tx = tx
+        self.session = session
+        """The session these rows are written in."""
 
     async def get(self, key: str) -> Any:
         """The value as this transaction sees it, or None."""
@@ -47,7 +49,7 @@ class MemorySession:
         self._database = database
         self._owns = owns
         self._done = False
-        self.native = UserRows(tx)
+        self.native = UserRows(tx, self)
         self.delivered: list[str] = []
         """Instances that got mail in this session, to be woken by a short commit of their own."""
         self._posted: list[str] = []

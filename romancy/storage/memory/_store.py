@@ -18,7 +18,7 @@ from romancy.storage.limits import check_batch, check_deliveries
 from romancy.storage.memory._database import Database, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._rows import Instance, WorkerRow
-from romancy.storage.memory._sessions import MemorySession, bump
+from romancy.storage.memory._sessions import MemorySession, UserRows, bump
 from romancy.storage.memory._write import alive, deliver, free, head_of, write_item
 from romancy.storage.records import (
     Capabilities,
@@ -265,9 +265,10 @@ class MemoryStore:
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[MemorySession]:
         if join is not None:
-            if not isinstance(join, MemorySession):
-                raise UsageError(f"a memory store's session can be joined, not {type(join).__name__}")
-            yield join.joined(self.database)
+            session = join.session if isinstance(join, UserRows) else join
+            if not isinstance(session, MemorySession):
+                raise UsageError(f"session= takes an activity's session of a memory store, not {type(join).__name__}")
+            yield session.joined(self.database)
             return
         async with self._begin() as tx:
             session = MemorySession(tx, self.database)

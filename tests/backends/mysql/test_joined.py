@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 from pymysql.constants import CLIENT
 
 from romancy.errors import UsageError
-from romancy.storage.records import Outcome
+from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, delivery, start
+from romancy_mysql import _joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,6 +125,52 @@ async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs
     await connection.commit()
 
     assert await store.read(item.instance_id) is not None
+
+
+async def test_a_connection_to_another_server_is_refused(
+    store: MySQLStore, theirs: Theirs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two connections to one server answer this query alike; with another query they do as those to two would."""
+    monkeypatch.setattr(_joined, "_PLACE", b"select connection_id()")
+    connection = await theirs()
+    await connection.begin()
+
+    with pytest.raises(UsageError, match="to another server"):
+        async with store.session(join=connection):
+            pass
+
+
+async def test_mail_for_what_was_started_after_the_callers_snapshot(
+    store: MySQLStore, actor: Actor, theirs: Theirs
+) -> None:
+    """REPEATABLE READ is the server's default: the caller does not see the instance, and it is there."""
+    connection = await theirs()
+    await connection.begin()
+    await (await connection.cursor()).execute("select * from romancy_instances")
+    late = await actor.begin()
+
+    async with store.session(join=connection) as session:
+        assert await session.send([delivery(late), delivery("nobody")]) == [Delivered.ACCEPTED, Delivered.UNKNOWN]
+    await connection.commit()
+
+
+async def test_mail_is_counted_once_the_caller_has_committed(store: MySQLStore, actor: Actor, theirs: Theirs) -> None:
+    target = await actor.begin()
+    connection = await theirs()
+    await connection.begin()
+    async with store.session(join=connection) as session:
+        await session.send([delivery(target), delivery(target)])
+    history = await store.read(target.instance_id)
+    assert history is not None
+    assert history.instance.signals == 0
+    await connection.commit()
+
+    async with asyncio.timeout(5):
+        while history is not None and history.instance.signals == 0:
+            await store.wait_for_work(1)
+            history = await store.read(target.instance_id)
+    assert history is not None
+    assert history.instance.signals == 2
 
 
 async def test_something_that_is_no_connection_is_refused(store: MySQLStore) -> None:
