@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
 
 __all__ = [
+    "PathSet",
     "change_columns",
     "delivery_columns",
     "error_bytes",
@@ -24,6 +24,7 @@ __all__ = [
     "outbox_columns",
     "path_sets",
     "renewal_columns",
+    "set_columns",
     "start_columns",
     "stored_path",
 ]
@@ -32,6 +33,8 @@ _LONGEST_PATH = 255
 _LONGEST_SET = 1000
 
 Index = tuple[tuple[str, str | None], ...]
+PathSet = tuple[str, str]
+"""A workflow and the name of a set of paths."""
 
 
 def log_columns(items: Sequence[Append]) -> list[list[object]]:
@@ -72,6 +75,7 @@ def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
         [change.input for _, change in renewed],
         [_projection_text(change.projection) for _, change in renewed],
         [None if change.index is None else index_paths(change.index) for _, change in renewed],
+        [None if change.index is None else "\n".join(_stored_paths(change.index)) for _, change in renewed],
     ]
 
 
@@ -123,10 +127,14 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
     ]
 
 
-def path_sets(starts: Iterable[Start], items: Iterable[Append] = ()) -> dict[str, list[str]]:
-    """Every set of declared paths in use: its paths by its name."""
-    renewed = (item.change.index for item in items if item.change is not None and item.change.index is not None)
-    return {index_paths(index): _stored_paths(index) for index in chain((start.index for start in starts), renewed)}
+def path_sets(starts: Iterable[Start]) -> dict[PathSet, list[str]]:
+    """Every set of declared paths that these use: its paths by workflow and name of the set."""
+    return {(start.workflow_name, index_paths(start.index)): _stored_paths(start.index) for start in starts}
+
+
+def set_columns(sets: dict[PathSet, list[str]]) -> list[list[object]]:
+    """The columns of `index_sets`. Paths hold no line break, so that the members of a set can be one text."""
+    return [[name for name, _ in sets], [paths for _, paths in sets], ["\n".join(one) for one in sets.values()]]
 
 
 def index_paths(index: Index) -> str:

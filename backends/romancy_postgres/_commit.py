@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
-from romancy_postgres._columns import path_sets
+from romancy_postgres._columns import path_sets, set_columns
 from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError
 from romancy_postgres._write import (
     ChildRefusedError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from romancy.storage.records import Item
+    from romancy_postgres._columns import PathSet
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
 
@@ -50,7 +51,7 @@ class Commits:
     def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database
         self._signals = signals
-        self._known_sets: set[str] = set()
+        self._known_sets: set[PathSet] = set()
 
     async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
         """As `Store.commit` promises."""
@@ -78,11 +79,12 @@ class Commits:
         reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
         return reasons[item.instance_id]
 
-    async def learn_sets(self, sets: dict[str, list[str]]) -> None:
-        """Sets of declared paths are known to searches before the first instance that has them."""
-        for name in sorted(sets.keys() - self._known_sets):
-            await self._database.run("index_set", name, sets[name])
-            self._known_sets.add(name)
+    async def learn_sets(self, sets: dict[PathSet, list[str]]) -> None:
+        """Sets of declared paths are known to searches before the first instance of a workflow that has them."""
+        unknown = sets.keys() - self._known_sets
+        if unknown:
+            await self._database.run("index_sets", *set_columns({one: sets[one] for one in unknown}))
+            self._known_sets |= unknown
 
     def _parts(self, batch: Sequence[Item]) -> Iterable[tuple[Part, list[Item]]]:
         kinds: dict[Part, list[Item]] = {}
@@ -129,7 +131,7 @@ class Commits:
 
     async def _effects(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        await self.learn_sets(path_sets([start for item in appends for start in item.starts], appends))
+        await self.learn_sets(path_sets(start for item in appends for start in item.starts))
         refused: Outcomes = {}
         while True:
             try:

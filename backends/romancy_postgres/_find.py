@@ -24,6 +24,7 @@ from romancy_postgres._read import instance_row
 
 if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
+    from romancy_postgres._columns import PathSet
     from romancy_postgres._database import Database
 
 __all__ = ["compose", "find"]
@@ -52,9 +53,9 @@ async def find(database: Database, query: Query) -> Page:
         names = [row[0] for row in await database.fetch("workflow_names", query.workflow_name)]
         if not names:
             return Page(rows=[])
-    others = list[str]()
+    others: list[PathSet] = []
     if (indexed := _indexed(query)) is not None:
-        others = [row[0] for row in await database.fetch("other_sets", stored_path(indexed[0]))]
+        others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
     name, text, values = compose(database.queries, query, names, others)
     found = await database.single(lambda link: link.fetch_text(name, text, *values), pool=database.search)
     rows = [instance_row(row) for row in found[: query.limit]]
@@ -63,11 +64,11 @@ async def find(database: Database, query: Query) -> Page:
 
 
 def compose(
-    queries: dict[str, str], query: Query, names: list[str] | None, others: list[str]
+    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
 ) -> tuple[str, str, list[object]]:
     """Which statement answers the query: its name, its text and its parameters.
 
-    `others` are the sets of declared paths in which the first indexed one is not.
+    `others` are the sets of declared paths in which the first indexed one is not, of the workflows that are wanted.
     """
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
@@ -80,18 +81,29 @@ def compose(
         parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
         parts["values"] = arguments.bind(indexed[1], "text[]")
         parts["position"] = _position("x", query, arguments)
-        several = len(others) > _MOST_BRANCHES
-        branches = (
-            [_among("i.index_paths", others, arguments)] if several else _each("i.index_paths", others, arguments)
-        )
+        branches, order = _undeclared(others, named=names is not None, arguments=arguments)
     else:
         split = _split(columns)
-        branches = [" and ".join(way) for way in product(*(_each(one, columns.pop(one), arguments) for one in split))]
         name = "find_some" if split else "find_any"
+        order = f"{split[0]}, " if len(split) == len(columns) == 1 else ""
+        each = _one_each if order else _each
+        branches = [" and ".join(way) for way in product(*(each(one, columns.pop(one), arguments) for one in split))]
     conditions += [_among(column, values, arguments) for column, values in columns.items()]
     parts["conditions"] = " and ".join(conditions)
-    pages = [queries["find_branch"].format(**parts, branch=branch) for branch in branches]
+    pages = [queries["find_branch"].format(**parts, branch=branch, order=order) for branch in branches]
     return name, queries[name].format(**parts, branches=_union(pages, more=indexed is not None)), arguments.values
+
+
+def _undeclared(others: list[PathSet], *, named: bool, arguments: _Arguments) -> tuple[list[str], str]:
+    """What picks the instances that never declared the path, page by page, and by what the pages are led."""
+    sets = sorted({paths for _, paths in others})
+    if len(others if named else sets) > _MOST_BRANCHES:
+        return [_among("i.index_paths", sets, arguments)], ""
+    if not named:
+        return _one_each("i.index_paths", sets, arguments), "i.index_paths, "
+    workflows = _one_each("i.workflow_name", [workflow for workflow, _ in others], arguments)
+    declared = _each("i.index_paths", [paths for _, paths in others], arguments)
+    return [" and ".join(pair) for pair in zip(workflows, declared, strict=True)], "i.workflow_name, "
 
 
 def _split(columns: dict[str, list[str]]) -> list[str]:
@@ -109,6 +121,11 @@ def _union(pages: list[str], *, more: bool) -> str:
 
 def _each(column: str, values: list[str], arguments: _Arguments) -> list[str]:
     return [f"{column} = {arguments.bind(value, 'text')}" for value in values]
+
+
+def _one_each(column: str, values: list[str], arguments: _Arguments) -> list[str]:
+    """The same, in words that leave an order by this column its meaning."""
+    return [_among(column, [value], arguments) for value in values]
 
 
 def _among(column: str, values: list[str], arguments: _Arguments) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
 
-__all__ = ["bring_up_to_date"]
+__all__ = ["bring_up_to_date", "known_migrations"]
 
 _LOCK_SPACE = 0x726F6D61
 _LONG = 600.0

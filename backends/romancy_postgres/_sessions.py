@@ -192,7 +192,7 @@ class PostgresSession:
         if isinstance(item, Start):
             await self._commits.learn_sets(path_sets([item]))
         elif not item.plain:
-            await self._commits.learn_sets(path_sets(item.starts, [item]))
+            await self._commits.learn_sets(path_sets(item.starts))
 
     async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
         """Write the item into the open transaction: what became of it, and whether anything was written now."""

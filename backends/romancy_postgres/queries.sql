@@ -1,4 +1,4 @@
--- What writes, claims and delivers, by name; reading.sql and upkeep.sql hold the rest. Tables are written with the
+-- What writes and delivers, by name; claims.sql, reading.sql and upkeep.sql hold the rest. Tables are written with the
 -- prefix romancy_, which the loader replaces.
 --
 -- Rules that hold throughout: existing instance rows are locked before anything else is written, in the order of
@@ -88,11 +88,21 @@ with item as materialized (
 select instance_id, instance_id in (select instance_id from changed where wake_at is not null) as due from logged;
 
 -- name: renew_runs
--- The new run's input takes the place of the old one's: instances that continued as new.
+-- The new run's input takes the place of the old one's: instances that continued as new. Their sets of declared paths
+-- become known in the same commit; $6 are the members of each, one a line.
 with renewed as (
     select *
-    from unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[], $5::text[])
-         as t (instance_id, run_from, input, projection, index_paths)
+    from unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[])
+         as t (instance_id, run_from, input, projection, index_paths, members)
+), known as (
+    insert into romancy_index_sets (workflow_name, paths, members)
+    select distinct i.workflow_name, renewed.index_paths, string_to_array(renewed.members, E'\n')
+    from renewed join romancy_instances i using (instance_id)
+    where renewed.index_paths is not null
+      and not exists (select from romancy_index_sets s
+                      where s.workflow_name = i.workflow_name and s.paths = renewed.index_paths)
+    order by 1, 2
+    on conflict do nothing
 ), forgotten as (
     delete from romancy_index x using renewed
     where x.instance_id = renewed.instance_id and renewed.index_paths is not null
@@ -112,9 +122,13 @@ select x.path, x.value, i.created_at, x.instance_id
 from unnest($1::text[], $2::text[], $3::text[]) as x (instance_id, path, value)
 join romancy_instances i using (instance_id);
 
--- name: index_set
--- Remember a set of declared paths.
-insert into romancy_index_sets (paths, members) values ($1, $2) on conflict do nothing;
+-- name: index_sets
+-- Remember sets of declared paths of workflows; $3 are the members of each, one a line.
+insert into romancy_index_sets (workflow_name, paths, members)
+select workflow_name, paths, string_to_array(members, E'\n')
+from unnest($1::text[], $2::text[], $3::text[]) as t (workflow_name, paths, members)
+order by workflow_name collate "C", paths collate "C"
+on conflict do nothing;
 
 -- name: start
 -- New instances, each with the first row of its log and its index rows, where the id is free and the owner alive.
@@ -293,208 +307,3 @@ set signals = i.signals + new.mail,
 from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
 returning i.instance_id;
-
--- name: sweep_mail
--- Count messages that a session posted at least five seconds ago and that nobody has counted.
-with posted as materialized (
-    select instance_id, delivery_id from romancy_inbox
-    where not counted and at < romancy_now() - 5000000
-      and exists (select from romancy_workers where token = $1 and not dead)
-    order by at limit 1000
-), held as materialized (
-    select instance_id from romancy_instances
-    where instance_id in (select instance_id from posted)
-    order by instance_id
-    for no key update skip locked
-), marked as (
-    update romancy_inbox m set counted = true
-    from posted join held using (instance_id)
-    where m.instance_id = posted.instance_id and m.delivery_id = posted.delivery_id and not m.counted
-    returning m.instance_id
-)
-update romancy_instances i
-set signals = i.signals + new.mail,
-    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
-                   then least(i.wake_at, romancy_now()) else i.wake_at end
-from (select instance_id, count(*) as mail from marked group by instance_id) new
-where i.instance_id = new.instance_id
-returning i.instance_id;
-
--- name: sweep_asleep
--- Wake what has unseen mail and nothing to wake it, and parked instances that the code of this request may fit.
-with asleep as materialized (
-    select instance_id from romancy_instances
-    where owner is null and signals <> seen and wake_at is null
-      and status not in ('completed', 'failed', 'cancelled', 'stuck')
-    limit 1000
-    for no key update skip locked
-), parked as materialized (
-    select i.instance_id
-    from romancy_instances i
-    join unnest($2::text[], $3::text[]) as known (name, code) on known.name = i.workflow_name
-    where i.status = 'stuck' and i.owner is null and i.wake_at is null and known.code <> all (i.refused)
-    limit 1000
-    for no key update of i skip locked
-)
-update romancy_instances i
-set wake_at = romancy_now()
-where i.instance_id in (select instance_id from asleep union all select instance_id from parked)
-  and exists (select from romancy_workers where token = $1 and not dead)
-returning i.instance_id;
-
--- name: claim
--- Take ownership of due instances, longest due first; $7 asks for all that is owned already too. The first columns
--- are the same in every row and there without a claim: the time, whether owned instances have unseen mail, and when
--- the next instance falls due, of which only the first eight of each workflow are looked at.
-with clock as materialized (
-    select romancy_now() as now
-), alive as materialized (
-    select from romancy_workers where token = $1 and not dead
-), known as materialized (
-    select * from unnest($2::text[], $3::text[]) as t (name, code)
-), due as materialized (
-    select d.instance_id, d.wake_at
-    from clock, known cross join lateral (
-        select i.instance_id, i.wake_at
-        from romancy_instances i
-        where i.workflow_name = known.name and i.wake_at <= clock.now
-          and known.code <> all (i.refused)
-          and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
-        order by i.wake_at
-        limit $4::bigint
-        for no key update skip locked
-    ) d
-    where exists (select from alive)
-    order by d.wake_at, d.instance_id
-    limit $4
-), claimed as (
-    update romancy_instances i
-    set owner = $1, wake_at = null
-    from due
-    where i.instance_id = due.instance_id
-    returning i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from, i.signals, i.seen,
-              i.crashes, i.crash_seq,
-              due.wake_at as since
-), given as (
-    select * from claimed
-    union all
-    select instance_id, life, workflow_name, status, code, run_from, signals, seen, crashes, crash_seq, 0
-    from romancy_instances
-    where $7::boolean and owner = $1 and exists (select from alive)
-), ahead as (
-    select least(min(a.due) filter (where a.due > clock.now),
-                 case when count(*) = 8 then greatest(max(a.wake_at), clock.now + 1000000) end) as due
-    from clock, known cross join lateral (
-        select i.wake_at,
-               case when known.code = any (i.refused) then null
-                    when i.code = any ($5) then i.wake_at + $6
-                    else i.wake_at end as due
-        from romancy_instances i
-        where i.workflow_name = known.name
-          and i.wake_at > clock.now - case when cardinality($5) = 0 then 0 else greatest($6, 0) end
-        order by i.wake_at
-        limit 8
-    ) a
-    group by known.name, clock.now
-)
-select clock.now,
-       exists (select from romancy_instances where owner = $1 and signals <> seen) and exists (select from alive) as mail,
-       (select min(due) from ahead) as next_due,
-       given.*
-from clock left join given on true
-order by given.since, given.instance_id;
-
--- name: mail
--- The unseen mail of everything a worker owns, and all mail and the heads of the logs of what it has just claimed.
--- One snapshot: the counter covers the rows. `offset 0` asks inbox by inbox; merged, all the mail there is would be read.
-select i.instance_id, i.life, i.signals, i.fresh, m.delivery_id, m.body, m.at,
-       case when i.fresh then (select max(seq) from romancy_log l
-                               where l.instance_id = i.instance_id and l.life = i.life) end as head
-from (
-    select instance_id, life, signals, instance_id = any ($2::text[]) as fresh
-    from romancy_instances
-    where owner = $1 and signals <> seen
-    union
-    select instance_id, life, signals, true
-    from romancy_instances
-    where owner = $1 and instance_id = any ($2)
-) i
-left join lateral (
-    select m.delivery_id, m.body, m.at from romancy_inbox m where m.instance_id = i.instance_id offset 0
-) m on true
-order by i.instance_id, m.delivery_id;
-
--- name: beat
--- Register a worker or count its beat up, unless it was declared dead; $9 is its wish to be.
-insert into romancy_workers as w
-    (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, dead, beat, beat_at, started_at)
-select $1::text, $2::text, $3::bigint, $4::text[], $5::text, $6::text, $7::bigint, $8::bigint, $9::boolean,
-       1, clock.now, clock.now
-from (select romancy_now() as now) as clock
-on conflict (token) do update
-set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_id = excluded.worker_id,
-    lease = excluded.lease, codes = excluded.codes, boot_id = excluded.boot_id,
-    pid_namespace = excluded.pid_namespace, pid = excluded.pid, pid_start = excluded.pid_start
-where not w.dead;
-
--- name: peers
--- All other workers that live or still own something, after the time and whether this one lives. (An EXISTS might be
--- answered from a hash of all owners.)
-select romancy_now() as now,
-       exists (select from romancy_workers where token = $1 and not dead) as alive,
-       p.*
-from (select) as one
-left join romancy_workers p
-    on p.token <> $1
-   and (not p.dead or (select true from romancy_instances where owner = p.token limit 1));
-
--- name: declare_dead
--- Mark a worker dead whose beat has not moved since it was seen, while the one that asks is alive itself. Both rows
--- are locked, so two that suspect each other cannot both succeed. No row: refused.
-with pair as materialized (
-    select token, beat, dead from romancy_workers where token in ($1, $2) order by token for update
-), judged as (
-    select dead.token
-    from pair as asking, pair as dead
-    where asking.token = $1 and not asking.dead and dead.token = $2 and (dead.dead or dead.beat = $3)
-)
-update romancy_workers w set dead = true
-from judged where w.token = judged.token
-returning w.token;
-
--- name: free
--- Free up to $3 of a dead worker's instances, those whose log takes the entry. What is locked is left for later.
--- $6, if not null, are the only instances to look at.
-with held as materialized (
-    select instance_id, life
-    from romancy_instances
-    where owner = $1 and ($6::text[] is null or instance_id = any ($6))
-    order by instance_id
-    limit $3
-    for no key update skip locked
-), placed as materialized (
-    select held.instance_id, held.life,
-           (select max(seq) from romancy_log l where l.instance_id = held.instance_id and l.life = held.life) as head
-    from held
-), logged as (
-    insert into romancy_log (instance_id, life, seq, writer, body, at)
-    select instance_id, life, head + 1, $4::text, $5::bytea, romancy_now()
-    from placed
-    where exists (select from romancy_workers where token = $2 and not dead)
-    order by instance_id
-    on conflict do nothing
-    returning instance_id, seq
-)
-update romancy_instances i
-set owner = null,
-    wake_at = romancy_now(),
-    updated_at = romancy_now(),
-    crashes = case when i.crash_seq = logged.seq - 1 then i.crashes + 1 else 1 end,
-    crash_seq = logged.seq
-from logged
-where i.instance_id = logged.instance_id
-returning i.instance_id;
-
--- name: owned
--- What a worker still owns.
-select instance_id from romancy_instances where owner = $1 order by instance_id limit $2;

@@ -46,7 +46,9 @@ order by i.created_at desc, i.instance_id desc
 limit {limit};
 
 -- name: find_some
--- The same for some statuses or some workflows: a page of each, read in the order of an index.
+-- The same for some statuses or some workflows: a page of each, read in the order of an index. Where one column alone
+-- decides, its branches say `any` of one value and order by it: so the planner cannot prefer to walk all instances,
+-- newest first, until it has met enough that fit. Statistics do not know that the fitting ones may be the oldest.
 select {columns} from (
 {branches}
 ) i
@@ -57,17 +59,19 @@ limit {limit};
 -- One of these pages.
 (select i.* from romancy_instances i
  where {branch} and {conditions}
- order by i.created_at desc, i.instance_id desc
+ order by {order}i.created_at desc, i.instance_id desc
  limit {limit});
 
 -- name: other_sets
--- The sets of declared paths in which this one is not.
-select paths from romancy_index_sets where $1 <> all (members);
+-- The sets of declared paths in which this one is not, and the workflows that have used them; $2, if not null, are the
+-- only workflows to look at.
+select workflow_name, paths from romancy_index_sets
+where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row:
--- they are asked one by one, a page for each set of declared paths. The sets are parameters, so that the planner can
--- know how many instances each has.
+-- they are asked one by one, a page for each set of declared paths and, if workflows are wanted, each of those that has
+-- used it. The sets are parameters, so that the planner can know how many instances each has.
 select {columns}
 from (
     (select found.*

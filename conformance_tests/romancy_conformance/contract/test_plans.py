@@ -28,8 +28,11 @@ ENOUGH = 1500
 """Rows for which there is a reason: some pages of fifty, read in an index and in the table, of twenty workflows."""
 SWEEP = 8000
 """For the slow sweep, which may look at all the mail there is."""
+RARE = 10
 CUSTOMERS = 5_000
 WORKFLOWS = [f"flow-{number:02}" for number in range(20)]
+FLOWS = "flow-"
+"""A part of all their names: what has never declared the path is in no way of searches for them."""
 STATUSES = (Status.COMPLETED,) * 14 + (Status.WAITING,) * 3 + (Status.PENDING,) * 2 + (Status.FAILED,)
 HOUR = 3_600_000_000
 
@@ -43,6 +46,16 @@ def instance(number: int) -> Start:
     return start(
         workflow_name=WORKFLOWS[number % len(WORKFLOWS)], status=status, projection=projection, index=index,
         delay=HOUR if status is Status.PENDING else None,
+    )  # fmt: skip
+
+
+def old(number: int) -> Start:
+    """One of the oldest: ended in a way that none has since, or of a workflow that never declared a path."""
+    projection, _ = project_with_index(b'{"customer":{"id":"c-%d"},"total":%d}' % (number % CUSTOMERS, -number - 2), [])
+    status, name = (Status.CANCELLED, WORKFLOWS[number]) if number < RARE else (Status.COMPLETED, "plain")
+    _, declared = project_with_index(b"{}", ["customer.id"])
+    return start(
+        workflow_name=name, status=status, projection=projection, index=declared if number < RARE else (), delay=None
     )  # fmt: skip
 
 
@@ -82,6 +95,7 @@ async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
         addressed = [owned(idle, number) for number in range(2 * ENOUGH)]
         await fill(store, addressed)
         await post(store, addressed)
+        await fill(store, [old(number) for number in range(RARE)])
         await fill(store, [instance(number) for number in range(COUNT)])
         yield store
         await store.close()
@@ -113,18 +127,20 @@ async def searches(store: Store) -> Calls:
     queries = {
         "newest": plain,
         "by status": completed,
-        "by a rare status": build_query(status="stuck"),
+        "by a status that none has": build_query(status="stuck"),
+        "by a rare status, long ago": build_query(status="cancelled"),
         "by two statuses": build_query(status=["waiting", "failed"]),
         "by workflow": build_query(workflow_name=WORKFLOWS[7]),
         "by a part of the name": build_query(workflow_name="5"),
         "by workflow and status": build_query(workflow_name=WORKFLOWS[7], status="pending"),
         "a page deep in the list": deep(plain, row),
         "a page deep in a status": deep(completed, row),
-        "indexed": build_query({"customer.id": "c-77"}),
+        "indexed": build_query({"customer.id": "c-77"}, workflow_name=FLOWS),
         "indexed, of a workflow": build_query({"customer.id": "c-77"}, workflow_name=WORKFLOWS[17]),
-        "indexed, and more": build_query({"customer.id": "c-77", "total": gte(5000)}),
-        "indexed, several": build_query({"customer.id": one_of("c-77", "c-78", "c-79")}),
-        "indexed, nothing there": build_query({"customer.id": "nobody"}),
+        "indexed, of workflows": build_query({"customer.id": "c-77"}, workflow_name="flow-1"),
+        "indexed, and more": build_query({"customer.id": "c-77", "total": gte(5000)}, workflow_name=FLOWS),
+        "indexed, several": build_query({"customer.id": one_of("c-77", "c-78", "c-79")}, workflow_name=FLOWS),
+        "indexed, nothing there": build_query({"customer.id": "nobody"}, workflow_name=FLOWS),
     }
     return {f"find {what}": lambda query=query: store.find(query) for what, query in queries.items()}  # type: ignore[misc]
 

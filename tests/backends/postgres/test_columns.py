@@ -35,9 +35,10 @@ def test_an_error_of_any_characters_comes_back(error: str | None) -> None:
 def test_a_set_of_paths_fits_into_an_index_and_names_its_paths(paths: list[str]) -> None:
     index = tuple((path, "s:x") for path in paths)
 
-    sets = path_sets([start(index=index)])
+    sets = path_sets([start(index=index, workflow_name="flow")])
 
-    ((name, members),) = sets.items()
+    (((workflow_name, name), members),) = sets.items()
+    assert workflow_name == "flow"
     assert name == index_paths(tuple(reversed(index)))
     assert len(name.encode()) + 255 < _LARGEST_ENTRY
     assert members == sorted(stored_path(path_key(path)) for path in paths)

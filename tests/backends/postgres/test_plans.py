@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
 
 _MIDDLE = 10_000
+_COMPLETED = build_query(status="completed").statuses
 _FILL = """
-insert into romancy_index_sets (paths, members) values ('customer', '{customer}');
+insert into romancy_index_sets (workflow_name, paths, members)
+select 'flow' || g, 'customer', '{customer}' from generate_series(0, 4) g;
 insert into romancy_instances
     (life, created_at, updated_at, wake_at, instance_id, workflow_name, status, code, index_paths, input, projection)
 select 1, g, g, case when g % 10 = 0 then g end, 'i' || g, 'flow' || g % 5,
-       case when g % 10 = 0 then 'waiting' when g % 1000 = 1 then 'failed' else 'completed' end, 'c1', 'customer',
+       case when g % 10 = 0 then 'waiting' when g <= 30 then 'failed' else 'completed' end, 'c1', 'customer',
        '\\x', jsonb_build_object('customer', 's:c' || g % 4000)
 from generate_series(1, 20000) g;
 insert into romancy_index (path, value, created_at, instance_id)
@@ -104,3 +106,30 @@ async def test_searches_that_should_be_fast_use_an_index(
 
     assert scans(plan) == []
     assert [row[0] for row in plan if "Index" in row[0]] != []
+
+
+@pytest.mark.parametrize(
+    ("query", "others", "index"),
+    [
+        (build_query(status="failed", limit=5), [], "romancy_instances_status"),
+        (build_query(status=["failed", "completed"], limit=5), [], "romancy_instances_status"),
+        (Query(after=Position(_MIDDLE, "i5"), statuses=_COMPLETED), [], "romancy_instances_status"),
+        (build_query(workflow_name="flow3", limit=5), [], "romancy_instances_name"),
+        (build_query({"customer": "c77"}), [("flow3", "")], "romancy_instances_paths"),
+    ],
+    ids=["status", "statuses", "deep status", "name", "undeclared"],
+)
+async def test_statistics_do_not_talk_a_search_into_walking_everything(
+    filled: PostgresStore, connection: asyncpg.Connection, query: Query, others: list[tuple[str, str]], index: str
+) -> None:
+    """The ones that fit may be the oldest of all: the statistics cannot know, so nothing may depend on it."""
+    await connection.execute("analyze")
+    names = None if query.workflow_name is None else ["flow3"]
+    _, text, values = compose(filled.database.queries, query, names, others)
+
+    borrowed = await filled.database.search.borrow()
+    plan = [row[0] for row in await borrowed.fetch(f"explain {text}", *values)]
+    filled.database.search.give_back(borrowed)
+
+    assert [line for line in plan if index in line] != [], plan
+    assert [line for line in plan if "romancy_instances_new" in line] == [], plan

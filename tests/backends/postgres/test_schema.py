@@ -13,7 +13,8 @@ from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, delivery, start
-from romancy_postgres import create_store
+from romancy_postgres import _migrations, create_store
+from romancy_postgres._migrations import known_migrations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from romancy_postgres._store import PostgresStore
 
     Open = Callable[..., Awaitable[PostgresStore]]
+
+_OF_VERSION_1 = """
+insert into romancy_index_sets (paths, members) values ('', '{}'), ('customer', '{customer}'), ('unused', '{unused}');
+insert into romancy_instances
+    (life, created_at, updated_at, instance_id, workflow_name, status, code, index_paths, input, projection)
+values (1, 1, 1, 'i1', 'always', 'completed', 'c1', 'customer', '\\x', '{"customer":"s:x"}'),
+       (1, 2, 2, 'i2', 'since', 'completed', 'c1', '', '\\x', '{"customer":"s:x"}'),
+       (1, 3, 3, 'i3', 'since', 'completed', 'c1', 'customer', '\\x', '{"customer":"s:x"}');
+insert into romancy_index (path, value, created_at, instance_id)
+values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
+"""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
 
@@ -66,8 +78,31 @@ async def test_ten_at_once_make_a_schema_once(open_store: Open, connection: asyn
     stores = await asyncio.gather(*(open_store("schema=apart") for _ in range(10)))
 
     rows = await connection.fetch("select version, name from apart.romancy_schema")
-    assert [tuple(row) for row in rows] == [(1, "0001_start")]
+    assert [tuple(row) for row in rows] == [(one.version, one.name) for one in known_migrations()]
     await use(stores[-1])
+
+
+async def test_an_old_database_learns_which_workflow_declared_what(
+    open_store: Open, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 knew sets of paths for all workflows together; what its instances used is found in them."""
+    with monkeypatch.context() as early:
+        early.setattr(_migrations, "known_migrations", lambda: known_migrations()[:1])
+        await (await open_store()).close()
+    await connection.execute(_OF_VERSION_1)
+
+    store = await open_store()
+
+    rows = await connection.fetch("select workflow_name, paths, members from romancy_index_sets order by 1, 2")
+    assert [tuple(row) for row in rows] == [
+        ("always", "customer", ["customer"]),
+        ("since", "", []),
+        ("since", "customer", ["customer"]),
+    ]
+    for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
+        page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
+        assert [row.instance_id for row in page.rows] == found
+    await use(store)
 
 
 async def test_a_migration_that_fails_leaves_nothing(open_store: Open, connection: asyncpg.Connection) -> None:
