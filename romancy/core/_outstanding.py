@@ -49,10 +49,6 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
     return _start_activity(commands, event) if event.id in commands.calls else None
 
 
-def _no_effect(_commands: Commands, _event: Any) -> None:
-    return None
-
-
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
@@ -73,7 +69,8 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
     """What follows from the commands among the events that are being written now, in their order."""
     effects: list[fx.Effect] = []
     for event in events:
-        effect = _EFFECTS.get(type(event), _no_effect)(commands, event)
+        make = _EFFECTS.get(type(event))
+        effect = None if make is None else make(commands, event)
         if effect is not None:
             effects.append(effect)
     return effects

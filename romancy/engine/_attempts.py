@@ -105,6 +105,11 @@ class Attempts:
         self._queue: deque[Attempt] = deque()
         self._ended = ended
 
+    @property
+    def idle(self) -> bool:
+        """Nothing runs."""
+        return self._free == self._limit
+
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt, at its time."""
         attempt = Attempt(live, effect)

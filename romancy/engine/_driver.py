@@ -6,10 +6,12 @@ Any doubt about a run has one cure: drop it, tear it down, and let it be replaye
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -27,6 +29,7 @@ from romancy.core import (
     StartTimer,
     StopAwaiting,
     TimerFired,
+    driving,
     encode_commit,
 )
 from romancy.core import Outcome as RunOutcome
@@ -73,15 +76,17 @@ Given: TypeAlias = "tuple[Input, str | None]"
 """An input and the delivery it came in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+_NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
+
+
+class Prepared(msgspec.Struct, frozen=True):
     """An item about to be sent, and what belongs to it."""
 
     live: Live
     item: Append | Start
     activation: Activation
     inputs: Sequence[Given]
-    ports: Mapping[int, Port] = field(default_factory=dict[int, Port])
+    ports: Mapping[int, Port] = _NO_PORTS
     """What the attempts left behind whose ends are among the inputs, by the input's place."""
     session: Port | None = None
     """The one that holds a session."""
@@ -119,14 +124,34 @@ class Driver:
         self._broken = broken
         self._in_session = in_session
         self._ports: dict[int, Port] = {}
+        self._due: list[Live] = []
+        """Those with inputs to be fed in this turn of the event loop, together."""
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def feed(self, live: Live, event: Input, delivery_id: str | None = None) -> None:
-        """Give the run an input, now or when its slot is free."""
+        """Give the run an input, now or when its slot is free.
+
+        While nothing else runs that could have something to write it is fed at once, otherwise with all the others
+        that come in this turn of the event loop.
+        """
         live.inputs.append((event, delivery_id))
-        if not live.in_flight and not live.released:
+        if live.in_flight or live.released or live.due:
+            return
+        if self.attempts.idle and not self._due:
             self.advance(live)
+            return
+        live.due = True
+        self._due.append(live)
+        if len(self._due) == 1:
+            asyncio.get_running_loop().call_soon(self._advance_due)
+
+    def _advance_due(self) -> None:
+        due, self._due = self._due, []
+        with driving():
+            for live in due:
+                live.due = False
+                self.advance(live)
 
     def keep_ports(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
         """These inputs will be fed again: what their attempts left behind goes with them."""
@@ -150,8 +175,10 @@ class Driver:
 
     def _go_on(self, live: Live) -> None:
         if not live.in_flight:
-            self._sort_mail(live)
-            self.advance(live)
+            if live.kept:
+                self._sort_mail(live)
+            if live.inputs:
+                self.advance(live)
 
     def _keep(self, live: Live, row: InboxRow) -> None:
         try:
@@ -203,14 +230,14 @@ class Driver:
             logger.exception("instance %s: its run broke", live.instance_id)
             self._broken(live, error)
             return
-        session = next((port for port in ports.values() if port.opened is not None), None)
+        session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         prepared = Prepared(live, item, activation, inputs, ports, session)
         if session is not None:
             self._in_session(prepared, session)
         else:
-            self.writer.submit(prepared.item, lambda outcome: self.settle(prepared, outcome))
+            self.writer.submit(item, functools.partial(self.settle, prepared))
 
-    def _next(self, live: Live) -> tuple[list[Given], dict[int, Port]]:
+    def _next(self, live: Live) -> tuple[list[Given], Mapping[int, Port]]:
         """The inputs of the next append: all that wait, in the order of their times.
 
         One whose attempt holds a session goes alone.
@@ -219,7 +246,7 @@ class Driver:
             live.inputs.sort(key=_time)
         if not self._ports:
             inputs, live.inputs = live.inputs, []
-            return inputs, {}
+            return inputs, _NO_PORTS
         ports = {
             index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
         }
@@ -233,9 +260,10 @@ class Driver:
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
         for index, (event, delivery_id) in enumerate(inputs):
-            floor = max(floor, event.at)
-            if event.at != floor:
+            if event.at < floor:
                 inputs[index] = (msgspec.structs.replace(event, at=floor), delivery_id)
+            else:
+                floor = event.at
         activation = live.run.activate([event for event, _ in inputs])
         if activation.successor is not None:
             self._stop(live)
@@ -317,9 +345,12 @@ class Driver:
 
     def _carry_out(self, live: Live, prepared: Prepared) -> None:
         for effect in prepared.activation.effects:
-            self._do(live, effect)
+            if type(effect) is StartActivity:
+                self.attempts.start(live, effect)
+            else:
+                self._do(live, effect)
         for event, _ in prepared.inputs:
-            if isinstance(event, ActivityAttemptFailed | CompensationAttemptFailed):
+            if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):
                 self._again(live, event.id)
 
     def _do(self, live: Live, effect: Effect) -> None:

@@ -73,6 +73,7 @@ class Live:
         "alarms",
         "attempts",
         "definition",
+        "due",
         "head",
         "in_flight",
         "inputs",
@@ -106,6 +107,8 @@ class Live:
         self.parent: Parent | None = None
         self.inputs: list[tuple[Input, str | None]] = []
         """What the run is to be fed next, each with the delivery it came in."""
+        self.due = False
+        """It is to be fed in this turn of the event loop."""
         self.in_flight = False
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
         self.kept: dict[str, Mail] = {}
@@ -214,8 +217,9 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, st
         return False
     if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
         return False
-    if any(mail is not None for _, mail in inputs):
-        return False
+    for _, mail in inputs:
+        if mail is not None:
+            return False
     return all(type(effect) is StartActivity for effect in activation.effects)
 
 

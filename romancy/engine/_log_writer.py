@@ -12,6 +12,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
+from romancy.core import driving
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Outcome
 
@@ -41,19 +42,26 @@ class LogWriter:
         self._worker = worker
         self._queue: list[tuple[Item, Done, str | None]] = []
         self._reasons: dict[str, str] = {}
-        self._ready = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._sleeping: asyncio.Future[None] | None = None
+        """The writer waits for this one while there is nothing to write."""
+        self._flushed: list[asyncio.Future[None]] = []
+        self._busy = False
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
         self._queue.append((item, done, self._worker()))
-        self._idle.clear()
-        self._ready.set()
+        sleeping = self._sleeping
+        if sleeping is not None:
+            self._sleeping = None
+            if not sleeping.done():
+                sleeping.set_result(None)
 
     async def flushed(self) -> None:
         """Return when nothing is queued or on its way."""
-        await self._idle.wait()
+        while self._queue or self._busy:
+            flushed = asyncio.get_running_loop().create_future()
+            self._flushed.append(flushed)
+            await flushed
 
     def why_refused(self, item: Item) -> str:
         """Why an item was INVALID; told once."""
@@ -62,20 +70,42 @@ class LogWriter:
 
     async def run(self) -> None:
         """Commit what is submitted, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self._ready.wait()
-            while batch := self._take():
+            if not self._queue:
+                self._tell_flushed()
+                self._sleeping = loop.create_future()
+                await self._sleeping
+            batch = self._take()
+            self._busy = True
+            try:
                 outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
-                for (item, done, _), outcome in zip(batch, outcomes, strict=True):
-                    try:
-                        done(outcome)
-                    except Exception:
-                        logger.exception("instance %s: what follows its commit failed", item.instance_id)
-            self._ready.clear()
-            self._idle.set()
+                if len(batch) == 1:
+                    self._settle(batch, outcomes)
+                else:
+                    with driving():
+                        self._settle(batch, outcomes)
+            finally:
+                self._busy = False
+
+    def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
+        for (item, done, _), outcome in zip(batch, outcomes, strict=True):
+            try:
+                done(outcome)
+            except Exception:
+                logger.exception("instance %s: what follows its commit failed", item.instance_id)
+
+    def _tell_flushed(self) -> None:
+        flushed, self._flushed = self._flushed, []
+        for waiter in flushed:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _take(self) -> list[tuple[Item, Done, str | None]]:
         """The next batch: in order, within bounds, each instance at most once, all by one incarnation."""
+        if len(self._queue) == 1:
+            batch, self._queue = self._queue, []
+            return batch
         size, instances = 0, set[str]()
         for count, (item, _, worker) in enumerate(self._queue):
             size += len(item.body)
