@@ -69,7 +69,8 @@ with item as materialized (
         error = fit.error,
         code = coalesce(fit.code, i.code),
         refused = case when fit.refused_by = '' then '{}' -- all are forgiven
-                       when fit.refused_by = any (i.refused) is not false then i.refused else i.refused || fit.refused_by end,
+                       when fit.refused_by is null or fit.refused_by = any (i.refused) then i.refused
+                       else i.refused || fit.refused_by end,
         owner = case when fit.releases then null else i.owner end,
         wake_at = case when not fit.releases
                             or fit.status in ('completed', 'failed', 'cancelled', 'stuck') then null
