@@ -110,7 +110,10 @@ class Write:
         )
 
     def _mail_in(self) -> Iterator[Statement]:
-        mail = sorted(self.deliveries, key=lambda one: (one.instance_id, one.delivery_id))
+        # Who ends in this transaction takes no mail in it: a closed row counts none, and all would be undone for that.
+        ended = {one.instance_id for one in self.appends if one.change and one.change.status in TERMINAL_STATUSES}
+        arriving = [one for one in self.deliveries if one.instance_id not in ended]
+        mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
         keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
         yield from self._insert("add_seen", [row(key) for key in keys])
         yield from self._insert("add_inbox", [row(one.instance_id, one.delivery_id, one.body) for one in mail])

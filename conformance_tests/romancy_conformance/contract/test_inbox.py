@@ -196,6 +196,32 @@ async def test_a_commit_may_deliver_to_the_ended_and_the_unknown(actor: Actor) -
     assert await actor.write(last) is Outcome.ACCEPTED
 
 
+@pytest.mark.parametrize("first", ["message", "end"])
+async def test_a_message_to_one_that_ends_in_the_same_batch(actor: Actor, first: str) -> None:
+    """Whichever the store takes for the earlier one, both get an outcome, and mail is not left with the ended."""
+    sender, receiver = await actor.begin(), await actor.begin()
+    message = append(sender, 2, deliveries=(delivery(receiver),))
+    end = append(receiver, 2, change=change(Status.COMPLETED))
+    batch = [message, end] if first == "message" else [end, message]
+
+    outcomes = dict(zip(batch, await actor.store.commit(batch, worker=actor.token), strict=True))
+
+    assert outcomes[message] is Outcome.ACCEPTED
+    assert outcomes[end] in (Outcome.ACCEPTED, Outcome.UNSEEN)
+    assert (outcomes[end] is Outcome.UNSEEN) == (receiver.instance_id in await mail_of(actor))
+
+
+async def test_a_message_to_one_whose_end_in_the_same_batch_is_refused(actor: Actor) -> None:
+    sender, receiver = await actor.begin(), await actor.begin()
+    batch = [
+        append(sender, 2, deliveries=(delivery(receiver),)),
+        append(receiver, 1, change=change(Status.COMPLETED)),
+    ]
+
+    assert [Outcome.ACCEPTED, Outcome.TAKEN] == await actor.store.commit(batch, worker=actor.token)
+    assert list(await mail_of(actor)) == [receiver.instance_id]
+
+
 async def test_a_message_of_a_commit_sent_again_is_delivered_once(actor: Actor) -> None:
     sender, target = await actor.begin(), await actor.begin()
     item = append(sender, 2, deliveries=(delivery(target),), outbox=(outgoing(),))

@@ -18,7 +18,7 @@ _ALSO: dict[str, tuple[Any, ...]] = {
     "a_race_of_timer_and_activity": ("work", "nap 1"),
     "first_completed": (9, 12, 14, 21, 26, 5, 16),
     "refuses_to_stop": ("not now 2", "undisturbed"),
-    "listens_while_it_works": (0, 1, 11),
+    "listens_while_it_works": (0, 1, 11, 111),
     "approval": ("yes", "no"),
 }
 _MAY_TIME_OUT = frozenset({"timed_in", "waited_for"})
