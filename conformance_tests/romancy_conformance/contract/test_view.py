@@ -24,9 +24,11 @@ async def _lines(store: Store, instance_id: str) -> list[dict[str, Any]]:
     query = f"select {columns} from romancy_events where instance_id = {store.capabilities.placeholder} "  # noqa: S608 - no values
     async with store.session() as session:
         rows = await session.fetch_all(query + "order by seq, position", instance_id)
-    return [
-        {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows
-    ]
+    return [{name: _text(value) for name, value in row.items()} for row in rows]
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 async def test_the_view_shows_one_line_per_event(actor: Actor) -> None:
@@ -75,3 +77,48 @@ async def test_large_and_odd_events_are_shown(actor: Actor) -> None:
 
     assert [line["type"] for line in lines] == ["big", "deep", "numbers", "keys", None]
     assert [len(json.loads(line["event"])) for line in lines] == [len(event) for event in events]
+
+
+UNREADABLE = {
+    "bytes": b"\x00\xff\x80 sealed \xfe",
+    "nothing": b"",
+    "text": b"gAAAAABmX3-sealed",
+    "cut off": b'[{"type":"completed"',
+    "no array": b'{"type":"completed"}',
+    "a text of JSON": b'"completed"',
+    "null": b"null",
+    "NUL and JSON": b'[{"type":"a"}]\x00',
+}
+"""What a codec may make of a body: encrypted, compressed, or wrapped."""
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_a_body_that_is_no_list_of_events_is_one_line_without_an_event(actor: Actor, body: bytes) -> None:
+    begun = await actor.begin(body=b'[{"type":"started"},{"type":"scheduled"}]')
+    sealed = append(begun, 2, body)
+    await actor.write(sealed)
+    await actor.write(append(begun, 3, b'[{"type":"completed"}]'))
+
+    lines = await _lines(actor.store, begun.instance_id)
+
+    assert [(int(line["seq"]), int(line["position"]), line["type"]) for line in lines] == [
+        (1, 1, "started"),
+        (1, 2, "scheduled"),
+        (2, 1, None),
+        (3, 1, "completed"),
+    ]
+    assert (lines[2]["event"], lines[2]["writer"]) == (None, sealed.writer)
+
+
+async def test_no_body_hides_the_lines_of_others(actor: Actor) -> None:
+    """The view is asked without a condition: every body of the database goes through it."""
+    begun = [await actor.begin(body=body) for body in [*UNREADABLE.values(), b'[{"type":"started"}]']]
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+
+    async with actor.store.session() as session:
+        rows = await session.fetch_all("select instance_id, type from romancy_events")
+
+    types = {_text(row["instance_id"]): _text(row["type"]) for row in rows}
+    assert {one.instance_id for one in begun} <= types.keys()
+    assert types[begun[-1].instance_id] == "started"
