@@ -84,6 +84,7 @@ class Romancy(Instances):
         lease: float = 30.0,
         max_activities: int = 1000,
         max_live: int = 10_000,
+        warn_when_blocked: Duration | None = 1.0,
         drain_timeout: float = 5.0,
     ) -> None:
         self._url = url
@@ -91,7 +92,12 @@ class Romancy(Instances):
         self._works = worker
         self._drain_timeout = drain_timeout
         self._settings = Settings(
-            worker_id=worker_id, lease=lease, retry=retry, max_activities=max_activities, max_live=max_live
+            worker_id=worker_id,
+            lease=lease,
+            retry=retry,
+            max_activities=max_activities,
+            max_live=max_live,
+            warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
         )
         super().__init__()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
@@ -120,7 +126,14 @@ class Romancy(Instances):
 
     async def _begin(self, store: Store) -> None:
         if self._works:
-            worker = Worker(store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended)
+            worker = Worker(
+                store,
+                self._registry,
+                self._settings,
+                dependencies=self.dependencies,
+                ended=self._ended,
+                another=functools.partial(create_store, self._url) if store.capabilities.processes else None,
+            )
             await worker.open()
             self._worker, self._writer = worker, worker.writer
         else:

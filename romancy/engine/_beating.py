@@ -35,6 +35,7 @@ class Beating:
         incarnate: Callable[[], Leases],
         nonce: Callable[[], str],
         alive: Callable[[], None],
+        lapsed: Callable[[], None],
         dead: Callable[[], None],
         reborn: Callable[[], None],
         freed: Callable[[], None],
@@ -45,12 +46,15 @@ class Beating:
         self._incarnate = incarnate
         self._nonce = nonce
         self._alive = alive
+        self._lapsed = lapsed
         self._dead = dead
         self._reborn = reborn
         self._freed = freed
         self._failed = failed
         self.leases = incarnate()
         self._given_up = False
+        self._has_lapsed = False
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
         """Register and take over what the dead left behind. UsageError when a worker of the same id is at work."""
@@ -64,6 +68,7 @@ class Beating:
     async def run(self) -> None:
         """Beat, until cancelled or driven out by a worker of the same id."""
         silent = 0.0
+        self._watch_lease()
         while not self._given_up:
             tick = min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
             pause = min(tick, self.leases.next_expiry() + _A_LITTLE)
@@ -80,12 +85,32 @@ class Beating:
             except Exception:
                 logger.exception("no heartbeat")
 
+    def stop(self) -> None:
+        """Watch the lease no more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def _watch_lease(self) -> None:
+        """C10: when the lease runs out, others may go on with what runs here; so it stops, before anybody is asked."""
+        self.stop()
+        left = self.leases.left()
+        if left:
+            self._expiry = asyncio.get_running_loop().call_later(left + _A_LITTLE, self._watch_lease)
+        elif not self._has_lapsed:
+            self._has_lapsed = True
+            self._lapsed()
+
     async def _beat(self) -> None:
         """Show that this worker lives, and take over from those that do not."""
+        self._watch_lease()
         if not await self.leases.beat():
             self._dead()
             self.leases = self._incarnate()
             await self.leases.beat()
+            self._has_lapsed = True
+        if self._has_lapsed:
+            self._has_lapsed = False
+            self._watch_lease()
             self._reborn()
         rival = self._rival()
         if rival is not None:

@@ -39,6 +39,7 @@ class Claiming:
         driver: Driver,
         *,
         token: Callable[[], str],
+        fresh: Callable[[], bool],
         codes: Mapping[str, str],
         max_live: int,
     ) -> None:
@@ -46,6 +47,7 @@ class Claiming:
         self._clock = clock
         self._driver = driver
         self._token = token
+        self._fresh = fresh
         self._codes = dict(codes)
         self._max_live = max_live
         self.intake: Intake
@@ -92,6 +94,8 @@ class Claiming:
             if self._next_look is not None:
                 self._next_look.cancel()
                 self._next_look = None
+            if not self._fresh():
+                continue  # the next heartbeat that goes through looks again
             try:
                 await self._claim()
             except StorageUnavailableError as error:

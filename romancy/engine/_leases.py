@@ -75,6 +75,20 @@ class Leases:
         """Whether this worker was seen alive so lately that nobody can have declared it dead."""
         return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
 
+    def left(self) -> float:
+        """Seconds until this worker is no longer fresh; 0 when it is not."""
+        if self._beaten_at is None:
+            return 0.0
+        return max(0.0, (self._beaten_at + self.worker.lease - boot_time()) / 1_000_000)
+
+    async def beat_through(self, store: Store) -> bool:
+        """Beat over another store, from another thread, for a loop that cannot; False: this incarnation is dead."""
+        sent = boot_time()
+        alive = (await store.heartbeat(self.worker)).alive
+        if alive:
+            self._beaten_at = max(sent, self._beaten_at or 0)
+        return alive
+
     async def beat(self, *, leaving: bool = False) -> bool:
         """Beat once and look at the others; False: this incarnation is dead and must drop everything."""
         sent = boot_time()

@@ -26,6 +26,7 @@ from romancy.engine._log_writer import LogWriter
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
+from romancy.engine._watchdog import SecondHeart, Watchdog
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Append, Outcome
 
@@ -54,7 +55,14 @@ class Settings:
     """What the user chose."""
 
     def __init__(
-        self, *, worker_id: str | None, lease: float, retry: RetryPolicy | None, max_activities: int, max_live: int
+        self,
+        *,
+        worker_id: str | None,
+        lease: float,
+        retry: RetryPolicy | None,
+        max_activities: int,
+        max_live: int,
+        warn_when_blocked: float | None,
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
         self.named = worker_id is not None
@@ -62,6 +70,7 @@ class Settings:
         self.retry = retry
         self.max_activities = max_activities
         self.max_live = max_live
+        self.warn_when_blocked = warn_when_blocked
 
 
 class Worker:
@@ -75,6 +84,7 @@ class Worker:
         *,
         dependencies: Dependencies,
         ended: Callable[[str, Activation], None],
+        another: Callable[[], Store] | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -104,6 +114,7 @@ class Worker:
             self.clock,
             self.driver,
             token=lambda: self.leases.token,
+            fresh=self.is_alive,
             codes=self._codes,
             max_live=settings.max_live,
         )
@@ -119,6 +130,8 @@ class Worker:
         )
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._trials: asyncio.Task[None] | None = None
+        self._another = another
+        self._watchdog: Watchdog | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -137,11 +150,21 @@ class Worker:
             incarnate=self._new_leases,
             nonce=self.nonce,
             alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - there are none yet
+            lapsed=self._lease_lapsed,
             dead=self._declared_dead,
-            reborn=lambda: self.claiming.look_for_own(),  # noqa: PLW0108 - nor is there this
-            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor this
+            reborn=self._reborn,
+            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor is there this
             failed=self._gave_up,
         )
+
+    def _new_watchdog(self) -> Watchdog | None:
+        if self._settings.warn_when_blocked is None:
+            return None
+        lease = self._settings.lease / 1_000_000
+        heart = SecondHeart(self._another, lambda: self.leases, lease) if self._another is not None else None
+        watchdog = Watchdog(self._settings.warn_when_blocked, heart)
+        watchdog.start()
+        return watchdog
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         return Attempts(
@@ -180,6 +203,7 @@ class Worker:
         self._spawn(self.beating.run())
         self._spawn(self.claiming.run())
         self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
+        self._watchdog = self._new_watchdog()
         self.claiming.look()
 
     async def drain(self, grace: float) -> None:
@@ -203,17 +227,25 @@ class Worker:
         await self._within_goodbye(self.writer.flushed())
 
     async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
+        if not await self._within(work, _LONGEST_GOODBYE):
+            logger.warning("the database does not answer: what is not given back will be taken over")
+
+    async def _within(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
         try:
-            async with asyncio.timeout(_LONGEST_GOODBYE):
+            async with asyncio.timeout(seconds):
                 await work
         except TimeoutError:
-            logger.warning("the database does not answer: what is not given back will be taken over")
+            return False
+        return True
 
     async def close(self, grace: float = 0.0) -> None:
         """Drain, and leave."""
         await self.drain(grace)
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        self.beating.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -237,6 +269,23 @@ class Worker:
             logger.critical("a part of the worker stopped", exc_info=task.exception())
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lease_lapsed(self) -> None:
+        logger.error(
+            "no heartbeat for %g s: the lease has run out and others may go on with the %d instances of this worker; "
+            "it stops what runs, drops them, and claims again when the database answers",
+            self._settings.lease / 1_000_000,
+            len(self.driver.live),
+        )
+        self._drop_everything()
+
+    def _reborn(self) -> None:
+        self._spawn(self._look_for_own_once_written())
+
+    async def _look_for_own_once_written(self) -> None:
+        """What was under way to the log when everything was dropped is better in it before anybody reads it."""
+        await self._within(self.writer.flushed(), self._settings.lease / 1_000_000)
+        self.claiming.look_for_own()
 
     def _declared_dead(self) -> None:
         logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))

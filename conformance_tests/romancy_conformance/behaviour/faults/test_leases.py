@@ -1,0 +1,161 @@
+"""Workers that cannot beat: a lease that runs out stops what runs, a blocked event loop is named and outlived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.core import INPUTS, ActivityCompleted, OwnerChanged
+from romancy.errors import StorageUnavailableError
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.behaviour.faults.field import Field
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 1.5
+seen: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    seen.clear()
+
+
+@activity
+async def outlives_its_lease() -> int:
+    seen.append("begun")
+    try:
+        if len(seen) == 1:
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        seen.append("stopped")
+        raise
+    return activity_context().attempt
+
+
+@workflow
+async def leased(ctx: WorkflowContext) -> int:
+    return await outlives_its_lease()
+
+
+@activity
+async def hogs_the_loop(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - the very thing nobody should do
+
+
+@workflow
+async def hogging(ctx: WorkflowContext, seconds: float) -> None:
+    await hogs_the_loop(seconds)
+
+
+class Deaf:
+    """A store whose heartbeats get no answer while it is deaf."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.deaf = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def heartbeat(self, *args: Any, **kwargs: Any) -> Any:
+        if self.deaf:
+            raise StorageUnavailableError("nobody answers")
+        return await self._store.heartbeat(*args, **kwargs)
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Deaf]:
+    """The stores of the apps opened from here on."""
+    made: list[Deaf] = []
+
+    def create(url: str) -> Any:
+        made.append(Deaf(create_store(url)))
+        return made[-1]
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    return made
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not so():  # noqa: ASYNC110 - nobody tells of what a worker does inside
+            await asyncio.sleep(0.01)
+
+
+async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
+    deaf: list[Deaf], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await open_app(lease=LEASE)
+    handle = await app.start(leased)
+    await until(lambda: seen == ["begun"])
+
+    deaf[0].deaf = True
+    silent_since = time.monotonic()
+    await until(lambda: "stopped" in seen)
+    assert LEASE * 0.6 < time.monotonic() - silent_since < LEASE + 1
+    assert "the lease has run out" in caplog.text
+    other = await app.start(leased)
+    await asyncio.sleep(0.3)
+    assert seen == ["begun", "stopped"]
+
+    deaf[0].deaf = False
+    assert [1, 1] == [await handle.result(timeout=20), await other.result(timeout=20)]
+    log = [event for event in await handle.history() if isinstance(event, INPUTS)]
+    assert [ActivityCompleted] == [type(event) for event in log[1:] if not isinstance(event, OwnerChanged)]
+
+
+async def test_who_blocks_the_loop_is_named(
+    open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await open_app(warn_when_blocked=0.2)
+    with caplog.at_level(logging.WARNING, logger="romancy.engine"):
+        await app.run(hogging, 1.5)
+        await until(lambda: "was blocked for" in caplog.text)
+
+    assert "blocked for more than 0.2 s" in caplog.text
+    assert "in hogs_the_loop" in caplog.text
+
+
+async def test_a_loop_that_is_not_blocked_is_not_named(
+    open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await open_app(warn_when_blocked=0.5)
+    await app.run(hogging, 0.0)
+    await asyncio.sleep(1.5)
+
+    assert "blocked" not in caplog.text
+
+
+@pytest.mark.parametrize("second_heart", [True, False], ids=["with a second heart", "without"])
+async def test_a_blocked_loop_keeps_its_lease(
+    field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, second_heart: bool
+) -> None:
+    """Another worker waits to take over; the heart that beats beside the blocked loop is all that keeps it away."""
+    monkeypatch.setenv(LEDGER, str(tmp_path / "ledger"))
+    await field.worker("--lease", str(LEASE), "--elsewhere")
+    options: dict[str, Any] = {} if second_heart else {"warn_when_blocked": None}
+    async with Romancy(field.url, workflows=[faulty_line], lease=LEASE, **options) as app:
+        handle = await app.start(faulty_line.options(instance_id="hog"), 1, 0.5)
+        await field.begun(1)
+        await asyncio.sleep(LEASE)  # the two know each other by now
+        handle = await app.start(faulty_line.options(instance_id="hogged"), 1, 0.5)
+        await field.begun(3)
+        time.sleep(4 * LEASE)  # noqa: ASYNC251 - the very thing nobody should do
+        await handle.result(timeout=20)
+
+    assert second_heart == (await field.owners("hogged") == [])

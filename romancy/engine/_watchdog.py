@@ -1,0 +1,124 @@
+"""A thread that watches the event loop: what blocks it is named, and the lease outlives it for a while.
+
+User code that blocks (a synchronous client, a long computation in an `async def`) stops everything else here: other
+workflows, heartbeats, the detection of time-outs. So the loop is asked for a sign of life from outside, and when none
+comes, the log says what it is doing. Meanwhile a second heart beats over a connection of its own, so that a worker
+that is merely slow is not declared dead and its work not done twice. One that stays blocked is given up for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.engine._leases import Leases
+    from romancy.storage.protocol import Store
+
+__all__ = ["SecondHeart", "Watchdog"]
+
+logger = logging.getLogger("romancy.engine")
+
+_LEASES_BLOCKED: Final = 10
+_SLICE: Final = 0.25
+
+
+class SecondHeart:
+    """Beats for a worker whose event loop cannot, on a loop and a store of its own."""
+
+    def __init__(self, another: Callable[[], Store], leases: Callable[[], Leases], lease: float) -> None:
+        self._another = another
+        self._leases = leases
+        self._lease = lease
+
+    @property
+    def after(self) -> float:
+        """Seconds the loop may be blocked before this heart begins."""
+        return self._lease / 3
+
+    def beat_until(self, answered: threading.Event) -> None:
+        """Beat until the loop answers, or has been blocked for too many leases; blocks, and never raises."""
+        try:
+            asyncio.run(self._beat(answered))
+        except Exception:
+            logger.exception("no heartbeat for a blocked event loop")
+
+    async def _beat(self, answered: threading.Event) -> None:
+        leases, until = self._leases(), time.monotonic() + _LEASES_BLOCKED * self._lease
+        store = self._another()
+        await store.open(migrate=False)
+        try:
+            while not answered.is_set():
+                if time.monotonic() > until:
+                    logger.error("the event loop is blocked for too long: others take over what this worker has")
+                    return
+                try:
+                    if not await leases.beat_through(store):
+                        return
+                except StorageError as error:
+                    logger.warning("no heartbeat for a blocked event loop: %s", error)
+                await asyncio.to_thread(answered.wait, self.after / 2)
+        finally:
+            await store.close()
+
+
+class Watchdog:
+    """Asks the loop it was made on for signs of life, from a thread."""
+
+    def __init__(self, patience: float, heart: SecondHeart | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._watched = threading.get_ident()
+        self._patience = patience
+        self._heart = heart
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="romancy-watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more; a thread that is just beating ends by itself."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._patience):
+            answered = threading.Event()
+            asked = time.monotonic()
+            try:
+                self._loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:
+                return  # the loop is closed
+            if answered.wait(self._patience):
+                continue
+            if time.monotonic() - asked < 2 * self._patience:
+                self._tell()
+            # else this thread stood still as well: the process slept, or something held the interpreter's lock.
+            self._outlast(answered, asked)
+            if not self._stop.is_set():
+                logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
+
+    def _tell(self) -> None:
+        frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the only way to see another thread's stack
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "nobody knows what"
+        logger.warning(
+            "the event loop has been blocked for more than %g s: nothing else goes on here meanwhile. Make the call "
+            "below await, put it into an activity that is a plain `def`, or allow more with warn_when_blocked=.\n%s",
+            self._patience,
+            stack,
+        )
+
+    def _outlast(self, answered: threading.Event, asked: float) -> None:
+        beating = False
+        while not answered.wait(_SLICE) and not self._stop.is_set():
+            if self._heart is not None and not beating and time.monotonic() - asked > self._heart.after:
+                beating = True
+                self._heart.beat_until(answered)
