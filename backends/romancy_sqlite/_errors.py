@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 AnyError = TypeVar("AnyError", bound=BaseException)
 
-__all__ = ["is_busy", "is_item_fault", "is_stale", "is_uncertain", "translate"]
+__all__ = ["is_busy", "is_item_fault", "is_stale", "is_uncertain", "translate", "unavailable"]
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
 _FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
@@ -24,8 +24,8 @@ _ITEM = frozenset({_TOOBIG, _CONSTRAINT, _MISMATCH})
 
 _ADVICE = {
     _NOMEM: "SQLite ran out of memory; free some",
-    _IOERR: "reading or writing failed; look at the disk",
-    _FULL: "the disk is full; free some space",
+    _IOERR: "reading or writing failed; look at the disk and at limits on the size of files",
+    _FULL: "the disk that holds it is full; free some space",
     _CANTOPEN: "the file or its -wal and -shm companions cannot be opened; look at the folder, its permissions "
     "and the limit of open files",
     _INTERRUPT: "the statement was interrupted",
@@ -84,3 +84,10 @@ def translate(error: AnyError, path: Path, *, opening: bool = False) -> AnyError
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StorageUnavailableError(f"SQLite file {path}: the store was closed during the call")
     return InternalError(f"SQLite file {path}: {type(error).__name__}: {error}")
+
+
+def unavailable(error: Exception, path: Path) -> StorageError | None:
+    """What to tell user code in a session if its statement met a full or failing disk, which is no fault of its own."""
+    if _code(error) not in (_FULL, _IOERR):
+        return None
+    return StorageUnavailableError(f"SQLite file {path}: {_ADVICE[_code(error)]} ({error})")

@@ -11,16 +11,20 @@ import secrets
 import threading
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from weakref import ref
 
-from romancy.errors import UsageError
+from msgspec import Struct
+
+from romancy.errors import RomancyError, UsageError
 from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._errors import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-__all__ = ["BEGIN", "BEGIN_GUARD", "COMMIT", "END_GUARD", "OVER", "GuardedConnection"]
+__all__ = ["BEGIN", "BEGIN_GUARD", "COMMIT", "END_GUARD", "OVER", "GuardedConnection", "Reason"]
 
 _SECRET = secrets.token_hex(8)
 """The driver keeps compiled statements by their text, and SQLite asks about a statement only when it compiles it: a
@@ -46,25 +50,43 @@ _LASTING = (
 )  # fmt: skip
 """Methods whose effect would outlive the session on its connection."""
 
-_ENDING = (
+
+class Reason(Struct, frozen=True):
+    """Why something is refused."""
+
+    kind: type[RomancyError]
+    text: str
+
+    def error(self) -> RomancyError:
+        """One for each who is to hear it."""
+        return self.kind(self.text)
+
+
+_ENDING: Final = Reason(
+    UsageError,
     "session: the transaction is Romancy's, which commits it together with the log; "
-    "leave out commit, rollback and close, and use savepoint() for a part that may fail alone"
+    "leave out commit, rollback and close, and use savepoint() for a part that may fail alone",
 )
-_LOST = (
+_LOST: Final = Reason(
+    UsageError,
     "session: the transaction has been rolled back by a statement or an error of the database, and nothing of it "
-    "will be kept; let the error out instead of going on after it"
+    "will be kept; let the error out instead of going on after it",
 )
-_ATTACHING = "session: another file cannot take part in this transaction; open a connection of your own to it"
-OVER = "session: it has ended; open another one"
+_ATTACHING: Final = Reason(
+    UsageError, "session: another file cannot take part in this transaction; open a connection of your own to it"
+)
+OVER: Final = Reason(UsageError, "session: it has ended; open another one")
 
 
 class GuardedConnection(sqlite3.Connection):
     """A connection whose transaction belongs to somebody else."""
 
-    over: str | None = None
+    over: Reason | None = None
     """Why nothing can be done here any more."""
     busy: threading.RLock
     """Held by the thread that is inside SQLite."""
+    lost: Reason | None = None
+    """What the disk had to say when it took the transaction away."""
     touched: set[str]
     """Instances that others should look at once this is committed."""
     tainted = False
@@ -72,10 +94,11 @@ class GuardedConnection(sqlite3.Connection):
     alone = 0
     """What counting references gives when one variable holds it, and nobody else does."""
     _in_use = False
-    _refusal: str | None = None
+    _refusal: Reason | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._path = Path(arguments[0])
         self.busy = threading.RLock()
         self.touched = set()
         itself = ref(self)
@@ -90,6 +113,7 @@ class GuardedConnection(sqlite3.Connection):
         """The transaction is open, and the user may use it."""
         self.touched = set()
         self.tainted = False
+        self.lost = None
         self._in_use = True
 
     @contextmanager
@@ -107,7 +131,7 @@ class GuardedConnection(sqlite3.Connection):
                 self.over = self.over or OVER
                 self._in_use = True
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: Reason) -> None:
         """Roll back what is open, once no statement of the user's is running."""
         self.over = reason
         with self.busy:
@@ -131,7 +155,7 @@ class GuardedConnection(sqlite3.Connection):
     @property
     def in_transaction(self) -> bool:
         if self.over is not None:
-            raise UsageError(self.over)
+            raise self.over.error()
         return super().in_transaction
 
     def judge(self, action: int, first: str | None, second: str | None) -> int:
@@ -153,20 +177,24 @@ class GuardedConnection(sqlite3.Connection):
     def check(self) -> None:
         """Refuse to go on when there is no transaction to go on in."""
         if self.over is not None:
-            raise UsageError(self.over)
+            raise self.over.error()
         if self._in_use and not super().in_transaction:
-            raise UsageError(_LOST)
+            raise (self.lost or _LOST).error()
 
     def explained(self, error: Exception) -> Exception:
-        """The refusal in plain words, if an error is one of the authorizer's."""
+        """In plain words what the authorizer refuses, and what is nobody's fault."""
         if getattr(error, "sqlite_errorcode", None) == _AUTH and self._refusal is not None:
-            return UsageError(self._refusal)
-        return error
+            return self._refusal.error()
+        trouble = unavailable(error, self._path)
+        if trouble is None:
+            return error
+        self.lost = Reason(type(trouble), str(trouble))
+        return trouble
 
     def cursor(self, factory: Any = None) -> Any:
         del factory  # a cursor of another kind would not say what is refused
         if self.over is not None:
-            raise UsageError(self.over)
+            raise self.over.error()
         return super().cursor(GuardedCursor)
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -181,19 +209,19 @@ class GuardedConnection(sqlite3.Connection):
         raise UsageError("session: executescript commits before it begins; send the statements one by one")
 
     def commit(self) -> NoReturn:
-        raise UsageError(_ENDING)
+        raise _ENDING.error()
 
     def rollback(self) -> NoReturn:
-        raise UsageError(_ENDING)
+        raise _ENDING.error()
 
     def close(self) -> NoReturn:
-        raise UsageError(_ENDING)
+        raise _ENDING.error()
 
     def set_authorizer(self, authorizer_callback: Any) -> NoReturn:  # noqa: ARG002 - the driver's signature
         raise UsageError("session: the authorizer is what guards this transaction; it cannot be replaced")
 
     def __enter__(self) -> NoReturn:
-        raise UsageError(_ENDING)
+        raise _ENDING.error()
 
 
 def _tainting(method: Callable[..., Any]) -> Callable[..., Any]:

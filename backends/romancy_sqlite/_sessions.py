@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from romancy.errors import OutcomeUnknownError, UsageError
+from romancy.errors import OutcomeUnknownError, StorageUnavailableError, UsageError
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_uncertain, translate
-from romancy_sqlite._guard import COMMIT, END_GUARD, OVER
+from romancy_sqlite._guard import COMMIT, END_GUARD, OVER, Reason
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ _ENDED = (
     "session: its transaction was ended by the user's code or by an error of the database; nothing has been "
     "written. Leave commit and rollback to Romancy, and let database errors out"
 )
-_DOOMED = (
+_DOOMED = Reason(
+    UsageError,
     "session: a statement failed and its error was swallowed; nothing has been written. "
-    "Let the error out, or put the statement into `async with session.savepoint()`"
+    "Let the error out, or put the statement into `async with session.savepoint()`",
 )
 
 
@@ -91,12 +92,13 @@ class SqliteSession:
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         if self._committed:
-            raise UsageError(OVER)
+            raise OVER.error()
         check_batch([item], worker)
         self._committed = True
         if self._doomed:
+            reason = self._turn.connection.lost or _DOOMED
             self._turn.finish()
-            raise UsageError(_DOOMED)
+            raise reason.error()
         return await self._turn.ask(partial(self._commit, item, worker))
 
     async def send(
@@ -110,7 +112,7 @@ class SqliteSession:
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
         try:
             return await self._turn.ask(action)
-        except sqlite3.Error:
+        except (sqlite3.Error, StorageUnavailableError):
             self._doomed = True
             raise
 

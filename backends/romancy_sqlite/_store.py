@@ -9,7 +9,7 @@ from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
-from romancy.errors import StorageUnavailableError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries
 from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
@@ -21,6 +21,7 @@ from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import find
 from romancy_sqlite._gates import ThreadGate
+from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._migrations import bring_up_to_date
@@ -129,12 +130,12 @@ class SqliteStore:
         shared, watch = opened
         shared.watches.discard(watch)
         watch.end()
-        error = StorageUnavailableError(f"SQLite file {self._settings.path}: the store was closed during the call")
+        reason = f"SQLite file {self._settings.path}: the store was closed during the call"
         for future in self._in_flight:
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(StorageUnavailableError(reason))
         for turn in tuple(self._turns):
-            turn.finish(str(error))
+            turn.finish(Reason(UsageError, reason))
         await asyncio.to_thread(_file.release, shared)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:

@@ -14,11 +14,11 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from romancy.errors import UsageError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy_sqlite._connection import connect_as, patiently
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import translate
-from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, OVER, GuardedConnection
+from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, OVER, GuardedConnection, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,15 @@ __all__ = ["Turn"]
 
 Result = TypeVar("Result")
 _LONG = 0.1
+_FROZEN = 1.0
+"""Seconds that a thread is late only if its process was stopped."""
 _TOO_LONG = (
     "session: it has held the file for {limit:g} s, in which nobody else could write, and was rolled back; "
     "await what is slow before the session, or raise session_limit in the storage URL"
+)
+_STOPPED = (
+    "session: its process was stopped for {late:.0f} s while it held the file, in which nobody else could write, and "
+    "it was rolled back; it can be opened again"
 )
 
 _log = logging.getLogger("romancy.sqlite")
@@ -47,7 +53,7 @@ class Turn:
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._opening = _Request(self._open, self._loop)
         self._lock = threading.Lock()
-        self._over: str | None = None
+        self._over: Reason | None = None
         self._database: Database | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -60,7 +66,7 @@ class Turn:
     def database(self) -> Database:
         """What the user gets; valid after `begin`."""
         if self._database is None:
-            raise UsageError(self._over or OVER)
+            raise (self._over or OVER).error()
         return self._database
 
     async def begin(self) -> None:
@@ -78,12 +84,12 @@ class Turn:
         request = _Request(action, self._loop)
         with self._lock:
             if self._over is not None:
-                raise UsageError(self._over)
+                raise self._over.error()
             self._requests.put(request)
         result: Result = await request.future
         return result
 
-    def finish(self, reason: str | None = None) -> None:
+    def finish(self, reason: Reason | None = None) -> None:
         """Nothing more will be asked: what is not committed is rolled back, and others may write."""
         with self._lock:
             self._over = self._over or reason
@@ -139,8 +145,9 @@ class Turn:
             try:
                 request = self._requests.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
+                late = time.monotonic() - deadline
                 self._interrupt()
-                self.finish(_TOO_LONG.format(limit=self._limit))
+                self.finish(self._too_long() if late < _FROZEN else _stopped(late))
                 return
             if request is None:
                 return
@@ -161,11 +168,14 @@ class Turn:
                 connection.really_close()
         self._refuse_rest(self._over)
 
-    def _refuse_rest(self, reason: str) -> None:
+    def _too_long(self) -> Reason:
+        return Reason(UsageError, _TOO_LONG.format(limit=self._limit))
+
+    def _refuse_rest(self, reason: Reason) -> None:
         while not self._requests.empty():
             request = self._requests.get()
             if request is not None:
-                request.answer(None, UsageError(reason))
+                request.answer(None, reason.error())
 
     def _report(self, seconds: float) -> None:
         if seconds > _LONG:
@@ -175,6 +185,11 @@ class Turn:
                 self._shared.path,
                 seconds * 1000,
             )
+
+
+def _stopped(late: float) -> Reason:
+    """Nobody's fault: what was to be done in the session can be done again."""
+    return Reason(StorageUnavailableError, _STOPPED.format(late=late))
 
 
 class _Request:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError
 from romancy_sqlite._connection import Tx, connect, patiently
+from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_busy, translate
 
 if TYPE_CHECKING:
@@ -250,9 +251,9 @@ class Writer:
             patiently(lambda: self._connection.execute("begin immediate"), seconds=1)
             self._checkpointer.execute("pragma wal_checkpoint(passive)").fetchall()
             self._weight = 0
-        except Exception as error:
-            if not is_busy(error):  # a checkpoint is never urgent: the next one will do
-                raise
+        except sqlite3.Error as error:  # a checkpoint is never urgent: the next one will do
+            if not is_busy(error):
+                _log.warning("what is in the write-ahead log stays there for now: %s", translate(error, self._path))
         finally:
             self._roll_back()
 

@@ -211,7 +211,7 @@ async def test_a_full_disk_is_waited_out(store: SqliteStore, actor: Actor, fast:
     fast._connection.execute(f"pragma max_page_count = {pages}")
     large = [append(one, 2, b'["' + b"x" * 200_000 + b'"]') for one in begun]
 
-    with pytest.raises(StorageUnavailableError, match="disk is full; free some space"):
+    with pytest.raises(StorageUnavailableError, match="disk that holds it is full; free some space"):
         await store.commit(large, worker=actor.token)
     lengths = [len(await full_log(store, one.instance_id)) for one in begun]
     fast._connection.execute("pragma max_page_count = 1073741823")
