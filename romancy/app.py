@@ -15,6 +15,7 @@ from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, Worker, armed, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
+from romancy.hooks import Hook
 from romancy.instances import Instances
 from romancy.registry import Registry
 from romancy.retry import seconds
@@ -73,7 +74,7 @@ class Watch:
 class Romancy(Instances):
     """Durable workflows on the database at `url`; open it with `async with`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
         url: str,
         *,
@@ -86,6 +87,7 @@ class Romancy(Instances):
         max_live: int = 10_000,
         warn_when_blocked: Duration | None = 1.0,
         drain_timeout: float = 5.0,
+        hooks: Iterable[Hook] = (),
     ) -> None:
         self._url = url
         self._workflows = workflows
@@ -98,6 +100,7 @@ class Romancy(Instances):
             max_activities=max_activities,
             max_live=max_live,
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
+            hooks=_checked(hooks),
         )
         super().__init__()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
@@ -373,5 +376,13 @@ class Romancy(Instances):
 
 def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
     """Tell whoever started it, if they still listen."""
+def _checked(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    given: tuple[Any, ...] = tuple(hooks)
+    for hook in given:
+        if not isinstance(hook, Hook):
+            raise UsageError(f"hooks= takes instances of romancy.hooks.Hook, not {hook!r}")
+    return given
+
+
     if not future.done():
         future.set_result(outcome)

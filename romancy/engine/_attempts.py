@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from romancy.depends import Dependencies
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
+    from romancy.engine._observer import Observer
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
 
@@ -104,6 +105,7 @@ class Attempts:
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
+        self.observer: Observer | None = None
 
     @property
     def idle(self) -> bool:
@@ -206,7 +208,10 @@ class Attempts:
         live, definition = attempt.live, attempt.effect.definition
         port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
         try:
-            event = await self._attempt(attempt, port)
+            if self.observer is None:
+                event = await self._attempt(attempt, port)
+            else:
+                event = await self.observer.around(attempt, self._attempt(attempt, port))
             attempt.ending = True
         except asyncio.CancelledError as error:
             attempt.ending = port.over = True

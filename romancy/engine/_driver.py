@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from romancy.engine._attempts import Attempts
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._log_writer import LogWriter
+    from romancy.engine._observer import Observer
     from romancy.registry import Registry
     from romancy.storage.records import InboxRow, Mailbox
     from romancy.workflow import Workflow
@@ -114,6 +115,7 @@ class Driver:
         self.writer = writer
         self.alarms = alarms
         self.attempts: Attempts
+        self.observer: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
         """Ids that children were to have and others bear: their start is not tried again, their parent is told."""
@@ -317,6 +319,8 @@ class Driver:
             live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
             for port in prepared.ports.values():
                 port.committed()
+            if self.observer is not None:
+                self.observer.committed(live, prepared.activation)
         if live.released:
             return  # it was dropped while this was on its way
         if outcome is not Outcome.ACCEPTED:
@@ -391,6 +395,8 @@ class Driver:
         What fell due meanwhile and what arrived meanwhile are fed together, in the order of their times.
         """
         self.live[live.instance_id] = live
+        if self.observer is not None:
+            self.observer.taken_up(live)
         live.in_flight = True
         live.inputs += inputs
         for effect in live.run.outstanding():
@@ -451,6 +457,8 @@ class Driver:
     def let_go(self, live: Live) -> None:
         """Stop everything that goes on for an instance that is no longer ours."""
         live.released = True
+        if self.observer is not None:
+            self.observer.let_go(live.instance_id)
         if live.moved is not None:
             live.moved()
         if self.live.get(live.instance_id) is live:

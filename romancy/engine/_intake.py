@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from romancy.engine._driver import Driver, Given
     from romancy.engine._live import Live
+    from romancy.engine._observer import Observer
     from romancy.engine._quarantine import Quarantine
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox, Work
@@ -62,6 +63,7 @@ class Intake:
         self._recover = recover
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
         self.quarantine: Quarantine
+        self.observer: Observer | None = None
         self.starting: set[str] = set()
         """Instances whose start is on its way: an answer to a claim may know of them before we do."""
 
@@ -145,9 +147,11 @@ class Intake:
             body=owner_changed(self._driver.clock.now(), "", code),
             change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
         )
-        self._driver.writer.submit(item, lambda outcome: self._parked(claimed.instance_id, outcome))
+        self._driver.writer.submit(item, lambda outcome: self._parked(claimed, reason, outcome))
 
-    def _parked(self, instance_id: str, outcome: Outcome) -> None:
+    def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
         if outcome is not Outcome.ACCEPTED:
-            logger.warning("instance %s: it could not be parked (%s)", instance_id, outcome)
+            logger.warning("instance %s: it could not be parked (%s)", claimed.instance_id, outcome)
             self._recover()
+        elif self.observer is not None:
+            self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -23,6 +23,7 @@ from romancy.engine._leases import Leases
 from romancy.engine._live import Live, new_life, start_of
 from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
+from romancy.engine._observer import Observer
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from romancy.engine._driver import Given
     from romancy.engine._port import Port
     from romancy.engine._starting import Begun
+    from romancy.hooks import Hook
     from romancy.registry import Registry
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
@@ -63,6 +65,7 @@ class Settings:
         max_activities: int,
         max_live: int,
         warn_when_blocked: float | None,
+        hooks: tuple[Hook, ...] = (),
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
         self.named = worker_id is not None
@@ -71,6 +74,7 @@ class Settings:
         self.max_activities = max_activities
         self.max_live = max_live
         self.warn_when_blocked = warn_when_blocked
+        self.hooks = hooks
 
 
 class Worker:
@@ -129,6 +133,8 @@ class Worker:
             done=self.claiming.look,
         )
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
+        self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
+        self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
         self._trials: asyncio.Task[None] | None = None
         self._another = another
         self._watchdog: Watchdog | None = None
@@ -249,6 +255,8 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._observer is not None:
+            self._observer.flush()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.driver.attempts.processes.close()
         try:
@@ -432,6 +440,8 @@ class Worker:
             resumed = resumption(live, self.clock.now())
             self.driver.resume(live, [] if resumed is None else [(resumed, None)])
         elif begun.start.owner is None:
+            if self._observer is not None:
+                self._observer.committed(live, begun.activation)
             live.run.close()
             self._tell_end(live.instance_id, begun.activation)
         else:
