@@ -8,6 +8,7 @@ from romancy.context import ActivityContext, WorkflowContext, activity_context
 from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
+    CodecError,
     EventTimeoutError,
     HeartbeatTimeoutError,
     InstanceConflictError,
@@ -30,6 +31,7 @@ from romancy.event import Event, EventType
 from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage
 from romancy.retry import RetryPolicy
+from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
@@ -38,17 +40,22 @@ __all__ = [
     "Activity",
     "ActivityContext",
     "ActivityError",
+    "CodecError",
+    "Codecs",
     "Depends",
     "Event",
     "EventTimeoutError",
     "EventType",
     "Handle",
     "HeartbeatTimeoutError",
+    "HmacCodec",
     "Instance",
     "InstanceConflictError",
     "InstanceNotFoundError",
     "InstancePage",
     "NonDeterminismError",
+    "PayloadCodec",
+    "PayloadContext",
     "PayloadTooLargeError",
     "QueryError",
     "RegistrationError",
@@ -67,6 +74,7 @@ __all__ = [
     "WorkflowCancelledError",
     "WorkflowContext",
     "WorkflowFailedError",
+    "ZlibCodec",
     "activity",
     "activity_context",
     "compensation",

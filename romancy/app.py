@@ -12,13 +12,14 @@ from weakref import WeakValueDictionary
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, Worker, armed, new_life, start_in, start_of
+from romancy.engine import LogWriter, Settings, Worker, armed, coded, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.hooks import Hook
 from romancy.instances import Instances
 from romancy.registry import Registry
 from romancy.retry import seconds
+from romancy.serialization import Codecs, refuse_sealed
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.retry import Duration, RetryPolicy
+    from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
@@ -88,8 +90,11 @@ class Romancy(Instances):
         warn_when_blocked: Duration | None = 1.0,
         drain_timeout: float = 5.0,
         hooks: Iterable[Hook] = (),
+        codecs: Codecs | Iterable[PayloadCodec] = (),
     ) -> None:
+        """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone."""
         self._url = url
+        self._codecs = codecs if isinstance(codecs, Codecs) else Codecs(*codecs)
         self._workflows = workflows
         self._works = worker
         self._drain_timeout = drain_timeout
@@ -117,7 +122,7 @@ class Romancy(Instances):
         if self._store is not None:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        store = armed(create_store(self._url))
+        store = coded(armed(create_store(self._url)), self._codecs)
         await store.open()
         try:
             await self._begin(store)
@@ -288,6 +293,8 @@ class Romancy(Instances):
 
     async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
         outcome = await answer
+        if outcome is Outcome.INVALID:
+            raise self._writer.refusal(handle.instance_id)
         return handle if outcome is Outcome.ACCEPTED else await self._judge(handle, raw, outcome)
 
     async def _judge(self, handle: Handle[T], raw: Raw, outcome: Outcome) -> Handle[T]:
@@ -303,6 +310,7 @@ class Romancy(Instances):
             raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
         row, name = history.instance, definition.name if definition is not None else ""
         given = await self._first_input(row) if row.run_from > 1 else row.input
+        refuse_sealed(given or b"", "input", f"the input of instance {instance_id}")
         if row.workflow_name != name or given not in (bytes(raw), None):
             what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
             raise InstanceConflictError(
@@ -374,8 +382,6 @@ class Romancy(Instances):
         return state.outcome()
 
 
-def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    """Tell whoever started it, if they still listen."""
 def _checked(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     given: tuple[Any, ...] = tuple(hooks)
     for hook in given:
@@ -384,5 +390,7 @@ def _checked(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     return given
 
 
+def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    """Tell whoever started it, if they still listen."""
     if not future.done():
         future.set_result(outcome)

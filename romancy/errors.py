@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivityError",
+    "CodecError",
     "EventTimeoutError",
     "HeartbeatTimeoutError",
     "HistoryCorruptError",
@@ -159,6 +160,10 @@ class StorageError(RomancyError):
 
 class StorageConfigurationError(StorageError):
     """The store cannot be used as configured: unknown scheme, missing driver, wrong password, old server."""
+
+
+class CodecError(StorageConfigurationError):
+    """What is stored cannot be read, or written, with the codecs this app has; nothing was done with it."""
 
 
 class StorageUnavailableError(StorageError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from romancy.serialization import loads
+from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class Instance:
 
     @property
     def input(self) -> Any:
-        """The input as plain JSON values."""
-        return loads(self.raw_input, Any, f"input of instance {self.instance_id}")
+        """The input as plain JSON values. Raises CodecError when a codec wrote it that this app does not have."""
+        what = f"input of instance {self.instance_id}"
+        refuse_sealed(self.raw_input, "input", f"the {what}")
+        return loads(self.raw_input, Any, what)
 
     @classmethod
     def of(cls, row: InstanceRow) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from romancy.engine._coded import coded
 from romancy.engine._failpoint import armed
 from romancy.engine._joining import send_in, start_in
 from romancy.engine._live import new_life, start_of
@@ -16,6 +17,7 @@ __all__ = [
     "Settings",
     "Worker",
     "armed",
+    "coded",
     "history",
     "new_life",
     "outgoing",

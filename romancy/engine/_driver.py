@@ -52,7 +52,7 @@ from romancy.engine._mail import input_for
 from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._port import Port
 from romancy.engine._recur import continue_as_new, with_new_run
-from romancy.errors import HistoryVersionError, UsageError
+from romancy.errors import CodecError, HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
 
@@ -171,8 +171,8 @@ class Driver:
         live.signals = max(live.signals, mailbox.signals)
         known = {delivery_id for _, delivery_id in live.inputs} | live.taking
         for row in mailbox.rows:
-            if row.delivery_id not in live.kept and row.delivery_id not in known:
-                self._keep(live, row)
+            if row.delivery_id not in live.kept and row.delivery_id not in known and not self._keep(live, row):
+                return
         self._go_on(live)
 
     def _go_on(self, live: Live) -> None:
@@ -182,11 +182,16 @@ class Driver:
             if live.inputs:
                 self.advance(live)
 
-    def _keep(self, live: Live, row: InboxRow) -> None:
+    def _keep(self, live: Live, row: InboxRow) -> bool:
+        """Remember a message; False if nothing can go on before others have read it."""
         try:
             live.kept[row.delivery_id] = Mail(row.delivery_id, row.at, decode_message(row.body))
         except HistoryVersionError as error:
             logger.error("instance %s: %s", live.instance_id, error)  # noqa: TRY400 - the text says it all
+        except CodecError as error:
+            self._broken(live, error)
+            return False
+        return True
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the run as it stands now into inputs."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from romancy.engine._live import owner_changed, short
 from romancy.engine._loading import load, resumption
 from romancy.errors import (
+    CodecError,
     HistoryCorruptError,
     HistoryVersionError,
     InstanceNotFoundError,
@@ -118,7 +119,7 @@ class Intake:
         """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
         try:
             live = await load(self._store, self._driver.registry, claimed)
-        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError) as error:
+        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error)
             self.park(claimed, str(error))
         except StorageUnavailableError as error:

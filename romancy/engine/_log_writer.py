@@ -13,7 +13,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import driving
-from romancy.errors import StorageUnavailableError
+from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LogWriter:
         self._store = store
         self._worker = worker
         self._queue: list[tuple[Item, Done, str | None]] = []
-        self._reasons: dict[str, str] = {}
+        self._refusals: dict[str, Exception] = {}
         self._sleeping: asyncio.Future[None] | None = None
         """The writer waits for this one while there is nothing to write."""
         self._flushed: list[asyncio.Future[None]] = []
@@ -63,10 +63,19 @@ class LogWriter:
             self._flushed.append(flushed)
             await flushed
 
-    def why_refused(self, item: Item) -> str:
-        """Why an item was INVALID; told once."""
-        reason = self._reasons.pop(item.writer, "the database refused its values")
-        return f"its commit cannot be written: {reason}"
+    def refuse(self, item: Item, error: Exception) -> None:
+        """Remember why an item is INVALID."""
+        logger.error(
+            "instance %s: its commit cannot be written: %s",
+            item.instance_id,
+            error,
+            exc_info=None if isinstance(error, RomancyError) else error,
+        )
+        self._refusals[item.instance_id] = error
+
+    def refusal(self, instance_id: str) -> Exception:
+        """Why an instance's item was INVALID; told once."""
+        return self._refusals.pop(instance_id, UsageError(f"instance {instance_id}: the database refused its values"))
 
     async def run(self) -> None:
         """Commit what is submitted, until cancelled."""
@@ -124,10 +133,9 @@ class LogWriter:
                 return await self._store.commit(items, worker=worker)
             except StorageUnavailableError as error:
                 logger.warning("the database is away, %d commits wait: %s", len(items), error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told to whoever submitted it
                 if len(items) == 1:
-                    logger.exception("instance %s: its commit cannot be written", items[0].instance_id)
-                    self._reasons[items[0].writer] = f"{type(error).__name__}: {error}"
+                    self.refuse(items[0], error)
                     return [Outcome.INVALID]
                 # One of them cannot be written at all; the others must not suffer for it.
                 return [outcome for item in items for outcome in await self._commit([item], worker)]

@@ -16,6 +16,7 @@ from romancy.engine._messages import ChildEnded, TerminateMessage, encode_messag
 from romancy.engine._repair import run_without_failure
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker
 
 if TYPE_CHECKING:
@@ -69,7 +70,15 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
     events = run_without_failure(instance_id, [decode_commit(row.body) for row in history.rows])
     seq = history.rows[-1].seq + 1
     row = history.instance
-    change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, run_from=seq, input=row.input)
+    change = Change(
+        status=Status.RUNNING,
+        seen=row.signals,
+        release=True,
+        wake_at=1,
+        run_from=seq,
+        input=row.input,
+        projection=project_with_index(row.input, ())[0],
+    )
     item = Append(
         instance_id=instance_id,
         life=row.life,

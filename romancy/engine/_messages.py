@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from romancy.errors import HistoryVersionError
-from romancy.serialization import ErrorInfo
+from romancy.serialization import ErrorInfo, refuse_sealed
 from romancy.storage.records import OutboxRow
 
 __all__ = [
@@ -80,7 +80,11 @@ def outgoing(name: str, data: Raw, key: str | None, stamp: str) -> OutboxRow:
 
 
 def decode_message(body: bytes) -> Message:
-    """The message in a delivery's body; HistoryVersionError when this version does not know its kind."""
+    """The message in a delivery's body.
+
+    Raises HistoryVersionError when this version does not know its kind, CodecError when it could not be unsealed.
+    """
+    refuse_sealed(body, "message", "a message in the inbox")
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:

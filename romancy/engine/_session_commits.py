@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import ActivityFailed, CompensationFailed, OwnerChanged, encode_commit
-from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError
+from romancy.errors import CodecError, OutcomeUnknownError, RomancyError, StorageUnavailableError
 from romancy.serialization import describe_exception
 from romancy.storage.records import Append, Outcome
 
@@ -50,6 +50,9 @@ async def commit_session(
         return await _settle(store, writer, item, event, nonce=nonce, future=future), None
     except StorageUnavailableError:
         return None, None
+    except CodecError as error:
+        writer.refuse(item, error)
+        return Outcome.INVALID, None
     except RomancyError as error:
         return None, _failure(event, error)
     finally:

@@ -346,7 +346,9 @@ class Worker:
             self.driver.keep_ports(inputs, prepared.ports if inputs else {})
             self._spawn(self._without_taken_children(prepared, inputs))
         elif outcome is Outcome.INVALID:
-            self._intake.park(claimed_again(live), self.writer.why_refused(prepared.item))
+            error = self.writer.refusal(live.instance_id)
+            reason = f"its commit cannot be written: {type(error).__name__}: {error}"
+            self._intake.park(claimed_again(live), reason)
         else:
             logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
             self.claiming.look_for_own()

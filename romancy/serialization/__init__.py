@@ -21,7 +21,16 @@ Live and replayed code must see the same: hand the workflow what was read back, 
 
 from __future__ import annotations
 
-from romancy.serialization._codec import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
+from romancy.serialization._codec import (
+    NO_CODECS,
+    Codecs,
+    HmacCodec,
+    PayloadCodec,
+    PayloadContext,
+    ZlibCodec,
+    is_sealed,
+    refuse_sealed,
+)
 from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name
 from romancy.serialization._plan import dumps, loads
@@ -32,6 +41,7 @@ from romancy.serialization._where import Where
 
 __all__ = [
     "MAX_DEPTH",
+    "NO_CODECS",
     "Codecs",
     "ErrorInfo",
     "HmacCodec",
@@ -45,6 +55,8 @@ __all__ = [
     "describe_exception",
     "dumps",
     "exception_name",
+    "is_sealed",
     "loads",
     "rebuild_exception",
+    "refuse_sealed",
 ]

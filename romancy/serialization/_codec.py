@@ -1,14 +1,14 @@
-"""The hook around stored payloads: compress, sign, encrypt. Nothing here looks inside a value.
+"""The hook around what is stored: compress, sign, encrypt. Nothing here looks inside a value.
 
-A payload stands in the JSON body of an event, so what a codec makes of it is stored as a JSON object that names
-the codec, `{"$codec":"zlib","data":"<base64>"}`; several codecs are named in the order they were applied,
-`zlib+hmac-sha256:1`. A payload that no codec touched is stored as it is. The only payloads in need of care are
-those that hold the text `"$codec"` themselves: they are stored as `{"$codec":"plain","value":…}`, so that no
-payload, whatever it holds, is ever mistaken for what a codec made. Each payload says for itself how it was
-written; codecs can be added, changed and taken away while older rows stay readable.
+What is stored is one of three kinds: a commit of an instance's log, a message for its inbox, its input. What codecs
+made of one is sealed: it stands in a JSON object that names them in the order they were applied,
+`{"type":"Encoded","codec":"zlib+hmac-sha256:1","data":"<base64>"}`. A sealed commit is an array of this one "event",
+so that whoever reads logs without Romancy finds JSON of the usual form, and a version of Romancy that knows no codecs
+an event that is newer than itself. A sealed input begins with a `$`, which no JSON does: an input may hold anything,
+and must never be mistaken for what a codec made.
 
-Replay compares what the code asks for with the log. It has to compare what `unwrap` gives back: an encrypted
-payload is another one each time.
+What no codec touched is stored as it is. Each body says for itself how it was written; codecs can be added, changed
+and taken away while older rows stay readable.
 """
 
 from __future__ import annotations
@@ -17,44 +17,47 @@ import hashlib
 import hmac
 import re
 import zlib
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from romancy.errors import SerializationError, UsageError
+from romancy.errors import CodecError, StorageUnavailableError, UsageError
 from romancy.serialization._where import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MARK: Final = b'"$codec"'
-_PLAIN: Final = "plain"
-_NO_VALUE: Final = msgspec.Raw(b"")
+Kind: TypeAlias = Literal["commit", "message", "input"]
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_SEALED: Final = b'{"type":"Encoded","codec":'
+_AROUND: Final[dict[Kind, tuple[bytes, bytes]]] = {"commit": (b"[", b"]"), "message": (b"", b""), "input": (b"$", b"")}
+_BEGINNINGS: Final[dict[Kind, bytes]] = {kind: before + _SEALED for kind, (before, _) in _AROUND.items()}
 
 
 class PayloadContext(msgspec.Struct, frozen=True):
     """Where a payload stands. It is the same when it is written and when it is read."""
 
     instance_id: str
-    kind: str
-    """`input`, `arguments`, `result`, `error`, `event` …"""
-    name: str
-    """The name of the workflow, activity or event."""
-    item_id: str = ""
-    """The id within the instance, such as `charge:1`."""
+    kind: Kind
+    place: str = ""
+    """Which commit, message or input of the instance it is: two of one kind differ in it."""
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.name!r} in instance {self.instance_id!r}"
+        return f"{self.kind} {self.place} of instance {self.instance_id!r}"
 
     def as_bytes(self) -> bytes:
         """For a signature or an encryption to be bound to, so that no payload can be put in another's place."""
-        return msgspec.json.encode((self.instance_id, self.kind, self.name, self.item_id))
+        return msgspec.json.encode((self.instance_id, self.kind, self.place))
 
 
 @runtime_checkable
 class PayloadCodec(Protocol):
     """Turns the bytes of payloads into other bytes, and back. It must be safe to call from several threads.
+
+    It is called in the middle of the engine's work: it must be quick, and keep the keys it needs. When it cannot work
+    *now* (its keys are elsewhere and cannot be reached), it raises `StorageUnavailableError`: the engine then waits
+    as it does for a database that is away. Any other exception means that this payload cannot be written or read.
 
     An encryption fits in a few lines. `AESGCM` is that of the `cryptography` package; the id bears the key's
     name, so that a new key is a new codec and the old one goes on reading:
@@ -87,10 +90,26 @@ class PayloadCodec(Protocol):
         ...
 
 
-class _Envelope(msgspec.Struct):
-    codec: str | None = msgspec.field(name="$codec", default=None)
-    data: bytes | None = None
-    value: msgspec.Raw = _NO_VALUE
+class _Envelope(msgspec.Struct, tag_field="type", tag="Encoded"):
+    codec: str
+    data: bytes
+
+
+_envelopes: Final = msgspec.json.Decoder(_Envelope)
+
+
+def is_sealed(stored: bytes, kind: Kind) -> bool:
+    """Whether a codec made this."""
+    return stored.startswith(_BEGINNINGS[kind])
+
+
+def refuse_sealed(stored: bytes, kind: Kind, what: str) -> None:
+    """Raise CodecError for what a codec made and none of this app's could read."""
+    if is_sealed(stored, kind):
+        codec = stored[len(_BEGINNINGS[kind]) :].split(b'"', 2)[1].decode(errors="replace")
+        raise CodecError(
+            f"{what} was written with the codec {codec!r}, which this app does not have or cannot read with"
+        )
 
 
 class Codecs:
@@ -100,45 +119,53 @@ class Codecs:
         self._writers = codecs
         self._readers: dict[str, PayloadCodec] = {}
         for codec in (*codecs, *read_only):
-            if codec.id == _PLAIN or not _ID.fullmatch(codec.id):
-                raise UsageError(f"codec id {codec.id!r}: use 1 to 64 letters, digits and . _ : -, and not 'plain'")
+            if not _ID.fullmatch(codec.id):
+                raise UsageError(f"codec id {codec.id!r}: use 1 to 64 letters, digits and . _ : -")
             if codec.id in self._readers:
                 raise UsageError(f"two codecs have the id {codec.id!r}; a new key or format needs an id of its own")
             self._readers[codec.id] = codec
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """All that can be read, by id."""
+        return frozenset(self._readers)
+
     def wrap(self, raw: bytes, context: PayloadContext) -> bytes:
-        """The JSON to store for a payload. Raises SerializationError if a codec fails."""
+        """What to store for a payload; one that is sealed already stays as it is.
+
+        Raises CodecError if a codec fails.
+        """
+        if is_sealed(raw, context.kind):
+            return raw
         data, applied = raw, list[str]()
         for codec in self._writers:
             try:
                 encoded = codec.encode(data, context)
+            except StorageUnavailableError:
+                raise
             except Exception as error:  # noqa: BLE001 (a codec is the user's)
                 _fail(context, codec.id, "write", error)
             if encoded is not None:
                 data = encoded
                 applied.append(codec.id)
-        if applied:
-            return msgspec.json.encode({"$codec": "+".join(applied), "data": data})
-        return b'{"$codec":"plain","value":%b}' % raw if _MARK in raw else raw
+        if not applied:
+            return raw
+        before, behind = _AROUND[context.kind]
+        return before + msgspec.json.encode(_Envelope("+".join(applied), data)) + behind
 
     def unwrap(self, stored: bytes, context: PayloadContext) -> bytes:
         """The payload that was wrapped, byte for byte.
 
-        Raises SerializationError for a codec that is not configured, and for data that its codec refuses.
+        Raises CodecError for a codec that is not among these, and for data that its codec refuses.
         """
-        if _MARK not in stored or not stored.startswith(b"{"):
+        if not is_sealed(stored, context.kind):
             return stored
+        before, behind = _AROUND[context.kind]
         try:
-            envelope = msgspec.json.decode(stored, type=_Envelope)
+            envelope = _envelopes.decode(stored[len(before) : len(stored) - len(behind)])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise SerializationError(f"{context}: its codec envelope is damaged") from None
-        if envelope.codec is None:
-            return stored
-        if envelope.codec == _PLAIN and envelope.value != _NO_VALUE:
-            return bytes(envelope.value)
+            raise CodecError(f"{context}: what its codec wrote is damaged") from None
         data = envelope.data
-        if data is None:
-            raise SerializationError(f"{context}: its codec envelope is damaged")
         for codec_id in reversed(envelope.codec.split("+")):
             data = self._decode(codec_id, data, context)
         return data
@@ -146,20 +173,24 @@ class Codecs:
     def _decode(self, codec_id: str, data: bytes, context: PayloadContext) -> bytes:
         codec = self._readers.get(codec_id)
         if codec is None:
-            raise SerializationError(
+            raise CodecError(
                 f"{context}: it was written with the codec {codec_id!r}, which this app does not have; "
-                "add it to the codecs, as a read-only one if it is no longer to write"
+                "add it to the app's codecs, as a read-only one if it is no longer to write"
             )
         try:
             return codec.decode(data, context)
+        except StorageUnavailableError:
+            raise
         except Exception as error:  # noqa: BLE001 (a codec is the user's)
             _fail(context, codec_id, "read", error)
 
 
+NO_CODECS: Final = Codecs()
+"""Reads what no codec wrote."""
+
+
 def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) -> NoReturn:
-    raise SerializationError(
-        f"{context}: the codec {codec_id!r} could not {doing} it ({type_name(type(error))})"
-    ) from error
+    raise CodecError(f"{context}: the codec {codec_id!r} could not {doing} it ({type_name(type(error))})") from error
 
 
 class ZlibCodec:
@@ -188,7 +219,10 @@ class ZlibCodec:
 
 
 class HmacCodec:
-    """Signs payloads with HMAC-SHA256, so that a changed row, or one moved to another place, is refused when read."""
+    """Signs payloads with HMAC-SHA256, so that a changed row, or one moved to another place, is refused when read.
+
+    What bears no signature is still read: older rows may not have one.
+    """
 
     _SIZE: Final = 32
 

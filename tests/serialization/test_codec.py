@@ -5,16 +5,30 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
-from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, Where, ZlibCodec, check_size
+from romancy.core import COMMANDS, INPUTS
+from romancy.errors import CodecError, PayloadTooLargeError, StorageUnavailableError, UsageError
+from romancy.serialization import (
+    NO_CODECS,
+    Codecs,
+    HmacCodec,
+    PayloadCodec,
+    PayloadContext,
+    Where,
+    ZlibCodec,
+    check_size,
+    is_sealed,
+    refuse_sealed,
+)
 
-HERE = PayloadContext("order-1", "result", "charge", "charge:1")
+HERE = PayloadContext("order-1", "commit", "7.3")
+KINDS: list[Any] = ["commit", "message", "input"]
 KEY = bytes(range(32))
 
 
@@ -45,93 +59,121 @@ CHAINS: list[tuple[PayloadCodec, ...]] = [
     (Reversing(), ZlibCodec(threshold=10)),
 ]
 documents = st.recursive(
-    st.none() | st.integers() | st.text() | st.sampled_from(["$codec", '"$codec"', "zlib", "plain"]),
+    st.none() | st.integers() | st.text() | st.sampled_from(["$", "Encoded", "zlib"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["$codec", "data", "value", "a"]), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "codec", "data", "a"]), inner, max_size=3)
     ),
 )
 
 
 @given(documents.map(msgspec.json.encode), st.sampled_from(CHAINS))
-def test_any_payload_comes_back_byte_for_byte(raw: bytes, chain: tuple[PayloadCodec, ...]) -> None:
-    codecs = Codecs(*chain)
+def test_any_input_comes_back_byte_for_byte(raw: bytes, chain: tuple[PayloadCodec, ...]) -> None:
+    codecs, place = Codecs(*chain), PayloadContext("order-1", "input", "7")
 
-    stored = codecs.wrap(raw, HERE)
+    stored = codecs.wrap(raw, place)
 
-    assert raw == codecs.unwrap(stored, HERE)
-    json.loads(stored)
+    assert raw == codecs.unwrap(stored, place)
+    assert not is_sealed(raw, "input")
 
 
-@given(documents.map(msgspec.json.encode), st.sampled_from(CHAINS), st.sampled_from(CHAINS))
+@given(st.binary(), st.sampled_from(KINDS), st.sampled_from(CHAINS), st.sampled_from(CHAINS))
 def test_codecs_may_change_while_rows_stay(
-    raw: bytes, before: tuple[PayloadCodec, ...], after: tuple[PayloadCodec, ...]
+    data: bytes, kind: Any, before: tuple[PayloadCodec, ...], after: tuple[PayloadCodec, ...]
 ) -> None:
-    stored = Codecs(*before).wrap(raw, HERE)
+    place, raw = PayloadContext("order-1", kind, "7.3"), b"[" + data
+    stored = Codecs(*before).wrap(raw, place)
     written_by = {codec.id for codec in after}
 
     later = Codecs(*after, read_only=[codec for codec in before if codec.id not in written_by])
 
-    assert raw == later.unwrap(stored, HERE)
+    assert raw == later.unwrap(stored, place)
+    assert later.wrap(stored, place) == (stored if is_sealed(stored, kind) else later.wrap(raw, place))
+
+
+def stored_as(kind: Any) -> bytes:
+    return Codecs(Reversing()).wrap(b"[1]", PayloadContext("order-1", kind))
 
 
 def test_the_stored_forms() -> None:
-    assert b'{"a":1}' == Codecs().wrap(b'{"a":1}', HERE)
-    assert b'{"$codec":"reversed","data":"fTE6ImEie30="}'[:22] == Codecs(Reversing()).wrap(b'{"a":1}', HERE)[:22]
-    assert {"$codec": "reversed", "data": base64.b64encode(b"]1[").decode()} == json.loads(
-        Codecs(Reversing()).wrap(b"[1]", HERE)
-    )
-    assert b'{"$codec":"plain","value":{"$codec":"zlib"}}' == Codecs().wrap(b'{"$codec":"zlib"}', HERE)
+    envelope = {"type": "Encoded", "codec": "reversed", "data": base64.b64encode(b"]1[").decode()}
+
+    assert b"[1]" == NO_CODECS.wrap(b"[1]", HERE)
+    assert [envelope] == json.loads(stored_as("commit"))
+    assert envelope == json.loads(stored_as("message"))
+    assert envelope == json.loads(stored_as("input").removeprefix(b"$"))
     long = b'"' + b"x" * 10_000 + b'"'
-    assert (
-        "zlib+hmac-sha256:2026"
-        == json.loads(Codecs(ZlibCodec(), HmacCodec(KEY, key_id="2026")).wrap(long, HERE))["$codec"]
-    )
+    chain = Codecs(ZlibCodec(), HmacCodec(KEY, key_id="2026"))
+    assert "zlib+hmac-sha256:2026" == json.loads(chain.wrap(long, HERE))[0]["codec"]
+
+
+def test_no_event_is_mistaken_for_what_a_codec_made() -> None:
+    assert "Encoded" not in {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_nobody_could_read_is_refused_by_name(kind: Any) -> None:
+    refuse_sealed(b"[1]", kind, "it")
+
+    with pytest.raises(CodecError, match="it was written with the codec 'reversed'"):
+        refuse_sealed(stored_as(kind), kind, "it")
 
 
 def test_an_unknown_codec_is_named() -> None:
     stored = Codecs(HmacCodec(KEY, key_id="old")).wrap(b"1", HERE)
 
     expected = (
-        "result of 'charge' in instance 'order-1': it was written with the codec 'hmac-sha256:old', "
+        "commit 7.3 of instance 'order-1': it was written with the codec 'hmac-sha256:old', "
         "which this app does not have"
     )
-    with pytest.raises(SerializationError, match=re.escape(expected)):
+    with pytest.raises(CodecError, match=re.escape(expected)):
         Codecs(ZlibCodec()).unwrap(stored, HERE)
 
 
 @pytest.mark.parametrize(
     "stored",
     [
-        b'{"$codec":"zlib"}',
-        b'{"$codec":"plain"}',
-        b'{"$codec":5,"data":"YQ=="}',
-        b'{"$codec":"zlib","data":"not base64"}',
-        b'{"$codec":"zlib","data":"YQ=="}',
-        b'{"$codec":"zlib","data":"YQ=="',
-        b'{"$codec":"\xff"}',
+        b'[{"type":"Encoded","codec":"zlib"}]',
+        b'[{"type":"Encoded","codec":5,"data":"YQ=="}]',
+        b'[{"type":"Encoded","codec":"zlib","data":"not base64"}]',
+        b'[{"type":"Encoded","codec":"zlib","data":"YQ=="}]',
+        b'[{"type":"Encoded","codec":"zlib","data":"YQ=="',
+        b'[{"type":"Encoded","codec":"',
+        b'[{"type":"Encoded","codec":"\xff"}]',
     ],
 )
 def test_a_damaged_envelope_is_refused(stored: bytes) -> None:
-    with pytest.raises(SerializationError, match="result of 'charge' in instance 'order-1'"):
+    with pytest.raises(CodecError, match=r"commit 7\.3 of instance 'order-1'"):
         Codecs(ZlibCodec()).unwrap(stored, HERE)
 
 
 def test_a_codec_that_fails_is_named_without_the_payload() -> None:
-    with pytest.raises(SerializationError, match=r"the codec 'broken' could not write it \(RuntimeError\)") as caught:
+    with pytest.raises(CodecError, match=r"the codec 'broken' could not write it \(RuntimeError\)") as caught:
         Codecs(Broken()).wrap(b'"secret"', HERE)
 
     assert "secret" not in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-@pytest.mark.parametrize("name", ["", "plain", "a+b", "a b", "é", "x" * 65])
+@pytest.mark.parametrize("name", ["", "a+b", "a b", "é", "x" * 65])
 def test_an_id_that_cannot_be_stored_is_refused(name: str) -> None:
     codec = Reversing()
     codec.id = name
 
     with pytest.raises(UsageError, match="codec id"):
         Codecs(codec)
+
+
+def test_one_that_cannot_work_now_is_waited_for() -> None:
+    class Away(Reversing):
+        def encode(self, data: bytes, _context: PayloadContext, /) -> bytes:
+            raise StorageUnavailableError("the keys cannot be reached")
+
+        decode = encode
+
+    for act in (Codecs(Away()).wrap, Codecs(Away()).unwrap):
+        with pytest.raises(StorageUnavailableError, match="the keys cannot be reached"):
+            act(b"[1]" if act.__name__ == "wrap" else stored_as("commit"), HERE)
 
 
 def test_two_codecs_of_one_id_are_refused() -> None:
@@ -152,34 +194,33 @@ def test_zlib_leaves_what_is_small_or_hardly_shrinks() -> None:
 def test_zlib_refuses_a_bomb_and_a_torso() -> None:
     bomb = Codecs(ZlibCodec()).wrap(b'"' + b"x" * 1_000_000 + b'"', HERE)
     torso = json.loads(bomb)
-    torso["data"] = torso["data"][:100]
+    torso[0]["data"] = torso[0]["data"][:100]
 
     for stored in (bomb, msgspec.json.encode(torso)):
-        with pytest.raises(SerializationError, match="the codec 'zlib' could not read it"):
+        with pytest.raises(CodecError, match="the codec 'zlib' could not read it"):
             Codecs(ZlibCodec(largest=1_000)).unwrap(stored, HERE)
 
 
 def changed(stored: bytes) -> bytes:
-    envelope = json.loads(stored)
+    (envelope,) = json.loads(stored)
     data = bytearray(base64.b64decode(envelope["data"]))
     data[-1] ^= 1
-    return msgspec.json.encode({**envelope, "data": bytes(data)})
+    return msgspec.json.encode([{**envelope, "data": bytes(data)}])
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        PayloadContext("order-2", "result", "charge", "charge:1"),
-        PayloadContext("order-1", "input", "charge", "charge:1"),
-        PayloadContext("order-1", "result", "refund", "charge:1"),
-        PayloadContext("order-1", "result", "charge", "charge:2"),
+        PayloadContext("order-2", "commit", "7.3"),
+        PayloadContext("order-1", "commit", "7.4"),
+        PayloadContext("order-1", "commit", "8.3"),
     ],
 )
 def test_a_signed_payload_is_refused_in_another_place(place: PayloadContext) -> None:
     codecs = Codecs(HmacCodec(KEY))
     stored = codecs.wrap(b'{"paid":false}', HERE)
 
-    with pytest.raises(SerializationError, match="the codec 'hmac-sha256:1' could not read it"):
+    with pytest.raises(CodecError, match="the codec 'hmac-sha256:1' could not read it"):
         codecs.unwrap(stored, place)
 
 
@@ -187,9 +228,9 @@ def test_a_signed_payload_is_refused_when_changed_or_under_another_key() -> None
     codecs = Codecs(HmacCodec(KEY))
     stored = codecs.wrap(b'{"paid":false}', HERE)
 
-    with pytest.raises(SerializationError, match="could not read it"):
+    with pytest.raises(CodecError, match="could not read it"):
         codecs.unwrap(changed(stored), HERE)
-    with pytest.raises(SerializationError, match="could not read it"):
+    with pytest.raises(CodecError, match="could not read it"):
         Codecs(HmacCodec(KEY[::-1])).unwrap(stored, HERE)
     with pytest.raises(UsageError, match="at least 32 bytes"):
         HmacCodec(b"short")

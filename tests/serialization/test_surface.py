@@ -8,6 +8,7 @@ from romancy import serialization
 def test_the_public_names() -> None:
     assert [
         "MAX_DEPTH",
+        "NO_CODECS",
         "Codecs",
         "ErrorInfo",
         "HmacCodec",
@@ -21,8 +22,10 @@ def test_the_public_names() -> None:
         "describe_exception",
         "dumps",
         "exception_name",
+        "is_sealed",
         "loads",
         "rebuild_exception",
+        "refuse_sealed",
     ] == serialization.__all__
     assert all(hasattr(serialization, name) for name in serialization.__all__)
     assert all(getattr(serialization, name).__doc__ for name in serialization.__all__)

@@ -197,6 +197,24 @@ async def test_a_retry_by_a_process_without_a_worker(app: Romancy, open_app: Ope
     assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
 
 
+@workflow(index=["what"])
+async def may_break_for(ctx: WorkflowContext, customer: str, what: str) -> str:
+    return await act(what)
+
+
+async def test_a_retried_instance_is_found_by_its_input(app: Romancy) -> None:
+    broken.add("b")
+    instance_id = await fail(app, app.start(may_break_for, "ada", "b"))
+    await app.run(may_break_for, "ada", "a")
+    broken.clear()
+
+    await app.retry(instance_id)
+    await app.handle(instance_id).result(timeout=10)
+
+    page = await app.find_instances({"what": "b", "customer": "ada"})
+    assert [instance.instance_id for instance in page.instances] == [instance_id]
+
+
 async def test_only_the_failed_are_retried(app: Romancy) -> None:
     handle = await app.start(in_line)
     await handle.result(timeout=10)

@@ -1,0 +1,365 @@
+"""Codecs around what is stored: nothing works differently, nothing is readable, nothing is lost when one is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    CodecError,
+    Codecs,
+    EventType,
+    InstanceConflictError,
+    RetryPolicy,
+    Romancy,
+    Status,
+    StorageUnavailableError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy.core import ActivityCompleted
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.coded import CHAINS, LEDGER, SECRET, Masking, coded_errand, compressing
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy import PayloadContext, Workflow
+
+    Open = Callable[..., Awaitable[Romancy]]
+    Known = list[Workflow[..., Any]]
+
+pytestmark = pytest.mark.anyio
+
+Word = EventType("word", str)
+carried_out: list[str] = []
+broken: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    carried_out.clear()
+    broken.clear()
+
+
+@compensation
+async def coded_put_back(what: str) -> None:
+    carried_out.append(f"put back {what}")
+
+
+@activity(compensation=coded_put_back)
+async def coded_take(what: str) -> str:
+    carried_out.append(what)
+    return what
+
+
+@activity(retry=RetryPolicy.none())
+async def coded_fail_if_broken(what: str) -> str:
+    if "the step" in broken:
+        raise LookupError("the step is broken")
+    return what
+
+
+@activity
+async def coded_bake(what: str) -> str:
+    return what + " bread"
+
+
+@activity
+async def coded_bake_in_a_session(what: str) -> str:
+    await activity_context().session()
+    return what + " bread"
+
+
+@activity
+async def coded_lose_the_keys(what: str) -> str:
+    carried_out.append(what)
+    broken.add("the keys")
+    return what
+
+
+@workflow
+async def coded_child(ctx: WorkflowContext, secret: str) -> str:
+    return await coded_take(secret)
+
+
+@workflow
+async def coded_parent(ctx: WorkflowContext, secret: str) -> list[str]:
+    await ctx.report({"secret": secret})
+    heard = await ctx.wait_event(Word)
+    return [await coded_take(secret), heard.data, await coded_child(secret)]
+
+
+@workflow
+async def coded_words(ctx: WorkflowContext, count: int) -> list[str]:
+    return [await coded_take((await ctx.wait_event(Word)).data) for _ in range(count)]
+
+
+@workflow(index=["name"])
+async def coded_saga(ctx: WorkflowContext, name: str, left: int) -> str:
+    if left:
+        return coded_saga.recur(name, left - 1)
+    return await coded_take(name) + await coded_fail_if_broken(SECRET)
+
+
+@workflow
+async def coded_result(ctx: WorkflowContext, what: str, where: str) -> str:
+    return await (coded_bake_in_a_session if where == "in a session" else coded_bake)(what)
+
+
+@workflow
+async def coded_without_keys(ctx: WorkflowContext) -> str:
+    return await coded_lose_the_keys((await ctx.wait_event(Word)).data)
+
+
+class Particular(Masking):
+    """Cannot write what `broken` names, or nothing at all for the time being."""
+
+    def encode(self, data: bytes, context: PayloadContext, /) -> bytes:
+        if "the keys" in broken:
+            raise StorageUnavailableError("the keys are out of reach")
+        for word in broken:
+            if word.encode() in data:
+                raise ValueError(f"cannot write {word}")
+        return super().encode(data, context)
+
+
+async def stored(url: str) -> bytes:
+    """Everything that codecs are put around, as it stands in the database."""
+    store, found = create_store(url), list[bytes]()
+    await store.open()
+    async with Romancy(url, worker=False, workflows=[]) as app:
+        async for instance in app.iter_instances():
+            history = await store.read(instance.instance_id)
+            assert history is not None
+            found += [history.instance.input, *(row.body for row in history.rows)]
+    await store.close()
+    return b"\n".join(found)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_nothing_works_differently_and_nothing_is_readable(open_app: Open, storage_url: str, chain: str) -> None:
+    app = await open_app(codecs=CHAINS[chain])
+    handle = await app.start(coded_parent, SECRET)
+    await handle.signal(Word, SECRET)
+
+    assert await handle.result(timeout=10) == [SECRET, SECRET, SECRET]
+    assert await handle.report() == {"secret": SECRET}
+    done = [event for event in await handle.history() if isinstance(event, ActivityCompleted)]
+    assert SECRET.encode() in bytes(done[0].result)
+    async for instance in app.iter_instances():
+        assert instance.input == SECRET
+    assert SECRET.encode() not in await stored(storage_url)
+
+
+async def test_what_was_written_without_is_read_with_and_the_other_way_round(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
+    stages: list[Any] = [(), [compressing()], Codecs(Masking(), read_only=[compressing()])]
+    last = Codecs(Masking(b"new", key_id="2"), read_only=[compressing(), Masking()])
+    async with Romancy(storage_url, worker=False, workflows=workflows) as app:
+        handle = await app.start(coded_words.options(instance_id="long"), 4)
+    for number, codecs in enumerate(stages):
+        async with Romancy(storage_url, workflows=workflows, codecs=codecs) as app:
+            await app.signal("long", Word, f"{number} {SECRET}")
+            await until(functools.partial(carried_out.__contains__, f"{number} {SECRET}"))
+            await status_is(app, "long", Status.WAITING)
+    app = await open_app(codecs=last)
+    await (await open_app(worker=False)).signal("long", Word, "plain")
+
+    handle = app.handle("long", coded_words)
+    assert await handle.result(timeout=10) == [*(f"{number} {SECRET}" for number in range(3)), "plain"]
+    assert len(carried_out) == 4
+    words = (await stored(storage_url)).split(b'"codec":"')[1:]
+    assert {word.split(b'"')[0] for word in words} == {b"zlib", b"mask:1", b"mask:2"}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the app work until something has happened."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("moment", ["commit:after:1", "commit:before:3", "commit:after:4"])
+async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
+    open_app: Open, storage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    store = create_store(storage_url)
+    await store.open()
+    processes = store.capabilities.processes
+    await store.close()
+    if not processes:
+        pytest.skip("capability: a database of this kind lives in one process")
+    ledger = tmp_path / "ledger"
+    monkeypatch.setenv(LEDGER, str(ledger))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "ROMANCY_FAIL": moment}
+    command = [sys.executable, "-m", "romancy_conformance.behaviour.coded", storage_url, "--ledger", str(ledger)]
+    killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+
+    app = await open_app(workflows=[coded_errand], codecs=CHAINS["compressing and masking"])
+
+    expected = [f"{number} {SECRET}" for number in range(4)]
+    assert await app.handle("errand", coded_errand).result(timeout=20) == expected
+    steps = ledger.read_text(encoding="utf-8").split()
+    assert sorted(set(steps)) == ["0", "1", "2", "3"]
+    assert len(steps) <= 5
+    assert SECRET.encode() not in await stored(storage_url)
+
+
+async def test_without_the_codec_an_instance_waits_for_who_has_it(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
+    async with Romancy(storage_url, workflows=workflows, codecs=[Masking()]) as app:
+        await app.start(coded_parent.options(instance_id="sealed"), SECRET)
+        await status_is(app, "sealed", Status.WAITING)
+        await app.signal("sealed", Word, SECRET)
+        await app.drain()
+    carried_out.clear()
+    async with Romancy(storage_url, workflows=workflows) as without:
+        await status_is(without, "sealed", Status.STUCK)
+        assert await without.run(coded_child, "plain") == "plain"
+
+        instance = await without.get_instance("sealed")
+        assert instance is not None
+        assert "written with the codec 'mask:1', which this app does not have" in (instance.error or "")
+        assert {each.instance_id for each in (await without.list_instances(workflow_name="parent")).instances} == {
+            "sealed"
+        }
+        for ask in (without.history("sealed"), without.start(coded_parent.options(instance_id="sealed"), SECRET)):
+            with pytest.raises(CodecError, match="mask:1"):
+                await ask
+        with pytest.raises(CodecError, match="mask:1"):
+            _ = instance.input
+    assert carried_out == ["plain"]
+
+    app = await open_app(codecs=[Masking()])
+
+    assert await app.handle("sealed", coded_parent).result(timeout=10) == [SECRET] * 3
+    assert carried_out == ["plain", SECRET, SECRET]
+
+
+async def test_a_message_nobody_here_can_read_waits_for_who_can(
+    open_app: Open, storage_url: str, workflows: Known
+) -> None:
+    async with Romancy(storage_url, workflows=workflows) as without:
+        await without.start(coded_words.options(instance_id="addressee"), 1)
+        await status_is(without, "addressee", Status.WAITING)
+        await (await open_app(worker=False, codecs=[Masking()])).signal("addressee", Word, SECRET)
+        await status_is(without, "addressee", Status.STUCK)
+        instance = await without.get_instance("addressee")
+        assert instance is not None
+        assert "'mask:1'" in (instance.error or "")
+
+    app = await open_app(codecs=[Masking()])
+
+    assert await app.handle("addressee", coded_words).result(timeout=10) == [SECRET]
+
+
+async def test_a_wrong_key_parks_and_the_right_one_resumes(open_app: Open, storage_url: str, workflows: Known) -> None:
+    async with Romancy(storage_url, worker=False, workflows=workflows, codecs=[Masking()]) as front:
+        await front.start(coded_child.options(instance_id="locked"), SECRET)
+    async with Romancy(storage_url, workflows=workflows, codecs=[Masking(b"another key")]) as app:
+        await status_is(app, "locked", Status.STUCK)
+        instance = await app.get_instance("locked")
+        assert instance is not None
+        assert "the codec 'mask:1' could not read it (ValueError)" in (instance.error or "")
+    app = await open_app(codecs=[Masking()])
+
+    await app.resume("locked")
+
+    assert await app.handle("locked", coded_child).result(timeout=10) == SECRET
+
+
+async def test_a_start_that_cannot_be_written_is_refused(open_app: Open) -> None:
+    app = await open_app(codecs=[Particular()])
+    broken.add("sardine")
+
+    with pytest.raises(CodecError, match=r"the codec 'mask:1' could not write it \(ValueError\)"):
+        await app.start(coded_child.options(instance_id="unwritten"), "sardine")
+    started = await app.start_many([coded_child.bind("cod"), coded_child.bind("eel")])
+
+    assert await app.get_instance("unwritten") is None
+    assert [await handle.result(timeout=10) for handle in started] == ["cod", "eel"]
+
+
+@pytest.mark.parametrize("where", ["by itself", "in a session"])
+async def test_a_result_that_cannot_be_written_parks_its_instance_alone(open_app: Open, where: str) -> None:
+    app = await open_app(codecs=[Particular()])
+    broken.add("sardine bread")
+    handles = await app.start_many([coded_result.bind(fish, where) for fish in ("sardine", "cod")])
+
+    assert await handles[1].result(timeout=10) == "cod bread"
+    await status_is(app, handles[0].instance_id, Status.STUCK)
+    instance = await app.get_instance(handles[0].instance_id)
+    assert instance is not None
+    assert "could not write it (ValueError)" in (instance.error or "")
+    assert "sardine" not in (instance.error or "")
+
+    broken.clear()
+    await app.resume(handles[0].instance_id)
+
+    assert await handles[0].result(timeout=10) == "sardine bread"
+
+
+async def test_keys_out_of_reach_are_waited_for(open_app: Open) -> None:
+    app = await open_app(codecs=[Particular()])
+    handle = await app.start(coded_without_keys)
+    await handle.signal(Word, "late")
+    await until(lambda: carried_out == ["late"])
+    with pytest.raises(TimeoutError):
+        await handle.result(timeout=0.3)
+    with pytest.raises(StorageUnavailableError, match="out of reach"):
+        await handle.signal(Word, "too late")
+
+    broken.clear()
+
+    assert await handle.result(timeout=10) == "late"
+    assert carried_out == ["late"]
+
+
+async def test_starting_twice_compares_what_was_said(open_app: Open) -> None:
+    app = await open_app(codecs=[Masking()])
+    first = await app.start(coded_child.options(instance_id="once"), SECRET)
+
+    assert (await app.start(coded_child.options(instance_id="once"), SECRET)).instance_id == "once"
+    with pytest.raises(InstanceConflictError, match="with another input"):
+        await app.start(coded_child.options(instance_id="once"), "something else")
+    assert await first.result(timeout=10) == SECRET
+
+
+async def test_managing_what_a_codec_wrote(open_app: Open, storage_url: str) -> None:
+    app = await open_app(codecs=[compressing(), Masking()])
+    broken.add("the step")
+    for number in range(3):
+        handle = await app.start(coded_saga.options(instance_id=f"saga-{number}"), "ada", number)
+        with pytest.raises(WorkflowFailedError):
+            await handle.result(timeout=10)
+    assert carried_out == ["ada", "put back ada"] * 3
+    broken.clear()
+
+    assert len(await app.retry_many({"name": "ada"})) == 3
+
+    for number in range(3):
+        assert await app.handle(f"saga-{number}", coded_saga).result(timeout=10) == "ada" + SECRET
+    inputs = [instance.input async for instance in app.iter_instances({"name": "ada", "left": 0})]
+    assert inputs == [{"name": "ada", "left": 0}] * 3
+    assert SECRET.encode() not in await stored(storage_url)
+    waiting = await app.start(coded_words, 1)
+    assert await app.terminate(waiting.instance_id, reason="enough")
+    assert len(await app.purge_many()) == 4

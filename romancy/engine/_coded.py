@@ -1,0 +1,208 @@
+"""The store as the engine and the app see it: what codecs wrote is read, and what codecs are to write is written.
+
+The one place where bodies are sealed and opened. Without codecs that write, every write is the store's own method.
+
+Sealed are commits, messages and inputs. What stays as it is: ids, names, statuses, times, the short error text of an
+instance's row, the projection that searches filter on, messages for the outside (others are to read them), and
+commits that say nothing but who owns the instance: those are written and looked at by workers without the codecs too.
+
+An unreadable commit is an error to whoever reads it. An unreadable message or input is handed on as it stands, so that
+it holds up nobody but the one who needs it: looking at instances and parking them works without their codecs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from msgspec.structs import replace
+
+from romancy.core import OwnerChanged, decode_commit
+from romancy.errors import CodecError, StorageUnavailableError
+from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
+from romancy.storage.records import Append, Start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from romancy.serialization import Codecs
+    from romancy.storage.protocol import Session, Store
+    from romancy.storage.query import Query
+    from romancy.storage.records import (
+        Change,
+        ClaimRequest,
+        Delivered,
+        Delivery,
+        History,
+        InboxRow,
+        InstanceRow,
+        Item,
+        OutboxRow,
+        Outcome,
+        Page,
+        Work,
+    )
+
+__all__ = ["coded"]
+
+_OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
+_PAUSE: Final = 1.0
+
+
+def coded(store: Store, codecs: Codecs) -> Store:
+    """The store with these codecs around what it keeps."""
+    return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
+
+
+def _commit(instance_id: str, life: int, seq: int) -> PayloadContext:
+    return PayloadContext(instance_id, "commit", f"{life}.{seq}")
+
+
+def _message(instance_id: str, delivery_id: str) -> PayloadContext:
+    return PayloadContext(instance_id, "message", delivery_id)
+
+
+def _input(instance_id: str, life: int) -> PayloadContext:
+    return PayloadContext(instance_id, "input", f"{life}")
+
+
+class _ReadingStore:
+    """Opens what is read; without codecs it can only say that it cannot."""
+
+    def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
+        self._store = store
+        self._codecs = codecs
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if callable(method):
+            setattr(self, name, method)
+        return method
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        history = await self._store.read(instance_id, after=after, limit=limit)
+        if history is None:
+            return None
+        for index, row in enumerate(history.rows):
+            if is_sealed(row.body, "commit"):
+                context = _commit(instance_id, history.instance.life, row.seq)
+                history.rows[index] = replace(row, body=self._codecs.unwrap(row.body, context))
+        instance = self._instance(history.instance)
+        return history if instance is history.instance else replace(history, instance=instance)
+
+    async def find(self, query: Query, /) -> Page:
+        page = await self._store.find(query)
+        page.rows[:] = [self._instance(row) for row in page.rows]
+        return page
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        work = await self._store.claim(request)
+        for box in work.mail:
+            box.rows[:] = [self._mail(box.instance_id, row) for row in box.rows]
+        return work
+
+    def _instance(self, row: InstanceRow) -> InstanceRow:
+        if not is_sealed(row.input, "input"):
+            return row
+        try:
+            return replace(row, input=self._codecs.unwrap(row.input, _input(row.instance_id, row.life)))
+        except CodecError:
+            return row
+
+    def _mail(self, instance_id: str, row: InboxRow) -> InboxRow:
+        if not is_sealed(row.body, "message"):
+            return row
+        try:
+            return replace(row, body=self._codecs.unwrap(row.body, _message(instance_id, row.delivery_id)))
+        except CodecError:
+            return row
+
+
+class _CodingStore(_ReadingStore):
+    """Seals what is written as well.
+
+    A refusal is remembered with what the worker could read: one with other codecs may succeed with the same code.
+    """
+
+    def __init__(self, store: Store, codecs: Codecs) -> None:
+        super().__init__(store, codecs)
+        self._ability = "~" + hashlib.sha256(",".join(sorted(codecs.ids)).encode()).hexdigest()[:8]
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        codes = {workflow: code + self._ability for workflow, code in request.codes.items()}
+        return await super().claim(replace(request, codes=codes))
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        return await self._store.commit([self.sealed(item) for item in batch], worker=worker)
+
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        return await self._store.deliver(self.sealed_deliveries(batch))
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join) as session:
+            yield _CodingSession(session, self)
+
+    def sealed(self, item: Item) -> Item:
+        """The item as it is stored. Raises CodecError when a codec cannot write a part of it."""
+        if isinstance(item, Start):
+            return self._start(item)
+        body = item.body
+        if not _says_only_who_owns_it(body):
+            body = self._codecs.wrap(body, _commit(item.instance_id, item.life, item.seq))
+        if item.plain:
+            return replace(item, body=body)
+        return replace(
+            item,
+            body=body,
+            change=None if item.change is None else self._change(item, item.change),
+            deliveries=tuple(self.sealed_deliveries(item.deliveries)),
+            starts=tuple(self._start(start) for start in item.starts),
+        )
+
+    def sealed_deliveries(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        """The messages as they are stored."""
+        return [
+            replace(each, body=self._codecs.wrap(each.body, _message(each.instance_id, each.delivery_id)))
+            for each in batch
+        ]
+
+    def _start(self, start: Start) -> Start:
+        return replace(
+            start,
+            body=self._codecs.wrap(start.body, _commit(start.instance_id, start.life, 1)),
+            input=self._codecs.wrap(start.input, _input(start.instance_id, start.life)),
+        )
+
+    def _change(self, item: Append, change: Change) -> Change:
+        if change.input is not None:
+            change = replace(change, input=self._codecs.wrap(change.input, _input(item.instance_id, item.life)))
+        if change.refused_by:
+            change = replace(change, refused_by=change.refused_by + self._ability)
+        return change
+
+
+class _CodingSession:
+    def __init__(self, session: Session, store: _CodingStore) -> None:
+        self._session = session
+        self._sealing = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+        try:
+            sealed = self._sealing.sealed(item)
+        except StorageUnavailableError:
+            await asyncio.sleep(_PAUSE)  # the attempt is made again, and should not be made as fast as can be
+            raise
+        return await self._session.commit(sealed, worker=worker)
+
+    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+        return await self._session.send(self._sealing.sealed_deliveries(deliveries), outbox)
+
+
+def _says_only_who_owns_it(body: bytes) -> bool:
+    return body.startswith(_OWNERSHIP) and all(isinstance(event, OwnerChanged) for event in decode_commit(body))
