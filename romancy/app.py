@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
-from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit
+from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, Worker, armed, coded, new_life, start_in, start_of
@@ -238,7 +238,9 @@ class Romancy(Instances):
         """Start several workflows, each as `start` does, in one commit as far as it goes; with `session=` in yours."""
         if session is not None:
             return [await self._start_in(session, call) for call in calls]
-        submitted = [self._submit(call) for call in calls]
+        bound = list(calls)
+        with driving():
+            submitted = [self._submit(call) for call in bound]
         return [await self._started(handle, raw, outcome) for handle, raw, outcome in submitted]
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -285,7 +287,7 @@ class Romancy(Instances):
         if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
             self._worker.start(definition, raw, instance_id, delay, done)
             return handle, raw, answer
-        _, item = start_of(
+        item = start_of(
             definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
         )
         self._writer.submit(item, done)

@@ -7,7 +7,7 @@ run and the number of the draw, so a replay draws the same.
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy.core import Commands, EventReceived
     from romancy.session import Session
 
-__all__ = ["ActivityContext", "ActivityPort", "ChildHandle", "WorkflowContext", "activity_context", "entered"]
+__all__ = ["ActivityContext", "ActivityPort", "ChildHandle", "WorkflowContext", "activity_context", "enter_activity"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -193,7 +193,6 @@ class ActivityContext:
     def __init__(
         self,
         port: ActivityPort,
-        *,
         instance_id: str,
         activity_id: str,
         attempt: int,
@@ -264,17 +263,6 @@ def activity_context() -> ActivityContext:
         raise UsageError("activity_context() is only available while an activity runs on a worker") from None
 
 
-class entered:  # noqa: N801 - read as a verb: `with entered(context):`
-    """Make `context` the one that `activity_context()` gives, while the block lasts."""
-
-    def __init__(self, context: ActivityContext) -> None:
-        self._context = context
-        self._token: Token[ActivityContext] | None = None
-
-    def __enter__(self) -> ActivityContext:
-        self._token = _current.set(self._context)
-        return self._context
-
-    def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            _current.reset(self._token)
+def enter_activity(context: ActivityContext) -> None:
+    """Make this what `activity_context()` gives in the present `contextvars` context, which is the attempt's own."""
+    _current.set(context)

@@ -90,11 +90,7 @@ class Commands:
         self.calls: dict[str, Call] = {}
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
-        self._activity_ids = Ids("activity")
-        self._timer_ids = Ids("timer")
-        self._wait_ids = Ids("wait")
-        self._child_ids = Ids("child")
-        self._message_ids = Ids("message")
+        self._ids = Ids()
         self._activities: dict[str, Answer] = {}
         self._waits: dict[str, Answer] = {}
         self._children: dict[str, AwaitedChild] = {}
@@ -146,8 +142,8 @@ class Commands:
         """Schedule an activity; the future brings its decoded result or its failure."""
         name = definition.name
         self._require_open(f"activity {name}")
-        ids = self._activity_ids
-        command = ev.ActivityScheduled(ids.next(name) if id is None else ids.choose(id), name, args)
+        ids = self._ids
+        command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         scheduled = self.ask(command, chosen=id is not None)
         self.fresh.add(scheduled.id)
         self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
@@ -160,7 +156,7 @@ class Commands:
         """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
         self._require_open(f"event {name}")
         due = None if timeout is None else self.due(self.loop.now + timeout)
-        awaited = self.ask(ev.EventAwaited(self._wait_ids.next(name), name, key, due))
+        awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
         answer = self._waits[awaited.id] = self._answer(awaited.id, self._give_up_wait)
         return answer
 
@@ -169,7 +165,7 @@ class Commands:
     ) -> tuple[ev.ChildStarted, Answer]:
         """Start a child workflow; the future brings its decoded result or its failure."""
         self._require_open(f"child workflow {definition.name}")
-        id = self._child_ids.next(definition.name)
+        id = self._ids.number("child", definition.name)
         if self.started.run > 1:
             id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
         if instance_id is None:
@@ -184,7 +180,7 @@ class Commands:
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
         """Send a message once this activation is durable."""
         self._require_open(f"publication of {name}")
-        self.ask(ev.MessagePublished(self._message_ids.next(name), name, data, key))
+        self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key))
 
     def report(self, state: Raw) -> None:
         """Let the world see how far the workflow is."""
@@ -254,7 +250,7 @@ class Commands:
         ended = self.state.terminal is not None
         for timer in loop.started:
             if not timer.cancelled() and not ended:
-                id = self._timer_ids.next("timer")
+                id = self._ids.number("timer", "timer")
                 command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when())))
                 timer.id = command.id
                 self._timers[command.id] = timer

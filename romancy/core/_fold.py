@@ -6,10 +6,9 @@ code is missing or does not fit can still be looked at, cancelled and compensate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
@@ -17,6 +16,9 @@ from romancy.core import _events as ev
 from romancy.core._effects import Outcome
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Attempted", "Child", "Compensable", "State"]
 
@@ -48,28 +50,47 @@ class Compensable:
     result: Raw
 
 
-@dataclass(slots=True)
 class State:
     """Where one run stands after the events applied so far."""
 
-    compensates: Callable[[str], str]
-    """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
-    started: ev.WorkflowStarted | None = None
-    time: int = 0
-    activities: dict[str, Attempted] = field(default_factory=dict[str, Attempted])
-    timers: dict[str, ev.TimerStarted] = field(default_factory=dict[str, ev.TimerStarted])
-    waits: dict[str, ev.EventAwaited] = field(default_factory=dict[str, ev.EventAwaited])
-    children: dict[str, Child] = field(default_factory=dict[str, Child])
-    compensations: dict[str, Attempted] = field(default_factory=dict[str, Attempted])
-    to_compensate: list[Compensable] = field(default_factory=list[Compensable])
-    uncompensated: list[str] = field(default_factory=list[str])
-    cancel: ev.CancelRequested | None = None
-    parked: str | None = None
-    abandoned: bool = False
-    progress: Raw | None = None
-    terminal: ev.Command | None = None
-    _due: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
-    """A heap of what is due when, in which things no longer waited for are left until they come up."""
+    __slots__ = (
+        "_due",
+        "abandoned",
+        "activities",
+        "cancel",
+        "children",
+        "compensates",
+        "compensations",
+        "parked",
+        "progress",
+        "started",
+        "terminal",
+        "time",
+        "timers",
+        "to_compensate",
+        "uncompensated",
+        "waits",
+    )
+
+    def __init__(self, compensates: Callable[[str], str]) -> None:
+        self.compensates = compensates
+        """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
+        self.started: ev.WorkflowStarted | None = None
+        self.time = 0
+        self.activities: dict[str, Attempted] = {}
+        self.timers: dict[str, ev.TimerStarted] = {}
+        self.waits: dict[str, ev.EventAwaited] = {}
+        self.children: dict[str, Child] = {}
+        self.compensations: dict[str, Attempted] = {}
+        self.to_compensate: list[Compensable] = []
+        self.uncompensated: list[str] = []
+        self.cancel: ev.CancelRequested | None = None
+        self.parked: str | None = None
+        self.abandoned = False
+        self.progress: Raw | None = None
+        self.terminal: ev.Command | None = None
+        self._due: list[tuple[int, str, str]] = []
+        """A heap of what is due when, in which things no longer waited for are left until they come up."""
 
     def apply(self, event: ev.LogEvent) -> None:
         """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""

@@ -1,4 +1,4 @@
-"""Names for what a run asks for: "{name}:{n}", counted per name, and the ids chosen by the user beside them."""
+"""Names for what a run asks for: "{name}:{n}", counted per kind and name, and the ids that the user chose."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ __all__ = ["Ids", "derive", "idempotency_key"]
 
 
 class Ids:
-    """Numbers of one kind of command. Only counts and chosen ids are kept, whatever the length of the history."""
+    """The ids of one run's commands. Only counts and chosen ids are kept, whatever the length of the history."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    __slots__ = ("_chosen", "_counts")
+
+    def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._chosen: set[str] = set()
 
-    def next(self, name: str) -> str:
-        """The next automatic id; numbers that a chosen id occupies are skipped."""
+    def number(self, kind: str, name: str) -> str:
+        """The next id of a command that is no activity; each kind counts for itself."""
+        key = f"{kind}\0{name}"
+        number = self._counts[key] = self._counts.get(key, 0) + 1
+        return f"{name}:{number}"
+
+    def activity(self, name: str) -> str:
+        """The next automatic id of an activity; numbers that a chosen id occupies are skipped."""
         number = self._counts.get(name, 0) + 1
         while self._chosen and f"{name}:{number}" in self._chosen:
             number += 1
@@ -30,12 +37,12 @@ class Ids:
         return f"{name}:{number}"
 
     def choose(self, chosen: str) -> str:
-        """Take an id of the user's. Raises UsageError when it is empty or taken."""
+        """Take an id of the user's for an activity. Raises UsageError when it is empty or taken."""
         name, _, number = chosen.rpartition(":")
         automatic = len(number) < _DIGITS and number.isascii() and number.isdigit() and str(int(number)) == number
         taken = automatic and int(number) <= self._counts.get(name, 0)
         if not chosen or taken or chosen in self._chosen:
-            raise UsageError(f"the {self._kind} id {chosen!r} is already taken in this workflow run; choose another")
+            raise UsageError(f"the activity id {chosen!r} is already taken in this workflow run; choose another")
         self._chosen.add(chosen)
         return chosen
 

@@ -314,16 +314,21 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.dead = True
         self._ready.clear()
         alive.discard(self)
+        unfinished = self.unfinished()
+        if unfinished or self._generators or self._abandoned:
+            self._close_all(unfinished)
+        self._tasks.clear()
+
+    def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
         self.enter()
         try:
-            for task in self.unfinished():
+            for task in unfinished:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 self.patience = PATIENCE
                 _close(task)
             self.close_generators()
         finally:
             self.leave()
-        self._tasks.clear()
 
 
 alive: set[DeterministicLoop] = set()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
-from romancy.context import ActivityContext, entered
+from romancy.context import ActivityContext, enter_activity
 from romancy.core import (
     ActivityAttemptFailed,
     ActivityCancelled,
@@ -116,7 +116,7 @@ class Attempts:
         """Run the attempt, at its time."""
         attempt = Attempt(live, effect)
         live.attempts[attempt.id] = attempt
-        wait = self._clock.seconds_until(effect.due) if effect.due is not None else 0.0
+        wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if wait:
             attempt.timer = asyncio.get_running_loop().call_later(wait, self._enqueue, attempt)
         else:
@@ -157,8 +157,15 @@ class Attempts:
             self._launch()
 
     def _enqueue(self, attempt: Attempt) -> None:
-        self._queue.append(attempt)
-        self._launch()
+        if self._queue or self._held or not self._free or not self._fresh():
+            self._queue.append(attempt)
+            self._launch()
+        else:
+            self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._free -= 1
+        attempt.task = asyncio.get_running_loop().create_task(self._run(attempt), name=attempt.id)
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []
@@ -173,8 +180,7 @@ class Attempts:
             if not self._fresh():
                 waiting.append(attempt)
                 break
-            self._free -= 1
-            attempt.task = asyncio.create_task(self._run(attempt), name=attempt.id)
+            self._begin(attempt)
         if waiting:
             self._queue.extendleft(reversed(waiting))
 
@@ -245,18 +251,12 @@ class Attempts:
         definition: Any = effect.definition
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
-        context = ActivityContext(
-            port,
-            instance_id=live.instance_id,
-            activity_id=attempt.id,
-            attempt=effect.attempt,
-            nonce=started.nonce,
-            details=None if isinstance(effect, StartCompensation) else effect.details,
-        )
+        details = None if isinstance(effect, StartCompensation) else effect.details
+        context = ActivityContext(port, live.instance_id, attempt.id, effect.attempt, started.nonce, details)
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
-            with entered(context):
-                await self._call(definition, definition.fn, positional, named, None)
+            enter_activity(context)
+            await self._call(definition, definition.fn, positional, named, None)
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
@@ -267,13 +267,13 @@ class Attempts:
             named |= await self._dependencies.resolve(definition.dependencies)
         if definition.pass_context:
             positional = (context, *positional)
-        with entered(context):
-            if definition.heartbeat_timeout is not None:
-                value = await self._call_watched(definition, port, positional, named, timeout)
-            elif timeout is None and definition.is_async:
-                value = await definition.fn(*positional, **named)
-            else:
-                value = await self._call(definition, definition.fn, positional, named, timeout)
+        enter_activity(context)
+        if definition.heartbeat_timeout is not None:
+            value = await self._call_watched(definition, port, positional, named, timeout)
+        elif timeout is None and definition.is_async:
+            value = await definition.fn(*positional, **named)
+        else:
+            value = await self._call(definition, definition.fn, positional, named, timeout)
         result = Raw(definition.signature.encode_result(value))
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 

@@ -425,7 +425,7 @@ class Driver:
             now=self.clock.now(),
             parent=child.parent,
             delay=child.delay,
-        )[1]
+        )
 
     def rest(self, live: Live) -> None:
         """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""

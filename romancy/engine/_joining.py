@@ -36,7 +36,7 @@ async def start_in(
 
     UsageError, with nothing written, when it is no transaction of this store's database.
     """
-    _, item = start_of(definition, input, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
+    item = start_of(definition, input, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
     async with store.session(join=_native(transaction)) as session:
         return await session.commit(item)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core import Activation, Effect, Input, Outcome, Parent
+    from romancy.core import Activation, Effect, Input, LogEvent, Outcome, Parent
     from romancy.engine._attempts import Attempt
     from romancy.workflow import Workflow
 
@@ -44,6 +44,7 @@ __all__ = [
     "Live",
     "Mail",
     "change_for",
+    "first_input",
     "handing_back",
     "idle_release",
     "new_life",
@@ -51,6 +52,7 @@ __all__ = [
     "short",
     "side_effects",
     "start_of",
+    "start_row",
 ]
 
 _REST_AFTER: Final = 2_000_000
@@ -143,6 +145,55 @@ def short(text: str | None) -> str | None:
     return text if text is None or len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
 
 
+def first_input(
+    definition: Workflow[..., object], input: Raw, *, life: int, now: int, parent: Parent | None = None
+) -> WorkflowStarted:
+    """What a new instance is to be fed first."""
+    return WorkflowStarted(
+        at=now,
+        workflow=definition.name,
+        input=input,
+        nonce=f"{life:x}",
+        code=definition.code,
+        parent=parent,
+        runtime=RUNTIME,
+    )
+
+
+def start_row(
+    definition: Workflow[..., object],
+    events: list[LogEvent],
+    *,
+    instance_id: str,
+    life: int,
+    writer: str,
+    owner: str | None = None,
+    change: Change | None = None,
+    delay: int | None = 0,
+) -> Start:
+    """A new instance whose log begins with these events: its owner's, or for any worker that knows the workflow."""
+    started = events[0]
+    assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
+    raw = bytes(started.input)
+    projection, index = project_with_index(raw, definition.index)
+    return Start(
+        instance_id=instance_id,
+        life=life,
+        workflow_name=definition.name,
+        code=definition.code,
+        writer=writer,
+        body=encode_commit(events),
+        input=raw,
+        projection=projection,
+        index=index,
+        owner=owner,
+        status=Status.PENDING if change is None else change.status,
+        error=None if change is None else short(change.error),
+        delay=delay,
+        parent=None if started.parent is None else started.parent.instance_id,
+    )
+
+
 def start_of(
     definition: Workflow[..., object],
     input: Raw,
@@ -153,32 +204,10 @@ def start_of(
     now: int,
     parent: Parent | None = None,
     delay: int | None = 0,
-) -> tuple[WorkflowStarted, Start]:
+) -> Start:
     """A start that nobody has driven yet: any worker that knows the workflow goes on from it."""
-    started = WorkflowStarted(
-        at=now,
-        workflow=definition.name,
-        input=input,
-        nonce=f"{life:x}",
-        code=definition.code,
-        parent=parent,
-        runtime=RUNTIME,
-    )
-    raw = bytes(input)
-    projection, index = project_with_index(raw, definition.index)
-    return started, Start(
-        instance_id=instance_id,
-        life=life,
-        workflow_name=definition.name,
-        code=definition.code,
-        writer=writer,
-        body=encode_commit([started]),
-        input=raw,
-        projection=projection,
-        index=index,
-        delay=delay,
-        parent=parent.instance_id if parent is not None else None,
-    )
+    started = first_input(definition, input, life=life, now=now, parent=parent)
+    return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
 
 
 def side_effects(

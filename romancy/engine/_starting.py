@@ -6,14 +6,14 @@ to the first append behind it: the start is then written as it is and driven at 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
-from romancy.core import CancelChild, Publish, Run, StartChild, encode_commit
-from romancy.engine._live import Live, change_for, short, start_of
+from romancy.core import CancelChild, Publish, Run, StartChild
+from romancy.engine._live import Live, change_for, first_input, start_row
 from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Change
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from romancy.workflow import Workflow
 
 __all__ = ["Begun", "begin"]
+
+_BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 
 
 class Begun:
@@ -40,21 +42,21 @@ def begin(
     definition: Workflow[..., object], input: Raw, *, instance_id: str, life: int, nonce: str, now: int, owner: str
 ) -> Begun:
     """The start of an instance that `owner` goes on with."""
-    started, start = start_of(definition, input, instance_id=instance_id, life=life, writer=nonce, now=now)
+    started = first_input(definition, input, life=life, now=now)
+    row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
     live = _fresh(definition, instance_id, life)
     activation = live.run.activate([started])
-    carries_more = any(isinstance(effect, StartChild | CancelChild | Publish) for effect in activation.effects)
+    carries_more = any(isinstance(effect, (StartChild, CancelChild, Publish)) for effect in activation.effects)
     if carries_more or activation.parked is not None or activation.successor is not None:
         live.run.close()
         live = _fresh(definition, instance_id, life)
         live.run.replay([[started]])
-        return Begun(live, replace(start, owner=owner, status=Status.RUNNING), None)
+        return Begun(live, row([started], owner=owner, change=_BEGUN), None)
     change = change_for(live, activation, now, consumed=False)
-    start = replace(start, body=encode_commit(activation.events), owner=owner, status=Status.RUNNING)
     if change is not None and (change.release or change.status in TERMINAL_STATUSES):
         delay = max(0, change.wake_at - now) if change.wake_at is not None else None
-        start = replace(start, owner=None, status=change.status, delay=delay, error=short(change.error))
-    return Begun(live, start, activation)
+        return Begun(live, row(activation.events, change=change, delay=delay), activation)
+    return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
 
 
 def _fresh(definition: Workflow[..., object], instance_id: str, life: int) -> Live:

@@ -409,7 +409,7 @@ class Worker:
         now = self.clock.now()
         life = new_life()
         if delay:
-            _, item = start_of(
+            item = start_of(
                 definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
             )
             self.writer.submit(item, done)

@@ -7,6 +7,7 @@ for byte. Deliberately apart from the engine: it is what the engine is compared 
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
-from romancy.context import ActivityContext, entered
+from romancy.context import ActivityContext, enter_activity
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
@@ -379,8 +380,7 @@ class World:
         if definition.pass_context:
             args = (context, *args)
         try:
-            with entered(context):
-                result = _call(definition.fn, args, kwargs)
+            result = contextvars.copy_context().run(_call_as, context, definition.fn, args, kwargs)
         except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
             info = describe_exception(error, getattr(definition, "raises", ()))
             decision = resolve(effect.retry, self.script.retry).decide(effect.attempt, error)
@@ -414,6 +414,11 @@ class World:
                 )
             ]
         return [CompensationCompleted(at=self.now, id=effect.compensation_id, attempt=effect.attempt)]
+
+
+def _call_as(context: ActivityContext, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    enter_activity(context)
+    return _call(fn, args, kwargs)
 
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
