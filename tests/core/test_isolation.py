@@ -142,6 +142,30 @@ def test_two_runs_side_by_side_know_nothing_of_each_other() -> None:
         run.close()
 
 
+@workflow
+async def names_all_tasks(ctx: WorkflowContext) -> list[str]:
+    sleeper = asyncio.create_task(asyncio.sleep(60))
+    await echo(1)
+    names = sorted(task.get_name() for task in asyncio.all_tasks())
+    sleeper.cancel()
+    return names
+
+
+def test_neither_the_run_nor_its_host_sees_the_others_tasks() -> None:
+    async def host() -> list[str]:
+        of_the_host = asyncio.create_task(asyncio.Event().wait(), name="of the host")
+        world = World(Scenario(names_all_tasks))
+        assert asyncio.all_tasks() == {of_the_host, asyncio.current_task()}
+        of_the_host.cancel()
+        return world.result()  # type: ignore[no-any-return]
+
+    with asyncio.Runner() as runner:
+        names = runner.run(host())
+    assert len(names) == 2
+    assert "workflow" in names
+    assert "of the host" not in names
+
+
 def _empty() -> Any:
     return looks_around.bind().encode()
 

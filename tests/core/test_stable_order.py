@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from romancy.context import WorkflowContext
+from romancy.core import _stable as stable
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import add, charge, echo
@@ -84,9 +86,18 @@ async def waits_for_gatherings(ctx: WorkflowContext) -> None:
         await add(*pair.result())
 
 
+TABLE = 512
+"""A set finds tasks whose numbers differ by this all in one place: its order is the one it was filled in."""
+
+
 @workflow
 async def asks_for_all_tasks(ctx: WorkflowContext) -> None:
-    tasks = [asyncio.create_task(tidy(n)) for n in range(8)]
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[int]] = []
+    for n in range(8):
+        tasks.append(asyncio.create_task(tidy(n)))
+        numbered = {loop.create_future() for _ in range(TABLE - 1)}
+        assert len(numbered) == TABLE - 1
     await asyncio.sleep(0)
     for task in asyncio.all_tasks():
         if task is not asyncio.current_task():
@@ -109,9 +120,21 @@ async def keeps_futures_in_a_set(ctx: WorkflowContext) -> None:
 
 
 def noise() -> Iterator[list[object]]:
+    """What lies about between two runs: things of many sizes, and other runs with tasks of their own."""
     chance = random.Random(4)
     while True:
-        yield [bytearray(chance.randrange(40, 900)) for _ in range(chance.randrange(400))]
+        others = [World(Scenario(waits)) for _ in range(chance.randrange(6))]
+        yield [*others, *(bytearray(chance.randrange(40, 900)) for _ in range(chance.randrange(400)))]
+        for world in others:
+            world.close()
+
+
+def logs_of(wf: Workflow[[], Any]) -> Iterator[tuple[bytes, ...]]:
+    for kept in (between for between, _ in zip(noise(), range(RUNS), strict=False)):
+        world = World(Scenario(wf))
+        world.finish()
+        yield tuple(_without_traces(body) for _, body in world.commits)
+        assert kept is not None
 
 
 @pytest.mark.parametrize(
@@ -130,13 +153,34 @@ def noise() -> Iterator[list[object]]:
     ids=lambda wf: wf.name,
 )
 def test_one_order(wf: Workflow[[], Any]) -> None:
-    logs: set[tuple[bytes, ...]] = set()
-    for kept in (between for between, _ in zip(noise(), range(RUNS), strict=False)):
-        world = World(Scenario(wf))
-        world.finish()
-        logs.add(tuple(_without_traces(body) for _, body in world.commits))
-        assert kept is not None
-    assert len(logs) == 1
+    assert len(set(logs_of(wf))) == 1
+
+
+@pytest.mark.parametrize(
+    ("mend", "wf"),
+    [
+        ("set", completes),
+        ("_GatheringFuture", waits_for_gatherings),
+        ("CancelScope", cancels_scopes),
+        pytest.param(
+            "all_tasks",
+            asks_for_all_tasks,
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 14), reason="from 3.14 on asyncio itself keeps tasks in the order they came"
+            ),
+        ),
+    ],
+    ids=["set", "gather", "scopes", "all_tasks"],
+)
+def test_without_its_mend_the_order_is_another_each_time(
+    mend: str, wf: Workflow[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _, names in stable.STABLE:
+        monkeypatch.delitem(names, mend, raising=False)
+
+    first, *others = logs_of(wf)
+
+    assert set(others) != {first}
 
 
 def _without_traces(body: bytes) -> bytes:
