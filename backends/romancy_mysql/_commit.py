@@ -157,10 +157,8 @@ class _Settling:
         if free:
             await self.settle(free)
         if len(items) == 1:
-            raise StorageUnavailableError(
-                f"{self._database.settings.where}: instance {items[0].instance_id!r} is locked by another "
-                "transaction; look for a long one on the server"
-            )
+            self._outcomes[items[0].instance_id] = Outcome.LOCKED
+            return
         alone = [self.settle([item]) for item in items if item.instance_id in held]
         for error in await asyncio.gather(*alone, return_exceptions=True):
             if isinstance(error, BaseException):

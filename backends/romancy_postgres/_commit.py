@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Item
     from romancy_postgres._columns import PathSet
+    from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
 
     Outcomes = dict[str, Outcome]
-    Part = Callable[[Sequence[Item], str | None, int], Awaitable[Outcomes]]
+    Part = Callable[[Sequence[Item], str | None, float | None], Awaitable[Outcomes]]
 
 __all__ = ["Commits"]
 
@@ -42,7 +43,9 @@ T = TypeVar("T")
 
 _PART_BYTES = 4 * 1024 * 1024
 _PART_ITEMS = 1000
-_LOCK_WAITS = 8
+_APART_SECONDS = 1.0
+_APART_WAIT = 0.2
+_APART_AT_ONCE = 4
 
 
 class Commits:
@@ -105,45 +108,73 @@ class Commits:
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
         try:
-            return await write(items, worker, _LOCK_WAITS if alone else 0)
+            return await write(items, worker, None)
         except LockedError:
-            if alone:
-                raise
-            # One frozen row must not hold up the others: each goes on by itself.
-            return await _merged(self._settle(write, [item], worker) for item in items)
+            return {items[0].instance_id: Outcome.LOCKED} if alone else await self._each_alone(write, items, worker)
         except RefusedValueError:
             if alone:
                 return {items[0].instance_id: Outcome.INVALID}
             middle = len(items) // 2
             return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
 
-    async def _plain(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+    async def _each_alone(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
+        """One frozen row must not hold up the others: each goes on by itself, and waits little for its own rows.
+
+        What has not had its turn when the time is up is LOCKED unseen; whoever sends it again does so by itself.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _APART_SECONDS
+        turns = asyncio.Semaphore(_APART_AT_ONCE)
+
+        async def write_one(item: Item) -> Outcomes:
+            async with turns:
+                if loop.time() >= until:
+                    return {item.instance_id: Outcome.LOCKED}
+                try:
+                    return await write([item], worker, _APART_WAIT)
+                except LockedError:
+                    return {item.instance_id: Outcome.LOCKED}
+                except RefusedValueError:
+                    return {item.instance_id: Outcome.INVALID}
+
+        return await _merged(map(write_one, items))
+
+    def _send(self, statement: Callable[[Link], Awaitable[T]], wait: float | None) -> Awaitable[T]:
+        if wait is not None:
+            return self._database.hurried(statement, wait)
+        return self._database.single(statement, lock_waits=0)
+
+    async def _plain(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        count = await self._database.single(lambda link: write_plain(link, appends, worker), lock_waits=waits)
+        count = await self._send(lambda link: write_plain(link, appends, worker), wait)
         if count == len(items):
             return dict.fromkeys(map(_target, items), Outcome.ACCEPTED)
         return await self._database.single(lambda link: explain_appends(link, appends, worker))
 
-    async def _changes(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+    async def _changes(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        written = await self._database.single(lambda link: write_changes(link, appends, worker), lock_waits=waits)
+        written = await self._send(lambda link: write_changes(link, appends, worker), wait)
         return await self._appended(appends, worker, written)
 
-    async def _effects(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:
+    async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
         await self.learn_sets(path_sets(start for item in appends for start in item.starts))
         refused: Outcomes = {}
         while True:
             try:
-                return refused | await self._together(appends, worker, waits)
+                return refused | await self._together(appends, worker, wait)
             except ChildRefusedError as error:
                 refused |= dict.fromkeys(error.parents, Outcome.EXISTS)
                 appends = [item for item in appends if item.instance_id not in refused]
 
-    async def _together(self, appends: Sequence[Append], worker: str | None, waits: int) -> Outcomes:
-        written = await self._database.transaction(
-            lambda link: write_effects(link, appends, worker, in_session=False), lock_waits=waits
-        )
+    async def _together(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
+        def write(link: Link) -> Awaitable[Written]:
+            return write_effects(link, appends, worker, in_session=False)
+
+        if wait is not None:
+            written = await self._database.hurried(write, wait)
+        else:
+            written = await self._database.transaction(write, lock_waits=0)
         return await self._appended(appends, worker, written)
 
     async def _appended(self, items: Sequence[Append], worker: str | None, written: Written) -> Outcomes:
@@ -154,10 +185,10 @@ class Commits:
             outcomes |= await self._database.single(lambda link: explain_appends(link, left, worker))
         return outcomes
 
-    async def _starts(self, items: Sequence[Item], worker: str | None, waits: int) -> Outcomes:  # noqa: ARG002 - a start says its owner
+    async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:  # noqa: ARG002 - a start says its owner
         starts = cast("Sequence[Start]", items)
         await self.learn_sets(path_sets(starts))
-        written = await self._database.single(lambda link: write_starts(link, starts), lock_waits=waits)
+        written = await self._send(lambda link: write_starts(link, starts), wait)
         self._signals.tell(written.stirred)
         outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
         left = [start for start in starts if start.instance_id not in outcomes]

@@ -142,7 +142,12 @@ class Database:
         lock_waits: int = _LOCK_WAITS,
     ) -> T:
         """Several statements that stand or fall together; the body is run anew when the transaction must be."""
-        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work), lock_waits)
+        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, self.begin), lock_waits)
+
+    async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:
+        """A transaction that waits only so many seconds for a row, and then gives up with `LockedError`."""
+        begin = f"{self.begin}; set local lock_timeout = '{wait * 1000:.0f}ms'"
+        return await self._insist(lambda: self._all_or_nothing(body, self.work, begin), 0)
 
     @asynccontextmanager
     async def understood(self) -> AsyncGenerator[None]:
@@ -203,11 +208,13 @@ class Database:
         self.work.give_back(connection)
         return rows_touched(tag)
 
-    async def _all_or_nothing(self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
+    async def _all_or_nothing(
+        self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
+    ) -> T:
         connection = await pool.borrow()
         link = Link(connection, self)
         try:
-            await link.control("begin", self.begin)
+            await link.control("begin", begin)
             answer = await body(link)
             await link.control("commit", "commit")
         except (asyncpg.PostgresError, RomancyError):

@@ -46,6 +46,8 @@ class LogWriter:
         """The writer waits for this one while there is nothing to write."""
         self._flushed: list[asyncio.Future[None]] = []
         self._busy = False
+        self._apart: set[asyncio.Task[None]] = set()
+        """Those that wait for somebody else's transaction, each by itself."""
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
@@ -58,7 +60,7 @@ class LogWriter:
 
     async def flushed(self) -> None:
         """Return when nothing is queued or on its way."""
-        while self._queue or self._busy:
+        while self._queue or self._busy or self._apart:
             flushed = asyncio.get_running_loop().create_future()
             self._flushed.append(flushed)
             await flushed
@@ -79,6 +81,13 @@ class LogWriter:
 
     async def run(self) -> None:
         """Commit what is submitted, until cancelled."""
+        try:
+            await self._run()
+        finally:
+            for waiting in self._apart:
+                waiting.cancel()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             if not self._queue:
@@ -98,11 +107,34 @@ class LogWriter:
                 self._busy = False
 
     def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
-        for (item, done, _), outcome in zip(batch, outcomes, strict=True):
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            item, done, _ = entry
+            if outcome is Outcome.LOCKED:
+                self._wait_apart(entry)
+                continue
             try:
                 done(outcome)
             except Exception:
                 logger.exception("instance %s: what follows its commit failed", item.instance_id)
+
+    def _wait_apart(self, entry: tuple[Item, Done, str | None]) -> None:
+        """Send a locked item again by itself, so that nobody else waits for what holds it up."""
+        logger.warning("instance %s: another transaction holds up its commit; sent again", entry[0].instance_id)
+        waiting = asyncio.create_task(self._insist(entry))
+        self._apart.add(waiting)
+        waiting.add_done_callback(self._is_through)
+
+    def _is_through(self, waiting: asyncio.Task[None]) -> None:
+        self._apart.discard(waiting)
+        self._tell_flushed()
+
+    async def _insist(self, entry: tuple[Item, Done, str | None]) -> None:
+        outcome, pause = Outcome.LOCKED, _FIRST_PAUSE
+        while outcome is Outcome.LOCKED:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            (outcome,) = await self._commit([entry[0]], entry[2])
+        self._settle([entry], [outcome])
 
     def _tell_flushed(self) -> None:
         flushed, self._flushed = self._flushed, []

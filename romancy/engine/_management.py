@@ -88,7 +88,7 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
         change=change,
     )
     async with _acting(store, worker) as (token, _):
-        (outcome,) = await store.commit([item], worker=token)
+        outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
 
@@ -111,7 +111,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
     )
     async with _acting(store, worker) as (token, _):
-        (outcome,) = await store.commit([item], worker=token)
+        outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
 
@@ -128,10 +128,19 @@ async def terminate(store: Store, worker: str | None, instance_id: str, reason: 
             if found.instance.owner is not None:
                 return await _ask_owner(store, instance_id, reason)
             item = await _end(store, found.instance, now, reason or "terminated")
-            (outcome,) = await store.commit([item], worker=token)
-            if outcome is Outcome.ACCEPTED:
+            if await _written(store, item, token) is Outcome.ACCEPTED:
                 return True
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
+
+
+async def _written(store: Store, item: Append, worker: str) -> Outcome:
+    (outcome,) = await store.commit([item], worker=worker)
+    if outcome is Outcome.LOCKED:
+        raise StorageUnavailableError(
+            f"instance {item.instance_id!r} is held by another transaction; try again, "
+            "or look for a long one on the server"
+        )
+    return outcome
 
 
 async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:

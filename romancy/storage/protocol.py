@@ -8,7 +8,7 @@ What holds for every method:
 
 - *Failure.* `StorageUnavailableError` means the outcome is unknown or nothing happened; the call may be repeated
   with the same arguments, and every method is built so that repeating it is safe. Deadlocks, lock time-outs and
-  serialisation failures are retried inside, with bounded, jittered tries, and never reach the caller.
+  serialisation failures are retried inside, with bounded, jittered tries, and never reach the caller as errors.
   `StorageConfigurationError` will not go away by trying again. Any other exception is a bug in the store.
 - *Cancellation.* A cancelled call leaves no transaction open and no connection in doubt behind.
 - *Time* is the database's. A worker's clock never decides anything.
@@ -146,8 +146,10 @@ class Store(Protocol):
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """Write each item wholly or not at all; one outcome per item, in order.
 
-        Items do not affect each other: a refused one leaves its neighbours' fate untouched. An instance appears at
-        most once in a batch (else `InternalError`, nothing written), and all Appends are by `worker`.
+        Items do not affect each other: a refused one leaves its neighbours' fate untouched, and one that somebody
+        else's open transaction holds up comes back as LOCKED after a second or two, its neighbours as what they are.
+        An instance appears at most once in a batch (else `InternalError`, nothing written), and all Appends are by
+        `worker`.
         An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
         The number of round trips does not depend on the number of items; a batch of plain appends is one statement.
         Sizes are checked before anything is written (`PayloadTooLargeError`).

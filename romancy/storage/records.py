@@ -177,6 +177,9 @@ class Outcome(StrEnum):
     """An instance to be started has an id that is taken (for an Append: one of its starts)."""
     INVALID = "invalid"
     """The database refused this item's values; its neighbours were not affected."""
+    LOCKED = "locked"
+    """Another transaction holds what the item needs, and has for longer than a store waits. Nobody has refused it: send
+    it again as it is, by itself, so that it keeps no others waiting."""
 
 
 class Delivered(StrEnum):

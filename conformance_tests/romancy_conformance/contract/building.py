@@ -10,11 +10,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
-from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Start, Worker
+from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Worker
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Claimed, LogRow, Outcome, Peer
+    from romancy.storage.records import Claimed, LogRow, Peer
 
 __all__ = [
     "LEASE",
@@ -112,8 +112,10 @@ class Actor:
         return (await self.store.claim(request)).claimed
 
     async def write(self, item: Append | Start) -> Outcome:
-        """Commit one item."""
-        (outcome,) = await self.store.commit([item], worker=self.token)
+        """Commit one item, however long somebody else holds its rows."""
+        outcome = Outcome.LOCKED
+        while outcome is Outcome.LOCKED:
+            (outcome,) = await self.store.commit([item], worker=self.token)
         return outcome
 
     async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Change, Item, Start
+    from romancy.storage.records import Change, Item, Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 _AT_ONCE = 2.0
+_IN_TIME = 6.0
+"""For an answer that takes two seconds where nobody else needs the processor."""
 
 
 class Frozen:
-    """An append that stands before its COMMIT, in a session of a worker that does not go on."""
+    """A call that stands before its COMMIT, in a worker that does not go on."""
 
-    def __init__(self, actor: Actor, item: Append) -> None:
-        self._actor = actor
-        self._item = item
+    def __init__(self, store: Store, call: Callable[[], Awaitable[Outcome]]) -> None:
+        self._store = store
+        self._call = call
         self._reached = asyncio.Event()
         self._go = asyncio.Event()
 
@@ -40,18 +42,14 @@ class Frozen:
                 self._reached.set()
                 await self._go.wait()
 
-        async def write() -> Outcome:
-            self._actor.store.gate = hold
-            async with self._actor.store.session() as session:
-                return await session.commit(self._item, worker=self._actor.token)
-
-        self._writing = asyncio.create_task(write())
+        self._store.gate = hold
+        self._writing = asyncio.ensure_future(self._call())
         await asyncio.wait_for(self._reached.wait(), 20)
         return self
 
     async def thaw(self) -> Outcome:
         """Let it go on; what became of its append."""
-        self._actor.store.gate = None
+        self._store.gate = None
         self._go.set()
         return await self._writing
 
@@ -60,8 +58,20 @@ class Frozen:
 
 
 async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
-    """Freeze an append; skips the test where one open transaction keeps all others from writing."""
-    async with Frozen(actor, append(begun, 2, b'["frozen"]', **fields)) as held:
+    """Freeze an append in a session; skips the test where one open transaction keeps all others from writing."""
+    item = append(begun, 2, b'["frozen"]', **fields)
+
+    async def write() -> Outcome:
+        async with actor.store.session() as session:
+            return await session.commit(item, worker=actor.token)
+
+    async for held in frozen_call(actor.store, write, other):
+        yield held
+
+
+async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], other: Store) -> AsyncGenerator[Frozen]:
+    """Freeze any call, or skip the test, as above."""
+    async with Frozen(store, call) as held:
         starting = asyncio.create_task(other.commit([start(delay=None)]))
         done, _ = await asyncio.wait({starting}, timeout=_AT_ONCE)
         if not done:
@@ -71,30 +81,40 @@ async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> Asy
         yield held
 
 
-async def test_a_frozen_row_does_not_keep_its_batch_waiting_for_ever(actor: Actor, hire: Hire) -> None:
-    """A5: whoever holds a row of the batch, the neighbours are written, and the answer says what is in."""
+@pytest.mark.parametrize("changes", [None, change()], ids=["plain", "with a change"])
+async def test_a_frozen_row_keeps_no_neighbour_waiting(actor: Actor, hire: Hire, changes: Change | None) -> None:
+    """A5: whoever holds a row of the batch, the neighbours are written and told so; what is held is sent again."""
     other = await hire()
-    begun = [await actor.begin() for _ in range(6)]
-    batch = [append(one, 2) for one in begun]
+    begun = [await actor.begin() for _ in range(12)]
+    batch = [append(one, 2, change=changes) for one in begun]
+    accepted = [Outcome.ACCEPTED]
 
     async for held in frozen(other, begun[3], actor.store):
-        writing = asyncio.create_task(actor.store.commit(batch, worker=actor.token))
-
-        async def neighbours_are_in() -> bool:
-            logs = [await full_log(other.store, one.instance_id) for one in begun[:3] + begun[4:]]
-            return all(len(rows) == 2 for rows in logs)
-
-        for _ in range(200):
-            if await neighbours_are_in():
-                break
-            await asyncio.sleep(0.05)
-        assert await neighbours_are_in()
+        outcomes = await asyncio.wait_for(actor.store.commit(batch, worker=actor.token), _IN_TIME)
+        assert outcomes == accepted * 3 + [Outcome.LOCKED] + accepted * 8
+        lone = await asyncio.wait_for(actor.store.commit([batch[3]], worker=actor.token), _IN_TIME)
+        assert lone == [Outcome.LOCKED]
         assert await held.thaw() is Outcome.ACCEPTED
-        outcomes = (await asyncio.gather(writing, return_exceptions=True))[0]
-        if not isinstance(outcomes, BaseException):
-            assert outcomes == [Outcome.ACCEPTED] * 3 + [Outcome.TAKEN] + [Outcome.ACCEPTED] * 2
         again = await actor.store.commit(batch, worker=actor.token)
-        assert again == [Outcome.ACCEPTED] * 3 + [Outcome.TAKEN] + [Outcome.ACCEPTED] * 2
+        assert again == accepted * 3 + [Outcome.TAKEN] + accepted * 8
+
+
+async def test_many_frozen_rows_hold_the_answer_up_no_longer_than_one(actor: Actor, hire: Hire) -> None:
+    """A5: what has not had its turn may be LOCKED as well, but never refused, and nothing is there twice."""
+    other = await hire()
+    begun, mine = [await actor.begin() for _ in range(30)], await other.begin()
+    item = append(mine, 2, deliveries=tuple(delivery(one) for one in begun[::2]))
+    batch = [append(one, 2, change=change()) for one in begun]
+    outcomes: list[Outcome] = []
+
+    async for _ in frozen_call(other.store, lambda: other.write(item), actor.store):
+        outcomes = await asyncio.wait_for(actor.store.commit(batch, worker=actor.token), _IN_TIME)
+        assert set(outcomes) <= {Outcome.ACCEPTED, Outcome.LOCKED}
+        assert set(outcomes[::2]) == {Outcome.LOCKED}
+    while Outcome.LOCKED in outcomes:
+        outcomes = await actor.store.commit(batch, worker=actor.token)
+    assert outcomes == [Outcome.ACCEPTED] * len(batch)
+    assert {len(await full_log(actor.store, one.instance_id)) for one in begun} == {2}
 
 
 @pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Gate
 
-__all__ = ["Database", "Key", "Transaction"]
+__all__ = ["Database", "Key", "LockedError", "Transaction"]
 
 Key = tuple[Any, ...]
+
+
+class LockedError(Exception):
+    """Another transaction holds a row for longer than this one waits; leave the transaction and try again."""
 
 
 class Database:
@@ -48,9 +52,11 @@ class Database:
 class Transaction:
     """One transaction; `async with` rolls it back unless `commit` was reached."""
 
-    def __init__(self, database: Database, gate: Gate | None = None) -> None:
+    def __init__(self, database: Database, gate: Gate | None = None, patience: float | None = None) -> None:
         self._database = database
         self._gate = gate
+        self._patience = patience
+        """Seconds to wait for a row that another transaction holds; None: until it is free."""
         self._writes: dict[tuple[str, Key], Any] = {}
         self._held: set[tuple[str, Key]] = set()
         self.touched: set[str] = set()
@@ -71,12 +77,20 @@ class Transaction:
     async def lock(self, table: str, key: Key) -> Any:
         """Wait until no other transaction holds the row, take it, and read it as it is *now*."""
         entry = (table, key)
-        while (holder := self._database.locks.get(entry)) is not None and holder is not self:
+        if self._database.locks.get(entry, self) is not self:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._until_free(entry)
+            except TimeoutError:
+                raise LockedError from None
+        self._take(entry)
+        return self.get(table, key)
+
+    async def _until_free(self, entry: tuple[str, Key]) -> None:
+        while self._database.locks.get(entry, self) is not self:
             released = asyncio.get_running_loop().create_future()
             self._database.waiting.append(released)
             await released
-        self._take(entry)
-        return self.get(table, key)
 
     def try_lock(self, table: str, key: Key) -> bool:
         """Take the row if nobody holds it (SKIP LOCKED)."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
-from romancy.storage.memory._database import Database, Transaction
+from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
@@ -53,6 +53,7 @@ __all__ = ["MemoryStore"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
 _SLEEPER_GRACE = 5_000_000
+_LOCK_PATIENCE = 1.0
 
 
 class MemoryOutbox:
@@ -103,10 +104,10 @@ class MemoryStore:
         self._changed |= instance_ids
         self._wake.set()
 
-    def _begin(self) -> Transaction:
+    def _begin(self, patience: float | None = None) -> Transaction:
         if not self._open:
             raise StorageUnavailableError("memory store: not open; call `open()` first, and nothing after `close()`")
-        return Transaction(self.database, self.gate)
+        return Transaction(self.database, self.gate, patience)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         check_batch(batch, worker)
@@ -114,10 +115,13 @@ class MemoryStore:
 
     async def _commit_one(self, item: Item, worker: str | None) -> Outcome:
         """A transaction for each item: one that waits for a lock keeps no neighbour waiting."""
-        async with self._begin() as tx:
-            outcome = await write_item(tx, self.database, item, worker)
-            if outcome is Outcome.ACCEPTED:
-                await tx.commit()
+        try:
+            async with self._begin(_LOCK_PATIENCE) as tx:
+                outcome = await write_item(tx, self.database, item, worker)
+                if outcome is Outcome.ACCEPTED:
+                    await tx.commit()
+        except LockedError:
+            return Outcome.LOCKED
         return outcome
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:

@@ -6,10 +6,11 @@ import asyncio
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome
 from romancy_conformance.contract.fire.notes import Notes
 
 if TYPE_CHECKING:
@@ -25,15 +26,22 @@ _PAUSE = 0.02
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Make the same call again while the store is unavailable: what every caller of a store may do."""
+    """Make the same call again while the store is unavailable or something is locked: what every caller may do."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            return await call()
+            answer = await call()
         except StorageUnavailableError:
             if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(_PAUSE)
+        else:
+            if not _locked(answer) or time.monotonic() > deadline:
+                return answer
+        await asyncio.sleep(_PAUSE)
+
+
+def _locked(answer: object) -> bool:
+    return answer is Outcome.LOCKED or (isinstance(answer, list) and Outcome.LOCKED in cast("list[object]", answer))
 
 
 def run(main: Callable[[Store, Notes, asyncio.Event, list[str]], Awaitable[None]]) -> None:

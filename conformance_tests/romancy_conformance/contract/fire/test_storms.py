@@ -11,6 +11,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+from romancy_conformance.contract.fire.program import insist
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +44,7 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
             first, *others = items
             async with worker.store.session() as session:
                 outcome = await session.commit(first, worker=worker.token)
-            outcomes = await worker.store.commit(others, worker=worker.token)
+            outcomes = await _settled(worker, others)
             assert [outcome, *outcomes] == [Outcome.ACCEPTED] * _EACH
         return rounds * _EACH
 
@@ -61,6 +62,10 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
     for worker, mine in zip(workers, owned, strict=True):
         for one in mine:
             assert len(await full_log(worker.store, one.instance_id)) == rounds + 1
+
+
+async def _settled(worker: Actor, items: list[Any]) -> list[Outcome]:
+    return await insist(lambda: worker.store.commit(items, worker=worker.token))
 
 
 def _crosswise(one: Start, everybody: list[Start], seq: int, chance: random.Random) -> Any:

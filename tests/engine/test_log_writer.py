@@ -1,0 +1,128 @@
+"""Group commit: whose outcome is known is told at once, whatever holds up the others."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.engine._log_writer import LogWriter
+from romancy.storage.memory import Database, MemoryStore
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import Actor, append
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.storage.records import Append, Start
+
+pytestmark = pytest.mark.anyio
+
+_SOON = 10
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def actors() -> AsyncGenerator[tuple[Actor, Actor]]:
+    """Two workers on one database."""
+    database = Database()
+    stores = MemoryStore(database), MemoryStore(database)
+    for store in stores:
+        await store.open()
+    first, second = [await Actor(store, workflows={"flow": "c1"}).register() for store in stores]
+    yield first, second
+    for store in stores:
+        await store.close()
+
+
+@asynccontextmanager
+async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
+    """Another worker's append at the next place of its log stands before its COMMIT."""
+    go, reached = asyncio.Event(), asyncio.Event()
+
+    async def hold(statement: str, /) -> None:
+        if statement == "commit":
+            reached.set()
+            await go.wait()
+
+    actor.store.gate = hold
+    async with actor.store.session() as session:
+        writing = asyncio.ensure_future(session.commit(append(begun, 2), worker=actor.token))
+        await asyncio.wait_for(reached.wait(), _SOON)
+        yield
+        go.set()
+        assert await writing is Outcome.ACCEPTED
+    actor.store.gate = None
+
+
+class Submitted:
+    """A writer with what became of the items it was given, in the order it was told."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.writer = LogWriter(actor.store, lambda: actor.token)
+        self.told: list[tuple[str, Outcome]] = []
+        self._more = asyncio.Event()
+
+    def submit(self, item: Append) -> None:
+        def done(outcome: Outcome) -> None:
+            self.told.append((item.instance_id, outcome))
+            self._more.set()
+
+        self.writer.submit(item, done)
+
+    async def until(self, count: int) -> None:
+        """Return when so many outcomes are known."""
+        async with asyncio.timeout(_SOON):
+            while len(self.told) < count:
+                self._more.clear()
+                await self._more.wait()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "by itself, and first"])
+async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], *, together: bool) -> None:
+    mine, other = actors
+    held, free, later = [await mine.begin() for _ in range(3)]
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+
+    async with frozen(other, held):
+        submitted.submit(append(held, 2))
+        if not together:
+            await asyncio.sleep(0)
+        submitted.submit(append(free, 2))
+        await submitted.until(1)
+        submitted.submit(append(later, 2))
+        await submitted.until(2)
+        assert submitted.told == [(free.instance_id, Outcome.ACCEPTED), (later.instance_id, Outcome.ACCEPTED)]
+        flushed = asyncio.create_task(submitted.writer.flushed())
+        done, _ = await asyncio.wait({flushed}, timeout=0.05)
+        assert not done, "one item is still on its way"
+    await asyncio.wait_for(flushed, _SOON)
+
+    assert submitted.told[2:] == [(held.instance_id, Outcome.TAKEN)]
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Actor, Actor]) -> None:
+    mine, other = actors
+    held, free = [await mine.begin() for _ in range(2)]
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+
+    async with frozen(other, held):
+        submitted.submit(append(held, 2))
+        submitted.submit(append(free, 2))
+        await submitted.until(1)
+        running.cancel()
+        await asyncio.wait({running})
+        await asyncio.sleep(0)
+        here = asyncio.current_task()
+        assert [task for task in asyncio.all_tasks() if task is not here and "_insist" in repr(task)] == []
+    assert submitted.told == [(free.instance_id, Outcome.ACCEPTED)]
