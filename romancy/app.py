@@ -377,7 +377,7 @@ class Romancy(Instances):
         last = await store.read(instance_id, after=row.last_seq - 1, limit=1)
         if last is None or not last.rows:
             raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-        state = State(lambda _: "")
+        state = State()
         for event in decode_commit(last.rows[0].body):
             if isinstance(event, TERMINAL):
                 state.terminal = event

@@ -83,7 +83,7 @@ class Commands:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = []
-        self.fresh: set[str] = set()
+        self.fresh: dict[str, None] = {}
         """The activities among them."""
         self.matcher: Matcher | None = None
         self.over = False
@@ -145,7 +145,7 @@ class Commands:
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         scheduled = self.ask(command, chosen=id is not None)
-        self.fresh.add(scheduled.id)
+        self.fresh[scheduled.id] = None
         self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
         if definition.undo is not None:
             self.compensable[name] = definition

@@ -160,7 +160,7 @@ class Ending:
         if state.to_compensate:
             self._compensate()
             return
-        self._commands.ask(msgspec.structs.replace(verdict, uncompensated=tuple(state.uncompensated)))
+        self._commands.ask(msgspec.structs.replace(verdict, uncompensated=state.uncompensated))
 
     def _compensate(self) -> None:
         commands = self._commands

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -19,6 +20,8 @@ from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from romancy.core._definitions import ActivityDefinition
 
 __all__ = ["Attempted", "Child", "Compensable", "State"]
 
@@ -54,12 +57,12 @@ class State:
     """Where one run stands after the events applied so far."""
 
     __slots__ = (
+        "_compensable",
         "_due",
         "abandoned",
         "activities",
         "cancel",
         "children",
-        "compensates",
         "compensations",
         "parked",
         "progress",
@@ -72,9 +75,8 @@ class State:
         "waits",
     )
 
-    def __init__(self, compensates: Callable[[str], str]) -> None:
-        self.compensates = compensates
-        """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
+    def __init__(self, compensable: Mapping[str, ActivityDefinition] = MappingProxyType({})) -> None:
+        self._compensable = compensable
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
@@ -83,7 +85,7 @@ class State:
         self.children: dict[str, Child] = {}
         self.compensations: dict[str, Attempted] = {}
         self.to_compensate: list[Compensable] = []
-        self.uncompensated: list[str] = []
+        self.uncompensated: tuple[str, ...] = ()
         self.cancel: ev.CancelRequested | None = None
         self.parked: str | None = None
         self.abandoned = False
@@ -91,6 +93,11 @@ class State:
         self.terminal: ev.Command | None = None
         self._due: list[tuple[int, str, str]] = []
         """A heap of what is due when, in which things no longer waited for are left until they come up."""
+
+    def compensates(self, activity: str) -> str:
+        """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
+        definition = self._compensable.get(activity)
+        return "" if definition is None else definition.compensate
 
     def apply(self, event: ev.LogEvent) -> None:
         """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""
@@ -276,7 +283,7 @@ def _compensation_completed(state: State, event: ev.CompensationCompleted) -> No
 def _compensation_failed(state: State, event: ev.CompensationFailed) -> None:
     _time(state, event)
     del state.compensations[event.id]
-    state.uncompensated.append(event.id)
+    state.uncompensated += (event.id,)
 
 
 def _cancel_requested(state: State, event: ev.CancelRequested) -> None:

@@ -20,7 +20,7 @@ class Ids:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._chosen: set[str] = set()
+        self._chosen: dict[str, None] = {}
 
     def number(self, kind: str, name: str) -> str:
         """The next id of a command that is no activity; each kind counts for itself."""
@@ -43,7 +43,7 @@ class Ids:
         taken = automatic and int(number) <= self._counts.get(name, 0)
         if not chosen or taken or chosen in self._chosen:
             raise UsageError(f"the activity id {chosen!r} is already taken in this workflow run; choose another")
-        self._chosen.add(chosen)
+        self._chosen[chosen] = None
         return chosen
 
 

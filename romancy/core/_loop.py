@@ -77,7 +77,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.closing_generators = False
         self.commands: Commands | None = None
         self.violation: NonDeterminismError | None = None
-        self.complaints: list[str] = []
+        self.complaints: tuple[str, ...] = ()
         self.started: list[Timer] = []
         self.cancelled: list[Timer] = []
         self._next_number = salt
@@ -85,7 +85,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks: dict[StableTask[Any], None] = {}
         self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = {}
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
-        self._endless: list[Timer] = []
+        self._endless: tuple[Timer, ...] = ()
         self._root = Context()
         self._outer: asyncio.AbstractEventLoop | None = None
 
@@ -130,7 +130,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         elif when - self.now <= FAR_FUTURE:
             self.started.append(timer)
         else:
-            self._endless.append(timer)
+            self._endless += (timer,)
         return timer
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -180,7 +180,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if not self.dead:
             error = context.get("exception")
             cause = f": {type(error).__name__}: {error}" if error is not None else ""
-            self.complaints.append(f"{context.get('message', 'unhandled error')}{cause}")
+            self.complaints += (f"{context.get('message', 'unhandled error')}{cause}",)
 
     async def shutdown_asyncgens(self) -> None:
         self.close_generators()
@@ -193,7 +193,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
         """Make the root task: in an empty context, so that nothing of the host's surroundings reaches it."""
         alive.add(self)
-        return self._root.copy().run(self.create_task, coro, name="workflow")
+        return self._root.run(self.create_task, coro, name="workflow", context=self._root)
 
     def unfinished(self) -> list[StableTask[Any]]:
         """The tasks that have not ended, in the order of their creation."""
@@ -225,7 +225,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     @property
     def waits_for_ever(self) -> bool:
         """Whether a delay without an end is being waited for: nothing will come of it, and that is meant."""
-        self._endless = [timer for timer in self._endless if not timer.cancelled()]
+        self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
         return bool(self._endless)
 
     def awaited(self) -> list[str]:

@@ -58,13 +58,13 @@ class Run:
         self._has_code = activities is None
         known = () if activities is None else activities.items()
         compensable = {name: definition for name, definition in known if definition.undo is not None}
-        self.state = State(lambda name: compensable[name].compensate if name in compensable else "")
+        self.state = State(compensable)
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop, compensable)
         self._loop.commands = self._commands
         self._ending = Ending(workflow, self._commands)
         self._body: StableTask[Any] | None = None
-        self._deferred: list[ev.Input] = []
+        self._deferred: tuple[ev.Input, ...] = ()
         self._position = 0
 
     @property
@@ -101,9 +101,7 @@ class Run:
         if events and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
-        warnings: tuple[str, ...] = ()
-        if loop.complaints:
-            warnings, loop.complaints = tuple(loop.complaints), []
+        warnings, loop.complaints = loop.complaints, ()
         return Activation(
             events,
             effects_of(events, self._commands),
@@ -203,11 +201,11 @@ class Run:
             return
         if isinstance(event, ev.WorkflowStarted) and not recorded:
             # Written by a process without a worker: nothing has been decided yet. `WorkflowResumed` drives it.
-            self._deferred.append(event)
+            self._deferred += (event,)
             return
         if recorded and isinstance(recorded[0], ev.WorkflowParked):
             self.state.apply(recorded[0])
-            self._deferred.append(event)
+            self._deferred += (event,)
             self._position += 1
             return
         if not self._has_code or self.state.abandoned or (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
@@ -237,8 +235,7 @@ class Run:
         """Act upon the input, and upon those put off before it; the commands this led to."""
         commands = self._commands
         asked = commands.begin()
-        inputs = [*self._deferred, event] if self._deferred else [event]
-        self._deferred.clear()
+        inputs, self._deferred = (*self._deferred, event), ()
         for each in inputs:
             self._deliver(each)
             self._loop.drive()

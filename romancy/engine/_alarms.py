@@ -25,14 +25,14 @@ class Alarms:
 
     def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         """Call `ring` at `due`, once, unless it is cleared before."""
-        live.alarms.add(name)
+        live.alarms[name] = None
         wait = min(self._clock.seconds_until(due), _LONGEST)
         handle = asyncio.get_running_loop().call_later(wait, self._ring, live, name, due, ring)
         self._handles[live.instance_id, name] = handle
 
     def clear(self, live: Live, name: str) -> None:
         """It is no longer wanted."""
-        live.alarms.discard(name)
+        live.alarms.pop(name, None)
         handle = self._handles.pop((live.instance_id, name), None)
         if handle is not None:
             handle.cancel()

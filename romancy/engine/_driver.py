@@ -299,7 +299,7 @@ class Driver:
                 body=encode_commit(activation.events),
             )
         dropped = {id(event) for event in activation.dropped}
-        live.taking = {mail for _, mail in inputs if mail is not None}
+        live.taking = frozenset(mail for _, mail in inputs if mail is not None)
         consumed = tuple(mail for event, mail in inputs if mail is not None and id(event) not in dropped)
         children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
         return Append(

@@ -115,14 +115,14 @@ class Live:
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
         self.kept: dict[str, Mail] = {}
         """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
-        self.taking: set[str] = set()
+        self.taking: frozenset[str] = frozenset()
         """Deliveries that the append on its way consumes."""
         self.moved: Callable[[], None] | None = None
         """Wants to hear of the next append that is in, or that the instance is no longer here."""
         self.waits: dict[str, AwaitEvent] = {}
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
-        self.alarms: set[str] = set()
+        self.alarms: dict[str, None] = {}
         self.released = False
         """No longer ours: kept only in case it comes back unchanged."""
 

@@ -94,17 +94,20 @@ class LogWriter:
                 self._tell_flushed()
                 self._sleeping = loop.create_future()
                 await self._sleeping
-            batch = self._take()
-            self._busy = True
-            try:
-                outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
-                if len(batch) == 1:
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        batch = self._take()
+        self._busy = True
+        try:
+            outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
+            if len(batch) == 1:
+                self._settle(batch, outcomes)
+            else:
+                with driving():
                     self._settle(batch, outcomes)
-                else:
-                    with driving():
-                        self._settle(batch, outcomes)
-            finally:
-                self._busy = False
+        finally:
+            self._busy = False
 
     def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

@@ -314,7 +314,7 @@ def test_a_log_that_cannot_be_is_corrupt(commit: list[Any], problem: str) -> Non
 
 
 def test_the_fold_alone_notices_what_cannot_be() -> None:
-    state = State(lambda _: "")
+    state = State()
     assert state.status() is Status.PENDING
     state.apply(started(sequence, 1))
     with pytest.raises(HistoryCorruptError, match="TimerCancelled for 'timer:1', which is not in flight"):
