@@ -87,6 +87,7 @@ class Romancy(Instances):
         lease: float = 30.0,
         max_activities: int = 1000,
         max_live: int = 10_000,
+        sticky: int = 1000,
         warn_when_blocked: Duration | None = 1.0,
         drain_timeout: float = 5.0,
         hooks: Iterable[Hook] = (),
@@ -104,6 +105,7 @@ class Romancy(Instances):
             retry=retry,
             max_activities=max_activities,
             max_live=max_live,
+            sticky=sticky,
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=_checked(hooks),
         )

@@ -100,6 +100,8 @@ class Attempts:
         self._fresh = fresh
         self._free = limit
         self._limit = limit
+        self.relief: Callable[[], None] | None = None
+        """Wants to hear, once, that a good part of the slots is free again."""
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
@@ -155,6 +157,14 @@ class Attempts:
             self._all_ended.set()
         if self._queue:
             self._launch()
+        elif self.relief is not None and self._free * 4 >= self._limit:
+            relief, self.relief = self.relief, None
+            relief()
+
+    @property
+    def spare(self) -> int:
+        """How many more could run now; less than nothing if some wait for a slot."""
+        return self._free - len(self._queue)
 
     def _enqueue(self, attempt: Attempt) -> None:
         if self._queue or self._held or not self._free or not self._fresh():

@@ -23,6 +23,10 @@ __all__ = ["Claiming"]
 logger = logging.getLogger("romancy.engine")
 
 _CLAIM: Final = 100
+_SHARE: Final = 50
+_SOON: Final = 0.02
+_SATED: Final = 0.25
+_PAUSE_PER_LIVE: Final = 0.0001
 _PAUSE: Final = 0.5
 _ECHO: Final = 0.25
 _SWEEP_EVERY: Final = 30.0
@@ -41,6 +45,7 @@ class Claiming:
         token: Callable[[], str],
         fresh: Callable[[], bool],
         codes: Mapping[str, str],
+        company: Callable[[], bool],
         max_live: int,
     ) -> None:
         self._store = store
@@ -49,7 +54,9 @@ class Claiming:
         self._token = token
         self._fresh = fresh
         self._codes = dict(codes)
+        self._company = company
         self._max_live = max_live
+        self._sated_until = 0.0
         self.intake: Intake
         self.quarantine: Quarantine
         self._look = asyncio.Event()
@@ -116,12 +123,12 @@ class Claiming:
 
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
-        room = 0 if self.quarantine.busy else self._max_live - len(self._driver.live)
+        limit = self._appetite(now)
         sweep = now - self._swept >= _SWEEP_EVERY
         request = ClaimRequest(
             worker=self._token(),
             codes=self._codes,
-            limit=max(0, min(_CLAIM, room)),
+            limit=limit,
             sweep=sweep,
             recover=self._recover,
         )
@@ -129,10 +136,44 @@ class Claiming:
         work = await self._store.claim(request)
         self._swept = now if sweep else self._swept
         await self.intake.take_in(work)
-        if len(work.claimed) >= request.limit > 0:
-            self.look()
+        if len(work.claimed) >= limit > 0:
+            self._digest()
+        elif not limit and now < self._sated_until:
+            self._look_in(self._sated_until - now)
         wait = _SWEEP_EVERY if work.next_due is None else self._clock.seconds_until(work.next_due)
+        if not wait:
+            # It is due and was not claimed: somebody else is about to take it, or there is no room for it here.
+            wait = _SOON if limit else _SATED
         self._look_in(min(wait, _SWEEP_EVERY))
+
+    def _appetite(self, now: float) -> int:
+        """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once."""
+        room = 0 if self.quarantine.busy else self._max_live - len(self._driver.live)
+        if not self._company():
+            return max(0, min(_CLAIM, room))
+        if now < self._sated_until:
+            return 0  # only the mail of what is here already
+        return max(0, min(_SHARE, room, max(1, self._driver.attempts.spare)))
+
+    def _digest(self) -> None:
+        """There may be more. Among others, who has much in hand leaves the next to them for a moment.
+
+        Where activities wait for slots, one more instance is taken only now and then (it may need no slot), until a
+        good part of them is free again.
+        """
+        if not self._company():
+            self.look()
+            return
+        attempts = self._driver.attempts
+        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _SATED
+        self._sated_until = asyncio.get_running_loop().time() + min(pause, _SATED)
+        if attempts.spare <= 0:
+            attempts.relief = self._hungry
+        self._look_in(min(pause, _SATED))
+
+    def _hungry(self) -> None:
+        self._sated_until = 0.0
+        self.look()
 
     def _look_in(self, seconds: float) -> None:
         """Claim in so many seconds at the latest; what was to happen earlier still does."""

@@ -6,8 +6,9 @@ back with the next claim that asks for everything this worker owns.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.engine._live import owner_changed, short
 from romancy.engine._loading import load, resumption
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from romancy.engine._live import Live
     from romancy.engine._observer import Observer
     from romancy.engine._quarantine import Quarantine
+    from romancy.engine._resting import Resting
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox, Work
 
 __all__ = ["Intake", "claimed_again"]
 
 logger = logging.getLogger("romancy.engine")
+
+_AT_ONCE: Final = 16
 
 
 def claimed_again(live: Live) -> Claimed:
@@ -57,11 +61,20 @@ def claimed_again(live: Live) -> Claimed:
 class Intake:
     """Brings instances into the driver's hands."""
 
-    def __init__(self, store: Store, driver: Driver, *, nonce: Callable[[], str], recover: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        *,
+        nonce: Callable[[], str],
+        recover: Callable[[], None],
+        resting: Resting,
+    ) -> None:
         self._store = store
         self._driver = driver
         self._nonce = nonce
         self._recover = recover
+        self._resting = resting
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
         self.quarantine: Quarantine
         self.observer: Observer | None = None
@@ -72,14 +85,16 @@ class Intake:
         """Go on with what was claimed, and hand out the mail."""
         mail = {box.instance_id: box for box in work.mail}
         live = self._driver.live
+        new: list[Claimed] = []
         for claimed in work.claimed:
             mine = live.get(claimed.instance_id)
             if mine is None and claimed.instance_id not in self.starting:
                 self._after_mail.pop(claimed.instance_id, None)
-                await self._admit(claimed, mail.pop(claimed.instance_id, None))
+                new.append(claimed)
             elif mine is None or claimed.head > mine.head:
                 # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
                 self._recover()
+        await self._admit_all(new, mail)
         after_mail, self._after_mail = self._after_mail, {}
         for instance_id, (claimed, inputs) in after_mail.items():
             if instance_id not in live:
@@ -92,6 +107,18 @@ class Intake:
             mine = live.get(claimed.instance_id)
             if mine is not None:
                 self._driver.rest(mine)
+
+    async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
+        """Take them up some at a time: most of it is waiting for the database."""
+        if len(new) == 1:
+            await self._admit(new[0], mail.pop(new[0].instance_id, None))
+            return
+        for first in range(0, len(new), _AT_ONCE):
+            some = [(claimed, mail.pop(claimed.instance_id, None)) for claimed in new[first : first + _AT_ONCE]]
+            ends = await asyncio.gather(*(self._admit(*one) for one in some), return_exceptions=True)
+            for error in ends:
+                if error is not None:
+                    raise error
 
     async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
         """Take up what was claimed, or have it tried alone if it may have killed its owners."""
@@ -118,7 +145,7 @@ class Intake:
     async def take_up(self, claimed: Claimed, inputs: Sequence[Given] = (), box: Mailbox | None = None) -> None:
         """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
         try:
-            live = await load(self._store, self._driver.registry, claimed)
+            live = self._resting.take(claimed) or await load(self._store, self._driver.registry, claimed)
         except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error)
             self.park(claimed, str(error))

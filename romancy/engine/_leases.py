@@ -65,6 +65,11 @@ class Leases:
         far = any(not same_machine(peer.host, self._here) for peer in self.peers)
         return min(third, _BEAT_AMONG_OTHERS) if far else third
 
+    def company(self) -> bool:
+        """Whether others live that could do the same work."""
+        mine = set(self.worker.codes)
+        return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
+
     def next_expiry(self) -> float:
         """Seconds until a peer that stays silent from now on may first be declared dead."""
         now = boot_time()

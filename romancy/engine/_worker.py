@@ -25,6 +25,7 @@ from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._observer import Observer
 from romancy.engine._quarantine import Quarantine
+from romancy.engine._resting import Resting
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
 from romancy.engine._watchdog import SecondHeart, Watchdog
@@ -64,6 +65,7 @@ class Settings:
         retry: RetryPolicy | None,
         max_activities: int,
         max_live: int,
+        sticky: int,
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...] = (),
     ) -> None:
@@ -73,6 +75,7 @@ class Settings:
         self.retry = retry
         self.max_activities = max_activities
         self.max_live = max_live
+        self.sticky = sticky
         self.warn_when_blocked = warn_when_blocked
         self.hooks = hooks
 
@@ -120,9 +123,13 @@ class Worker:
             token=lambda: self.leases.token,
             fresh=self.is_alive,
             codes=self._codes,
+            company=lambda: self.leases.company(),  # noqa: PLW0108 - they change with the incarnation
             max_live=settings.max_live,
         )
-        self._intake = Intake(store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own)
+        self._resting = Resting(settings.sticky)
+        self._intake = Intake(
+            store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
+        )
         self._quarantine = self._intake.quarantine = Quarantine(
             store,
             self.driver,
@@ -252,6 +259,7 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.stop()
         self.beating.stop()
+        self._resting.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -324,7 +332,10 @@ class Worker:
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
 
     def _finished(self, live: Live, activation: Activation) -> None:
-        live.run.close()
+        if activation.events and activation.outcome is None and activation.parked is None:
+            self._resting.keep(live)
+        else:
+            live.run.close()
         self._tell_end(live.instance_id, activation)
 
     def _tell_end(self, instance_id: str, activation: Activation) -> None:
@@ -405,10 +416,10 @@ class Worker:
         delay: int,
         done: Callable[[Outcome], None],
     ) -> None:
-        """Write a new instance and go on with it; `done` hears whether it was accepted."""
+        """Write a new instance and go on with it, unless it is for later or for others; `done` hears of the write."""
         now = self.clock.now()
         life = new_life()
-        if delay:
+        if delay or len(self.driver.live) >= self._settings.max_live:
             item = start_of(
                 definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
             )
@@ -444,8 +455,7 @@ class Worker:
         elif begun.start.owner is None:
             if self._observer is not None:
                 self._observer.committed(live, begun.activation)
-            live.run.close()
-            self._tell_end(live.instance_id, begun.activation)
+            self._finished(live, begun.activation)
         else:
             self.driver.live[live.instance_id] = live
             live.in_flight = True

@@ -1,0 +1,198 @@
+"""Runs that stay in memory while their instances rest, and work that spreads over several workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
+from romancy.storage.backends import create_store
+from romancy.storage.records import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy import Handle
+    from romancy.storage.protocol import Store
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+Number = EventType("number", int)
+
+
+@workflow
+async def adds_up(ctx: WorkflowContext, count: int) -> list[int]:
+    numbers: list[int] = []
+    while len(numbers) < count:
+        numbers.append((await ctx.wait_event(Number)).data)
+        await ctx.report(len(numbers))
+    return numbers
+
+
+@activity
+async def takes_a_moment(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow
+async def short(ctx: WorkflowContext) -> None:
+    await takes_a_moment(0.2)
+
+
+class Counting:
+    """A store that counts how often a log is read, and finds no work while it is blind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reads = 0
+        self.blind = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> Any:
+        self.reads += limit > 1  # the row alone, or the end alone, is not the log
+        return await self._store.read(instance_id, after=after, limit=limit)
+
+    async def claim(self, request: Any, /) -> Any:
+        return Work(claimed=[], mail=[]) if self.blind else await self._store.claim(request)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
+    """The stores of the apps opened from here on."""
+    made: list[Counting] = []
+
+    def create(url: str) -> Any:
+        made.append(Counting(create_store(url)))
+        return made[-1]
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    return made
+
+
+@pytest.fixture
+async def front(counting: list[Counting], open_app: Open) -> Romancy:
+    """An app that sends and looks; what it reads does not count."""
+    app = await open_app(worker=False)
+    counting.clear()
+    return app
+
+
+async def send(front: Romancy, handle: Handle[Any], *numbers: int) -> None:
+    """Send one number after the other, each when the one before is in and the workflow rests; 0 comes first."""
+    seen: Handle[Any] = front.handle(handle.instance_id)
+    for number in numbers:
+        await resting(seen, number)
+        await seen.signal(Number, number)
+
+
+async def resting(handle: Handle[Any], count: int) -> None:
+    """Wait until so many numbers are in and the instance has been let go."""
+    async with asyncio.timeout(20):
+        while (await handle.report() or 0) != count or await handle.status() is not Status.WAITING:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_wake_up_that_finds_the_log_unchanged_replays_nothing(
+    front: Romancy, counting: list[Counting], open_app: Open
+) -> None:
+    app = await open_app()
+    handle = await app.start(adds_up, 8)
+
+    await send(front, handle, *range(8))
+
+    assert list(range(8)) == await handle.result(timeout=20)
+    assert counting[0].reads == 0
+
+
+async def test_without_room_for_resting_runs_each_wake_up_replays(
+    front: Romancy, counting: list[Counting], open_app: Open
+) -> None:
+    app = await open_app(sticky=0)
+    handle = await app.start(adds_up, 3)
+
+    await send(front, handle, *range(3))
+
+    assert list(range(3)) == await handle.result(timeout=20)
+    assert counting[0].reads == 3
+
+
+async def test_what_somebody_else_started_is_read_once(
+    front: Romancy, counting: list[Counting], open_app: Open
+) -> None:
+    await open_app()
+    handle = await front.start(adds_up, 5)
+
+    await send(front, handle, *range(5))
+
+    assert list(range(5)) == await handle.result(timeout=20)
+    assert counting[0].reads == 1
+
+
+async def test_what_another_worker_did_meanwhile_is_not_missed(
+    front: Romancy, counting: list[Counting], open_app: Open, storage_url: str
+) -> None:
+    app = await open_app()
+    handle = await app.start(adds_up, 3)
+    await send(front, handle, 0)
+    await resting(front.handle(handle.instance_id), 1)
+    counting[0].blind = True
+    async with Romancy(storage_url, workflows=[adds_up]):
+        await send(front, handle, 1)
+        await resting(front.handle(handle.instance_id), 2)
+    counting[0].blind = False
+
+    await send(front, handle, 2)
+
+    assert [0, 1, 2] == await handle.result(timeout=40)
+    assert [1, 1] == [store.reads for store in counting]
+
+
+async def test_only_so_many_runs_are_kept(front: Romancy, counting: list[Counting], open_app: Open) -> None:
+    app = await open_app(sticky=2)
+    handles = [await app.start(adds_up, 1) for _ in range(4)]
+
+    for handle in reversed(handles):
+        await send(front, handle, 0)
+        assert [0] == await handle.result(timeout=20)
+
+    assert counting[0].reads == 2  # those that rested first
+
+
+async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:
+    """How many instances each worker has finished, as the logs tell."""
+    store = create_store(storage_url)
+    await store.open()
+    done: Counter[str] = Counter()
+    for handle in handles:
+        history = await store.read(handle.instance_id)
+        assert history is not None
+        done[history.rows[-1].writer.partition(".")[0]] += 1
+    await store.close()
+    print(f"shares: {sorted(done.values())}")
+    return sorted(done.values())
+
+
+@pytest.mark.parametrize(("count", "late"), [(300, 0), (150, 0), (200, 1)], ids=["many", "few", "one comes late"])
+async def test_work_is_shared(open_app: Open, storage_url: str, count: int, late: int) -> None:
+    """Short workflows on three workers with 20 slots each: nobody gets less than 15 %, not even who comes late."""
+    options = {"max_activities": 20, "lease": 3.0}
+    front = await open_app(worker=False)
+    for _ in range(3 - late):
+        await open_app(**options)
+    await asyncio.sleep(1.5)  # they know each other
+    handles = await front.start_many([short.bind() for _ in range(count)])
+    for _ in range(late):
+        await open_app(**options)
+    await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
+
+    first, *others = await shares(storage_url, handles)
+    assert len(others) == 2
+    assert first >= count * 0.15
