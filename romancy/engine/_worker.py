@@ -116,16 +116,7 @@ class Worker:
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
         self.driver.attempts = self._new_attempts(dependencies)
-        self.claiming = Claiming(
-            store,
-            self.clock,
-            self.driver,
-            token=lambda: self.leases.token,
-            fresh=self.is_alive,
-            codes=self._codes,
-            company=lambda: self.leases.company(),  # noqa: PLW0108 - they change with the incarnation
-            max_live=settings.max_live,
-        )
+        self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
         self._intake = Intake(
             store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
@@ -168,6 +159,18 @@ class Worker:
             reborn=self._reborn,
             freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor is there this
             failed=self._gave_up,
+        )
+
+    def _new_claiming(self) -> Claiming:
+        return Claiming(
+            self.store,
+            self.clock,
+            self.driver,
+            token=lambda: self.leases.token,
+            fresh=self.is_alive,
+            codes=self._codes,
+            company=lambda: self.leases.company(),  # noqa: PLW0108 - they change with the incarnation
+            max_live=self._settings.max_live,
         )
 
     def _new_watchdog(self) -> Watchdog | None:
