@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import logging
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,11 @@ from romancy.core import (
     CompensationFailed,
     StartCompensation,
 )
+from romancy.engine._patience import Patience
 from romancy.engine._port import Port
 from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._silence import watched
-from romancy.errors import ActivityError
+from romancy.errors import ActivityError, StorageUnavailableError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
 
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     Ended = Callable[[Live, Input, Port], None]
 
 __all__ = ["Attempt", "Attempts", "id_of"]
+
+logger = logging.getLogger("romancy.engine")
 
 
 def id_of(effect: StartActivity | StartCompensation) -> str:
@@ -107,6 +111,7 @@ class Attempts:
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
+        self.patience = Patience()
         self.observer: Observer | None = None
 
     @property
@@ -243,6 +248,9 @@ class Attempts:
         except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
             attempt.ending = port.over = True
             await port.close()
+            if port.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled:
+                self._again(attempt, error)
+                return
             event = self._failure(attempt, error, port.details)
         finally:
             self._one_free()
@@ -250,6 +258,19 @@ class Attempts:
             self._end(live, attempt.id, event, port)
         else:
             await port.close()
+
+    def _again(self, attempt: Attempt, error: StorageUnavailableError) -> None:
+        """The database took the session away before its commit: the attempt never happened, and is made once more."""
+        if attempt.live.attempts.get(attempt.id) is not attempt:
+            return
+        pause = self.patience.lost()
+        logger.warning(
+            "instance %s: the session of %s was lost, again in %.1f s: %s",
+            attempt.live.instance_id, attempt.id, pause, error,
+        )  # fmt: skip
+        attempt.began = attempt.ending = False
+        attempt.task = None
+        attempt.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, attempt)
 
     def _end(self, live: Live, attempt_id: str, event: Input, port: Port) -> None:
         live.attempts.pop(attempt_id, None)

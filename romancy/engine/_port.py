@@ -32,6 +32,9 @@ logger = logging.getLogger("romancy.engine")
 class Port:
     """One attempt's side of the engine."""
 
+    transacted = False
+    """It has asked for a session, whether it got one or not."""
+
     def __init__(self, store: Store, activity: str, stamp: Callable[[], str], *, transactional: bool) -> None:
         self._store = store
         self._activity = activity
@@ -55,6 +58,7 @@ class Port:
                 f"activity {self._activity} was declared with transactional=False: it has no session. "
                 "Remove that option, or open a connection of your own"
             )
+        self.transacted = True
         if self.opened is None:
             self._manager = self._store.session()
             self.opened = await self._manager.__aenter__()

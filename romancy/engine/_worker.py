@@ -404,8 +404,12 @@ class Worker:
             logger.exception("instance %s: its session's commit failed", item.instance_id)
             outcome, instead = None, None
         if outcome is not None:
+            self.driver.attempts.patience.succeeded()
             self.driver.settle(prepared, outcome)
-        elif not prepared.live.released:
+            return
+        if instead is None:
+            await asyncio.sleep(self.driver.attempts.patience.lost())
+        if not prepared.live.released:
             self.driver.drop(prepared.live)
             await self._intake.take_up(claimed_again(prepared.live), [] if instead is None else [(instead, None)])
 

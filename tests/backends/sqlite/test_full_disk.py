@@ -16,7 +16,7 @@ from romancy.storage.records import Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, delivery, full_log, start
 from romancy_sqlite import create_store
-from tests.backends.sqlite.disks import Disk, mounted
+from romancy_conformance.behaviour.faults.disks import Disk, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -1,0 +1,158 @@
+"""A database that is a file: its disk fills up, or a process is stopped while it holds it. Workers wait and go on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy
+from romancy.core import ActivityAttemptFailed, ActivityFailed, WorkflowCompleted
+from romancy_conformance.behaviour.faults.disks import mounted
+from romancy_conformance.behaviour.faults.field import ENVIRONMENT, Field
+from romancy_conformance.behaviour.faults.holder import LEASE, faulty_session
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from romancy_conformance.behaviour.faults.disks import Disk
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite")]
+
+STEPS = 4
+FULL = 5.0
+"""Seconds without room."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk with room for what the test writes, and little more."""
+    with mounted(tmp_path / "disk", "size=16m") as disk:
+        yield disk
+
+
+@pytest.fixture
+async def on_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Field]:
+    """A field there; its ledger is elsewhere."""
+    field = Field(f"sqlite:///{disk.folder}/romancy.db", tmp_path)
+    await field.open()
+    yield field
+    await field.close()
+
+
+def noted(field: Field, what: str, activity: str = "") -> int:
+    """How many attempts have begun, or come to their end."""
+    return sum(entry.what == what and entry.activity_id.startswith(activity) for entry in field.ledger.read())
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not so():  # noqa: ASYNC110 - other processes do it
+            await asyncio.sleep(0.02)
+
+
+async def charged(field: Field, ids: list[str]) -> int:
+    """How many attempts the logs call failed."""
+    logs = [await field.log(instance_id) for instance_id in ids]
+    return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for log in logs for event in log)
+
+
+@pytest.mark.timeout(180)
+async def test_a_disk_that_fills_up_under_load(on_disk: Field, disk: Disk) -> None:
+    field = on_disk
+    workers = [await field.worker("--lease", "6") for _ in range(2)]
+    ids = [f"load-{number}" for number in range(40)]
+    await field.start(ids, STEPS, 0.2)
+    before = [worker.memory() for worker in workers]
+    again = 0
+    for turn in (1, 2):
+        await field.begun(turn * len(ids))
+        disk.fill()
+        began = time.monotonic()
+        ids.append(f"late-{turn}")
+        starting = asyncio.create_task(field.start(ids[-1:], STEPS, 0.2))
+        ended = noted(field, "end")
+        await asyncio.sleep(began + FULL - time.monotonic())
+        again += noted(field, "end") - ended
+        assert not starting.done()
+        disk.free()
+        await starting
+    await field.all_ended(90)
+
+    assert all(worker.alive for worker in workers)
+    assert again <= 4 * len(ids)
+    await field.check(ids, STEPS, interrupted=again + 2 * len(ids))
+    assert 0 == await charged(field, ids)
+    assert max(after - was for after, was in zip([w.memory() for w in workers], before, strict=True)) < 50 << 20
+
+
+async def test_a_session_that_meets_a_full_disk_is_tried_again_now_and_then(on_disk: Field, disk: Disk) -> None:
+    field = on_disk
+    ids = ["a", "b"]
+    worker = await field.worker()
+    await field.start(ids, 1, 0.4)
+    await until(lambda: noted(field, "begin", "faulty_write") == 2)
+    disk.fill()
+    await until(lambda: noted(field, "end", "faulty_write") == 2)
+    await asyncio.sleep(FULL)
+    tries = noted(field, "begin", "faulty_write")
+    disk.free()
+    await field.all_ended()
+
+    assert worker.alive
+    assert 2 < tries <= 20
+    await field.check(ids, 1, interrupted=30)
+    assert 0 == await charged(field, ids)
+
+
+@asynccontextmanager
+async def holder(field: Field, ledger: Path) -> AsyncGenerator[Process]:
+    """A worker that holds the file in a session, as soon as there is an instance that has it do so."""
+    module = "romancy_conformance.behaviour.faults.holder"
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, field.url, str(ledger), env=ENVIRONMENT)
+    yield worker
+    if worker.returncode is None:
+        worker.kill()
+    await worker.wait()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGCONT], ids=["killed", "going on"])
+async def test_a_worker_that_stops_inside_its_session_is_outlived(
+    storage_url: str, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """Nobody can write while it holds the file, and so nobody can declare it dead either."""
+    field = Field(f"{storage_url}?lock_timeout=1&session_limit=3", tmp_path)
+    ledger, ids = tmp_path / "ledger", [f"other-{number}" for number in range(5)]
+    async with AsyncExitStack() as stack:
+        await field.open()
+        stack.push_async_callback(field.close)
+        app = await stack.enter_async_context(Romancy(field.url, worker=False, workflows=[faulty_session]))
+        worker = await field.worker("--lease", str(LEASE))
+        await app.start(faulty_session.options(instance_id="held"), 1.0)
+        stopped = await stack.enter_async_context(holder(field, ledger))
+        await until(lambda: noted(field, "begin", "faulty_hold") == 1)
+        stopped.send_signal(signal.SIGSTOP)
+        starting = asyncio.create_task(field.start(ids, 1, 0.05))
+        await asyncio.sleep(LEASE + 2)
+        waited = not starting.done()
+        stopped.send_signal(ending)
+        if ending is signal.SIGKILL:
+            await stack.enter_async_context(holder(field, ledger))
+        await starting
+        await field.all_ended()
+
+        assert waited
+        assert worker.alive
+        assert 1 == sum(isinstance(event, WorkflowCompleted) for event in await field.log("held"))
+        assert 0 == await charged(field, ["held", *ids])
+        async with field.store.session() as session:
+            rows = await session.fetch_all("select activity from effects where instance = 'held'")
+        assert [{"activity": "faulty_hold:1"}] == rows
