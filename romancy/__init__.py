@@ -30,6 +30,7 @@ from romancy.errors import (
 from romancy.event import Event, EventType
 from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage
+from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session
@@ -53,6 +54,7 @@ __all__ = [
     "InstanceConflictError",
     "InstanceNotFoundError",
     "InstancePage",
+    "LogEntry",
     "NonDeterminismError",
     "PayloadCodec",
     "PayloadContext",

@@ -10,9 +10,12 @@ from romancy.serialization import loads
 from romancy.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from romancy.app import Romancy
     from romancy.core import LogEvent, Outcome
     from romancy.event import EventType
+    from romancy.log import LogEntry
     from romancy.retry import Duration
     from romancy.workflow import Workflow
 
@@ -104,6 +107,10 @@ class Handle(Generic[R_co]):
     async def history(self) -> list[LogEvent]:
         """Every event of the instance's log, oldest first."""
         return await self._app.history(self._instance_id)
+
+    def entries(self, *, after: str | None = None, follow: bool = False) -> AsyncIterator[LogEntry]:
+        """The entries of the instance's log behind a cursor, and with `follow` those to come: `app.entries_of`."""
+        return self._app.entries_of(self._instance_id, after=after, follow=follow)
 
     def __repr__(self) -> str:
         return f"<handle of {self._instance_id}>"

@@ -1,7 +1,7 @@
 """Lifecycle hooks: what a user's observer is told, and the blocks it may put around user code.
 
 Hooks stand beside the engine. What they are told has been committed; it is told at most once, never on replay, and
-not at all if the process dies in between. Whoever must miss nothing reads the log: `app.events`, `handle.events`.
+not at all if the process dies in between. Whoever must miss nothing reads the log: `app.entries`, `handle.entries`.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
 from romancy.instance import Instance, InstancePage
+from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent
     from romancy.engine._messages import Message
+    from romancy.log import LogEntry
     from romancy.status import StatusName
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
@@ -134,6 +136,50 @@ class Instances:
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
         return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
+
+    def entries_of(
+        self, instance_id: str, *, after: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogEntry]:
+        """Every entry of an instance's log behind the cursor `after`; with `follow` also what comes, until its end.
+
+        Nothing is left out: whoever keeps the cursor of the last entry they have dealt with goes on behind it, after a
+        crash as well. Raises InstanceNotFoundError, and UsageError when entries behind the cursor have been pruned.
+        """
+        position = None if after is None else Position.parse(after)
+        return (follow_log if follow else read_log)(self._opened(), instance_id, position)
+
+    async def entries(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        after: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[LogEntry]:
+        """What the logs of all instances that fit hold behind your cursors (`after`, by instance id), in one pass.
+
+        The entries of one instance come in their order and without a gap; the instances come newest first, whatever
+        happened when. One that has ended and was read to its end is not read again. Pass again to see what is new.
+        """
+        known = {instance_id: Position.parse(cursor) for instance_id, cursor in (after or {}).items()}
+        store, token = self._opened(), None
+        while True:
+            page = await store.find(
+                build_query(where, workflow_name=workflow_name, status=status, limit=MAX_LIMIT, page_token=token)
+            )
+            for row in page.rows:
+                position = known.get(row.instance_id)
+                if position is not None and position.is_end_of(row):
+                    continue
+                try:
+                    async for entry in read_log(store, row.instance_id, position):
+                        yield entry
+                except InstanceNotFoundError:
+                    continue  # it was removed meanwhile
+            token = page.next_token
+            if token is None:
+                return
 
     async def report(self, instance_id: str) -> Any:
         """What the workflow last said of its progress with `ctx.report`, as plain JSON values; None if nothing."""

@@ -1,0 +1,117 @@
+"""Reading logs from where one stopped: entries with a cursor each, for those who must miss nothing.
+
+One log is written by one writer at a time, each commit behind the last: what comes after a cursor is everything that
+was committed after it, without a gap, whenever it is asked for. There is no such order among instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from romancy.core import LogEvent, decode_commit
+from romancy.errors import InstanceNotFoundError, QueryError, StorageUnavailableError, UsageError
+from romancy.status import TERMINAL_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["LogEntry", "Position", "follow_log", "read_log"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PAGE: Final = 1000
+_WHOLE: Final = -1
+_QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.5, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One event of an instance's log. Give `cursor` back as `after=` to go on behind it."""
+
+    instance_id: str
+    workflow_name: str
+    at: datetime
+    """When it was committed, by the database's clock; `event.at` is when it happened."""
+    event: LogEvent
+    cursor: str
+
+
+class Position(NamedTuple):
+    """A place behind an event: in which life of the id, in which commit, behind which of its events."""
+
+    life: int
+    seq: int
+    event: int = _WHOLE
+
+    @classmethod
+    def parse(cls, cursor: str) -> Self:
+        """Read a cursor; QueryError when it is none of ours."""
+        try:
+            life, seq, event = cursor.split("-")
+            return cls(int(life, 16), int(seq), int(event) if event else _WHOLE)
+        except (ValueError, AttributeError):
+            raise QueryError("the cursor is malformed; use one that an entry bore, unchanged") from None
+
+    def __str__(self) -> str:
+        return f"{self.life:x}-{self.seq}-{'' if self.event == _WHOLE else self.event}"
+
+    def is_end_of(self, row: InstanceRow) -> bool:
+        """Whether this instance has ended and nothing can follow."""
+        whole = self.event == _WHOLE and self.seq >= row.last_seq
+        return row.status in TERMINAL_STATUSES and self.life == row.life and whole
+
+
+async def read_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
+    """What is in the log behind the position, oldest first; all of it for a position in a former life of the id.
+
+    Raises UsageError when a part of what followed the position has been pruned.
+    """
+    while True:
+        page = await store.read(instance_id, after=after.seq - 1 if after is not None else 0, limit=_PAGE)
+        if page is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        row = page.instance
+        if after is not None and after.life != row.life:
+            after = None
+            continue
+        if after is not None and (page.rows[0].seq if page.rows else row.run_from) > after.seq + 1:
+            raise UsageError(
+                f"what followed this cursor of instance {instance_id!r} has been pruned with its run; "
+                "begin with what is left: leave `after` out"
+            )
+        for commit in page.rows:
+            events = decode_commit(commit.body)
+            done = after.event if after is not None and after.seq == commit.seq else _WHOLE - 1
+            if done == _WHOLE:
+                continue
+            last = len(events) - 1
+            for index, event in enumerate(events):
+                if index > done:
+                    after = Position(row.life, commit.seq, _WHOLE if index == last else index)
+                    at = _EPOCH + timedelta(microseconds=commit.at)
+                    yield LogEntry(row.instance_id, row.workflow_name, at, event, str(after))
+        if not page.more:
+            return
+
+
+async def follow_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
+    """As `read_log`, and then what comes, until the instance has ended. A database that is away is waited for."""
+    pause = _QUICKEST
+    while True:
+        try:
+            async for entry in read_log(store, instance_id, after):
+                pause = _QUICKEST
+                after = Position.parse(entry.cursor)
+                yield entry
+            found = await store.read(instance_id, limit=0)
+            if found is not None and after is not None and after.is_end_of(found.instance):
+                return
+        except StorageUnavailableError:
+            pause = _SLOWEST
+        await asyncio.sleep(pause)
+        pause = min(pause * _SLOWER, _SLOWEST)
