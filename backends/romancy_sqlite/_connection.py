@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["MINIMUM_VERSION", "Parameters", "Tx", "check_version", "connect", "connect_as", "now", "patiently"]
+__all__ = [
+    "MINIMUM_VERSION",
+    "Parameters",
+    "Tx",
+    "UndoError",
+    "check_version",
+    "connect",
+    "connect_as",
+    "now",
+    "patiently",
+]
 
 MINIMUM_VERSION = (3, 34, 0)
 _SHORTEST_PAUSE = 0.0002
@@ -31,14 +41,18 @@ Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=sqlite3.Connection)
 Parameters = Sequence[object] | Mapping[str, object]
 _NEVER = threading.Event()
-_last_now = 0
+_lead = 0
 
 
 def now() -> int:
-    """The database's time: for a file that is the machine's, in microseconds, never going back."""
-    global _last_now  # noqa: PLW0603 - one clock per process
-    _last_now = max(_last_now, time.time_ns() // 1000)
-    return _last_now
+    """The database's time: for a file that is the machine's, in microseconds, never going back.
+
+    Where the machine's clock is put back, this goes on from where it was, at its pace: it does not stand still.
+    """
+    global _lead  # noqa: PLW0603 - one clock per process
+    wall, ticks = time.time_ns(), time.monotonic_ns()
+    _lead = max(_lead, wall - ticks)
+    return (ticks + _lead) // 1000
 
 
 def check_version() -> None:
@@ -88,20 +102,28 @@ def patiently(action: Callable[[], Result], *, seconds: float, stop: threading.E
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
+class UndoError(Exception):
+    """A part of the transaction has to be undone, for which only a careful one is prepared."""
+
+
 class Tx:
     """One transaction as the statements in it see it: named queries, one time, and whom to wake afterwards."""
 
-    __slots__ = ("_connection", "_gate", "_sql", "now", "touched")
+    __slots__ = ("_connection", "_gate", "_sql", "careful", "now", "touched")
 
     def __init__(
         self,
         connection: sqlite3.Connection | sqlite3.Cursor,
         sql: dict[str, str],
         gate: Callable[[str], None] | None = None,
+        *,
+        careful: bool = True,
     ) -> None:
         self._connection = connection
         self._sql = sql
         self._gate = gate
+        self.careful = careful
+        """Whether parts of it can be undone: every page that a savepoint may have to give back is copied first."""
         self.now = now()
         self.touched: set[str] = set()
         """Instances that others should look at once this is committed."""

@@ -134,6 +134,7 @@ class Claiming:
         )
         self._recover = False
         work = await self._store.claim(request)
+        self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
         self._swept = now if sweep else self._swept
         await self.intake.take_in(work)
         if len(work.claimed) >= limit > 0:

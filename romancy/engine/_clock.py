@@ -23,7 +23,7 @@ def boot_time() -> int:
 
 
 class DatabaseClock:
-    """What time it is in the database, in microseconds; it never goes back."""
+    """What time it is in the database, in microseconds; where its clock is put back, this follows."""
 
     __slots__ = ("_last", "_local", "_offset")
 
@@ -38,8 +38,11 @@ class DatabaseClock:
 
     def now(self) -> int:
         """The estimate."""
-        now = self._local() + self._offset
-        self._last = max(self._last, now)
+        return self._local() + self._offset
+
+    def mark(self) -> int:
+        """The estimate, or what was told here last if that is later: what is numbered by it stays in order."""
+        self._last = max(self._last, self.now())
         return self._last
 
     def seconds_until(self, due: int) -> float:

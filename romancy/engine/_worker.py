@@ -205,7 +205,7 @@ class Worker:
 
     def stamp(self) -> str:
         """An id for a message; those of one worker sort in the order they were made."""
-        return f"{self.clock.now():016x}{next(self._numbers):08x}{self.leases.token}"
+        return f"{self.clock.mark():016x}{next(self._numbers):08x}{self.leases.token}"
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -135,6 +135,17 @@ def test_a_black_hole_swallows_in_silence_until_it_is_healed(proxy: Proxy) -> No
             assert [old.recv(9), new.recv(9)] == [b"B", b"C"]
 
 
+def test_who_falls_silent_stays_silent_and_new_connections_live(proxy: Proxy) -> None:
+    with _connect(proxy) as old:
+        assert _ask(old, b"a") == b"A"
+        proxy.fall_silent()
+        old.sendall(b"b")
+        with _connect(proxy) as new:
+            assert _ask(new, b"c") == b"C"
+        assert _is_silent(old)
+        assert heard == [b"a", b"c"]
+
+
 def test_bytes_are_lost_in_one_direction(proxy: Proxy) -> None:
     with _connect(proxy) as client:
         proxy.lose(Direction.TO_SERVER, 2)

@@ -87,6 +87,8 @@ class _Link:
     server: StreamWriter
     answered: Trigger | None = None
     """The trigger that strikes at the next chunk from the server."""
+    silent: bool = False
+    """Whether what comes is thrown away, on either side, and nobody is told."""
 
     def reset(self) -> None:
         _reset(self.client)
@@ -161,6 +163,10 @@ class Proxy:
     def heal(self) -> None:
         self.do(self._open.set)
 
+    def fall_silent(self) -> None:
+        """Let every open connection be dead without a word, as behind a firewall that forgot them; new ones live."""
+        self.do(self._silence_all)
+
     def do(self, action: Callable[[], object]) -> None:
         """Run `action` in the proxy's loop and wait for it."""
 
@@ -172,6 +178,10 @@ class Proxy:
     def _reset_all(self) -> None:
         for link in self._links:
             link.reset()
+
+    def _silence_all(self) -> None:
+        for link in self._links:
+            link.silent = True
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -232,6 +242,8 @@ class Proxy:
             return
 
     async def _may_pass(self, link: _Link, direction: Direction, data: bytes) -> bool:
+        if link.silent:
+            return False
         if direction is Direction.TO_CLIENT and link.answered is not None:
             answered, link.answered = link.answered, None
             return await _strike(answered, link)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy_conformance.behaviour.costs.counting import Statements
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(200)]
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 SETTLING = 1.0

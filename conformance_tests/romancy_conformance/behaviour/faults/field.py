@@ -16,7 +16,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.ledger import Ledger
-from romancy_conformance.behaviour.faults.program import faulty_line
+from romancy_conformance.behaviour.faults.program import faulty_line, faulty_naps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ class Field:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.ledger = Ledger(folder / "ledger")
-        self.app = Romancy(url, worker=False, workflows=[faulty_line])
+        self.app = Romancy(url, worker=False, workflows=[faulty_line, faulty_naps])
         self.store: Store = create_store(url)
         self._ledger_file = folder / "ledger"
         self._processes: list[Process] = []
@@ -130,8 +130,11 @@ class Field:
         assert [row.seq for row in history.rows] == list(range(1, len(history.rows) + 1))
         return [event for row in history.rows for event in decode_commit(row.body)]
 
-    async def check(self, ids: Iterable[str], steps: int, *, interrupted: int) -> None:
-        """Every instance completed once; no effect lost, none in the table twice; no completed step ran again."""
+    async def check(self, ids: Iterable[str], steps: int, *, interrupted: int) -> int:
+        """Every instance completed once; no effect lost, none in the table twice; no completed step ran again.
+
+        At most so many attempts were carried out in vain, because they were interrupted; it tells how many.
+        """
         async with self.store.session() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         table = Counter((row["instance"], row["activity"]) for row in rows)
@@ -147,7 +150,9 @@ class Field:
             expected.update((instance_id, id) for id in done if id.startswith("faulty_write"))
         assert table == expected
         assert completed <= ended.keys()
-        assert sum(ended.values()) - len(completed) <= interrupted
+        in_vain = sum(ended.values()) - len(completed)
+        assert in_vain <= interrupted
+        return in_vain
 
     async def owners(self, instance_id: str) -> list[str]:
         """Who took the instance over, in order; empty for a release."""

@@ -1,17 +1,21 @@
 """A worker process of the fault tests, and the workflow it knows.
 
     python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--elsewhere]
+        [--jump SECONDS]
 
-It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own.
+It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own;
+with `--jump` SIGUSR1 puts its clock forward, or back.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import secrets
 import signal
+import time
 from pathlib import Path
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
@@ -19,7 +23,7 @@ from romancy.engine import _leases
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 
-__all__ = ["faulty_line", "main"]
+__all__ = ["faulty_line", "faulty_naps", "main"]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 
@@ -54,13 +58,32 @@ async def faulty_line(ctx: WorkflowContext, steps: int, seconds: float) -> int:
     return total
 
 
-async def work(url: str, lease: float) -> None:
+@workflow
+async def faulty_naps(ctx: WorkflowContext, naps: int, seconds: float) -> int:
+    total = 0
+    for number in range(naps):
+        await ctx.sleep(seconds)
+        total += await faulty_step(number, 0.0)
+    return total
+
+
+def put_clock(seconds: float) -> None:
+    """Let this process have another idea of what time it is."""
+    right = time.time_ns
+
+    def wrong() -> int:
+        return right() + round(seconds * 1_000_000_000)
+
+    setattr(time, "time_ns", wrong)  # noqa: B010 - this process is misled on purpose
+
+
+async def work(url: str, lease: float, jump: float) -> None:
     """Work until told to stop."""
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Romancy(url, workflows=[faulty_line], lease=lease):
-        print("ready", flush=True)
-        await stop.wait()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, put_clock, jump)
+    async with Romancy(url, workflows=[faulty_line, faulty_naps], lease=lease) as app:
+        loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
+        await app.serve(drain_timeout=5)
 
 
 def main() -> None:
@@ -69,12 +92,13 @@ def main() -> None:
     parser.add_argument("--ledger", required=True)
     parser.add_argument("--lease", type=float, default=30.0)
     parser.add_argument("--elsewhere", action="store_true")
+    parser.add_argument("--jump", type=float, default=0.0)
     options = parser.parse_args()
     os.environ[LEDGER] = options.ledger
     if options.elsewhere:
         there = Host(boot_id=secrets.token_hex(8), pid_namespace="pid:[1]", pid=os.getpid(), pid_start=1)
         setattr(_leases, "this_host", lambda: there)  # noqa: B010 - this process is a lie on purpose
-    asyncio.run(work(options.url, options.lease))
+    asyncio.run(work(options.url, options.lease, options.jump))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,10 @@ def on_commit(proxy: Proxy, fault: Fault) -> Trigger:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> None:
-    deaths, count, steps = (10, 400, 4) if SOAK else (3, 60, 3)
+    deaths, count, steps = (10, 400, 4) if SOAK else (2, 40, 3)
     field = Field(server.fresh_database(), tmp_path)
     await field.open()
     try:

@@ -104,20 +104,31 @@ async def test_two_workers_of_one_name(storage_url: str) -> None:
         pass
 
 
-@pytest.mark.timeout(900)
-async def test_many_workers_with_random_kills(field: Field) -> None:
-    workers, count = (8, 5_000) if SOAK else (3, 200)
+@pytest.mark.soak
+@pytest.mark.timeout(3600 if SOAK else 120)
+async def test_many_workers_with_random_kills(field: Field, capsys: pytest.CaptureFixture[str]) -> None:
+    workers, count, most_kills = (8, 5_000, 200) if SOAK else (3, 120, 4)
     ids = [f"many-{number:04}" for number in range(count)]
-    await field.start(ids, 2, 0.05)
     alive = [await field.worker() for _ in range(workers)]
-    chance, kills = random.Random(7), 0
-    for _ in range(workers * 2):
-        await asyncio.sleep(chance.uniform(0.2, 0.6))
+    seed = random.randrange(1 << 32)
+    chance, kills, begun = random.Random(seed), 0, time.monotonic()
+    await field.start(ids, 2, 0.05)
+    ended = asyncio.create_task(field.all_ended(3000))
+    while not ended.done() and kills < most_kills:
+        await asyncio.wait({ended}, timeout=chance.uniform(0.2, 1.0))
         alive.pop(chance.randrange(workers)).kill()
         kills += 1
         alive.append(await field.worker())
-    await field.all_ended(600)
+    await ended
 
+    took, again = time.monotonic() - begun, await field.check(ids, 2, interrupted=kills * count)
+    pids = {entry.pid for entry in field.ledger.read()}
+    with capsys.disabled():
+        print(
+            f"\n{field.url.partition(':')[0]}, seed {seed}: {count} workflows, {workers} workers, {kills} kills in "
+            f"{took:.1f} s: every one ended once, transactional effects once each, {again} activities in flight again; "
+            f"{len(pids)} processes had a share"
+        )
     assert all(worker.alive for worker in alive)
-    await field.check(ids, 2, interrupted=kills * count)
-    print(f"{count} workflows, {workers} workers, {kills} kills: every one ended once")
+    assert kills > 0
+    assert len(pids) > workers / 2

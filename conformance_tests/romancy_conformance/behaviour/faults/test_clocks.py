@@ -1,0 +1,83 @@
+"""Clocks that jump, a worker's and the database's: nobody is declared dead for it, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.core import Input
+from romancy.status import Status
+from romancy_conformance.behaviour.faults.program import faulty_naps
+from romancy_conformance.contract.building import start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy_conformance.behaviour.faults.field import Field, Process
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600
+LEASE = 2.0
+NAP = 2.5
+"""Long enough for an instance to be let go meanwhile."""
+_PUT_CLOCK = """
+create or replace function romancy_now() returns bigint language sql volatile as
+$$ select (extract(epoch from clock_timestamp()) * 1000000)::bigint + {} $$
+"""
+
+
+async def start_naps(field: Field, label: str) -> list[str]:
+    """Start sleepers."""
+    ids = [f"{label}-{number}" for number in range(10)]
+    await field.app.start_many([faulty_naps.options(instance_id=one).bind(2, NAP) for one in ids])
+    return ids
+
+
+async def check(field: Field, workers: Sequence[Process], ids: Sequence[str]) -> None:
+    """Everything ended in a log whose time never goes back, and nobody was taken over."""
+    assert all(worker.alive for worker in workers)
+    for one in ids:
+        times = [event.at for event in await field.log(one) if isinstance(event, Input)]
+        assert times == sorted(times)
+        assert set(await field.owners(one)) <= {""}
+        assert await field.status(one) == "completed"
+
+
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["ahead", "back"])
+async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
+    """It counts where the database lives in the process, and nowhere else."""
+    workers = [await field.worker("--lease", str(LEASE), "--jump", str(seconds)) for _ in range(2)]
+    before = await start_naps(field, "before")
+    await asyncio.sleep(0.5)
+    for worker in workers if field.store.capabilities.embedded else workers[:1]:
+        worker.send(signal.SIGUSR1)
+    after = await start_naps(field, "after")
+    begun = time.monotonic()
+    await field.all_ended(30)
+
+    assert time.monotonic() - begun < 2 * NAP + 10
+    await check(field, workers, [*before, *after])
+
+
+@pytest.mark.backends("postgres")  # the clock of the others cannot be put from outside
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["ahead", "back"])
+async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> None:
+    """Put back, it lets those who sleep already sleep on until it says so; whoever begins then is not touched."""
+    workers = [await field.worker("--lease", str(LEASE)) for _ in range(2)]
+    before = await start_naps(field, "before")
+    await asyncio.sleep(0.5)
+    async with field.store.session() as session:
+        await session.execute(_PUT_CLOCK.format(seconds * 1_000_000))
+        await session.commit(start(status=Status.COMPLETED, delay=None))
+    await asyncio.sleep(LEASE)  # everybody has beaten since
+    after = await start_naps(field, "after")
+    for one in after if seconds < 0 else [*after, *before]:
+        await field.app.handle(one, faulty_naps).result(timeout=2 * NAP + 10)
+
+    await check(field, workers, after if seconds < 0 else [*after, *before])
+    assert {owner for one in before for owner in await field.owners(one)} <= {""}

@@ -1,0 +1,75 @@
+"""A network that swallows everything and tells nobody: time-outs end the wait, and workers go on by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy_conformance.behaviour.faults.field import Field
+    from romancy_conformance.servers.proxy import Proxy
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.soak,
+    pytest.mark.timeout(300),
+    pytest.mark.backends("postgres", "mysql", "mariadb"),
+]
+
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+BOUND = 40.0
+"""Seconds of silence after which every connection must have been given up."""
+COUNT = 20
+
+
+@pytest.mark.skipif(not SOAK, reason="waits for the time-outs that production has: make soak")
+async def test_open_connections_fall_silent_for_ever(
+    field: Field, proxy_for: Callable[[str], Proxy], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a firewall does that was started anew: nothing arrives, nobody hears of an end, new connections live."""
+    proxy = proxy_for(field.url)
+    worker = await field.worker(url=proxy.url(field.url))
+    ids = [f"silent-{number}" for number in range(COUNT)]
+    await field.start(ids, 3, 0.2)
+    await field.begun(COUNT + COUNT // 2)  # sessions are open then
+    proxy.fall_silent()
+    begun = time.monotonic()
+    await field.all_ended(BOUND + 20)
+
+    with capsys.disabled():
+        print(f"\n{field.url.partition(':')[0]}: all ended {time.monotonic() - begun:.1f} s after the silence began")
+    assert time.monotonic() - begun < BOUND + 3 * 2 * 0.2 * 5
+    assert worker.alive
+    await field.check(ids, 3, interrupted=2 * COUNT)
+    assert {owner for id in ids for owner in await field.owners(id)} <= {""}
+
+
+async def test_the_network_is_gone_for_a_while(field: Field, proxy_for: Callable[[str], Proxy]) -> None:
+    """Longer than a lease: another worker takes over, and the one that comes back does no harm and works again."""
+    lease, away = (30.0, 90.0) if SOAK else (2.0, 6.0)
+    proxy = proxy_for(field.url)
+    far = await field.worker("--lease", str(lease), "--elsewhere", url=proxy.url(field.url))
+    ids = [f"gone-{number}" for number in range(COUNT)]
+    await field.start(ids, 2, 0.3)
+    await field.begun(COUNT)
+    proxy.black_hole()
+    near = await field.worker("--lease", str(lease))
+    await asyncio.sleep(away)
+    await field.all_ended()
+    before = {id: await field.log(id) for id in ids}
+    proxy.heal()
+    assert await near.stopped() == 0
+
+    later = [f"after-{number}" for number in range(COUNT)]
+    await field.start(later, 2, 0.05)
+    await field.all_ended()
+
+    assert far.alive
+    assert before == {id: await field.log(id) for id in ids}
+    await field.check([*ids, *later], 2, interrupted=2 * COUNT)
