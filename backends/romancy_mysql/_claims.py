@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
+from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
 from romancy_mysql._sql import Raw, Statement, comma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from romancy.storage.records import ClaimRequest
     from romancy_mysql._connection import Answer, Wire
@@ -33,11 +34,11 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
     database.check_open()
     if request.sweep:
         await _sweep(database, request)
-    alive, now, due, *mail = await database.ask(
+    alive, now, due, *boxes = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("read_now"),
         _next_due(database, request),
-        *([] if request.recover else [_mail(database, request.worker, ())]),
+        *([] if request.recover else [_mailboxes(database, request, ())]),
     )
     moment = int(now.rows[0][0])
     if not alive.rows:
@@ -45,7 +46,8 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
     times = {name.decode(): int(wake_at) for name, wake_at in due.rows if wake_at is not None}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     if not names and not request.recover:
-        return Work(claimed=[], mail=_mailboxes(mail[0]), next_due=min(times.values(), default=None), now=moment)
+        mail, more = await _mail(database, database.ask, request, boxes[0], ())
+        return Work(claimed=[], mail=mail, next_due=min(times.values(), default=None), now=moment, more=more)
     try:
         return await database.insist(lambda wire: _claim(database, wire, request, names))
     except MismatchError:
@@ -82,21 +84,23 @@ async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: l
 
 
 async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: list[str]) -> Work:
-    claimed, mail, due, now = await database.send(
+    claimed, boxes, due, now = await database.send(
         wire,
         [
             database.statement("read_claimed", worker=request.worker, ids=_ids(ids)),
-            _mail(database, request.worker, ids),
+            _mailboxes(database, request, ids),
             _next_due(database, request),
             database.statement("read_now"),
         ],
     )
     by_id = {line[0].decode(): line for line in claimed.rows}
+    mail, more = await _mail(database, lambda wanted: database.send(wire, [wanted]), request, boxes, ids)
     return Work(
         claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
-        mail=_mailboxes(mail, set(ids)),
+        mail=mail,
         next_due=min((int(wake_at) for _, wake_at in due.rows if wake_at is not None), default=None),
         now=int(now.rows[0][0]),
+        more=more,
     )
 
 
@@ -118,8 +122,29 @@ def _next_due(database: Database, request: ClaimRequest) -> Statement:
     return Statement(template.name, Raw(b" union all ".join(parts)))
 
 
-def _mail(database: Database, worker: str, ids: Iterable[str]) -> Statement:
-    return database.statement("read_mail", worker=worker, ids=_ids(ids))
+def _mailboxes(database: Database, request: ClaimRequest, fresh: Iterable[str]) -> Statement:
+    unknown = {*fresh, *(instance_id for instance_id, signals in request.known.items() if signals < 0)}
+    return database.statement("read_mailboxes", worker=request.worker, ids=_ids(unknown))
+
+
+async def _mail(
+    database: Database,
+    read: Callable[[Statement], Awaitable[list[Answer]]],
+    request: ClaimRequest,
+    boxes: Answer,
+    ids: Iterable[str],
+) -> tuple[list[Mailbox], bool]:
+    """Mailboxes within bounds, and whether there are more. Those just claimed are left out if nothing is in them."""
+    fresh = set(ids)
+    lines = {line[0].decode(): line for line in boxes.rows}
+    waiting = [Waiting(one, line[2], int(line[3]), one in fresh) for one, line in lines.items()]
+    chosen, more = choose_mail(waiting, request)
+    mail = {one: Mailbox(instance_id=one, life=lines[one][1], signals=lines[one][2], rows=[]) for one in chosen}
+    if any(int(lines[one][3]) for one in chosen):
+        (answer,) = await read(database.statement("read_mail", ids=comma(sorted(chosen))))
+        for instance_id, delivery_id, body, at in answer.rows:
+            mail[instance_id.decode()].rows.append(InboxRow(delivery_id.decode(), body, at))
+    return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
 
 
 def _ids(ids: Iterable[str]) -> Raw:
@@ -141,19 +166,6 @@ def _claimed(line: tuple[Any, ...]) -> Claimed:
         seen=seen,
         crashes=crashes if crash_seq == head else 0,
     )
-
-
-def _mailboxes(answer: Answer, fresh: Iterable[str] = ()) -> list[Mailbox]:
-    """Rows gathered by instance. An instance just claimed is left out if there is nothing for it."""
-    boxes: dict[str, Mailbox] = {}
-    for key, life, signals, delivery_id, body, at in answer.rows:
-        instance_id = key.decode()
-        box = boxes.get(instance_id)
-        if box is None:
-            box = boxes[instance_id] = Mailbox(instance_id=instance_id, life=life, signals=signals, rows=[])
-        if delivery_id is not None:
-            box.rows.append(InboxRow(delivery_id.decode(), body, at))
-    return [box for box in boxes.values() if box.rows or box.instance_id not in fresh]
 
 
 async def _sweep(database: Database, request: ClaimRequest) -> None:

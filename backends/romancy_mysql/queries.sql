@@ -240,13 +240,17 @@ from romancy_instances i
 where i.instance_id in (:ids)
 
 -- name: read_mail
--- The mail of instances the worker owns that have news, and of those just claimed. One statement sees one moment, so
--- the counter covers the rows.
-select i.instance_id, i.life, i.signals, x.delivery_id, x.body, x.at
+-- All that lies in some inboxes. Their counters were read before, by `read_mailboxes`.
+select instance_id, delivery_id, body, at from romancy_inbox where instance_id in (:ids) order by instance_id, delivery_id
+
+-- name: read_mailboxes
+-- The counters and sizes of the mail of instances the worker owns that have news, and of those whose mail it does not
+-- know.
+select i.instance_id, i.life, i.signals,
+       (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
+        where x.instance_id = i.instance_id)
 from romancy_instances i force index (owned)
-left join romancy_inbox x on x.instance_id = i.instance_id
 where i.owner = :worker and (i.signals <> i.seen or i.instance_id in (:ids))
-order by i.instance_id, x.delivery_id
 
 -- name: read_now
 -- The server's time.

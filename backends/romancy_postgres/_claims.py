@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
+from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["claim"]
 
 
 async def claim(database: Database, signals: Signals, request: ClaimRequest) -> Work:
-    """As `Store.claim` promises: one statement while there is nothing to do, two when there is."""
+    """As `Store.claim` promises: one statement while there is nothing to do, three when there is mail."""
     names, codes = list(request.codes), list(request.codes.values())
     if request.sweep:
         await _sweep(database, signals, request.worker, names, codes)
@@ -36,10 +37,15 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     given = [row for row in rows if row["instance_id"] is not None]
     heads: dict[str, int] = {}
     mail: list[Mailbox] = []
-    if given or head["mail"]:
-        heads, mail = await _mail(database, request.worker, [row["instance_id"] for row in given])
+    more = False
+    unknown = [instance_id for instance_id, signals in request.known.items() if signals < 0]
+    if given or unknown or head["mail"]:
+        fresh = [row["instance_id"] for row in given]
+        boxes = await database.fetch("mailboxes", request.worker, fresh, unknown)
+        heads = {box["instance_id"]: box["head"] for box in boxes if box["fresh"]}
+        mail, more = await _mail(database, request, boxes)
     claimed = [_claimed(row, heads[row["instance_id"]]) for row in given if row["instance_id"] in heads]
-    return Work(claimed=claimed, mail=mail, next_due=head["next_due"], now=head["now"])
+    return Work(claimed=claimed, mail=mail, next_due=head["next_due"], now=head["now"], more=more)
 
 
 async def _sweep(database: Database, signals: Signals, worker: str, names: list[str], codes: list[str]) -> None:
@@ -48,22 +54,17 @@ async def _sweep(database: Database, signals: Signals, worker: str, names: list[
     signals.tell({row[0] for row in (*counted, *woken)})
 
 
-async def _mail(database: Database, worker: str, fresh: list[str]) -> tuple[dict[str, int], list[Mailbox]]:
-    """The heads of the logs of fresh instances, and all mailboxes to be given out."""
-    heads: dict[str, int] = {}
-    boxes: dict[str, Mailbox] = {}
-    for row in await database.fetch("mail", worker, fresh):
-        instance_id = row["instance_id"]
-        if row["fresh"]:
-            heads[instance_id] = row["head"]
-        empty = row["delivery_id"] is None
-        if empty and row["fresh"]:
-            continue
-        if instance_id not in boxes:
-            boxes[instance_id] = Mailbox(instance_id=instance_id, life=row["life"], signals=row["signals"], rows=[])
-        if not empty:
-            boxes[instance_id].rows.append(InboxRow(row["delivery_id"], row["body"], row["at"]))
-    return heads, list(boxes.values())
+async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Record]) -> tuple[list[Mailbox], bool]:
+    """The mailboxes to be given out now, and whether there are more. Empty ones of fresh instances are none."""
+    waiting = [Waiting(row["instance_id"], row["signals"], row["size"], row["fresh"]) for row in rows]
+    chosen, more = choose_mail(waiting, request)
+    by_id = {row["instance_id"]: row for row in rows}
+    boxes = {
+        one: Mailbox(instance_id=one, life=by_id[one]["life"], signals=by_id[one]["signals"], rows=[]) for one in chosen
+    }
+    for mail in await database.fetch("mail", chosen) if any(by_id[one]["size"] for one in chosen) else ():
+        boxes[mail["instance_id"]].rows.append(InboxRow(mail["delivery_id"], mail["body"], mail["at"]))
+    return [box for one, box in boxes.items() if box.rows or not by_id[one]["fresh"]], more
 
 
 def _claimed(row: asyncpg.Record, head: int) -> Claimed:

@@ -113,10 +113,11 @@ select clock.now,
 from clock left join given on true
 order by given.since, given.instance_id;
 
--- name: mail
--- The unseen mail of everything a worker owns, and all mail and the heads of the logs of what it has just claimed.
--- One snapshot: the counter covers the rows. `offset 0` asks inbox by inbox; merged, all the mail there is would be read.
-select i.instance_id, i.life, i.signals, i.fresh, m.delivery_id, m.body, m.at,
+-- name: mailboxes
+-- The mailboxes of what a worker owns that have unseen mail, of what it has just claimed ($2), and of what it knows
+-- nothing of ($3): their counters and sizes, and the heads of the logs of what it has just claimed. No message is read
+-- for its size. `offset 0` asks inbox by inbox; merged, all the mail there is would be read.
+select i.instance_id, i.life, i.signals, i.fresh, m.size,
        case when i.fresh then (select max(seq) from romancy_log l
                                where l.instance_id = i.instance_id and l.life = i.life) end as head
 from (
@@ -124,14 +125,24 @@ from (
     from romancy_instances
     where owner = $1 and signals <> seen
     union
-    select instance_id, life, signals, true
+    select instance_id, life, signals, instance_id = any ($2)
     from romancy_instances
-    where owner = $1 and instance_id = any ($2)
+    where owner = $1 and instance_id = any ($2 || $3::text[])
 ) i
-left join lateral (
-    select m.delivery_id, m.body, m.at from romancy_inbox m where m.instance_id = i.instance_id offset 0
-) m on true
-order by i.instance_id, m.delivery_id;
+cross join lateral (
+    select coalesce(sum(octet_length(m.body)), 0)::bigint as size
+    from romancy_inbox m where m.instance_id = i.instance_id offset 0
+) m;
+
+-- name: mail
+-- All that lies in some inboxes. The counters were read before.
+select m.instance_id, m.delivery_id, m.body, m.at
+from unnest($1::text[]) as wanted (instance_id)
+cross join lateral (
+    select m.instance_id, m.delivery_id, m.body, m.at
+    from romancy_inbox m where m.instance_id = wanted.instance_id offset 0
+) m
+order by m.instance_id, m.delivery_id;
 
 -- name: beat
 -- Register a worker or count its beat up, unless it was declared dead; $9 is its wish to be.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy.status import Status
+from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import (
     Claimed,
     Host,
@@ -79,10 +80,11 @@ def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
     if tx.row("worker_alive", (request.worker,)) is None:
         return Work(claimed=[], mail=[], now=tx.now)
     fresh = {one.instance_id for one in claimed}
-    boxes = {
-        row[0]: Mailbox(instance_id=row[0], life=row[1], signals=row[2], rows=[])
-        for row in tx.rows("mailboxes", {"worker": request.worker, "fresh": _json(sorted(fresh))})
-    }
+    unknown = fresh | {instance_id for instance_id, signals in request.known.items() if signals < 0}
+    rows = tx.rows("mailboxes", {"worker": request.worker, "unknown": _json(sorted(unknown))})
+    chosen, more = choose_mail([Waiting(row[0], row[2], row[3], row[0] in fresh) for row in rows], request)
+    known = {row[0]: row for row in rows}
+    boxes = {one: Mailbox(instance_id=one, life=known[one][1], signals=known[one][2], rows=[]) for one in chosen}
     if boxes:
         for row in tx.rows("mail", (_json(list(boxes)),)):
             boxes[row[0]].rows.append(InboxRow(row[1], row[2], row[3]))
@@ -92,6 +94,7 @@ def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
         mail=[box for box in boxes.values() if box.rows or box.instance_id not in fresh],
         next_due=due[0] if due is not None else None,
         now=tx.now,
+        more=more,
     )
 
 

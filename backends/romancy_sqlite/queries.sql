@@ -200,12 +200,23 @@ from (
 );
 
 -- name: mailboxes
--- Owned instances with mail their owner has not seen, and those it has just claimed.
-select instance_id, life, signals from romancy_instances where owner = :worker and signals <> seen
+-- Owned instances with mail their owner has not seen, and those of whose mail it knows nothing; each with the size of
+-- its mail, for which no message is read.
+select
+    instance_id,
+    life,
+    signals,
+    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = owned.instance_id)
+from romancy_instances as owned
+where owner = :worker and signals <> seen
 union all
-select instance.instance_id, instance.life, instance.signals
-from json_each(:fresh) as fresh
-cross join romancy_instances as instance on instance.instance_id = fresh.value
+select
+    instance.instance_id,
+    instance.life,
+    instance.signals,
+    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = instance.instance_id)
+from json_each(:unknown) as unknown
+cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
 -- name: mail

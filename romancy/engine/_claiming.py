@@ -131,13 +131,16 @@ class Claiming:
             limit=limit,
             sweep=sweep,
             recover=self._recover,
+            known=self.intake.known(),
         )
         self._recover = False
         work = await self._store.claim(request)
         self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
         self._swept = now if sweep else self._swept
         await self.intake.take_in(work)
-        if len(work.claimed) >= limit > 0:
+        if work.more:
+            self.look()
+        elif len(work.claimed) >= limit > 0:
             self._digest()
         elif not limit and now < self._sated_until:
             self._look_in(self._sated_until - now)
@@ -149,7 +152,8 @@ class Claiming:
 
     def _appetite(self, now: float) -> int:
         """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once."""
-        room = 0 if self.quarantine.busy else self._max_live - len(self._driver.live)
+        busy = self.quarantine.busy or self.intake.waits_for_mail
+        room = 0 if busy else self._max_live - len(self._driver.live)
         if not self._company():
             return max(0, min(_CLAIM, room))
         if now < self._sated_until:

@@ -76,37 +76,72 @@ class Intake:
         self._recover = recover
         self._resting = resting
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
+        self._told: dict[str, tuple[Live, int]] = {}
+        """The counter of the mailbox that each was last given, as long as that very run of it is here."""
+        self._unread: dict[str, Claimed] = {}
+        """Claimed, but its mail did not come along: it may hold what came before anything that is due now."""
         self.quarantine: Quarantine
         self.observer: Observer | None = None
         self.starting: set[str] = set()
         """Instances whose start is on its way: an answer to a claim may know of them before we do."""
 
+    @property
+    def waits_for_mail(self) -> bool:
+        """Whether there are instances that cannot go on before another claim has brought their mail."""
+        return bool(self._unread)
+
+    def known(self) -> dict[str, int]:
+        """Which mail need not be brought again: what the next claim says (`ClaimRequest.known`)."""
+        live = self._driver.live
+        self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
+        counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
+        return counters | dict.fromkeys(self._unread, -1)
+
     async def take_in(self, work: Work) -> None:
         """Go on with what was claimed, and hand out the mail."""
         mail = {box.instance_id: box for box in work.mail}
-        live = self._driver.live
+        self._note(work)
+        unread, self._unread = self._unread, {}
         new: list[Claimed] = []
-        for claimed in work.claimed:
-            mine = live.get(claimed.instance_id)
-            if mine is None and claimed.instance_id not in self.starting:
-                self._after_mail.pop(claimed.instance_id, None)
+        for instance_id, claimed in unread.items():
+            if work.more and instance_id not in mail:
+                self._unread[instance_id] = claimed
+            elif instance_id not in self._driver.live:
                 new.append(claimed)
-            elif mine is None or claimed.head > mine.head:
-                # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
-                self._recover()
         await self._admit_all(new, mail)
         after_mail, self._after_mail = self._after_mail, {}
         for instance_id, (claimed, inputs) in after_mail.items():
-            if instance_id not in live:
+            if work.more and instance_id not in mail:
+                self._after_mail[instance_id] = (claimed, inputs)
+            elif instance_id not in self._driver.live:
                 await self.take_up(claimed, inputs, mail.pop(instance_id, None))
+        self._hand_out(work, mail)
+        for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
+            mine = self._driver.live.get(instance_id)
+            if mine is not None:
+                self._driver.rest(mine)
+
+    def _note(self, work: Work) -> None:
+        """What was claimed is to be taken up, unless it is here already."""
+        for claimed in work.claimed:
+            mine = self._driver.live.get(claimed.instance_id)
+            if mine is None and claimed.instance_id not in self.starting:
+                self._after_mail.pop(claimed.instance_id, None)
+                self._unread[claimed.instance_id] = claimed
+            elif mine is None or claimed.head > mine.head:
+                # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
+                self._recover()
+
+    def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> None:
+        live = self._driver.live
         for instance_id, box in mail.items():
             mine = live.get(instance_id)
             if mine is not None and mine.life == box.life:
                 self._driver.receive(mine, box)
-        for claimed in work.claimed:
-            mine = live.get(claimed.instance_id)
-            if mine is not None:
-                self._driver.rest(mine)
+        for box in work.mail:
+            mine = live.get(box.instance_id)
+            if mine is not None and mine.life == box.life:
+                self._told[box.instance_id] = (mine, box.signals)
 
     async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
         """Take them up some at a time: most of it is waiting for the database."""
@@ -136,6 +171,8 @@ class Intake:
     def forget(self) -> None:
         """What was to be taken up belongs to others now."""
         self._after_mail.clear()
+        self._told.clear()
+        self._unread.clear()
         self.quarantine.forget()
 
     def after_mail(self, live: Live, inputs: Sequence[Given]) -> None:

@@ -316,6 +316,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     that this worker's code has not refused."""
     recover: bool = False
     """Also return everything this worker already owns, because an earlier answer may have been lost."""
+    known: dict[str, int] = {}
+    """Of what it owns already: the counter of the mailbox it was last given, whose mail is not brought again until the
+    counter has moved. -1: it was given none although there may be mail (`Work.more`)."""
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
@@ -339,7 +342,8 @@ class Work(Struct, frozen=True, kw_only=True):
     """The answer to a claim: the new instances, and the mail of those the worker owns.
 
     Mail is given for an instance that has unseen deliveries, and for one claimed by this very call that has any
-    at all: a former owner may have left messages in the inbox that nothing was waiting for yet.
+    at all: a former owner may have left messages in the inbox that nothing was waiting for yet. A mailbox comes
+    whole, but not every mailbox in one answer (`romancy.storage.mail`).
     """
 
     claimed: list[Claimed]
@@ -347,6 +351,8 @@ class Work(Struct, frozen=True, kw_only=True):
     next_due: int | None = None
     """When the next instance that this worker could claim falls due, if that is known: wake up then."""
     now: int = 0
+    more: bool = False
+    """Mailboxes were left out. Claim again, saying what is `known`; a new instance that got none may have mail."""
 
 
 class Takeover(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
+from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._rows import Instance, WorkerRow
@@ -158,15 +159,26 @@ class MemoryStore:
                 claimed.append(self._claimed(row))
             await tx.commit()
         tx = self._begin()
-        fresh = {one.instance_id for one in claimed}
-        boxes = [
-            self._mailbox(tx, row)
-            for _, row in tx.scan("instances")
-            if row.owner == request.worker and (row.signals != row.seen or row.instance_id in fresh)
-        ]
-        mail = [box for box in boxes if box.rows or box.instance_id not in fresh]
+        mail, more = self._mail(tx, request, {one.instance_id for one in claimed})
         due = [row.wake_at for _, row in tx.scan("instances") if row.wake_at and row.workflow_name in request.codes]
-        return Work(claimed=claimed, mail=mail, next_due=min(due, default=None), now=self.database.now())
+        return Work(
+            claimed=claimed, mail=mail, next_due=min(due, default=None), now=self.database.now(), more=more
+        )  # fmt: skip
+
+    def _mail(self, tx: Transaction, request: ClaimRequest, fresh: set[str]) -> tuple[list[Mailbox], bool]:
+        """Whole mailboxes within bounds; empty ones only where somebody may wait for news."""
+        boxes = {
+            row.instance_id: self._mailbox(tx, row)
+            for _, row in tx.scan("instances")
+            if row.owner == request.worker
+            and (row.signals != row.seen or row.instance_id in fresh or request.known.get(row.instance_id) == -1)
+        }
+        waiting = [
+            Waiting(one, box.signals, sum(len(row.body) for row in box.rows), one in fresh)
+            for one, box in boxes.items()
+        ]
+        chosen, more = choose_mail(waiting, request)
+        return [boxes[one] for one in chosen if boxes[one].rows or one not in fresh], more
 
     def _candidates(self, tx: Transaction, request: ClaimRequest) -> list[Instance]:
         now = self.database.now()

@@ -1,0 +1,44 @@
+"""Which mailboxes one answer to a claim brings: a bounded amount of mail, the same on every database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.records import ClaimRequest
+
+__all__ = ["MAX_MAIL_BYTES", "Waiting", "choose_mail"]
+
+MAX_MAIL_BYTES = 8 * 1024 * 1024
+"""How much mail one answer brings, unless a single mailbox is larger."""
+
+
+class Waiting(Struct, frozen=True):
+    """A mailbox that may be brought: of an instance with unseen mail, just claimed, or of which nothing is known."""
+
+    instance_id: str
+    signals: int
+    size: int
+    """Bytes of its messages, as they were counted before any is read."""
+    fresh: bool
+
+
+def choose_mail(waiting: Iterable[Waiting], request: ClaimRequest) -> tuple[list[str], bool]:
+    """Whose mail to read now, and whether some is left for the next claim.
+
+    What the worker has already is left out. Those that were claimed before come first: they have waited longer.
+    """
+    wanted = [one for one in waiting if one.fresh or request.known.get(one.instance_id) != one.signals]
+    wanted.sort(key=lambda one: (one.fresh, request.known.get(one.instance_id, 0) >= 0, one.instance_id))
+    chosen: list[str] = []
+    size = 0
+    for one in wanted:
+        size += one.size
+        if chosen and one.size and size > MAX_MAIL_BYTES:
+            return chosen, True
+        chosen.append(one.instance_id)
+    return chosen, False
