@@ -426,7 +426,7 @@ class Worker:
         """Write a new instance and go on with it, unless it is for later or for others; `done` hears of the write."""
         now = self.clock.now()
         life = new_life()
-        if delay or len(self.driver.live) >= self._settings.max_live:
+        if delay or len(self.driver.live) + len(self._intake.starting) >= self._settings.max_live:
             item = start_of(
                 definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
             )

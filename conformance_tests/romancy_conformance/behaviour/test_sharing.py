@@ -51,6 +51,7 @@ class Counting:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.reads = 0
+        self.claims = 0
         self.blind = False
 
     def __getattr__(self, name: str) -> Any:
@@ -61,6 +62,7 @@ class Counting:
         return await self._store.read(instance_id, after=after, limit=limit)
 
     async def claim(self, request: Any, /) -> Any:
+        self.claims += 1
         return Work(claimed=[], mail=[]) if self.blind else await self._store.claim(request)
 
 
@@ -164,6 +166,17 @@ async def test_only_so_many_runs_are_kept(front: Romancy, counting: list[Countin
         assert [0] == await handle.result(timeout=20)
 
     assert counting[0].reads == 2  # those that rested first
+
+
+async def test_what_is_started_beyond_the_room_for_it_waits_in_the_database(
+    counting: list[Counting], open_app: Open
+) -> None:
+    app = await open_app(max_live=3)
+    handles = await app.start_many([short.bind() for _ in range(12)])
+
+    assert any([await handle.status() is Status.PENDING for handle in handles])
+    await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
+    assert counting[0].claims < 40  # it does not ask and ask while there is no room
 
 
 async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:
