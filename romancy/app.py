@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from romancy._logs import get_logger
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Romancy", "Watch"]
 
-logger = logging.getLogger("romancy")
+logger = get_logger("romancy")
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
+from romancy._logs import about, get_logger
 from romancy.context import ActivityContext, enter_activity
 from romancy.core import (
     ActivityAttemptFailed,
@@ -30,6 +30,7 @@ from romancy.core import (
 from romancy.engine._patience import Patience
 from romancy.engine._port import Port
 from romancy.engine._processes import Processes, RaisedElsewhereError
+from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
 from romancy.errors import ActivityError, StorageUnavailableError
 from romancy.retry import Retry, resolve
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Attempts", "id_of"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 
 def id_of(effect: StartActivity | StartCompensation) -> str:
@@ -228,6 +229,7 @@ class Attempts:
         attempt.began = True
         live, definition = attempt.live, attempt.effect.definition
         port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
+        port.attempt = attempt
         try:
             if self.observer is None:
                 event = await self._attempt(attempt, port)
@@ -267,6 +269,7 @@ class Attempts:
         logger.warning(
             "instance %s: the session of %s was lost, again in %.1f s: %s",
             attempt.live.instance_id, attempt.id, pause, error,
+            extra=about(attempt.live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
         attempt.began = attempt.ending = False
         attempt.task = None
@@ -349,6 +352,7 @@ class Attempts:
         else:
             info = describe_exception(error, getattr(definition, "raises", ()))
         verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+        say_attempt_failed(attempt, info.type, verdict.delay if isinstance(verdict, Retry) else None)
         if isinstance(verdict, Retry):
             next_at = now + round(verdict.delay * 1_000_000)
             if isinstance(effect, StartCompensation):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import get_logger
 from romancy.engine._live import owner_changed
 from romancy.errors import StorageUnavailableError, UsageError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Beating"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _LOOK_FOR_CORPSES_EVERY: Final = 1.0
 _A_LITTLE: Final = 0.01

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import ClaimRequest
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Claiming"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _CLAIM: Final = 100
 _SHARE: Final = 50

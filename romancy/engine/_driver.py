@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from romancy._logs import about, get_logger
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "Prepared"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 Given: TypeAlias = "tuple[Input, str | None]"
 """An input and the delivery it came in."""
@@ -187,7 +187,7 @@ class Driver:
         try:
             live.kept[row.delivery_id] = Mail(row.delivery_id, row.at, decode_message(row.body))
         except HistoryVersionError as error:
-            logger.error("instance %s: %s", live.instance_id, error)  # noqa: TRY400 - the text says it all
+            logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
         except CodecError as error:
             self._broken(live, error)
             return False
@@ -234,7 +234,7 @@ class Driver:
             if live.run is not before:
                 item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
         except Exception as error:
-            logger.exception("instance %s: its run broke", live.instance_id)
+            logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
             self._broken(live, error)
             return
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
@@ -276,7 +276,7 @@ class Driver:
             self._stop(live)
             activation = continue_as_new(live, activation)
         for warning in activation.warnings:
-            logger.warning("instance %s: %s", live.instance_id, warning, extra={"instance_id": live.instance_id})
+            logger.warning("instance %s: %s", live.instance_id, warning, extra=about(live))
         return activation
 
     def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
@@ -344,7 +344,7 @@ class Driver:
         try:
             self._carry_out(live, prepared)
         except Exception as error:
-            logger.exception("instance %s: what it asked for could not be begun", live.instance_id)
+            logger.exception("instance %s: what it asked for could not be begun", live.instance_id, extra=about(live))
             self._broken(live, error)
             return
         live.in_flight = False

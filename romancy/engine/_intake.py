@@ -7,9 +7,9 @@ back with the next claim that asks for everything this worker owns.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import about, get_logger
 from romancy.engine._live import owner_changed, short
 from romancy.engine._loading import load, resumption
 from romancy.errors import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Intake", "claimed_again"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 16
 
@@ -161,11 +161,11 @@ class Intake:
             if claimed.crashes and await self.quarantine.holds(claimed, box):
                 return
         except StorageUnavailableError as error:
-            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._recover()
             return
         except StorageError as error:
-            logger.warning("instance %s: %s", claimed.instance_id, error)
+            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
         await self.take_up(claimed, (), box)
 
     def forget(self) -> None:
@@ -184,20 +184,21 @@ class Intake:
         try:
             live = self._resting.take(claimed) or await load(self._store, self._driver.registry, claimed)
         except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError) as error:
-            logger.warning("instance %s: %s", claimed.instance_id, error)
+            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error))
         except StorageUnavailableError as error:
-            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error)
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._recover()
         except InstanceNotFoundError:
-            logger.info("instance %s was removed", claimed.instance_id)
+            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except Exception as error:
-            logger.exception("instance %s: cannot be taken up", claimed.instance_id)
+            logger.exception("instance %s: cannot be taken up", claimed.instance_id, extra=about(claimed))
             self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
         else:
             if live.instance_id in self._driver.live:
                 live.run.close()
                 return
+            logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             resumed = resumption(live, self._driver.clock.now())
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
@@ -216,7 +217,9 @@ class Intake:
 
     def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
         if outcome is not Outcome.ACCEPTED:
-            logger.warning("instance %s: it could not be parked (%s)", claimed.instance_id, outcome)
+            logger.warning(
+                "instance %s: it could not be parked (%s)", claimed.instance_id, outcome, extra=about(claimed)
+            )
             self._recover()
         elif self.observer is not None:
             self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -8,10 +8,10 @@ at once and five hundred concurrent ones share a commit. A batch whose outcome i
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import about, get_logger
 from romancy.core import driving
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogWriter"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _BATCH_ITEMS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -72,6 +72,7 @@ class LogWriter:
             item.instance_id,
             error,
             exc_info=None if isinstance(error, RomancyError) else error,
+            extra=about(item),
         )
         self._refusals[item.instance_id] = error
 
@@ -118,11 +119,14 @@ class LogWriter:
             try:
                 done(outcome)
             except Exception:
-                logger.exception("instance %s: what follows its commit failed", item.instance_id)
+                logger.exception("instance %s: what follows its commit failed", item.instance_id, extra=about(item))
 
     def _wait_apart(self, entry: tuple[Item, Done, str | None]) -> None:
         """Send a locked item again by itself, so that nobody else waits for what holds it up."""
-        logger.warning("instance %s: another transaction holds up its commit; sent again", entry[0].instance_id)
+        item = entry[0]
+        logger.warning(
+            "instance %s: another transaction holds up its commit; sent again", item.instance_id, extra=about(item)
+        )
         waiting = asyncio.create_task(self._insist(entry))
         self._apart.add(waiting)
         waiting.add_done_callback(self._is_through)

@@ -7,12 +7,12 @@ the process that wrote it; a replay passes by here unseen.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy import core
+from romancy._logs import about, get_logger
 from romancy.core import StartCompensation
 from romancy.hooks import (
     ActivityEnded,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOMES: Final[dict[type[Any], Any]] = {
@@ -249,4 +249,5 @@ def _leave(
 
 def _complain(hook: Hook, event: Happening, error: Exception) -> None:
     name, kind = type(hook).__qualname__, type(event).__name__
-    logger.error("hook %s failed at %s of instance %s", name, kind, event.instance_id, exc_info=error)
+    fields = about(event, getattr(event, "activity_id", None), getattr(event, "attempt", None))
+    logger.error("hook %s failed at %s of instance %s", name, kind, event.instance_id, exc_info=error, extra=fields)

@@ -5,11 +5,11 @@ The session opens when it is first asked for and not before, so an activity that
 
 from __future__ import annotations
 
-import logging
 import time
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
+from romancy._logs import about, get_logger
 from romancy.engine._messages import outgoing
 from romancy.errors import UsageError
 from romancy.session import Session
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from romancy.engine._attempts import Attempt
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.protocol import Store
     from romancy.storage.records import OutboxRow
 
 __all__ = ["Port"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 
 class Port:
@@ -48,6 +49,7 @@ class Port:
         """What the attempt last said of itself."""
         self.heard_at: float | None = None
         """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
+        self.attempt: Attempt | None = None
         self.over = False
         """The attempt has ended, though a thread may still be at it."""
 
@@ -93,7 +95,7 @@ class Port:
             try:
                 callback()
             except Exception:
-                logger.exception("activity %s: its after_commit callback failed", self._activity)
+                logger.exception("activity %s: its after_commit callback failed", self._activity, extra=self._about())
 
     async def close(self) -> None:
         """End the session: what was not committed is rolled back."""
@@ -103,4 +105,10 @@ class Port:
                 await manager.__aexit__(None, None, None)
             except Exception as error:  # noqa: BLE001 - whatever the driver has to say about it
                 # A connection that is gone has rolled back; how the attempt ended is told all the same.
-                logger.warning("activity %s: its session could not be closed: %s", self._activity, error)
+                logger.warning(
+                    "activity %s: its session could not be closed: %s", self._activity, error, extra=self._about()
+                )
+
+    def _about(self) -> dict[str, Any]:
+        attempt = self.attempt
+        return {} if attempt is None else about(attempt.live, attempt.id, attempt.effect.attempt)

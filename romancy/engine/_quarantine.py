@@ -9,11 +9,11 @@ alone; the third time it is put aside with the reason, and everybody else goes o
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from romancy._logs import about, get_logger
 from romancy.core import OwnerChanged, decode_commit
 from romancy.engine._live import owner_changed
 from romancy.errors import StorageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Quarantine", "deaths_and_trials"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _SUSPICIOUS: Final = 2
 _TRIALS: Final = 3
@@ -93,7 +93,7 @@ class Quarantine:
                 f"{deaths} workers in a row died while they had it, {trials} of them while nothing else ran there: "
                 "it ends the process it runs in. Resume it when the cause is gone"
             )
-            logger.error("instance %s is parked: %s", claimed.instance_id, reason)
+            logger.error("instance %s is parked: %s", claimed.instance_id, reason, extra=about(claimed))
             self._intake.park(claimed, reason)
             return True
         self._suspects[claimed.instance_id] = (claimed, box)
@@ -114,7 +114,9 @@ class Quarantine:
                 try:
                     await self._try(claimed, box)
                 except StorageError as error:
-                    logger.warning("instance %s: its trial is put off: %s", claimed.instance_id, error)
+                    logger.warning(
+                        "instance %s: its trial is put off: %s", claimed.instance_id, error, extra=about(claimed)
+                    )
                     await asyncio.sleep(1)
                 finally:
                     self._suspects.pop(claimed.instance_id, None)
@@ -125,7 +127,9 @@ class Quarantine:
         attempts = self._driver.attempts
         attempts.hold()
         await attempts.all_ended(self._patience)
-        logger.warning("instance %s may be killing its workers: it is tried alone", claimed.instance_id)
+        logger.warning(
+            "instance %s may be killing its workers: it is tried alone", claimed.instance_id, extra=about(claimed)
+        )
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
         if await self._write(claimed, mark) is not Outcome.ACCEPTED:
             return

@@ -9,13 +9,13 @@ that is merely slow is not declared dead and its work not done twice. One that s
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import get_logger
 from romancy.errors import StorageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SecondHeart", "Watchdog"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _LEASES_BLOCKED: Final = 10
 _SLICE: Final = 0.25

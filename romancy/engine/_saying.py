@@ -1,0 +1,38 @@
+"""What the engine's log says of ends and failures: ids, kinds and times. What an exception says is the user's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy._logs import about, get_logger
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from romancy.core import Outcome
+    from romancy.engine._attempts import Attempt
+    from romancy.engine._live import Live
+
+__all__ = ["say_attempt_failed", "say_end"]
+
+logger = get_logger("romancy.engine")
+
+
+def say_attempt_failed(attempt: Attempt, error_type: str, delay: float | None) -> None:
+    """An attempt failed; the next one follows in `delay` seconds, or none does."""
+    live, number = attempt.live, attempt.effect.attempt
+    further = "no other follows" if delay is None else f"the next follows in {delay:.3g} s"
+    logger.warning(
+        "instance %s: attempt %d at %s failed with %s; %s",
+        live.instance_id, number, attempt.id, error_type, further,
+        extra=about(live, attempt.id, number),
+    )  # fmt: skip
+
+
+def say_end(live: Live, outcome: Outcome) -> None:
+    """The instance has ended."""
+    if outcome.status is Status.COMPLETED:
+        logger.debug("instance %s: completed", live.instance_id, extra=about(live))
+    elif outcome.error is not None:
+        logger.warning("instance %s: failed with %s", live.instance_id, outcome.error.type, extra=about(live))
+    else:
+        logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
