@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
+from romancy._logs import about, get_logger, working
 from romancy.engine._alarms import Alarms
 from romancy.engine._attempts import Attempts
 from romancy.engine._beating import Beating
@@ -26,6 +26,7 @@ from romancy.engine._log_writer import LogWriter
 from romancy.engine._observer import Observer
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
+from romancy.engine._saying import say_end
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
 from romancy.engine._watchdog import SecondHeart, Watchdog
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "Worker"]
 
-logger = logging.getLogger("romancy.engine")
+logger = get_logger("romancy.engine")
 
 _LONGEST_GOODBYE: Final = 5.0
 
@@ -214,13 +215,18 @@ class Worker:
 
         Raises UsageError when a worker of the same chosen id is at work.
         """
-        await self.beating.begin()
-        self._spawn(self.writer.run())
-        self._spawn(self.beating.run())
-        self._spawn(self.claiming.run())
-        self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
-        self._watchdog = self._new_watchdog()
-        self.claiming.look()
+        named = working.set(self._settings.worker_id)  # for the logs of everything that begins here
+        try:
+            await self.beating.begin()
+            self._spawn(self.writer.run())
+            self._spawn(self.beating.run())
+            self._spawn(self.claiming.run())
+            self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
+            self._watchdog = self._new_watchdog()
+            self.claiming.look()
+            logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
+        finally:
+            working.reset(named)
 
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
@@ -339,12 +345,13 @@ class Worker:
             self._resting.keep(live)
         else:
             live.run.close()
-        self._tell_end(live.instance_id, activation)
+        self._tell_end(live, activation)
 
-    def _tell_end(self, instance_id: str, activation: Activation) -> None:
+    def _tell_end(self, live: Live, activation: Activation) -> None:
         if activation.outcome is not None:
-            self.claiming.ended_here(instance_id)
-        self._ended(instance_id, activation)
+            self.claiming.ended_here(live.instance_id)
+            say_end(live, activation.outcome)
+        self._ended(live.instance_id, activation)
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""
@@ -364,7 +371,12 @@ class Worker:
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
             self._intake.park(claimed_again(live), reason)
         else:
-            logger.warning("instance %s: append refused (%s); another worker has it", live.instance_id, outcome)
+            logger.warning(
+                "instance %s: append refused (%s); another worker has it",
+                live.instance_id,
+                outcome,
+                extra=about(live),
+            )
             self.claiming.look_for_own()
 
     async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given]) -> None:
@@ -401,7 +413,7 @@ class Worker:
                 future=asyncio.get_running_loop().create_future,
             )
         except Exception:
-            logger.exception("instance %s: its session's commit failed", item.instance_id)
+            logger.exception("instance %s: its session's commit failed", item.instance_id, extra=about(prepared.live))
             outcome, instead = None, None
         if outcome is not None:
             self.driver.attempts.patience.succeeded()
