@@ -13,6 +13,7 @@ import msgspec
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
+from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
 
@@ -64,6 +65,8 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
     except Exception as error:
         if not is_item_fault(error):
             raise
+        if not tx.careful:
+            raise UndoError from error
         # Rows before the guilty one are in; each is asked again alone, and knows its own nonce.
         return {item.instance_id: _guarded(tx, item, worker) for item in items}
     return {item.instance_id: _settled(tx, item) or Outcome.DEAD for item in items}
@@ -76,6 +79,8 @@ def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
     """One item by itself: a guard, or values that the database refuses, undo this item alone."""
+    if not tx.careful:
+        return _hopefully(tx, item, worker)
     tx.run("item_begin")
     try:
         outcome = write_alone(tx, item, worker)
@@ -89,6 +94,18 @@ def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
         outcome = Outcome.INVALID
     tx.run("item_end")
     return outcome
+
+
+def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
+    """Nearly always nothing has to be undone; a savepoint for each item would be half of what it costs."""
+    try:
+        return write_alone(tx, item, worker)
+    except _RefusedError as refused:
+        raise UndoError from refused
+    except Exception as error:
+        if not is_item_fault(error):
+            raise
+        raise UndoError from error
 
 
 def _settled(tx: Tx, item: Append) -> Outcome | None:

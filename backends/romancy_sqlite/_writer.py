@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError
-from romancy_sqlite._connection import Tx, connect, patiently
+from romancy_sqlite._connection import Tx, UndoError, connect, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import is_busy, translate
 
@@ -33,6 +33,8 @@ _log = logging.getLogger("romancy.sqlite")
 _INLINE_LIMIT = 0.001
 """Seconds a commit may take on average before the event loop's thread is too good for it."""
 _GROUP_LIMIT = 512
+_CACHE = 16384
+"""Kilobytes of pages at hand. A batch of starts touches leaves all over its indexes."""
 _CHECKPOINT_AFTER = 1000
 """Weight (about pages) written between two checkpoints. A log that is started anew in time stays within the file it
 already has, and commits into an existing file are a fifth faster than those that make it longer."""
@@ -41,7 +43,7 @@ already has, and commits into an existing file are a fifth faster than those tha
 class Job:
     """Work for one transaction, repeatable until it is committed, and the caller who waits for its result."""
 
-    __slots__ = ("error", "future", "gate", "loop", "result", "sql", "touched", "weight", "work")
+    __slots__ = ("careful", "error", "future", "gate", "loop", "result", "sql", "touched", "weight", "work")
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Job:
         self.sql = sql
         self.weight = weight
         self.gate = gate
+        self.careful = gate is not None
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.result: Any = None
@@ -81,6 +84,7 @@ class Writer:
         self._lock_timeout = lock_timeout
         self._tell = tell
         self._connection = connect(path)
+        self._connection.execute(f"pragma cache_size = -{_CACHE}")
         self._checkpointer = connect(path)
         self._gate = threading.Lock()
         self._stop = stop
@@ -188,13 +192,21 @@ class Writer:
         return group, entry
 
     def _write(self, group: list[Job]) -> None:
-        """Commit the group in one transaction; a job that raises is taken out and the others are written anew."""
-        jobs = [job for job in group if not job.future.done()]
+        """Commit the group in one transaction; a job that raises is taken out and the others are written anew.
+
+        The first time is a hopeful one: nothing in it can be undone but all of it.
+        """
+        jobs: list[Job] = [job for job in group if not job.future.done()]
         while jobs:
             guilty = self._attempt(jobs)
             if guilty is None:
                 self._settle(jobs)
                 return
+            if isinstance(guilty.error, UndoError) and not guilty.careful:
+                guilty.error = None
+                for job in jobs:
+                    job.careful = True
+                continue
             jobs = [job for job in jobs if job is not guilty]
             self._settle([guilty])
 
@@ -205,7 +217,7 @@ class Writer:
             patiently(lambda: self._connection.execute("begin immediate"), seconds=self._lock_timeout, stop=self._stop)
             for job in jobs:
                 current = job
-                tx = Tx(self._connection, job.sql, job.gate)
+                tx = Tx(self._connection, job.sql, job.gate, careful=job.careful)
                 job.result = job.work(tx)
                 job.touched = tx.touched
                 if job.gate is not None:

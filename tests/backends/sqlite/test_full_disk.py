@@ -14,9 +14,9 @@ from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.query import build_query
 from romancy.storage.records import Delivered, Outcome
 from romancy.storage.url import parse_url
+from romancy_conformance.behaviour.faults.disks import Disk, mounted
 from romancy_conformance.contract.building import Actor, append, delivery, full_log, start
 from romancy_sqlite import create_store
-from romancy_conformance.behaviour.faults.disks import Disk, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
