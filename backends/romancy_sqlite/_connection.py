@@ -106,10 +106,6 @@ class UndoError(Exception):
     """A part of the transaction has to be undone, for which only a careful one is prepared."""
 
 
-class UndoError(Exception):
-    """A part of the transaction has to be undone, for which only a careful one is prepared."""
-
-
 class Tx:
     """One transaction as the statements in it see it: named queries, one time, and whom to wake afterwards."""
 
