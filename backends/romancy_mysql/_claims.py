@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from romancy.storage.records import ClaimRequest
-    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
 
 __all__ = ["claim"]
 

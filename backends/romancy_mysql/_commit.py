@@ -16,7 +16,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
 from romancy_mysql._database import pause
-from romancy_mysql._effects import Write, index_paths, known_paths, weight
+from romancy_mysql._effects import PlainLog, Write, index_paths, known_paths, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError
 from romancy_mysql._sql import comma, source
 from romancy_mysql._verdicts import look, on_delivery, on_item
@@ -40,6 +40,7 @@ class Committer:
     def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
         self._tell = tell
+        self._plain = PlainLog(database.__getitem__)
         self._known_paths: set[str] = set()
 
     async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
@@ -47,9 +48,14 @@ class Committer:
         check_batch(batch, worker)
         self._database.check_open()
         outcomes: dict[str, Outcome] = {}
-        await self.remember_paths(batch)
-        for portion in _portions(sorted(batch, key=lambda item: item.instance_id)):
-            await _Settling(self._database, worker, outcomes).settle(portion)
+        ordered = sorted(batch, key=_place) if len(batch) > 1 else batch
+        plain = all(type(item) is Append and item.plain for item in batch)
+        if not plain:
+            await self.remember_paths(batch)
+        for portion in _portions(ordered):
+            await _Settling(self._database, worker, outcomes, self._plain).settle(portion)
+        if plain:
+            return [outcomes[item.instance_id] for item in batch]
         self.tell([item for item in batch if outcomes[item.instance_id] is Outcome.ACCEPTED])
         return [outcomes[item.instance_id] for item in batch]
 
@@ -79,10 +85,11 @@ class Committer:
 class _Settling:
     """One batch on its way to an outcome for each of its items."""
 
-    def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome]) -> None:
+    def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome], plain: PlainLog) -> None:
         self._database = database
         self._worker = worker
         self._outcomes = outcomes
+        self._plain = plain
         self._settled: frozenset[object] = frozenset()
         """Deliveries and nested starts that need no more writing."""
 
@@ -113,17 +120,21 @@ class _Settling:
 
     async def _write(self, items: Sequence[Item]) -> bool:
         """All of it or nothing. Plain appends are one statement, which needs no transaction around it."""
-        write = Write(self._database.__getitem__, worker=self._worker)
-        for item in items:
-            write.add(item, skip=self._settled)
-        statements = write.statements()
-        if len(statements) > 1:
-            return await self._database.write(statements, lock_waits=0)
+        database = self._database
+        plain = [item for item in items if type(item) is Append and item.plain]
         try:
-            (answer,) = await self._database.insist(lambda wire: self._database.send(wire, statements), lock_waits=0)
+            if len(plain) == len(items):
+                statement = self._plain.statement(plain, self._worker)
+                (answer,) = await database.insist(lambda wire: database.send(wire, (statement,)), lock_waits=0)
+                return answer.affected == len(items)
+            write = Write(database.__getitem__, worker=self._worker)
+            for item in items:
+                write.add(item, skip=self._settled)
+            return await database.write(write.statements(), lock_waits=0)
         except MismatchError:
             return False
-        return answer.affected == len(items)
+        except UnicodeEncodeError:  # half of a surrogate pair in some text
+            raise RefusedValueError from None
 
     async def _drop_refused(self, items: Sequence[Item]) -> list[Item]:
         """Note the outcome of items that cannot be written any more; the others."""
@@ -168,7 +179,7 @@ class _Settling:
         """The items of which another transaction, not ended yet, has the place in the log or a row that is needed."""
         database = self._database
         starts = [one for item in items if isinstance(item, Append) for one in item.starts]
-        places = {(item.instance_id, item.life, item.seq if isinstance(item, Append) else 1) for item in items}
+        places = {_place(item) for item in items}
         places |= {(start.instance_id, start.life, 1) for start in starts}
         needed = {item.instance_id: _needed(item) for item in items}
         ids = sorted({one for group in needed.values() for one in group})
@@ -184,6 +195,10 @@ class _Settling:
             bytes(line[0]).decode() for line in unlocked.rows
         }
         return {one for one, group in needed.items() if group & taken}
+
+
+def _place(item: Item) -> tuple[str, int, int]:
+    return item.instance_id, item.life, item.seq if isinstance(item, Append) else 1
 
 
 def _concerned(item: Item) -> Iterator[str]:

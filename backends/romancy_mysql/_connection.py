@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import aiomysql
 import pymysql.err
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, COMMAND
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import TOLD_BY_THE_SERVER, ConnectionLostError, translate
+from romancy_mysql._protocol import Answer, Reader
 
 if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
 
-__all__ = ["READING", "Answer", "Line", "Wire", "connect", "exchange"]
+__all__ = ["READING", "Line", "Wire", "connect", "exchange"]
 
 _COM_RESET_CONNECTION = 0x1F
 _CLOSE_TIMEOUT = 2.0
@@ -39,13 +40,6 @@ _SETUP = READING + (
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
-
-
-class Answer(NamedTuple):
-    """What one statement of a packet brought."""
-
-    rows: tuple[tuple[Any, ...], ...]
-    affected: int
 
 
 class Line(Protocol):
@@ -65,6 +59,9 @@ class Wire(aiomysql.Connection):
     """Nothing has been asked of it yet: if it breaks now, the server is really away."""
     borrower: Wire | None = None
     """Who has this connection's socket meanwhile."""
+    timed_out = False
+    _busy_until = 0.0
+    _watch: asyncio.TimerHandle | None = None
     _stream: asyncio.StreamWriter | None = None
     """The socket last used, also after the driver has forgotten it."""
 
@@ -73,21 +70,54 @@ class Wire(aiomysql.Connection):
 
         Errors come as `_errors.translate` makes them. Cancellation and time-outs close the connection.
         """
+        loop = asyncio.get_running_loop()
+        self._busy_until = loop.time() + self.settings.timeout
+        if self._watch is None:
+            self._watch = loop.call_at(self._busy_until, self._give_up_if_busy)
         try:
-            async with asyncio.timeout(self.settings.timeout):
-                answers = await exchange(self, packet, what, self.settings.where)
-        except TimeoutError:
+            answers = await self._ask(packet)
+        except pymysql.err.MySQLError as error:
+            told = self._told(error, what)
+            if not isinstance(told, TOLD_BY_THE_SERVER):
+                self.abort()
+            raise told from None
+        except BaseException as error:
+            # Closed by somebody else while we were at it, the driver's reader and writer are None.
+            lost = isinstance(error, OSError) or (self.closed and isinstance(error, AttributeError))
             self.abort()
-            raise ConnectionLostError(
-                f"{self.settings.where}: no answer to {what} within {self.settings.timeout:g} s"
-            ) from None
-        except TOLD_BY_THE_SERVER:
+            if lost:
+                raise self._told(pymysql.err.InterfaceError(), what) from None
             raise
-        except BaseException:
-            self.abort()
-            raise
+        finally:
+            self._busy_until = 0.0
         self.fresh = False
         return answers
+
+    async def _ask(self, packet: bytes) -> list[Answer]:
+        await self._execute_command(COMMAND.COM_QUERY, packet)  # reads first what a cursor of the user's has left
+        stream = self._reader
+        if stream is None:
+            raise pymysql.err.InterfaceError
+        reader = Reader(stream, self._next_seq_id)
+        answers = await reader.answers()
+        self.server_status = reader.status
+        return answers
+
+    def _told(self, error: pymysql.err.MySQLError, what: str) -> Exception:
+        where = self.settings.where
+        if self.timed_out:
+            return ConnectionLostError(f"{where}: no answer to {what} within {self.settings.timeout:g} s")
+        return translate(error, what, where)
+
+    def _give_up_if_busy(self) -> None:
+        """One timer serves many statements: it is set when it is first needed and looks again when it fires."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        if self._busy_until > loop.time():
+            self._watch = loop.call_at(self._busy_until, self._give_up_if_busy)
+        elif self._busy_until:
+            self.timed_out = True
+            self.abort()
 
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
@@ -117,6 +147,7 @@ class Wire(aiomysql.Connection):
         self.tainted = True
         if self.borrower is not None:
             self.borrower.abort()
+        self.unwatch()
         if self._writer is not None:
             self._stream = self._writer
             self._writer.transport.abort()
@@ -134,7 +165,14 @@ class Wire(aiomysql.Connection):
         except (OSError, TimeoutError):
             return
 
+    def unwatch(self) -> None:
+        """Drop the timer that looks after statements; the next one sets it again."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
     async def ensure_closed(self) -> None:
+        self.unwatch()
         self._stream = self._writer
         await super().ensure_closed()
         await self.until_closed()
@@ -162,14 +200,11 @@ class Wire(aiomysql.Connection):
 
 
 async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, where: str) -> list[Answer]:
-    """Send a packet over any connection of the driver's and collect its answers."""
+    """Send a packet over a connection of the caller's, as the driver does, and collect its answers."""
     answers: list[Answer] = []
     try:
         await connection.query(packet)
-        while True:
-            result = connection._result  # noqa: SLF001 - the driver's cursors would parse the text again
-            if result is None:
-                break
+        while (result := connection._result) is not None:  # noqa: SLF001 - a cursor would parse the text again
             answers.append(Answer(result.rows or (), result.affected_rows))
             if not result.has_next:
                 break

@@ -27,16 +27,17 @@ from romancy_mysql._errors import (
 )
 from romancy_mysql._migrations import bring_up_to_date
 from romancy_mysql._pool import Pool
-from romancy_mysql._sql import Template, qualifier
+from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.protocol import Gate
-    from romancy_mysql._connection import Answer, Line, Wire
+    from romancy_mysql._connection import Line, Wire
     from romancy_mysql._dialect import Dialect
+    from romancy_mysql._protocol import Answer
     from romancy_mysql._settings import Settings
-    from romancy_mysql._sql import Statement, Value
+    from romancy_mysql._sql import Value
 
 __all__ = ["Database", "pause"]
 
@@ -52,10 +53,11 @@ _PACKET_BYTES = 4 * 1024 * 1024
 _MARGIN = 64 * 1024
 _SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
 """A body of which every byte must be escaped, and the rest of its statement."""
+_BEGIN = Statement("begin", b"start transaction")
 # Rows touched are added up on the server, and a sum that falls short fails before COMMIT is reached.
-_FIRST_COUNT = b"set @romancy = row_count()"
-_NEXT_COUNT = b"set @romancy = @romancy + row_count()"
-_CHECK = b"set @romancy = if(@romancy = %d, 0, (select 1 union all select 2))"
+_COUNT = b"set @romancy = %brow_count()"
+_CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
+_SO_FAR = b"@romancy + "
 
 
 class Database:
@@ -130,22 +132,24 @@ class Database:
         pool = pool or self.work
         waits = 0
         for attempt in range(_TRIES):
-            async with pool.borrow() as wire:
-                fresh = wire.fresh
-                try:
-                    return await work(wire)
-                except ConnectionLostError:
-                    pool.drop_idle()
-                    if fresh or attempt == _TRIES - 1 or not self._open:
-                        raise
-                except LockWaitError:
-                    waits += 1
-                    if not lock_waits:
-                        raise
-                    if waits >= lock_waits:
-                        break
-                except TransientError:
-                    pass
+            wire = pool.grab() or await pool.take()
+            fresh = wire.fresh
+            try:
+                return await work(wire)
+            except ConnectionLostError:
+                pool.drop_idle()
+                if fresh or attempt == _TRIES - 1 or not self._open:
+                    raise
+            except LockWaitError:
+                waits += 1
+                if not lock_waits:
+                    raise
+                if waits >= lock_waits:
+                    break
+            except TransientError:
+                pass
+            finally:
+                pool.give_back(wire)
             await pause(attempt)
         raise StorageUnavailableError(
             f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
@@ -154,6 +158,8 @@ class Database:
     async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
         """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
         gate = self._gate()
+        if gate is None and len(statements) == 1:
+            return await line.run(statements[0].sql, statements[0].name)
         if gate is None:
             return [answer for packet in self._packets(statements) for answer in await line.run(*packet)]
         answers: list[Answer] = []
@@ -171,19 +177,9 @@ class Database:
         if gate is not None:
             await _one_by_one(gate, line, statements, last)
             return
-        total = sum(statement.expected or 0 for statement in statements)
-        script: list[Statement] = []
-        count = _FIRST_COUNT
-        for statement in statements:
-            script.append(statement)
-            if statement.expected is not None:
-                script.append(statement._replace(sql=count))
-                count = _NEXT_COUNT
-        name = statements[-1].name
-        if count is _NEXT_COUNT:
-            script.append(statements[-1]._replace(name=f"{name}.check", sql=_CHECK % total))
+        script = _counted(statements)
         if last:
-            script.append(statements[-1]._replace(name="commit", sql=last))
+            script.append(Statement("commit", last))
         for packet in self._packets(script):
             await line.run(*packet)
 
@@ -195,9 +191,8 @@ class Database:
 
     async def _transaction(self, wire: Wire, statements: Sequence[Statement]) -> bool:
         wire.tainted = True
-        begin = statements[0]._replace(name="begin", sql=b"start transaction", expected=None)
         try:
-            await self.carry_out(wire, [begin, *statements], last=b"commit")
+            await self.carry_out(wire, [_BEGIN, *statements], last=b"commit")
         except MismatchError:
             await self.roll_back(wire)
             return False
@@ -254,6 +249,21 @@ class Database:
             patience=settings.pool_timeout,
             idle=settings.idle_timeout / 2,
         )
+
+
+def _counted(statements: Sequence[Statement]) -> list[Statement]:
+    """Statements with what adds up the rows they touch behind each, and the check of the sum behind the last."""
+    total = sum(statement.expected or 0 for statement in statements)
+    left = sum(statement.expected is not None for statement in statements)
+    script: list[Statement] = []
+    so_far = b""
+    for statement in statements:
+        script.append(statement)
+        if statement.expected is not None:
+            left -= 1
+            script.append(Statement("count", _COUNT % so_far if left else _CHECK % (so_far, total)))
+            so_far = _SO_FAR
+    return script
 
 
 async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], last: bytes) -> None:

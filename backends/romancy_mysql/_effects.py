@@ -13,20 +13,44 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Start
-from romancy_mysql._sql import Raw, Text, as_select, as_values, comma, row, source
+from romancy_mysql._sql import Raw, Statement, Text, as_select, comma, quoted, row, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
-    from romancy_mysql._sql import Statement, Template, Value
+    from romancy_mysql._sql import Template, Value
 
-__all__ = ["CLOSED", "Write", "index_path", "index_paths", "known_paths", "weight"]
+__all__ = ["CLOSED", "PlainLog", "Write", "index_path", "index_paths", "known_paths", "weight"]
 
+_HOLE = Raw(b"\0hole\0")
 CLOSED = comma(sorted(str(status) for status in TERMINAL_STATUSES))
 _STATEMENT_BYTES = 3 * 1024 * 1024
 _KEY_BYTES = 255
 _OVERHEAD = 400
+
+
+class PlainLog:
+    """The statement of plain appends, which nearly everything is: put together with as little ado as possible."""
+
+    def __init__(self, query: Callable[[str], Template]) -> None:
+        self._query = query
+        self._before, self._after = query("append_log").render(rows=_HOLE).split(_HOLE)
+        self._living = ("", b"", b"")
+
+    def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
+        """One INSERT for all; the items are in the order of their keys."""
+        token, before, after = self._living
+        if token != worker:
+            before, after = self._query("living_writer").render(writer=_HOLE, token=worker).split(_HOLE)
+            self._living = (worker or "", before, after)
+        lines: list[bytes] = []
+        for item in items:
+            place = (quoted(item.instance_id.encode()), item.life, item.seq)
+            writer, body = quoted(item.writer.encode()), quoted(item.body)
+            lines.append(b"(_binary%b,%d,%d,%b_binary%b%b,_binary%b)" % (*place, before, writer, after, body))
+            before = after = b""
+        return Statement("append_log", b"%bvalues %b%b" % (self._before, b",".join(lines), self._after))
 
 
 class Write:
@@ -65,11 +89,9 @@ class Write:
 
     def statements(self) -> list[Statement]:
         """Everything to send, in order; the first one decides who lives."""
-        if not self._session and not self.starts and not self.deliveries and all(one.plain for one in self.appends):
-            return list(self._log(as_values))
-        return [*self._log(as_select), *self._instances(), *self._mail_out(), *self._mail_in()]
+        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
 
-    def _log(self, form: Callable[[Iterable[Raw]], Raw]) -> Iterator[Statement]:
+    def _log(self) -> Iterator[Statement]:
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
         rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
         checked: set[str] = set()
@@ -81,7 +103,7 @@ class Write:
                 mark = self._query("living_writer").render(writer=writer, token=owner)
             lines.append(comma((instance_id, life, seq, mark, body)))
         for part in _parts(lines):
-            yield self._query("append_log").statement(rows=form(part), expected=len(part))
+            yield self._query("append_log").statement(rows=as_select(part), expected=len(part))
 
     def _instances(self) -> Iterator[Statement]:
         starts = sorted(self.starts, key=lambda start: start.instance_id)

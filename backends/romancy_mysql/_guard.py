@@ -15,7 +15,7 @@ from romancy.errors import UsageError
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
-    from romancy_mysql._connection import Answer
+    from romancy_mysql._protocol import Answer
 
 __all__ = ["GuardedConnection"]
 
@@ -34,6 +34,7 @@ class GuardedConnection(Wire):
     @classmethod
     def borrow(cls, wire: Wire) -> GuardedConnection:
         """Take over the wire's socket and state until `give_back`."""
+        wire.unwatch()
         guard = cls.__new__(cls)
         guard.__dict__.update(wire.__dict__)
         wire._writer = wire._reader = None  # noqa: SLF001 - one of our own
@@ -42,12 +43,15 @@ class GuardedConnection(Wire):
 
     def give_back(self, wire: Wire) -> None:
         """Return it; from here on this object refuses everything."""
+        self.unwatch()
         wire.borrower = None
-        wire.tainted = self.tainted
+        left = self._result
+        unread = left is not None and bool(left.has_next or left.unbuffered_active)
+        wire.tainted = self.tainted or unread  # an answer that was not read to its end is nobody else's to read
         wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - one of our own
         wire._result = None  # noqa: SLF001
         wire.server_status = self.server_status
-        self._writer = self._reader = None
+        self._writer = self._reader = self._result = None
         self.over = True
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:

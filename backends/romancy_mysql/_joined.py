@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
-    from romancy_mysql._connection import Answer
     from romancy_mysql._database import Database
     from romancy_mysql._posted import Posted
+    from romancy_mysql._protocol import Answer
 
 __all__ = ["JoinedSession", "join_session"]
 

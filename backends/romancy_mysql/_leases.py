@@ -41,7 +41,7 @@ class Leases:
         return Pulse(
             now=int(peers.rows[0][0]),
             alive=beat.affected > 0 and not leaving,
-            peers=[_peer(line) for _, *line in peers.rows if line[0] is not None],
+            peers=[_peer(line[1:]) for line in peers.rows if line[1] is not None],
         )
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:

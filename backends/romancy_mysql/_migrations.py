@@ -22,9 +22,10 @@ from romancy_mysql._sql import Text
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
     from romancy_mysql._dialect import Dialect
+    from romancy_mysql._protocol import Answer
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Statement
 

@@ -7,7 +7,9 @@ closed when nobody wanted them for a while. Knows nothing of SQL.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from romancy.errors import StorageUnavailableError
@@ -32,7 +34,9 @@ class Pool:
         self._connect = connect
         self._patience = patience
         self._keep = idle
-        self._places = asyncio.Semaphore(size)
+        self._free = size
+        """Places that nobody has, connected or not."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[tuple[float, Wire]] = []
         self._lent: set[Wire] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -47,13 +51,25 @@ class Pool:
         finally:
             self.give_back(wire)
 
+    def grab(self) -> Wire | None:
+        """A connection of one's own if that takes no waiting; else `take` does."""
+        if not self._free or not self._idle or self._waiting:
+            return None
+        _, wire = self._idle.pop()
+        if wire.gone:
+            self._drop(wire)
+            return None
+        self._free -= 1
+        self._lent.add(wire)
+        return wire
+
     async def take(self) -> Wire:
         """A connection of one's own, to be given back; `StorageUnavailableError` when none gets free in time."""
         await self._take_place()
         try:
             wire = await self._wire()
         except BaseException:
-            self._places.release()
+            self._give_place()
             raise
         self._lent.add(wire)
         return wire
@@ -62,7 +78,7 @@ class Pool:
         """It is lent again if it is in order, and dropped otherwise."""
         self._lent.discard(wire)
         self._keep_or_drop(wire)
-        self._places.release()
+        self._give_place()
 
     def give_back_after(self, wire: Wire, cleaning: Callable[[], Awaitable[None]]) -> None:
         """The same, after it was cleaned behind the caller's back."""
@@ -86,17 +102,33 @@ class Pool:
             await asyncio.wait(self._leaving)
 
     async def _take_place(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()  # does not suspend
+        if self._free and not self._waiting:
+            self._free -= 1
             return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it came at the very moment of giving up
+                self._give_place()
+            elif turn in self._waiting:  # who gave a place meanwhile has passed over it
+                self._waiting.remove(turn)
+            if not isinstance(error, TimeoutError):
+                raise
             raise StorageUnavailableError(
                 f"{self._where}: no connection got free within {self._patience:g} s; "
                 "raise pool_size in the URL, or hold sessions for shorter"
             ) from None
+
+    def _give_place(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     async def _wire(self) -> Wire:
         self._refuse_if_closed()
@@ -115,7 +147,7 @@ class Pool:
         if self._closed or wire.tainted or wire.gone:
             self._drop(wire)
             return
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         self._idle.append((now, wire))
         while self._idle[0][0] < now - self._keep:
             self._dismiss(self._idle.pop(0)[1])

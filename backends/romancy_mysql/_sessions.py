@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
-    from romancy_mysql._connection import Answer, Wire
+    from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
 
 __all__ = ["MySQLSession", "open_session"]
 

@@ -22,10 +22,10 @@ __all__ = [
     "Text",
     "Value",
     "as_select",
-    "as_values",
     "comma",
     "literal",
     "qualifier",
+    "quoted",
     "row",
     "source",
 ]
@@ -99,11 +99,11 @@ def literal(value: Value) -> bytes:
         case int():
             return b"%d" % value
         case Text():
-            return b"_utf8mb4" + _quoted(value.encode())
+            return b"_utf8mb4" + quoted(value.encode())
         case str():
-            return b"_binary" + _quoted(value.encode())
+            return b"_binary" + quoted(value.encode())
         case bytes():
-            return b"_binary" + _quoted(value)
+            return b"_binary" + quoted(value)
 
 
 def row(*values: Value) -> Raw:
@@ -116,13 +116,8 @@ def comma(values: Iterable[Value]) -> Raw:
     return Raw(b",".join(map(literal, values)))
 
 
-def as_values(rows: Iterable[Raw]) -> Raw:
-    """Rows, each the `comma` of its values, as what follows INSERT INTO …."""
-    return Raw(b"values (" + b"),(".join(rows) + b")")
-
-
 def as_select(rows: Iterable[Raw]) -> Raw:
-    """The same as a query. Tables that are read in it are not locked, which those in VALUES are."""
+    """Rows, each the `comma` of its values, as a query. Tables read in it are not locked, as those in VALUES are."""
     return Raw(b"select " + b" union all select ".join(rows))
 
 
@@ -142,5 +137,6 @@ def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str,
     return {"source": Raw(table), **{name: Raw(b"v." + name.encode()) for name in columns}}
 
 
-def _quoted(data: bytes) -> bytes:
+def quoted(data: bytes) -> bytes:
+    """Bytes between quotes, for `_binary` or `_utf8mb4` to stand before."""
     return b"'" + data.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.records import Delivery, Item
-    from romancy_mysql._connection import Answer
     from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
 __all__ = ["Facts", "look", "on_delivery", "on_item"]

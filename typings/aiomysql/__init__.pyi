@@ -14,6 +14,7 @@ class Result:
     affected_rows: int
     description: tuple[tuple[Any, ...], ...] | None
     has_next: bool | None
+    unbuffered_active: bool
 
 class _Awaited(Generic[_T_co]):
     def __await__(self) -> Generator[Any, Any, _T_co]: ...
@@ -33,6 +34,7 @@ class Cursor:
     async def close(self) -> None: ...
 
 class DictCursor(Cursor): ...
+class SSCursor(Cursor): ...
 
 class Connection:
     client_flag: int
@@ -43,6 +45,7 @@ class Connection:
     _writer: asyncio.StreamWriter | None
     _reader: asyncio.StreamReader | None
     _result: Result | None
+    _next_seq_id: int
     _close_reason: str | None
     _secure: bool
     def __init__(

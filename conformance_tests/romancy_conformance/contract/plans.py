@@ -205,17 +205,18 @@ class _Mysql(Watch):
     @contextmanager
     def on(self) -> Generator[None]:
         import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
+        from pymysql.constants import COMMAND  # noqa: PLC0415 - the same
 
-        query = aiomysql.Connection.query
+        send = aiomysql.Connection._execute_command  # all that is sent; answers may be read otherwise
 
-        async def watched(connection: Any, sql: str | bytes, **options: Any) -> object:
-            if not self._off:
+        async def watched(connection: Any, command: int, sql: str | bytes) -> None:
+            if command == COMMAND.COM_QUERY and not self._off:
                 if connection not in self._connections:
                     self._connections.append(connection)
                 self._sent.append((connection, sql.encode() if isinstance(sql, str) else sql))
-            return await query(connection, sql, **options)
+            await send(connection, command, sql)
 
-        with mock.patch.object(aiomysql.Connection, "query", watched):
+        with mock.patch.object(aiomysql.Connection, "_execute_command", watched):
             yield
 
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:

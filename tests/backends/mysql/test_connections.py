@@ -11,17 +11,14 @@ import pytest
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
-from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, change, start, unique
-from romancy_mysql._connection import connect
+from romancy_mysql._connection import Wire
 from romancy_mysql._errors import ConnectionLostError
-from romancy_mysql._settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy_conformance.servers.proxy import Proxy
-    from romancy_mysql._connection import Wire
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]
@@ -57,18 +54,16 @@ async def test_a_session_is_set_up_as_statements_need_it(wire: Wire) -> None:
     assert await ask(wire, "select @@autocommit") == 1
 
 
-async def test_setting_up_costs_one_round_trip(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await connect(read_settings(parse_url(storage_url)))
+async def test_setting_up_costs_one_round_trip(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     packets: list[bytes] = []
-    query = made.query
+    run = Wire.run
 
-    async def counting(sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's
-        packets.append(sql if isinstance(sql, bytes) else sql.encode())
-        return await query(sql, unbuffered)
+    async def counting(self: Wire, packet: bytes, what: str) -> object:
+        packets.append(packet)
+        return await run(self, packet, what)
 
-    monkeypatch.setattr(made, "query", counting)
-    await made.setup()
-    made.abort()
+    monkeypatch.setattr(Wire, "run", counting)
+    await wire.setup()
 
     assert len(packets) == 1
 
@@ -203,6 +198,18 @@ async def test_many_sessions_wait_their_turn(open_store: Open) -> None:
             return await session.commit(start())
 
     assert await asyncio.gather(*(one() for _ in range(40))) == [Outcome.ACCEPTED] * 40
+
+
+async def test_who_gives_up_its_turn_at_the_moment_it_comes_loses_no_place(open_store: Open) -> None:
+    store = await open_store("pool_size=3")  # one connection for all statements
+    for _ in range(3):
+        async with store.database.work.borrow():
+            waiting = [asyncio.create_task(store.read("nobody")) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+        fates = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert [type(fate) for fate in fates] == [asyncio.CancelledError, type(None), type(None)]
 
 
 async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, wire: Wire) -> None:

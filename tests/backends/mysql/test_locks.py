@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start
-from romancy_mysql._effects import Write
+from romancy_mysql._effects import PlainLog, Write
 from romancy_mysql._errors import LockWaitError, MismatchError
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
     """A4: with the check at hand in Python switched off, the statement alone must hold."""
     begun = [await actor.begin() for _ in range(rows)]
     await store.heartbeat(actor.worker, leaving=True)
-    for session in (False, True):
-        write = Write(store.database.__getitem__, worker=actor.token, session=session)
-        for one in begun:
-            write.add(append(one, 2))
-        (statement, *_) = write.statements()
+    items = [append(one, 2) for one in begun]
+    write = Write(store.database.__getitem__, worker=actor.token)
+    for item in items:
+        write.add(item)
+
+    for statement in (PlainLog(store.database.__getitem__).statement(items, actor.token), write.statements()[0]):
         with pytest.raises(MismatchError):
             await wire.run(statement.sql, "test")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.errors import InternalError
-from romancy_mysql._sql import Raw, Template, Text, as_select, as_values, comma, literal, qualifier, row, source
+from romancy_mysql._sql import Raw, Template, Text, as_select, comma, literal, qualifier, row, source
 
 if TYPE_CHECKING:
     from romancy_mysql._connection import Wire
@@ -79,10 +79,9 @@ def test_one_row_is_not_worth_a_table() -> None:
     )
 
 
-def test_rows_as_values_and_as_a_query() -> None:
+def test_rows_as_a_query_and_as_values() -> None:
     rows = [comma(("a", 1)), comma(("b", None))]
 
-    assert as_values(rows) == b"values (_binary'a',1),(_binary'b',null)"
     assert as_select(rows) == b"select _binary'a',1 union all select _binary'b',null"
     assert row("a", 1) == b"(_binary'a',1)"
 
