@@ -55,6 +55,13 @@ MUTATIONS = (
         replacement='        await tx.lock("log", key)\n',
         tests="test_neighbours.py takeover",
     ),
+    _code(
+        name="memory: a frozen row freezes its batch",
+        pitfall="A5",
+        text="self._begin(_LOCK_PATIENCE)",
+        replacement="self._begin()",
+        tests="test_neighbours.py keeps_no_neighbour",
+    ),
     _limits(
         name="memory: bodies of any size",
         pitfall="A6",
@@ -75,6 +82,13 @@ MUTATIONS = (
         text="uncounted = row.signals == row.seen and row.instance_id in old_mail",
         replacement="uncounted = False",
         tests="test_neighbours.py nobody_counted",
+    ),
+    _code(
+        name="memory: a takeover does not look whose row is there",
+        pitfall="A10",
+        text='        if tx.get("log", key) is None:\n            break\n',
+        replacement="        break\n",
+        tests="test_interleavings.py owner_changes or takeover_held",
     ),
     _code(
         name="memory: a claim tells a former head",
@@ -121,9 +135,25 @@ MUTATIONS = (
     _code(
         name="memory: nobody tells an owner of its mail",
         pitfall="B6",
-        text="and (row.signals != row.seen or row.instance_id in fresh)",
-        replacement="and row.instance_id in fresh",
+        text="and (row.signals != row.seen or row.instance_id in fresh or",
+        replacement="and (row.instance_id in fresh or",
         tests="test_inbox.py owner_gets",
+    ),
+    Mutation(
+        name="memory: all mail in one answer",
+        pitfall="B6",
+        file="romancy/storage/mail.py",
+        text="if chosen and one.size and size > MAX_MAIL_BYTES:",
+        replacement="if chosen and one.size and size > 100 * MAX_MAIL_BYTES:",
+        tests="test_mail.py several",
+    ),
+    Mutation(
+        name="memory: mail is brought again by every claim",
+        pitfall="B6",
+        file="romancy/storage/mail.py",
+        text="if one.fresh or request.known.get(one.instance_id) != one.signals]",
+        replacement="]",
+        tests="test_mail.py known",
     ),
     _code(
         name="memory: an end does not look at the inbox",

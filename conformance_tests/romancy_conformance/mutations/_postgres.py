@@ -9,9 +9,31 @@ from romancy_conformance.mutations._mutation import Mutation
 __all__ = ["MUTATIONS"]
 
 _sql = partial(Mutation, file="backends/romancy_postgres/*.sql")
+_code = partial(Mutation, file="backends/romancy_postgres/*.py")
 _ALIVE = "where exists (select from romancy_workers where token = $1 and not dead)\non conflict do nothing;"
 
 MUTATIONS = (
+    _code(
+        name="postgres: one's own nonce is a stranger's",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.TAKEN",
+        tests="test_log.py sent_again",
+    ),
+    _code(
+        name="postgres: any nonce is one's own",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.ACCEPTED",
+        tests="test_log.py taken_seq or another_nonce",
+    ),
+    _code(
+        name="postgres: a session whose answer is lost has failed",
+        pitfall="A3",
+        text="            raise OutcomeUnknownError(",
+        replacement="            raise StorageUnavailableError(",
+        tests="fire/test_wire.py tombstone",
+    ),
     _sql(
         name="postgres: the writer's row is not asked",
         pitfall="A4",
@@ -28,16 +50,36 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _sql(
+        name="postgres: a takeover waits for what is locked",
+        pitfall="A5",
+        text="    limit $3\n    for no key update skip locked",
+        replacement="    limit $3\n    for no key update",
+        tests="test_neighbours.py takeover",
+    ),
+    _code(
+        name="postgres: a frozen row freezes its batch",
+        pitfall="A5",
+        text="return {items[0].instance_id: Outcome.LOCKED} if alone else await self._each_alone(write, items, worker)",
+        replacement="return dict.fromkeys(map(_target, items), Outcome.LOCKED)",
+        tests="test_neighbours.py keeps_no_neighbour",
+    ),
+    _sql(
+        name="postgres: a session locks the rows of others",
+        pitfall="A7",
+        text="    for key share\n",
+        replacement="    for no key update\n",
+        tests="test_interleavings.py session_and_a_batch",
+    ),
+    _sql(
         name="postgres: uncounted mail of sessions is nobody's",
         pitfall="A7",
         text="where not counted and at < romancy_now() - 5000000",
         replacement="where not counted and at < romancy_now() - 50000000000",
         tests="test_neighbours.py nobody_counted",
     ),
-    Mutation(
+    _code(
         name="postgres: a session ended by user code is committed",
         pitfall="A9",
-        file="backends/romancy_postgres/*.py",
         text='f"release savepoint {self._guard}; {LOCAL_SETTINGS}"',
         replacement="LOCAL_SETTINGS",
         tests="test_sessions.py agree",
@@ -52,6 +94,27 @@ MUTATIONS = (
         ),
         tests="test_interleavings.py owner_changes",
     ),
+    _code(
+        name="postgres: a claim tells a former head",
+        pitfall="A11",
+        text="return Claimed(**fields, head=head,",
+        replacement='return Claimed(**fields, head=row["run_from"],',
+        tests="test_claims.py recovering",
+    ),
+    _code(
+        name="postgres: a refused value takes its neighbours along",
+        pitfall="A12",
+        text="            middle = len(items) // 2\n",
+        replacement="            return dict.fromkeys(map(_target, items), Outcome.INVALID)\n            middle = 1\n",
+        tests="test_neighbours.py value",
+    ),
+    _sql(
+        name="postgres: a run that continues keeps its start",
+        pitfall="A14",
+        text="set run_from = renewed.run_from,",
+        replacement="set run_from = i.run_from,",
+        tests="test_claims.py continues",
+    ),
     _sql(
         name="postgres: a release does not look at the counter",
         pitfall="B1",
@@ -60,12 +123,27 @@ MUTATIONS = (
         tests="test_inbox.py missed",
     ),
     _sql(
+        name="postgres: a delivery does not move the counter",
+        pitfall="B1",
+        text="set signals = i.signals + new.mail,",
+        replacement="set signals = i.signals + 0 * new.mail,",
+        times=3,
+        tests="test_interleavings.py delivery_and_a_release or release_held",
+    ),
+    _sql(
         name="postgres: a dedupe key is forgotten with its message",
         pitfall="B3",
         text="    where f.dedupe is null or keyed.dedupe is not null\n",
         replacement="    where f.n > 0\n",
         times=2,
         tests="test_inbox.py dedupe_key",
+    ),
+    _sql(
+        name="postgres: nobody tells an owner of its mail",
+        pitfall="B6",
+        text="    from romancy_instances\n    where owner = $1 and signals <> seen\n",
+        replacement="    from romancy_instances\n    where owner = $1 and signals < seen\n",
+        tests="test_inbox.py owner_gets",
     ),
     _sql(
         name="postgres: an end does not look at the inbox",
@@ -89,10 +167,59 @@ MUTATIONS = (
         tests="test_leases.py beat_meanwhile",
     ),
     _sql(
+        name="postgres: the dead take others over",
+        pitfall="D1",
+        text="where asking.token = $1 and not asking.dead and dead.token = $2",
+        replacement="where asking.token = $1 and dead.token = $2",
+        tests="test_leases.py dead_worker_takes",
+    ),
+    _sql(
+        name="postgres: every crash counts",
+        pitfall="D3",
+        text="crashes = case when i.crash_seq = logged.seq - 1 then i.crashes + 1 else 1 end,",
+        replacement="crashes = i.crashes + 1,",
+        tests="test_leases.py crashes_count",
+    ),
+    _sql(
         name="postgres: code that refused gets it again",
         pitfall="D4",
         text="          and known.code <> all (i.refused)\n          and (i.code",
         replacement="          and (i.code",
         tests="test_claims.py fitting_code",
+    ),
+    _sql(
+        name="postgres: code of live workers is taken at once",
+        pitfall="D4",
+        text="or i.wake_at <= clock.now - $6::bigint)",
+        replacement="or i.wake_at <= clock.now - 0 * $6::bigint)",
+        tests="test_claims.py left_to_them",
+    ),
+    _code(
+        name="postgres: a newer schema is as good as one's own",
+        pitfall="D5",
+        text="    if version > newest:\n",
+        replacement="    if version > newest + 1_000_000:\n",
+        tests="test_opening.py newer_schema",
+    ),
+    _code(
+        name="postgres: an index hides what was started before it",
+        pitfall="E",
+        text="_undeclared(others, named=",
+        replacement="_undeclared([], named=",
+        tests="test_find.py declared_later",
+    ),
+    _code(
+        name="postgres: pages overlap",
+        pitfall="E",
+        text='{table}.instance_id) < ({place})"',
+        replacement='{table}.instance_id) <= ({place})"',
+        tests="test_find.py walking",
+    ),
+    _code(
+        name="postgres: statistics choose the way to a status",
+        pitfall="E",
+        text='order = f"{split[0]}, " if len(split) == len(columns) == 1 else ""',
+        replacement='order = ""',
+        tests="test_plans.py more_rows",
     ),
 )

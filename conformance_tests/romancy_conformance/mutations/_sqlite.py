@@ -71,8 +71,8 @@ MUTATIONS = (
     _sql(
         name="sqlite: nobody tells an owner of its mail",
         pitfall="B6",
-        text="from romancy_instances where owner = :worker and signals <> seen\nunion all",
-        replacement="from romancy_instances where owner = :worker and signals < seen\nunion all",
+        text="where owner = :worker and signals <> seen\nunion all",
+        replacement="where owner = :worker and signals < seen\nunion all",
         tests="test_inbox.py owner_gets",
     ),
     _code(
