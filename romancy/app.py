@@ -12,7 +12,7 @@ from romancy._logs import get_logger
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, Worker, armed, coded, new_life, start_in, start_of
+from romancy.engine import LogWriter, Settings, ToldToStop, Worker, armed, coded, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.hooks import Hook
@@ -184,6 +184,19 @@ class Romancy(Instances):
         self._opened()
         if self._worker is not None:
             await self._worker.drain(seconds(timeout, "timeout"))
+
+    async def serve(self, *, drain_timeout: Duration = 30.0) -> None:
+        """Work until the process is told to stop (SIGTERM, or SIGINT by Ctrl-C), then drain and return.
+
+        The last line of a script that is only a worker. A second signal ends the process as if nobody listened.
+        Raises UsageError outside of the main thread, where no signal is heard.
+        """
+        self._opened()
+        grace = seconds(drain_timeout, "drain_timeout")
+        with ToldToStop() as told:
+            await told.wait()
+            logger.info("told to stop: activities have %.0f s to end", grace)
+        await self.drain(grace)
 
     def _stir(self) -> None:
         if self._worker is not None:

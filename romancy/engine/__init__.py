@@ -10,11 +10,13 @@ from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._management import purge, resume, retry, terminate
 from romancy.engine._messages import outgoing
+from romancy.engine._signals import ToldToStop
 from romancy.engine._worker import Settings, Worker
 
 __all__ = [
     "LogWriter",
     "Settings",
+    "ToldToStop",
     "Worker",
     "armed",
     "coded",

@@ -153,7 +153,7 @@ class Claiming:
     def _appetite(self, now: float) -> int:
         """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once."""
         busy = self.quarantine.busy or self.intake.waits_for_mail
-        room = 0 if busy else self._max_live - len(self._driver.live)
+        room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
         if not self._company():
             return max(0, min(_CLAIM, room))
         if now < self._sated_until:

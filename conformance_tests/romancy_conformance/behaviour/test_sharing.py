@@ -209,3 +209,32 @@ async def test_work_is_shared(open_app: Open, storage_url: str, count: int, late
     first, *others = await shares(storage_url, handles)
     assert len(others) == 2
     assert first >= count * 0.15
+
+
+in_hand: list[int] = []
+
+
+@activity
+async def counts_what_is_in_hand() -> None:
+    in_hand.append(1)
+    await asyncio.sleep(0.05)
+    in_hand.pop()
+
+
+@workflow
+async def counted(ctx: WorkflowContext) -> None:
+    await counts_what_is_in_hand()
+
+
+async def test_what_is_started_beyond_max_live_waits_its_turn(storage_url: str) -> None:
+    in_hand.clear()
+    most = 0
+    async with Romancy(storage_url, workflows=[counted], max_live=5) as app:
+        handles = await app.start_many([counted.bind() for _ in range(40)])
+        results = asyncio.gather(*[handle.result() for handle in handles])
+        while not results.done():
+            most = max(most, len(in_hand))
+            await asyncio.sleep(0)
+        await results
+
+    assert 1 <= most <= 5

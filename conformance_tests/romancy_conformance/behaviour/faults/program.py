@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import secrets
 import signal
@@ -78,13 +79,11 @@ def put_clock(seconds: float) -> None:
 
 async def work(url: str, lease: float, jump: float) -> None:
     """Work until told to stop."""
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, put_clock, jump)
-    async with Romancy(url, workflows=[faulty_line, faulty_naps], lease=lease):
-        print("ready", flush=True)
-        await stop.wait()
+    async with Romancy(url, workflows=[faulty_line, faulty_naps], lease=lease) as app:
+        loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
+        await app.serve(drain_timeout=5)
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
     stopped = time.monotonic()
     await field.all_ended()
 
-    assert time.monotonic() - stopped < 8
+    assert time.monotonic() - stopped < 30
     assert second.alive
     # What ran was let end, what was left was given back in an append: nothing began twice, nobody was taken over.
     assert sum(entry.what == "begin" for entry in field.ledger.read()) == len(ids) * 6

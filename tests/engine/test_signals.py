@@ -1,0 +1,80 @@
+"""A process that only works: `serve` ends it in order when it is told to stop, and at once when it is told twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from romancy import Romancy, UsageError
+
+PROGRAM = """
+import asyncio
+from romancy import Romancy, WorkflowContext, activity, workflow
+
+@activity
+async def lasts(seconds: float) -> str:
+    print("begun", flush=True)
+    await asyncio.sleep(seconds)
+    return "ended"
+
+@workflow
+async def line(ctx: WorkflowContext, seconds: float) -> str:
+    return await lasts(seconds)
+
+async def main() -> None:
+    async with Romancy("memory://", workflows=[line]) as app:
+        handle = await app.start(line, {seconds})
+        await app.serve()
+        print((await handle.status()).value, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def run(seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM.replace("{seconds}", str(seconds))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_what_runs_may_end_before_the_process_does(told: signal.Signals) -> None:
+    with run(0.5) as process:
+        process.send_signal(told)
+        assert process.communicate(timeout=20)[0] == "completed\n"
+        assert process.returncode == 0
+
+
+def test_told_twice_it_ends_at_once() -> None:
+    with run(60) as process:
+        process.send_signal(signal.SIGTERM)
+        while process.poll() is None:  # the first one may not have been taken in yet
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        assert process.returncode == -signal.SIGTERM
+
+
+def test_another_thread_hears_no_signals() -> None:
+    errors: list[BaseException] = []
+
+    async def serve() -> None:
+        async with Romancy("memory://", workflows=[]) as app:
+            with pytest.raises(UsageError, match="main thread") as raised:
+                await app.serve()
+            errors.append(raised.value)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    thread.join()
+    assert len(errors) == 1
