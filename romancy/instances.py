@@ -195,8 +195,18 @@ class Instances:
     # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed."""
-        return await self._send(instance_id, CancelMessage(reason=reason))
+        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed.
+
+        A stuck one is not asked: what it has in flight is cancelled and what it completed is undone as its log tells,
+        without its code, by any worker that knows its name and its activities. To let its own code end it, `resume` it
+        with code that fits, and cancel it then.
+        """
+        found = await self._opened().read(instance_id, limit=0)
+        stuck = found is not None and found.instance.status is Status.STUCK
+        asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck))
+        if stuck and asked:
+            await _if_still(self.resume(instance_id))
+        return asked
 
     async def signal(
         self,

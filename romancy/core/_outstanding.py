@@ -80,16 +80,17 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     """Everything the run still waits for, as the effects that bring it about; nothing once it has ended.
 
     A `CancelActivity` stands for an activity that was asked to stop and whose outcome is not recorded: nothing runs
-    it now, so its outcome can be written at once.
+    it now, so its outcome can be written at once. A run without code starts no activity.
     """
     state = commands.state
     if state.terminal is not None:
         return []
     effects: list[fx.Effect] = []
     for id, activity in state.activities.items():
-        effects.append(
-            fx.CancelActivity(id) if activity.cancel_requested else _resumed(_start_activity, commands, activity)
-        )
+        if activity.cancel_requested:
+            effects.append(fx.CancelActivity(id))
+        elif id in commands.calls:
+            effects.append(_resumed(_start_activity, commands, activity))
     effects += [fx.StartTimer(timer.id, timer.due) for timer in state.timers.values()]
     effects += [fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due) for wait in state.waits.values()]
     for id, child in state.children.items():

@@ -89,7 +89,7 @@ class Run:
         loop.enter()
         try:
             for event in inputs:
-                if state.accepts(event):
+                if state.accepts(event) or self._gives_up(event):
                     state.apply(event)
                     events.append(event)
                     answered = len(events)
@@ -174,6 +174,11 @@ class Run:
         except NonDeterminismError as error:
             return [self._park(str(error))]
 
+    def _gives_up(self, event: ev.Input) -> bool:
+        """A cancellation, though not the first, is what ends a run without code."""
+        ends = isinstance(event, ev.CancelRequested) and not self._has_code
+        return ends and not self.state.abandoned and self.state.terminal is None
+
     def _wind_up(self, event: ev.Input) -> list[ev.Command]:
         """Without code, keep what comes in, until a cancellation ends the run from its log."""
         asked = self._commands.begin()
@@ -194,7 +199,7 @@ class Run:
 
     def _repeat(self, event: ev.Input, recorded: list[ev.Command]) -> None:
         self._position += 1
-        if not self.state.accepts(event):
+        if not self.state.accepts(event) and not (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
             raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
         self.state.apply(event)
         if type(event) is ev.OwnerChanged:

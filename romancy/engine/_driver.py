@@ -412,6 +412,18 @@ class Driver:
         else:
             self._go_on(live)
 
+    def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
+        """After a replay without code: nothing is begun but the compensations that were under way."""
+        self.live[live.instance_id] = live
+        live.in_flight = True
+        live.inputs += inputs
+        for effect in live.run.outstanding():
+            if isinstance(effect, StartCompensation):
+                self._do(live, effect)
+        live.in_flight = False
+        if mailbox is not None:
+            self.receive(live, mailbox)
+
     def _child(self, child: StartChild) -> Start:
         definition: Workflow[..., object] | None = self.registry.workflows.get(child.workflow)
         if definition is None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger
 from romancy.engine._live import owner_changed, short
-from romancy.engine._loading import load, resumption
+from romancy.engine._loading import load, load_log, resumption
+from romancy.engine._messages import CancelMessage, decode_message
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -20,6 +21,7 @@ from romancy.errors import (
     NonDeterminismError,
     StorageError,
     StorageUnavailableError,
+    UsageError,
 )
 from romancy.status import Status
 from romancy.storage.records import Append, Change, Claimed, Outcome
@@ -40,6 +42,20 @@ __all__ = ["Intake", "claimed_again"]
 logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 16
+
+
+def _is_given_up(box: Mailbox | None) -> bool:
+    """Whether the mail holds a cancellation that found the instance stuck."""
+    if box is None:
+        return False
+    for row in box.rows:
+        try:
+            message = decode_message(row.body)
+        except StorageError:
+            continue  # whoever takes the mail in says so
+        if isinstance(message, CancelMessage) and message.stuck:
+            return True
+    return False
 
 
 def claimed_again(live: Live) -> Claimed:
@@ -158,7 +174,7 @@ class Intake:
     async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
         """Take up what was claimed, or have it tried alone if it may have killed its owners."""
         try:
-            if claimed.crashes and await self.quarantine.holds(claimed, box):
+            if claimed.crashes and not _is_given_up(box) and await self.quarantine.holds(claimed, box):
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
@@ -182,15 +198,15 @@ class Intake:
     async def take_up(self, claimed: Claimed, inputs: Sequence[Given] = (), box: Mailbox | None = None) -> None:
         """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
         try:
-            live = self._resting.take(claimed) or await load(self._store, self._driver.registry, claimed)
-        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError) as error:
+            live, given_up = await self._load(claimed, box)
+        except InstanceNotFoundError:
+            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
+        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error))
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._recover()
-        except InstanceNotFoundError:
-            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except Exception as error:
             logger.exception("instance %s: cannot be taken up", claimed.instance_id, extra=about(claimed))
             self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
@@ -199,8 +215,35 @@ class Intake:
                 live.run.close()
                 return
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
+            if given_up:
+                self._driver.wind_up(live, inputs, box)
+                return
             resumed = resumption(live, self._driver.clock.now())
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
+
+    async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
+        """The instance, and whether it is to be wound up: cancelled while it was stuck, its code is not asked."""
+        registry = self._driver.registry
+        misfit: NonDeterminismError | None = None
+        if (resting := self._resting.take(claimed)) is not None:
+            return resting, False
+        if not _is_given_up(box):
+            try:
+                return await load(self._store, registry, claimed), False
+            except NonDeterminismError as error:
+                misfit = error
+        live, unknown = await load_log(self._store, registry, claimed)
+        if misfit is not None and not live.run.state.abandoned:
+            live.run.close()
+            raise misfit
+        if unknown:
+            live.run.close()
+            raise UsageError(
+                f"it was cancelled and cannot be wound up here: this worker does not know the activities "
+                f"{', '.join(sorted(unknown))}, and could not undo them. "
+                "Start one that does and cancel it again, or terminate it"
+            )
+        return live, not live.run.state.abandoned
 
     def park(self, claimed: Claimed, reason: str) -> None:
         """Put the instance aside, for other code or for a person; it holds up nobody."""

@@ -13,6 +13,7 @@ import msgspec
 
 from romancy.core import (
     AwaitEvent,
+    CancelActivity,
     CancelChild,
     OwnerChanged,
     Publish,
@@ -279,7 +280,7 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     """Whether nothing is to be done for so long that the instance is better off without an owner."""
     if live.inputs or live.attempts or activation.status in TERMINAL_STATUSES:
         return False
-    if any(isinstance(effect, StartActivity | StartCompensation) for effect in activation.effects):
+    if any(isinstance(effect, StartActivity | StartCompensation | CancelActivity) for effect in activation.effects):
         return False
     waits = [effect for effect in activation.effects if isinstance(effect, AwaitEvent)]
     if any(_fits(mail.message, wait) for mail in live.kept.values() for wait in waits):

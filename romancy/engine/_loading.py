@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import Run, WorkflowResumed, decode_commit
+from romancy.core import ActivityScheduled, Run, WorkflowResumed, decode_commit
 from romancy.engine._live import Live
 from romancy.engine._runtime import RUNTIME
 from romancy.errors import InstanceNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from romancy.core import LogEvent
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed
 
-__all__ = ["history", "load", "resumption"]
+__all__ = ["history", "load", "load_log", "resumption"]
 
 _PAGE = 1000
 
@@ -42,21 +42,44 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     newer than this library, HistoryCorruptError when it makes no sense.
     """
     definition = registry.workflows[claimed.workflow_name]
-    live = Live(
-        claimed.instance_id,
-        claimed.life,
-        definition,
-        Run(definition, instance_id=claimed.instance_id, code=definition.code, runtime=RUNTIME),
-    )
+    run = Run(definition, instance_id=claimed.instance_id, code=definition.code, runtime=RUNTIME)
+    live = Live(claimed.instance_id, claimed.life, definition, run)
+    await _replay(store, live, claimed)
+    return live
+
+
+async def _replay(
+    store: Store, live: Live, claimed: Claimed, note: Callable[[Sequence[LogEvent]], None] | None = None
+) -> None:
     async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
         live.run.replay([commit])
         live.head = seq
+        if note is not None:
+            note(commit)
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
     live.signals = claimed.seen
     live.run_from = claimed.run_from
     live.shown = claimed.status
-    return live
+
+
+async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
+    """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
+    definition = registry.workflows[claimed.workflow_name]
+    run = Run(
+        definition,
+        instance_id=claimed.instance_id,
+        code=definition.code,
+        runtime=RUNTIME,
+        activities=registry.activities,
+    )
+    live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
+
+    def note(commit: Sequence[LogEvent]) -> None:
+        called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
+
+    await _replay(store, live, claimed, note)
+    return live, called - registry.activities.keys()
 
 
 def resumption(live: Live, now: int) -> WorkflowResumed | None:

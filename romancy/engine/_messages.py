@@ -55,6 +55,8 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     """Somebody wants the workflow to stop."""
 
     reason: str = ""
+    stuck: bool = False
+    """It was stuck when it was asked: whoever takes it up ends it from its log, without its code."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):

@@ -116,3 +116,27 @@ def test_what_comes_in_meanwhile_is_kept_for_fitting_code(history: list[list[Any
     fitting.replay([*history, activation.events])
     assert fitting.resumable
     fitting.close()
+
+
+def test_what_was_being_cancelled_already_is_ended_by_another_cancellation() -> None:
+    world = World(Scenario(travels, durations={"slow": 30}, cancel_at=15))
+    while "CancelRequested" not in str(world.commits[-1][1]):
+        world.step()
+    history = [decode_commit(body) for _, body in world.commits]
+    run = without_code(history)
+    assert run.status() is Status.CANCELLING
+    assert run.outstanding() == [CancelActivity("slow:1")]
+
+    again = run.activate([CancelRequested(at=run.last_time, reason="again")])
+
+    assert names(again) == ["CancelRequested", "WorkflowAbandoned"]
+    history.append(again.events)
+    resumed = Run(changed, instance_id="main", activities=ACTIVITIES)
+    resumed.replay(history)
+    assert resumed.activate([CancelRequested(at=run.last_time)]).events == []
+    last = resumed.activate([ActivityCancelled(at=run.last_time, id="slow:1")])
+    assert [type(effect) for effect in last.effects] == [StartCompensation]
+
+
+def test_without_code_no_activity_is_begun(history: list[list[Any]]) -> None:
+    assert without_code(history).outstanding() == []

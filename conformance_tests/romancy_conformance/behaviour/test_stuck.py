@@ -1,0 +1,266 @@
+"""Cancelling a stuck instance: it is wound up from its log, without the code that does not fit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    WorkflowCancelledError,
+    WorkflowContext,
+    activity,
+    compensation,
+    workflow,
+)
+from romancy.core import ActivityCancelled, WorkflowAbandoned
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy import Handle, Workflow
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+carried_out: list[str] = []
+gates: dict[str, asyncio.Event] = {}
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    carried_out.clear()
+    gates.clear()
+
+
+@compensation
+async def stuck_unbook(what: str) -> None:
+    carried_out.append(f"unbook {what}")
+    if what in gates:
+        await gates[what].wait()
+    carried_out.append(f"unbooked {what}")
+
+
+@activity(compensation=stuck_unbook, retry=RetryPolicy.none())
+async def stuck_book(what: str) -> str:
+    carried_out.append(what)
+    if what in gates:
+        await gates[what].wait()
+    return what
+
+
+@activity
+async def stuck_look() -> None:
+    carried_out.append("look")
+
+
+@workflow(name="stuck_trip", version="1")
+async def trip(ctx: WorkflowContext) -> None:
+    await stuck_book("room")
+    await stuck_book("car")
+    await ctx.wait_event("never")
+
+
+@workflow(name="stuck_trip", version="2")
+async def changed_trip(ctx: WorkflowContext) -> None:
+    await stuck_look()
+
+
+@workflow(name="stuck_trip", version="1")
+async def busy_trip(ctx: WorkflowContext) -> None:
+    await stuck_book("room")
+    await stuck_book("yacht")
+
+
+@workflow(name="stuck_trip", version="1")
+async def trip_that_awaits_nothing(ctx: WorkflowContext) -> None:
+    await stuck_book("room")
+    await asyncio.get_running_loop().create_future()
+
+
+@workflow(name="stuck_parent", version="1")
+async def parent(ctx: WorkflowContext) -> str:
+    child = await ctx.start(trip.options(instance_id="child"))
+    try:
+        await child.result()
+    except WorkflowCancelledError:
+        return "the child was cancelled"
+    return "the child ended"
+
+
+V1: list[Workflow[..., Any]] = [trip, parent]
+V2: list[Workflow[..., Any]] = [changed_trip, parent]
+UNDONE = ["room", "car", "unbook car", "unbooked car", "unbook room", "unbooked room"]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the apps work until something has happened."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+
+
+async def run_and_stop(url: str, wf: Workflow[[], Any], *, known: list[Workflow[..., Any]], until_seen: str) -> None:
+    """Let the trip go on under the old code until this was begun, and close the app."""
+    async with Romancy(url, workflows=known, drain_timeout=0.1) as app:
+        await app.start(wf.options(instance_id="trip"))
+        await until(lambda: until_seen in carried_out)
+        if until_seen not in gates:
+            await status_is(app, "trip", Status.WAITING)
+
+
+async def with_new_code(open_app: Open) -> Romancy:
+    """An app whose code does not fit the trip, which is stuck with it."""
+    app = await open_app(workflows=V2)
+    await app.signal("trip", "wake up")
+    await status_is(app, "trip", Status.STUCK)
+    return app
+
+
+@pytest.fixture
+async def stuck_app(open_app: Open, storage_url: str) -> Romancy:
+    """An app with new code, and a trip that waits with a room and a car booked and is stuck with it."""
+    await run_and_stop(storage_url, trip, known=V1, until_seen="car")
+    return await with_new_code(open_app)
+
+
+async def cancelled(handle: Handle[Any], reason: str | None = None) -> None:
+    with pytest.raises(WorkflowCancelledError, match=reason):
+        await handle.result(timeout=10)
+
+
+@pytest.mark.parametrize("who", ["its worker", "another process"])
+async def test_what_was_done_is_undone_without_the_code(stuck_app: Romancy, open_app: Open, who: str) -> None:
+    actor = stuck_app if who == "its worker" else await open_app(worker=False, workflows=[])
+
+    assert await actor.cancel("trip", reason="hopeless")
+
+    await cancelled(stuck_app.handle("trip"), "hopeless")
+    assert carried_out == UNDONE
+    assert any(isinstance(event, WorkflowAbandoned) for event in await stuck_app.history("trip"))
+    assert not await actor.cancel("trip")
+
+
+async def test_all_that_are_stuck_are_cancelled(stuck_app: Romancy) -> None:
+    assert await stuck_app.cancel_many(status=Status.STUCK) == ["trip"]
+
+    await cancelled(stuck_app.handle("trip"))
+    assert carried_out == UNDONE
+
+
+async def test_what_was_in_flight_is_not_begun_again(open_app: Open, storage_url: str) -> None:
+    gates["yacht"] = asyncio.Event()
+    await run_and_stop(storage_url, busy_trip, known=[busy_trip], until_seen="yacht")
+    app = await with_new_code(open_app)
+
+    await app.cancel("trip")
+
+    await cancelled(app.handle("trip"))
+    assert carried_out == ["room", "yacht", "unbook room", "unbooked room"]
+    ends = [event.id for event in await app.history("trip") if isinstance(event, ActivityCancelled)]
+    assert ends == ["stuck_book:2"]
+
+
+async def test_a_body_that_cannot_go_on_is_given_up(open_app: Open) -> None:
+    app = await open_app(workflows=[trip_that_awaits_nothing])
+    handle = await app.start(trip_that_awaits_nothing)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    assert await handle.cancel()
+
+    await cancelled(handle)
+    assert carried_out == ["room", "unbook room", "unbooked room"]
+
+
+@pytest.mark.parametrize("by", ["old code", "new code"])
+async def test_interrupted_it_is_wound_up_by_whoever_comes(
+    stuck_app: Romancy, open_app: Open, storage_url: str, by: str
+) -> None:
+    await stuck_app.drain(0)
+    gates["car"] = asyncio.Event()
+    async with Romancy(storage_url, workflows=V2, drain_timeout=0.1) as interrupted:
+        assert await interrupted.cancel("trip")
+        await until(lambda: "unbook car" in carried_out)
+        await status_is(interrupted, "trip", Status.COMPENSATING)
+    gates.clear()
+
+    app = await open_app(workflows=V1 if by == "old code" else V2)
+
+    await cancelled(app.handle("trip"))
+    carried_out.remove("unbook car")
+    assert carried_out == UNDONE
+
+
+async def test_cancelling_what_was_being_cancelled_ends_it(open_app: Open, storage_url: str) -> None:
+    gates["car"] = asyncio.Event()
+    async with Romancy(storage_url, workflows=V1, drain_timeout=0.1) as app:
+        await app.start(trip.options(instance_id="trip"))
+        await until(lambda: "car" in carried_out)
+        gates["car"].set()
+        await status_is(app, "trip", Status.WAITING)
+        gates["car"].clear()
+        await app.cancel("trip", reason="first")
+        await until(lambda: "unbook car" in carried_out)
+    gates.clear()
+    app = await with_new_code(open_app)
+
+    assert await app.cancel("trip", reason="second")
+
+    await cancelled(app.handle("trip"))
+    assert carried_out.count("unbooked car") == carried_out.count("unbooked room") == 1
+
+
+async def test_who_does_not_know_the_activities_leaves_it_to_who_does(open_app: Open, storage_url: str) -> None:
+    await run_and_stop(storage_url, trip, known=V1, until_seen="car")
+
+    @activity(name="stuck_book")
+    async def of_another_package(what: str) -> str:
+        return what  # a name that two bear is none that an app knows
+
+    async with Romancy(storage_url, workflows=V2) as app:
+        await app.signal("trip", "wake up")
+        await status_is(app, "trip", Status.STUCK)
+        await app.cancel("trip")
+        await reason_is(app, "trip", "does not know the activities stuck_book")
+    assert carried_out == ["room", "car"]
+    del of_another_package
+    gc.collect()
+
+    app = await open_app(workflows=V2)
+    await app.cancel("trip")
+
+    await cancelled(app.handle("trip"))
+    assert carried_out == UNDONE
+
+
+async def reason_is(app: Romancy, instance_id: str, words: str) -> None:
+    """Wait until the instance is stuck for this reason."""
+    async with asyncio.timeout(10):
+        while True:
+            instance = await app.get_instance(instance_id)
+            if instance is not None and instance.status is Status.STUCK and words in (instance.error or ""):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_parent_hears_of_it(open_app: Open, storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=V1, drain_timeout=0.1) as app:
+        await app.start(parent.options(instance_id="parent"))
+        await until(lambda: "car" in carried_out)
+        await status_is(app, "child", Status.WAITING)
+    app = await open_app(workflows=V2)
+    await app.signal("child", "wake up")
+    await status_is(app, "child", Status.STUCK)
+
+    await app.cancel("child")
+
+    assert await app.handle("parent", parent).result(timeout=10) == "the child was cancelled"
+    assert carried_out == UNDONE
