@@ -1,0 +1,172 @@
+"""Log lines: the fields they bear, what they say of failures, and what they never hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    TerminalError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy.storage.url import parse_url
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "canary-7f3a"
+FIELDS = ("romancy_instance_id", "romancy_workflow", "romancy_activity_id", "romancy_attempt", "romancy_worker")
+
+
+@activity(retry=RetryPolicy.fixed(3, 0.01))
+async def flaky(secret: str) -> str:
+    if activity_context().attempt < 3:
+        raise ConnectionError(f"cannot send {secret}")
+    return secret
+
+
+@compensation
+async def undo(secret: str) -> None:
+    raise TerminalError(f"cannot undo {secret}")
+
+
+@activity(compensation=undo)
+async def do(secret: str) -> str:
+    return secret
+
+
+@workflow
+async def succeeds(ctx: WorkflowContext, secret: str) -> str:
+    await ctx.report({"secret": secret})
+    return await flaky(secret)
+
+
+@workflow
+async def fails(ctx: WorkflowContext, secret: str) -> str:
+    await do(secret)
+    raise LookupError(f"no {secret}")
+
+
+@workflow
+async def waits(ctx: WorkflowContext, secret: str) -> str:
+    event = await ctx.wait_event(secret)
+    return str(event.data)
+
+
+@workflow
+async def leaves_the_loop(ctx: WorkflowContext, secret: str) -> None:
+    await do(secret)
+    await asyncio.to_thread(print, secret)
+
+
+@workflow
+async def forgets(ctx: WorkflowContext, secret: str) -> None:
+    async def fail() -> None:
+        raise LookupError(f"no {secret}")
+
+    ctx_task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    del ctx_task
+
+
+def of(caplog: pytest.LogCaptureFixture, text: str) -> list[logging.LogRecord]:
+    """Our own lines with this text."""
+    ours = [record for record in caplog.records if record.name.partition(".")[0] == "romancy"]
+    return [record for record in ours if text in record.getMessage()]
+
+
+async def test_a_failed_attempt_says_when_the_next_follows(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
+    app = await open_app(worker_id="the-worker")
+    with caplog.at_level(logging.INFO):
+        handle = await app.start(succeeds, SECRET)
+        await handle.result(timeout=10)
+
+    lines = of(caplog, "failed with")
+    assert [record.getMessage() for record in lines] == [
+        f"instance {handle.instance_id}: attempt {number} at flaky:1 failed with ConnectionError; "
+        "the next follows in 0.01 s"
+        for number in (1, 2)
+    ]
+    assert {record.levelname for record in lines} == {"WARNING"}
+    assert [tuple(vars(record)[name] for name in FIELDS) for record in lines] == [
+        (handle.instance_id, "succeeds", "flaky:1", 1, "the-worker"),
+        (handle.instance_id, "succeeds", "flaky:1", 2, "the-worker"),
+    ]
+
+
+async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
+    app = await open_app(worker_id="the-worker")
+    with caplog.at_level(logging.INFO), pytest.raises(WorkflowFailedError):
+        await app.run(fails, SECRET)
+
+    (line,) = of(caplog, "failed with LookupError")
+    assert line.levelname == "WARNING"
+    (undone,) = of(caplog, "failed with romancy.errors.TerminalError")
+    assert undone.getMessage().endswith("no other follows")
+    assert vars(undone)["romancy_activity_id"] is not None
+    assert vars(line)["romancy_workflow"] == "fails"
+    assert vars(line)["romancy_worker"] == "the-worker"
+
+
+async def test_every_line_bears_the_fields_and_none_bears_a_payload(
+    open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    password = parse_url(storage_url).password
+    with caplog.at_level(logging.DEBUG):
+        app = await open_app()
+        await app.run(succeeds, SECRET)
+        with pytest.raises(WorkflowFailedError):
+            await app.run(fails, SECRET)
+        waiting = await app.start(waits, "go")
+        await status_is(app, waiting.instance_id, Status.WAITING)
+        await waiting.signal("go", {"secret": SECRET})
+        await waiting.result(timeout=10)
+        stuck = await app.start(leaves_the_loop, SECRET)
+        await status_is(app, stuck.instance_id, Status.STUCK)
+        await (await app.start(forgets, SECRET)).result(timeout=10)
+        cancelled = await app.start(waits, "never")
+        await cancelled.cancel(SECRET)
+        await app.drain()
+
+    formatter = logging.Formatter("%(name)s %(message)s")
+    ours = of(caplog, "")
+    assert len(ours) > 5
+    for record in caplog.records:
+        text = formatter.format(record)
+        assert SECRET not in text
+        if password:
+            assert password not in text
+    for record in ours:
+        assert [name for name in FIELDS if not hasattr(record, name)] == []
+        if record.getMessage().startswith("instance "):
+            assert str(vars(record)["romancy_instance_id"]) in record.getMessage()
+            assert vars(record)["romancy_workflow"] is not None
+
+
+async def test_at_the_usual_level_a_good_run_says_nothing(app: Romancy, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            await app.run(waits_not, "x")
+
+    assert of(caplog, "") == []
+
+
+@workflow
+async def waits_not(ctx: WorkflowContext, secret: str) -> str:
+    return await do(secret)
