@@ -107,7 +107,8 @@ class Watchdog:
                 logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
 
     def _tell(self) -> None:
-        frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the only way to see another thread's stack
+        # There is no other way to see what another thread is doing.
+        frame = sys._current_frames().get(self._watched)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "nobody knows what"
         logger.warning(
             "the event loop has been blocked for more than %g s: nothing else goes on here meanwhile. Make the call "

@@ -1,0 +1,113 @@
+"""The thread that watches the loop: when its heart begins to beat, when it gives up, that it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from romancy.engine import _watchdog
+from romancy.engine._clock import DatabaseClock
+from romancy.engine._leases import Leases
+from romancy.engine._watchdog import SecondHeart, Watchdog
+from romancy.storage.records import Pulse
+
+if TYPE_CHECKING:
+    import pytest
+
+    from romancy.storage.protocol import Store
+
+LEASE = 0.3
+
+
+class Wall:
+    """A store that counts heartbeats."""
+
+    def __init__(self, *, alive: bool = True) -> None:
+        self.alive = alive
+        self.beats: list[float] = []
+        self.threads: set[int] = set()
+        self.closed = 0
+
+    async def open(self, *, migrate: bool = True) -> None:
+        assert not migrate
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
+        assert not leaving
+        self.beats.append(time.monotonic())
+        self.threads.add(threading.get_ident())
+        return Pulse(now=1, alive=self.alive, peers=[])
+
+
+def new_leases(store: Wall) -> Leases:
+    return Leases(cast("Store", store), DatabaseClock(), worker_id="w", lease=round(LEASE * 1_000_000), codes=())
+
+
+async def blocked(store: Wall, seconds: float) -> bool:
+    """A loop that is blocked for so long, with a second heart beside it; whether its lease is fresh after that."""
+    leases = new_leases(store)
+    watchdog = Watchdog(0.05, SecondHeart(lambda: cast("Store", store), lambda: leases, LEASE))
+    watchdog.start()
+    await asyncio.sleep(0.1)
+    time.sleep(seconds)  # noqa: ASYNC251 - this is what it watches for
+    fresh = leases.fresh()
+    await asyncio.sleep(0.4)  # it says how long that was
+    watchdog.stop()
+    while any(thread.name == "romancy-watchdog" for thread in threading.enumerate()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return fresh
+
+
+def test_a_second_heart_keeps_the_lease_fresh_from_another_thread() -> None:
+    store = Wall()
+    fresh = asyncio.run(blocked(store, 4 * LEASE))
+
+    assert fresh
+    assert threading.get_ident() not in store.threads
+    assert max(after - before for before, after in zip(store.beats, store.beats[1:], strict=False)) < LEASE
+    assert store.closed == 1
+
+
+def test_it_gives_up_when_the_loop_is_blocked_for_too_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_watchdog, "_LEASES_BLOCKED", 1)
+    store = Wall()
+    began = time.monotonic()
+    fresh = asyncio.run(blocked(store, 6 * LEASE))
+
+    assert "others take over" in caplog.text
+    assert store.beats[-1] - began < 4 * LEASE
+    assert not fresh
+
+
+def test_a_worker_that_was_declared_dead_meanwhile_is_not_kept_alive() -> None:
+    store = Wall(alive=False)
+    fresh = asyncio.run(blocked(store, 3 * LEASE))
+
+    assert len(store.beats) == 1
+    assert not fresh
+
+
+def test_a_store_that_cannot_be_opened_is_no_end_of_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    class Closed(Wall):
+        async def open(self, *, migrate: bool = True) -> None:
+            del migrate
+            raise RuntimeError("no way in")
+
+    asyncio.run(blocked(Closed(), 2 * LEASE))
+
+    assert "no way in" in caplog.text
+    assert "the event loop was blocked for" in caplog.text
+
+
+def test_a_loop_that_goes_on_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    store: Any = Wall()
+    asyncio.run(blocked(store, 0.0))
+
+    assert store.beats == []
+    assert "blocked" not in caplog.text
