@@ -12,6 +12,15 @@ class _Instance:
     workflow_name = "order"
 
 
+class _Ear(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record)
+
+
 def test_no_field_is_one_of_the_records_own() -> None:
     record = logging.LogRecord("romancy", logging.INFO, __file__, 1, "text", None, None)
 
@@ -20,17 +29,15 @@ def test_no_field_is_one_of_the_records_own() -> None:
 
 def test_every_record_bears_every_field() -> None:
     logger = get_logger("romancy.a_test")
-    heard: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = heard.append  # type: ignore[method-assign]
-    logger.addHandler(handler)
+    ear = _Ear()
+    logger.addHandler(ear)
     try:
         logger.error("nothing in particular")
         token = working.set("worker-1")
         logger.error("about one", extra=about(_Instance(), "charge:1", 2))
         working.reset(token)
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(ear)
 
-    values = [tuple(vars(record)[name] for name in FIELDS) for record in heard]
+    values = [tuple(vars(record)[name] for name in FIELDS) for record in ear.heard]
     assert values == [(None, None, None, None, None), ("order-42", "order", "charge:1", 2, "worker-1")]
