@@ -84,13 +84,6 @@ MUTATIONS = (
         tests="test_neighbours.py nobody_counted",
     ),
     _code(
-        name="memory: a takeover does not look whose row is there",
-        pitfall="A10",
-        text='        if tx.get("log", key) is None:\n            break\n',
-        replacement="        break\n",
-        tests="test_interleavings.py owner_changes or takeover_held",
-    ),
-    _code(
         name="memory: a claim tells a former head",
         pitfall="A11",
         text="        head = head_of(self.database, row)\n",
