@@ -49,11 +49,11 @@ MUTATIONS = (
         replacement="item.instance_id in (select instance_id from held)",
         tests="test_log.py former_life",
     ),
-    _sql(
-        name="postgres: a takeover waits for what is locked",
+    _code(
+        name="postgres: one locked instance stops a takeover",
         pitfall="A5",
-        text="    limit $3\n    for no key update skip locked",
-        replacement="    limit $3\n    for no key update",
+        text="    except LockedError:\n        pass\n",
+        replacement="    except LockedError:\n        return []\n",
         tests="test_neighbours.py takeover",
     ),
     _code(
@@ -68,7 +68,7 @@ MUTATIONS = (
         pitfall="A7",
         text="    for key share\n",
         replacement="    for no key update\n",
-        tests="test_interleavings.py session_and_a_batch",
+        tests="test_sessions.py holds_up_nobody",
     ),
     _sql(
         name="postgres: uncounted mail of sessions is nobody's",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.query import Position, Query, build_query
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.plans import watch_for
+from romancy_postgres import create_store
 from romancy_postgres._find import compose
 
 if TYPE_CHECKING:
@@ -38,6 +41,13 @@ select 1, s, g, 'i' || g, 'w', '\\x' from generate_series(1, 20000) g, generate_
 insert into romancy_seen select g, 'k' || g from generate_series(1, 20000) g;
 insert into romancy_inbox select g, true, 'i' || g, 'd', '\\x' from generate_series(1, 20000) g;
 insert into romancy_outbox select g, 'o' || g, 't', '\\x' from generate_series(1, 20000) g;
+"""
+
+_UNDECLARED = """
+insert into romancy_index_sets (workflow_name, paths, members) values ('other', '', '{}');
+insert into romancy_instances
+    (life, created_at, updated_at, instance_id, workflow_name, status, code, index_paths, input, projection)
+select 1, g, g, 'other' || g, 'other', 'completed', 'c1', '', '\\x', '{}' from generate_series(1, 15000) g;
 """
 
 _LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox")
@@ -133,3 +143,19 @@ async def test_statistics_do_not_talk_a_search_into_walking_everything(
 
     assert [line for line in plan if index in line] != [], plan
     assert [line for line in plan if "romancy_instances_new" in line] == [], plan
+
+
+async def test_who_never_declared_a_path_is_in_the_way_of_nobody_elses_search(
+    filled: PostgresStore, connection: asyncpg.Connection, storage_url: str
+) -> None:
+    await connection.execute(_UNDECLARED)
+    watch = watch_for(storage_url)
+    with watch.on():
+        store = create_store(parse_url(storage_url))
+        await store.open()
+        named = await watch.cost(store, store.find(build_query({"customer": "c77"}, workflow_name="flow1")))
+        unnamed = await watch.cost(store, store.find(build_query({"customer": "c77"})))
+        await store.close()
+
+    assert named.rows < 100, named.plan
+    assert unnamed.rows > _MIDDLE, "this one has to ask them all"
