@@ -99,9 +99,9 @@ class Watchdog:
                 return  # the loop is closed
             if answered.wait(self._patience):
                 continue
-            if time.monotonic() - asked < 2 * self._patience:
+            # If this thread was late as well, the whole process stood still: the loop gets the time it did not have.
+            if time.monotonic() - asked < 2 * self._patience or not answered.wait(self._patience):
                 self._tell()
-            # else this thread stood still as well: the process slept, or something held the interpreter's lock.
             self._outlast(answered, asked)
             if not self._stop.is_set():
                 logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-LEASE = 0.3
+LEASE = 0.6
 
 
 class Wall:

@@ -62,10 +62,10 @@ async def copying(ctx: WorkflowContext) -> list[object]:
     return await copy_rows()
 
 
-@activity(heartbeat_timeout=0.4, retry=RetryPolicy.none())
+@activity(heartbeat_timeout=1.0, retry=RetryPolicy.none())
 async def slow_but_alive() -> str:
     for _ in range(10):
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         activity_context().heartbeat()
     return "alive"
 
@@ -110,10 +110,10 @@ async def threaded(ctx: WorkflowContext) -> str:
     return await on_a_thread()
 
 
-@activity(heartbeat_timeout=0.4, retry=RetryPolicy.none())
+@activity(heartbeat_timeout=1.0, retry=RetryPolicy.none())
 def thread_that_beats() -> str:
     for _ in range(10):
-        time.sleep(0.1)
+        time.sleep(0.2)
         activity_context().heartbeat()
     return "alive"
 

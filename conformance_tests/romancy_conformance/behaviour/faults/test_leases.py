@@ -107,7 +107,7 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     deaf[0].deaf = True
     silent_since = time.monotonic()
     await until(lambda: "stopped" in seen)
-    assert LEASE * 0.6 < time.monotonic() - silent_since < LEASE + 1
+    assert LEASE * 0.6 < time.monotonic() - silent_since < LEASE + 5
     assert "the lease has run out" in caplog.text
     other = await app.start(leased)
     await asyncio.sleep(0.3)
@@ -134,9 +134,9 @@ async def test_who_blocks_the_loop_is_named(
 async def test_a_loop_that_is_not_blocked_is_not_named(
     open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = await open_app(warn_when_blocked=0.5)
+    app = await open_app(warn_when_blocked=1.0)
     await app.run(hogging, 0.0)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
 
     assert "blocked" not in caplog.text
 
