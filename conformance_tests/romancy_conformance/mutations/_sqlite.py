@@ -47,6 +47,20 @@ MUTATIONS = (
         replacement="        raise\n        tx.run",
         tests="test_neighbours.py value",
     ),
+    _code(
+        name="sqlite: what is refused after its row is written leaves it there",
+        pitfall="A1",
+        text="        raise _RefusedError(refusal)\n",
+        replacement="        return refusal\n",
+        tests="test_inbox.py unseen",
+    ),
+    _code(
+        name="sqlite: a hopeful batch keeps what it should undo",
+        pitfall="A12",
+        text="            if isinstance(guilty.error, UndoError) and not guilty.careful:\n",
+        replacement="            if guilty.careful:\n",
+        tests="test_neighbours.py value",
+    ),
     _sql(
         name="sqlite: a release does not look at the counter",
         pitfall="B1",
