@@ -36,21 +36,28 @@ class PlainLog:
     def __init__(self, query: Callable[[str], Template]) -> None:
         self._query = query
         self._before, self._after = query("append_log").render(rows=_HOLE).split(_HOLE)
-        self._living = ("", b"", b"")
+        self._token: str | None = None
+        self._from = self._select = self._end = b""
 
     def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
         """One INSERT for all; the items are in the order of their keys."""
-        token, before, after = self._living
-        if token != worker:
-            before, after = self._query("living_writer").render(writer=_HOLE, token=worker).split(_HOLE)
-            self._living = (worker or "", before, after)
+        if worker != self._token:
+            self._from = self._query("from_living").render(token=worker)
+            living = self._query("living_writer").render(writer=_HOLE, token=worker)
+            self._select, self._end = living.split(_HOLE)
+            self._token = worker
+        before, after = self._select, self._end
+        if len(items) == 1:
+            before = after = b""
         lines: list[bytes] = []
         for item in items:
             place = (quoted(item.instance_id.encode()), item.life, item.seq)
             writer, body = quoted(item.writer.encode()), quoted(item.body)
-            lines.append(b"(_binary%b,%d,%d,%b_binary%b%b,_binary%b)" % (*place, before, writer, after, body))
+            lines.append(b"_binary%b,%d,%d,%b_binary%b%b,_binary%b" % (*place, before, writer, after, body))
             before = after = b""
-        return Statement("append_log", b"%bvalues %b%b" % (self._before, b",".join(lines), self._after))
+        if len(lines) == 1:
+            return Statement("append_log", b"%bselect %b %b%b" % (self._before, lines[0], self._from, self._after))
+        return Statement("append_log", b"%bvalues (%b)%b" % (self._before, b"),(".join(lines), self._after))
 
 
 class Write:
@@ -94,6 +101,12 @@ class Write:
     def _log(self) -> Iterator[Statement]:
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
         rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
+        if len(rows) == 1 and (owner := rows[0][-1]) is not None:
+            living = self._query("from_living").render(token=owner)
+            yield self._query("append_log").statement(
+                rows=Raw(as_select([comma(rows[0][:-1])]) + b" " + living), expected=1
+            )
+            return
         checked: set[str] = set()
         lines: list[Raw] = []
         for instance_id, life, seq, writer, body, owner in sorted(rows, key=lambda line: line[:3]):

@@ -94,7 +94,11 @@ class JoinedSession:
         write = Write(database.__getitem__, worker=worker, session=True)
         write.add(item, skip=settled)
         try:
-            await database.carry_out(self, [_BEGIN, *write.statements()], last=_RELEASE)
+            statements = write.statements()
+        except UnicodeEncodeError:  # half of a surrogate pair in some text
+            return Outcome.INVALID
+        try:
+            await database.carry_out(self, [_BEGIN, *statements], last=_RELEASE)
         except MismatchError:
             await self.run(_UNDO, "join")
             facts = await look(database, self._send, [item], (), worker=worker, locking=True)

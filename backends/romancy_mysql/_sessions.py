@@ -101,7 +101,7 @@ class MySQLSession:
         except MismatchError:
             await self.roll_back()
             return await self._why(item, worker)
-        except RefusedValueError:
+        except (RefusedValueError, UnicodeEncodeError):
             await self.roll_back()
             return Outcome.INVALID
         except SavepointGoneError:

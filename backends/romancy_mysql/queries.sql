@@ -9,10 +9,15 @@
 -- ---------------------------------------------------------------------------------------------------- log and instances
 
 -- name: append_log
--- The fence: the row goes in if its key is free. The first row of a worker holds :writer as `living_writer`. Alone it is
--- sent with VALUES; within a transaction :rows is SELECT … UNION ALL, which reads the worker's row without locking it.
+-- The fence: the row goes in if its key is free. :rows is one SELECT with `from_living` for a single row. Of several rows
+-- the first holds its writer as `living_writer`, and they are VALUES where the statement stands alone, and SELECT … UNION
+-- ALL within a transaction, which reads the worker's row without locking it.
 insert into romancy_log (instance_id, life, seq, writer, body) :rows
 on duplicate key update seq = romancy_log.seq
+
+-- name: from_living
+-- What a single row is selected from, so that there is none if the worker is dead or unknown.
+from romancy_workers where token = :token and dead = 0
 
 -- name: living_writer
 -- The nonce, or NULL if the worker is dead or unknown; the column refuses NULL, and with it the whole statement.
