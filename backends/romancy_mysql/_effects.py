@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Start
-from romancy_mysql._sql import Raw, Statement, Text, as_select, comma, quoted, row, source
+from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,9 +51,9 @@ class PlainLog:
             before = after = b""
         lines: list[bytes] = []
         for item in items:
-            place = (quoted(item.instance_id.encode()), item.life, item.seq)
-            writer, body = quoted(item.writer.encode()), quoted(item.body)
-            lines.append(b"_binary%b,%d,%d,%b_binary%b%b,_binary%b" % (*place, before, writer, after, body))
+            place = (binary(item.instance_id.encode()), item.life, item.seq)
+            writer, body = binary(item.writer.encode()), binary(item.body)
+            lines.append(b"%b,%d,%d,%b%b%b,%b" % (*place, before, writer, after, body))
             before = after = b""
         if len(lines) == 1:
             return Statement("append_log", b"%bselect %b %b%b" % (self._before, lines[0], self._from, self._after))

@@ -2,7 +2,8 @@
 
 The driver has no prepared statements over the wire, and its own `executemany` recognises only some statements, so
 statements are put together here: constant text from `queries.sql`, and values as literals that cannot be taken for
-anything else. Every string is a `_binary` literal, whatever the connection's character set.
+anything else. Every string is a binary literal, and every statement is ASCII, whatever the connection's character set:
+MySQL's list of running statements fails for everybody who reads it while one holds other bytes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ __all__ = [
     "Text",
     "Value",
     "as_select",
+    "binary",
     "comma",
     "literal",
     "qualifier",
-    "quoted",
     "row",
     "source",
 ]
@@ -99,11 +100,11 @@ def literal(value: Value) -> bytes:
         case int():
             return b"%d" % value
         case Text():
-            return b"_utf8mb4" + quoted(value.encode())
+            return b"_utf8mb4 " + binary(value.encode()).removeprefix(b"_binary")
         case str():
-            return b"_binary" + quoted(value.encode())
+            return binary(value.encode())
         case bytes():
-            return b"_binary" + quoted(value)
+            return binary(value)
 
 
 def row(*values: Value) -> Raw:
@@ -137,6 +138,8 @@ def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str,
     return {"source": Raw(table), **{name: Raw(b"v." + name.encode()) for name in columns}}
 
 
-def quoted(data: bytes) -> bytes:
-    """Bytes between quotes, for `_binary` or `_utf8mb4` to stand before."""
-    return b"'" + data.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
+def binary(data: bytes) -> bytes:
+    """Bytes as a literal that is ASCII."""
+    if not data.isascii():
+        return b"x'%b'" % data.hex().encode()
+    return b"_binary'%b'" % data.replace(b"\\", b"\\\\").replace(b"'", b"\\'")

@@ -14,6 +14,7 @@ from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, append, change, start, unique
 from romancy_mysql._connection import Wire
 from romancy_mysql._errors import ConnectionLostError
+from romancy_mysql._sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -318,3 +319,20 @@ async def _kill_others(wire: Wire) -> None:
     for (one,) in answer.rows:
         await wire.run(b"kill %d" % one, "test")
     await asyncio.sleep(0.1)
+
+
+async def test_a_running_statement_with_odd_bytes_can_be_listed(wire: Wire, open_store: Open) -> None:
+    """MySQL's list of statements takes no character beyond the basic plane, and no bytes that are none."""
+    store = await open_store()
+    odd = literal("😀".encode() + bytes(range(128, 256)))
+    list_them = b"select left(info, 27) from information_schema.processlist where info like 'select sleep(1), %'"
+    async with store.database.work.borrow() as other:
+        running = asyncio.create_task(wire.run(b"select sleep(1), " + odd, "test"))
+        listed: set[str] = set()
+        while not listed and not running.done():
+            await asyncio.sleep(0.02)
+            *_, answer = await other.run(list_them, "test")
+            listed = {str(line[0]) for line in answer.rows}
+
+    assert listed == {"select sleep(1), x'f09f9880"}
+    await running
