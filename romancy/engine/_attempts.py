@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from romancy.depends import Dependencies
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
+    from romancy.engine._log_writer import LogWriter
     from romancy.engine._observer import Observer
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
@@ -85,6 +86,7 @@ class Attempts:
     def __init__(
         self,
         store: Store,
+        writer: LogWriter,
         clock: DatabaseClock,
         *,
         pool: Executor,
@@ -96,6 +98,9 @@ class Attempts:
         ended: Ended,
     ) -> None:
         self._store = store
+        self._writer = writer
+        self._context = contextvars.copy_context()
+        """Each attempt begins in a copy of it, whatever runs when it begins."""
         self._clock = clock
         self._pool = pool
         self.processes = Processes()
@@ -181,7 +186,9 @@ class Attempts:
 
     def _begin(self, attempt: Attempt) -> None:
         self._free -= 1
-        attempt.task = asyncio.get_running_loop().create_task(self._run(attempt), name=attempt.id)
+        attempt.task = asyncio.get_running_loop().create_task(
+            self._run(attempt), name=attempt.id, context=self._context.copy()
+        )
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []
@@ -256,10 +263,12 @@ class Attempts:
             event = self._failure(attempt, error, port.details)
         finally:
             self._one_free()
-        if live.attempts.get(attempt.id) is attempt:
-            self._end(live, attempt.id, event, port)
-        else:
+        if live.attempts.get(attempt.id) is not attempt:
             await port.close()
+        elif self.idle and not _is_being_cancelled():
+            await self._writer.write_at_once(functools.partial(self._end, live, attempt.id, event, port))
+        else:
+            self._end(live, attempt.id, event, port)
 
     def _again(self, attempt: Attempt, error: StorageUnavailableError) -> None:
         """The database took the session away before its commit: the attempt never happened, and is made once more."""
@@ -369,3 +378,8 @@ class Attempts:
             )
         final = CompensationFailed if isinstance(effect, StartCompensation) else ActivityFailed
         return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())

@@ -1,15 +1,16 @@
 """Group commit: one writer per process turns everything that is ready into one batch.
 
 It never waits on purpose. What queues up while one batch is on its way is the next batch, so a lone append goes out
-at once and five hundred concurrent ones share a commit. A batch whose outcome is unknown is sent again as it is
-(the store recognises each item by its nonce) until it is known, however long the database is away.
+at once (in the task it came from, if nothing else runs) and five hundred concurrent ones share a commit. A batch whose
+outcome is unknown is sent again as it is (the store recognises each item by its nonce) until it is known, however long
+the database is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import about, get_logger
 from romancy.core import driving
@@ -46,17 +47,43 @@ class LogWriter:
         """The writer waits for this one while there is nothing to write."""
         self._flushed: list[asyncio.Future[None]] = []
         self._busy = False
+        self._held = False
+        self._guest: asyncio.Task[Any] | None = None
+        """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
         """Those that wait for somebody else's transaction, each by itself."""
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
         self._queue.append((item, done, self._worker()))
-        sleeping = self._sleeping
-        if sleeping is not None:
-            self._sleeping = None
-            if not sleeping.done():
-                sleeping.set_result(None)
+        if not (self._busy or self._held):
+            self._wake()
+
+    def _wake(self) -> None:
+        sleeping, self._sleeping = self._sleeping, None
+        if sleeping is not None and not sleeping.done():
+            sleeping.set_result(None)
+
+    async def write_at_once(self, submitting: Callable[[], None]) -> None:
+        """Call what submits an item, and write it here and now; for a caller that knows of nobody who could join.
+
+        It saves the turn of the event loop in which the writer would wake up.
+        """
+        if self._busy or self._queue:
+            submitting()
+            return
+        self._held = True
+        try:
+            submitting()
+        finally:
+            self._held = False
+        if self._queue:
+            self._guest = asyncio.current_task()
+            try:
+                await self._write_next()
+            finally:
+                self._guest = None
+                self._wake()
 
     async def flushed(self) -> None:
         """Return when nothing is queued or on its way."""
@@ -87,11 +114,13 @@ class LogWriter:
         finally:
             for waiting in self._apart:
                 waiting.cancel()
+            if self._guest is not None:
+                self._guest.cancel()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            if not self._queue:
+            while not self._queue or self._busy:
                 self._tell_flushed()
                 self._sleeping = loop.create_future()
                 await self._sleeping
@@ -107,6 +136,9 @@ class LogWriter:
             else:
                 with driving():
                     self._settle(batch, outcomes)
+        except asyncio.CancelledError:
+            self._queue[:0] = batch  # each is recognised by its nonce if it is in already
+            raise
         finally:
             self._busy = False
 

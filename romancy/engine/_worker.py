@@ -186,6 +186,7 @@ class Worker:
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         return Attempts(
             self.store,
+            self.writer,
             self.clock,
             pool=self._pool,
             dependencies=dependencies,

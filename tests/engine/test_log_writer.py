@@ -126,3 +126,87 @@ async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Acto
         here = asyncio.current_task()
         assert [task for task in asyncio.all_tasks() if task is not here and "_insist" in repr(task)] == []
     assert submitted.told == [(free.instance_id, Outcome.ACCEPTED)]
+
+
+def slow(actor: Actor) -> tuple[asyncio.Event, asyncio.Event]:
+    """The next commit of this worker has come to its end, and may end."""
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(statement: str, /) -> None:
+        if statement == "commit":
+            reached.set()
+            await go.wait()
+
+    actor.store.gate = hold
+    return reached, go
+
+
+async def test_a_lone_item_is_written_by_the_task_it_comes_from(actors: tuple[Actor, Actor]) -> None:
+    mine, _ = actors
+    begun = await mine.begin()
+    submitted = Submitted(mine)
+
+    await submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2)))
+
+    assert submitted.told == [(begun.instance_id, Outcome.ACCEPTED)]
+    await asyncio.wait_for(submitted.writer.flushed(), _SOON)
+
+
+async def test_what_comes_while_a_task_writes_its_own_item_is_the_next_batch(actors: tuple[Actor, Actor]) -> None:
+    mine, _ = actors
+    lone, later, last = [await mine.begin() for _ in range(3)]
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    reached, go = slow(mine)
+
+    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(lone, 2))))
+    await reached.wait()
+    submitted.submit(append(later, 2))
+    await submitted.writer.write_at_once(lambda: submitted.submit(append(last, 2)))
+    flushed = asyncio.create_task(submitted.writer.flushed())
+    done, _ = await asyncio.wait({flushed}, timeout=0.05)
+    assert not done
+    assert submitted.told == []
+    go.set()
+    await asyncio.wait_for(flushed, _SOON)
+
+    ids = [begun.instance_id for begun in (lone, later, last)]
+    assert submitted.told == [(instance_id, Outcome.ACCEPTED) for instance_id in ids]
+    await guest
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_an_item_whose_task_is_cancelled_is_written_all_the_same(actors: tuple[Actor, Actor]) -> None:
+    mine, _ = actors
+    begun = await mine.begin()
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    reached, go = slow(mine)
+
+    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2))))
+    await reached.wait()
+    guest.cancel()
+    go.set()
+    await submitted.until(1)
+
+    assert submitted.told == [(begun.instance_id, Outcome.ACCEPTED)]
+    assert (await asyncio.wait({guest}))[0] == {guest}
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_writer_that_is_stopped_stops_a_task_that_writes_its_own_item(actors: tuple[Actor, Actor]) -> None:
+    mine, _ = actors
+    begun = await mine.begin()
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    reached, _ = slow(mine)
+    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2))))
+    await reached.wait()
+
+    running.cancel()
+    await asyncio.wait({running, guest}, timeout=_SOON)
+
+    assert guest.cancelled()
+    assert submitted.told == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -262,3 +263,25 @@ async def test_a_dependency_can_be_exchanged_for_a_test(app: Romancy) -> None:
         assert await app.run(with_pool) == 3
 
     assert mine == ["mine", "a", "b"]
+
+
+color: contextvars.ContextVar[str] = contextvars.ContextVar("color", default="none")
+
+
+@activity
+async def paints(new: str) -> str:
+    before = color.get()
+    color.set(new)
+    return before
+
+
+@workflow
+async def painted(ctx: WorkflowContext) -> list[str]:
+    return [await paints("red"), await paints("green"), *await asyncio.gather(paints("blue"), paints("white"))]
+
+
+async def test_what_an_activity_sets_in_its_context_nobody_else_sees(storage_url: str) -> None:
+    color.set("the app's")
+    async with Romancy(storage_url, workflows=[painted]) as app:
+        color.set("the caller's")
+        assert await app.run(painted) == ["the app's"] * 4
