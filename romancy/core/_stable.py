@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.tasks
 import math
+import sys
 import threading
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio._backends._asyncio as anyio_backend
 
 from romancy.errors import NonDeterminismError
+
+if sys.platform != "win32":
+    import _posixsubprocess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -118,13 +122,13 @@ def _all_tasks(loop: Any = None) -> set[asyncio.Task[Any]]:
     return set(running.unfinished())
 
 
-def _refusing(start: Callable[..., Any]) -> Callable[..., Any]:
-    def start_thread(*args: Any, **kwargs: Any) -> Any:
+def _refusing(call: str, start: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse_or_start(*args: Any, **kwargs: Any) -> Any:
         if _running() is not None:
-            raise _running().refuse("Thread.start()")
+            raise _running().refuse(call)
         return start(*args, **kwargs)
 
-    return start_thread
+    return refuse_or_start
 
 
 # `set` becomes a name of asyncio.tasks for good, with its ordinary meaning: exchanging the value of a name costs
@@ -137,8 +141,12 @@ STABLE: list[tuple[Any, dict[str, Any]]] = [
     (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
     (vars(asyncio), {"all_tasks": _all_tasks}),
     (vars(anyio_backend), {"CancelScope": _StableScope}),
-    (vars(threading), {name: _refusing(vars(threading)[name]) for name in _THREAD_STARTS}),
+    (vars(threading), {name: _refusing("Thread.start()", vars(threading)[name]) for name in _THREAD_STARTS}),
 ]
+if sys.platform != "win32":  # multiprocessing spawns through it, which the interpreter does not audit
+    STABLE.append(
+        (vars(_posixsubprocess), {"fork_exec": _refusing("Process.start()", vars(_posixsubprocess)["fork_exec"])})
+    )
 ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
     (namespace, {name: namespace[name] for name in names}) for namespace, names in STABLE
 ]

@@ -17,13 +17,20 @@ from romancy.serialization._order import with_sets_in_order
 from romancy.serialization._where import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pydantic import BaseModel, ValidationError
+
+_MOST_FINDINGS: Final = 5
 
 
 class MisfitError(ValueError):
     """A document does not fit; the text holds no part of it."""
+
+    def __init__(self, text: str, findings: Sequence[tuple[Sequence[str | int], str]] = ()) -> None:
+        super().__init__(text)
+        self.findings = findings
+        """What is wrong inside it, each with its path from here."""
 
 
 class _AcceptsAnyInstance(type):
@@ -140,17 +147,16 @@ def _load_model(model: type[BaseModel], plain: object) -> object:
     try:
         return model.model_validate_json(encode(plain))
     except ValueError as error:
-        raise MisfitError(_what_pydantic_says(error)) from None
+        raise MisfitError("refused by pydantic", _what_pydantic_says(error)) from None
 
 
-def _what_pydantic_says(error: ValueError) -> str:
-    """Its findings without the values it found, which do not belong in an error."""
+def _what_pydantic_says(error: ValueError) -> Sequence[tuple[Sequence[str | int], str]]:
+    """Its first findings without the values it found, which do not belong in an error."""
     try:
         findings = cast("ValidationError", error).errors(include_input=False, include_url=False, include_context=False)
     except AttributeError:
-        return "refused by pydantic"
-    lines = (f"{'.'.join(str(step) for step in finding['loc']) or '$'}: {finding['msg']}" for finding in findings)
-    return "; ".join([*lines][:5])
+        return ()
+    return [(finding["loc"], finding["msg"]) for finding in findings[:_MOST_FINDINGS]]
 
 
 encoder = msgspec.json.Encoder(enc_hook=encode_hook)

@@ -9,7 +9,7 @@ import msgspec
 
 from romancy.serialization._culprit import find_unwritable
 from romancy.serialization._hooks import MisfitError
-from romancy.serialization._where import refusal, type_name
+from romancy.serialization._where import refusal, render_path, type_name
 
 if TYPE_CHECKING:
     from romancy.serialization._where import Where
@@ -64,6 +64,9 @@ def _explain_misfit(error: msgspec.ValidationError) -> _Finding:
     in_key = place.startswith("key` in `")
     path = place.removeprefix("key` in `").rstrip("`")
     cause = error.__cause__
+    if isinstance(cause, MisfitError) and cause.findings:
+        (inner, reason), *others = [(path + render_path(steps)[1:], said) for steps, said in cause.findings]
+        return _Finding(inner, "; ".join([reason, *(f"at {other}: {said}" for other, said in others)]))
     if isinstance(cause, Exception) and not isinstance(cause, MisfitError):
         return _Finding(path, f"refused by a check of its own class ({type_name(type(cause))})", cause)
     if _NAMES_THE_VALUE.match(text):

@@ -210,6 +210,10 @@ CHANGES: list[tuple[Body, str, str, str]] = [
 ]
 
 
+def test_there_are_many_kinds_of_change() -> None:
+    assert len(CHANGES) >= 20
+
+
 def history(body: Body, **scenario: Any) -> list[list[Any]]:
     world = World(
         Scenario(as_workflow(body), events=((1, "go", 5),), children=(child_that_adds, child_that_sleeps), **scenario)

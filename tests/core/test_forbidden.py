@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import socket
 import subprocess
 import sys
@@ -101,6 +103,51 @@ async def plain_subprocess() -> Any:
     return subprocess.run(["true"], check=True)  # noqa: ASYNC221 - what is to be refused
 
 
+async def another_program() -> Any:
+    return os.posix_spawn("/bin/true", ["true"], {})  # noqa: ASYNC221 - what is to be refused
+
+
+async def fork() -> Any:
+    return os.fork()
+
+
+async def forked_process() -> Any:
+    multiprocessing.get_context("fork").Process(target=int).start()
+
+
+async def spawned_process() -> Any:
+    multiprocessing.get_context("spawn").Process(target=int).start()
+
+
+async def datagrams() -> Any:
+    return await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol)
+
+
+async def unix_socket() -> Any:
+    return await asyncio.open_unix_connection("nowhere")
+
+
+async def server() -> Any:
+    return await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+
+
+async def plain_server() -> Any:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+
+
+async def from_a_thread() -> Any:
+    coroutine = echo(1)
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, asyncio.get_running_loop())
+    finally:
+        coroutine.close()
+
+
+async def timer_thread() -> Any:
+    threading.Timer(0.01, int).start()
+
+
 LEAVING: list[tuple[Leave, str]] = [
     (open_connection, "loop.create_connection()"),
     (create_subprocess, "loop.subprocess_exec()"),
@@ -120,6 +167,16 @@ LEAVING: list[tuple[Leave, str]] = [
     (plain_socket, "socket.connect"),
     (name_lookup, "socket.getaddrinfo"),
     (plain_subprocess, "subprocess.Popen"),
+    (another_program, "os.posix_spawn"),
+    (fork, "os.fork"),
+    (forked_process, "os.fork"),
+    (spawned_process, "Process.start()"),
+    (datagrams, "loop.create_datagram_endpoint()"),
+    (unix_socket, "loop.create_unix_connection()"),
+    (server, "loop.create_server()"),
+    (plain_server, "socket.bind"),
+    (from_a_thread, "loop.call_soon_threadsafe()"),
+    (timer_thread, "Thread.start()"),
 ]
 
 

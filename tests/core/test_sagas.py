@@ -176,3 +176,30 @@ def test_a_compensation_is_tried_again_by_its_policy_and_a_crash_does_not_reset_
     resumed.finish()
     assert resumed.commits == world.commits
     assert resumed.executed == [("main", "compensate:borrow:1", 3)]
+
+
+@workflow
+async def makes_the_bed(ctx: WorkflowContext) -> str:
+    return await reserve("bed")
+
+
+@workflow
+async def cleans_up_after_itself(ctx: WorkflowContext) -> None:
+    await reserve("towel")
+    await ctx.sleep(3600)
+
+
+@workflow
+async def fails_after_its_child(ctx: WorkflowContext) -> None:
+    await reserve("room")
+    await makes_the_bed()
+    await ctx.start(cleans_up_after_itself)
+    await ctx.sleep(1)
+    raise LookupError("the guest has left")
+
+
+def test_a_child_that_completed_is_done_and_one_that_runs_undoes_its_own() -> None:
+    released.clear()
+    world = World(Scenario(fails_after_its_child, children=(makes_the_bed, cleans_up_after_itself)))
+    assert world.finish().status is Status.FAILED
+    assert released == ["towel", "room"]

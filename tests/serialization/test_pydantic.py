@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from romancy.errors import SerializationError
-from romancy.serialization import dumps, loads
+from romancy.serialization import Where, dumps, loads
 from tests.serialization import models as m
 
 MODELS: list[tuple[Any, Any, str]] = [
@@ -60,8 +60,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (m.ByName(Inner={1: 2}), m.ByName, "value at $.inner: a key of type int would come back as str"),
     (m.Hidden(password=pydantic.SecretStr("x")), m.Hidden, "value at $.password: an object of type"),
     ({"name": "a"}, m.Model, "value: dict was given where tests.serialization.models.Model is declared"),
-    ({"name": 5}, m.Model, "value: name: Input should be a valid string"),
-    (m.Model.model_construct(name=5), m.Model, "value: name: Input should be a valid string"),
+    ({"name": 5}, m.Model, "value at $.name: Input should be a valid string"),
+    (m.Model.model_construct(name=5), m.Model, "value at $.name: Input should be a valid string"),
 ]
 
 
@@ -75,11 +75,23 @@ def test_what_would_not_come_back_is_refused(value: Any, declared: Any, message:
     assert message in str(caught.value)
 
 
+def test_each_fault_is_told_with_its_path() -> None:
+    raw = b'[{"first":{"name":1,"tags":[true]},"others":{}}]'
+
+    with pytest.raises(SerializationError) as caught:
+        loads(raw, list[m.HoldsModels], Where("result", "activity 'list models'"))
+
+    assert str(caught.value).startswith(
+        "result of activity 'list models' at $[0].first.name: Input should be a valid string; "
+        "at $[0].first.tags[0]: Input should be a valid"
+    )
+
+
 def test_its_errors_hold_no_values() -> None:
     with pytest.raises(SerializationError) as caught:
         loads(b'{"first":null,"others":{"x":{"name":["secret"]}}}', m.HoldsModels, "value")
 
-    assert "at $.others[...]: name: Input should be a valid string" in str(caught.value)
+    assert "at $.others[...].name: Input should be a valid string" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
 
