@@ -16,7 +16,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.ledger import Ledger
-from romancy_conformance.behaviour.faults.program import faulty_line, faulty_naps
+from romancy_conformance.behaviour.faults.program import faulty_holder, faulty_line, faulty_naps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ class Field:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.ledger = Ledger(folder / "ledger")
-        self.app = Romancy(url, worker=False, workflows=[faulty_line, faulty_naps])
+        self.app = Romancy(url, worker=False, workflows=[faulty_line, faulty_naps, faulty_holder])
         self.store: Store = create_store(url)
         self._ledger_file = folder / "ledger"
         self._processes: list[Process] = []

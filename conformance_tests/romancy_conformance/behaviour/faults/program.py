@@ -23,7 +23,7 @@ from romancy.engine import _leases
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 
-__all__ = ["faulty_line", "faulty_naps", "main"]
+__all__ = ["faulty_holder", "faulty_line", "faulty_naps", "main"]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 
@@ -47,6 +47,24 @@ async def faulty_write(number: int, seconds: float) -> int:
     await db.execute(f"insert into effects values ('{context.instance_id}', '{context.activity_id}')")  # noqa: S608 - our own ids
     ledger.note("end")
     return number
+
+
+@activity
+async def faulty_hold(number: int, seconds: float) -> int:
+    """Like a write, and its transaction stays open for a while."""
+    ledger = Ledger(Path(os.environ[LEDGER]))
+    context = activity_context()
+    db = await context.session()
+    await db.execute(f"insert into effects values ('{context.instance_id}', '{context.activity_id}')")  # noqa: S608 - our own ids
+    ledger.note("begin")
+    await asyncio.sleep(seconds)
+    ledger.note("end")
+    return number
+
+
+@workflow
+async def faulty_holder(ctx: WorkflowContext, seconds: float) -> int:
+    return await faulty_hold(1, seconds)
 
 
 @workflow
@@ -81,7 +99,7 @@ async def work(url: str, lease: float, jump: float) -> None:
     """Work until told to stop."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, put_clock, jump)
-    async with Romancy(url, workflows=[faulty_line, faulty_naps], lease=lease) as app:
+    async with Romancy(url, workflows=[faulty_line, faulty_naps, faulty_holder], lease=lease) as app:
         loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
         await app.serve(drain_timeout=5)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, UsageError
+from romancy_conformance.behaviour.faults.program import faulty_holder
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.faults.field import Field
@@ -42,6 +43,28 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
     assert before == await field.log("ice")
     assert len(await field.owners("ice")) == 1
     await field.check(["ice", "after"], 2, interrupted=1)
+
+
+@pytest.mark.backends("postgres", "mysql", "mariadb")  # in SQLite all others wait for a session that is frozen
+async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(field: Field) -> None:
+    frozen = await field.worker("--lease", str(LEASE))
+    handle = await field.app.start(faulty_holder.options(instance_id="held"), 0.3)
+    await field.begun(1)
+    frozen.send(signal.SIGSTOP)
+    other = await field.worker("--lease", str(LEASE))
+    assert await handle.result(timeout=30) == 1
+    before = await field.log("held")
+    frozen.send(signal.SIGCONT)
+    assert await other.stopped() == 0
+
+    await field.start(["after"], 2, 0.05)  # only the one that was frozen can do it
+    await field.all_ended()
+
+    assert frozen.alive
+    assert before == await field.log("held")
+    async with field.store.session() as session:
+        rows = await session.fetch_all("select activity from effects where instance = 'held'")
+    assert len(rows) == 1
 
 
 async def test_a_worker_of_another_machine_is_missed_within_its_lease(field: Field) -> None:
