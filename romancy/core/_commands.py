@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from msgspec import Struct
+
 from romancy.core import _events as ev
 from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 from romancy.core._failures import activity_error, child_error
@@ -36,8 +38,7 @@ C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct, gc=False):
     """How an activity was called: what its log entry does not say."""
 
     definition: ActivityDefinition

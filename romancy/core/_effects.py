@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-class StartActivity(Struct, frozen=True):
+class StartActivity(Struct, frozen=True, gc=False):
     """Run attempt number `attempt`, not before `due` (µs) if that is given.
 
     `retry` and `timeout` are those of the call or of the activity; None leaves them to the app. `details` are what the
@@ -51,26 +51,26 @@ class StartActivity(Struct, frozen=True):
         return self.definition.name
 
 
-class CancelActivity(Struct, frozen=True):
+class CancelActivity(Struct, frozen=True, gc=False):
     """Stop the activity and record how it ended; a result that comes anyway is recorded as a result."""
 
     activity_id: str
 
 
-class StartTimer(Struct, frozen=True):
+class StartTimer(Struct, frozen=True, gc=False):
     """Feed `TimerFired(timer_id)` once `due` (µs) has come."""
 
     timer_id: str
     due: int
 
 
-class CancelTimer(Struct, frozen=True):
+class CancelTimer(Struct, frozen=True, gc=False):
     """The timer is no longer wanted."""
 
     timer_id: str
 
 
-class AwaitEvent(Struct, frozen=True):
+class AwaitEvent(Struct, frozen=True, gc=False):
     """Feed the next fitting event as `EventReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
 
     wait_id: str
@@ -79,13 +79,13 @@ class AwaitEvent(Struct, frozen=True):
     due: int | None = None
 
 
-class StopAwaiting(Struct, frozen=True):
+class StopAwaiting(Struct, frozen=True, gc=False):
     """The wait is over without an event."""
 
     wait_id: str
 
 
-class StartChild(Struct, frozen=True):
+class StartChild(Struct, frozen=True, gc=False):
     """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`."""
 
     child_id: str
@@ -96,14 +96,14 @@ class StartChild(Struct, frozen=True):
     delay: int = 0
 
 
-class CancelChild(Struct, frozen=True):
+class CancelChild(Struct, frozen=True, gc=False):
     """Ask the child to stop; its end is fed as usual."""
 
     child_id: str
     instance_id: str
 
 
-class Publish(Struct, frozen=True):
+class Publish(Struct, frozen=True, gc=False):
     """Send a message, once. `message_id` is stable across replays and workers."""
 
     message_id: str
@@ -112,13 +112,13 @@ class Publish(Struct, frozen=True):
     key: str | None = None
 
 
-class Report(Struct, frozen=True):
+class Report(Struct, frozen=True, gc=False):
     """Let handles read this as the workflow's progress."""
 
     state: Raw
 
 
-class StartCompensation(Struct, frozen=True):
+class StartCompensation(Struct, frozen=True, gc=False):
     """Run attempt number `attempt` of a compensation; `result` is what the activity had returned."""
 
     compensation_id: str
@@ -150,7 +150,7 @@ Effect: TypeAlias = (
 )
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """How a run ended."""
 
     status: Status
@@ -160,7 +160,7 @@ class Outcome(Struct, frozen=True):
     uncompensated: tuple[str, ...] = ()
 
 
-class Activation(Struct, frozen=True):
+class Activation(Struct, frozen=True, gc=False):
     """What came of feeding inputs: the commit body, what to do once it is durable, and where the run stands.
 
     `dropped` are the inputs that found nobody waiting; they are not in `events` and their source must keep them.

@@ -6,12 +6,11 @@ code is missing or does not fit can still be looked at, cancelled and compensate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from romancy.core import _events as ev
 from romancy.core._effects import Outcome
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempted", "Child", "Compensable", "State"]
 
 
-@dataclass(slots=True)
-class Attempted:
+class Attempted(Struct, gc=False):
     """An activity or a compensation in flight: how many attempts have failed and when the next is due."""
 
     scheduled: Any
@@ -37,16 +35,14 @@ class Attempted:
     details: Raw | None = None
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct, gc=False):
     """A child workflow that has not ended."""
 
     started: ev.ChildStarted
     cancel_requested: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Compensable:
+class Compensable(Struct, frozen=True, gc=False):
     """An activity whose effect is to be undone if the run fails."""
 
     scheduled: ev.ActivityScheduled

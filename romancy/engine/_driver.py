@@ -80,7 +80,7 @@ Given: TypeAlias = "tuple[Input, str | None]"
 _NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """An item about to be sent, and what belongs to it."""
 
     live: Live

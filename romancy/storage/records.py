@@ -67,7 +67,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     item; elsewhere their number must not depend on the size of a batch."""
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
+class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A message for an instance's inbox. Ids of one sender sort in the order of sending."""
 
     instance_id: str
@@ -77,7 +77,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """A key under which the same delivery is recognised when it is sent again, even after it was consumed."""
 
 
-class OutboxRow(Struct, frozen=True, kw_only=True):
+class OutboxRow(Struct, frozen=True, kw_only=True, gc=False):
     """A message for the outside, recorded with the commit that decided it; `outbox_id` sorts per sender."""
 
     outbox_id: str
@@ -85,7 +85,7 @@ class OutboxRow(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class Start(Struct, frozen=True, kw_only=True, gc=False):
     """A new instance and the first row (`seq` 1) of its log."""
 
     instance_id: str
@@ -111,7 +111,7 @@ class Start(Struct, frozen=True, kw_only=True):
     parent: str | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     """What an append changes in the instance's row. Only what a query or a claim must see is ever changed.
 
     `release` gives up the ownership: the instance is due at `wake_at` (None: when something is delivered), or at
@@ -137,7 +137,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """With `run_from`: the new run's input takes the place of the old one in queries."""
 
 
-class Append(Struct, frozen=True, kw_only=True):
+class Append(Struct, frozen=True, kw_only=True, gc=False):
     """One row of an instance's log and everything that happens if and only if that row is accepted."""
 
     instance_id: str
@@ -192,7 +192,7 @@ class Delivered(StrEnum):
     """The instance has ended."""
 
 
-class LogRow(Struct, frozen=True):
+class LogRow(Struct, frozen=True, gc=False):
     """One accepted commit."""
 
     seq: int
@@ -201,7 +201,7 @@ class LogRow(Struct, frozen=True):
     at: int
 
 
-class InboxRow(Struct, frozen=True):
+class InboxRow(Struct, frozen=True, gc=False):
     """One delivery not yet consumed; `at` is when the database took it."""
 
     delivery_id: str
@@ -321,7 +321,7 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     counter has moved. -1: it was given none although there may be mail (`Work.more`)."""
 
 
-class Claimed(Struct, frozen=True, kw_only=True):
+class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     """An instance that now belongs to the caller."""
 
     instance_id: str
