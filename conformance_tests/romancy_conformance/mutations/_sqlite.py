@@ -34,6 +34,20 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _code(
+        name="sqlite: user code ends the session's transaction",
+        pitfall="A8",
+        text="        elif action == _TRANSACTION or (action == _SAVEPOINT",
+        replacement="        elif (action == _SAVEPOINT",
+        tests="tests/backends/sqlite/test_sessions.py nobody_but_romancy",
+    ),
+    _sql(
+        name="sqlite: a session's commit is no sign of life",
+        pitfall="A8",
+        text="update romancy_workers set beat = beat + 1, beat_at = ? where token = ? and dead = 0;",
+        replacement="update romancy_workers set beat = beat + 0, beat_at = ? where token = ? and dead = 0;",
+        tests="tests/backends/sqlite/test_sessions.py commit_is_a_beat",
+    ),
+    _code(
         name="sqlite: a swallowed failure is committed",
         pitfall="A9",
         text="            self._doomed = True\n",
