@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from romancy._choices import hooks_of, label, policy, some_time, whole_number
 from romancy._logs import get_logger
 from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit, driving
 from romancy.core import Outcome as RunOutcome
@@ -15,7 +16,6 @@ from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, ToldToStop, Worker, armed, coded, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
-from romancy.hooks import Hook
 from romancy.instances import Instances
 from romancy.registry import Registry
 from romancy.retry import seconds
@@ -24,6 +24,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
+from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Activation
+    from romancy.hooks import Hook
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
-    from romancy.workflow import Call, Workflow
 
 __all__ = ["Romancy", "Watch"]
 
@@ -98,16 +99,16 @@ class Romancy(Instances):
         self._codecs = codecs if isinstance(codecs, Codecs) else Codecs(*codecs)
         self._workflows = workflows
         self._works = worker
-        self._drain_timeout = drain_timeout
+        self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings(
-            worker_id=worker_id,
-            lease=lease,
-            retry=retry,
-            max_activities=max_activities,
-            max_live=max_live,
-            sticky=sticky,
+            worker_id=label(worker_id, "worker_id"),
+            lease=some_time(lease, "lease"),
+            retry=policy(retry),
+            max_activities=whole_number(max_activities, "max_activities"),
+            max_live=whole_number(max_live, "max_live"),
+            sticky=whole_number(sticky, "sticky", 0),
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
-            hooks=_checked(hooks),
+            hooks=hooks_of(hooks),
         )
         super().__init__()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
@@ -116,6 +117,7 @@ class Romancy(Instances):
         self._store: Store | None = None
         self._worker: Worker | None = None
         self._registry = Registry()
+        self._unknown: set[str] = set()
         self.dependencies = Dependencies()
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,17 +247,18 @@ class Romancy(Instances):
         Romancy neither commits nor rolls back. A workflow with a parameter of that name gets it as an argument; for
         such a one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
+        _check_workflow(wf)
         session = None if "session" in wf.signature.names else kwargs.pop("session", None)
         (handle,) = await self.start_many([wf.bind(*args, **kwargs)], session=session)
         return handle
 
     async def start_many(self, calls: Iterable[Call[T]], /, *, session: object = None) -> list[Handle[T]]:
         """Start several workflows, each as `start` does, in one commit as far as it goes; with `session=` in yours."""
+        prepared = [(call, *self._prepare(call)) for call in calls]
         if session is not None:
-            return [await self._start_in(session, call) for call in calls]
-        bound = list(calls)
+            return [await self._start_in(session, *one) for one in prepared]
         with driving():
-            submitted = [self._submit(call) for call in bound]
+            submitted = [self._submit(*one) for one in prepared]
         return [await self._started(handle, raw, outcome) for handle, raw, outcome in submitted]
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -265,17 +268,20 @@ class Romancy(Instances):
     def _prepare(self, call: Call[T]) -> tuple[Handle[T], Raw, int]:
         """The handle of an instance to be started, its input, and its delay in microseconds."""
         self._opened()
+        _check_call(call)
         definition = call.workflow
         raw = call.encode()
-        instance_id = definition.instance_id or secrets.token_hex(12)
-        check_id(instance_id)
+        instance_id = definition.instance_id
+        if instance_id is None:
+            instance_id = secrets.token_hex(12)
+        else:
+            check_id(instance_id)
         known = self._watches.get(instance_id)
         if known is not None and known.outcome is not None:
             del self._watches[instance_id]  # the end of a former life, perhaps
         return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
 
-    async def _start_in(self, session: object, call: Call[T]) -> Handle[T]:
-        handle, raw, delay = self._prepare(call)
+    async def _start_in(self, session: object, call: Call[T], handle: Handle[T], raw: Raw, delay: int) -> Handle[T]:
         outcome = await start_in(
             session,
             self._opened(),
@@ -294,19 +300,32 @@ class Romancy(Instances):
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
 
-    def _submit(self, call: Call[T]) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
-        handle, raw, delay = self._prepare(call)
+    def _submit(
+        self, call: Call[T], handle: Handle[T], raw: Raw, delay: int
+    ) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
         definition, instance_id = call.workflow, handle.instance_id
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         done = functools.partial(_answer, answer)
         if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
             self._worker.start(definition, raw, instance_id, delay, done)
             return handle, raw, answer
+        if self._worker is not None and definition.name not in self._registry.workflows:
+            self._warn_of_unknown(definition.name)
         item = start_of(
             definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
         )
         self._writer.submit(item, done)
         return handle, raw, answer
+
+    def _warn_of_unknown(self, name: str) -> None:
+        if name not in self._unknown:
+            self._unknown.add(name)
+            logger.warning(
+                "workflow %s was started here and this app does not know it: it waits for a worker that does. "
+                "Give it to the app in workflows=[…] if it is to run here",
+                name,
+                extra={"romancy_workflow": name},
+            )
 
     async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
         outcome = await answer
@@ -399,12 +418,14 @@ class Romancy(Instances):
         return state.outcome()
 
 
-def _checked(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    given: tuple[Any, ...] = tuple(hooks)
-    for hook in given:
-        if not isinstance(hook, Hook):
-            raise UsageError(f"hooks= takes instances of romancy.hooks.Hook, not {hook!r}")
-    return given
+def _check_workflow(wf: Any) -> None:
+    if not isinstance(wf, Workflow):
+        raise UsageError(f"a workflow is started, a function decorated with @workflow, not a {type(wf).__name__}")
+
+
+def _check_call(call: Any) -> None:
+    if not isinstance(call, Call):
+        raise UsageError(f"start_many takes workflows with their arguments, `wf.bind(…)`, not a {type(call).__name__}")
 
 
 def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
+from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +163,7 @@ class WorkflowContext:
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable; a replay sends nothing."""
-        name = type.name if isinstance(type, EventType) else type
+        name = _name_of(type)
         self._commands.publish(name, Raw(dumps(data, f"event {name!r}")), key=key)
 
     async def report(self, state: object, /) -> None:
@@ -171,6 +172,12 @@ class WorkflowContext:
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
+
+
+def _name_of(event: Any) -> str:
+    name = event.name if isinstance(event, EventType) else event
+    check_id(name, "name of the event")
+    return str(name)
 
 
 class ActivityPort(Protocol):
@@ -244,7 +251,7 @@ class ActivityContext:
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event together with this activity's completion; a failed attempt sends nothing."""
-        name = type.name if isinstance(type, EventType) else type
+        name = _name_of(type)
         await self._port.publish(name, Raw(dumps(data, f"event {name!r}")), key)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:

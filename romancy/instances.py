@@ -22,6 +22,7 @@ from romancy.instance import Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import check_id
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
 
@@ -222,8 +223,8 @@ class Instances:
         Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended. With `session=`
         it is sent by the commit of your own transaction, and these answers are what that transaction sees now.
         """
-        name = event.name if isinstance(event, EventType) else event
-        declared = event.data if isinstance(event, EventType) else Any
+        name, declared = _name_of(event), event.data if isinstance(event, EventType) else Any
+        _check_key(key)
         raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
         if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key), session):
             raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
@@ -234,7 +235,8 @@ class Instances:
         """Send an event to the outside by the commit of your own transaction; a rollback sends nothing."""
         if session is None:
             raise UsageError("app.publish goes with a transaction of yours: give it as session=")
-        name, declared = (type.name, type.data) if isinstance(type, EventType) else (type, Any)
+        name, declared = _name_of(type), type.data if isinstance(type, EventType) else Any
+        _check_key(key)
         row = outgoing(name, Raw(dumps(data, f"event {name!r}", declared)), key, self._stamp())
         await send_in(session, self._opened(), outbox=[row])
 
@@ -358,6 +360,17 @@ async def _if_still(act: Awaitable[None]) -> bool:
     except UsageError:
         return False  # somebody else was faster
     return True
+
+
+def _name_of(event: Any) -> str:
+    name = event.name if isinstance(event, EventType) else event
+    check_id(name, "name of the event")
+    return str(name)
+
+
+def _check_key(key: Any) -> None:
+    if key is not None and not isinstance(key, str):
+        raise UsageError(f"the key of an event is a string, not {type(key).__name__}")
 
 
 async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

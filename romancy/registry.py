@@ -59,6 +59,18 @@ def _by_name(kind: str, definitions: Iterable[Any], *, strict: bool) -> dict[str
     return {name: definition for name, definition in named.items() if name not in ambiguous}
 
 
+def _each(workflows: Any) -> list[Any]:
+    if isinstance(workflows, str) or not hasattr(workflows, "__iter__"):
+        raise RegistrationError(f"workflows= takes a list of workflows, not {type(workflows).__name__}")
+    return list(workflows)
+
+
+def _checked(workflow: Any) -> Any:
+    if getattr(workflow, "kind", None) != "workflow":
+        raise RegistrationError(f"workflows= takes functions decorated with @workflow, not a {type(workflow).__name__}")
+    return workflow
+
+
 def _place(definition: Any) -> str:
     return f"{definition.fn.__module__}.{definition.fn.__qualname__}"
 
@@ -82,7 +94,7 @@ class Registry:
         for definition in list(_declared.values()):
             found[definition.kind].append(definition)
         if workflows is not None:
-            found["workflow"] = list(workflows)
+            found["workflow"] = [_checked(workflow) for workflow in _each(workflows)]
         named = {
             kind: _by_name(kind, definitions, strict=workflows is None or kind == "workflow")
             for kind, definitions in found.items()

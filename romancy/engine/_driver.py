@@ -41,6 +41,7 @@ from romancy.engine._live import (
     change_for,
     handing_back,
     idle_release,
+    in_order,
     is_step,
     new_life,
     owner_changed,
@@ -249,16 +250,15 @@ class Driver:
 
         One whose attempt holds a session goes alone.
         """
-        if len(live.inputs) > 1:
-            live.inputs.sort(key=_time)
+        fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
         if not self._ports:
-            inputs, live.inputs = live.inputs, []
+            inputs, live.inputs = live.inputs[:fitting], live.inputs[fitting:]
             return inputs, _NO_PORTS
         ports = {
             index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
         }
         sessions = [index for index, port in ports.items() if port.opened is not None]
-        count = len(live.inputs) if not sessions else max(1, sessions[0])
+        count = fitting if not sessions else min(fitting, max(1, sessions[0]))
         inputs, live.inputs = live.inputs[:count], live.inputs[count:]
         for event, _ in inputs:
             self._ports.pop(id(event), None)
@@ -493,7 +493,3 @@ class Driver:
         """Let go and tear the run down; only a replay brings it back."""
         self.let_go(live)
         live.run.close()
-
-
-def _time(given: Given) -> int:
-    return given[0].at

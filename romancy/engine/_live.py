@@ -29,6 +29,7 @@ from romancy.core import Outcome as Ended
 from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
 from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
 
@@ -48,6 +49,7 @@ __all__ = [
     "first_input",
     "handing_back",
     "idle_release",
+    "in_order",
     "new_life",
     "owner_changed",
     "short",
@@ -251,6 +253,25 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, st
         if mail is not None:
             return False
     return all(type(effect) is StartActivity for effect in activation.effects)
+
+
+def in_order(inputs: list[tuple[Input, str | None]]) -> int:
+    """Put inputs in the order of their times; how many one commit has room for, at least one.
+
+    The room is half of a commit's: what follows from them stands there too.
+    """
+    inputs.sort(key=_time)
+    size = 0
+    for count, (event, _) in enumerate(inputs):
+        payload = getattr(event, "result", None)
+        size += len(getattr(event, "data", b"") if payload is None else payload)
+        if count and size > MAX_EVENT_BYTES:
+            return count
+    return len(inputs)
+
+
+def _time(given: tuple[Input, str | None]) -> int:
+    return given[0].at
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "MAX_EVENT_BYTES",
     "MAX_ID_BYTES",
     "can_be_id",
     "check_batch",
@@ -25,10 +26,14 @@ __all__ = [
 
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_EVENT_BYTES = 2 * 1024 * 1024
+"""What one result or message may take: a commit has room for it and for what follows from it."""
 
 
 def check_id(value: str, what: str = "instance id") -> None:
     """Refuse an id that some database would cut, fold or choke on."""
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
+        raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
     if not value:
         raise UsageError(f"{what}: must not be empty")
     if "\x00" in value:

@@ -50,6 +50,8 @@ class StorageURL(Struct, frozen=True, kw_only=True):
 
 def parse_url(url: str) -> StorageURL:
     """Take a URL apart; what is malformed is refused without repeating the URL, which may hold a password."""
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
+        raise StorageConfigurationError(f"storage URL: must be a string, not {type(url).__name__}")
     if "://" not in url:
         raise StorageConfigurationError(
             "storage URL: no scheme; write e.g. sqlite:///orders.db or postgresql://user@host/database"

@@ -1,0 +1,391 @@
+"""Bad input: each is a typed, clear error before anything is written, or fails where it was produced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    InstanceNotFoundError,
+    PayloadTooLargeError,
+    QueryError,
+    RegistrationError,
+    RetryExhaustedError,
+    RetryPolicy,
+    Romancy,
+    SerializationError,
+    Status,
+    StorageError,
+    UsageError,
+    WorkflowContext,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.errors import SchemaVersionError, StorageConfigurationError
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.contract.building import start
+from romancy_conformance.contract.dialects import dialect_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+TOO_LARGE = 5 * 1024 * 1024
+UNTYPED: Any = object()
+
+
+@activity(retry=RetryPolicy.none())
+async def text_of(size: int) -> str:
+    return "x" * size
+
+
+@activity(retry=RetryPolicy.none())
+async def no_json() -> Any:
+    return {"deep": [object()]}
+
+
+@activity(retry=RetryPolicy.none())
+async def publishes(name: Any, data: Any) -> None:
+    await activity_context().publish(name, data)
+
+
+@workflow
+async def length(ctx: WorkflowContext, text: str) -> int:
+    return len(text)
+
+
+@workflow
+async def wait(ctx: WorkflowContext) -> Any:
+    return (await ctx.wait_event("go")).data
+
+
+@workflow
+async def large_result_of_an_activity(ctx: WorkflowContext) -> str:
+    try:
+        return await text_of(TOO_LARGE)
+    except RetryExhaustedError as error:
+        return str(error.__cause__)
+
+
+@workflow
+async def large_results_at_once(ctx: WorkflowContext) -> int:
+    return sum(map(len, await asyncio.gather(*[text_of(1_500_000) for _ in range(4)])))
+
+
+@workflow
+async def no_json_of_an_activity(ctx: WorkflowContext) -> str:
+    try:
+        await no_json()
+    except RetryExhaustedError as error:
+        return str(error.__cause__)
+    return "no error"
+
+
+@workflow
+async def no_json_of_its_own(ctx: WorkflowContext) -> Any:
+    await text_of(1)
+    return object()
+
+
+@workflow
+async def publishes_nonsense(ctx: WorkflowContext, how: str) -> str:
+    attempts = {
+        "name": lambda: publishes("", 1),
+        "length": lambda: publishes("x" * 300, 1),
+        "own name": lambda: ctx.publish("", 1),
+        "own data": lambda: ctx.publish("event", object()),
+    }
+    try:
+        await attempts[how]()
+    except RetryExhaustedError as error:
+        return str(error.__cause__)
+    except UsageError as error:
+        return str(error)
+    return "no error"
+
+
+stranger = workflow(name="stranger")(length.fn)
+
+
+@workflow
+async def parent_of_a_stranger(ctx: WorkflowContext) -> int:
+    await text_of(1)
+    return await stranger("x")
+
+
+@pytest.fixture
+def workflows() -> list[Any]:
+    """All but the stranger."""
+    return [
+        length,
+        wait,
+        large_result_of_an_activity,
+        large_results_at_once,
+        no_json_of_an_activity,
+        no_json_of_its_own,
+        publishes_nonsense,
+        parent_of_a_stranger,
+    ]
+
+
+async def nothing_is_there(app: Romancy) -> bool:
+    """Whether the database holds no instance."""
+    return (await app.list_instances()).instances == []
+
+
+@pytest.mark.parametrize("thing", ["length", text_of, length.fn, 5, None], ids=["str", "activity", "fn", "int", "none"])
+async def test_only_workflows_are_started(app: Romancy, thing: Any) -> None:
+    with pytest.raises(UsageError, match="@workflow"):
+        await app.start(thing)
+    with pytest.raises(UsageError, match="bind"):
+        await app.start_many([thing])
+    with pytest.raises(UsageError, match="bind"):
+        await app.start_many([length])  # type: ignore[arg-type]
+
+    assert await nothing_is_there(app)
+
+
+async def test_arguments_that_do_not_fit(app: Romancy) -> None:
+    starts: list[Any] = [((), {}), ((1,), {}), (("a", "b"), {}), (("a",), {"more": 1}), ((), {"other": "a"})]
+    for args, kwargs in starts:
+        with pytest.raises(UsageError):
+            await app.start(length, *args, **kwargs)
+    assert await nothing_is_there(app)
+
+
+async def test_one_bad_call_among_several_and_none_is_started(app: Romancy) -> None:
+    with pytest.raises(SerializationError, match="parameter 'text'"):
+        await app.start_many([length.bind("a"), length.bind(UNTYPED), length.bind("c")])
+    with pytest.raises(UsageError, match="empty"):
+        await app.start_many([length.bind("a"), length.options(instance_id="").bind("b")])
+
+    assert await nothing_is_there(app)
+
+
+IDS = {
+    "empty": "",
+    "nul": "\x00",
+    "long": "x" * 256,
+    "bytes long": "é" * 128,
+    "surrogate": "\ud800",
+    "int": 5,
+    "bytes": b"x",
+}
+
+
+@pytest.mark.parametrize("bad", IDS.values(), ids=IDS.keys())
+async def test_ids_that_cannot_be(app: Romancy, bad: Any) -> None:
+    with pytest.raises(UsageError, match="instance id"):
+        await app.start(length.options(instance_id=bad), "a")
+    with pytest.raises(UsageError, match="instance id"):
+        await app.signal(bad, "go", 1)
+    with pytest.raises(UsageError, match="instance id"):
+        await app.cancel(bad)
+    assert await app.get_instance(bad) is None
+    with pytest.raises(InstanceNotFoundError):
+        await app.handle(bad).status()
+    with pytest.raises(InstanceNotFoundError):
+        await app.retry(bad)
+    with pytest.raises(InstanceNotFoundError):
+        await app.terminate(bad)
+    assert await nothing_is_there(app)
+
+
+async def test_input_that_is_too_large(app: Romancy) -> None:
+    with pytest.raises(PayloadTooLargeError, match="at most"):
+        await app.start(length, "x" * TOO_LARGE)
+
+    assert await nothing_is_there(app)
+    assert await app.run(length, "x") == 1
+
+
+async def test_a_result_that_is_too_large_fails_the_attempt(app: Romancy) -> None:
+    said = await app.run(large_result_of_an_activity)
+
+    assert "PayloadTooLargeError" in said
+    assert "text_of:1" in said
+
+
+async def test_results_that_are_too_large_together(app: Romancy) -> None:
+    """Each is within its bounds; they come at once, and do not have to stand in one commit."""
+    assert await app.run(large_results_at_once) == 6_000_000
+
+
+async def test_a_result_that_is_no_json_names_the_activity_and_the_place(app: Romancy) -> None:
+    said = await app.run(no_json_of_an_activity)
+
+    assert said.startswith("result of activity 'no_json' at $.deep[0]")
+
+
+async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> None:
+    """Its code can be mended, and then it goes on: nothing is lost."""
+    handle = await app.start(no_json_of_its_own)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert "result of workflow 'no_json_of_its_own'" in (instance.error or "")
+
+
+@pytest.mark.parametrize("how", ["name", "length", "own name", "own data"])
+async def test_events_that_cannot_be_published(app: Romancy, how: str) -> None:
+    said = await app.run(publishes_nonsense, how)
+
+    assert "event" in said
+    assert said != "no error"
+
+
+async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
+    handle = await app.start(wait)
+    untyped: Any = handle
+    for name in ("", 5, None, "x" * 300, "\x00"):
+        with pytest.raises(UsageError, match="name of the event"):
+            await untyped.signal(name, 1)
+    with pytest.raises(UsageError, match="key"):
+        await untyped.signal("go", 1, key=5)
+    with pytest.raises(SerializationError, match="signal 'go'"):
+        await handle.signal("go", object())
+    with pytest.raises(PayloadTooLargeError, match="at most"):
+        await handle.signal("go", "x" * TOO_LARGE)
+
+    await handle.signal("go", "well")
+    assert await handle.result(timeout=10) == "well"
+
+
+async def test_a_workflow_the_app_does_not_know_waits_for_one_that_does(
+    app: Romancy, open_app: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "romancy"):
+        handle = await app.start(stranger, "four")
+        await app.start(stranger.options(delay=3600), "four")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "workflow stranger was started here and this app does not know it"
+    ]
+    assert await app.run(length, "abc") == 3
+    assert await handle.status() is Status.PENDING
+
+    await open_app(workflows=[stranger])
+    assert await handle.result(timeout=10) == 4
+
+
+async def test_a_child_the_worker_does_not_know_puts_its_parent_aside(app: Romancy, open_app: Open) -> None:
+    handle = await app.start(parent_of_a_stranger)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert "does not know the child workflow 'stranger'" in (instance.error or "")
+
+
+@pytest.mark.parametrize("timeout", [-1, "soon", float("nan"), float("inf"), True])
+async def test_times_that_are_none(app: Romancy, timeout: Any) -> None:
+    handle = await app.start(wait)
+    with pytest.raises(UsageError, match="timeout"):
+        await handle.result(timeout=timeout)
+    with pytest.raises(UsageError, match="delay"):
+        wait.options(delay=timeout)
+    with pytest.raises(UsageError, match="timeout"):
+        await app.drain(timeout)
+
+
+async def test_questions_that_make_no_sense(app: Romancy) -> None:
+    untyped: Any = app
+    for options in ({"status": "odd"}, {"limit": 0}, {"limit": "x"}, {"page_token": "zz"}, {"workflow_name": 5}):
+        with pytest.raises(QueryError):
+            await untyped.list_instances(**options)
+    for where in (["x"], {"a..b": 1}, {"a": {"b": 1}}, {5: 1}):
+        with pytest.raises(QueryError):
+            await untyped.find_instances(where)
+
+
+async def test_an_app_that_is_closed_or_open_twice(storage_url: str, workflows: list[Any]) -> None:
+    app = Romancy(storage_url, workflows=workflows)
+    async with app:
+        handle = await app.start(length, "a")
+        await handle.result(timeout=10)
+        with pytest.raises(UsageError, match="open already"):
+            await app.__aenter__()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: app.start(length, "a"),
+        lambda: app.signal("x", "go"),
+        handle.status,
+        app.list_instances,
+        lambda: app.cancel("x"),
+        app.drain,
+        lambda: app.__aexit__(None, None, None),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="not open"):
+            await call()
+
+
+async def test_two_live_apps_with_one_worker_id(open_app: Open) -> None:
+    first = await open_app(worker_id="the-only-one")
+    with pytest.raises(UsageError, match="the-only-one"):
+        await open_app(worker_id="the-only-one")
+
+    assert await first.run(length, "abc") == 3
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "no lease": {"lease": 0},
+    "less than no lease": {"lease": -1},
+    "lease in words": {"lease": "long"},
+    "endless lease": {"lease": float("inf")},
+    "no activities": {"max_activities": 0},
+    "some activities": {"max_activities": 2.5},
+    "no instances": {"max_live": 0},
+    "worker id of none": {"worker_id": ""},
+    "worker id with nul": {"worker_id": "\x00"},
+    "worker id too long": {"worker_id": "x" * 300},
+    "worker id in numbers": {"worker_id": 5},
+    "drained before": {"drain_timeout": -1},
+    "a policy in numbers": {"retry": 5},
+    "one hook": {"hooks": 5},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_that_make_no_sense(storage_url: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Romancy(storage_url, workflows=[length], **options)
+
+
+@pytest.mark.parametrize("given", [[length.fn], [text_of], "length", 5], ids=["fn", "activity", "str", "int"])
+async def test_workflows_that_are_none(storage_url: str, given: Any) -> None:
+    with pytest.raises(RegistrationError, match="workflows="):
+        await Romancy(storage_url, workflows=given).__aenter__()
+
+
+@pytest.mark.parametrize("url", [5, None, "", "orders.db", "nosuch://x", "postgresql://u:secret@h:port/x"])
+async def test_urls_that_are_none(url: Any) -> None:
+    with pytest.raises(StorageConfigurationError, match="storage URL") as caught:
+        await Romancy(url, workflows=[length]).__aenter__()
+
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_database_of_a_newer_schema(storage_url: str) -> None:
+    store = create_store(storage_url)
+    await store.open()
+    try:
+        if not store.capabilities.sql:
+            pytest.skip("capability: no SQL in sessions")
+        dialect = dialect_of(store)
+        async with store.session() as session:
+            await session.execute(dialect.newer_schema)
+            assert await session.commit(start()) == "accepted"
+    finally:
+        await store.close()
+
+    with pytest.raises(SchemaVersionError, match=r"newer|9999"):
+        await Romancy(storage_url, workflows=[length]).__aenter__()
+    assert issubclass(SchemaVersionError, StorageError)

@@ -1,0 +1,53 @@
+"""What a user may choose for an app, checked before anything is opened: UsageError names the option."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import UsageError
+from romancy.hooks import Hook
+from romancy.retry import Duration, RetryPolicy, seconds
+from romancy.storage.limits import check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["hooks_of", "label", "policy", "some_time", "whole_number"]
+
+
+def some_time(value: Duration, what: str) -> float:
+    """Seconds, more than none."""
+    given = seconds(value, what)
+    if not given:
+        raise UsageError(f"{what} must be more than 0 seconds")
+    return given
+
+
+def whole_number(value: Any, what: str, least: int = 1) -> int:
+    """A number that counts something."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{what} must be a whole number, at least {least}, not {value!r}")
+    return value
+
+
+def label(value: Any, what: str) -> str | None:
+    """A name that every database takes as it is."""
+    if value is not None:
+        check_id(value, what)
+    return value  # type: ignore[no-any-return]
+
+
+def policy(value: Any) -> RetryPolicy | None:
+    """A retry policy, or none of one's own."""
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise UsageError(f"retry= takes a RetryPolicy, not {type(value).__name__}")
+    return value
+
+
+def hooks_of(given: Iterable[Hook]) -> tuple[Hook, ...]:
+    """The hooks, each of which is one."""
+    hooks: tuple[Any, ...] = tuple(given) if hasattr(given, "__iter__") else (given,)
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise UsageError(f"hooks= takes instances of romancy.hooks.Hook, not a {type(hook).__name__}")
+    return hooks
