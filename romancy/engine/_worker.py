@@ -116,12 +116,12 @@ class Worker:
             in_session=self._in_session,
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
+        named = working.set(settings.worker_id)  # attempts begin in a context of their own, made there
         self.driver.attempts = self._new_attempts(dependencies)
+        working.reset(named)
         self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
-        named = working.set(settings.worker_id)  # attempts begin in a context of their own, made there
         self._intake = Intake(
-        working.reset(named)
             store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
         )
         self._quarantine = self._intake.quarantine = Quarantine(
