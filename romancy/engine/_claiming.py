@@ -24,6 +24,7 @@ logger = get_logger("romancy.engine")
 
 _CLAIM: Final = 100
 _SHARE: Final = 50
+_FEW: Final = 5
 _SOON: Final = 0.02
 _SATED: Final = 0.25
 _PAUSE_PER_LIVE: Final = 0.0001
@@ -158,13 +159,13 @@ class Claiming:
             return max(0, min(_CLAIM, room))
         if now < self._sated_until:
             return 0  # only the mail of what is here already
-        return max(0, min(_SHARE, room, max(1, self._driver.attempts.spare)))
+        return max(0, min(_SHARE, room, max(_FEW, self._driver.attempts.spare)))
 
     def _digest(self) -> None:
         """There may be more. Among others, who has much in hand leaves the next to them for a moment.
 
-        Where activities wait for slots, one more instance is taken only now and then (it may need no slot), until a
-        good part of them is free again.
+        Where activities wait for slots, a few more instances are taken only now and then (they may need no slot), until
+        a good part of the slots is free again.
         """
         if not self._company():
             self.look()

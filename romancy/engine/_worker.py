@@ -441,7 +441,7 @@ class Worker:
         """Write a new instance and go on with it, unless it is for later or for others; `done` hears of the write."""
         now = self.clock.now()
         life = new_life()
-        if delay or len(self.driver.live) + len(self._intake.starting) >= self._settings.max_live:
+        if delay or self._has_enough():
             item = start_of(
                 definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
             )
@@ -458,6 +458,13 @@ class Worker:
         )
         self._intake.starting.add(instance_id)
         self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
+
+    def _has_enough(self) -> bool:
+        """Whether one more instance is better off with others, or in the database until there is room for it."""
+        begun = len(self._intake.starting)
+        if len(self.driver.live) + begun >= self._settings.max_live:
+            return True
+        return self.driver.attempts.spare <= begun and self.leases.company()
 
     def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         live = begun.live

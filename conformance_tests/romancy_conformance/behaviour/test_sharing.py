@@ -193,14 +193,29 @@ async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:
     return sorted(done.values())
 
 
+async def test_a_worker_that_starts_more_than_it_can_run_leaves_the_rest_to_others(
+    open_app: Open, storage_url: str
+) -> None:
+    options = {"max_activities": 5, "lease": 6.0}
+    app = await open_app(**options)
+    await open_app(**options)
+    await asyncio.sleep(2.5)  # they know each other
+    handles = await app.start_many([short.bind() for _ in range(60)])
+    await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
+
+    first, *others = await shares(storage_url, handles)
+    assert len(others) == 1
+    assert first >= 60 * 0.2
+
+
 @pytest.mark.parametrize(("count", "late"), [(300, 0), (150, 0), (200, 1)], ids=["many", "few", "one comes late"])
 async def test_work_is_shared(open_app: Open, storage_url: str, count: int, late: int) -> None:
     """Short workflows on three workers with 20 slots each: nobody gets less than 15 %, not even who comes late."""
-    options = {"max_activities": 20, "lease": 3.0}
+    options = {"max_activities": 20, "lease": 6.0}
     front = await open_app(worker=False)
     for _ in range(3 - late):
         await open_app(**options)
-    await asyncio.sleep(1.5)  # they know each other
+    await asyncio.sleep(2.5)  # they know each other
     handles = await front.start_many([short.bind() for _ in range(count)])
     for _ in range(late):
         await open_app(**options)

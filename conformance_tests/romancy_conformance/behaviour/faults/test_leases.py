@@ -159,3 +159,34 @@ async def test_a_blocked_loop_keeps_its_lease(
         await handle.result(timeout=20)
 
     assert second_heart == (await field.owners("hogged") == [])
+
+
+@activity
+async def takes_a_while(number: int) -> int:
+    await asyncio.sleep(0.2)
+    return number
+
+
+@workflow
+async def goes_on(ctx: WorkflowContext, steps: int) -> int:
+    return sum([await takes_a_while(number) for number in range(steps)])
+
+
+async def test_workers_that_lose_their_leases_again_and_again_lose_nothing_else(
+    deaf: list[Deaf], open_app: Callable[..., Awaitable[Romancy]]
+) -> None:
+    front = await open_app(worker=False)
+    for _ in range(3):
+        await open_app(lease=LEASE, max_activities=10)
+    handles = await front.start_many([goes_on.bind(4) for _ in range(60)])
+    for one in (1, 2, 3, 1):
+        deaf[one].deaf = True
+        await asyncio.sleep(LEASE * 1.5)
+        deaf[one].deaf = False
+
+    results = await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
+
+    assert [6] * 60 == results
+    for handle in handles:
+        done = [event.id for event in await handle.history() if isinstance(event, ActivityCompleted)]
+        assert [f"takes_a_while:{number}" for number in range(1, 5)] == done
