@@ -90,6 +90,14 @@ async def remember(ctx: ActivityContext, order: Order) -> int:
     return ctx.attempt
 
 
+@activity(pass_context=True, timeout=3600, heartbeat_timeout=timedelta(seconds=5))
+def copy_pages(ctx: ActivityContext, pages: int) -> int:
+    last = ctx.heartbeat_details
+    assert_type(last, tuple[Any, ...])
+    ctx.heartbeat("page", pages)
+    return pages
+
+
 @activity(executor="process", transactional=False)
 def crunch(numbers: list[int]) -> float:
     return sum(numbers) / 2
