@@ -14,7 +14,7 @@ from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
-from romancy_mysql._sql import Raw, Statement, comma
+from romancy_mysql._sql import Raw, Statement, comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -171,7 +171,7 @@ def _claimed(line: tuple[Any, ...]) -> Claimed:
 
 async def _sweep(database: Database, request: ClaimRequest) -> None:
     """Repair what a crash between two commits left asleep, and offer parked instances to this worker's code."""
-    alive, asleep, *parked = await database.ask(
+    alive, uncounted, *parked = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("find_uncounted", age=_SLEEPER_GRACE, closed=CLOSED, limit=_SWEPT_AT_ONCE),
         *(
@@ -181,25 +181,50 @@ async def _sweep(database: Database, request: ClaimRequest) -> None:
     )
     if not alive.rows:
         return
-    stuck = [line[0] for answer in parked for line in answer.rows]
-    await _repair(database, "count_mail", [line[0] for line in asleep.rows])
-    await _repair(database, "offer_parked", stuck)
+    stuck = {line[0] for answer in parked for line in answer.rows}
+    mail: dict[bytes, list[bytes]] = {}
+    orphans: list[tuple[bytes, bytes]] = []
+    for instance_id, delivery_id, wanted in uncounted.rows:
+        if wanted:
+            mail.setdefault(instance_id, []).append(delivery_id)
+        else:
+            orphans.append((instance_id, delivery_id))
+    if orphans:
+        await database.ask(_drop(database, orphans))
+    if mail:
+        await database.insist(lambda wire: _count_mail(database, wire, mail))
+    if stuck:
+        await database.insist(lambda wire: _offer(database, wire, stuck))
 
 
-async def _repair(database: Database, name: str, ids: list[bytes]) -> None:
-    """Change those of the instances that no other transaction holds; the others are for the next sweep."""
-    if ids:
-        await database.insist(lambda wire: _repair_on(database, wire, name, ids))
+async def _count_mail(database: Database, wire: Wire, mail: dict[bytes, list[bytes]]) -> None:
+    free = await _free(database, wire, mail)
+    if free:
+        counted = [(one, delivery) for one in free for delivery in mail[one]]
+        count = database.statement("count_mail", ids=comma(free), closed=CLOSED)
+        await _end(database, wire, [count, _drop(database, counted)])
 
 
-async def _repair_on(database: Database, wire: Wire, name: str, ids: list[bytes]) -> None:
+async def _offer(database: Database, wire: Wire, stuck: set[bytes]) -> None:
+    free = await _free(database, wire, stuck)
+    if free:
+        await _end(database, wire, [database.statement("offer_parked", ids=comma(free))])
+
+
+async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:
+    """In a transaction, those that no other holds, locked; the others are for the next sweep. None: it has ended."""
     wire.tainted = True
-    _, free = await database.send(
-        wire, [database.statement("begin"), database.statement("free_instances", ids=comma(sorted(ids)))]
-    )
-    if free.rows:
-        change = database.statement(name, ids=comma(line[0] for line in free.rows), closed=CLOSED)
-        await database.send(wire, [change, database.statement("commit")])
-        wire.tainted = False
-    else:
+    look = database.statement("free_instances", ids=comma(sorted(ids)))
+    _, answer = await database.send(wire, [database.statement("begin"), look])
+    if not answer.rows:
         await database.roll_back(wire)
+    return [line[0] for line in answer.rows]
+
+
+async def _end(database: Database, wire: Wire, statements: list[Statement]) -> None:
+    await database.send(wire, [*statements, database.statement("commit")])
+    wire.tainted = False
+
+
+def _drop(database: Database, mail: list[tuple[bytes, bytes]]) -> Statement:
+    return database["drop_uncounted"].statement(source(("instance_id", "delivery_id"), sorted(mail)))

@@ -8,7 +8,6 @@ a refused item never costs its neighbours more than that, however many they are.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
@@ -16,9 +15,9 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
 from romancy_mysql._database import pause
-from romancy_mysql._effects import PlainLog, Write, index_paths, known_paths, weight
+from romancy_mysql._effects import PlainLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError
-from romancy_mysql._sql import comma, source
+from romancy_mysql._sql import comma, row, source
 from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Committer:
         self._database = database
         self._tell = tell
         self._plain = PlainLog(database.__getitem__)
-        self._known_paths: set[str] = set()
+        self._known_sets: set[tuple[str, str, str]] = set()
 
     async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
         """One outcome per item, in order."""
@@ -61,10 +60,10 @@ class Committer:
 
     async def signal(self, deliveries: Sequence[Delivery]) -> None:
         """Count deliveries made in a session, after its commit. What fails here is found by the next sweep."""
-        counts = Counter(one.instance_id for one in deliveries)
+        mail = [(one.instance_id, one.delivery_id) for one in deliveries]
         try:
-            for statement in Write(self._database.__getitem__).signals(counts):
-                await self._database.ask(statement)
+            if mail:
+                await self._database.write(list(Write(self._database.__getitem__).count_later(mail)))
         except StorageUnavailableError:
             return
 
@@ -73,13 +72,12 @@ class Committer:
         self._tell({one for item in items for one in _concerned(item)})
 
     async def remember_paths(self, batch: Sequence[Item]) -> None:
-        """Make sure that searches know every set of declared paths before an instance has it."""
-        for index in _indexes(batch):
-            paths = known_paths(path for path, _ in index)
-            if paths not in self._known_paths:
-                short = index_paths(path for path, _ in index)
-                await self._database.ask(self._database.statement("add_index_set", index_paths=short, paths=paths))
-                self._known_paths.add(paths)
+        """Make sure that searches know every set of declared paths before the first instance that starts with it."""
+        sets = {(start.workflow_name, *index_set(start.index)) for start in _starts(batch)} - self._known_sets
+        if sets:
+            rows = comma(row(*one) for one in sorted(sets))
+            await self._database.ask(self._database.statement("add_index_sets", rows=rows))
+            self._known_sets |= sets
 
 
 class _Settling:
@@ -230,14 +228,12 @@ def _started(items: Sequence[Item], facts: Facts) -> set[str]:
     return {one.instance_id for one in starts if facts.log.get((one.instance_id, one.life, 1)) == one.writer}
 
 
-def _indexes(batch: Sequence[Item]) -> Iterator[tuple[tuple[str, str | None], ...]]:
+def _starts(batch: Sequence[Item]) -> Iterator[Start]:
     for item in batch:
         if isinstance(item, Start):
-            yield item.index
-            continue
-        yield from (start.index for start in item.starts)
-        if item.change is not None and item.change.index is not None:
-            yield item.change.index
+            yield item
+        else:
+            yield from item.starts
 
 
 def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
     from romancy_mysql._sql import Template, Value
 
-__all__ = ["CLOSED", "PlainLog", "Write", "index_path", "index_paths", "known_paths", "weight"]
+__all__ = ["CLOSED", "PlainLog", "Write", "index_path", "index_set", "weight"]
 
 _HOLE = Raw(b"\0hole\0")
 CLOSED = comma(sorted(str(status) for status in TERMINAL_STATUSES))
@@ -123,18 +123,23 @@ class Write:
         yield from self._insert("start_instances", [self._start_row(start) for start in starts])
         changes = [(item, item.change) for item in self.appends if item.change is not None]
         changes.sort(key=lambda pair: pair[0].instance_id)
-        yield from self._joined("change_instances", _CHANGED, [_change_row(item, change) for item, change in changes])
         again = [(item, change) for item, change in changes if change.run_from is not None]
-        rows = [_continue_row(item, change) for item, change in again]
-        # The statement changes nothing where the new run equals the old one, so its count says nothing.
-        yield from self._joined("continue_instances", _CONTINUED, rows, counted=False)
-        renewed = [item.instance_id for item, change in again if change.index is not None]
+        rows = [_change_row(item, change, continued=bool(again)) for item, change in changes]
+        yield from self._changes(rows, continued=bool(again))
+        renewed = [(item.instance_id, *index_set(change.index)) for item, change in again if change.index is not None]
+        yield from self._joined("renew_index_sets", ("instance_id", "index_paths", "paths"), renewed, counted=False)
         if renewed:
-            yield self._query("drop_index").statement(ids=comma(renewed))
+            yield self._query("drop_index").statement(ids=comma(one for one, *_ in renewed))
         indexed = [(start.instance_id, start.index) for start in starts]
         indexed += [(item.instance_id, change.index) for item, change in again if change.index is not None]
         index = [(one, index_path(path), value) for one, pairs in indexed for path, value in pairs if value is not None]
         yield from self._joined("add_index", ("instance_id", "path", "value"), index)
+
+    def _changes(self, rows: Sequence[tuple[Value, ...]], *, continued: bool) -> Iterator[Statement]:
+        if rows:
+            parameters = source(_CHANGED + _CONTINUED if continued else _CHANGED, rows)
+            more = self._query("continued").render(parameters) if continued else Raw(b"")
+            yield self._query("change_instances").statement(parameters, expected=len(rows), continued=more)
 
     def _mail_out(self) -> Iterator[Statement]:
         consumed = sorted({(item.instance_id, one) for item in self.appends for one in item.consumed})
@@ -152,19 +157,28 @@ class Write:
         keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
         yield from self._insert("add_seen", [row(key) for key in keys])
         yield from self._insert("add_inbox", [row(one.instance_id, one.delivery_id, one.body) for one in mail])
-        if not self._session:
-            yield from self.signals(Counter(one.instance_id for one in mail))
+        if self._session:
+            places = [row(one.instance_id, one.delivery_id) for one in mail]
+            yield from self._insert("add_uncounted", places, counted=False)
+        else:
+            yield from self._signals([one.instance_id for one in mail], counted=True)
 
-    def signals(self, counts: Counter[str]) -> Iterator[Statement]:
-        """Count deliveries in the rows of their instances."""
-        rows = sorted(counts.items())
-        yield from self._joined("signal_instances", ("instance_id", "count"), rows, closed=CLOSED)
+    def count_later(self, mail: Iterable[tuple[str, str]]) -> Iterator[Statement]:
+        """Count messages that a session wrote. Who has ended meanwhile is told of none."""
+        places = sorted(mail)
+        yield from self._signals([one for one, _ in places], counted=False)
+        yield from self._joined("drop_uncounted", ("instance_id", "delivery_id"), places, counted=False)
+
+    def _signals(self, receivers: list[str], *, counted: bool) -> Iterator[Statement]:
+        rows = sorted(Counter(receivers).items())
+        columns = ("instance_id", "count")
+        yield from self._joined("signal_instances", columns, rows, counted=counted, closed=CLOSED)
 
     def _start_row(self, start: Start) -> Raw:
         unowned, later = start.owner is None, self._query("from_now").render
         due = later(delay=start.delay) if unowned and start.delay is not None else None
         touched = later(delay=0) if unowned else None
-        paths = index_paths(path for path, _ in start.index)
+        paths, _ = index_set(start.index)
         head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due, touched)
         return row(*head, start.error, start.parent, start.input, _json(start.projection), paths)
 
@@ -190,10 +204,10 @@ _CHANGED = (
     "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code",
     "refused_by",
 )  # fmt: skip
-_CONTINUED = ("instance_id", "life", "run_from", "input", "projection", "index_paths")
+_CONTINUED = ("run_from", "input", "projection", "index_paths")
 
 
-def _change_row(item: Append, change: Change) -> tuple[Value, ...]:
+def _change_row(item: Append, change: Change, *, continued: bool) -> tuple[Value, ...]:
     ends = change.status in TERMINAL_STATUSES
     rests = ends or change.status is Status.STUCK
     return (
@@ -209,12 +223,15 @@ def _change_row(item: Append, change: Change) -> tuple[Value, ...]:
         change.error,
         change.code,
         "" if change.forgive else change.refused_by,
+        *(_continuation(change) if continued else ()),
     )
 
 
-def _continue_row(item: Append, change: Change) -> tuple[Value, ...]:
-    paths = None if change.index is None else index_paths(path for path, _ in change.index)
-    return (item.instance_id, item.life, change.run_from, change.input, _json(change.projection), paths)
+def _continuation(change: Change) -> tuple[Value, ...]:
+    if change.run_from is None:
+        return (None, None, None, None)
+    paths = None if change.index is None else index_set(change.index)[0]
+    return (change.run_from, change.input, _json(change.projection), paths)
 
 
 def _json(projection: bytes | None) -> Value:
@@ -227,14 +244,10 @@ def index_path(path: str) -> str:
     return _short(path)
 
 
-def known_paths(paths: Iterable[str]) -> str:
-    """A set of declared paths as one text."""
-    return "\n".join(sorted(set(paths)))
-
-
-def index_paths(paths: Iterable[str]) -> str:
-    """A set of declared paths as an instance's row holds it."""
-    return _short(known_paths(paths))
+def index_set(index: Iterable[tuple[str, str | None]]) -> tuple[str, str]:
+    """A set of declared paths: as an instance's row holds it, and spelled out."""
+    paths = "\n".join(sorted({path for path, _ in index}))
+    return _short(paths), paths
 
 
 def _short(text: str) -> str:

@@ -2,7 +2,8 @@
 
 The SQL is put together from constant pieces; every value is a literal. Words of the projection are extracted as
 text and compared as bytes. A condition on a declared path is looked up in `romancy_index`; instances whose declared
-paths do not contain it, which have no rows there, are asked by their projection beside it.
+paths do not contain it, which have no rows there, are asked by their projection beside it, unless the search names
+workflows that have always declared it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ __all__ = ["find"]
 
 _SETS_EACH = 16
 _NAMES_EACH = 8
+_NAMES_MERGED = 100
+"""So many names are each read in their own order where that takes nothing but an index."""
 
 
 class Way(Struct, frozen=True):
@@ -43,15 +46,14 @@ class Way(Struct, frozen=True):
 
 async def find(database: Database, query: Query) -> Page:
     """A page, newest first."""
-    names = None
-    if query.workflow_name is not None:
-        (answer,) = await database.ask(database.statement("workflow_names"))
-        part = query.workflow_name.encode()
-        names = [name for (name,) in answer.rows if part in name]
-        if not names:
-            return Page(rows=[])
-    ways = await _ways(database, query, names)
-    selects = [_select(database, query, way) for way in ways]
+    names, sets = await _known(database, query)
+    if names is not None and not names:
+        return Page(rows=[])
+    ways = _ways(query, names, sets)
+    if all(_in_index_alone(query, way) for way in ways):
+        selects = [_merged(database, query, ways)]
+    else:
+        selects = [_select(database, query, way) for way in ways]
     if len(selects) == 1:
         answers = await database.ask(*selects)
     else:
@@ -68,24 +70,39 @@ async def find(database: Database, query: Query) -> Page:
     return Page(rows=page, next_token=query.token_after(page[-1].created_at, page[-1].instance_id) if more else None)
 
 
-async def _ways(database: Database, query: Query, names: list[bytes] | None) -> list[Way]:
+async def _known(database: Database, query: Query) -> tuple[list[bytes] | None, dict[bytes, set[str]]]:
+    """The workflows that the query names, if it does, and the sets of paths that their instances have declared."""
+    if query.workflow_name is None and not query.conditions:
+        return None, {}
+    (answer,) = await database.ask(database.statement("index_sets"))
+    known = {bytes(name) for name, _, _ in answer.rows}
+    names: list[bytes] | None = None
+    if query.workflow_name is not None:
+        if b"" in known:
+            (found,) = await database.ask(database.statement("workflow_names"))
+            known |= {bytes(name) for (name,) in found.rows}
+        part = query.workflow_name.encode()
+        names = sorted(name for name in known if name and part in name)
+    wanted = known if names is None else {*names, b""}
+    return names, {bytes(short): _paths(paths) for name, short, paths in answer.rows if name in wanted}
+
+
+def _ways(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
     """All ways to the rows: together they meet every fitting row, each in an order that its index gives."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
-    if query.conditions:
-        by_index = await _by_index(database, query)
-        if by_index:
-            return [msgspec.structs.replace(way, where=(*way.where, *named)) for way in by_index]
-    if names is not None and len(names) <= _NAMES_EACH:
+    by_index = _by_index(query, sets)
+    if by_index:
+        return [msgspec.structs.replace(way, where=(*way.where, *named)) for way in by_index]
+    few = _NAMES_EACH if query.conditions or query.statuses else _NAMES_MERGED
+    if names is not None and len(names) <= few:
         return [Way(b"by_name", (b"i.workflow_name = " + literal(name),)) for name in names]
     if names is None and query.statuses:
         return [Way(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses]
     return [Way(b"by_age", named)]
 
 
-async def _by_index(database: Database, query: Query) -> list[Way]:
+def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
     """The ways of a condition on a declared path; none if no condition is on one."""
-    (answer,) = await database.ask(database.statement("index_sets"))
-    sets = {bytes(short): _paths(bytes(paths)) for short, paths in answer.rows}
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
         wanted = _indexable(condition)
@@ -132,18 +149,38 @@ def _select(database: Database, query: Query, way: Way) -> Statement:
         origin = database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
         return Statement("find", Raw(wanted + origin + _rest(query, way, b"x")))
     origin = table + b" i force index (" + way.index + b")"
-    if query.conditions or (query.statuses and not way.by_status):
-        return Statement("find", Raw(wanted + origin + _rest(query, way, b"i")))
-    # The index alone says which rows fit: the rows themselves are read for this page only.
-    page = b"(select i.instance_id from " + origin + _rest(query, way, b"i") + b") k straight_join "
-    return Statement("find", Raw(wanted + page + table + b" i on i.instance_id = k.instance_id"))
+    return Statement("find", Raw(wanted + origin + _rest(query, way, b"i")))
+
+
+def _in_index_alone(query: Query, way: Way) -> bool:
+    """Whether the index says which rows fit."""
+    return not query.conditions and (way.by_status or not query.statuses)
+
+
+def _merged(database: Database, query: Query, ways: list[Way]) -> Statement:
+    """All ways at once, merged by the server: the rows themselves are read for this page only."""
+    table = database.table("instances")
+    places = [
+        b"(select i.instance_id, i.created_at from " + table + b" i force index (" + way.index + b")"
+        + _rest(query, way, b"i") + b")"
+        for way in ways
+    ]  # fmt: skip
+    page = places[0]
+    if len(places) > 1:
+        page = b"(select u.instance_id from (" + b" union all ".join(places) + b") u" + _order(query, b"u") + b")"
+    rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
+    return Statement("find", Raw(b"select " + columns(database) + b" from " + page + rest))
 
 
 def _rest(query: Query, way: Way, first: bytes) -> bytes:
     """WHERE, ORDER BY and LIMIT; `first` has the columns of the order."""
     where = [*way.where, *_filters(query, way, first)]
     text = b" where " + b" and ".join(where) if where else b""
-    return text + b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
+    return text + _order(query, first)
+
+
+def _order(query: Query, first: bytes) -> bytes:
+    return b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
 
 
 def _filters(query: Query, way: Way, first: bytes) -> Iterable[bytes]:

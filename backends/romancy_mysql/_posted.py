@@ -7,7 +7,6 @@ belongs to a transaction so long that the sweep may as well find it.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageError
@@ -75,7 +74,6 @@ class Posted:
         arrived = {(one.decode(), delivery.decode()) for box in boxes for one, delivery in box.rows} & self._mail
         self._mail -= arrived
         if arrived:
-            counts = Counter(one for one, _ in arrived)
-            await self._database.ask(*Write(self._database.__getitem__).signals(counts))
+            await self._database.write(list(Write(self._database.__getitem__).count_later(arrived)))
         self._tell({one for one, _ in arrived} | (there & self._starts))
         self._starts -= there

@@ -50,7 +50,7 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
         await database.roll_back(wire)
         return 0
     ids = comma(sorted(doomed))
-    names = ("prune_log", "prune_inbox", "drop_index", "prune_instances")
+    names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
     await database.send(wire, [*(database.statement(name, ids=ids) for name in names), database.statement("commit")])
     wire.tainted = False
     return len(doomed)

@@ -37,6 +37,7 @@ timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 -- name: change_instances
 -- What an append changes in its instance's row. Mail the owner has not seen (the counter says so) keeps the instance
 -- from sleeping, and from ending at all. Refused by '' means that all are forgiven.
+-- :continued is nothing where no workflow continues as new.
 update :source romancy_instances i
 set
     i.status = :status,
@@ -49,26 +50,34 @@ set
                      else concat_ws('\n', i.refused, :refused_by) end,
     i.last_seq = :seq,
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
-    i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at)
+    i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at):continued
 where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signals = :seen)
 
--- name: continue_instances
--- A workflow that continues as new: its run begins here, and queries see the new run's input.
-update :source romancy_instances i
-set
-    i.run_from = :run_from,
+-- name: continued
+-- What else changes of workflows that continue as new, NULL being the run of those that do not: the run begins here, and
+-- queries see its input.
+, i.run_from = coalesce(:run_from, i.run_from),
     i.input = coalesce(:input, i.input),
-    i.projection = :projection,
+    i.projection = if(:run_from is null, i.projection, :projection),
     i.index_paths = coalesce(:index_paths, i.index_paths)
-where i.instance_id = :instance_id and i.life = :life
 
 -- name: index_sets
--- The sets of declared paths that are known.
-select index_paths, paths from romancy_index_sets
+-- The sets of declared paths that are known, by workflow. An older version of Romancy knows no workflow for its sets.
+select workflow_name, index_paths, paths from romancy_index_sets
 
--- name: add_index_set
--- Remember a set of declared paths before the first instance that has it.
-insert into romancy_index_sets (index_paths, paths) values (:index_paths, :paths)
+-- name: add_index_sets
+-- Remember sets of declared paths before the first instances that have them.
+insert into romancy_index_sets (workflow_name, index_paths, paths) values :rows
+on duplicate key update index_paths = romancy_index_sets.index_paths
+
+-- name: renew_index_sets
+-- The same for runs that begin anew; mostly they are known, and then nothing is locked.
+insert into romancy_index_sets (workflow_name, index_paths, paths)
+select i.workflow_name, :index_paths, :paths
+from :source romancy_instances i
+where i.instance_id = :instance_id and not exists (
+    select 1 from romancy_index_sets s where s.workflow_name = i.workflow_name and s.index_paths = :index_paths
+)
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
 -- name: drop_index
@@ -103,6 +112,16 @@ on duplicate key update dedupe = romancy_seen.dedupe
 -- Messages for instances.
 insert into romancy_inbox (instance_id, delivery_id, body) values :rows
 on duplicate key update delivery_id = romancy_inbox.delivery_id
+
+-- name: add_uncounted
+-- Messages of a session, whose receivers' counters move after its commit.
+insert into romancy_uncounted (instance_id, delivery_id) values :rows
+on duplicate key update delivery_id = romancy_uncounted.delivery_id
+
+-- name: drop_uncounted
+-- They are counted now.
+delete u from :source romancy_uncounted u
+where u.instance_id = :instance_id and u.delivery_id = :delivery_id
 
 -- name: signal_instances
 -- The last statement of a delivery: the counter moves, and a sleeper is due. Whoever sees it move sees the mail too.
@@ -335,13 +354,11 @@ where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
 -- ----------------------------------------------------------------------------------------------------------------- sweep
 
 -- name: find_uncounted
--- Instances with mail that has lain for a while and either was never counted or woke nobody.
-select distinct x.instance_id
-from romancy_inbox x
-join romancy_instances i on i.instance_id = x.instance_id
-where x.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
-    and i.status not in (:closed)
-    and (i.signals = i.seen or (i.owner is null and i.wake_at is null and i.status <> _binary'stuck'))
+-- Messages that a session wrote a while ago and nobody has counted, and whether there is anybody to count them.
+select u.instance_id, u.delivery_id, i.instance_id is not null
+from romancy_uncounted u
+left join romancy_instances i on i.instance_id = u.instance_id and i.status not in (:closed)
+where u.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
 limit :limit
 
 -- name: find_parked
@@ -403,6 +420,10 @@ delete from romancy_log where instance_id in (:ids)
 -- Mail nobody will read.
 delete from romancy_inbox where instance_id in (:ids)
 
+-- name: prune_uncounted
+-- What was to be counted of it.
+delete from romancy_uncounted where instance_id in (:ids)
+
 -- name: prune_instances
 -- The instances themselves.
 delete from romancy_instances where instance_id in (:ids)
@@ -439,7 +460,7 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
 -- name: workflow_names
--- Every workflow there is an instance of.
+-- Every workflow there is an instance of, where the sets of paths do not tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
 -- ------------------------------------------------------------------------------------------------------------------ schema

@@ -25,11 +25,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 _DIGIT = "(select 0 d union all " + " union all ".join(f"select {n}" for n in range(1, 10)) + ")"
 _NUMBERS = "(select a.d + 10 * b.d + 100 * c.d + 1000 * e.d as n from DIGIT a join DIGIT b join DIGIT c join DIGIT e) g"
 _FILL = """
-insert into romancy_index_sets (index_paths, paths) values ('customer', 'customer');
+insert into romancy_index_sets (workflow_name, index_paths, paths)
+select concat('flow', d), 'customer', 'customer' from DIGIT f union all select 'plain', '', '';
 insert into romancy_instances
     (instance_id, life, created_at, updated_at, touched_at, wake_at, workflow_name, status, code, index_paths, input,
     projection)
-select concat('i', n), 1, n, n, n, if(n % 10 = 0, n + 9000000000000000, null), concat('flow', n % 5),
+select concat('i', n), 1, n, n, n, if(n % 10 = 0, n + 9000000000000000, null), concat('flow', n % 10),
     case when n % 10 = 0 then 'waiting' when n % 1000 = 1 then 'failed' else 'completed' end, 'c1', 'customer', '',
     json_object('customer', concat('s:c', n % 2000))
 from NUMBERS;
@@ -37,11 +38,12 @@ insert into romancy_index (path, value, created_at, instance_id)
 select 'customer', concat('s:c', n % 2000), n, concat('i', n) from NUMBERS;
 insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 1, 'w', '[]' from NUMBERS;
 insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 2, 'w', '[]' from NUMBERS;
+insert into romancy_inbox (instance_id, delivery_id, body, at) select concat('i', n), 'd', '', 1 from NUMBERS;
 insert into romancy_seen (dedupe, at) select concat('k', n), n from NUMBERS;
 insert into romancy_outbox (outbox_id, topic, body) select concat('o', n), 't', '' from NUMBERS
 """
 _MANY = 3000
-_LARGE = ("romancy_instances", "romancy_log", "romancy_index", "romancy_seen", "romancy_outbox")
+_LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index", "romancy_seen", "romancy_outbox")
 _ALIASES = {"i", "l", "x", "g", "s", "p", "d", *_LARGE}
 _READS_IN_ORDER = {"read_outbox", "workflow_names"}
 """Statements that walk an index from its beginning and stop: their LIMIT is their bound, or the number of names is."""
@@ -171,6 +173,68 @@ async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monk
     assert [row.instance_id for row in page.rows] == ["i8077", "i6077", "i4077", "i2077", "i77"]
     plans = await recorder.plans(wire)
     assert any("'x'" in line and "'ref'" in line and "'PRIMARY'" in line for line in map(str, plans["find"]))
+
+
+@pytest.mark.parametrize(
+    ("query", "ways"),
+    [
+        (build_query({"customer": "c77"}, workflow_name="flow7"), 1),
+        (build_query({"customer": "c77"}, workflow_name="flow"), 1),
+        (build_query({"customer": "c77"}, workflow_name="l"), 2),
+        (build_query({"customer": "c77"}), 2),
+    ],
+    ids=["one that declared it", "all of these did", "another did not", "any"],
+)
+async def test_only_workflows_that_ever_did_not_declare_a_path_are_asked_row_by_row(
+    filled: MySQLStore, monkeypatch: pytest.MonkeyPatch, query: Query, ways: int
+) -> None:
+    await filled.commit([start(workflow_name="plain", projection=b'{"customer":"s:c77"}')])
+    packets: list[bytes] = []
+    run = Wire.run
+
+    async def recording(wire: Wire, packet: bytes, what: str) -> object:
+        packets.append(packet)
+        return await run(wire, packet, what)
+
+    monkeypatch.setattr(Wire, "run", recording)
+    page = await filled.find(query)
+
+    assert len(page.rows) == 5 + ways - 1
+    assert packets[-1].count(b"limit 51") == ways
+
+
+@pytest.mark.parametrize("after", [None, Position(5_000, "i5000")], ids=["the newest", "a deep page"])
+async def test_many_workflows_are_read_each_by_its_index(
+    filled: MySQLStore, wire: Wire, after: Position | None
+) -> None:
+    """More than the fewest names: as many entries of the index as a page has lines, for each of them, and one page."""
+    query = replace(build_query(workflow_name="flow"), after=after)
+    async with filled.database.work.borrow() as used:
+        before = await _rows_read(used)
+        asking = await _rows_read(used) - before
+    page = await filled.find(query)
+    async with filled.database.work.borrow() as used:
+        looked_at = await _rows_read(used) - before - 2 * asking
+
+    newest = 10_000 if after is None else 5_000
+    assert [row.instance_id for row in page.rows] == [f"i{n}" for n in range(newest - 1, newest - 51, -1)]
+    assert looked_at < 10 * 51 * 2 + 51 * 4 + 200
+
+
+async def _rows_read(wire: Wire) -> int:
+    (answer,) = await wire.run(b"show session status like 'Handler_read%'", "test")
+    return sum(int(value) for _, value in answer.rows)
+
+
+async def test_a_sweep_reads_no_mail_that_is_counted(filled: MySQLStore, wire: Wire) -> None:
+    actor = await Actor(filled, workflows={"flow1": "c1"}).register()
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, sweep=True)
+    async with filled.database.work.borrow() as used:
+        before = await _rows_read(used)
+        asking = await _rows_read(used) - before
+    await filled.claim(request)
+    async with filled.database.work.borrow() as used:
+        assert await _rows_read(used) - before - 2 * asking < 100
 
 
 async def test_a_whole_table_would_be_noticed(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

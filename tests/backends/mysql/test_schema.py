@@ -9,8 +9,10 @@ import pytest
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start, unique
+from romancy_mysql import _migrations
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._migrations import load_migrations
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy_mysql._connection import Wire
+    from romancy_mysql._dialect import Dialect
+    from romancy_mysql._migrations import Migration
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]
@@ -58,6 +62,63 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: 
             assert await session.fetch_all("select * from romancy_events") != []
         (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
         assert answer.rows[0][0] == len(steps)
+
+
+_OF_VERSION_2 = """
+insert into romancy_index_sets (index_paths, paths) values ('', ''), ('customer', 'customer'), ('unused', 'unused');
+insert into romancy_instances
+    (instance_id, life, created_at, updated_at, workflow_name, status, code, owner, signals, seen, index_paths, input,
+    projection)
+values ('i1', 1, 1, 1, 'always', 'waiting', 'c1', null, 0, 0, 'customer', '', '{"customer":"s:x"}'),
+       ('i2', 1, 2, 2, 'since', 'completed', 'c1', null, 0, 0, '', '', '{"customer":"s:x"}'),
+       ('i3', 1, 3, 3, 'since', 'running', 'c1', 'w', 1, 0, 'customer', '', '{"customer":"s:x"}');
+insert into romancy_index (path, value, created_at, instance_id)
+values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
+insert into romancy_inbox (instance_id, delivery_id, body) values ('i1', 'd', ''), ('i3', 'd', '')
+"""
+
+
+@both
+async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_uncounted(
+    open_store: Open, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 2 knew sets of paths for all workflows together, and looked through the inbox: its rows say the rest."""
+
+    def first_two(prefix: str, dialect: Dialect) -> list[Migration]:
+        return load_migrations(prefix, dialect)[:2]
+
+    with monkeypatch.context() as early:
+        early.setattr(_migrations, "load_migrations", first_two)
+        await (await open_store()).close()
+    await wire.run(_OF_VERSION_2.encode(), "fill")
+
+    store = await open_store()
+
+    sets, uncounted = await wire.run(
+        b"select workflow_name, index_paths, paths from romancy_index_sets order by 1, 2; "
+        b"select instance_id, delivery_id from romancy_uncounted",
+        "test",
+    )
+    assert sets.rows == (
+        (b"always", b"customer", b"customer"), (b"since", b"", b""), (b"since", b"customer", b"customer")
+    )  # fmt: skip
+    assert uncounted.rows == ((b"i1", b"d"),)
+    for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
+        page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
+        assert [row.instance_id for row in page.rows] == found
+
+
+@both
+async def test_a_set_of_paths_written_by_an_older_version_speaks_for_every_workflow(
+    open_store: Open, wire: Wire
+) -> None:
+    store = await open_store()
+    await store.commit([start(workflow_name="flow", projection=b'{"a":"s:x"}', index=(("a", "s:x"),))])
+    await wire.run(b"update romancy_index_sets set index_paths = '', paths = '', workflow_name = ''", "test")
+    await wire.run(b"update romancy_instances set index_paths = ''; delete from romancy_index", "test")
+    await store.commit([start(workflow_name="flow", projection=b'{"a":"s:x"}', index=(("a", "s:x"), ("b", None)))])
+
+    assert len((await store.find(build_query({"a": "x"}, workflow_name="flow"))).rows) == 2
 
 
 @both
