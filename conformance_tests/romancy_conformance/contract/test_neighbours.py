@@ -149,6 +149,22 @@ async def test_a_claim_leaves_a_frozen_row_alone(actor: Actor, hire: Hire, workf
         assert sorted(one.instance_id for one in claimed) == sorted(item.instance_id for item in items)
 
 
+async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: Hire, workflow_name: str) -> None:
+    """A5: a due instance that another transaction holds is for the next claim; the others are not kept waiting."""
+    other = await hire()
+    mine = await other.begin()
+    items = [start(workflow_name=workflow_name) for _ in range(4)]
+    await actor.store.commit(items)
+    item = append(mine, 2, deliveries=(delivery(items[0]),))
+
+    async for held in frozen_call(other.store, lambda: other.write(item), actor.store):
+        claimed = await asyncio.wait_for(actor.claim(), _IN_TIME)
+        assert {one.instance_id for one in claimed} >= {one.instance_id for one in items[1:]}
+        assert await held.thaw() is Outcome.ACCEPTED
+        claimed += await actor.claim()
+        assert sorted(one.instance_id for one in claimed) == sorted(one.instance_id for one in items)
+
+
 @pytest.mark.parametrize("where", ["seq", "wake time", "child"])
 async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor, where: str) -> None:
     """A12: the guilty item gets a typed refusal, its neighbours are written."""

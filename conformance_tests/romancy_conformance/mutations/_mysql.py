@@ -9,15 +9,206 @@ from romancy_conformance.mutations._mutation import Mutation
 __all__ = ["MUTATIONS"]
 
 _sql = partial(Mutation, file="backends/romancy_mysql/*.sql")
+_python = partial(Mutation, file="backends/romancy_mysql/*.py")
+_NOW = "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))"
+_HEAD = "(select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),\n    i.signals"
 
-MUTATIONS = (
+_OF_THE_LOG = (
+    _python(
+        name="mysql: an instance may be twice in a batch",
+        pitfall="A1",
+        text="check_batch(batch, worker)\n",
+        replacement="\n",
+        tests="test_log.py misuse",
+    ),
+    _python(
+        name="mysql: any nonce is one's own",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.ACCEPTED",
+        tests="test_log.py taken_seq or another_nonce",
+    ),
+    _python(
+        name="mysql: one's own nonce is a stranger's",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.TAKEN",
+        tests="test_log.py sent_again",
+    ),
+    _python(
+        name="mysql: a COMMIT without an answer was none",
+        pitfall="A3",
+        text="raise OutcomeUnknownError(",
+        replacement="raise StorageUnavailableError(",
+        tests="fire/test_wire.py tombstone",
+    ),
     _sql(
-        name="mysql: the writer's row is not asked",
+        name="mysql: the writer's row is not asked for one row",
+        pitfall="A4",
+        text="dead or unknown.\nfrom romancy_workers where token = :token and dead = 0",
+        replacement="dead or unknown.\nfrom romancy_workers where token = :token",
+        tests="test_log.py dead_worker or thaw",
+    ),
+    _sql(
+        name="mysql: the writer's row is not asked for several",
         pitfall="A4",
         text="(select :writer from romancy_workers where token = :token and dead = 0)",
         replacement="(select :writer from romancy_workers where token = :token)",
-        tests="test_log.py dead_worker or thaw",
+        tests="test_log.py dead_worker_cannot_write_a_batch",
     ),
+    _sql(
+        name="mysql: a former life reaches the new one",
+        pitfall="A4",
+        text="and i.life = :life and (not :ends",
+        replacement="and (not :ends",
+        tests="test_log.py former_life",
+    ),
+    _sql(
+        name="mysql: one frozen row holds up all others",
+        pitfall="A5",
+        text="where instance_id in (:ids) for update skip locked\n",
+        replacement="where instance_id in (:ids) for update\n",
+        tests="test_neighbours.py frozen",
+    ),
+    _sql(
+        name="mysql: a claim waits for what others hold",
+        pitfall="A5",
+        text="order by i.wake_at\nlimit :limit\nfor update skip locked)",
+        replacement="order by i.wake_at\nlimit :limit\nfor update)",
+        tests="test_neighbours.py just_being_written",
+    ),
+    _sql(
+        name="mysql: what does not fit is cut to size and called accepted",
+        pitfall="A6",
+        text="insert into romancy_log (instance_id, life, seq, writer, body) :rows\n"
+        "on duplicate key update seq = romancy_log.seq",
+        replacement="insert ignore into romancy_log (instance_id, life, seq, writer, body) :rows",
+        tests="test_log.py dead_worker_cannot_write_a_batch",
+    ),
+    _python(
+        name="mysql: a session without strict mode",
+        pitfall="A6",
+        text="ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,",
+        replacement="ONLY_FULL_GROUP_BY,",
+        tests="test_log.py dead_worker_cannot_write_a_batch",
+    ),
+    _sql(
+        name="mysql: an owner changes without its log row",
+        pitfall="A10",
+        text="    i.crash_seq = :head + 1,\n    i.last_seq = :head + 1,",
+        replacement="    i.crash_seq = :head,\n    i.last_seq = :head,",
+        tests="test_leases.py",
+    ),
+    _python(
+        name="mysql: a takeover does not count its log rows",
+        pitfall="A10",
+        text='"append_log", rows=as_select(lines), expected=len(chunk))',
+        replacement='"append_log", rows=as_select(lines))',
+        tests="test_interleavings.py owner_changes or takeover_held",
+    ),
+    _sql(
+        name="mysql: a claim tells a former head",
+        pitfall="A11",
+        text=_HEAD,
+        replacement="i.last_seq,\n    i.signals",
+        tests="test_claims.py recovering",
+    ),
+    _python(
+        name="mysql: a refused value takes its neighbours along",
+        pitfall="A12",
+        text="                await self._bisect(todo)\n",
+        replacement="                raise\n",
+        tests="test_neighbours.py value",
+    ),
+    _sql(
+        name="mysql: a run that continues keeps its start",
+        pitfall="A14",
+        text="i.run_from = coalesce(:run_from, i.run_from)",
+        replacement="i.run_from = i.run_from",
+        tests="test_claims.py continues",
+    ),
+)
+
+_OF_SESSIONS = (
+    _python(
+        name="mysql: a session locks the rows of others",
+        pitfall="A7",
+        text="        if self._session:\n            places",
+        replacement="        if self._session:\n"
+        "            yield from self._signals([one.instance_id for one in mail], counted=True)\n"
+        "            places",
+        tests="test_sessions.py holds_up_nobody",
+    ),
+    _sql(
+        name="mysql: uncounted mail of sessions is nobody's",
+        pitfall="A7",
+        text=f"where u.at < {_NOW} - :age",
+        replacement=f"where u.at < {_NOW} - 1000000 * :age",
+        tests="test_neighbours.py nobody_counted",
+    ),
+    _python(
+        name="mysql: a swallowed failure is committed",
+        pitfall="A9",
+        text="self.failed = self.failed or not self._ours",
+        replacement="self.failed = self.failed and not self._ours",
+        times=2,
+        tests="test_sessions.py swallowed",
+    ),
+    _python(
+        name="mysql: a session ended by user code is committed",
+        pitfall="A9",
+        text='READING.encode() + b"; release savepoint romancy_session"',
+        replacement="READING.encode()",
+        tests="test_sessions.py agree or ddl",
+    ),
+)
+
+_OF_MAIL = (
+    _sql(
+        name="mysql: a release does not look at the counter",
+        pitfall="B1",
+        text=f"if(:sleeps, if(i.signals = :seen, :wake_at, {_NOW}), null)",
+        replacement="if(:sleeps, :wake_at, null)",
+        tests="test_inbox.py missed",
+    ),
+    _sql(
+        name="mysql: a delivery does not move the counter",
+        pitfall="B1",
+        text="    i.signals = i.signals + :count,\n",
+        replacement="    i.seen = i.seen - 0 * :count,\n",
+        tests="test_interleavings.py delivery_and_a_release or release_held",
+    ),
+    _python(
+        name="mysql: a dedupe key is forgotten with its message",
+        pitfall="B3",
+        text='        yield from self._insert("add_seen", [row(key) for key in keys])\n',
+        replacement="        keys.clear()\n",
+        tests="test_inbox.py dedupe_key",
+    ),
+    _sql(
+        name="mysql: nobody tells an owner of its mail",
+        pitfall="B6",
+        text="(i.signals <> i.seen or i.instance_id in (:ids))",
+        replacement="i.instance_id in (:ids)",
+        tests="test_inbox.py owner_gets",
+    ),
+    _sql(
+        name="mysql: an end does not look at the inbox",
+        pitfall="B8",
+        text=" and (not :ends or i.signals = :seen)",
+        replacement="",
+        tests="test_interleavings.py end",
+    ),
+    _sql(
+        name="mysql: the ended take mail",
+        pitfall="B8",
+        text="where i.instance_id = :instance_id and i.status not in (:closed)",
+        replacement="where i.instance_id = :instance_id",
+        tests="test_interleavings.py end",
+    ),
+)
+
+_OF_LEASES = (
     _sql(
         name="mysql: who beats is taken over all the same",
         pitfall="D1",
@@ -25,4 +216,65 @@ MUTATIONS = (
         replacement="where d.token = :dead and d.dead = 0 and d.beat >= 0 * :beat",
         tests="test_leases.py beat_meanwhile",
     ),
+    _sql(
+        name="mysql: the dead take others over",
+        pitfall="D1",
+        text="join romancy_workers w on w.token = :worker and w.dead = 0\nset d.dead = 1",
+        replacement="join romancy_workers w on w.token = :worker\nset d.dead = 1",
+        tests="test_leases.py dead_worker_takes",
+    ),
+    _sql(
+        name="mysql: every crash counts",
+        pitfall="D3",
+        text="i.crashes = if(i.crash_seq = :head, i.crashes + 1, 1)",
+        replacement="i.crashes = i.crashes + 1",
+        tests="test_leases.py crashes_count",
+    ),
+    _sql(
+        name="mysql: code that refused gets it again",
+        pitfall="D4",
+        text="    and locate(:code, concat('\\n', coalesce(i.refused, ''), '\\n')) = 0\n    and not (:leaves",
+        replacement="    and not (:leaves",
+        tests="test_claims.py fitting_code",
+    ),
+    _sql(
+        name="mysql: code of live workers is taken at once",
+        pitfall="D4",
+        text="and not (:leaves and i.code in (:leave)",
+        replacement="and not (not :leaves and i.code in (:leave)",
+        tests="test_claims.py left_to_them",
+    ),
 )
+
+_OF_SEARCHES = (
+    _python(
+        name="mysql: an index hides what was started before it",
+        pitfall="E",
+        text="others = [short for short, paths in sets.items() if not spellings & paths]",
+        replacement="others: list[bytes] = []",
+        tests="test_find.py declared_later",
+    ),
+    _python(
+        name="mysql: pages continue by time alone",
+        pitfall="E",
+        text='b"%b.created_at <= %b and (',
+        replacement='b"%b.created_at < %b and (',
+        tests="test_find.py walking",
+    ),
+    _python(
+        name="mysql: case and accents do not count",
+        pitfall="E",
+        text='word = b"cast(json_unquote(json_extract(i.projection, " + path + b")) as binary)"',
+        replacement='word = b"convert(json_unquote(json_extract(i.projection, " + path + b")) using utf8mb4)"',
+        tests="test_find.py truth_table",
+    ),
+    _python(
+        name="mysql: a quote ends a value",
+        pitfall="E",
+        text=""".replace(b"'", b"\\\\'")""",
+        replacement="",
+        tests="test_find.py from_outside or truth_table",
+    ),
+)
+
+MUTATIONS = (*_OF_THE_LOG, *_OF_SESSIONS, *_OF_MAIL, *_OF_LEASES, *_OF_SEARCHES)
