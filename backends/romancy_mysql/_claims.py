@@ -17,7 +17,7 @@ from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchEr
 from romancy_mysql._sql import Raw, Statement, comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from romancy.storage.records import ClaimRequest
     from romancy_mysql._connection import Wire
@@ -38,25 +38,30 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
     alive, now, due, *boxes = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("read_now"),
-        _next_due(database, request),
+        _next_due(database, request.codes),
         *([] if request.recover else [_mailboxes(database, request, ())]),
     )
     moment = int(now.rows[0][0])
     if not alive.rows:
         return Work(claimed=[], mail=[], now=moment)
-    times = {name.decode(): int(wake_at) for name, wake_at in due.rows if wake_at is not None}
+    times = {name.decode(): int(wake_at) for name, wake_at in due.rows}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     if not names and not request.recover:
         mail, more = await _mail(database, database.ask, request, boxes[0], ())
         return Work(claimed=[], mail=mail, next_due=min(times.values(), default=None), now=moment, more=more)
     try:
-        return await database.insist(lambda wire: _claim(database, wire, request, names))
+        return await database.insist(lambda wire: _claim(database, wire, request, names, times))
     except MismatchError:
         return Work(claimed=[], mail=[], now=moment)
 
 
-async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: list[str]) -> Work:
-    """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile."""
+async def _claim(
+    database: Database, wire: Wire, request: ClaimRequest, names: list[str], times: Mapping[str, int]
+) -> Work:
+    """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile.
+
+    `names` are the workflows of which something is due; what was seen of the others in `times` holds.
+    """
     wire.tainted = True
     begin = database.statement("begin")
     locking = [_due(database, request, name) for name in names]
@@ -75,7 +80,8 @@ async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: l
         else:
             await database.roll_back(wire)
         wire.tainted = False
-        return await _taken(database, wire, request, [*owned, *taken])
+        later = [wake_at for name, wake_at in times.items() if name not in names]
+        return await _taken(database, wire, request, [*owned, *taken], names, later)
     except (MismatchError, LockWaitError):
         await database.roll_back(wire)
         raise
@@ -84,14 +90,16 @@ async def _claim(database: Database, wire: Wire, request: ClaimRequest, names: l
         raise StorageUnavailableError(str(error)) from None
 
 
-async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: list[str]) -> Work:
-    claimed, boxes, due, now = await database.send(
+async def _taken(
+    database: Database, wire: Wire, request: ClaimRequest, ids: list[str], names: list[str], later: list[int]
+) -> Work:
+    claimed, boxes, now, *due = await database.send(
         wire,
         [
             database.statement("read_claimed", worker=request.worker, ids=_ids(ids)),
             _mailboxes(database, request, ids),
-            _next_due(database, request),
             database.statement("read_now"),
+            *([_next_due(database, names)] if names else []),
         ],
     )
     by_id = {line[0].decode(): line for line in claimed.rows}
@@ -99,7 +107,7 @@ async def _taken(database: Database, wire: Wire, request: ClaimRequest, ids: lis
     return Work(
         claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
         mail=mail,
-        next_due=min((int(wake_at) for _, wake_at in due.rows if wake_at is not None), default=None),
+        next_due=min([*later, *(int(wake_at) for answer in due for _, wake_at in answer.rows)], default=None),
         now=int(now.rows[0][0]),
         more=more,
     )
@@ -117,9 +125,9 @@ def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
     )
 
 
-def _next_due(database: Database, request: ClaimRequest) -> Statement:
+def _next_due(database: Database, names: Iterable[str]) -> Statement:
     template = database["next_due"]
-    parts = [template.render(workflow_name=name) for name in sorted(request.codes) or [""]]
+    parts = [template.render(workflow_name=name) for name in sorted(names) or [""]]
     return Statement(template.name, Raw(b" union all ".join(parts)))
 
 
