@@ -16,7 +16,7 @@ _LONGEST: Final = 5.0
 
 
 class Patience:
-    """Half as long as nothing has succeeded, within bounds and jittered.
+    """As long as nothing has succeeded, within bounds and jittered.
 
     So a lost deadlock is tried again at once, and a database that is away for minutes does not have everything done
     again and again meanwhile.
@@ -31,7 +31,7 @@ class Patience:
         now = self._clock()
         if self._lost_since is None:
             self._lost_since = now
-        pause = min(max((now - self._lost_since) / 2, _SHORTEST), _LONGEST)
+        pause = min(max(now - self._lost_since, _SHORTEST), _LONGEST)
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     def succeeded(self) -> None:

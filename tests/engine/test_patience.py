@@ -20,7 +20,7 @@ def test_the_longer_nothing_succeeds_the_longer_is_the_pause() -> None:
 
     pauses = [patience.lost() for _ in range(6)]
 
-    longest = [0.05, 0.05, 0.5, 2.0, 5.0, 5.0]
+    longest = [0.05, 0.05, 1.0, 4.0, 5.0, 5.0]
     assert [most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True)] == [True] * 6
 
 

@@ -64,10 +64,10 @@ async def charged(field: Field, ids: list[str]) -> int:
     return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for log in logs for event in log)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_disk_that_fills_up_under_load(on_disk: Field, disk: Disk) -> None:
     field = on_disk
-    workers = [await field.worker("--lease", "6") for _ in range(2)]
+    workers = [await field.worker("--lease", "10") for _ in range(2)]
     ids = [f"load-{number}" for number in range(40)]
     await field.start(ids, STEPS, 0.2)
     before = [worker.memory() for worker in workers]
@@ -83,12 +83,12 @@ async def test_a_disk_that_fills_up_under_load(on_disk: Field, disk: Disk) -> No
         again += noted(field, "end") - ended
         assert not starting.done()
         disk.free()
-        await starting
+        await asyncio.wait_for(starting, 30)
     await field.all_ended(90)
 
     assert all(worker.alive for worker in workers)
-    assert again <= 4 * len(ids)
-    await field.check(ids, STEPS, interrupted=again + 2 * len(ids))
+    assert again <= 10 * len(ids)  # now and then; without a pause it would be some thousands
+    await field.check(ids, STEPS, interrupted=again + 4 * len(ids))
     assert 0 == await charged(field, ids)
     assert max(after - was for after, was in zip([w.memory() for w in workers], before, strict=True)) < 50 << 20
 
