@@ -116,23 +116,13 @@ class Worker:
             in_session=self._in_session,
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
-        named = working.set(settings.worker_id)  # attempts begin in a context of their own, made there
         self.driver.attempts = self._new_attempts(dependencies)
-        working.reset(named)
         self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
         self._intake = Intake(
             store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
         )
-        self._quarantine = self._intake.quarantine = Quarantine(
-            store,
-            self.driver,
-            self._intake,
-            nonce=self.nonce,
-            token=lambda: self.leases.token,
-            patience=settings.lease / 1_000_000,
-            done=self.claiming.look,
-        )
+        self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
@@ -186,7 +176,8 @@ class Worker:
         return watchdog
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
-        return Attempts(
+        named = working.set(self._settings.worker_id)  # attempts begin in a context that is copied here
+        attempts = Attempts(
             self.store,
             self.writer,
             self.clock,
@@ -197,6 +188,19 @@ class Worker:
             fresh=self.is_alive,
             limit=self._settings.max_activities,
             ended=self.driver.ended,
+        )
+        working.reset(named)
+        return attempts
+
+    def _new_quarantine(self) -> Quarantine:
+        return Quarantine(
+            self.store,
+            self.driver,
+            self._intake,
+            nonce=self.nonce,
+            token=lambda: self.leases.token,
+            patience=self._settings.lease / 1_000_000,
+            done=self.claiming.look,
         )
 
     def is_alive(self) -> bool:
