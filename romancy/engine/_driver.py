@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -51,14 +49,14 @@ from romancy.engine._live import (
 )
 from romancy.engine._mail import input_for
 from romancy.engine._messages import TerminateMessage, decode_message
-from romancy.engine._port import Port
+from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.errors import CodecError, HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.core import Effect, Input
     from romancy.engine._alarms import Alarms
@@ -66,32 +64,15 @@ if TYPE_CHECKING:
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._log_writer import LogWriter
     from romancy.engine._observer import Observer
+    from romancy.engine._port import Port
+    from romancy.engine._prepared import Given
     from romancy.registry import Registry
     from romancy.storage.records import InboxRow, Mailbox
     from romancy.workflow import Workflow
 
-__all__ = ["Driver", "Prepared"]
+__all__ = ["Driver"]
 
 logger = get_logger("romancy.engine")
-
-Given: TypeAlias = "tuple[Input, str | None]"
-"""An input and the delivery it came in."""
-
-
-_NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
-
-
-class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """An item about to be sent, and what belongs to it."""
-
-    live: Live
-    item: Append | Start
-    activation: Activation
-    inputs: Sequence[Given]
-    ports: Mapping[int, Port] = _NO_PORTS
-    """What the attempts left behind whose ends are among the inputs, by the input's place."""
-    session: Port | None = None
-    """The one that holds a session."""
 
 
 class Driver:
@@ -127,6 +108,8 @@ class Driver:
         self._broken = broken
         self._in_session = in_session
         self._ports: dict[int, Port] = {}
+        self.at_once: int | None = None
+        """How many of those that are due are fed in one turn; None: all."""
         self._due: list[Live] = []
         """Those with inputs to be fed in this turn of the event loop, together."""
 
@@ -150,7 +133,10 @@ class Driver:
             asyncio.get_running_loop().call_soon(self._advance_due)
 
     def _advance_due(self) -> None:
-        due, self._due = self._due, []
+        """Feed some of those that are due; the others in the next turn, while the database writes what these led to."""
+        due, self._due = self._due[: self.at_once], [] if self.at_once is None else self._due[self.at_once :]
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._advance_due)
         with driving():
             for live in due:
                 live.due = False
@@ -253,7 +239,7 @@ class Driver:
         fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
         if not self._ports:
             inputs, live.inputs = live.inputs[:fitting], live.inputs[fitting:]
-            return inputs, _NO_PORTS
+            return inputs, NO_PORTS
         ports = {
             index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
         }

@@ -29,9 +29,10 @@ from romancy.storage.records import Append, Change, Claimed, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.engine._driver import Driver, Given
+    from romancy.engine._driver import Driver
     from romancy.engine._live import Live
     from romancy.engine._observer import Observer
+    from romancy.engine._prepared import Given
     from romancy.engine._quarantine import Quarantine
     from romancy.engine._resting import Resting
     from romancy.storage.protocol import Store

@@ -31,27 +31,27 @@ logger = get_logger("romancy.engine")
 
 
 class Port:
-    """One attempt's side of the engine."""
+    """One attempt's side of the engine. Most attempts ask for nothing: what they do not use they do not pay for."""
 
+    _manager: AbstractAsyncContextManager[StorageSession] | None = None
+    opened: StorageSession | None = None
     transacted = False
     """It has asked for a session, whether it got one or not."""
+    outbox: tuple[OutboxRow, ...] = ()
+    callbacks: tuple[Callable[[], Any], ...] = ()
+    details: Raw | None = None
+    """What the attempt last said of itself."""
+    heard_at: float | None = None
+    """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
+    attempt: Attempt | None = None
+    over = False
+    """The attempt has ended, though a thread may still be at it."""
 
     def __init__(self, store: Store, activity: str, stamp: Callable[[], str], *, transactional: bool) -> None:
         self._store = store
         self._activity = activity
         self._stamp = stamp
         self._transactional = transactional
-        self._manager: AbstractAsyncContextManager[StorageSession] | None = None
-        self.opened: StorageSession | None = None
-        self.outbox: list[OutboxRow] = []
-        self.callbacks: list[Callable[[], Any]] = []
-        self.details: Raw | None = None
-        """What the attempt last said of itself."""
-        self.heard_at: float | None = None
-        """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
-        self.attempt: Attempt | None = None
-        self.over = False
-        """The attempt has ended, though a thread may still be at it."""
 
     async def session(self, native: type[Any] | None, /) -> Any:
         """The transaction that this attempt's completion will be part of."""
@@ -83,11 +83,11 @@ class Port:
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that goes out with the completion."""
-        self.outbox.append(outgoing(type, data, key, self._stamp()))
+        self.outbox += (outgoing(type, data, key, self._stamp()),)
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         """Queue a callback for when the completion is durable."""
-        self.callbacks.append(callback)
+        self.callbacks += (callback,)
 
     def committed(self) -> None:
         """The completion is durable: call back. A callback that fails concerns nobody else."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +15,14 @@ from romancy.engine._attempts import Attempts
 from romancy.engine._beating import Beating
 from romancy.engine._claiming import Claiming
 from romancy.engine._clock import DatabaseClock
-from romancy.engine._driver import Driver, Prepared
+from romancy.engine._driver import Driver
 from romancy.engine._intake import Intake, claimed_again
 from romancy.engine._leases import Leases
 from romancy.engine._live import Live, new_life, start_of
 from romancy.engine._loading import resumption
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._observer import Observer
+from romancy.engine._prepared import Prepared
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
 from romancy.engine._saying import say_end
@@ -39,46 +38,20 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
-    from romancy.engine._driver import Given
     from romancy.engine._port import Port
+    from romancy.engine._prepared import Given
+    from romancy.engine._settings import Settings
     from romancy.engine._starting import Begun
-    from romancy.hooks import Hook
     from romancy.registry import Registry
-    from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
     from romancy.workflow import Workflow
 
-__all__ = ["Settings", "Worker"]
+__all__ = ["Worker"]
 
 logger = get_logger("romancy.engine")
 
+_AT_ONCE: Final = 100
 _LONGEST_GOODBYE: Final = 5.0
-
-
-class Settings:
-    """What the user chose."""
-
-    def __init__(
-        self,
-        *,
-        worker_id: str | None,
-        lease: float,
-        retry: RetryPolicy | None,
-        max_activities: int,
-        max_live: int,
-        sticky: int,
-        warn_when_blocked: float | None,
-        hooks: tuple[Hook, ...] = (),
-    ) -> None:
-        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
-        self.named = worker_id is not None
-        self.lease = round(lease * 1_000_000)
-        self.retry = retry
-        self.max_activities = max_activities
-        self.max_live = max_live
-        self.sticky = sticky
-        self.warn_when_blocked = warn_when_blocked
-        self.hooks = hooks
 
 
 class Worker:
@@ -115,6 +88,10 @@ class Worker:
             broken=self._broken,
             in_session=self._in_session,
         )
+        if not store.capabilities.embedded:
+            # While another process writes one part, this one drives the next. What writes in this process would only
+            # fight with it for the interpreter.
+            self.driver.at_once = _AT_ONCE
         self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()

@@ -1,0 +1,37 @@
+"""An item about to be sent, and what belongs to it: how an append carries what follows from it to its settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+
+from romancy.core import Activation
+from romancy.engine._live import Live
+from romancy.engine._port import Port
+from romancy.storage.records import Append, Start
+
+if TYPE_CHECKING:
+    from romancy.core import Input
+
+__all__ = ["NO_PORTS", "Given", "Prepared"]
+
+Given: TypeAlias = "tuple[Input, str | None]"
+"""An input and the delivery it came in."""
+
+NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
+
+
+class Prepared(Struct, frozen=True, gc=False):
+    """An item about to be sent."""
+
+    live: Live
+    item: Append | Start
+    activation: Activation
+    inputs: Sequence[Given]
+    ports: Mapping[int, Port] = NO_PORTS
+    """What the attempts left behind whose ends are among the inputs, by the input's place."""
+    session: Port | None = None
+    """The one that holds a session."""
