@@ -1,0 +1,39 @@
+"""What the user chose for a worker, checked already."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from romancy.hooks import Hook
+    from romancy.retry import RetryPolicy
+
+__all__ = ["Settings"]
+
+
+class Settings:
+    """What the user chose."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: str | None,
+        lease: float,
+        retry: RetryPolicy | None,
+        max_activities: int,
+        max_live: int,
+        sticky: int,
+        warn_when_blocked: float | None,
+        hooks: tuple[Hook, ...] = (),
+    ) -> None:
+        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        self.named = worker_id is not None
+        self.lease = round(lease * 1_000_000)
+        self.retry = retry
+        self.max_activities = max_activities
+        self.max_live = max_live
+        self.sticky = sticky
+        self.warn_when_blocked = warn_when_blocked
+        self.hooks = hooks
