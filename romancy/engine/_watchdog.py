@@ -29,7 +29,6 @@ __all__ = ["SecondHeart", "Watchdog"]
 logger = get_logger("romancy.engine")
 
 _LEASES_BLOCKED: Final = 10
-_SLICE: Final = 0.25
 
 
 class SecondHeart:
@@ -79,6 +78,7 @@ class Watchdog:
         self._watched = threading.get_ident()
         self._patience = patience
         self._heart = heart
+        self._pace = patience / 2 if heart is None else min(patience, heart.after) / 2
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="romancy-watchdog", daemon=True)
 
@@ -86,25 +86,39 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; a thread that is just beating ends by itself."""
+        """Ask no more; a heart that is just beating ends by itself."""
         self._stop.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._patience):
+        while not self._stop.wait(self._pace):
             answered = threading.Event()
             asked = time.monotonic()
             try:
                 self._loop.call_soon_threadsafe(answered.set)
             except RuntimeError:
                 return  # the loop is closed
-            if answered.wait(self._patience):
-                continue
+            if not answered.wait(self._pace):
+                self._outlast(answered, asked)
+
+    def _outlast(self, answered: threading.Event, asked: float) -> None:
+        """Stay with a loop that does not answer: let the heart beat in time, tell in time, and say how it ended."""
+        beating = told = False
+        looked = time.monotonic()
+        excused = max(0.0, looked - asked - 2 * self._pace)
+        while not answered.wait(self._pace / 2) and not self._stop.is_set():
+            now = time.monotonic()
             # If this thread was late as well, the whole process stood still: the loop gets the time it did not have.
-            if time.monotonic() - asked < 2 * self._patience or not answered.wait(self._patience):
+            excused, looked = excused + max(0.0, now - looked - self._pace), now
+            if self._heart is not None and not beating and now - asked > self._heart.after:
+                beating = True
+                name = "romancy-second-heart"
+                threading.Thread(target=self._heart.beat_until, args=(answered,), name=name, daemon=True).start()
+            if not told and now - asked - excused > self._patience:
+                told = True
                 self._tell()
-            self._outlast(answered, asked)
-            if not self._stop.is_set():
-                logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
+        blocked = time.monotonic() - asked
+        if blocked > self._patience and not self._stop.is_set():
+            logger.warning("the event loop was blocked for %.1f s", blocked)
 
     def _tell(self) -> None:
         # There is no other way to see what another thread is doing.
@@ -116,10 +130,3 @@ class Watchdog:
             self._patience,
             stack,
         )
-
-    def _outlast(self, answered: threading.Event, asked: float) -> None:
-        beating = False
-        while not answered.wait(_SLICE) and not self._stop.is_set():
-            if self._heart is not None and not beating and time.monotonic() - asked > self._heart.after:
-                beating = True
-                self._heart.beat_until(answered)

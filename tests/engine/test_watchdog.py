@@ -57,7 +57,7 @@ async def blocked(store: Wall, seconds: float) -> bool:
     fresh = leases.fresh()
     await asyncio.sleep(0.4)  # it says how long that was
     watchdog.stop()
-    while any(thread.name == "romancy-watchdog" for thread in threading.enumerate()):  # noqa: ASYNC110
+    while any(thread.name in ("romancy-watchdog", "romancy-second-heart") for thread in threading.enumerate()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return fresh
 
