@@ -32,6 +32,9 @@ _log = logging.getLogger("romancy.sqlite")
 
 _INLINE_LIMIT = 0.001
 """Seconds a commit may take on average before the event loop's thread is too good for it."""
+_LONGEST_COUNTED = 0.0025
+"""Seconds that a commit counts at most. One that took long says little, the machine may have been busy with something
+else; two in a row are over the limit on average."""
 _GROUP_LIMIT = 512
 _CACHE = 16384
 """Kilobytes of pages at hand. A batch of starts touches leaves all over its indexes."""
@@ -272,6 +275,7 @@ class Writer:
     # --- behind the gate --------------------------------------------------------------------------------------
 
     def _measure(self, seconds: float, weight: int) -> None:
+        seconds = min(seconds, _LONGEST_COUNTED)
         self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
         self.wrote(weight)
 

@@ -71,6 +71,19 @@ async def test_a_slow_disk_is_left_to_the_thread(store: SqliteStore, fast: Write
             pass
 
 
+async def test_one_slow_commit_is_no_slow_disk(store: SqliteStore, fast: Writer) -> None:
+    """The machine was busy with something else; two in a row are the disk's."""
+    for _ in range(20):
+        fast._measure(0.0002, 0)
+    fast._measure(3.0, 0)
+    assert await store.run_write(thread_name, weight=0, lone=True) == "MainThread"
+    fast._pace = 0.0002
+    fast._measure(3.0, 0)
+    fast._measure(3.0, 0)
+
+    assert (await store.run_write(thread_name, weight=0, lone=True)).startswith("romancy-sqlite")
+
+
 async def test_two_writes_in_one_turn_of_the_loop_share_a_commit_on_the_thread(
     store: SqliteStore, fast: Writer
 ) -> None:
