@@ -87,7 +87,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
-        self._outer: asyncio.AbstractEventLoop | None = None
+        self._outer: DeterministicLoop | None = None
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
 
@@ -235,15 +235,16 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
         stage.enter()
-        self._outer = asyncio._get_running_loop()
+        self._outer, stage.running = stage.running, self
         asyncio._set_running_loop(self)
         self._hook_generators()
 
     def leave(self) -> None:
         """Give the thread back: its running loop, current task and generator hooks are as they were."""
         outer, self._outer = self._outer, None
-        asyncio._set_running_loop(outer)
-        if isinstance(outer, DeterministicLoop):
+        stage.running = outer
+        asyncio._set_running_loop(stage.host if outer is None else outer)
+        if outer is not None:
             outer._hook_generators()
         stage.leave()
 
@@ -368,8 +369,7 @@ def cancellation(reason: str) -> asyncio.CancelledError:
 
 def running_loop() -> DeterministicLoop | None:
     """The loop of the run this code belongs to, or None outside of any workflow."""
-    loop = asyncio._get_running_loop()
-    return loop if isinstance(loop, DeterministicLoop) else None
+    return stage.running
 
 
 def _refusal(name: str) -> Callable[..., Any]:

@@ -17,6 +17,8 @@ from romancy.core._stable import seams
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from romancy.core._loop import DeterministicLoop
+
 __all__ = ["driving", "stage"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
@@ -26,14 +28,18 @@ class _Stage(threading.local):
     """One per thread: how many have entered, and what the host had."""
 
     def __init__(self) -> None:
+        self.running: DeterministicLoop | None = None
+        """The loop of the run that is being driven."""
+        self.host: asyncio.AbstractEventLoop | None = None
+        """The loop that runs here when no run is being driven."""
         self._depth = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._hooks: Any = (None, None)
 
     def enter(self) -> None:
         """The first one takes the host off its loop."""
         if not self._depth:
+            self.host = asyncio._get_running_loop()
             self._leave_host()
             self._hooks = sys.get_asyncgen_hooks()
             seams.close()
@@ -46,18 +52,16 @@ class _Stage(threading.local):
             sys.set_asyncgen_hooks(*self._hooks)
             seams.open()
             if self._task is not None:
-                _swap_current_task(self._loop, self._task)
+                _swap_current_task(self.host, self._task)
                 self._task = None
+            self.host = None
 
     def _leave_host(self) -> None:
         """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
-        if _swap_current_task is None:
-            return
-        self._loop = asyncio._get_running_loop()
-        if self._loop is not None:
-            self._task = asyncio.current_task(self._loop)
+        if _swap_current_task is not None and self.host is not None:
+            self._task = asyncio.current_task(self.host)
             if self._task is not None:
-                _swap_current_task(self._loop, None)
+                _swap_current_task(self.host, None)
 
 
 stage = _Stage()

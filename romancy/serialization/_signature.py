@@ -76,6 +76,8 @@ class Signature:
         """The names of the dependencies with what stands as their default."""
         self._types = TypesOf(fn)
         self._positional = tuple(parameter for parameter in parameters if not parameter.keyword_only)
+        self._plain = len(parameters) if len(parameters) == len(self._positional) else -1
+        """How many positional arguments are all there are; -1 if some go by keyword only."""
         self._argument_plans: tuple[_Argument, ...] | None = None
         self._result_plan: Plan | None = None
         self._result_where = Where("result", subject)
@@ -133,7 +135,7 @@ class Signature:
         Raises UsageError if the arguments do not fit the parameters, SerializationError if one is not of its
         declared type or cannot be written.
         """
-        values = self._bind(args, kwargs)
+        values = args if not kwargs and len(args) == self._plain else self._bind(args, kwargs)
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
             _, plan, where, _ = plans[0]
@@ -214,8 +216,6 @@ class Signature:
         return stored
 
     def _bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Sequence[object]:
-        if not kwargs and len(args) == len(self.parameters) == len(self._positional):
-            return args
         if len(args) > len(self._positional):
             raise UsageError(
                 f"{self.subject} takes {len(self._positional)} positional argument(s) "
