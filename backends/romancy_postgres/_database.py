@@ -187,8 +187,10 @@ class Database:
         except asyncpg.PostgresError:
             pool.give_back(connection)  # which also drops it if this error was the end of it
             raise
-        except BaseException:
+        except BaseException as error:
             pool.discard(connection)
+            if isinstance(error, TimeoutError):
+                pool.distrust()
             raise
         pool.give_back(connection)
         return answer
@@ -220,8 +222,10 @@ class Database:
         except (asyncpg.PostgresError, RomancyError):
             await self._roll_back(connection, pool)
             raise
-        except BaseException:
+        except BaseException as error:
             pool.discard(connection)
+            if isinstance(error, TimeoutError):
+                pool.distrust()
             raise
         pool.give_back(connection)
         return answer

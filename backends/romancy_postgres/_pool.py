@@ -53,9 +53,16 @@ class Pool(Generic[C]):
     def give_back(self, connection: C) -> None:
         """It is idle, outside of any transaction, and as it was lent."""
         self._lent.discard(connection)
-        if not self._closed and not connection.is_closed():
+        if connection.is_closed():
+            self.distrust()
+        elif not self._closed:
             self._idle.append(connection)
         self._places.release()
+
+    def distrust(self) -> None:
+        """One of them was dead without a word: drop what lies idle, or each would cost a time-out of its own."""
+        while self._idle:
+            asyncpg.Connection.terminate(self._idle.pop())
 
     def discard(self, connection: C) -> None:
         """It may be in the middle of something: cancel that, close it, and only then free its place."""

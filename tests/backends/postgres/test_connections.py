@@ -11,13 +11,16 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
+from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, Outcome
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy_postgres import _connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.records import Item
+    from romancy_conformance.servers.proxy import Proxy
     from romancy_postgres._store import PostgresStore
 
     Open = Callable[..., Awaitable[PostgresStore]]
@@ -184,3 +187,20 @@ async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> No
     assert second is not first
     assert await second.run_prepared("select 1", (), 5) == "SELECT 1"
     work.give_back(second)
+
+
+async def test_connections_fallen_silent_cost_one_time_out_together(
+    storage_url: str, proxy_for: Callable[[str], Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "ANSWER_TIMEOUT", 1.0)
+    proxy = proxy_for(storage_url)
+    store = create_store(proxy.url(storage_url))
+    await store.open()
+    await asyncio.gather(*(store.read(f"nobody-{number}") for number in range(5)))  # five connections are idle now
+    proxy.fall_silent()
+
+    with pytest.raises(StorageUnavailableError, match="no answer in time"):
+        await store.read("nobody")
+    async with asyncio.timeout(1):
+        assert await store.read("nobody") is None
+    await store.close()
