@@ -106,7 +106,7 @@ class JoinedSession(PostgresSession):
                 connection.remove_query_logger(look)
             except asyncpg.InterfaceError:
                 pass  # a pool has taken it back, so its transaction is over
-            await self.announce()
+            await self._signals.before_close(self.announce())
 
         connection.add_query_logger(look)
 

@@ -12,7 +12,7 @@ import asyncio
 import random
 from hashlib import sha256
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ from romancy.errors import StorageError
 from romancy_postgres._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     import asyncpg
 
@@ -56,10 +56,14 @@ class Signals:
         self._listener: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
         self._looked = 0.0
+        self._unfinished: set[asyncio.Task[None]] = set()
+        """What is to be done before the store is closed."""
+        self._closing = False
 
     async def open(self) -> None:
         """Begin to listen; what is committed after this is heard."""
         self._looked = asyncio.get_running_loop().time()
+        self._closing = False
         if not self._database.settings.listen:
             return
         self._listener = asyncio.create_task(self._listen())
@@ -71,6 +75,9 @@ class Signals:
 
     async def close(self) -> None:
         """Send what is to be sent, stop listening, and let everybody who waits go."""
+        self._closing = True
+        if self._unfinished:
+            await asyncio.wait(set(self._unfinished), timeout=_ANSWER)
         if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=_ANSWER)
         for task in (self._sender, self._listener):
@@ -78,6 +85,18 @@ class Signals:
                 task.cancel()
                 await asyncio.wait({task})
         self._hear(set())
+
+    async def before_close(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that closing waits for, from a task that nobody else waits for; nothing once it has begun."""
+        if self._closing:
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self._unfinished.add(task)
+        try:
+            await task
+        finally:
+            self._unfinished.discard(task)
 
     def tell(self, instance_ids: Iterable[str]) -> None:
         """These instances have become due, got mail or ended, and it is committed."""

@@ -257,3 +257,16 @@ async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, 
 
     async with actor.store.session() as session:
         assert await session.fetch_all("select k from mine") == [{"k": "k0"}]
+
+
+async def test_a_store_is_closed_right_after_a_joined_transaction(
+    actor: Actor, open_store: Open, connection: asyncpg.Connection
+) -> None:
+    """What follows the caller's commit is done, or given up in silence: no task is left that fails by itself."""
+    for _ in range(15):
+        store = await open_store()
+        target = await actor.begin()
+        async with connection.transaction(), store.session(join=connection) as joined:
+            await joined.send([delivery(target)])
+        await store.close()
+        await asyncio.sleep(0)
