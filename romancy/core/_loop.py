@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
-from romancy.core._stage import stage
+from romancy.core._stage import this_stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -87,6 +87,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
+        self._stage = this_stage()
         self._outer: DeterministicLoop | None = None
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
@@ -234,6 +235,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
+        stage = self._stage = this_stage()
         stage.enter()
         self._outer, stage.running = stage.running, self
         asyncio._set_running_loop(self)
@@ -241,7 +243,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def leave(self) -> None:
         """Give the thread back: its running loop, current task and generator hooks are as they were."""
-        outer, self._outer = self._outer, None
+        stage, outer = self._stage, self._outer
+        self._outer = None
         stage.running = outer
         asyncio._set_running_loop(stage.host if outer is None else outer)
         if outer is not None:
@@ -369,7 +372,7 @@ def cancellation(reason: str) -> asyncio.CancelledError:
 
 def running_loop() -> DeterministicLoop | None:
     """The loop of the run this code belongs to, or None outside of any workflow."""
-    return stage.running
+    return this_stage().running
 
 
 def _refusal(name: str) -> Callable[..., Any]:

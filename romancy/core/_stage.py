@@ -19,36 +19,39 @@ if TYPE_CHECKING:
 
     from romancy.core._loop import DeterministicLoop
 
-__all__ = ["driving", "stage"]
+__all__ = ["Stage", "driving", "this_stage"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
 
-class _Stage(threading.local):
-    """One per thread: how many have entered, and what the host had."""
+class Stage:
+    """A thread: how many have entered it, and what its host had."""
+
+    __slots__ = ("_hooks", "_task", "depth", "host", "running")
 
     def __init__(self) -> None:
         self.running: DeterministicLoop | None = None
         """The loop of the run that is being driven."""
         self.host: asyncio.AbstractEventLoop | None = None
         """The loop that runs here when no run is being driven."""
-        self._depth = 0
+        self.depth = 0
         self._task: asyncio.Task[Any] | None = None
         self._hooks: Any = (None, None)
 
     def enter(self) -> None:
         """The first one takes the host off its loop."""
-        if not self._depth:
+        if not self.depth:
             self.host = asyncio._get_running_loop()
-            self._leave_host()
+            if _swap_current_task is not None:
+                self._leave_host()
             self._hooks = sys.get_asyncgen_hooks()
             seams.close()
-        self._depth += 1
+        self.depth += 1
 
     def leave(self) -> None:
         """The last one puts everything back as it was."""
-        self._depth -= 1
-        if not self._depth:
+        self.depth -= 1
+        if not self.depth:
             sys.set_asyncgen_hooks(*self._hooks)
             seams.open()
             if self._task is not None:
@@ -58,13 +61,22 @@ class _Stage(threading.local):
 
     def _leave_host(self) -> None:
         """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
-        if _swap_current_task is not None and self.host is not None:
+        if self.host is not None:
             self._task = asyncio.current_task(self.host)
             if self._task is not None:
                 _swap_current_task(self.host, None)
 
 
-stage = _Stage()
+_threads = threading.local()
+
+
+def this_stage() -> Stage:
+    """The thread's own."""
+    try:
+        return _threads.stage  # type: ignore[no-any-return]
+    except AttributeError:
+        stage = _threads.stage = Stage()
+        return stage
 
 
 _PATIENCE: Final = 50_000
@@ -78,10 +90,11 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
     again and again in its middle would be a fifth of its cost and find nothing.
     """
 
-    __slots__ = ("_threshold",)
+    __slots__ = ("_stage", "_threshold")
 
     def __enter__(self) -> None:
-        stage.enter()
+        self._stage = this_stage()
+        self._stage.enter()
         self._threshold = gc.get_threshold()
         first, *others = self._threshold
         if 0 < first < _PATIENCE:
@@ -91,4 +104,4 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         gc.set_threshold(*self._threshold)
-        stage.leave()
+        self._stage.leave()
