@@ -11,7 +11,7 @@ import contextvars
 import functools
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
@@ -25,6 +25,7 @@ from romancy.core import (
     CompensationAttemptFailed,
     CompensationCompleted,
     CompensationFailed,
+    StartActivity,
     StartCompensation,
 )
 from romancy.engine._patience import Patience
@@ -38,21 +39,22 @@ from romancy.serialization import describe_exception
 from romancy.storage.limits import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from concurrent.futures import Executor
 
-    from romancy.core import Input, StartActivity
+    from romancy.core import Effect, Input
     from romancy.depends import Dependencies
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
     from romancy.engine._log_writer import LogWriter
     from romancy.engine._observer import Observer
+    from romancy.engine._prepared import Given
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
 
     Ended = Callable[[Live, Input, Port], None]
 
-__all__ = ["Attempt", "Attempts", "id_of"]
+__all__ = ["Attempt", "Attempts", "id_of", "unanswered"]
 
 logger = get_logger("romancy.engine")
 
@@ -60,6 +62,24 @@ logger = get_logger("romancy.engine")
 def id_of(effect: StartActivity | StartCompensation) -> str:
     """The id under which the log knows it."""
     return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
+
+
+_ENDS: Final = {
+    StartActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled, ActivityAttemptFailed),
+    StartCompensation: (CompensationCompleted, CompensationFailed, CompensationAttemptFailed),
+}
+
+
+def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
+    """The effects without the attempts whose ends are among the inputs: what has been done is not done again."""
+    if not inputs:
+        return effects
+    answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
+    return [
+        effect
+        for effect in effects
+        if not (isinstance(effect, StartActivity | StartCompensation) and (type(effect), id_of(effect)) in answered)
+    ]
 
 
 class Attempt:

@@ -31,7 +31,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as RunOutcome
-from romancy.engine._attempts import id_of
+from romancy.engine._attempts import id_of, unanswered
 from romancy.engine._children import joined, refusals, without
 from romancy.engine._live import (
     Live,
@@ -390,7 +390,7 @@ class Driver:
             self.observer.taken_up(live)
         live.in_flight = True
         live.inputs += inputs
-        for effect in live.run.outstanding():
+        for effect in unanswered(live.run.outstanding(), inputs):
             self._do(live, effect)
         live.in_flight = False
         if mailbox is not None:
@@ -403,7 +403,7 @@ class Driver:
         self.live[live.instance_id] = live
         live.in_flight = True
         live.inputs += inputs
-        for effect in live.run.outstanding():
+        for effect in unanswered(live.run.outstanding(), inputs):
             if isinstance(effect, StartCompensation):
                 self._do(live, effect)
         live.in_flight = False

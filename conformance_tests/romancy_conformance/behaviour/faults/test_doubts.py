@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 Number = EventType("number", int)
 begun: list[str] = []
+fronts: list[Romancy] = []
 
 
 @activity
@@ -68,6 +69,17 @@ async def doubt_long(ctx: WorkflowContext) -> str:
 @workflow
 async def doubt_line(ctx: WorkflowContext, label: str) -> str:
     return await doubt_step(f"{label} 1") + await doubt_step(f"{label} 2", 0.2) + await doubt_step(f"{label} 3")
+
+
+@activity
+async def doubt_last_words() -> None:
+    begun.append("last words")
+    await fronts[-1].signal("ending", Number, len(begun))
+
+
+@workflow
+async def doubt_ending(ctx: WorkflowContext) -> None:
+    await doubt_last_words()
 
 
 @workflow
@@ -109,6 +121,17 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
     async with Romancy(storage_url, workflows=workflows) as app:
         assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
         assert await app.handle("late", doubt_event_or_timeout).result(timeout=10) == "too late"
+
+
+async def test_mail_at_the_last_moment_repeats_nothing(open_app: Open) -> None:
+    """B8: the end is refused, since it has not seen the mail; what led to it is not forgotten."""
+    begun.clear()
+    fronts.append(await open_app(worker=False))
+    app = await open_app()
+
+    await (await app.start(doubt_ending.options(instance_id="ending"))).result(timeout=10)
+
+    assert begun == ["last words"]
 
 
 async def test_cancelled_in_the_very_commit_that_starts_it(open_app: Open) -> None:
