@@ -1,4 +1,4 @@
-"""The suite's own test: every mend of the storage is taken out in turn, and the suite must turn red.
+"""The suite's own test: every mend is taken out in turn, and the suite must turn red.
 
 A mutation is one exact piece of source text and what takes its place, with the tests that must notice. The tree is
 copied, one mutation applied, and the named tests run there. A mutation whose text is no longer found is an error:
@@ -11,13 +11,14 @@ A green run of the named tests under a mutation means that nothing holds that me
 
 from __future__ import annotations
 
-from romancy_conformance.mutations import _memory, _mysql, _postgres, _sqlite
+from romancy_conformance.mutations import _engine, _memory, _mysql, _postgres, _sqlite
 from romancy_conformance.mutations._mutation import Mutation
 
 __all__ = ["HANDFUL", "MUTATIONS", "Mutation"]
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_memory.MUTATIONS,
+    *_engine.MUTATIONS,
     *_sqlite.MUTATIONS,
     *_postgres.MUTATIONS,
     *_mysql.MUTATIONS,

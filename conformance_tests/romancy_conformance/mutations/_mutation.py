@@ -13,7 +13,7 @@ from msgspec import Struct
 __all__ = ["Mutation", "mutated", "play", "tree"]
 
 _COPIED = ("romancy", "backends", "conformance_tests", "tests", "tools", "typings", "pyproject.toml", "conftest.py")
-_CONTRACT = "conformance_tests/romancy_conformance/contract"
+_SUITE = "conformance_tests/romancy_conformance"
 _RED = 1
 """What pytest returns when tests failed; an error of the run itself is another number, and proves nothing."""
 _LIMITED = ("--timeout=30", "--timeout-method=thread")
@@ -32,8 +32,8 @@ class Mutation(Struct, frozen=True, kw_only=True):
     text: str
     replacement: str
     tests: str
-    """The file of the contract, or one under tests/, and words of the names of the tests that must turn red (as for
-    `-k`)."""
+    """The file of the contract, or one under behaviour/ or tests/, and words of the names of the tests that must turn
+    red (as for `-k`)."""
     times: int = 1
     """How often the text is there; all of it is replaced."""
 
@@ -67,6 +67,12 @@ def mutated(mutation: Mutation, root: Path) -> dict[str, str]:
     }
 
 
+def _path(file: str) -> str:
+    if file.startswith("tests/"):
+        return file
+    return f"{_SUITE}/{file}" if file.startswith("behaviour/") else f"{_SUITE}/contract/{file}"
+
+
 def play(mutation: Mutation, root: Path, folder: Path) -> tuple[bool, str]:
     """Run the named tests against the mutated copy in `folder`; whether they turned red, and what was said."""
     for name in _COPIED:
@@ -87,7 +93,7 @@ def play(mutation: Mutation, root: Path, folder: Path) -> tuple[bool, str]:
     environment.pop("ROMANCY_SOAK", None)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", *_LIMITED]
     done = subprocess.run(
-        [*command, file if file.startswith("tests/") else f"{_CONTRACT}/{file}", *(["-k", words] if words else [])],
+        [*command, _path(file), *(["-k", words] if words else [])],
         cwd=folder,
         env=environment,
         capture_output=True,

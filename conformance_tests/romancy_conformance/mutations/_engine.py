@@ -1,0 +1,129 @@
+"""Mends of the engine and the core: what no store can do by itself."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from romancy_conformance.mutations._mutation import Mutation
+
+__all__ = ["MUTATIONS"]
+
+_code = partial(Mutation, file="romancy/engine/*.py")
+_DOUBTS = "behaviour/faults/test_doubts.py"
+_WATCHDOG = "tests/engine/test_watchdog.py"
+
+MUTATIONS = (
+    _code(
+        name="memory: an event is as old as the moment it is read",
+        pitfall="B7",
+        text="event = input_for(live, mail.message, mail.at)",
+        replacement="event = input_for(live, mail.message, self.clock.now())",
+        tests=f"{_DOUBTS} before_the_timeout",
+    ),
+    _code(
+        name="memory: a timeout is as old as the moment it is noticed",
+        pitfall="B7",
+        text="EventTimedOut(at=effect.due, id=effect.wait_id)",
+        replacement="EventTimedOut(at=self.clock.now(), id=effect.wait_id)",
+        tests=f"{_DOUBTS} before_the_timeout",
+    ),
+    _code(
+        name="memory: what is due is fed as it comes",
+        pitfall="B7",
+        text="    inputs.sort(key=_time)\n",
+        replacement="",
+        tests=f"{_DOUBTS} order_of_time",
+    ),
+    _code(
+        name="memory: an end that was refused for unseen mail stays refused",
+        pitfall="B8",
+        text="        if outcome is Outcome.UNSEEN:\n",
+        replacement="        if outcome is Outcome.UNSEEN and not prepared:\n",
+        tests=f"{_DOUBTS} last_moment",
+    ),
+    _code(
+        name="memory: what led to a refused end is done again",
+        pitfall="B8",
+        text="    if not inputs:\n        return effects\n",
+        replacement="    if inputs is not None:\n        return effects\n",
+        tests=f"{_DOUBTS} last_moment",
+    ),
+    _code(
+        name="memory: silence is measured by what was seen in the first beat",
+        pitfall="D1",
+        text="since if beat == peer.beat else now",
+        replacement="since",
+        tests="tests/engine/test_leases.py",
+    ),
+    _code(
+        name="memory: who was away itself takes the others for dead",
+        pitfall="D1",
+        text="before = {} if restart else self._watched",
+        replacement="before = self._watched",
+        tests="tests/engine/test_leases.py",
+    ),
+    _code(
+        name="memory: a loop that is blocked for good keeps its lease",
+        pitfall="D2",
+        text="                if time.monotonic() > until:\n",
+        replacement="                if time.monotonic() < 0 * until:\n",
+        tests=f"{_WATCHDOG} gives_up",
+    ),
+    _code(
+        name="memory: a heart beats on for a worker that was declared dead",
+        pitfall="D2",
+        text="                    if not await leases.beat_through(store):\n                        return\n",
+        replacement="                    await leases.beat_through(store)\n",
+        tests=f"{_WATCHDOG} declared_dead",
+    ),
+    _code(
+        name="memory: nothing beats while the loop is blocked",
+        pitfall="D2",
+        text="now - asked > self._heart.after:",
+        replacement="now - asked > 1000 * self._heart.after:",
+        tests=f"{_WATCHDOG} lease_fresh",
+    ),
+    _code(
+        name="memory: any row without progress is a death",
+        pitfall="D3",
+        text="isinstance(event, OwnerChanged) and event.owner for event",
+        replacement="isinstance(event, OwnerChanged) for event",
+        tests="tests/engine/test_quarantine.py",
+    ),
+    _code(
+        name="memory: who died in company counts as having died alone",
+        pitfall="D3",
+        text="isinstance(event, OwnerChanged) and event.alone for event",
+        replacement="isinstance(event, OwnerChanged) for event",
+        tests="tests/engine/test_quarantine.py",
+    ),
+    _code(
+        name="sqlite: nobody is tried alone",
+        pitfall="D3",
+        text="        if deaths < _SUSPICIOUS:\n",
+        replacement="        if deaths < 100 * _SUSPICIOUS:\n",
+        tests="behaviour/faults/test_poison.py parked",
+    ),
+    Mutation(
+        name="memory: a newer log is a broken one",
+        pitfall="D5",
+        file="romancy/core/_events.py",
+        text="    if unknown:\n        return HistoryVersionError(",
+        replacement="    if unknown == [None]:\n        return HistoryVersionError(",
+        tests="tests/core/test_events.py unknown_event",
+    ),
+    _code(
+        name="memory: what cannot be undone here is given up all the same",
+        pitfall="D6",
+        text="        if unknown:\n            live.run.close()",
+        replacement="        if unknown is None:\n            live.run.close()",
+        tests="behaviour/test_stuck.py leaves_it_to_who_does",
+    ),
+    _code(
+        name="memory: the stuck are wound up by nobody",
+        pitfall="D6",
+        text="                self._driver.wind_up(live, inputs, box)\n                return\n",
+        replacement="                return\n",
+        tests="behaviour/test_stuck.py undone_without",
+    ),
+)

@@ -1,0 +1,73 @@
+"""Whom a worker may take over: those whose beat it has itself seen standing still for their whole lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from romancy.engine import _leases
+from romancy.engine._clock import DatabaseClock
+from romancy.engine._leases import Leases
+from romancy.storage.records import Host, Peer, Pulse
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 10
+
+
+class Ward:
+    """A store with one other worker, of another machine, whose beat is what the test says."""
+
+    def __init__(self) -> None:
+        self.beat = 1
+
+    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
+        host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
+        other = Peer(
+            token="other", worker_id="other", lease=LEASE, beat=self.beat, dead=False, codes=(), host=host, started_at=0
+        )
+        return Pulse(now=1, alive=True, peers=[other])
+
+
+@pytest.fixture
+def ward() -> Ward:
+    """A store with one other worker."""
+    return Ward()
+
+
+@pytest.fixture
+def leases(ward: Ward) -> Leases:
+    """What the worker under test knows of it."""
+    return Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=())
+
+
+async def lost_at(leases: Leases, monkeypatch: pytest.MonkeyPatch, time: int) -> list[str]:
+    """Who may be taken over after a beat at that time."""
+    monkeypatch.setattr(_leases, "boot_time", lambda: time)
+    assert await leases.beat()
+    return [peer.token for peer in leases.lost()]
+
+
+async def test_who_stands_still_for_a_lease_is_lost(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {time: await lost_at(leases, monkeypatch, time) for time in (0, 4, 8, 10)}
+
+    assert seen == {0: [], 4: [], 8: [], 10: ["other"]}
+
+
+async def test_each_beat_begins_the_lease_anew(ward: Ward, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    for time in range(0, 40, 4):
+        ward.beat += time % 8 == 0
+        assert await lost_at(leases, monkeypatch, time) == []
+
+
+async def test_what_was_seen_before_an_absence_of_ones_own_does_not_count(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1: after an outage of the database all beats are old, and nobody is dead."""
+    seen = {time: await lost_at(leases, monkeypatch, time) for time in (0, 30, 36, 40)}
+
+    assert seen == {0: [], 30: [], 36: [], 40: ["other"]}
