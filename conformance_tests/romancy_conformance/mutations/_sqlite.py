@@ -13,6 +13,20 @@ _code = partial(Mutation, file="backends/romancy_sqlite/*.py")
 
 MUTATIONS = (
     _code(
+        name="sqlite: an instance may be twice in a batch",
+        pitfall="A1",
+        text="        check_batch(batch, worker)\n        if not batch:",
+        replacement="        if not batch:",
+        tests="test_log.py misuse",
+    ),
+    _code(
+        name="sqlite: one's own nonce is a stranger's",
+        pitfall="A2",
+        text="return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN",
+        replacement="return Outcome.TAKEN",
+        tests="test_log.py sent_again",
+    ),
+    _code(
         name="sqlite: any nonce is one's own",
         pitfall="A2",
         text="return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN",
@@ -40,6 +54,20 @@ MUTATIONS = (
         replacement="        elif (action == _SAVEPOINT",
         tests="tests/backends/sqlite/test_sessions.py nobody_but_romancy",
     ),
+    _code(
+        name="sqlite: the event loop waits for a session of its own process",
+        pitfall="A8",
+        text="        return self._gate.acquire(blocking=False)\n\n    def changed",
+        replacement="        return self._gate.acquire(blocking=True)\n\n    def changed",
+        tests="tests/backends/sqlite/test_writer.py session_of_its_own",
+    ),
+    _code(
+        name="sqlite: the event loop waits for other programs",
+        pitfall="A8",
+        text="sqlite3.connect(str(path), timeout=0, ",
+        replacement="sqlite3.connect(str(path), timeout=5, ",
+        tests="tests/backends/sqlite/test_writer.py another_program",
+    ),
     _sql(
         name="sqlite: a session's commit is no sign of life",
         pitfall="A8",
@@ -48,11 +76,35 @@ MUTATIONS = (
         tests="tests/backends/sqlite/test_sessions.py commit_is_a_beat",
     ),
     _code(
+        name="sqlite: a session is held for ever",
+        pitfall="A8",
+        text="self._requests.get(timeout=max(0.0, deadline - time.monotonic()))",
+        replacement="self._requests.get()",
+        tests="tests/backends/sqlite/test_sessions.py held_for_too_long",
+    ),
+    _code(
         name="sqlite: a swallowed failure is committed",
         pitfall="A9",
         text="            self._doomed = True\n",
         replacement="            self._doomed = False\n",
         tests="test_sessions.py swallowed",
+    ),
+    _sql(
+        name="sqlite: a claim tells a former head",
+        pitfall="A11",
+        text="            select max(seq) from romancy_log as log\n            where log.instance_id = instance.instance_id",
+        replacement=(
+            "            select min(seq) from romancy_log as log\n"
+            "            where log.instance_id = instance.instance_id"
+        ),
+        tests="test_claims.py recovering",
+    ),
+    _sql(
+        name="sqlite: a run that continues keeps its start",
+        pitfall="A14",
+        text="    run_from = :run_from,\n",
+        replacement="    run_from = run_from + 0 * :run_from,\n",
+        tests="test_claims.py continues",
     ),
     _code(
         name="sqlite: a refused value takes its neighbours along",
@@ -104,11 +156,39 @@ MUTATIONS = (
         tests="test_inbox.py owner_gets",
     ),
     _code(
+        name="sqlite: nobody looks at what other processes commit",
+        pitfall="B6",
+        text="                self._look()\n",
+        replacement="",
+        tests="tests/backends/sqlite/test_watch.py another_process",
+    ),
+    _code(
+        name="sqlite: the ended take mail",
+        pitfall="B8",
+        text="    if held[0] in TERMINAL_STATUSES:\n        return Delivered.CLOSED\n",
+        replacement="",
+        tests="test_inbox.py takes_no_mail",
+    ),
+    _code(
         name="sqlite: an end does not look at the inbox",
         pitfall="B8",
         text="if item.change.status in TERMINAL_STATUSES and held[1] != item.change.seen:",
         replacement="if item.change.status in TERMINAL_STATUSES and held[1] < 0:",
         tests="test_inbox.py unseen",
+    ),
+    _code(
+        name="sqlite: who beats is taken over all the same",
+        pitfall="D1",
+        text="    if not held[0] and held[1] != dead.beat:\n        return Takeover(refused=True)\n",
+        replacement="",
+        tests="test_leases.py beat_meanwhile",
+    ),
+    _code(
+        name="sqlite: the dead take others over",
+        pitfall="D1",
+        text='    if tx.row("worker_alive", (worker,)) is None or held is None:\n        return Takeover',
+        replacement="    if held is None:\n        return Takeover",
+        tests="test_leases.py dead_worker_takes",
     ),
     _sql(
         name="sqlite: every crash counts",
@@ -123,6 +203,34 @@ MUTATIONS = (
         text="            candidate.refused = '[]'\n            or",
         replacement="            candidate.refused <> ''\n            or",
         tests="test_claims.py fitting_code",
+    ),
+    _sql(
+        name="sqlite: code of live workers is taken at once",
+        pitfall="D4",
+        text="            candidate.wake_at <= :left\n",
+        replacement="            candidate.wake_at <= :now + 0 * :left\n",
+        tests="test_claims.py left_to_them",
+    ),
+    _code(
+        name="sqlite: a newer schema is as good as one's own",
+        pitfall="D5",
+        text="    unknown = sorted(applied - files)\n    if unknown:\n",
+        replacement="    unknown = sorted(applied - files)\n    if not unknown and files is None:\n",
+        tests="test_opening.py newer_schema",
+    ),
+    _sql(
+        name="sqlite: work is given to who does not know it",
+        pitfall="D6",
+        text="        candidate.workflow_name = known.key\n",
+        replacement="        candidate.workflow_name <> known.key || 'x'\n",
+        tests="test_claims.py only_known",
+    ),
+    _code(
+        name="sqlite: case does not count",
+        pitfall="E",
+        text='parts.append(("instr(i.instance_id, ?) > 0", [query.instance_id]))',
+        replacement="parts.append((\"i.instance_id like '%' || ? || '%'\", [query.instance_id]))",
+        tests="test_find.py byte_for_byte",
     ),
     _code(
         name="sqlite: an index hides what was started before it",

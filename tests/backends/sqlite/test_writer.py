@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+SHORTEST_FREEZE = 4
+"""Seconds, a little less than the patience of a connection that waits inside SQLite."""
+
 
 def writer_of(store: SqliteStore) -> Writer:
     return store._use()[0].writer
@@ -176,15 +179,34 @@ async def test_a_lone_write_does_not_wait_for_another_program(
 ) -> None:
     """A8: the loop's thread never waits for a lock; the other thread does, and patiently."""
     rival.execute("begin immediate")
-    item = start()
+    asked = time.perf_counter()
 
-    waiting = asyncio.create_task(store.commit([item]))
+    waiting = asyncio.create_task(store.commit([start()]))
     for _ in range(500):
         await asyncio.sleep(0)
+    stood_still = time.perf_counter() - asked
     assert not waiting.done()
     rival.execute("rollback")
 
     assert await waiting == [Outcome.ACCEPTED]
+    assert stood_still < SHORTEST_FREEZE
+
+
+async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
+    store: SqliteStore, actor: Actor, fast: Writer
+) -> None:
+    """A8: whoever holds the session needs the event loop to go on and end it."""
+    begun = [await actor.begin() for _ in range(2)]
+
+    async with store.session() as session:
+        fast._pace = 0.0
+        waiting = asyncio.create_task(actor.write(append(begun[0], 2)))
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        assert await session.commit(append(begun[1], 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await waiting is Outcome.ACCEPTED
 
 
 async def test_patience_has_an_end_and_plain_words(open_store: Open, path: Path) -> None:
