@@ -14,6 +14,13 @@ _WATCHDOG = "tests/engine/test_watchdog.py"
 
 MUTATIONS = (
     _code(
+        name="memory: a second append is sent before the first is known",
+        pitfall="A1",
+        text="            live.in_flight = True\n            item = self._append(",
+        replacement="            item = self._append(",
+        tests=f"{_DOUBTS} on_its_way",
+    ),
+    _code(
         name="memory: an event is as old as the moment it is read",
         pitfall="B7",
         text="event = input_for(live, mail.message, mail.at)",

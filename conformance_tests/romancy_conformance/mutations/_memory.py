@@ -84,6 +84,19 @@ MUTATIONS = (
         tests="test_neighbours.py nobody_counted",
     ),
     _code(
+        name="memory: an owner changes without its log row",
+        pitfall="A10",
+        text=(
+            '        if tx.get("log", key) is None:\n            break\n        head += 1\n'
+            '    tx.put("log", (row.instance_id, row.life, head + 1), '
+        ),
+        replacement=(
+            '        break\n    if tx.get("log", key) is None:\n'
+            '        tx.put("log", (row.instance_id, row.life, head + 1), '
+        ),
+        tests="tests/storage/test_memory.py",
+    ),
+    _code(
         name="memory: a claim tells a former head",
         pitfall="A11",
         text="        head = head_of(self.database, row)\n",
@@ -197,6 +210,13 @@ MUTATIONS = (
         replacement="if row.code in () and",
         tests="test_claims.py left_to_them",
     ),
+    _code(
+        name="memory: work is given to who does not know it",
+        pitfall="D6",
+        text="            code = request.codes.get(row.workflow_name)\n",
+        replacement='            code = request.codes.get(row.workflow_name, "")\n',
+        tests="test_claims.py only_known",
+    ),
     _leaves(
         name="memory: true is one",
         pitfall="E",
@@ -217,6 +237,21 @@ MUTATIONS = (
         text="    if -_EXACT <= value <= _EXACT:",
         replacement="    if abs(value) < 1e300:",
         tests="test_find.py truth_table",
+    ),
+    _leaves(
+        name="memory: there are two zeros",
+        pitfall="E",
+        text="_BITS.unpack(_FLOAT.pack(value + 0.0))",
+        replacement="_BITS.unpack(_FLOAT.pack(value))",
+        tests="test_find.py truth_table",
+    ),
+    Mutation(
+        name="memory: an array has an index 01",
+        pitfall="E",
+        file="romancy/storage/query/_paths.py",
+        text='_INDEX = re.compile(r"0|[1-9][0-9]*")',
+        replacement='_INDEX = re.compile(r"[0-9]+")',
+        tests="tests/storage/query/test_agreement.py refused",
     ),
     Mutation(
         name="memory: a token fits any query",

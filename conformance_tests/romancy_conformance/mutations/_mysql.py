@@ -192,6 +192,13 @@ _OF_MAIL = (
         replacement="i.instance_id in (:ids)",
         tests="test_inbox.py owner_gets",
     ),
+    _python(
+        name="mysql: nobody looks at what other processes commit",
+        pitfall="B6",
+        text="        elif fresh:\n            self._hear(fresh)\n",
+        replacement="        elif fresh and everything:\n            self._hear(fresh)\n",
+        tests="tests/backends/mysql/test_waiting.py start_elsewhere",
+    ),
     _sql(
         name="mysql: an end does not look at the inbox",
         pitfall="B8",
@@ -243,6 +250,20 @@ _OF_LEASES = (
         text="and not (:leaves and i.code in (:leave)",
         replacement="and not (not :leaves and i.code in (:leave)",
         tests="test_claims.py left_to_them",
+    ),
+    _sql(
+        name="mysql: work is given to who does not know it",
+        pitfall="D6",
+        text="where i.workflow_name = :workflow_name\n    and i.wake_at <= ",
+        replacement="where i.workflow_name <> concat(:workflow_name, 'x')\n    and i.wake_at <= ",
+        tests="test_claims.py only_known",
+    ),
+    _python(
+        name="mysql: a newer schema is as good as one's own",
+        pitfall="D5",
+        text="    if newest > migrations[-1].version:\n",
+        replacement="    if newest > migrations[-1].version + 1_000_000:\n",
+        tests="test_opening.py newer_schema",
     ),
 )
 

@@ -14,6 +14,13 @@ _ALIVE = "where exists (select from romancy_workers where token = $1 and not dea
 
 MUTATIONS = (
     _code(
+        name="postgres: an instance may be twice in a batch",
+        pitfall="A1",
+        text="        check_batch(batch, worker)\n",
+        replacement="",
+        tests="test_log.py misuse",
+    ),
+    _code(
         name="postgres: one's own nonce is a stranger's",
         pitfall="A2",
         text="return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN",
@@ -139,6 +146,30 @@ MUTATIONS = (
         tests="test_inbox.py dedupe_key",
     ),
     _sql(
+        name="postgres: a start notifies inside its commit",
+        pitfall="B5",
+        text=")\nselect instance_id from created;",
+        replacement=(
+            ")\nselect instance_id from created\n"
+            "cross join lateral (select pg_notify('romancy_work', '[\"x\",\"' || instance_id || '\"]')) as told;"
+        ),
+        tests="tests/backends/postgres/test_signals.py by_itself",
+    ),
+    _code(
+        name="postgres: each change is announced by itself",
+        pitfall="B5",
+        text="payloads(self._origin, outgoing), pool",
+        replacement="[text for one in outgoing for text in payloads(self._origin, {one})], pool",
+        tests="tests/backends/postgres/test_signals.py announced_together",
+    ),
+    _code(
+        name="postgres: who cannot listen does not look",
+        pitfall="B6",
+        text="        self._looked = loop.time()\n        return None\n",
+        replacement="        self._looked = loop.time()\n        return frozenset()\n",
+        tests="tests/backends/postgres/test_signals.py at_rest",
+    ),
+    _sql(
         name="postgres: nobody tells an owner of its mail",
         pitfall="B6",
         text="    from romancy_instances\n    where owner = $1 and signals <> seen\n",
@@ -200,6 +231,13 @@ MUTATIONS = (
         text="    if version > newest:\n",
         replacement="    if version > newest + 1_000_000:\n",
         tests="test_opening.py newer_schema",
+    ),
+    _sql(
+        name="postgres: work is given to who does not know it",
+        pitfall="D6",
+        text="where i.workflow_name = known.name and i.wake_at <= clock.now\n",
+        replacement="where i.workflow_name <> known.name || 'x' and i.wake_at <= clock.now\n",
+        tests="test_claims.py only_known",
     ),
     _code(
         name="postgres: an index hides what was started before it",

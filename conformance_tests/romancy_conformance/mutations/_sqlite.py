@@ -92,7 +92,10 @@ MUTATIONS = (
     _sql(
         name="sqlite: a claim tells a former head",
         pitfall="A11",
-        text="            select max(seq) from romancy_log as log\n            where log.instance_id = instance.instance_id",
+        text=(
+            "            select max(seq) from romancy_log as log\n"
+            "            where log.instance_id = instance.instance_id"
+        ),
         replacement=(
             "            select min(seq) from romancy_log as log\n"
             "            where log.instance_id = instance.instance_id"

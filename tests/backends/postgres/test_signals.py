@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from romancy_conformance.contract.building import append, start
+from romancy.status import Status
+from romancy_conformance.contract.building import append, change, delivery, start
+from romancy_postgres import _signals
 from romancy_postgres._signals import channel_of, payloads
 
 if TYPE_CHECKING:
@@ -105,6 +107,32 @@ async def test_what_nobody_waits_for_is_not_announced(
         await asyncio.sleep(0.01)
 
     assert heard == [[last.instance_id]]
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_no_commit_announces_by_itself(
+    actor: Actor, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B5: a transaction that notifies makes all others that do wait for the end of its commit."""
+    begun, other = await actor.begin(), await actor.begin()
+    monkeypatch.setattr(_signals, "_GATHER", 3.0)
+    heard = await listen(connection)
+    sleep = change(Status.WAITING, seen=0, release=True)
+    item = start()
+
+    await actor.store.commit([item])
+    await actor.write(append(begun, 2, change=sleep))
+    await actor.store.deliver([delivery(begun)])
+    async with actor.store.session() as session:
+        await session.commit(append(other, 2, change=sleep), worker=actor.token)
+    await connection.execute("select 1")
+    assert heard == []
+    while not heard:
+        await connection.execute("select 1")
+        await asyncio.sleep(0.05)
+
+    assert sorted(heard[0]) == sorted([item.instance_id, begun.instance_id])
 
 
 @pytest.mark.anyio

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import romancy.app
 from romancy import (
     EventType,
     Romancy,
@@ -17,12 +18,13 @@ from romancy import (
     activity,
     workflow,
 )
+from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any
 
     from romancy import Workflow
+    from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
     Known = list[Workflow[..., Any]]
@@ -83,6 +85,11 @@ async def doubt_ending(ctx: WorkflowContext) -> None:
 
 
 @workflow
+async def doubt_abreast(ctx: WorkflowContext, steps: int) -> list[str]:
+    return await asyncio.gather(*(doubt_step(str(number), number / 50) for number in range(steps)))
+
+
+@workflow
 async def doubt_child(ctx: WorkflowContext, number: int) -> int:
     await doubt_step(f"child {number}")
     return number
@@ -121,6 +128,39 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
     async with Romancy(storage_url, workflows=workflows) as app:
         assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
         assert await app.handle("late", doubt_event_or_timeout).result(timeout=10) == "too late"
+
+
+class Slow:
+    """A store that takes its time to acknowledge."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, *args: Any, **kwargs: Any) -> Any:
+        outcomes = await self._store.commit(*args, **kwargs)
+        await asyncio.sleep(0.05)
+        return outcomes
+
+
+async def test_what_ends_while_a_write_is_on_its_way_waits_for_it(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A1: an instance has one append in flight."""
+    begun.clear()
+
+    def create(url: str) -> Slow:
+        return Slow(create_store(url))
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    app = await open_app()
+
+    assert list("01234567") == await app.run(doubt_abreast, 8)
+
+    assert list("01234567") == begun
+    assert "refused" not in caplog.text
 
 
 async def test_mail_at_the_last_moment_repeats_nothing(open_app: Open) -> None:

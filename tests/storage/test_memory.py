@@ -1,0 +1,56 @@
+"""What only two calls held open at once can show of the in-memory store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from romancy.storage.memory import create_store
+from romancy.storage.records import Outcome
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, unique
+
+pytestmark = pytest.mark.anyio
+
+
+class Hold:
+    """A gate that stops the statement of this name until it is let go."""
+
+    def __init__(self, statement: str) -> None:
+        self._statement = statement
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self, statement: str, /) -> None:
+        if statement == self._statement:
+            self.reached.set()
+            await self.go.wait()
+
+
+async def test_a_takeover_goes_behind_what_was_committed_since_it_looked() -> None:
+    """A10: an append that had begun before its worker was declared dead still stands, and so does the takeover's."""
+    url = parse_url(f"memory://{unique('takeover')}")
+    workflows = {unique("flow"): "c1"}
+    store, other = create_store(url), create_store(url)
+    await store.open()
+    await other.open()
+    victim = await Actor(store, workflows=workflows).register()
+    survivor = await Actor(other, workflows=workflows).register()
+    begun = await victim.begin()
+    peer = await survivor.see(victim)
+    writes, takes = Hold("append.change"), Hold("takeover.log")
+    store.gate, other.gate = writes, takes
+
+    last = asyncio.create_task(victim.write(append(begun, 2, b'["last words"]', change=change())))
+    await writes.reached.wait()
+    taking = asyncio.create_task(other.takeover(survivor.token, peer, b'["owner"]', nonce()))
+    await takes.reached.wait()
+    writes.go.set()
+    assert await last is Outcome.ACCEPTED
+    takes.go.set()
+
+    assert (await taking).moved == (begun.instance_id,)
+    assert [b'["last words"]', b'["owner"]'] == [row.body for row in await full_log(other, begun.instance_id)][1:]
+    await store.close()
+    await other.close()
