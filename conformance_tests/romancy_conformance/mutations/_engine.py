@@ -91,6 +91,13 @@ MUTATIONS = (
         tests=f"{_WATCHDOG} lease_fresh",
     ),
     _code(
+        name="memory: who was declared dead keeps what it had",
+        pitfall="D2",
+        text="            self._dead()\n",
+        replacement="",
+        tests="tests/engine/test_beating.py",
+    ),
+    _code(
         name="memory: any row without progress is a death",
         pitfall="D3",
         text="isinstance(event, OwnerChanged) and event.owner for event",
