@@ -10,7 +10,6 @@ import asyncio
 import math
 import sys
 import weakref
-from collections import deque
 from contextvars import Context, copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
@@ -81,7 +80,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.started: list[Timer] = []
         self.cancelled: list[Timer] = []
         self._next_number = salt
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: list[asyncio.Handle] = []
         self._tasks: dict[StableTask[Any], None] = {}
         self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = {}
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
@@ -256,17 +255,20 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def drive(self) -> None:
         """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
-        ready = self._ready
-        while ready and self.spent <= self.budget:
-            handle = ready.popleft()
-            if not handle._cancelled:
-                self.spent += 1
-                try:
-                    handle._run()
-                except SystemExit:
-                    pass  # the task that raised it holds it as its outcome
-            if self._abandoned:
-                self._close_abandoned()
+        while self._ready and self.spent <= self.budget:
+            round_, self._ready = self._ready, []
+            for count, handle in enumerate(round_, 1):
+                if not handle._cancelled:
+                    self.spent += 1
+                    try:
+                        handle._run()
+                    except SystemExit:
+                        pass  # the task that raised it holds it as its outcome
+                if self._abandoned:
+                    self._close_abandoned()
+                if self.spent > self.budget:
+                    self._ready[:0] = round_[count:]
+                    break
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
