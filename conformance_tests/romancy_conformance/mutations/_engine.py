@@ -21,6 +21,20 @@ MUTATIONS = (
         tests=f"{_DOUBTS} on_its_way",
     ),
     _code(
+        name="memory: an unanswered session is tried again without a tombstone",
+        pitfall="A3",
+        text="return await _settle(store, writer, item, event, nonce=nonce, future=future), None",
+        replacement="return None, None",
+        tests="tests/engine/test_session_commits.py",
+    ),
+    _code(
+        name="memory: a tombstone is taken for the session it buries",
+        pitfall="A3",
+        text="        return None if outcome is Outcome.ACCEPTED else outcome\n",
+        replacement="        return outcome\n",
+        tests="tests/engine/test_session_commits.py",
+    ),
+    _code(
         name="memory: an event is as old as the moment it is read",
         pitfall="B7",
         text="event = input_for(live, mail.message, mail.at)",

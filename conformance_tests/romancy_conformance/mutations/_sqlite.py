@@ -33,6 +33,13 @@ MUTATIONS = (
         replacement="return Outcome.ACCEPTED",
         tests="test_log.py taken_seq or another_nonce",
     ),
+    _code(
+        name="sqlite: a COMMIT that failed half way was none",
+        pitfall="A3",
+        text="            raise OutcomeUnknownError(",
+        replacement="            raise StorageUnavailableError(",
+        tests="tests/backends/sqlite/test_disk.py",
+    ),
     _sql(
         name="sqlite: the writer's row is not asked",
         pitfall="A4",

@@ -1,0 +1,80 @@
+"""A session whose COMMIT got no answer: what the log says of it, and that nothing can change that afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from romancy.core import ActivityCompleted
+from romancy.engine._session_commits import commit_session
+from romancy.errors import OutcomeUnknownError
+from romancy.storage.memory import create_store
+from romancy.storage.records import Append, Outcome
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import Actor, append, full_log, nonce, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.engine._log_writer import LogWriter
+    from romancy.engine._port import Port
+
+pytestmark = pytest.mark.anyio
+
+
+class Doubt:
+    """A port whose session loses the answer to its COMMIT; the COMMIT itself may have gone through."""
+
+    def __init__(self, actor: Actor, *, arrives: bool) -> None:
+        self.opened = self
+        self._actor = actor
+        self._arrives = arrives
+
+    async def commit(self, item: Append, /, *, worker: str) -> Outcome:
+        if self._arrives:
+            await self._actor.write(item)
+        raise OutcomeUnknownError("no answer")
+
+    async def close(self) -> None:
+        """Nothing is left of it."""
+
+
+class Writer:
+    """Writes each item at once."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._writing = set[asyncio.Task[None]]()
+
+    def submit(self, item: Append, tell: Callable[[Outcome], None]) -> None:
+        async def write() -> None:
+            tell(await self._actor.write(item))
+
+        self._writing.add(asyncio.create_task(write()))
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_an_unanswered_commit_stood_or_can_never_stand(*, arrives: bool) -> None:
+    """A3: its place in the log is its own, or is taken before the attempt is made again."""
+    store = create_store(parse_url("memory://"))
+    await store.open()
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    item = append(await actor.begin(), 2, b'["done"]')
+
+    verdict = await commit_session(
+        store,
+        cast("LogWriter", Writer(actor)),
+        cast("Port", Doubt(actor, arrives=arrives)),
+        item,
+        ActivityCompleted(at=1, id="charge:1"),
+        worker=actor.token,
+        nonce=nonce,
+        future=asyncio.get_running_loop().create_future,
+    )
+
+    assert verdict == (Outcome.ACCEPTED if arrives else None, None)
+    assert await actor.write(item) is (Outcome.ACCEPTED if arrives else Outcome.TAKEN)
+    assert len(await full_log(store, item.instance_id)) == 2
+    await store.close()
