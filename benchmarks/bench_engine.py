@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BACKENDS = ("sqlite", "postgres", "mysql", "mariadb")
-SEQUENTIAL_STEPS = 2000
+SEQUENTIAL_STEPS = 5000
+WARM_UP = 5000
+"""Steps before anything is measured. The floor is a steady rate, of files that have their size; so must ours be."""
 CONCURRENT = 500
-ROUNDS = 4
+ROUNDS = 8
 
 
 @activity
@@ -81,7 +83,7 @@ async def latency(app: Romancy) -> float:
 async def measure(url: str) -> dict[str, float]:
     """All figures of one database."""
     async with Romancy(url, workflows=[steps]) as app:
-        await app.run(steps, 50)
+        await app.run(steps, WARM_UP)
         one, one_cpu = await sequential(app)
         many, many_cpu = await concurrent(app)
         return {
