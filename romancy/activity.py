@@ -19,6 +19,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, RetryPolicy, seconds
 from romancy.serialization import Signature
+from romancy.storage.limits import check_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -106,6 +107,7 @@ class Activity(Generic[P, R_co]):
         self.signature = Signature.of(
             fn, int(pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
         )
+        self._arguments = f"arguments of activity {self.name}"
         self._id: str | None = None
         self._retry: RetryPolicy | None = None
         self._timeout: float | None = None
@@ -138,7 +140,7 @@ class Activity(Generic[P, R_co]):
         return await outcome if self.is_async else outcome
 
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        encoded = Raw(self.signature.encode_arguments(args, kwargs))
+        encoded = Raw(check_event(self.signature.encode_arguments(args, kwargs), self._arguments))
         return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 
     def options(

@@ -20,7 +20,7 @@ from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
-from romancy.storage.limits import check_id
+from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,11 +164,12 @@ class WorkflowContext:
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable; a replay sends nothing."""
         name = _name_of(type)
-        self._commands.publish(name, Raw(dumps(data, f"event {name!r}")), key=key)
+        what = f"event {name!r}"
+        self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
 
     async def report(self, state: object, /) -> None:
         """Let handles read this as the workflow's progress; the last report counts."""
-        self._commands.report(Raw(dumps(state, "report")))
+        self._commands.report(Raw(check_event(dumps(state, "report"), "report")))
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
@@ -252,7 +253,8 @@ class ActivityContext:
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event together with this activity's completion; a failed attempt sends nothing."""
         name = _name_of(type)
-        await self._port.publish(name, Raw(dumps(data, f"event {name!r}")), key)
+        what = f"event {name!r}"
+        await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call this once the completion is durable; at most once, and not if the process dies in between."""

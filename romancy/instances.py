@@ -22,7 +22,7 @@ from romancy.instance import Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_id
+from romancy.storage.limits import check_event, check_id
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
 
@@ -225,7 +225,8 @@ class Instances:
         """
         name, declared = _name_of(event), event.data if isinstance(event, EventType) else Any
         _check_key(key)
-        raw = dumps(data, f"data of the signal {name!r} to instance {instance_id}", declared)
+        what = f"data of the signal {name!r} to instance {instance_id}"
+        raw = check_event(dumps(data, what, declared), what)
         if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key), session):
             raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
 
@@ -237,7 +238,8 @@ class Instances:
             raise UsageError("app.publish goes with a transaction of yours: give it as session=")
         name, declared = _name_of(type), type.data if isinstance(type, EventType) else Any
         _check_key(key)
-        row = outgoing(name, Raw(dumps(data, f"event {name!r}", declared)), key, self._stamp())
+        what = f"event {name!r}"
+        row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
         await send_in(session, self._opened(), outbox=[row])
 
     async def retry(self, instance_id: str) -> None:

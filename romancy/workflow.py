@@ -18,6 +18,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
+from romancy.storage.limits import check_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -41,7 +42,7 @@ class Call(Generic[R_co]):
 
     def encode(self) -> Raw:
         """The input as it is stored. Raises SerializationError naming the parameter and the path."""
-        return Raw(self.workflow.signature.encode_arguments(self.args, self.kwargs))
+        return self.workflow.encode(self.args, self.kwargs)
 
 
 class Workflow(Generic[P, R_co]):
@@ -133,7 +134,7 @@ class Workflow(Generic[P, R_co]):
                 f"{self.name}.recur() was called in workflow {commands.started.workflow}: a run is continued by the "
                 "same workflow; start another one with ctx.start"
             )
-        raise ContinueAsNew(Raw(self.signature.encode_arguments(args, kwargs)))
+        raise ContinueAsNew(self.encode(args, kwargs))
 
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[R_co]:
         """Start it as a child of the run that `commands` belongs to."""
@@ -141,8 +142,11 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        encoded = Raw(self.signature.encode_arguments(args, kwargs))
-        return commands.child(self, encoded, instance_id=self.instance_id, delay=self.delay)
+        return commands.child(self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay)
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
+        """The stored form of an input. Raises what `Signature.encode_arguments` does, and PayloadTooLargeError."""
+        return Raw(check_event(self.signature.encode_arguments(args, kwargs), f"input of workflow {self.name}"))
 
     # ── what the core asks of it ────────────────────────────────────────────────────────────────────────────────
 

@@ -33,10 +33,10 @@ from romancy.engine._port import Port
 from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
-from romancy.errors import ActivityError, PayloadTooLargeError, StorageUnavailableError
+from romancy.errors import ActivityError, StorageUnavailableError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
-from romancy.storage.limits import MAX_EVENT_BYTES
+from romancy.storage.limits import check_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -325,7 +325,7 @@ class Attempts:
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
             stored = await self.processes.call(definition, bytes(effect.args), timeout)
-            _check_size(stored, attempt)
+            check_event(stored, f"result of activity {attempt.id}")
             return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
@@ -340,7 +340,7 @@ class Attempts:
         else:
             value = await self._call(definition, definition.fn, positional, named, timeout)
         result = Raw(definition.signature.encode_result(value))
-        _check_size(result, attempt)
+        check_event(result, f"result of activity {attempt.id}")
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 
     async def _call_watched(
@@ -406,12 +406,3 @@ class Attempts:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is None or bool(task.cancelling())
-
-
-def _check_size(result: bytes | Raw, attempt: Attempt) -> None:
-    """Refuse a result where it is produced: in a commit it would hold up the whole instance."""
-    if len(result) > MAX_EVENT_BYTES:
-        raise PayloadTooLargeError(
-            f"result of activity {attempt.id}: {len(result):,} bytes, at most {MAX_EVENT_BYTES:,} are allowed; "
-            "store large data elsewhere and return a reference"
-        )

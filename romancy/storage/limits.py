@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from msgspec import Raw
 
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.storage.records import Append, Start
@@ -19,10 +21,13 @@ __all__ = [
     "can_be_id",
     "check_batch",
     "check_deliveries",
+    "check_event",
     "check_id",
     "check_outbox",
     "refuse_to_send",
 ]
+
+Payload = TypeVar("Payload", bytes, Raw)
 
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -44,6 +49,16 @@ def check_id(value: str, what: str = "instance id") -> None:
         raise UsageError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
     if size > MAX_ID_BYTES:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
+
+
+def check_event(raw: Payload, what: str) -> Payload:
+    """Refuse an argument, a result or a message that is larger than one event may be; otherwise give it back."""
+    if len(raw) > MAX_EVENT_BYTES:
+        raise PayloadTooLargeError(
+            f"{what}: {len(raw):,} bytes, at most {MAX_EVENT_BYTES:,} are allowed; "
+            "store large data elsewhere and pass a reference"
+        )
+    return raw
 
 
 def can_be_id(value: str) -> bool:

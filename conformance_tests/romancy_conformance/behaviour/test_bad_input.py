@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-TOO_LARGE = 5 * 1024 * 1024
+TOO_LARGE = 2 * 1024 * 1024  # with its quotes
 UNTYPED: Any = object()
 
 
@@ -102,12 +102,22 @@ async def publishes_nonsense(ctx: WorkflowContext, how: str) -> str:
         "length": lambda: publishes("x" * 300, 1),
         "own name": lambda: ctx.publish("", 1),
         "own data": lambda: ctx.publish("event", object()),
+        "own size": lambda: ctx.publish("event", "x" * TOO_LARGE),
     }
     try:
         await attempts[how]()
     except RetryExhaustedError as error:
         return str(error.__cause__)
     except UsageError as error:
+        return str(error)
+    return "no error"
+
+
+@workflow
+async def passes_too_much(ctx: WorkflowContext, what: str) -> str:
+    try:
+        await (publishes("x", "x" * TOO_LARGE) if what == "activity" else length("x" * TOO_LARGE))
+    except PayloadTooLargeError as error:
         return str(error)
     return "no error"
 
@@ -126,6 +136,7 @@ def workflows() -> list[Any]:
     """All but the stranger."""
     return [
         length,
+        passes_too_much,
         wait,
         large_result_of_an_activity,
         large_results_at_once,
@@ -207,6 +218,13 @@ async def test_input_that_is_too_large(app: Romancy) -> None:
     assert await app.run(length, "x") == 1
 
 
+@pytest.mark.parametrize("what", ["activity", "child"])
+async def test_arguments_that_are_too_large(app: Romancy, what: str) -> None:
+    said = await app.run(passes_too_much, what)
+
+    assert said.startswith({"activity": "arguments of activity publishes", "child": "input of workflow length"}[what])
+
+
 async def test_a_result_that_is_too_large_fails_the_attempt(app: Romancy) -> None:
     said = await app.run(large_result_of_an_activity)
 
@@ -235,7 +253,7 @@ async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> 
     assert "result of workflow 'no_json_of_its_own'" in (instance.error or "")
 
 
-@pytest.mark.parametrize("how", ["name", "length", "own name", "own data"])
+@pytest.mark.parametrize("how", ["name", "length", "own name", "own data", "own size"])
 async def test_events_that_cannot_be_published(app: Romancy, how: str) -> None:
     said = await app.run(publishes_nonsense, how)
 
