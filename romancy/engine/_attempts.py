@@ -265,8 +265,8 @@ class Attempts:
                 event = await self.observer.around(attempt, self._attempt(attempt, port))
             attempt.ending = True
         except asyncio.CancelledError as error:
-            attempt.ending = port.over = True
-            await port.close()
+            attempt.ending = True
+            await port.give_up()
             if live.attempts.get(attempt.id) is not attempt:
                 raise
             if attempt.cancelled:
@@ -276,8 +276,8 @@ class Attempts:
                 cause.__cause__ = error
                 event = self._failure(attempt, cause, port.details)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
-            attempt.ending = port.over = True
-            await port.close()
+            attempt.ending = True
+            await port.give_up()
             if port.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled:
                 self._again(attempt, error)
                 return

@@ -129,6 +129,7 @@ class LogWriter:
     async def _write_next(self) -> None:
         batch = self._take()
         self._busy = True
+        outcomes: list[Outcome] | None = None
         try:
             outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
             if len(batch) == 1:
@@ -136,11 +137,10 @@ class LogWriter:
             else:
                 with driving():
                     self._settle(batch, outcomes)
-        except asyncio.CancelledError:
-            self._queue[:0] = batch  # each is recognised by its nonce if it is in already
-            raise
         finally:
             self._busy = False
+            if outcomes is None:  # cancelled meanwhile: each is recognised by its nonce if it is in already
+                self._queue[:0] = batch
 
     def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

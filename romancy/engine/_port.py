@@ -94,8 +94,14 @@ class Port:
         for callback in self.callbacks:
             try:
                 callback()
-            except Exception:
+            except (Exception, CancelledError):
                 logger.exception("activity %s: its after_commit callback failed", self._activity, extra=self._about())
+
+    async def give_up(self) -> None:
+        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
+        self.over = True
+        await self.close()
+        self.outbox, self.callbacks = (), ()
 
     async def close(self) -> None:
         """End the session: what was not committed is rolled back."""

@@ -285,3 +285,39 @@ async def test_what_an_activity_sets_in_its_context_nobody_else_sees(storage_url
     async with Romancy(storage_url, workflows=[painted]) as app:
         color.set("the caller's")
         assert await app.run(painted) == ["the app's"] * 4
+
+
+def breaks() -> None:
+    seen.append("broken")
+    raise ValueError("a callback's own trouble")
+
+
+def gives_up() -> None:
+    seen.append("given up")
+    raise asyncio.CancelledError
+
+
+@activity(retry=AT_ONCE)
+async def calls_back(where: str) -> int:
+    context = activity_context()
+    if where == "in a session":
+        await context.session()
+    context.after_commit(lambda: seen.append(f"attempt {context.attempt}"))
+    if context.attempt == 1:
+        raise ConnectionError("nothing of this attempt counts")
+    context.after_commit(breaks)
+    context.after_commit(gives_up)
+    context.after_commit(lambda: seen.append("last"))
+    seen.append("returning")
+    return context.attempt
+
+
+@workflow
+async def called_back(ctx: WorkflowContext, where: str) -> int:
+    return await calls_back(where) + await calls_back(where)
+
+
+@pytest.mark.parametrize("where", ["plain", "in a session"])
+async def test_callbacks_run_once_after_the_commit_and_disturb_nobody(app: Romancy, where: str) -> None:
+    assert await app.run(called_back, where) == 4
+    assert seen == ["returning", "attempt 2", "broken", "given up", "last"] * 2

@@ -281,3 +281,25 @@ async def test_a_parameter_called_session_is_the_workflows(app: Romancy, caller:
     (handle,) = await app.start_many([with_a_session.bind(session="mine")], session=caller.connection)
     await caller.commit()
     assert await handle.result(timeout=10) == "mine"
+
+
+@activity(retry=RetryPolicy.fixed(3, 0.0))
+async def announces(where: str) -> int:
+    context = activity_context()
+    if where == "in a session":
+        await context.session()
+    await context.publish("announced", context.attempt)
+    if context.attempt < 3:
+        raise ConnectionError("what this attempt sent was never sent")
+    return context.attempt
+
+
+@workflow
+async def announced(ctx: WorkflowContext, where: str) -> int:
+    return await announces(where)
+
+
+@pytest.mark.parametrize("where", ["plain", "in a session"])
+async def test_an_attempt_that_fails_has_sent_nothing(app: Romancy, store: Store, where: str) -> None:
+    assert await app.run(announced, where) == 3
+    assert [{"name": "announced", "data": 3, "key": None}] == await published(store)
