@@ -63,7 +63,7 @@ class Process:
     async def stopped(self) -> int:
         """Tell it to stop, and how it ended."""
         self.send(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 90)
 
     def memory(self) -> int:
         """Resident memory in bytes."""
@@ -107,11 +107,11 @@ class Field:
 
     async def begun(self, count: int, what: str = "begin") -> None:
         """Wait until so many attempts have begun (or ended)."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while sum(entry.what == what for entry in self.ledger.read()) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def all_ended(self, timeout: float = 60) -> None:
+    async def all_ended(self, timeout: float = 120) -> None:
         """Wait until nothing is open."""
         async with asyncio.timeout(timeout):
             while True:

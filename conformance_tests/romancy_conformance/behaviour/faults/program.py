@@ -1,7 +1,7 @@
 """A worker process of the fault tests, and the workflow it knows.
 
-    python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--elsewhere]
-        [--jump SECONDS]
+    python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--drain SECONDS]
+        [--elsewhere] [--jump SECONDS]
 
 It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own;
 with `--jump` SIGUSR1 puts its clock forward, or back.
@@ -95,13 +95,13 @@ def put_clock(seconds: float) -> None:
     setattr(time, "time_ns", wrong)  # noqa: B010 - this process is misled on purpose
 
 
-async def work(url: str, lease: float, jump: float) -> None:
+async def work(url: str, lease: float, drain: float, jump: float) -> None:
     """Work until told to stop."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, put_clock, jump)
     async with Romancy(url, workflows=[faulty_line, faulty_naps, faulty_holder], lease=lease) as app:
         loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
-        await app.serve(drain_timeout=5)
+        await app.serve(drain_timeout=drain)
 
 
 def main() -> None:
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--ledger", required=True)
     parser.add_argument("--lease", type=float, default=30.0)
+    parser.add_argument("--drain", type=float, default=5.0)
     parser.add_argument("--elsewhere", action="store_true")
     parser.add_argument("--jump", type=float, default=0.0)
     options = parser.parse_args()
@@ -116,7 +117,7 @@ def main() -> None:
     if options.elsewhere:
         there = Host(boot_id=secrets.token_hex(8), pid_namespace="pid:[1]", pid=os.getpid(), pid_start=1)
         setattr(_leases, "this_host", lambda: there)  # noqa: B010 - this process is a lie on purpose
-    asyncio.run(work(options.url, options.lease, options.jump))
+    asyncio.run(work(options.url, options.lease, options.drain, options.jump))
 
 
 if __name__ == "__main__":

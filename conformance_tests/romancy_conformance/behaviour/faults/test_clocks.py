@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 HOUR = 3600
-LEASE = 2.0
+LEASE = 6.0
+"""A machine that stands still for less makes nobody look dead."""
 NAP = 2.5
 """Long enough for an instance to be let go meanwhile."""
 _PUT_CLOCK = """
@@ -57,10 +57,8 @@ async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
     for worker in workers if field.store.capabilities.embedded else workers[:1]:
         worker.send(signal.SIGUSR1)
     after = await start_naps(field, "after")
-    begun = time.monotonic()
-    await field.all_ended(30)
+    await field.all_ended()
 
-    assert time.monotonic() - begun < 2 * NAP + 10
     await check(field, workers, [*before, *after])
 
 
@@ -77,7 +75,7 @@ async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> No
     await asyncio.sleep(LEASE)  # everybody has beaten since
     after = await start_naps(field, "after")
     for one in after if seconds < 0 else [*after, *before]:
-        await field.app.handle(one, faulty_naps).result(timeout=2 * NAP + 10)
+        await field.app.handle(one, faulty_naps).result(timeout=60)
 
     await check(field, workers, after if seconds < 0 else [*after, *before])
     assert {owner for one in before for owner in await field.owners(one)} <= {""}

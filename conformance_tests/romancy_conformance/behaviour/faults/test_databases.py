@@ -49,7 +49,7 @@ async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> Non
             await asyncio.to_thread(server.kill)
             await asyncio.sleep(0.3)
             await asyncio.to_thread(server.start)
-        await field.all_ended(120)
+        await field.all_ended()
 
         assert all(worker.alive for worker in workers)
         # What a session or an attempt lost by a death was made again, completed ones never.

@@ -19,6 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 Number = EventType("number", int)
+PATIENCE = 5.0
 begun: list[str] = []
 fronts: list[Romancy] = []
 
@@ -58,7 +60,7 @@ async def doubt_naps(ctx: WorkflowContext) -> list[int]:
 @workflow
 async def doubt_event_or_timeout(ctx: WorkflowContext) -> str:
     try:
-        return f"event {(await ctx.wait_event(Number, timeout=1.5)).data}"
+        return f"event {(await ctx.wait_event(Number, timeout=PATIENCE)).data}"
     except TimeoutError:
         return "too late"
 
@@ -112,7 +114,7 @@ async def test_what_fell_due_meanwhile_comes_in_order_of_time(
         await app.start(doubt_naps.options(instance_id="naps"))
     await asyncio.sleep(0.6)
     async with Romancy(storage_url, workflows=workflows) as app:
-        assert await app.handle("naps", doubt_naps).result(timeout=10) == [1, 1, 3, 5]
+        assert await app.handle("naps", doubt_naps).result(timeout=60) == [1, 1, 3, 5]
 
 
 async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
@@ -122,12 +124,14 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
     async with Romancy(storage_url, workflows=workflows) as app:
         await app.start(doubt_event_or_timeout.options(instance_id="early"))
         await app.start(doubt_event_or_timeout.options(instance_id="late"))
+        for one in ("early", "late"):
+            await status_is(app, one, Status.WAITING)  # from here on the time runs
     await front.signal("early", Number, 1)
-    await asyncio.sleep(1.8)
+    await asyncio.sleep(PATIENCE + 0.3)
     await front.signal("late", Number, 2)
     async with Romancy(storage_url, workflows=workflows) as app:
-        assert await app.handle("early", doubt_event_or_timeout).result(timeout=10) == "event 1"
-        assert await app.handle("late", doubt_event_or_timeout).result(timeout=10) == "too late"
+        assert await app.handle("early", doubt_event_or_timeout).result(timeout=60) == "event 1"
+        assert await app.handle("late", doubt_event_or_timeout).result(timeout=60) == "too late"
 
 
 class Slow:
@@ -169,7 +173,7 @@ async def test_mail_at_the_last_moment_repeats_nothing(open_app: Open) -> None:
     fronts.append(await open_app(worker=False))
     app = await open_app()
 
-    await (await app.start(doubt_ending.options(instance_id="ending"))).result(timeout=10)
+    await (await app.start(doubt_ending.options(instance_id="ending"))).result(timeout=60)
 
     assert begun == ["last words"]
 
@@ -181,7 +185,7 @@ async def test_cancelled_in_the_very_commit_that_starts_it(open_app: Open) -> No
     await open_app()
 
     with pytest.raises(WorkflowCancelledError):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
 
 async def test_what_a_closed_app_had_goes_on_elsewhere_at_once(
@@ -195,7 +199,7 @@ async def test_what_a_closed_app_had_goes_on_elsewhere_at_once(
 
     for handle in handles:
         again = other.handle(handle.instance_id, doubt_line)
-        assert (await again.result(timeout=5)).count("line") == 3
+        assert (await again.result(timeout=60)).count("line") == 3
     assert sorted(begun) == sorted(f"line-{n} {step}" for n in range(5) for step in (1, 2, 3))
 
 
@@ -203,7 +207,7 @@ async def test_a_child_whose_id_is_taken_is_a_failure_its_parent_can_handle(app:
     await app.run(doubt_child.options(instance_id="taken"), 7)
     handle = await app.start(doubt_parent, "taken")
 
-    assert await handle.result(timeout=10) == "InstanceConflictError"
+    assert await handle.result(timeout=60) == "InstanceConflictError"
     assert await app.run(doubt_parent, "free") == "child 1"
 
 
@@ -217,7 +221,7 @@ async def test_a_caller_that_gives_up_harms_nobody(app: Romancy) -> None:
     assert await app.run(doubt_line, "next") == "next 1next 2next 3"
     handle = app.handle("given-up", doubt_line)
     if await app.get_instance("given-up") is not None:
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         assert await handle.status() is Status.COMPLETED
 
 
@@ -225,7 +229,7 @@ async def test_a_child_this_worker_does_not_know_parks_its_parent_alone(storage_
     async with Romancy(storage_url, workflows=[doubt_parent, doubt_line]) as app:
         handle = await app.start(doubt_parent, "unknown")
         assert await app.run(doubt_line, "beside") == "beside 1beside 2beside 3"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await handle.status() is not Status.STUCK:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         instance = await app.get_instance(handle.instance_id)

@@ -68,6 +68,8 @@ class Deaf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.deaf = False
+        self.beaten_at = 0.0
+        """When the last heartbeat that was answered set out."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -75,7 +77,10 @@ class Deaf:
     async def heartbeat(self, *args: Any, **kwargs: Any) -> Any:
         if self.deaf:
             raise StorageUnavailableError("nobody answers")
-        return await self._store.heartbeat(*args, **kwargs)
+        sent = time.monotonic()
+        pulse = await self._store.heartbeat(*args, **kwargs)
+        self.beaten_at = sent
+        return pulse
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Deaf]:
 
 
 async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not so():  # noqa: ASYNC110 - nobody tells of what a worker does inside
             await asyncio.sleep(0.01)
 
@@ -105,16 +110,15 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     await until(lambda: seen == ["begun"])
 
     deaf[0].deaf = True
-    silent_since = time.monotonic()
     await until(lambda: "stopped" in seen)
-    assert LEASE * 0.6 < time.monotonic() - silent_since < LEASE + 5
+    assert time.monotonic() - deaf[0].beaten_at >= LEASE * 0.9
     assert "the lease has run out" in caplog.text
     other = await app.start(leased)
     await asyncio.sleep(0.3)
     assert seen == ["begun", "stopped"]
 
     deaf[0].deaf = False
-    assert [1, 1] == [await handle.result(timeout=20), await other.result(timeout=20)]
+    assert [1, 1] == [await handle.result(timeout=60), await other.result(timeout=60)]
     log = [event for event in await handle.history() if isinstance(event, INPUTS)]
     assert [ActivityCompleted] == [type(event) for event in log[1:] if not isinstance(event, OwnerChanged)]
 
@@ -134,11 +138,20 @@ async def test_who_blocks_the_loop_is_named(
 async def test_a_loop_that_is_not_blocked_is_not_named(
     open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = await open_app(warn_when_blocked=1.0)
+    app = await open_app(warn_when_blocked=3.0)
     await app.run(hogging, 0.0)
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(4.5)
 
     assert "blocked" not in caplog.text
+
+
+def block_the_loop(field: Field, seconds: float) -> None:
+    """The very thing nobody should do: until somebody else goes on with what runs here, but no longer than that."""
+    until_when = time.monotonic() + seconds
+    while time.monotonic() < until_when:
+        time.sleep(0.1)
+        if len({entry.pid for entry in field.ledger.read() if entry.instance_id == "hogged"}) > 1:
+            return
 
 
 @pytest.mark.parametrize("second_heart", [True, False], ids=["with a second heart", "without"])
@@ -147,16 +160,17 @@ async def test_a_blocked_loop_keeps_its_lease(
 ) -> None:
     """Another worker waits to take over; the heart that beats beside the blocked loop is all that keeps it away."""
     monkeypatch.setenv(LEDGER, str(tmp_path / "ledger"))
-    await field.worker("--lease", str(LEASE), "--elsewhere")
+    lease = 3 * LEASE  # the machine may stand still for a while, and that is no reason to lose it
+    await field.worker("--lease", str(lease), "--elsewhere")
     options: dict[str, Any] = {} if second_heart else {"warn_when_blocked": None}
-    async with Romancy(field.url, workflows=[faulty_line], lease=LEASE, **options) as app:
+    async with Romancy(field.url, workflows=[faulty_line], lease=lease, **options) as app:
         handle = await app.start(faulty_line.options(instance_id="hog"), 1, 0.5)
         await field.begun(1)
         await asyncio.sleep(LEASE)  # the two know each other by now
         handle = await app.start(faulty_line.options(instance_id="hogged"), 1, 0.5)
         await field.begun(3)
-        time.sleep(4 * LEASE)  # noqa: ASYNC251 - the very thing nobody should do
-        await handle.result(timeout=20)
+        block_the_loop(field, 2 * lease if second_heart else 60)
+        await handle.result(timeout=60)
 
     assert second_heart == (await field.owners("hogged") == [])
 
