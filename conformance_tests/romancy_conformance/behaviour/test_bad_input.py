@@ -275,7 +275,7 @@ async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
         await handle.signal("go", "x" * TOO_LARGE)
 
     await handle.signal("go", "well")
-    assert await handle.result(timeout=10) == "well"
+    assert await handle.result(timeout=60) == "well"
 
 
 async def test_a_workflow_the_app_does_not_know_waits_for_one_that_does(
@@ -284,14 +284,15 @@ async def test_a_workflow_the_app_does_not_know_waits_for_one_that_does(
     with caplog.at_level(logging.WARNING, "romancy"):
         handle = await app.start(stranger, "four")
         await app.start(stranger.options(delay=3600), "four")
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert [text for text in said if "workflow" in text] == [
         "workflow stranger was started here and this app does not know it"
     ]
     assert await app.run(length, "abc") == 3
     assert await handle.status() is Status.PENDING
 
     await open_app(workflows=[stranger])
-    assert await handle.result(timeout=10) == 4
+    assert await handle.result(timeout=60) == 4
 
 
 async def test_a_child_the_worker_does_not_know_puts_its_parent_aside(app: Romancy, open_app: Open) -> None:
@@ -328,7 +329,7 @@ async def test_an_app_that_is_closed_or_open_twice(storage_url: str, workflows: 
     app = Romancy(storage_url, workflows=workflows)
     async with app:
         handle = await app.start(length, "a")
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         with pytest.raises(UsageError, match="open already"):
             await app.__aenter__()
     calls: list[Callable[[], Awaitable[object]]] = [

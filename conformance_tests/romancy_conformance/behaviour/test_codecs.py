@@ -157,7 +157,7 @@ async def test_nothing_works_differently_and_nothing_is_readable(open_app: Open,
     handle = await app.start(coded_parent, SECRET)
     await handle.signal(Word, SECRET)
 
-    assert await handle.result(timeout=10) == [SECRET, SECRET, SECRET]
+    assert await handle.result(timeout=60) == [SECRET, SECRET, SECRET]
     assert await handle.report() == {"secret": SECRET}
     done = [event for event in await handle.history() if isinstance(event, ActivityCompleted)]
     assert SECRET.encode() in bytes(done[0].result)
@@ -182,7 +182,7 @@ async def test_what_was_written_without_is_read_with_and_the_other_way_round(
     await (await open_app(worker=False)).signal("long", Word, "plain")
 
     handle = app.handle("long", coded_words)
-    assert await handle.result(timeout=10) == [*(f"{number} {SECRET}" for number in range(3)), "plain"]
+    assert await handle.result(timeout=60) == [*(f"{number} {SECRET}" for number in range(3)), "plain"]
     assert len(carried_out) == 4
     words = (await stored(storage_url)).split(b'"codec":"')[1:]
     assert {word.split(b'"')[0] for word in words} == {b"zlib", b"mask:1", b"mask:2"}
@@ -190,7 +190,7 @@ async def test_what_was_written_without_is_read_with_and_the_other_way_round(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the app work until something has happened."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
             await asyncio.sleep(0.01)
 
@@ -215,7 +215,7 @@ async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
     app = await open_app(workflows=[coded_errand], codecs=CHAINS["compressing and masking"])
 
     expected = [f"{number} {SECRET}" for number in range(4)]
-    assert await app.handle("errand", coded_errand).result(timeout=20) == expected
+    assert await app.handle("errand", coded_errand).result(timeout=60) == expected
     steps = ledger.read_text(encoding="utf-8").split()
     assert sorted(set(steps)) == ["0", "1", "2", "3"]
     assert len(steps) <= 5
@@ -250,7 +250,7 @@ async def test_without_the_codec_an_instance_waits_for_who_has_it(
 
     app = await open_app(codecs=[Masking()])
 
-    assert await app.handle("sealed", coded_parent).result(timeout=10) == [SECRET] * 3
+    assert await app.handle("sealed", coded_parent).result(timeout=60) == [SECRET] * 3
     assert carried_out == ["plain", SECRET, SECRET]
 
 
@@ -268,7 +268,7 @@ async def test_a_message_nobody_here_can_read_waits_for_who_can(
 
     app = await open_app(codecs=[Masking()])
 
-    assert await app.handle("addressee", coded_words).result(timeout=10) == [SECRET]
+    assert await app.handle("addressee", coded_words).result(timeout=60) == [SECRET]
 
 
 async def test_a_wrong_key_parks_and_the_right_one_resumes(open_app: Open, storage_url: str, workflows: Known) -> None:
@@ -283,7 +283,7 @@ async def test_a_wrong_key_parks_and_the_right_one_resumes(open_app: Open, stora
 
     await app.resume("locked")
 
-    assert await app.handle("locked", coded_child).result(timeout=10) == SECRET
+    assert await app.handle("locked", coded_child).result(timeout=60) == SECRET
 
 
 async def test_a_start_that_cannot_be_written_is_refused(open_app: Open) -> None:
@@ -295,7 +295,7 @@ async def test_a_start_that_cannot_be_written_is_refused(open_app: Open) -> None
     started = await app.start_many([coded_child.bind("cod"), coded_child.bind("eel")])
 
     assert await app.get_instance("unwritten") is None
-    assert [await handle.result(timeout=10) for handle in started] == ["cod", "eel"]
+    assert [await handle.result(timeout=60) for handle in started] == ["cod", "eel"]
 
 
 @pytest.mark.parametrize("where", ["by itself", "in a session"])
@@ -304,7 +304,7 @@ async def test_a_result_that_cannot_be_written_parks_its_instance_alone(open_app
     broken.add("sardine bread")
     handles = await app.start_many([coded_result.bind(fish, where) for fish in ("sardine", "cod")])
 
-    assert await handles[1].result(timeout=10) == "cod bread"
+    assert await handles[1].result(timeout=60) == "cod bread"
     await status_is(app, handles[0].instance_id, Status.STUCK)
     instance = await app.get_instance(handles[0].instance_id)
     assert instance is not None
@@ -314,7 +314,7 @@ async def test_a_result_that_cannot_be_written_parks_its_instance_alone(open_app
     broken.clear()
     await app.resume(handles[0].instance_id)
 
-    assert await handles[0].result(timeout=10) == "sardine bread"
+    assert await handles[0].result(timeout=60) == "sardine bread"
 
 
 async def test_keys_out_of_reach_are_waited_for(open_app: Open) -> None:
@@ -329,7 +329,7 @@ async def test_keys_out_of_reach_are_waited_for(open_app: Open) -> None:
 
     broken.clear()
 
-    assert await handle.result(timeout=10) == "late"
+    assert await handle.result(timeout=60) == "late"
     assert carried_out == ["late"]
 
 
@@ -340,7 +340,7 @@ async def test_starting_twice_compares_what_was_said(open_app: Open) -> None:
     assert (await app.start(coded_child.options(instance_id="once"), SECRET)).instance_id == "once"
     with pytest.raises(InstanceConflictError, match="with another input"):
         await app.start(coded_child.options(instance_id="once"), "something else")
-    assert await first.result(timeout=10) == SECRET
+    assert await first.result(timeout=60) == SECRET
 
 
 async def test_managing_what_a_codec_wrote(open_app: Open, storage_url: str) -> None:
@@ -349,17 +349,18 @@ async def test_managing_what_a_codec_wrote(open_app: Open, storage_url: str) -> 
     for number in range(3):
         handle = await app.start(coded_saga.options(instance_id=f"saga-{number}"), "ada", number)
         with pytest.raises(WorkflowFailedError):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert carried_out == ["ada", "put back ada"] * 3
     broken.clear()
 
     assert len(await app.retry_many({"name": "ada"})) == 3
 
     for number in range(3):
-        assert await app.handle(f"saga-{number}", coded_saga).result(timeout=10) == "ada" + SECRET
+        assert await app.handle(f"saga-{number}", coded_saga).result(timeout=60) == "ada" + SECRET
     inputs = [instance.input async for instance in app.iter_instances({"name": "ada", "left": 0})]
     assert inputs == [{"name": "ada", "left": 0}] * 3
     assert SECRET.encode() not in await stored(storage_url)
     waiting = await app.start(coded_words, 1)
     assert await app.terminate(waiting.instance_id, reason="enough")
+    await status_is(app, waiting.instance_id, Status.CANCELLED)
     assert len(await app.purge_many()) == 4

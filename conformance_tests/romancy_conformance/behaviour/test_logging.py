@@ -95,7 +95,7 @@ async def test_a_failed_attempt_says_when_the_next_follows(open_app: Open, caplo
     app = await open_app(worker_id="the-worker")
     with caplog.at_level(logging.INFO):
         handle = await app.start(succeeds, SECRET)
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
     lines = of(caplog, "failed with")
     assert [record.getMessage() for record in lines] == [
@@ -136,10 +136,10 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
         waiting = await app.start(waits, "go")
         await status_is(app, waiting.instance_id, Status.WAITING)
         await waiting.signal("go", {"secret": SECRET})
-        await waiting.result(timeout=10)
+        await waiting.result(timeout=60)
         stuck = await app.start(leaves_the_loop, SECRET)
         await status_is(app, stuck.instance_id, Status.STUCK)
-        await (await app.start(forgets, SECRET)).result(timeout=10)
+        await (await app.start(forgets, SECRET)).result(timeout=60)
         cancelled = await app.start(waits, "never")
         await cancelled.cancel(SECRET)
         await app.drain()
@@ -159,7 +159,8 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
             assert vars(record)["romancy_workflow"] is not None
 
 
-async def test_at_the_usual_level_a_good_run_says_nothing(app: Romancy, caplog: pytest.LogCaptureFixture) -> None:
+async def test_at_the_usual_level_a_good_run_says_nothing(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
+    app = await open_app(warn_when_blocked=None)  # a machine that stands still for a second is nobody's fault here
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             await app.run(waits_not, "x")

@@ -117,7 +117,7 @@ async def parent(ctx: WorkflowContext) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the app work until something has happened."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
             await asyncio.sleep(0.01)
 
@@ -126,7 +126,7 @@ async def fail(app: Romancy, handle_of: Awaitable[object]) -> str:
     """Wait for the failure; the instance's id."""
     handle = await handle_of
     with pytest.raises(WorkflowFailedError):
-        await handle.result(timeout=10)  # type: ignore[attr-defined]
+        await handle.result(timeout=60)  # type: ignore[attr-defined]
     return handle.instance_id  # type: ignore[attr-defined, no-any-return]
 
 
@@ -137,7 +137,7 @@ async def test_a_failed_step_is_tried_again_and_the_rest_follows(app: Romancy) -
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
     assert done == ["a", "b", "b", "c"]
 
 
@@ -148,7 +148,7 @@ async def test_what_completed_beside_the_failure_stays_completed(app: Romancy) -
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
     assert sorted(done) == ["a", "b", "b", "c"]
 
 
@@ -159,7 +159,7 @@ async def test_what_was_undone_is_done_again(app: Romancy) -> None:
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
     assert done == ["a", "b", "c", "undo b", "b", "c"]
 
 
@@ -170,7 +170,7 @@ async def test_a_failure_of_the_body_goes_on_where_it_was(app: Romancy) -> None:
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == "b"
+    assert await app.handle(instance_id).result(timeout=60) == "b"
     assert done == ["a", "b"]
 
 
@@ -179,12 +179,12 @@ async def test_a_retry_that_fails_can_be_retried(app: Romancy) -> None:
     instance_id = await fail(app, app.start(in_line))
     await app.retry(instance_id)
     with pytest.raises(WorkflowFailedError):
-        await app.handle(instance_id).result(timeout=10)
+        await app.handle(instance_id).result(timeout=60)
     broken.clear()
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
 
 
 async def test_a_retry_by_a_process_without_a_worker(app: Romancy, open_app: Open) -> None:
@@ -194,7 +194,7 @@ async def test_a_retry_by_a_process_without_a_worker(app: Romancy, open_app: Ope
 
     await (await open_app(worker=False)).retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=10) == ["a", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
 
 
 @workflow(index=["what"])
@@ -209,7 +209,7 @@ async def test_a_retried_instance_is_found_by_its_input(app: Romancy) -> None:
     broken.clear()
 
     await app.retry(instance_id)
-    await app.handle(instance_id).result(timeout=10)
+    await app.handle(instance_id).result(timeout=60)
 
     page = await app.find_instances({"what": "b", "customer": "ada"})
     assert [instance.instance_id for instance in page.instances] == [instance_id]
@@ -217,7 +217,7 @@ async def test_a_retried_instance_is_found_by_its_input(app: Romancy) -> None:
 
 async def test_only_the_failed_are_retried(app: Romancy) -> None:
     handle = await app.start(in_line)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
 
     with pytest.raises(UsageError, match="is completed"):
         await app.retry(handle.instance_id)
@@ -237,31 +237,31 @@ async def test_ending_by_force_undoes_nothing(app: Romancy, open_app: Open, what
     assert await actor.terminate(handle.instance_id, reason="enough")
 
     with pytest.raises(WorkflowCancelledError, match="enough"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert done == ["a"]
     assert not await actor.terminate(handle.instance_id)
 
 
 async def test_a_parent_hears_of_its_childs_end(app: Romancy) -> None:
     handle = await app.start(parent)
-    await until(lambda: "a" in done)
+    await until(lambda: "a" in done and len(set(done)) > 1)
     child = next(what for what in done if what != "a")
 
     await app.terminate(child)
 
-    assert await handle.result(timeout=10) == "the child was ended"
+    assert await handle.result(timeout=60) == "the child was ended"
 
 
 async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
     handle = await app.start(in_line.options(instance_id="again"))
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
     open_one = await app.start(waits_for_ever)
 
     assert await app.purge("again", open_one.instance_id, "nobody") == 1
 
     assert await app.get_instance("again") is None
     second = await app.start(in_line.options(instance_id="again"))
-    assert await second.result(timeout=10) == ["a", "b", "c"]
+    assert await second.result(timeout=60) == ["a", "b", "c"]
     assert done.count("c") == 2
 
 
@@ -289,7 +289,7 @@ async def test_a_stuck_one_goes_on_when_the_cause_is_gone(app: Romancy, open_app
 
     await actor.handle(instance_id).resume()
 
-    assert await app.handle(instance_id).result(timeout=10) == "past a"
+    assert await app.handle(instance_id).result(timeout=60) == "past a"
     assert done == ["a"]
 
 
@@ -303,18 +303,18 @@ async def test_a_stuck_one_whose_cause_remains_is_stuck_again(app: Romancy) -> N
     await status_is(app, instance_id, Status.STUCK)
     dead_ends.clear()
     await app.resume(instance_id)
-    assert await app.handle(instance_id).result(timeout=10) == "past a"
+    assert await app.handle(instance_id).result(timeout=60) == "past a"
 
 
 async def until_more_than(count: int, app: Romancy, instance_id: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await app.history(instance_id)) <= count:  # noqa: ASYNC110 - nobody tells this test of an append
             await asyncio.sleep(0.01)
 
 
 async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
     handle = await app.start(in_line)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
 
     with pytest.raises(UsageError, match="is completed; only a stuck one"):
         await handle.resume()
@@ -331,7 +331,7 @@ async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
     assert [Status.STUCK] * 2 == [await app.handle(one).status() for one in ids]
     assert sorted(ids) == sorted(await app.resume_many(workflow_name="breaks"))
 
-    assert ["past a", "past b"] == [await app.handle(one).result(timeout=10) for one in ids]
+    assert ["past a", "past b"] == [await app.handle(one).result(timeout=60) for one in ids]
     assert await other.status() is not Status.STUCK
 
 
@@ -351,18 +351,19 @@ async def test_acting_on_all_that_a_search_finds(app: Romancy) -> None:
 
     asked = await app.cancel_many({"customer": "ada"}, workflow_name="for_customer", dry_run=True)
     assert set(asked) == adas
-    assert {instance.status async for instance in app.iter_instances({"customer": "ada"})} == {Status.WAITING}
+    for instance_id in adas:
+        await status_is(app, instance_id, Status.WAITING)
 
     assert set(await app.cancel_many({"customer": "ada"})) == adas
     for handle in handles:
         if handle.instance_id in adas:
             with pytest.raises(WorkflowCancelledError):
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
     assert await app.cancel_many({"customer": "ada"}) == []
     assert len(await app.terminate_many({"customer": "bob"})) == 5
     for handle in handles:
         with pytest.raises(WorkflowCancelledError):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert len(await app.purge_many(workflow_name="for_customer")) == 10
     assert [instance async for instance in app.iter_instances()] == []
 
@@ -377,5 +378,5 @@ async def test_retrying_all_that_failed(app: Romancy) -> None:
     retried = await app.retry_many(workflow_name="may_break")
 
     assert len(retried) == 3
-    results = [await app.handle(instance_id, may_break).result(timeout=10) for instance_id in retried]
+    results = [await app.handle(instance_id, may_break).result(timeout=60) for instance_id in retried]
     assert results == ["b", "b", "b"]

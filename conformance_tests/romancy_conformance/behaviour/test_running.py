@@ -128,6 +128,11 @@ async def nothing(ctx: WorkflowContext) -> str:
 
 
 @workflow
+async def tells_the_time(ctx: WorkflowContext) -> float:
+    return ctx.now().timestamp()
+
+
+@workflow
 async def raises(ctx: WorkflowContext) -> None:
     raise LookupError("no such thing")
 
@@ -135,7 +140,7 @@ async def raises(ctx: WorkflowContext) -> None:
 async def test_a_typed_input_and_a_typed_result(app: Romancy) -> None:
     handle = await app.start(order, Order("book", 2))
 
-    receipt = await handle.result(timeout=10)
+    receipt = await handle.result(timeout=60)
 
     assert receipt.item == "book"
     assert receipt.total == pytest.approx(13.2)
@@ -149,7 +154,7 @@ async def test_a_workflow_without_activities(app: Romancy) -> None:
 async def test_failed_attempts_are_tried_again_and_recorded(app: Romancy) -> None:
     handle = await app.start(lucky, "lucky")
 
-    assert await handle.result(timeout=10) == 3
+    assert await handle.result(timeout=60) == 3
     assert calls.count("lucky") == 3
     kinds = [type(event).__name__ for event in await handle.history()]
     assert kinds == [
@@ -171,7 +176,7 @@ async def test_a_terminal_error_is_not_tried_again(app: Romancy) -> None:
     handle = await app.start(refused, "terminal")
 
     with pytest.raises(WorkflowFailedError, match="not allowed") as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
     assert calls.count("terminal") == 1
     assert caught.value.error_type.endswith("TerminalError")
@@ -189,7 +194,7 @@ async def test_an_exception_of_the_workflow_itself(app: Romancy) -> None:
 async def test_concurrent_activities_get_ids_in_order(app: Romancy) -> None:
     handle = await app.start(at_once)
 
-    assert await handle.result(timeout=10) == "abcde"
+    assert await handle.result(timeout=60) == "abcde"
     scheduled = [event.id for event in await handle.history() if isinstance(event, ActivityScheduled)]
     assert scheduled == [f"letter:{number}" for number in range(1, 6)]
 
@@ -197,7 +202,7 @@ async def test_concurrent_activities_get_ids_in_order(app: Romancy) -> None:
 async def test_many_at_once(app: Romancy) -> None:
     handles = await app.start_many([order.bind(Order("x" * number, 1)) for number in range(100)])
 
-    receipts = await asyncio.gather(*[handle.result(timeout=30) for handle in handles])
+    receipts = await asyncio.gather(*[handle.result(timeout=60) for handle in handles])
 
     assert [len(receipt.item) for receipt in receipts] == list(range(100))
 
@@ -206,7 +211,7 @@ async def test_an_id_of_ones_own_starts_once(app: Romancy) -> None:
     first = await app.start(order.options(instance_id="order-1"), Order("book", 2))
     again = await app.start(order.options(instance_id="order-1"), Order("book", 2))
 
-    assert await first.result(timeout=10) == await again.result(timeout=10)
+    assert await first.result(timeout=60) == await again.result(timeout=60)
     with pytest.raises(InstanceConflictError, match="another input"):
         await app.start(order.options(instance_id="order-1"), Order("book", 3))
     with pytest.raises(InstanceConflictError, match="of order"):
@@ -219,15 +224,19 @@ async def test_a_hundred_starts_under_one_id(app: Romancy, open_app: Open) -> No
 
     handles = await asyncio.gather(*starts)
 
-    assert {await handle.result(timeout=10) for handle in handles} == {3}
+    assert {await handle.result(timeout=60) for handle in handles} == {3}
     assert calls.count("hundred") == 3
 
 
 async def test_a_delayed_start_waits(app: Romancy) -> None:
-    handle = await app.start(nothing.options(delay=0.3))
+    handle = await app.start(tells_the_time.options(delay=1.0))
+    late = await app.start(tells_the_time.options(delay=3600))
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
 
-    assert await handle.status() is Status.PENDING
-    assert await handle.result(timeout=10) == "at once"
+    # The worker's idea of the database's time lags behind by as long as an answer takes.
+    assert await handle.result(timeout=60) - instance.created_at.timestamp() >= 0.5
+    assert await late.status() is Status.PENDING
 
 
 async def test_a_process_without_a_worker_starts_for_one_with(open_app: Open) -> None:
@@ -235,12 +244,12 @@ async def test_a_process_without_a_worker_starts_for_one_with(open_app: Open) ->
     handle = await front.start(order, Order("pen", 1))
     await open_app()
 
-    assert (await handle.result(timeout=10)).item == "pen"
+    assert (await handle.result(timeout=60)).item == "pen"
 
 
 async def test_a_handle_by_id_alone(app: Romancy) -> None:
     handle = await app.start(order, Order("cup", 1))
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
 
     assert await app.handle(handle.instance_id).result() == {"item": "cup", "total": pytest.approx(4.95)}
     assert (await app.handle(handle.instance_id, order).result()).item == "cup"
@@ -249,7 +258,7 @@ async def test_a_handle_by_id_alone(app: Romancy) -> None:
 async def test_asking_for_what_is_not_there(app: Romancy) -> None:
     assert await app.get_instance("nobody") is None
     with pytest.raises(InstanceNotFoundError, match="nobody"):
-        await app.handle("nobody").result(timeout=1)
+        await app.handle("nobody").result(timeout=60)
     with pytest.raises(InstanceNotFoundError, match="nobody"):
         await app.cancel("nobody")
 

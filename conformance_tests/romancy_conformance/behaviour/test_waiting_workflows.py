@@ -147,7 +147,7 @@ async def counts_down(ctx: WorkflowContext, number: int) -> str:
 
 async def status_is(app: Romancy, instance_id: str, status: Status) -> None:
     """Wait until the instance shows this status."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             instance = await app.get_instance(instance_id)
             if instance is not None and instance.status is status:
@@ -156,7 +156,8 @@ async def status_is(app: Romancy, instance_id: str, status: Status) -> None:
 
 
 async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:
-    assert await app.run(naps) == pytest.approx(0.2, abs=0.15)
+    """Never less; how much more is the machine's business."""
+    assert 0.2 <= await app.run(naps) < 30
 
 
 async def test_a_long_sleep_is_nobodys(app: Romancy) -> None:
@@ -176,7 +177,7 @@ async def test_signals_sent_early_and_late(app: Romancy) -> None:
     await handle.signal(Paid, 9, key="other")
     await handle.signal(Paid, 3, key="b")  # the last it needs: whatever came later might find it ended
 
-    assert await handle.result(timeout=10) == 203
+    assert await handle.result(timeout=60) == 203
 
 
 async def test_a_signal_from_another_app(app: Romancy, open_app: Open) -> None:
@@ -187,12 +188,12 @@ async def test_a_signal_from_another_app(app: Romancy, open_app: Open) -> None:
     await other.signal(handle.instance_id, Paid, 1)
     await other.signal(handle.instance_id, "paid", 2, key="b")
 
-    assert await handle.result(timeout=10) == 102
+    assert await handle.result(timeout=60) == 102
 
 
 async def test_a_signal_to_the_ended_is_refused(app: Romancy) -> None:
     handle = await app.start(impatient)
-    assert await handle.result(timeout=10) == "timed out"
+    assert await handle.result(timeout=60) == "timed out"
 
     with pytest.raises(UsageError, match="has ended"):
         await handle.signal("never")
@@ -210,7 +211,7 @@ async def test_a_failed_saga_is_undone_last_first(app: Romancy) -> None:
     handle = await app.start(saga, "failed")
 
     with pytest.raises(WorkflowFailedError, match="out of luck"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
     assert [item for item in undone if item.startswith("failed")] == ["failed 3", "failed 2", "failed 1"]
 
@@ -221,7 +222,7 @@ async def test_a_cancelled_saga_is_undone_too(app: Romancy) -> None:
 
     assert await handle.cancel("changed my mind")
     with pytest.raises(WorkflowCancelledError, match="changed my mind"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
     assert [item for item in undone if item.startswith("cancelled")] == ["cancelled 2", "cancelled 1"]
     assert not await handle.cancel()
@@ -231,7 +232,7 @@ async def test_a_cancelled_saga_is_undone_too(app: Romancy) -> None:
 async def test_continuing_as_new_keeps_the_id(app: Romancy) -> None:
     handle = await app.start(counts_down.options(instance_id="countdown"), 3)
 
-    assert await handle.result(timeout=10) == "lift off countdown"
+    assert await handle.result(timeout=60) == "lift off countdown"
     runs = [event.run for event in await handle.history() if isinstance(event, WorkflowStarted)]
     assert runs == [1, 2, 3, 4]
 
