@@ -203,7 +203,7 @@ async def test_an_exhausted_activity_leaves_nothing_behind(app: Romancy, ledger:
 
 async def test_sessions_at_once(app: Romancy, ledger: Ledger) -> None:
     handle = await app.start(bookings_at_once, 20)
-    await handle.result(timeout=30)
+    await handle.result(timeout=60)
 
     assert [await ledger.read(f"{handle.instance_id} {number}") for number in range(20)] == [1] * 20
 

@@ -76,7 +76,7 @@ def names(entries: list[LogEntry]) -> list[str]:
 
 async def test_entries_are_the_history_with_a_cursor_each(app: Romancy) -> None:
     handle = await app.start(side_by_side, 5)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
 
     entries = await all_of(handle.entries())
 
@@ -89,7 +89,7 @@ async def test_entries_are_the_history_with_a_cursor_each(app: Romancy) -> None:
 async def test_whoever_goes_on_behind_any_cursor_misses_nothing(app: Romancy) -> None:
     """Cursors in the middle of a commit, at its end, and at the end of the log."""
     handle = await app.start(side_by_side, 4)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
     entries = await all_of(handle.entries())
 
     for number, entry in enumerate(entries):
@@ -103,7 +103,7 @@ async def test_following_until_the_end(app: Romancy) -> None:
     async def follow() -> None:
         seen.extend([entry async for entry in handle.entries(follow=True)])
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(follow())
         while await handle.status() is not Status.WAITING:  # noqa: ASYNC110 - asked of the database
             await asyncio.sleep(0.01)
@@ -115,10 +115,10 @@ async def test_following_until_the_end(app: Romancy) -> None:
 
 async def test_following_from_the_end_of_what_has_ended(app: Romancy) -> None:
     handle = await app.start(steps, 2)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
     last = (await all_of(handle.entries()))[-1]
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await all_of(handle.entries(after=last.cursor, follow=True)) == []
 
 
@@ -128,7 +128,7 @@ async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: 
     handle = await app.start(steps, 120)
     seen: list[LogEntry] = []
     cursor: str | None = None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not seen or names(seen)[-1] != "WorkflowCompleted":
             async for entry in reader.entries_of(handle.instance_id, after=cursor):
                 seen.append(entry)
@@ -142,7 +142,7 @@ async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: 
 
 async def test_runs_follow_each_other(app: Romancy) -> None:
     handle = await app.start(in_rounds, 3)
-    assert await handle.result(timeout=10) == "done"
+    assert await handle.result(timeout=60) == "done"
     entries = await all_of(handle.entries())
 
     assert names(entries).count("WorkflowStarted") == 4
@@ -153,7 +153,7 @@ async def test_runs_follow_each_other(app: Romancy) -> None:
 async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str) -> None:
     """Rows of finished runs may be pruned: a cursor far behind them is refused, one right before the rest is not."""
     handle = await app.start(in_rounds, 3)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
     entries = await all_of(handle.entries())
     last = max(number for number, entry in enumerate(entries) if isinstance(entry.event, WorkflowContinued))
     store = create_store(storage_url)
@@ -174,14 +174,14 @@ async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str)
 async def test_a_cursor_of_a_former_life_begins_anew(app: Romancy) -> None:
     """A purged id that is used again is another instance: nothing of it is taken for having been read."""
     named = steps.options(instance_id="again")
-    await (await app.start(named, 3)).result(timeout=10)
+    await (await app.start(named, 3)).result(timeout=60)
     cursor = (await all_of(app.entries_of("again")))[-1].cursor
     assert await app.purge("again") == 1
     with pytest.raises(InstanceNotFoundError):
         await all_of(app.entries_of("again", after=cursor))
 
     handle = await app.start(named, 1)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
     assert [entry.event for entry in await all_of(handle.entries(after=cursor))] == await handle.history()
 
 
@@ -202,10 +202,10 @@ async def test_passes_over_all_instances(app: Romancy) -> None:
     handles = await app.start_many([steps.bind(number) for number in range(5)])
     await one_pass()
     for handle in handles:
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     await one_pass()
     await waiting.signal("go")
-    await waiting.result(timeout=10)
+    await waiting.result(timeout=60)
     await one_pass()
 
     assert await one_pass() == 0

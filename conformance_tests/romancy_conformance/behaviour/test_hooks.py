@@ -69,7 +69,7 @@ class Recorder(Hook):
 
     async def until_told(self, kind: type[Any]) -> None:
         """Wait until something of this kind was told."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not any(isinstance(event, kind) for event in self.told):  # noqa: ASYNC110 - hooks append to a list
                 await asyncio.sleep(0.01)
 
@@ -152,7 +152,7 @@ async def test_a_story_from_start_to_end(open_app: Open) -> None:
     before = datetime.now(UTC) - timedelta(seconds=60)
 
     handle = await app.start(two_steps)
-    assert await handle.result(timeout=10) == ["a in none", "b in none"]
+    assert await handle.result(timeout=60) == ["a in none", "b in none"]
     await recorder.until_told(WorkflowEnded)
 
     assert recorder.story() == [
@@ -202,7 +202,7 @@ async def test_a_cancellation(open_app: Open) -> None:
 
     await handle.cancel("no longer wanted")
     with pytest.raises(WorkflowCancelledError):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     await recorder.until_told(WorkflowEnded)
 
     ended = recorder.told[-1]
@@ -247,7 +247,7 @@ async def test_a_replay_tells_nothing(open_app: Open) -> None:
     second = Recorder()
     other = await open_app(hooks=[second])
     await other.signal(handle.instance_id, "go")
-    assert await other.handle(handle.instance_id).result(timeout=10) == "b in none"
+    assert await other.handle(handle.instance_id).result(timeout=60) == "b in none"
     await second.until_told(WorkflowEnded)
 
     assert first.story() == ["started", "+ do:1 1", "- do:1 1 completed"]
@@ -260,9 +260,9 @@ async def test_what_an_app_without_a_worker_starts_begins_where_it_runs(open_app
     handle = await front.start(two_steps)
     delayed = await front.start(two_steps.options(delay=0.2))
     await open_app(hooks=[recorder])
-    await handle.result(timeout=10)
-    await delayed.result(timeout=10)
-    async with asyncio.timeout(10):
+    await handle.result(timeout=60)
+    await delayed.result(timeout=60)
+    async with asyncio.timeout(60):
         while recorder.story().count("completed") < 2:  # noqa: ASYNC110 - hooks append to a list
             await asyncio.sleep(0.01)
 
@@ -274,7 +274,7 @@ async def test_a_child_names_its_parent(open_app: Open) -> None:
     recorder = Recorder()
     app = await open_app(hooks=[recorder])
     handle = await app.start(parent)
-    await handle.result(timeout=10)
+    await handle.result(timeout=60)
 
     started = [event for event in recorder.told if isinstance(event, WorkflowStarted)]
     assert [event.parent_id for event in started] == [None, handle.instance_id]

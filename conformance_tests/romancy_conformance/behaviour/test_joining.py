@@ -98,10 +98,10 @@ async def test_a_start_happens_with_the_callers_commit(app: Romancy, caller: Cal
     handle = await app.start(greet, "ann", session=caller.connection)
     assert await app.get_instance(handle.instance_id) is None
     with pytest.raises(InstanceNotFoundError):
-        await handle.result(timeout=1)
+        await handle.result(timeout=60)
     await caller.commit()
 
-    assert await handle.result(timeout=10) == "hello ann"
+    assert await handle.result(timeout=60) == "hello ann"
     assert await caller.names() == ["ann"]
 
 
@@ -118,9 +118,9 @@ async def test_a_rollback_leaves_nothing(app: Romancy, caller: Caller, store: St
     assert await caller.names() == []
     assert await published(store) == []
     await waiting.signal(PAID, 2)
-    assert await waiting.result(timeout=10) == 2
+    assert await waiting.result(timeout=60) == 2
     again = await app.start(greet.options(instance_id=handle.instance_id), "ann")
-    assert await again.result(timeout=10) == "hello ann"
+    assert await again.result(timeout=60) == "hello ann"
 
 
 async def test_a_signal_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:
@@ -130,7 +130,7 @@ async def test_a_signal_happens_with_the_callers_commit(app: Romancy, caller: Ca
     assert await waiting.status() in (Status.RUNNING, Status.WAITING)
     await caller.commit()
 
-    assert await waiting.result(timeout=10) == 12
+    assert await waiting.result(timeout=60) == 12
 
 
 async def test_what_was_started_can_be_signalled_in_the_same_transaction(app: Romancy, caller: Caller) -> None:
@@ -139,7 +139,7 @@ async def test_what_was_started_can_be_signalled_in_the_same_transaction(app: Ro
     await handle.signal(PAID, 7, session=caller.connection)
     await caller.commit()
 
-    assert await handle.result(timeout=10) == 7
+    assert await handle.result(timeout=60) == 7
 
 
 async def test_several_starts_in_one_transaction(app: Romancy, caller: Caller) -> None:
@@ -148,7 +148,7 @@ async def test_several_starts_in_one_transaction(app: Romancy, caller: Caller) -
     handles = await app.start_many(calls, session=caller.connection)
     await caller.commit()
 
-    assert [await handle.result(timeout=20) for handle in handles] == [f"hello {number}" for number in range(20)]
+    assert [await handle.result(timeout=60) for handle in handles] == [f"hello {number}" for number in range(20)]
 
 
 async def test_a_published_event_goes_with_the_callers_commit(app: Romancy, caller: Caller, store: Store) -> None:
@@ -163,7 +163,7 @@ async def test_a_published_event_goes_with_the_callers_commit(app: Romancy, call
 async def test_an_id_that_is_taken_leaves_the_transaction_good(app: Romancy, caller: Caller) -> None:
     named = greet.options(instance_id="ann")
     first = await app.start(named, "ann")
-    assert await first.result(timeout=10) == "hello ann"
+    assert await first.result(timeout=60) == "hello ann"
     await caller.begin()
     await caller.write("ann")
 
@@ -174,7 +174,7 @@ async def test_an_id_that_is_taken_leaves_the_transaction_good(app: Romancy, cal
         await app.start(wait_for_payment.options(instance_id="ann"), session=caller.connection)
     await caller.commit()
 
-    assert await same.result(timeout=10) == "hello ann"
+    assert await same.result(timeout=60) == "hello ann"
     assert await caller.names() == ["ann"]
 
 
@@ -186,12 +186,12 @@ async def test_an_id_twice_in_one_transaction(app: Romancy, caller: Caller) -> N
         await app.start(named, "ann", session=caller.connection)
     await caller.commit()
 
-    assert await handle.result(timeout=10) == "hello ann"
+    assert await handle.result(timeout=60) == "hello ann"
 
 
 async def test_a_signal_that_cannot_arrive_leaves_the_transaction_good(app: Romancy, caller: Caller) -> None:
     ended = await app.start(greet, "ann")
-    await ended.result(timeout=10)
+    await ended.result(timeout=60)
     await caller.begin()
     await caller.write("ann")
 
@@ -217,7 +217,7 @@ async def test_an_open_transaction_holds_up_no_workflow(app: Romancy, caller: Ca
 
     assert await app.run(greet, "bob") == "hello bob"
     await waiting.signal(PAID, 2)
-    assert await waiting.result(timeout=5) == 2
+    assert await waiting.result(timeout=60) == 2
     await caller.roll_back()
 
 
@@ -227,8 +227,8 @@ async def test_an_activity_starts_signals_and_publishes_exactly_once(app: Romanc
 
     await app.run(party, "ann")
 
-    assert await payment.result(timeout=10) == 3
-    assert await app.handle("ann-3", greet).result(timeout=10) == "hello ann"
+    assert await payment.result(timeout=60) == 3
+    assert await app.handle("ann-3", greet).result(timeout=60) == "hello ann"
     assert await app.get_instance("ann-1") is None
     assert await app.get_instance("ann-2") is None
     assert await published(store) == [{"name": "invited", "data": {"name": "ann", "attempt": 3}, "key": None}]
@@ -275,12 +275,12 @@ async def test_publishing_needs_a_transaction(app: Romancy) -> None:
 
 async def test_a_parameter_called_session_is_the_workflows(app: Romancy, caller: Caller) -> None:
     assert await app.run(with_a_session, session="mine") == "mine"
-    assert await (await app.start(with_a_session, session="mine")).result(timeout=10) == "mine"
+    assert await (await app.start(with_a_session, session="mine")).result(timeout=60) == "mine"
 
     await caller.begin()
     (handle,) = await app.start_many([with_a_session.bind(session="mine")], session=caller.connection)
     await caller.commit()
-    assert await handle.result(timeout=10) == "mine"
+    assert await handle.result(timeout=60) == "mine"
 
 
 @activity(retry=RetryPolicy.fixed(3, 0.0))

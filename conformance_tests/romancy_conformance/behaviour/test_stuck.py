@@ -103,7 +103,7 @@ UNDONE = ["room", "car", "unbook car", "unbooked car", "unbook room", "unbooked 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the apps work until something has happened."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
             await asyncio.sleep(0.01)
 
@@ -134,7 +134,7 @@ async def stuck_app(open_app: Open, storage_url: str) -> Romancy:
 
 async def cancelled(handle: Handle[Any], reason: str | None = None) -> None:
     with pytest.raises(WorkflowCancelledError, match=reason):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
 
 @pytest.mark.parametrize("who", ["its worker", "another process"])
@@ -243,7 +243,7 @@ async def test_who_does_not_know_the_activities_leaves_it_to_who_does(open_app: 
 
 async def reason_is(app: Romancy, instance_id: str, words: str) -> None:
     """Wait until the instance is stuck for this reason."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             instance = await app.get_instance(instance_id)
             if instance is not None and instance.status is Status.STUCK and words in (instance.error or ""):
@@ -262,5 +262,5 @@ async def test_a_parent_hears_of_it(open_app: Open, storage_url: str) -> None:
 
     await app.cancel("child")
 
-    assert await app.handle("parent", parent).result(timeout=10) == "the child was cancelled"
+    assert await app.handle("parent", parent).result(timeout=60) == "the child was cancelled"
     assert carried_out == UNDONE
