@@ -6,103 +6,145 @@ its future. This is the only door between user code and the run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from msgspec import Struct
-
 from romancy.core import _events as ev
-from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, derive
 from romancy.core._loop import DeterministicLoop, Timer, cancellation, running_loop
+from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
 from romancy.errors import (
     EventTimeoutError,
     NonDeterminismError,
     WorkflowCancelledError,
 )
-from romancy.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from msgspec import Raw
 
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._fold import State
     from romancy.core._match import Matcher
+    from romancy.retry import RetryPolicy
 
-__all__ = ["Call", "Commands", "current_commands"]
+__all__ = ["Commands", "current_commands"]
 
 C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
 
 
-class Call(Struct, gc=False):
-    """How an activity was called: what its log entry does not say."""
-
-    definition: ActivityDefinition
-    retry: RetryPolicy | None
-    timeout: float | None
-    failures: tuple[str, ...] = ()
-
-
 class Answer(StableFuture[Any]):
     """The future of a command; cancelling it tells the run that nobody waits any more."""
 
-    __slots__ = ("give_up", "id")
+    __slots__ = ("commands", "id")
 
-    give_up: Callable[[str], None]
+    commands: Commands
     id: str
 
     def cancel(self, msg: Any = None) -> bool:
         if not super().cancel(msg):
             return False
-        self.give_up(self.id)
+        if not self.commands.loop.dead:
+            self.give_up()
         return True
 
+    def give_up(self) -> None:
+        """Tell the run."""
 
-@dataclass(slots=True)
-class AwaitedChild:
-    """A child workflow and who awaits its end."""
+
+class ActivityAnswer(Answer):
+    """The future of an activity, and how that was called: what its log entry does not say."""
+
+    __slots__ = ("definition", "failures", "retry", "since", "timeout")
+
+    definition: ActivityDefinition
+    retry: RetryPolicy | None
+    timeout: float | None
+    failures: tuple[str, ...]
+    """What its attempts have failed with; not there before the first has."""
+    since: int
+    """The number of the activation that asked for it."""
+
+    def give_up(self) -> None:
+        commands = self.commands
+        if self.id in commands.state.activities:
+            never_started = self.since == commands.activation
+            commands.ask(ev.ActivityCancelRequested(self.id, never_started))
+            if never_started:
+                del commands.activities[self.id]
+
+
+class WaitAnswer(Answer):
+    """The future of a wait for an event."""
+
+    __slots__ = ()
+
+    def give_up(self) -> None:
+        commands = self.commands
+        if self.id in commands.state.waits:
+            del commands.waits[self.id]
+            commands.ask(ev.EventWaitCancelled(self.id))
+
+
+class ChildAnswer(Answer):
+    """The future of a child workflow's end."""
+
+    __slots__ = ("definition",)
 
     definition: WorkflowDefinition
-    answer: Answer
+
+    def give_up(self) -> None:
+        commands = self.commands
+        if self.id in commands.state.children:
+            commands.ask(ev.ChildCancelRequested(self.id))
 
 
 class Commands:
     """The requests of one run. `asked` collects those of the activation under way."""
 
-    def __init__(
-        self,
-        instance_id: str,
-        state: State,
-        loop: DeterministicLoop,
-        compensable: dict[str, ActivityDefinition],
-    ) -> None:
+    __slots__ = (
+        "_children",
+        "_draws",
+        "_ids",
+        "_patches",
+        "_timers",
+        "activation",
+        "activities",
+        "asked",
+        "compensable",
+        "instance_id",
+        "loop",
+        "matcher",
+        "over",
+        "state",
+        "waits",
+    )
+
+    def __init__(self, instance_id: str, state: State, loop: DeterministicLoop) -> None:
         self.instance_id = instance_id
         self.state = state
         self.loop = loop
-        self.asked: list[ev.Command] = []
-        self.fresh: dict[str, None] = {}
-        """The activities among them."""
+        self.asked: list[ev.Command] = NO_LIST
+        self.activation = 0
+        """The number of the one under way."""
         self.matcher: Matcher | None = None
         self.over = False
-        self.calls: dict[str, Call] = {}
-        self.compensable = compensable
-        """Activities whose effect can be undone, by name."""
         self._ids = Ids()
-        self._activities: dict[str, Answer] = {}
-        self._waits: dict[str, Answer] = {}
-        self._children: dict[str, AwaitedChild] = {}
-        self._timers: dict[str, Timer] = {}
-        self._patches: dict[str, bool] = {}
-        self._draws: dict[str, int] = {}
+        self.activities: dict[str, ActivityAnswer] = {}
+        """Those asked for whose outcome is not known."""
+        self.waits: dict[str, WaitAnswer] = NO_DICT
+        self._children: dict[str, ChildAnswer] = NO_DICT
+        self._timers: dict[str, Timer] = NO_DICT
+        self._patches: dict[str, bool] = NO_DICT
+        self._draws: dict[str, int] = NO_DICT
 
     def begin(self) -> list[ev.Command]:
         """Begin an activation: the list in which its commands will stand."""
         self.asked = []
-        self.fresh.clear()
+        self.activation += 1
         return self.asked
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,11 +188,15 @@ class Commands:
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         scheduled = self.ask(command, chosen=id is not None)
-        self.fresh[scheduled.id] = None
-        self.calls[scheduled.id] = Call(definition, retry or definition.retry, timeout or definition.timeout)
         if definition.undo is not None:
-            self.compensable[name] = definition
-        answer = self._activities[scheduled.id] = self._answer(scheduled.id, self._give_up_activity)
+            self.state.can_undo(definition)
+        answer = self.activities[scheduled.id] = ActivityAnswer(loop=self.loop)
+        answer.commands = self
+        answer.id = scheduled.id
+        answer.since = self.activation
+        answer.definition = definition
+        answer.retry = retry or definition.retry
+        answer.timeout = timeout or definition.timeout
         return answer
 
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
@@ -158,7 +204,11 @@ class Commands:
         self._require_open(f"event {name}")
         due = None if timeout is None else self.due(self.loop.now + timeout)
         awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
-        answer = self._waits[awaited.id] = self._answer(awaited.id, self._give_up_wait)
+        if self.waits is NO_DICT:
+            self.waits = {}
+        answer = self.waits[awaited.id] = WaitAnswer(loop=self.loop)
+        answer.commands = self
+        answer.id = awaited.id
         return answer
 
     def child(
@@ -174,8 +224,12 @@ class Commands:
             instance_id = f"{self.instance_id}/{id}-{life}"
         command = ev.ChildStarted(id, definition.name, instance_id, input, round(delay * SECOND))
         started = self.ask(command)
-        answer = self._answer(started.id, self._give_up_child)
-        self._children[started.id] = AwaitedChild(definition, answer)
+        if self._children is NO_DICT:
+            self._children = {}
+        answer = self._children[started.id] = ChildAnswer(loop=self.loop)
+        answer.commands = self
+        answer.id = started.id
+        answer.definition = definition
         return started, answer
 
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
@@ -194,6 +248,8 @@ class Commands:
         known = self._patches.get(name)
         if known is None:
             known = self.matcher is None or self.matcher.holds_patch(name)
+            if self._patches is NO_DICT:
+                self._patches = {}
             self._patches[name] = known
             if known:
                 self.ask(ev.PatchMarked(name))
@@ -202,32 +258,10 @@ class Commands:
     def draw(self, kind: str) -> bytes:
         """The next 32 random-looking bytes of this kind; each kind counts for itself."""
         self._require_open(kind)
+        if self._draws is NO_DICT:
+            self._draws = {}
         number = self._draws[kind] = self._draws.get(kind, 0) + 1
         return derive(self.instance_id, self.started.nonce, kind, number)
-
-    # ── giving up ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _answer(self, id: str, give_up: Callable[[str], None]) -> Answer:
-        answer = Answer(loop=self.loop)
-        answer.id = id
-        answer.give_up = give_up
-        return answer
-
-    def _give_up_activity(self, id: str) -> None:
-        if not self.loop.dead and id in self.state.activities:
-            never_started = id in self.fresh
-            self.ask(ev.ActivityCancelRequested(id, never_started))
-            if never_started:
-                del self.calls[id], self._activities[id]
-
-    def _give_up_wait(self, id: str) -> None:
-        if not self.loop.dead and id in self.state.waits:
-            del self._waits[id]
-            self.ask(ev.EventWaitCancelled(id))
-
-    def _give_up_child(self, id: str) -> None:
-        if not self.loop.dead and id in self.state.children:
-            self.ask(ev.ChildCancelRequested(id))
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,6 +288,8 @@ class Commands:
                 id = self._ids.number("timer", "timer")
                 command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when())))
                 timer.id = command.id
+                if self._timers is NO_DICT:
+                    self._timers = {}
                 self._timers[command.id] = timer
         for timer in loop.cancelled:
             if timer.id is not None and not ended and self._timers.pop(timer.id, None) is not None:
@@ -270,51 +306,49 @@ class Commands:
             deliver(self, event)
 
     def _activity_completed(self, event: ev.ActivityCompleted) -> None:
-        call = self.calls.pop(event.id)
-        answer = self._activities.pop(event.id)
+        answer = self.activities.pop(event.id)
         if not answer.done():
-            answer.set_result(call.definition.read_result(event.result))
+            answer.set_result(answer.definition.read_result(event.result))
 
     def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
-        self.calls[event.id].failures += (f"{event.error.type}: {event.error.message}",)
+        answer = self.activities[event.id]
+        answer.failures = (*_failures(answer), f"{event.error.type}: {event.error.message}")
 
     def _activity_failed(self, event: ev.ActivityFailed) -> None:
-        call = self.calls.pop(event.id)
-        answer = self._activities.pop(event.id)
+        answer = self.activities.pop(event.id)
         if not answer.done():
-            answer.set_exception(activity_error(event, call.definition, call.failures))
+            answer.set_exception(activity_error(event, answer.definition, _failures(answer)))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
-        del self.calls[event.id]
-        self._activities.pop(event.id).cancel()
+        self.activities.pop(event.id).cancel()
 
     def _timer_fired(self, event: ev.TimerFired) -> None:
         self.loop.fire(self._timers.pop(event.id))
 
     def _event_received(self, event: ev.EventReceived) -> None:
-        answer = self._waits.pop(event.id)
+        answer = self.waits.pop(event.id)
         if not answer.done():
             answer.set_result(event)
 
     def _event_timed_out(self, event: ev.EventTimedOut) -> None:
-        answer = self._waits.pop(event.id)
+        answer = self.waits.pop(event.id)
         if not answer.done():
             answer.set_exception(EventTimeoutError(f"no event came for {event.id} in time"))
 
     def _child_completed(self, event: ev.ChildCompleted) -> None:
-        child = self._children.pop(event.id, None)
-        if child is not None and not child.answer.done():
-            child.answer.set_result(child.definition.read_result(event.result))
+        answer = self._children.pop(event.id, None)
+        if answer is not None and not answer.done():
+            answer.set_result(answer.definition.read_result(event.result))
 
     def _child_failed(self, event: ev.ChildFailed) -> None:
-        child = self._children.pop(event.id, None)
-        if child is not None and not child.answer.done():
-            child.answer.set_exception(child_error(event, self.instance_id))
+        answer = self._children.pop(event.id, None)
+        if answer is not None and not answer.done():
+            answer.set_exception(child_error(event, self.instance_id))
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
-        child = self._children.pop(event.id, None)
-        if child is not None and not child.answer.done():
-            child.answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
+        answer = self._children.pop(event.id, None)
+        if answer is not None and not answer.done():
+            answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
     _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
         ev.ActivityCompleted: _activity_completed,
@@ -328,6 +362,10 @@ class Commands:
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
+
+
+def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
+    return getattr(answer, "failures", ())
 
 
 def current_commands() -> Commands | None:

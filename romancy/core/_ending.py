@@ -48,14 +48,12 @@ class ContinueAsNew(BaseException):
 class Ending:
     """Takes over when the workflow body has come to its end."""
 
+    __slots__ = ("_commands", "_verdict", "_workflow")
+
     def __init__(self, workflow: WorkflowDefinition, commands: Commands) -> None:
         self._workflow = workflow
         self._commands = commands
         self._verdict: ev.Command | None = None
-
-    @property
-    def begun(self) -> bool:
-        return self._commands.over
 
     def begin(self, body: StableTask[Any]) -> None:
         """The body is done: stop its other tasks, then act on its outcome.
@@ -165,7 +163,7 @@ class Ending:
     def _compensate(self) -> None:
         commands = self._commands
         done = commands.state.to_compensate[-1]
-        compensation = commands.compensable[done.scheduled.name].undo
+        compensation = commands.state.compensable[done.scheduled.name].undo
         assert compensation is not None  # noqa: S101 - only such activities are noted
         commands.ask(
             ev.CompensationScheduled(

@@ -7,13 +7,13 @@ code is missing or does not fit can still be looked at, cancelled and compensate
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct
 
 from romancy.core import _events as ev
 from romancy.core._effects import Outcome
+from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
@@ -53,12 +53,12 @@ class State:
     """Where one run stands after the events applied so far."""
 
     __slots__ = (
-        "_compensable",
         "_due",
         "abandoned",
         "activities",
         "cancel",
         "children",
+        "compensable",
         "compensations",
         "parked",
         "progress",
@@ -71,28 +71,35 @@ class State:
         "waits",
     )
 
-    def __init__(self, compensable: Mapping[str, ActivityDefinition] = MappingProxyType({})) -> None:
-        self._compensable = compensable
+    def __init__(self, compensable: dict[str, ActivityDefinition] = NO_DICT) -> None:
+        self.compensable = compensable
+        """Activities whose effect can be undone, by name."""
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
-        self.timers: dict[str, ev.TimerStarted] = {}
-        self.waits: dict[str, ev.EventAwaited] = {}
-        self.children: dict[str, Child] = {}
-        self.compensations: dict[str, Attempted] = {}
-        self.to_compensate: list[Compensable] = []
+        self.timers: dict[str, ev.TimerStarted] = NO_DICT
+        self.waits: dict[str, ev.EventAwaited] = NO_DICT
+        self.children: dict[str, Child] = NO_DICT
+        self.compensations: dict[str, Attempted] = NO_DICT
+        self.to_compensate: list[Compensable] = NO_LIST
         self.uncompensated: tuple[str, ...] = ()
         self.cancel: ev.CancelRequested | None = None
         self.parked: str | None = None
         self.abandoned = False
         self.progress: Raw | None = None
         self.terminal: ev.Command | None = None
-        self._due: list[tuple[int, str, str]] = []
+        self._due: list[tuple[int, str, str]] = NO_LIST
         """A heap of what is due when, in which things no longer waited for are left until they come up."""
+
+    def can_undo(self, definition: ActivityDefinition) -> None:
+        """This activity has a compensation."""
+        if self.compensable is NO_DICT:
+            self.compensable = {}
+        self.compensable[definition.name] = definition
 
     def compensates(self, activity: str) -> str:
         """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
-        definition = self._compensable.get(activity)
+        definition = self.compensable.get(activity)
         return "" if definition is None else definition.compensate
 
     def apply(self, event: ev.LogEvent) -> None:
@@ -134,7 +141,15 @@ class State:
 
     def expect(self, at: int, kind: str, id: str) -> None:
         """Something is due at this time, if it is still waited for by then."""
+        if self._due is NO_LIST:
+            self._due = []
         heappush(self._due, (at, kind, id))
+
+    def undo_later(self, scheduled: ev.ActivityScheduled, result: Raw) -> None:
+        """The effect of this activity is to be undone if the run fails."""
+        if self.to_compensate is NO_LIST:
+            self.to_compensate = []
+        self.to_compensate.append(Compensable(scheduled, result))
 
     def status(self) -> Status:
         if self.terminal is not None:
@@ -203,14 +218,14 @@ def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     _time(state, event)
     scheduled = state.activities.pop(event.id).scheduled
     if state.compensates(scheduled.name):
-        state.to_compensate.append(Compensable(scheduled, event.result))
+        state.undo_later(scheduled, event.result)
 
 
 def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
     _time(state, event)
     scheduled = state.activities.pop(event.id).scheduled
     if state.compensates(scheduled.name) == "attempted":
-        state.to_compensate.append(Compensable(scheduled, ev.NULL))
+        state.undo_later(scheduled, ev.NULL)
 
 
 def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
@@ -221,6 +236,8 @@ def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) 
 
 
 def _timer_started(state: State, event: ev.TimerStarted) -> None:
+    if state.timers is NO_DICT:
+        state.timers = {}
     state.timers[event.id] = event
     state.expect(event.due, "timers", event.id)
 
@@ -232,6 +249,8 @@ def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None
 
 
 def _awaited(state: State, event: ev.EventAwaited) -> None:
+    if state.waits is NO_DICT:
+        state.waits = {}
     state.waits[event.id] = event
     if event.due is not None:
         state.expect(event.due, "waits", event.id)
@@ -244,6 +263,8 @@ def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.Ev
 
 
 def _child_started(state: State, event: ev.ChildStarted) -> None:
+    if state.children is NO_DICT:
+        state.children = {}
     state.children[event.id] = Child(event)
 
 
@@ -257,6 +278,8 @@ def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.Ch
 
 
 def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
+    if state.compensations is NO_DICT:
+        state.compensations = {}
     state.compensations[event.id] = Attempted(event)
     done = state.to_compensate.pop()
     if done.scheduled.id != event.activity_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from romancy.core._nothing import NO_DICT
 from romancy.errors import UsageError
 
 _DIGITS: Final = 18
@@ -20,7 +21,7 @@ class Ids:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._chosen: dict[str, None] = {}
+        self._chosen: dict[str, None] = NO_DICT
 
     def number(self, kind: str, name: str) -> str:
         """The next id of a command that is no activity; each kind counts for itself."""
@@ -43,6 +44,8 @@ class Ids:
         taken = automatic and int(number) <= self._counts.get(name, 0)
         if not chosen or taken or chosen in self._chosen:
             raise UsageError(f"the activity id {chosen!r} is already taken in this workflow run; choose another")
+        if self._chosen is NO_DICT:
+            self._chosen = {}
         self._chosen[chosen] = None
         return chosen
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
 from romancy.core._forbidden import AUDITED, REFUSED
+from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
 from romancy.core._stage import this_stage
 
@@ -67,6 +68,30 @@ class Timer(asyncio.TimerHandle):
 class DeterministicLoop(asyncio.AbstractEventLoop):
     """One per run. `drive` is the only thing that makes it move."""
 
+    __slots__ = (
+        "_abandoned",
+        "_body",
+        "_endless",
+        "_generators",
+        "_next_number",
+        "_outer",
+        "_ready",
+        "_root",
+        "_stage",
+        "_tasks",
+        "budget",
+        "cancelled",
+        "closing_generators",
+        "commands",
+        "complaints",
+        "dead",
+        "now",
+        "patience",
+        "spent",
+        "started",
+        "violation",
+    )
+
     def __init__(self, salt: int) -> None:
         self.now = 0.0
         self.budget = 0
@@ -77,13 +102,15 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.commands: Commands | None = None
         self.violation: NonDeterminismError | None = None
         self.complaints: tuple[str, ...] = ()
-        self.started: list[Timer] = []
-        self.cancelled: list[Timer] = []
+        self.started: list[Timer] = NO_LIST
+        self.cancelled: list[Timer] = NO_LIST
         self._next_number = salt
         self._ready: list[asyncio.Handle] = []
-        self._tasks: dict[StableTask[Any], None] = {}
-        self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = {}
-        self._abandoned: list[AsyncGenerator[Any, Any]] = []
+        self._body: StableTask[Any] | None = None
+        self._tasks: dict[StableTask[Any], None] = NO_DICT
+        """The others."""
+        self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = NO_DICT
+        self._abandoned: list[AsyncGenerator[Any, Any]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
         self._stage = this_stage()
@@ -128,6 +155,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if when <= self.now:
             self._ready.append(timer)
         elif when - self.now <= FAR_FUTURE:
+            if self.started is NO_LIST:
+                self.started = []
             self.started.append(timer)
         else:
             self._endless += (timer,)
@@ -135,6 +164,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if isinstance(handle, Timer) and handle.id is not None and not self.dead:
+            if self.cancelled is NO_LIST:
+                self.cancelled = []
             self.cancelled.append(handle)
 
     def time(self) -> float:
@@ -151,6 +182,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             coro.close()
             raise self.refuse("create_task(eager_start=True)")
         task: StableTask[Any] = StableTask(coro, self, name, context)
+        if self._tasks is NO_DICT:
+            self._tasks = {}
         self._tasks[task] = None
         task.add_done_callback(self._forget, context=self._root)
         return task
@@ -193,11 +226,14 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
         """Make the root task: in an empty context, so that nothing of the host's surroundings reaches it."""
         alive.add(self)
-        return self._root.run(self.create_task, coro, name="workflow", context=self._root)
+        body = self._body = self._root.run(StableTask, coro, self, "workflow", self._root)
+        return body
 
     def unfinished(self) -> list[StableTask[Any]]:
         """The tasks that have not ended, in the order of their creation."""
-        return [task for task in self._tasks if not task.done()]
+        body = self._body
+        others = [task for task in self._tasks if not task.done()]
+        return others if body is None or body.done() else [body, *others]
 
     def fire(self, timer: Timer) -> None:
         """The timer's time has come: the loop's clock shows at least that time, whatever rounding did."""
@@ -251,7 +287,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         stage.leave()
 
     def _hook_generators(self) -> None:
-        sys.set_asyncgen_hooks(self._meet_generator, self._abandoned.append)
+        sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def drive(self) -> None:
         """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
@@ -274,12 +310,19 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def _meet_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         key = self.number()
+        if self._generators is NO_DICT:
+            self._generators = {}
         generators = self._generators
 
         def forget(_: object) -> None:
             generators.pop(key, None)
 
         generators[key] = weakref.ref(generator, forget)
+
+    def _abandon_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if self._abandoned is NO_LIST:
+            self._abandoned = []
+        self._abandoned.append(generator)
 
     def _close_abandoned(self) -> None:
         while self._abandoned:
@@ -323,6 +366,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         unfinished = self.unfinished()
         if unfinished or self._generators or self._abandoned:
             self._close_all(unfinished)
+        self._body = None
         self._tasks.clear()
 
     def _close_all(self, unfinished: list[StableTask[Any]]) -> None:

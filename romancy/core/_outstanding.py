@@ -21,14 +21,14 @@ __all__ = ["effects_of", "outstanding"]
 def _start_activity(
     commands: Commands, event: ev.ActivityScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartActivity:
-    call = commands.calls[event.id]
+    call = commands.activities[event.id]
     return fx.StartActivity(event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout)
 
 
 def _start_compensation(
     commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartCompensation:
-    activity = commands.compensable[event.activity_name]
+    activity = commands.state.compensable[event.activity_name]
     assert activity.undo is not None  # noqa: S101 - only such activities are noted
     return fx.StartCompensation(
         event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due
@@ -46,7 +46,7 @@ def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.Canc
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    return _start_activity(commands, event) if event.id in commands.calls else None
+    return _start_activity(commands, event) if event.id in commands.activities else None
 
 
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
@@ -89,7 +89,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     for id, activity in state.activities.items():
         if activity.cancel_requested:
             effects.append(fx.CancelActivity(id))
-        elif id in commands.calls:
+        elif id in commands.activities:
             effects.append(_resumed(_start_activity, commands, activity))
     effects += [fx.StartTimer(timer.id, timer.due) for timer in state.timers.values()]
     effects += [fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due) for wait in state.waits.values()]

@@ -41,6 +41,22 @@ class Run:
     activities, by name, tell of.
     """
 
+    __slots__ = (
+        "_body",
+        "_code",
+        "_commands",
+        "_deferred",
+        "_end",
+        "_has_code",
+        "_loop",
+        "_position",
+        "_runtime",
+        "instance_id",
+        "parked",
+        "state",
+        "workflow",
+    )
+
     def __init__(
         self,
         workflow: WorkflowDefinition,
@@ -56,16 +72,24 @@ class Run:
         self._code = code
         self._runtime = runtime
         self._has_code = activities is None
-        known = () if activities is None else activities.items()
-        compensable = {name: definition for name, definition in known if definition.undo is not None}
-        self.state = State(compensable)
+        self.state = State()
+        for definition in () if activities is None else activities.values():
+            if definition.undo is not None:
+                self.state.can_undo(definition)
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
-        self._commands = Commands(instance_id, self.state, self._loop, compensable)
+        self._commands = Commands(instance_id, self.state, self._loop)
         self._loop.commands = self._commands
-        self._ending = Ending(workflow, self._commands)
+        self._end: Ending | None = None
         self._body: StableTask[Any] | None = None
         self._deferred: tuple[ev.Input, ...] = ()
         self._position = 0
+
+    @property
+    def _ending(self) -> Ending:
+        """What ends the run; most of its life there is nothing to end."""
+        if self._end is None:
+            self._end = Ending(self.workflow, self._commands)
+        return self._end
 
     @property
     def last_time(self) -> int:
@@ -278,7 +302,7 @@ class Run:
             raise self._loop.violation
         body = self._body
         if body is not None and body.done():
-            if not self._ending.begun:
+            if not self._commands.over:
                 self._ending.begin(body)
             self._ending.advance()
 
@@ -288,7 +312,7 @@ class Run:
         if state.activities or not self._has_code:
             return True
         return bool(
-            self._ending.begun
+            self._commands.over
             or state.timers
             or state.waits
             or state.children

@@ -31,6 +31,9 @@ __all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams"]
 
 T = TypeVar("T")
 
+_strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
+"""asyncio lists every task of the process, for `all_tasks`. A run knows its own, and nobody else may ask for them."""
+
 
 class StableFuture(asyncio.Future[T]):
     """A future that hashes by a number of its run, drawn when it is first put into a set."""
@@ -60,6 +63,7 @@ class StableTask(asyncio.Task[T]):
         self._number: int = loop.number()
         self.context = copy_context() if context is None else context
         super().__init__(coro, loop=loop, name=name or f"task-{self._number}", context=self.context)
+        _strike_off(self)
 
     def __hash__(self) -> int:
         return self._number

@@ -175,12 +175,18 @@ def test_one_order(wf: Workflow[[], Any]) -> None:
 def test_without_its_mend_the_order_is_another_each_time(
     mend: str, wf: Workflow[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # asyncio's own `all_tasks` knows the tasks of a run no longer; without its mend it would.
+    monkeypatch.setattr(stable, "_strike_off", _leave_it)
     for _, names in stable.STABLE:
         monkeypatch.delitem(names, mend, raising=False)
 
     first, *others = logs_of(wf)
 
     assert set(others) != {first}
+
+
+def _leave_it(_: object) -> None:
+    """Whatever would be done with it is not done."""
 
 
 def _without_traces(body: bytes) -> bytes:

@@ -1,0 +1,30 @@
+"""What a run has none of: one dict and one list that stay empty, shared by all runs until one of them has something.
+
+A run has a dozen kinds of things to wait for, and most runs of one or two. Ten thousand of them would pay for a
+hundred thousand empty containers. Reading, removing and clearing work as with any empty one; who adds must first make
+one of its own (`if x is NO_DICT: x = {}`), and is refused if it does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+__all__ = ["NO_DICT", "NO_LIST"]
+
+
+def _refused(_: object, *__: object, **___: object) -> NoReturn:
+    raise TypeError("this container is everybody's and stays empty: make one before adding to it")
+
+
+class _NoDict(dict[Any, Any]):
+    __slots__ = ()
+    __setitem__ = setdefault = update = __ior__ = _refused
+
+
+class _NoList(list[Any]):
+    __slots__ = ()
+    append = extend = insert = __iadd__ = __setitem__ = _refused
+
+
+NO_DICT: Final[dict[Any, Any]] = _NoDict()
+NO_LIST: Final[list[Any]] = _NoList()
