@@ -2,8 +2,9 @@
 
 Looking is one indexed query for what was touched since, at a pace that is quick after something happened and slows
 down to a few a second, with jitter, while nothing does; nobody looks while nobody waits. A transaction may commit a
-moment after the time it wrote, so each look goes back a little further than the last one reached; for what commits
-later still (a start inside a long transaction of the user's) those who wait are sent to look everywhere, rarely.
+moment after the time it wrote, so each look goes back a little further than the last one reached, and one now and then
+some seconds: while much happens, all of that is read again and again. For what commits later still (a start inside a
+long transaction of the user's) those who wait are sent to look everywhere, rarely.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ __all__ = ["Wakeups"]
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
 _AFTER_FAILURE = 1.0
-_LOOK_BACK = 3_000_000
+_LOOK_BACK, _LOOK_FAR_BACK = 150_000, 3_000_000
+_FAR_EVERY = 0.3
 _AT_ONCE = 500
 _EVERYTHING_EVERY = 10.0
 
@@ -47,7 +49,7 @@ class Wakeups:
         self._looking: asyncio.Task[None] | None = None
         self._pace = _QUICKEST
         self._hurry = asyncio.Event()
-        self._looked_at = self._everything_at = 0.0
+        self._looked_at = self._far_at = self._everything_at = 0.0
         self._reached = 0
         self._recent: dict[str, int] = {}
 
@@ -174,13 +176,17 @@ class Wakeups:
 
     async def _look(self, *, everything: bool) -> None:
         database = self._database
-        since = self._reached - _LOOK_BACK
+        now = self._looked_at
+        far = now - self._far_at >= _FAR_EVERY
+        since = self._reached - (_LOOK_FAR_BACK if far else _LOOK_BACK)
         (answer,) = await database.ask(database.statement("touched", since=since, limit=_AT_ONCE))
         found = {key.decode(): int(at) for key, at in answer.rows}
         fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
         self._reached = max([self._reached, *found.values()])
-        self._recent = found
-        now = self._looked_at
+        if far:
+            self._far_at, self._recent = now, found
+        else:
+            self._recent |= found
         if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
             self._everything_at, pace = now, self._pace
             self._hear(None)

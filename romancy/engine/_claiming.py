@@ -27,6 +27,7 @@ _SHARE: Final = 50
 _FEW: Final = 5
 _SOON: Final = 0.02
 _SATED: Final = 0.25
+_ENOUGH: Final = 50
 _PAUSE_PER_LIVE: Final = 0.0001
 _PAUSE: Final = 0.5
 _ECHO: Final = 0.25
@@ -58,6 +59,8 @@ class Claiming:
         self._company = company
         self._max_live = max_live
         self._sated_until = 0.0
+        self._postponed = False
+        """There is news that was left for when less is at hand."""
         self.intake: Intake
         self.quarantine: Quarantine
         self._look = asyncio.Event()
@@ -78,24 +81,37 @@ class Claiming:
         self._look_in(_PAUSE)
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """The store says that these instances changed (None: any). Those that ended here are hardly news."""
-        if changed is None or not changed <= self._ended_here.keys():
+        """The store says that these instances changed (None: any). Those that ended here are hardly news.
+
+        Most of what others are told of are ends. Who has enough to write leaves it to them to see what else it is.
+        """
+        if changed is not None and changed <= self._ended_here.keys():
+            if changed:
+                # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
+                self._look_in(_ECHO)
+        elif self._has_enough() and (changed is None or changed.isdisjoint(self._driver.live)):
+            self._postponed = True
+            self._look_in(_SATED)
+        else:
             self.look()
-        elif changed:
-            # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
-            self._look_in(_ECHO)
+
+    def _has_enough(self) -> bool:
+        return self._driver.to_write > _ENOUGH and self._company()
 
     def ended_here(self, instance_id: str) -> None:
         """The store is going to say that this instance changed, and we know."""
         self._ended_here[instance_id] = None
         if len(self._ended_here) > _ENDS_REMEMBERED:
             del self._ended_here[next(iter(self._ended_here))]
+        if self._postponed and not self._has_enough():
+            self.look()
 
     async def run(self) -> None:
         """Claim, until stopped or cancelled."""
         while True:
             await self._look.wait()
             self._look.clear()
+            self._postponed = False
             if self._stopping:
                 self._stopped.set()
                 return

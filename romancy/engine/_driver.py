@@ -113,6 +113,11 @@ class Driver:
         self._due: list[Live] = []
         """Those with inputs to be fed in this turn of the event loop, together."""
 
+    @property
+    def to_write(self) -> int:
+        """How many instances have something to be written, or on its way."""
+        return len(self._due) + self.writer.load
+
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def feed(self, live: Live, event: Input, delivery_id: str | None = None) -> None:
