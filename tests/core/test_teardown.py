@@ -205,6 +205,29 @@ def test_tasks_without_a_reference_are_kept() -> None:
 
 
 @workflow
+async def forgets_who_waits_for_nobody(ctx: WorkflowContext) -> list[str]:
+    ended: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    tasks = [asyncio.create_task(wait())]
+    del tasks
+    for _ in range(3):
+        await asyncio.sleep(0)  # until nothing of the loop's remembers its first step
+    gc.collect()
+    return list(ended)
+
+
+def test_a_task_that_only_it_itself_refers_to_ends_with_its_run() -> None:
+    """C5: collected, it would clean up wherever that happens."""
+    assert World(Scenario(forgets_who_waits_for_nobody)).result() == []
+
+
+@workflow
 async def never_ending_cancel(ctx: WorkflowContext) -> str:
     async def tidy() -> None:
         try:

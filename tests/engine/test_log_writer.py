@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from romancy.engine._log_writer import LogWriter
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.memory import Database, MemoryStore
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, append
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.records import Append, Start
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append, Item, Start
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +128,84 @@ async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Acto
         here = asyncio.current_task()
         assert [task for task in asyncio.all_tasks() if task is not here and "_insist" in repr(task)] == []
     assert submitted.told == [(free.instance_id, Outcome.ACCEPTED)]
+
+
+class Distant:
+    """A store whose answers get lost: of its first commits, and whether each arrives all the same."""
+
+    def __init__(self, store: Store, arrives: list[bool]) -> None:
+        self._store = store
+        self._arrives = arrives
+        self.sent: list[list[Item]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        self.sent.append(list(batch))
+        if not self._arrives:
+            return await self._store.commit(batch, worker=worker)
+        if self._arrives.pop(0):
+            await self._store.commit(batch, worker=worker)
+        raise StorageUnavailableError("no answer")
+
+
+@pytest.mark.parametrize("arrives", [[False, False], [True], [False, True, True]])
+async def test_a_batch_without_an_answer_is_sent_again_as_it_is(
+    actors: tuple[Actor, Actor], arrives: list[bool]
+) -> None:
+    """A2: only as itself, by its nonce, until it is known to be in."""
+    mine, _ = actors
+    begun = [await mine.begin() for _ in range(3)]
+    times = len(arrives) + 1
+    distant = Distant(mine.store, arrives)
+    mine.store = cast("Store", distant)
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    for one in begun:
+        submitted.submit(append(one, 2))
+    await submitted.until(len(begun))
+
+    assert [(one.instance_id, Outcome.ACCEPTED) for one in begun] == submitted.told
+    assert distant.sent == [distant.sent[0]] * times
+    running.cancel()
+    await asyncio.wait({running})
+
+
+class Choosy:
+    """A store that chokes on every batch with a certain instance in it."""
+
+    def __init__(self, store: Store, guilty: str) -> None:
+        self._store = store
+        self._guilty = guilty
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        if any(item.instance_id == self._guilty for item in batch):
+            raise ValueError("indigestible")
+        return await self._store.commit(batch, worker=worker)
+
+
+async def test_one_that_cannot_be_written_is_refused_alone(actors: tuple[Actor, Actor]) -> None:
+    """A12: whatever the store has to say of the whole batch."""
+    mine, _ = actors
+    begun = [await mine.begin() for _ in range(5)]
+    guilty = begun[2].instance_id
+    mine.store = cast("Store", Choosy(mine.store, guilty))
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    for one in begun:
+        submitted.submit(append(one, 2))
+    await submitted.until(len(begun))
+
+    expected = {one.instance_id: Outcome.ACCEPTED for one in begun} | {guilty: Outcome.INVALID}
+    assert expected == dict(submitted.told)
+    assert "indigestible" == str(submitted.writer.refusal(guilty))
+    assert isinstance(submitted.writer.refusal(guilty), UsageError), "it is told once"
+    running.cancel()
+    await asyncio.wait({running})
 
 
 def slow(actor: Actor) -> tuple[asyncio.Event, asyncio.Event]:

@@ -9,7 +9,7 @@ import pytest
 
 from romancy.core import ActivityCompleted
 from romancy.engine._session_commits import commit_session
-from romancy.errors import OutcomeUnknownError
+from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.memory import create_store
 from romancy.storage.records import Append, Outcome
 from romancy.storage.url import parse_url
@@ -53,6 +53,36 @@ class Writer:
             tell(await self._actor.write(item))
 
         self._writing.add(asyncio.create_task(write()))
+
+
+class Victim(Doubt):
+    """A port whose session was the victim of a deadlock, or lost its connection, before its COMMIT."""
+
+    async def commit(self, item: Append, /, *, worker: str) -> Outcome:
+        raise StorageUnavailableError("chosen to give way")
+
+
+async def test_a_commit_that_was_not_sent_never_happened() -> None:
+    """A7: the attempt is made again and not told of a failure; nothing takes its place in the log."""
+    store = create_store(parse_url("memory://"))
+    await store.open()
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    item = append(await actor.begin(), 2, b'["done"]')
+
+    verdict = await commit_session(
+        store,
+        cast("LogWriter", Writer(actor)),
+        cast("Port", Victim(actor, arrives=False)),
+        item,
+        ActivityCompleted(at=1, id="charge:1"),
+        worker=actor.token,
+        nonce=nonce,
+        future=asyncio.get_running_loop().create_future,
+    )
+
+    assert verdict == (None, None)
+    assert len(await full_log(store, item.instance_id)) == 1
+    await store.close()
 
 
 @pytest.mark.parametrize("arrives", [True, False])

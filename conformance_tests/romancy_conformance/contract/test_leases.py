@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Host, Outcome
-from romancy_conformance.contract.building import Actor, append, change, full_log, unique
+from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,6 +77,18 @@ async def test_takeover_frees_everything_with_an_entry_in_each_log(actor: Actor,
     assert all(row.body == b'[{"type":"owner"}]' for row in heads)
     claimed = await actor.claim(10)
     assert sorted((one.instance_id, one.crashes) for one in claimed) == sorted((i.instance_id, 1) for i in begun)
+
+
+async def test_a_takeover_moves_no_more_at_once_than_it_was_asked_to(actor: Actor, hire: Hire) -> None:
+    """A5: a chunk at a time, so that no transaction holds everything a worker had."""
+    other = await hire()
+    begun = {(await other.begin()).instance_id for _ in range(7)}
+    peer = await actor.see(other)
+
+    first = await actor.store.takeover(actor.token, peer, b'[{"type":"owner"}]', nonce(), limit=3)
+
+    assert (3, True) == (len(set(first.moved) & begun), first.left)
+    assert begun == {*first.moved, *await actor.take_over(other)}
 
 
 async def test_a_worker_that_beat_meanwhile_is_left_alone(actor: Actor, hire: Hire) -> None:
