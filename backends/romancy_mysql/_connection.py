@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import aiomysql
 import pymysql.err
@@ -17,13 +17,20 @@ from pymysql.constants import CLIENT, COMMAND
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
-from romancy_mysql._errors import TOLD_BY_THE_SERVER, ConnectionLostError, translate
+from romancy_mysql._errors import TOLD_BY_THE_SERVER, ConnectionLostError, TransientError, UnpreparedError, translate
+from romancy_mysql._prepared import Prepared
 from romancy_mysql._protocol import Answer, Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
+
+    from romancy_mysql._prepared import Bound
     from romancy_mysql._settings import Settings
 
 __all__ = ["READING", "Line", "Wire", "connect", "exchange"]
+
+T = TypeVar("T")
 
 _COM_RESET_CONNECTION = 0x1F
 _CLOSE_TIMEOUT = 2.0
@@ -54,9 +61,13 @@ class Wire(aiomysql.Connection):
     """A connection of Romancy's own. `tainted` says that its state is in doubt: it must not be used again."""
 
     settings: Settings
+    ready: dict[bytes, Prepared]
+    """What the server keeps ready for this connection."""
     tainted = False
     fresh = True
     """Nothing has been asked of it yet: if it breaks now, the server is really away."""
+    prepares = True
+    """Whether the server may still be asked to keep statements ready."""
     borrower: Wire | None = None
     """Who has this connection's socket meanwhile."""
     timed_out = False
@@ -70,12 +81,44 @@ class Wire(aiomysql.Connection):
 
         Errors come as `_errors.translate` makes them. Cancellation and time-outs close the connection.
         """
+        return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
+
+    async def execute(self, sql: bytes, values: Sequence[Bound], what: str) -> Answer:
+        """One statement that the server keeps ready for this connection, from the first time on.
+
+        Errors are those of `run`; `UnpreparedError` if it is not ready and cannot be: send it in another way.
+        """
+        prepared = self.ready.get(sql)
+        if prepared is None:
+            prepared = await self._prepare(sql, what)
+        try:
+            (answer,) = await self._watched(self._ask(COMMAND.COM_STMT_EXECUTE, prepared.packet(values)), what)
+        except UnpreparedError:
+            self.ready.clear()
+            raise
+        return answer
+
+    async def _prepare(self, sql: bytes, what: str) -> Prepared:
+        if not self.prepares:
+            raise UnpreparedError(what)
+        try:
+            prepared = await self._watched(self._ask_for(sql), what)
+        except TransientError:
+            raise
+        except TOLD_BY_THE_SERVER:  # it has too many, or what is in between knows of none
+            self.prepares = False
+            raise UnpreparedError(what) from None
+        self.ready[sql] = prepared
+        return prepared
+
+    async def _watched(self, asking: Coroutine[Any, Any, T], what: str) -> T:
+        """An answer in time; errors as `run` says."""
         loop = asyncio.get_running_loop()
         self._busy_until = loop.time() + self.settings.timeout
         if self._watch is None:
             self._watch = loop.call_at(self._busy_until, self._give_up_if_busy)
         try:
-            answers = await self._ask(packet)
+            answer = await asking
         except pymysql.err.MySQLError as error:
             told = self._told(error, what)
             if not isinstance(told, TOLD_BY_THE_SERVER):
@@ -91,17 +134,24 @@ class Wire(aiomysql.Connection):
         finally:
             self._busy_until = 0.0
         self.fresh = False
-        return answers
+        return answer
 
-    async def _ask(self, packet: bytes) -> list[Answer]:
-        await self._execute_command(COMMAND.COM_QUERY, packet)  # reads first what a cursor of the user's has left
-        stream = self._reader
-        if stream is None:
-            raise pymysql.err.InterfaceError
-        reader = Reader(stream, self._next_seq_id)
+    async def _ask(self, command: int, packet: bytes) -> list[Answer]:
+        reader = await self._sent(command, packet)
         answers = await reader.answers()
         self.server_status = reader.status
         return answers
+
+    async def _ask_for(self, sql: bytes) -> Prepared:
+        reader = await self._sent(COMMAND.COM_STMT_PREPARE, sql)
+        return Prepared(*await reader.prepared())
+
+    async def _sent(self, command: int, packet: bytes) -> Reader:
+        await self._execute_command(command, packet)  # reads first what a cursor of the user's has left
+        stream = self._reader
+        if stream is None:
+            raise pymysql.err.InterfaceError
+        return Reader(stream, self._next_seq_id)
 
     def _told(self, error: pymysql.err.MySQLError, what: str) -> Exception:
         where = self.settings.where
@@ -127,6 +177,7 @@ class Wire(aiomysql.Connection):
     async def reset(self) -> None:
         """Forget everything a user did to the session: variables, temporary tables, locks, settings."""
         try:
+            self.ready.clear()
             async with asyncio.timeout(self.settings.timeout):
                 await self._execute_command(_COM_RESET_CONNECTION, b"")
                 await self._read_ok_packet()
@@ -251,6 +302,7 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
         program_name="romancy",
     )
     wire.settings = settings
+    wire.ready = {}
     try:
         async with asyncio.timeout(settings.connect_timeout):
             await wire._connect()  # noqa: SLF001 - the driver's own `connect` makes only its own class

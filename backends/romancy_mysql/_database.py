@@ -113,6 +113,11 @@ class Database:
                 f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
             )
 
+    @property
+    def gated(self) -> bool:
+        """Whether a test stands between any two statements."""
+        return self._gate() is not None
+
     async def ask(self, *statements: Statement, pool: Pool | None = None) -> list[Answer]:
         """Statements that each stand alone, in one round trip; tried again while others stand in the way."""
         return await self.insist(lambda wire: self.send(wire, statements), pool=pool)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
+    from romancy_mysql._prepared import Bound
     from romancy_mysql._sql import Template, Value
 
 __all__ = ["CLOSED", "PlainLog", "Write", "index_path", "index_set", "weight"]
@@ -38,6 +39,14 @@ class PlainLog:
         self._before, self._after = query("append_log").render(rows=_HOLE).split(_HOLE)
         self._token: str | None = None
         self._from = self._select = self._end = b""
+        living = query("from_living").render(token=Raw(b"?"))
+        self.prepared = b"%bselect ?,?,?,?,? %b%b" % (self._before, living, self._after)
+        """The statement for one, to be kept ready, with `bound` as its parameters."""
+
+    def bound(self, item: Append, worker: str | None) -> tuple[Bound, ...]:
+        """What one append is made of, and who writes it: never None, or the batch would have been refused."""
+        token = (worker or "").encode()
+        return item.instance_id.encode(), item.life, item.seq, item.writer.encode(), item.body, token
 
     def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
         """One INSERT for all; the items are in the order of their keys."""

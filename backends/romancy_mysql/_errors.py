@@ -24,6 +24,7 @@ __all__ = [
     "SavepointGoneError",
     "ServerRefusalError",
     "TransientError",
+    "UnpreparedError",
     "already_there",
     "code_of",
     "translate",
@@ -50,6 +51,10 @@ class SavepointGoneError(Exception):
     """The savepoint of a session is not there, so the transaction that held it has ended."""
 
 
+class UnpreparedError(Exception):
+    """This connection has not the statement ready that was asked for; nothing was done."""
+
+
 class ServerRefusalError(StorageUnavailableError):
     """The server says that it cannot do this now; it was not done."""
 
@@ -63,16 +68,22 @@ TOLD_BY_THE_SERVER = (
     MismatchError,
     RefusedValueError,
     SavepointGoneError,
+    UnpreparedError,
     ServerRefusalError,
     StorageConfigurationError,
     InternalError,
 )
 """Errors that are answers: the connection that brought them is in order."""
 
-_LOCK_WAIT = 1205
+_PRIVATE: Mapping[int, type[Exception]] = {
+    1205: LockWaitError,
+    1048: MismatchError,  # a NULL where none may be
+    1242: MismatchError,  # two rows where one may be
+    1305: SavepointGoneError,
+    1243: UnpreparedError,  # a proxy has another server behind it now
+    1615: UnpreparedError,  # the tables changed again and again
+}
 _TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
-_NULL = 1048
-_MANY_ROWS = 1242
 _VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 3140, 3141, 3157, 4025, 4038})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); they go on when it does"
@@ -129,7 +140,6 @@ _CONFIGURATION: Mapping[int, str] = {
 }
 # What a step of a migration meets when it was done before and the process died before recording it.
 _DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
-_SAVEPOINT_GONE = 1305
 _OF_FILES = range(1, 1000)
 """What the server's own file system layer says."""
 _FILE_FAILED = (
@@ -152,14 +162,10 @@ def already_there(error: BaseException) -> bool:
 def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception:
     """What to raise for an error of the driver met by statement `what` on server `where`."""
     code = code_of(error)
-    if code == _LOCK_WAIT:
-        return LockWaitError(what)
+    if (private := _PRIVATE.get(code)) is not None:
+        return private(what)
     if code in _TRANSIENT:
         return TransientError(what, code)
-    if code in (_NULL, _MANY_ROWS):
-        return MismatchError(what)
-    if code == _SAVEPOINT_GONE:
-        return SavepointGoneError(what)
     if code in _VALUE:
         return RefusedValueError(what, code)
     if code in _LOST or isinstance(error, pymysql.err.InterfaceError):

@@ -66,6 +66,23 @@ class Reader:
         except (IndexError, ValueError):
             raise _out_of_step() from None
 
+    async def prepared(self) -> tuple[bytes, int]:
+        """The answer to a statement that is to be kept ready: its number, and how many parameters it takes."""
+        try:
+            packet = await self._packet()
+            if packet[0] != _OK:
+                raise _out_of_step()
+            columns, parameters = (packet[at] | packet[at + 1] << 8 for at in (5, 7))
+            for described in (parameters, columns):
+                for _ in range(described):
+                    await self._packet()
+                if described:
+                    self._end(await self._packet())
+            self._nothing_more()
+        except (IndexError, ValueError):
+            raise _out_of_step() from None
+        return packet[1:5], parameters
+
     def _done(self, packet: bytes) -> Answer:
         """An OK packet: rows touched, last id, state."""
         affected, at = _number(packet, 1)

@@ -143,7 +143,8 @@ class _MysqlStatements(_LoggedStatements):
     def _statements(self, text: str) -> list[str]:
         # "<time> <connection> <command>\t<text>", and the text may have lines; MariaDB writes a packet as it came.
         _, *entries = re.split(r"^[^\t\n]*\t+ *\d+ (\w+)(?:\t|$)", "\n" + text, flags=re.MULTILINE)
-        packets = [said for command, said in zip(entries[::2], entries[1::2], strict=True) if command == "Query"]
+        carried_out = ("Query", "Execute")
+        packets = [said for command, said in zip(entries[::2], entries[1::2], strict=True) if command in carried_out]
         return [statement.strip() for packet in packets for statement in packet.split(";") if statement.strip()]
 
 
