@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-_SOON = 10
+_SOON = 60
 
 
 @pytest.fixture
