@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 _AT_ONCE = 2.0
-_IN_TIME = 6.0
-"""For an answer that takes two seconds where nobody else needs the processor."""
+_IN_TIME = 20.0
+"""For an answer that takes two seconds where nobody else needs the processor; fifteen locks in line take thirty."""
 
 
 class Frozen:
@@ -44,7 +44,7 @@ class Frozen:
 
         self._store.gate = hold
         self._writing = asyncio.ensure_future(self._call())
-        await asyncio.wait_for(self._reached.wait(), 20)
+        await asyncio.wait_for(self._reached.wait(), 60)
         return self
 
     async def thaw(self) -> Outcome:
@@ -125,7 +125,7 @@ async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, c
     peer = await actor.see(victim)
 
     async for held in frozen(victim, begun[2], actor.store, change=changes):
-        first = await asyncio.wait_for(actor.store.takeover(actor.token, peer, b'["owner"]', nonce()), 30)
+        first = await asyncio.wait_for(actor.store.takeover(actor.token, peer, b'["owner"]', nonce()), 60)
         assert (sorted(first.moved), first.left) == (
             sorted(one.instance_id for number, one in enumerate(begun) if number != 2),
             True,
@@ -145,7 +145,7 @@ async def test_a_claim_leaves_a_frozen_row_alone(actor: Actor, hire: Hire, workf
 
     async for _ in frozen(victim, begun, actor.store):
         await actor.store.commit(items)
-        claimed = await asyncio.wait_for(actor.claim(), 20)
+        claimed = await asyncio.wait_for(actor.claim(), 60)
         assert sorted(one.instance_id for one in claimed) == sorted(item.instance_id for item in items)
 
 
@@ -207,7 +207,7 @@ async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Acto
             await session.commit(append(begun, 2, deliveries=(delivery(target),)), worker=sender.token)
 
     writing = asyncio.create_task(write())
-    await asyncio.wait_for(committed.wait(), 20)
+    await asyncio.wait_for(committed.wait(), 60)
     logged: list[int] = []
     while len(logged) < 2:
         logged = [row.seq for row in await full_log(sweeper.store, begun.instance_id)]
@@ -224,5 +224,5 @@ async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Acto
             found.extend(box.instance_id for box in work.mail)
             await asyncio.sleep(0.1)
 
-    await asyncio.wait_for(sweep(), 30)
+    await asyncio.wait_for(sweep(), 60)
     assert found == [target.instance_id]

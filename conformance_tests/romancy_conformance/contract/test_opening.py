@@ -116,9 +116,9 @@ async def test_closing_ends_what_is_under_way_and_keeps_what_was_acknowledged(st
     writing = [asyncio.create_task(write(number)) for number in range(60)]
     waiting = asyncio.create_task(store.wait_for_work(60))
     await asyncio.wait(writing, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait_for(store.close(), 20)
-    outcomes = await asyncio.wait_for(asyncio.gather(*writing), 20)
-    await asyncio.wait({waiting}, timeout=20)
+    await asyncio.wait_for(store.close(), 60)
+    outcomes = await asyncio.wait_for(asyncio.gather(*writing), 60)
+    await asyncio.wait({waiting}, timeout=50)
 
     assert waiting.done()
     assert isinstance(waiting.exception(), StorageUnavailableError) or waiting.result() is not None

