@@ -47,7 +47,7 @@ def test_an_ended_process_is_none_even_as_a_zombie() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     found = Process.find(child.pid)
 
-    assert found is None or found.wait_gone(10)
+    assert found is None or found.wait_gone(60)
     assert Process.find(child.pid) is None
     child.wait()
 
@@ -66,7 +66,7 @@ def test_killing_leaves_nobody(tmp_path: Path, sleeper: subprocess.Popen[bytes])
     kill_all(tmp_path)
 
     assert working_in(tmp_path) == []
-    assert sleeper.wait(10) == -signal.SIGKILL
+    assert sleeper.wait(60) == -signal.SIGKILL
 
 
 def test_clearing_deletes_the_folder_as_well(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:

@@ -54,7 +54,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 def _connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
 
 
 def _ask(client: socket.socket, data: bytes) -> bytes:
@@ -71,7 +71,7 @@ def _is_silent(client: socket.socket) -> bool:
     else:
         return False
     finally:
-        client.settimeout(10)
+        client.settimeout(60)
 
 
 def _asks(data: bytes) -> Callable[[Direction, bytes], bool]:
@@ -337,5 +337,5 @@ def test_a_commit_is_held_before_or_after_it_happens(
     assert _rows(table) == rows_meanwhile
     assert committer.is_alive()
     trigger.release()
-    committer.join(10)
+    committer.join(60)
     assert _rows(table) == 1

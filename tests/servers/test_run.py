@@ -53,7 +53,7 @@ class Owner:
 
     def end(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(90)
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def owner() -> Iterator[Callable[[], Owner]]:
         one.process.stdout.close()
         one.process.kill()
         one.process.wait()
-        one.watchdog.wait_gone(30)
+        one.watchdog.wait_gone(90)
 
 
 def _wait_until_gone(folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 
@@ -91,7 +91,7 @@ def test_nothing_is_left_when_the_owner_ends(owner: Callable[[], Owner], number:
 
     one.end(number)
 
-    assert one.watchdog.wait_gone(30)
+    assert one.watchdog.wait_gone(90)
     assert not one.folder.exists()
     assert [server for server in servers if server.is_alive()] == []
 

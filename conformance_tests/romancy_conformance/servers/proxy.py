@@ -69,7 +69,7 @@ class Trigger:
         self._claimed = True
         return True
 
-    def wait(self, timeout: float = 10) -> None:
+    def wait(self, timeout: float = 60) -> None:
         """Block until it has struck; by then, with HOLD_ANSWER and CUT_ANSWER, the server has done its work."""
         if not self.struck.wait(timeout):
             raise TimeoutError(f"within {timeout} s nothing passed for which to {self.fault.name}")
