@@ -32,6 +32,7 @@ _OPEN_TRANSACTIONS = (
     "select count(*) from information_schema.innodb_trx t join information_schema.processlist p "
     "on p.id = t.trx_mysql_thread_id where p.db = database() and p.id <> connection_id()"
 )
+_WAITING_FOR_LOCKS = f"{_OPEN_TRANSACTIONS} and t.trx_state = 'LOCK WAIT'"
 
 
 async def ask(wire: Wire, sql: str) -> Any:
@@ -157,13 +158,9 @@ async def test_a_cancelled_call_leaves_no_connection_in_doubt(store: MySQLStore,
         await asyncio.wait({call})
 
     assert await store.commit(batch, worker=actor.token) == [Outcome.ACCEPTED] * 3
-    open_ones = -1
-    for _ in range(100):
-        open_ones = await ask(wire, _OPEN_TRANSACTIONS)
-        if not open_ones:
-            break
-        await asyncio.sleep(0.05)
-    assert open_ones == 0
+    async with asyncio.timeout(60):
+        while await ask(wire, _OPEN_TRANSACTIONS):  # noqa: ASYNC110 - asked of the server
+            await asyncio.sleep(0.05)
 
 
 async def test_connections_the_server_ended_are_replaced_silently(store: MySQLStore, actor: Actor, wire: Wire) -> None:
@@ -214,37 +211,41 @@ async def test_who_gives_up_its_turn_at_the_moment_it_comes_loses_no_place(open_
 
 
 async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, wire: Wire) -> None:
-    store = await open_store()
+    store = await open_store("pool_size=3")  # one connection for all statements
+    async with store.database.work.borrow() as patient:
+        await patient.run(b"set session innodb_lock_wait_timeout = 60", "test")
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = await actor.begin()
     await wire.run(b"start transaction", "test")
     held = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, 2, 'w', '[]')"
     await wire.run(held % (begun.instance_id.encode(), begun.life), "test")
     blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(append(begun, 2)))
-    waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(30))
-    await asyncio.sleep(0.3)
+    waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(60))
+    async with asyncio.timeout(60):
+        # What InnoDB tells of this is made anew ten times a second at most.
+        while not await ask(wire, _WAITING_FOR_LOCKS):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
     await store.close()
 
     for task in (blocked, waiting):
         with pytest.raises(StorageUnavailableError):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 30)
 
 
 async def test_a_black_hole_is_noticed(open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str) -> None:
     """F18: nothing comes back and nobody says why; the call ends all the same, and the store lives on."""
     proxy = proxy_for(storage_url)
-    store = await open_store("timeout=1&connect_timeout=1", url=proxy.url(storage_url))
+    store = await open_store("timeout=2.5&connect_timeout=2.5", url=proxy.url(storage_url))
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = await actor.begin()
     item = append(begun, 2)
     proxy.black_hole()
-    asked = time.monotonic()
 
-    with pytest.raises(StorageUnavailableError):
-        await actor.write(item)
+    async with asyncio.timeout(60):
+        with pytest.raises(StorageUnavailableError):
+            await actor.write(item)
 
-    assert time.monotonic() - asked < 15
     proxy.heal()
     proxy.cut()
     assert await actor.write(item) is Outcome.ACCEPTED
@@ -254,7 +255,7 @@ async def test_a_heartbeat_does_not_hang_for_the_whole_lease(
     open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str
 ) -> None:
     proxy = proxy_for(storage_url)
-    store = await open_store("timeout=4&connect_timeout=4", url=proxy.url(storage_url))
+    store = await open_store("timeout=16&connect_timeout=16", url=proxy.url(storage_url))
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     proxy.black_hole()
     asked = time.monotonic()
@@ -262,7 +263,7 @@ async def test_a_heartbeat_does_not_hang_for_the_whole_lease(
     with pytest.raises(StorageUnavailableError):
         await store.heartbeat(actor.worker)
 
-    assert time.monotonic() - asked < 3.5
+    assert time.monotonic() - asked < 15
 
 
 async def test_a_server_whose_packets_are_too_small_is_refused(wire: Wire, open_store: Open) -> None:
@@ -288,12 +289,10 @@ async def test_a_temporary_table_that_another_server_deletes_is_the_servers_trou
     if not _is_here(folder):
         pytest.skip("capability: the server is on another machine")
     mine = f"#sql-temptable-*-{await ask(wire, 'select hex(connection_id())')}-*".lower()
-    large = b"select sleep(0.5) from (select repeat('x', 70000) as a union all select 'y') v where a <> ''; select 2"
+    large = b"select sleep(2) from (select repeat('x', 70000) as a union all select 'y') v where a <> ''; select 2"
     asking = asyncio.create_task(wire.run(b"select 1; " + large, "test"))
-    for _ in range(500):
+    while not asking.done() and not _delete(folder, mine):  # noqa: ASYNC110 - nobody tells of a file
         await asyncio.sleep(0.01)
-        if _delete(folder, mine):
-            break
 
     with pytest.raises(StorageUnavailableError, match=r"no other server has the same tmpdir \(error 6 in test\)"):
         await asking
@@ -325,14 +324,14 @@ async def test_a_running_statement_with_odd_bytes_can_be_listed(wire: Wire, open
     """MySQL's list of statements takes no character beyond the basic plane, and no bytes that are none."""
     store = await open_store()
     odd = literal("😀".encode() + bytes(range(128, 256)))
-    list_them = b"select left(info, 27) from information_schema.processlist where info like 'select sleep(1), %'"
+    list_them = b"select left(info, 27) from information_schema.processlist where info like 'select sleep(3), %'"
     async with store.database.work.borrow() as other:
-        running = asyncio.create_task(wire.run(b"select sleep(1), " + odd, "test"))
+        running = asyncio.create_task(wire.run(b"select sleep(3), " + odd, "test"))
         listed: set[str] = set()
         while not listed and not running.done():
             await asyncio.sleep(0.02)
             *_, answer = await other.run(list_them, "test")
             listed = {str(line[0]) for line in answer.rows}
 
-    assert listed == {"select sleep(1), x'f09f9880"}
+    assert listed == {"select sleep(3), x'f09f9880"}
     await running

@@ -165,7 +165,7 @@ async def test_mail_is_counted_once_the_caller_has_committed(store: MySQLStore, 
     assert history.instance.signals == 0
     await connection.commit()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while history is not None and history.instance.signals == 0:
             await store.wait_for_work(1)
             history = await store.read(target.instance_id)

@@ -173,10 +173,10 @@ async def test_who_waits_for_another_migrator_waits_not_for_ever(open_store: Ope
     await wire.run(f"select get_lock('{name}', 1)".encode(), "test")
 
     with pytest.raises(StorageUnavailableError, match="another process is migrating"):
-        await open_store("timeout=2")
+        await open_store("timeout=5")
 
     await wire.run(f"do release_lock('{name}')".encode(), "test")
-    await open_store("timeout=2")
+    await open_store()
     (again,) = await wire.run(b"select count(*) from romancy_schema", "test")
     assert again.rows == answer.rows
 
