@@ -38,7 +38,7 @@ _OURS = "select count(*) from pg_stat_activity where application_name = 'romancy
 
 async def persist(store: PostgresStore, item: Item, worker: str | None = None) -> Outcome:
     """Send an item until the server is there to answer."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return (await store.commit([item], worker=worker))[0]
@@ -75,7 +75,7 @@ async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connect
         call.cancel()
         await asyncio.wait({call})
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await connection.fetchval(_OPEN):
             await connection.execute("select pg_sleep(0.02)")
         held = [await store.database.work.borrow() for _ in range(2)]
@@ -102,7 +102,7 @@ async def test_many_sessions_on_few_connections(open_store: Open, connection: as
             return await session.commit(append(begun[number], 2), worker=actor.token)
 
     running = asyncio.gather(*map(activity, range(100)))
-    beats = [(await asyncio.wait_for(store.heartbeat(actor.worker), 2)).alive for _ in range(5)]
+    beats = [(await asyncio.wait_for(store.heartbeat(actor.worker), 30)).alive for _ in range(5)]
     outcomes = await running
 
     assert outcomes == [Outcome.ACCEPTED] * 100
@@ -173,26 +173,26 @@ async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> No
     work = store.database.work
     first = await work.borrow()
     for _ in range(2):  # the timer of the first answer watches over the second
-        assert await first.run_prepared("select 1", (), 0.1) == "SELECT 1"
+        assert await first.run_prepared("select 1", (), 3) == "SELECT 1"
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     with pytest.raises(asyncpg.PostgresConnectionError):
-        await first.run_prepared("select pg_sleep(20)", (), 0.3)
+        await first.run_prepared("select pg_sleep(60)", (), 0.3)
 
-    assert 0.25 < loop.time() - began < 10
+    assert 0.25 < loop.time() - began < 30
     assert first.is_closed()
     work.give_back(first)
     second = await work.borrow()
     assert second is not first
-    assert await second.run_prepared("select 1", (), 5) == "SELECT 1"
+    assert await second.run_prepared("select 1", (), 30) == "SELECT 1"
     work.give_back(second)
 
 
 async def test_connections_fallen_silent_cost_one_time_out_together(
     storage_url: str, proxy_for: Callable[[str], Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "ANSWER_TIMEOUT", 1.0)
+    monkeypatch.setattr(_connection, "ANSWER_TIMEOUT", 5.0)
     proxy = proxy_for(storage_url)
     store = create_store(proxy.url(storage_url))
     await store.open()
@@ -201,6 +201,6 @@ async def test_connections_fallen_silent_cost_one_time_out_together(
 
     with pytest.raises(StorageUnavailableError, match="no answer in time"):
         await store.read("nobody")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(4.5):
         assert await store.read("nobody") is None
     await store.close()

@@ -89,7 +89,7 @@ async def test_changes_are_found_by_looking(pooler: Pooler, open_store: Open) ->
         pass
     await direct.commit([start()])
 
-    assert await asyncio.wait_for(store.wait_for_work(30), 5) is None
+    assert await asyncio.wait_for(store.wait_for_work(30), 28) is None
 
 
 async def test_those_who_can_listen_hear_those_behind_the_pooler(pooler: Pooler, open_store: Open) -> None:
@@ -100,7 +100,7 @@ async def test_those_who_can_listen_hear_those_behind_the_pooler(pooler: Pooler,
     item = start()
     await store.commit([item])
 
-    assert await asyncio.wait_for(direct.wait_for_work(30), 10) == frozenset({item.instance_id})
+    assert await asyncio.wait_for(direct.wait_for_work(30), 18) == frozenset({item.instance_id})
 
 
 async def test_cancelled_statements_leave_nothing_behind(pooler: Pooler, open_store: Open) -> None:
@@ -121,5 +121,5 @@ async def test_cancelled_statements_leave_nothing_behind(pooler: Pooler, open_st
             "select query from pg_stat_activity "
             "where query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid()"
         )
-        rows = await asyncio.wait_for(session.fetch_all(sleeping_still), 10)
+        rows = await asyncio.wait_for(session.fetch_all(sleeping_still), 28)
     assert rows == []

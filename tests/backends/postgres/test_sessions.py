@@ -157,7 +157,7 @@ async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_s
     async with store.session() as session:
         closed = asyncio.Event()
         session.native.add_termination_listener(lambda _: closed.set())
-        await asyncio.wait_for(closed.wait(), 20)
+        await asyncio.wait_for(closed.wait(), 60)
         with pytest.raises(StorageUnavailableError):
             await session.commit(append(begun, 2), worker=actor.token)
 
@@ -213,7 +213,7 @@ async def test_what_joined_a_transaction_wakes_others_when_that_is_committed(
                 assert await session.commit(kept) is Outcome.ACCEPTED
             assert await store.read(kept.instance_id) is None
 
-        woken = await asyncio.wait_for(waiting, 10)
+        woken = await asyncio.wait_for(waiting, 28)
 
     assert woken is not None
     assert await store.read(kept.instance_id) is not None
