@@ -16,6 +16,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, full_log, start
+from romancy_conformance.contract.fire.program import insist
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -115,12 +116,13 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
             async with store.session():
                 pass
         seen = await store.find(build_query())
-        waiting = asyncio.create_task(store.commit([item], worker=actor.token))
+        # How soon a killed process is gone is the machine's business: again, as every caller does.
+        waiting = asyncio.create_task(insist(lambda: store.commit([item], worker=actor.token)))
         process.kill()
 
         assert await waiting == [Outcome.ACCEPTED]
 
-    assert 3 * PATIENCE <= waited < 30 * PATIENCE
+    assert 3 * PATIENCE <= waited < 100 * PATIENCE
     assert 2 == len(seen.rows)
     assert [1, 2] == [row.seq for row in await full_log(store, begun.instance_id)]
     async with store.session() as session:
@@ -136,7 +138,8 @@ async def test_it_loses_its_session_by_no_fault_of_its_own_when_it_goes_on(
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(LIMIT + 2)
         process.send_signal(signal.SIGCONT)
-        assert await store.commit([append(begun, 2)], worker=actor.token) == [Outcome.ACCEPTED]
+        item = append(begun, 2)
+        assert await insist(lambda: store.commit([item], worker=actor.token)) == [Outcome.ACCEPTED]
         go_on(process)
         lost = await said(process)
         held = await said(process)

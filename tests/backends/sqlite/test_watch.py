@@ -49,7 +49,7 @@ async def test_a_commit_of_another_process_is_heard(store: SqliteStore, path: Pa
         subprocess.run, [sys.executable, "-c", _COMMIT, f"sqlite:///{path}"], check=True, timeout=60
     )
 
-    assert await asyncio.wait_for(waiting, 10) is None
+    assert await asyncio.wait_for(waiting, 55) is None
 
 
 async def test_a_commit_of_another_process_between_two_calls_is_heard(store: SqliteStore, path: Path) -> None:
