@@ -208,17 +208,17 @@ async def test_a_session_held_for_long_is_reported(store: SqliteStore, caplog: p
 
 
 async def test_a_session_held_for_too_long_is_ended(open_store: Open, actor: Actor, path: Path) -> None:
-    store = await open_store(session_limit=0.2)
+    store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
     async with store.session() as session:
         await session.execute("create table mine (id integer)")
         assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
-        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+        with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
             await session.execute("insert into mine values (1)")
-        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+        with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
             session.native.conn.execute("insert into mine values (1)")
-        with pytest.raises(UsageError, match=r"held the file for 0\.2 s"):
+        with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
             await session.commit(append(begun, 3), worker=actor.token)
 
     assert not any("mine" in line for line in contents(path))
@@ -228,7 +228,7 @@ ENDLESS = "with recursive n (i) as (select 1 union all select i + 1 from n) sele
 
 
 async def test_a_statement_that_runs_for_too_long_is_interrupted(open_store: Open, actor: Actor) -> None:
-    store = await open_store(session_limit=0.2)
+    store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
     async with store.session() as session:
@@ -239,7 +239,7 @@ async def test_a_statement_that_runs_for_too_long_is_interrupted(open_store: Ope
 
 
 async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store: Open, actor: Actor) -> None:
-    store = await open_store(session_limit=0.2)
+    store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
     async with store.session() as session:
