@@ -49,7 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     second: float = 0.004
     """How long a second of a workflow's own time takes."""
     lease: float = 30.0
-    limit: float = 20.0
+    limit: float = 90.0
 
 
 def hurry(second: float) -> None:
