@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 
 # How many test processes: `make test JOBS=1 ARGS='-k replay -x'`
 JOBS ?= auto
+# How many mutations at a time; more need more processors, or tests end by their time limits.
+MUTATION_JOBS ?= 2
 ARGS ?=
 
 MAKEFLAGS += --no-print-directory
@@ -67,6 +69,11 @@ test: $(READY) ## the whole suite, in parallel, on every database
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
+
+# A mend is taken out of a copy of the tree and the tests named for it are run there: `make mutations ARGS='A4 B1'`
+.PHONY: mutations
+mutations: $(READY) ## take each mend out in turn, and see that the tests turn red
+	$(BIN)/python -m romancy_conformance.mutations --jobs $(MUTATION_JOBS) $(ARGS)
 
 .PHONY: demo
 demo: $(READY) ## examples/demo.py

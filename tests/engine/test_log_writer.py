@@ -86,10 +86,32 @@ class Submitted:
                 await self._more.wait()
 
 
+class Distant:
+    """A store whose answers get lost: of its first commits, and whether each arrives all the same."""
+
+    def __init__(self, store: Store, arrives: list[bool]) -> None:
+        self._store = store
+        self._arrives = arrives
+        self.sent: list[list[Item]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        self.sent.append(list(batch))
+        if not self._arrives:
+            return await self._store.commit(batch, worker=worker)
+        if self._arrives.pop(0):
+            await self._store.commit(batch, worker=worker)
+        raise StorageUnavailableError("no answer")
+
+
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "by itself, and first"])
 async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], *, together: bool) -> None:
     mine, other = actors
     held, free, later = [await mine.begin() for _ in range(3)]
+    distant = Distant(mine.store, [])
+    mine.store = cast("Store", distant)
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
 
@@ -108,6 +130,8 @@ async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], 
     await asyncio.wait_for(flushed, _SOON)
 
     assert submitted.told[2:] == [(held.instance_id, Outcome.TAKEN)]
+    _, *again = [batch for batch in distant.sent if held.instance_id in {item.instance_id for item in batch}]
+    assert {1} == set(map(len, again)), "nobody is sent along with what is known to be locked"
     running.cancel()
     await asyncio.wait({running})
 
@@ -128,26 +152,6 @@ async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Acto
         here = asyncio.current_task()
         assert [task for task in asyncio.all_tasks() if task is not here and "_insist" in repr(task)] == []
     assert submitted.told == [(free.instance_id, Outcome.ACCEPTED)]
-
-
-class Distant:
-    """A store whose answers get lost: of its first commits, and whether each arrives all the same."""
-
-    def __init__(self, store: Store, arrives: list[bool]) -> None:
-        self._store = store
-        self._arrives = arrives
-        self.sent: list[list[Item]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        self.sent.append(list(batch))
-        if not self._arrives:
-            return await self._store.commit(batch, worker=worker)
-        if self._arrives.pop(0):
-            await self._store.commit(batch, worker=worker)
-        raise StorageUnavailableError("no answer")
 
 
 @pytest.mark.parametrize("arrives", [[False, False], [True], [False, True, True]])

@@ -117,6 +117,16 @@ async def test_many_frozen_rows_hold_the_answer_up_no_longer_than_one(actor: Act
     assert {len(await full_log(actor.store, one.instance_id)) for one in begun} == {2}
 
 
+async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire) -> None:
+    """A7: a session touches no row of those it writes to, so neither waits for the other."""
+    other = await hire()
+    mine, target = await other.begin(), await actor.begin()
+
+    async for _ in frozen(other, mine, actor.store, deliveries=(delivery(target),)):
+        step = append(target, 2, change=change(Status.WAITING, seen=0))
+        assert await asyncio.wait_for(actor.write(step), _IN_TIME) is Outcome.ACCEPTED
+
+
 @pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])
 async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, changes: Change | None) -> None:
     """A5: the mark stands at once, everything that is free moves, and the rest moves when it can."""

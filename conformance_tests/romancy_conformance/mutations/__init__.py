@@ -4,20 +4,25 @@ A mutation is one exact piece of source text and what takes its place, with the 
 copied, one mutation applied, and the named tests run there. A mutation whose text is no longer found is an error:
 either the mend has moved, and the mutation must follow, or it is gone.
 
-    python -m romancy_conformance.mutations [WORD…]       those whose name, pitfall or backend holds a word; else all
+    python -m romancy_conformance.mutations [--jobs N] [WORD…]
 
-A green run of the named tests under a mutation means that nothing holds that mend any more.
+plays those whose name holds a word, or whose pitfall or backend is one; without words all of them, as `make mutations`
+does. What the adapter for MySQL mends is played on MariaDB too.
+
+A green run of the named tests under a mutation means that nothing holds that mend any more. A red one counts only
+if a test failed: a mutation that is no program shows nothing.
 """
 
 from __future__ import annotations
 
-from romancy_conformance.mutations import _engine, _memory, _mysql, _postgres, _sqlite
+from romancy_conformance.mutations import _core, _engine, _memory, _mysql, _postgres, _sqlite
 from romancy_conformance.mutations._mutation import Mutation
 
 __all__ = ["HANDFUL", "MUTATIONS", "Mutation"]
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_memory.MUTATIONS,
+    *_core.MUTATIONS,
     *_engine.MUTATIONS,
     *_sqlite.MUTATIONS,
     *_postgres.MUTATIONS,
@@ -31,4 +36,4 @@ HANDFUL = (
     "sqlite: the writer's row is not asked",
     "sqlite: a release does not look at the counter",
 )
-"""Those that the ordinary run plays; `make soak` plays all."""
+"""Those that the ordinary run plays; `make mutations` and `make soak` play all."""

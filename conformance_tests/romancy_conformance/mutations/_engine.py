@@ -11,14 +11,23 @@ __all__ = ["MUTATIONS"]
 _code = partial(Mutation, file="romancy/engine/*.py")
 _DOUBTS = "behaviour/faults/test_doubts.py"
 _WATCHDOG = "tests/engine/test_watchdog.py"
+_LEASES = "behaviour/faults/test_leases.py"
+_WRITER = "tests/engine/test_log_writer.py"
 
-MUTATIONS = (
+_OF_THE_LOG = (
     _code(
         name="memory: a second append is sent before the first is known",
         pitfall="A1",
         text="            live.in_flight = True\n            item = self._append(",
         replacement="            item = self._append(",
         tests=f"{_DOUBTS} on_its_way",
+    ),
+    _code(
+        name="memory: what got no answer was refused",
+        pitfall="A2",
+        text='                logger.warning("the database is away, %d commits wait: %s", len(items), error)\n',
+        replacement="                return [Outcome.TAKEN for _ in items if error]\n",
+        tests=f"{_WRITER} without_an_answer",
     ),
     _code(
         name="memory: an unanswered session is tried again without a tombstone",
@@ -34,6 +43,44 @@ MUTATIONS = (
         replacement="        return outcome\n",
         tests="tests/engine/test_session_commits.py",
     ),
+    _code(
+        name="memory: what is locked holds up what came with it",
+        pitfall="A5",
+        text="            if outcome is Outcome.LOCKED:\n                self._wait_apart(entry)\n",
+        replacement="            if outcome is Outcome.LOCKED:\n                self._queue.insert(0, entry)\n",
+        tests=f"{_WRITER} locked",
+    ),
+    _code(
+        name="memory: a session the database took away is a failed attempt",
+        pitfall="A7",
+        text="if port.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled:",
+        replacement="if port.transacted and isinstance(error, LookupError) and not attempt.cancelled:",
+        tests="behaviour/test_attempts.py took_away",
+    ),
+    _code(
+        name="memory: a session that lost before its commit is a failed attempt",
+        pitfall="A7",
+        text="    except StorageUnavailableError:\n        return None, None\n    except CodecError",
+        replacement="    except CodecError",
+        tests="tests/engine/test_session_commits.py never_happened",
+    ),
+    _code(
+        name="memory: one that cannot be written takes its neighbours along",
+        pitfall="A12",
+        text="                return [outcome for item in items for outcome in await self._commit([item], worker)]\n",
+        replacement="                return [Outcome.INVALID for _ in items]\n",
+        tests=f"{_WRITER} cannot_be_written",
+    ),
+    _code(
+        name="memory: nobody sweeps up what nobody counted",
+        pitfall="B1",
+        text="        sweep = now - self._swept >= _SWEEP_EVERY\n",
+        replacement="        sweep = False\n",
+        tests="tests/engine/test_sweeps.py",
+    ),
+)
+
+_OF_MAIL = (
     _code(
         name="memory: an event is as old as the moment it is read",
         pitfall="B7",
@@ -69,6 +116,62 @@ MUTATIONS = (
         replacement="    if inputs is not None:\n        return effects\n",
         tests=f"{_DOUBTS} last_moment",
     ),
+)
+
+_OF_ATTEMPTS = (
+    _code(
+        name="memory: the keys of an instance are those of any with its id",
+        pitfall="C9",
+        text='        nonce=f"{life:x}",\n',
+        replacement='        nonce=f"{life and 1:x}",\n',
+        tests="behaviour/test_attempts.py every_run_and_life",
+    ),
+    _code(
+        name="memory: who cannot say whether it lives begins attempts",
+        pitfall="C10",
+        text="        self._fresh = fresh\n        self._free = limit\n",
+        replacement="        self._fresh = lambda: fresh is not None\n        self._free = limit\n",
+        tests=f"{_LEASES} stops_when_the_lease",
+    ),
+    _code(
+        name="memory: what runs goes on when the lease has run out",
+        pitfall="C10",
+        text="            self._has_lapsed = True\n            self._lapsed()\n",
+        replacement="            self._has_lapsed = True\n",
+        tests=f"{_LEASES} stops_when_the_lease",
+    ),
+    _code(
+        name="memory: what an instance that is gone had running goes on",
+        pitfall="C10",
+        text="        self.attempts.drop(live)\n        self.alarms.clear_all(live)\n",
+        replacement="        self.alarms.clear_all(live)\n",
+        tests=f"{_LEASES} stops_when_the_lease",
+    ),
+    _code(
+        name="memory: a thread never hears that it was given up",
+        pitfall="C11",
+        text="        if self.over:\n            raise CancelledError(",
+        replacement="        if self.over and self.attempt is None:\n            raise CancelledError(",
+        tests="behaviour/test_heartbeats.py thread_that_was_given_up",
+    ),
+    _code(
+        name="memory: what a given-up attempt wrote is committed with its end",
+        pitfall="C11",
+        text="        self.over = True\n        await self.close()\n",
+        replacement="        self.over = True\n",
+        tests="behaviour/test_activities.py leaves_nothing_behind",
+    ),
+    _code(
+        name="memory: a process whose time is up goes on",
+        pitfall="C11",
+        text="                self._all.discard(child)\n                child.kill()\n",
+        replacement="                self._all.discard(child)\n",
+        tests="behaviour/test_heartbeats.py kills_its_process",
+        waits=True,
+    ),
+)
+
+_OF_LEASES = (
     _code(
         name="memory: silence is measured by what was seen in the first beat",
         pitfall="D1",
@@ -132,6 +235,9 @@ MUTATIONS = (
         replacement="        if deaths < 100 * _SUSPICIOUS:\n",
         tests="behaviour/faults/test_poison.py parked",
     ),
+)
+
+_OF_CODE = (
     Mutation(
         name="memory: a newer log is a broken one",
         pitfall="D5",
@@ -155,3 +261,5 @@ MUTATIONS = (
         tests="behaviour/test_stuck.py undone_without",
     ),
 )
+
+MUTATIONS = (*_OF_THE_LOG, *_OF_MAIL, *_OF_ATTEMPTS, *_OF_LEASES, *_OF_CODE)
