@@ -51,7 +51,7 @@ class Interpreter:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), **environment},
             check=False,
-            timeout=110,
+            timeout=250,
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -112,4 +112,4 @@ def _fetch(executable: str, folder: Path) -> None:
 
 
 def _succeed(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=110).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=250).stdout

@@ -333,7 +333,7 @@ def test_a_dropped_run_is_let_go() -> None:
     assert _loop.orphans == []
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_collecting_a_run_in_the_middle_of_entering_another_one_does_not_block() -> None:
     """Whatever allocates may collect garbage, also while the lock of the seams is held."""
     run = begin(cleans_up)

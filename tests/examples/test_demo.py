@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_demo_survives_its_own_kill() -> None:
     played = subprocess.run(
-        [sys.executable, "-m", "examples.demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "examples.demo"], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True
     )
 
     told = [line.strip() for line in played.stdout.splitlines()]

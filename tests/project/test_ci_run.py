@@ -58,14 +58,14 @@ def is_running(pid: int) -> bool:
 
 def test_success_is_success_and_the_jobs_know_that_they_are_in_ci(checkout: Path) -> None:
     run = start(checkout, "check:\n\t@echo checked\ntest:\n\t@echo CI=$$CI; read line || echo no input\n")
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=200)
 
     assert (0, "checked\nCI=true\nno input\n") == (run.returncode, output)
 
 
 def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: Path) -> None:
     run = start(checkout, "check:\n\t@echo checked; false\ntest:\n\t@echo tested\n")
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
     assert "checked\n" in output
@@ -74,7 +74,7 @@ def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: P
 
 def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
     run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}")
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=200)
 
     pid = int((checkout / "pid").read_text())
     assert run.returncode == 1
@@ -89,7 +89,7 @@ def test_an_interrupted_run_ends_what_it_started(checkout: Path, signum: signal.
     while "ready" not in run.stdout.readline():
         assert run.poll() is None
     run.send_signal(signum)
-    run.communicate(timeout=60)
+    run.communicate(timeout=200)
 
     assert run.returncode == 128 + signum
     assert not is_running(int((checkout / "pid").read_text()))

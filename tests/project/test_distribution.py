@@ -105,7 +105,7 @@ def test_the_wheel_holds_every_module_of_the_five_packages_and_nothing_else(tmp_
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     constraints = tmp_path / "constraints.txt"

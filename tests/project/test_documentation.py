@@ -52,7 +52,7 @@ def test_a_python_block_runs_by_itself(block: markdown.CodeBlock, tmp_path: Path
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

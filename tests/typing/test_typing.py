@@ -13,7 +13,7 @@ ROOT = HERE.parent.parent
 PROGRAMS = [str((HERE / name).relative_to(ROOT)) for name in ("accepted.py", "refused.py")]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_checker(checker: str) -> None:
     done = subprocess.run(

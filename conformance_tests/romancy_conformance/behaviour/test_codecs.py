@@ -209,7 +209,7 @@ async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
     monkeypatch.setenv(LEDGER, str(ledger))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "ROMANCY_FAIL": moment}
     command = [sys.executable, "-m", "romancy_conformance.behaviour.coded", storage_url, "--ledger", str(ledger)]
-    killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=60)
+    killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=200)
     assert killed.returncode == -signal.SIGKILL
 
     app = await open_app(workflows=[coded_errand], codecs=CHAINS["compressing and masking"])
