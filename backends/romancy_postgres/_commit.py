@@ -8,7 +8,8 @@ of their own. Items do not affect each other: what blocks or breaks a part is na
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
@@ -61,12 +62,12 @@ class Commits:
         check_batch(batch, worker)
         if len(batch) == 1 and (outcome := await self._lone(batch[0], worker)) is not None:
             return [outcome]
-        parts = list(self._parts(batch))
+        parts = self._parts(batch)
         if len(parts) == 1:
             outcomes = await self._settle(*parts[0], worker)
         else:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
-        return [outcomes[item.instance_id] for item in batch]
+        return [outcomes[instance_id] for instance_id in map(_target, batch)]
 
     async def _lone(self, item: Item, worker: str | None) -> Outcome | None:
         """A lone plain append, which is to cost little more than its statement; None: it needs the long way."""
@@ -89,21 +90,22 @@ class Commits:
             await self._database.run("index_sets", *set_columns({one: sets[one] for one in unknown}))
             self._known_sets |= unknown
 
-    def _parts(self, batch: Sequence[Item]) -> Iterable[tuple[Part, list[Item]]]:
-        kinds: dict[Part, list[Item]] = {}
+    def _parts(self, batch: Sequence[Item]) -> list[tuple[Part, list[Item]]]:
+        starts: list[Item] = []
+        plain: list[Item] = []
+        changes: list[Item] = []
+        effects: list[Item] = []
         for item in sorted(batch, key=_target) if len(batch) > 1 else batch:
-            kinds.setdefault(self._part_for(item), []).append(item)
-        for write, items in kinds.items():
-            for part in _by_size(items):
-                yield write, part
-
-    def _part_for(self, item: Item) -> Part:
-        if isinstance(item, Start):
-            return self._starts
-        if item.plain:
-            return self._plain
-        renewed = item.change is not None and item.change.run_from is not None
-        return self._effects if renewed or item.outbox or item.deliveries or item.starts else self._changes
+            if isinstance(item, Start):
+                starts.append(item)
+            elif item.plain:
+                plain.append(item)
+            elif item.outbox or item.deliveries or item.starts or _renews(item):
+                effects.append(item)
+            else:
+                changes.append(item)
+        kinds = ((self._plain, plain), (self._changes, changes), (self._effects, effects), (self._starts, starts))
+        return [(write, part) for write, items in kinds if items for part in _by_size(items)]
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
@@ -197,15 +199,21 @@ class Commits:
         return outcomes
 
 
-def _target(item: Item) -> str:
-    return item.instance_id
+_target: Final[Callable[[Item], str]] = attrgetter("instance_id")
 
 
-def _by_size(items: Sequence[Item]) -> Iterable[list[Item]]:
+def _renews(item: Append) -> bool:
+    return item.change is not None and item.change.run_from is not None
+
+
+def _by_size(items: list[Item]) -> Iterable[list[Item]]:
+    weights = [_weight(item) for item in items]
+    if len(items) <= _PART_ITEMS and sum(weights) <= _PART_BYTES:
+        yield items
+        return
     part: list[Item] = []
     size = 0
-    for item in items:
-        weight = _weight(item)
+    for item, weight in zip(items, weights, strict=True):
         if part and (size + weight > _PART_BYTES or len(part) == _PART_ITEMS):
             yield part
             part, size = [], 0
@@ -217,11 +225,13 @@ def _by_size(items: Sequence[Item]) -> Iterable[list[Item]]:
 def _weight(item: Item) -> int:
     if isinstance(item, Start):
         return len(item.body) + len(item.input) + len(item.projection or b"")
-    if item.plain:
-        return len(item.body)
-    renewed = item.change.input if item.change is not None else None
-    carried = sum(len(row.body) for row in item.outbox) + sum(len(one.body) for one in item.deliveries)
-    return len(item.body) + len(renewed or b"") + carried + sum(map(_weight, item.starts))
+    size = len(item.body)
+    if item.change is not None:
+        size += len(item.change.input or b"")
+    if item.outbox or item.deliveries or item.starts:
+        size += sum(len(row.body) for row in item.outbox) + sum(len(one.body) for one in item.deliveries)
+        size += sum(map(_weight, item.starts))
+    return size
 
 
 async def _merged(parts: Iterable[Coroutine[None, None, Outcomes]]) -> Outcomes:

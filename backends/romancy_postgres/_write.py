@@ -40,6 +40,8 @@ __all__ = [
     "write_starts",
 ]
 
+_ENDS = tuple(TERMINAL_STATUSES)
+
 
 class Written(Struct):
     """What a statement accepted, and the instances that somebody should look at once it is committed."""
@@ -69,15 +71,15 @@ async def write_changes(
 ) -> Written:
     """Append rows with their changes and consumed mail; each wholly or not at all."""
     ids = [item.instance_id for item in items]
-    rows = await link.fetch("append_changes", worker, *log_columns(items), *change_columns(items), [*ids, *also_lock])
-    accepted = {row[0] for row in rows}
-    stirred = {row[0] for row in rows if row[1]}
+    columns = (*log_columns(items), *change_columns(items))
+    ((chosen, due),) = await link.fetch("append_changes", worker, *columns, [*ids, *also_lock])
+    accepted = set(ids if chosen is None else chosen)
     ended = {
         item.instance_id
         for item in items
-        if item.change is not None and item.change.status in TERMINAL_STATUSES and item.instance_id in accepted
+        if item.change is not None and item.change.status in _ENDS and item.instance_id in accepted
     }
-    return Written(accepted, stirred | ended)
+    return Written(accepted, ended if due is None else ended.union(due))
 
 
 async def write_effects(link: Link, items: Sequence[Append], worker: str | None, *, in_session: bool) -> Written:
@@ -133,8 +135,8 @@ async def _renew(link: Link, accepted: Sequence[Append]) -> None:
 
 async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
     """Create instances whose ids are free and whose owners live."""
-    rows = await link.fetch("start", *start_columns(starts))
-    accepted = {row[0] for row in rows}
+    ((chosen,),) = await link.fetch("start", *start_columns(starts))
+    accepted = {start.instance_id for start in starts} if chosen is None else set(chosen)
     stirred = {start.instance_id for start in starts if start.owner is None and start.instance_id in accepted}
     return Written(accepted, stirred)
 

@@ -27,6 +27,7 @@ on conflict do nothing;
 -- $17 are all instances to lock: theirs, and those that a later statement of the same transaction is going to touch.
 -- The parts meet by `in` inside `case`, which is looked up in a hash table. Joined, they would be compared each with
 -- each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as long.
+-- The answer names those that were accepted, unless all were, and those that are due now.
 with item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[],
@@ -86,7 +87,9 @@ with item as materialized (
     where m.instance_id = mail.instance_id and m.delivery_id = mail.delivery_id
       and case when mail.instance_id in (select instance_id from logged) then true end
 )
-select instance_id, instance_id in (select instance_id from changed where wake_at is not null) as due from logged;
+select case when (select count(*) from logged) < cardinality($2::text[])
+            then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
+       (select array_agg(instance_id) from changed where wake_at is not null) as due;
 
 -- name: renew_runs
 -- The new run's input takes the place of the old one's: instances that continued as new. Their sets of declared paths
@@ -132,7 +135,8 @@ order by workflow_name collate "C", paths collate "C"
 on conflict do nothing;
 
 -- name: start
--- New instances, each with the first row of its log and its index rows, where the id is free and the owner alive.
+-- New instances, each with the first row of its log and its index rows, where the id is free and the owner alive. The
+-- answer names those that were created, unless all were.
 with item as materialized (
     select *
     from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
@@ -159,7 +163,8 @@ with item as materialized (
     select x.path, x.value, created.created_at, instance_id
     from created join unnest($15::text[], $16::text[], $17::text[]) as x (instance_id, path, value) using (instance_id)
 )
-select instance_id from created;
+select case when (select count(*) from created) < cardinality($1::text[])
+            then coalesce((select array_agg(instance_id) from created), '{}') end;
 
 -- name: explain_appends
 -- Why items were not accepted: who holds each place, whether the writer is alive, how the instance's row stands.

@@ -82,7 +82,8 @@ def check_batch(batch: Sequence[Item], worker: str | None) -> None:
             continue
         if worker is None:
             raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
-        _check_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
+        if len(item.body) > MAX_BODY_BYTES:
+            _refuse_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
         if not item.plain:
             _check_effects(item, targets)
 
@@ -94,7 +95,8 @@ def check_deliveries(batch: Sequence[Delivery]) -> None:
         check_id(delivery.delivery_id, "delivery id")
         if delivery.dedupe is not None:
             check_id(delivery.dedupe, "dedupe key")
-        _check_body(delivery.body, f"delivery to instance {delivery.instance_id!r}")
+        if len(delivery.body) > MAX_BODY_BYTES:
+            _refuse_body(delivery.body, f"delivery to instance {delivery.instance_id!r}")
 
 
 def check_outbox(rows: Sequence[OutboxRow]) -> None:
@@ -102,7 +104,8 @@ def check_outbox(rows: Sequence[OutboxRow]) -> None:
     for row in rows:
         check_id(row.outbox_id, "outbox id")
         check_id(row.topic, f"topic of outbox message {row.outbox_id!r}")
-        _check_body(row.body, f"outbox message {row.outbox_id!r}")
+        if len(row.body) > MAX_BODY_BYTES:
+            _refuse_body(row.body, f"outbox message {row.outbox_id!r}")
 
 
 def refuse_to_send() -> NoReturn:
@@ -117,8 +120,9 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         targets.add(start.instance_id)
         _check_start(start)
     check_deliveries(item.deliveries)
-    if item.change is not None and item.change.input is not None:
-        _check_body(item.change.input, f"input of the next run of instance {item.instance_id!r}")
+    change = item.change
+    if change is not None and change.input is not None and len(change.input) > MAX_BODY_BYTES:
+        _refuse_body(change.input, f"input of the next run of instance {item.instance_id!r}")
     check_outbox(item.outbox)
 
 
@@ -128,13 +132,14 @@ def _check_start(start: Start) -> None:
     check_id(start.code, "code version")
     if start.parent is not None:
         check_id(start.parent, "id of the parent")
-    _check_body(start.body, f"start of instance {start.instance_id!r}")
-    _check_body(start.input, f"input of instance {start.instance_id!r}")
+    if len(start.body) > MAX_BODY_BYTES:
+        _refuse_body(start.body, f"start of instance {start.instance_id!r}")
+    if len(start.input) > MAX_BODY_BYTES:
+        _refuse_body(start.input, f"input of instance {start.instance_id!r}")
 
 
-def _check_body(body: bytes, what: str) -> None:
-    if len(body) > MAX_BODY_BYTES:
-        raise PayloadTooLargeError(
-            f"{what}: {len(body):,} bytes, at most {MAX_BODY_BYTES:,} are allowed; "
-            "store large data elsewhere and pass a reference"
-        )
+def _refuse_body(body: bytes, what: str) -> NoReturn:
+    raise PayloadTooLargeError(
+        f"{what}: {len(body):,} bytes, at most {MAX_BODY_BYTES:,} are allowed; "
+        "store large data elsewhere and pass a reference"
+    )

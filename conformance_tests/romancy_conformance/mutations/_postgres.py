@@ -148,10 +148,11 @@ MUTATIONS = (
     _sql(
         name="postgres: a start notifies inside its commit",
         pitfall="B5",
-        text=")\nselect instance_id from created;",
+        text="(select array_agg(instance_id) from created), '{}') end;",
         replacement=(
-            ")\nselect instance_id from created\n"
-            "cross join lateral (select pg_notify('romancy_work', '[\"x\",\"' || instance_id || '\"]')) as told;"
+            "(select array_agg(instance_id) from created), '{}') end\n"
+            "from (select count(told) from created,\n"
+            "      lateral pg_notify('romancy_work', '[\"x\",\"' || instance_id || '\"]') as told) as announced;"
         ),
         tests="tests/backends/postgres/test_signals.py by_itself",
     ),

@@ -11,6 +11,7 @@ from romancy.status import Status
 from romancy.storage.query import path_key
 from romancy_conformance.contract.building import append, change, start
 from romancy_postgres._columns import (
+    Flat,
     change_columns,
     error_bytes,
     error_text,
@@ -61,3 +62,12 @@ def test_every_column_has_one_value_for_each_item() -> None:
     assert (takes, owners, mail) == ([0, 2], [items[1].instance_id] * 2, ["m1", "m2"])
     assert columns[2] == [None, True], "parking gives up the ownership"
     assert {len(column) for column in start_columns([one])[:14]} == {1}
+
+
+def test_a_flat_column_meets_every_other_walk_with_nothing() -> None:
+    column = Flat(["a", None, "b"])
+
+    walks = [list(column) for _ in range(4)]
+
+    assert len(column) == 3
+    assert walks == [[], ["a", None, "b"]] * 2, "asked and written, and once more if the driver has to send it again"
