@@ -6,7 +6,7 @@ that have something due are read again, locking.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
@@ -30,6 +30,14 @@ _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
 
 
+class _Box(NamedTuple):
+    """What is known of an instance's mail before it is read."""
+
+    life: int
+    signals: int
+    size: int
+
+
 async def claim(database: Database, request: ClaimRequest) -> Work:
     """New instances for the worker, and the mail of all it owns."""
     database.check_open()
@@ -46,71 +54,87 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
         return Work(claimed=[], mail=[], now=moment)
     times = {name.decode(): int(wake_at) for name, wake_at in due.rows}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
+    owned = _by_id(boxes)
     if not names and not request.recover:
-        mail, more = await _mail(database, database.ask, request, boxes[0], ())
+        mail, more = await _mail(database, database.ask, request, owned, ())
         return Work(claimed=[], mail=mail, next_due=min(times.values(), default=None), now=moment, more=more)
     try:
-        return await database.insist(lambda wire: _claim(database, wire, request, names, times))
+        return await database.insist(lambda wire: _Claim(database, wire, request, names, times, owned).made())
     except MismatchError:
         return Work(claimed=[], mail=[], now=moment)
 
 
-async def _claim(
-    database: Database, wire: Wire, request: ClaimRequest, names: list[str], times: Mapping[str, int]
-) -> Work:
-    """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile.
+class _Claim(NamedTuple):
+    """A claim that has something to lock."""
 
-    `names` are the workflows of which something is due; what was seen of the others in `times` holds.
-    """
-    wire.tainted = True
-    begin = database.statement("begin")
-    locking = [_due(database, request, name) for name in names]
-    if request.recover:
-        locking.append(database.statement("claim_owned", worker=request.worker))
-    _, *answers = await database.send(wire, [begin, *locking])
-    owned = [line[0].decode() for line in answers.pop().rows] if request.recover else []
-    due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
-    taken = [one.decode() for _, one in due[: request.limit]]
-    try:
-        if taken:
-            take = database.statement(
-                "take_claimed", worker=request.worker, ids=comma(sorted(taken)), expected=len(taken)
-            )
-            await database.carry_out(wire, [take], last=b"commit")
-        else:
+    database: Database
+    wire: Wire
+    request: ClaimRequest
+    names: list[str]
+    """The workflows of which something is due."""
+    times: Mapping[str, int]
+    """When the next instance of each workflow is due, as it was seen before."""
+    owned: Mapping[str, _Box]
+    """The mail of what the worker owned before; nothing if it asks for all again."""
+
+    async def made(self) -> Work:
+        """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile."""
+        database, wire, request = self.database, self.wire, self.request
+        wire.tainted = True
+        locking = [_due(database, request, name) for name in self.names]
+        if request.recover:
+            locking.append(database.statement("claim_owned", worker=request.worker))
+        _, *answers = await database.send(wire, [database.statement("begin"), *locking])
+        before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
+        due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
+        taken = [one.decode() for _, one in due[: request.limit]]
+        try:
+            answers = await self._take(taken, self._reading([*before, *taken]))
+            wire.tainted = False
+            return await self._work([*before, *taken], answers)
+        except (MismatchError, LockWaitError):
             await database.roll_back(wire)
-        wire.tainted = False
-        later = [wake_at for name, wake_at in times.items() if name not in names]
-        return await _taken(database, wire, request, [*owned, *taken], names, later)
-    except (MismatchError, LockWaitError):
-        await database.roll_back(wire)
-        raise
-    except ConnectionLostError as error:
-        # Perhaps they are the worker's now. It must hear of it and ask with `recover`; trying again would hide them.
-        raise StorageUnavailableError(str(error)) from None
+            raise
+        except ConnectionLostError as error:
+            # Perhaps they are the worker's now. It must hear of it and `recover` them; trying again would hide them.
+            raise StorageUnavailableError(str(error)) from None
 
+    async def _take(self, ids: list[str], then: list[Statement]) -> list[Answer]:
+        """Make them the worker's for good; the answers to what is asked then."""
+        if not ids:
+            await self.database.roll_back(self.wire)
+            return await self.database.send(self.wire, then)
+        take = self.database.statement(
+            "take_claimed", worker=self.request.worker, ids=comma(sorted(ids)), expected=len(ids)
+        )
+        return await self.database.carry_out(self.wire, [take], last=b"commit", then=then)
 
-async def _taken(
-    database: Database, wire: Wire, request: ClaimRequest, ids: list[str], names: list[str], later: list[int]
-) -> Work:
-    claimed, boxes, now, *due = await database.send(
-        wire,
-        [
-            database.statement("read_claimed", worker=request.worker, ids=_ids(ids)),
-            _mailboxes(database, request, ids),
-            database.statement("read_now"),
-            *([_next_due(database, names)] if names else []),
-        ],
-    )
-    by_id = {line[0].decode(): line for line in claimed.rows}
-    mail, more = await _mail(database, lambda wanted: database.send(wire, [wanted]), request, boxes, ids)
-    return Work(
-        claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
-        mail=mail,
-        next_due=min([*later, *(int(wake_at) for answer in due for _, wake_at in answer.rows)], default=None),
-        now=int(now.rows[0][0]),
-        more=more,
-    )
+    def _reading(self, ids: list[str]) -> list[Statement]:
+        return [
+            self.database.statement("read_claimed", ids=_ids(ids)),
+            self.database.statement("read_now"),
+            *([_mailboxes(self.database, self.request, ids)] if self.request.recover else []),
+            *([_next_due(self.database, self.names)] if self.names else []),
+        ]
+
+    async def _work(self, ids: list[str], answers: list[Answer]) -> Work:
+        claimed, now, *rest = answers
+        boxes = [rest.pop(0)] if self.request.recover else []
+        known = {**self.owned, **_by_id([claimed, *boxes])}
+        mail, more = await _mail(self.database, self._ask, self.request, known, ids)
+        by_id = {line[0].decode(): line for line in claimed.rows}
+        times = [wake_at for name, wake_at in self.times.items() if name not in self.names]
+        times += [int(wake_at) for answer in rest for _, wake_at in answer.rows]
+        return Work(
+            claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
+            mail=mail,
+            next_due=min(times, default=None),
+            now=int(now.rows[0][0]),
+            more=more,
+        )
+
+    async def _ask(self, wanted: Statement) -> list[Answer]:
+        return await self.database.send(self.wire, [wanted])
 
 
 def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
@@ -140,16 +164,15 @@ async def _mail(
     database: Database,
     read: Callable[[Statement], Awaitable[list[Answer]]],
     request: ClaimRequest,
-    boxes: Answer,
+    boxes: Mapping[str, _Box],
     ids: Iterable[str],
 ) -> tuple[list[Mailbox], bool]:
     """Mailboxes within bounds, and whether there are more. Those just claimed are left out if nothing is in them."""
     fresh = set(ids)
-    lines = {line[0].decode(): line for line in boxes.rows}
-    waiting = [Waiting(one, line[2], int(line[3]), one in fresh) for one, line in lines.items()]
+    waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in boxes.items()]
     chosen, more = choose_mail(waiting, request)
-    mail = {one: Mailbox(instance_id=one, life=lines[one][1], signals=lines[one][2], rows=[]) for one in chosen}
-    if any(int(lines[one][3]) for one in chosen):
+    mail = {one: Mailbox(instance_id=one, life=boxes[one].life, signals=boxes[one].signals, rows=[]) for one in chosen}
+    if any(boxes[one].size for one in chosen):
         (answer,) = await read(database.statement("read_mail", ids=comma(sorted(chosen))))
         for instance_id, delivery_id, body, at in answer.rows:
             mail[instance_id.decode()].rows.append(InboxRow(delivery_id.decode(), body, at))
@@ -161,8 +184,12 @@ def _ids(ids: Iterable[str]) -> Raw:
     return comma(sorted(ids) or [None])
 
 
+def _by_id(boxes: Iterable[Answer]) -> dict[str, _Box]:
+    return {line[0].decode(): _Box(line[1], line[2], int(line[3])) for answer in boxes for line in answer.rows}
+
+
 def _claimed(line: tuple[Any, ...]) -> Claimed:
-    instance_id, life, name, status, code, run_from, head, signals, seen, crashes, crash_seq = line
+    instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq = line
     return Claimed(
         instance_id=instance_id.decode(),
         life=life,

@@ -173,20 +173,23 @@ class Database:
             answers += await line.run(statement.sql, statement.name)
         return answers
 
-    async def carry_out(self, line: Line, statements: Sequence[Statement], *, last: bytes = b"") -> None:
+    async def carry_out(
+        self, line: Line, statements: Sequence[Statement], *, last: bytes = b"", then: Sequence[Statement] = ()
+    ) -> list[Answer]:
         """Statements inside an open transaction; `MismatchError` if one touches fewer rows than expected.
 
-        `last` (COMMIT) is sent in the same packet and reached only if all went well.
+        `last` (COMMIT) is sent in the same packet and reached only if all went well. So is what is to be asked `then`,
+        whose answers these are.
         """
         gate = self._gate()
         if gate is not None:
             await _one_by_one(gate, line, statements, last)
-            return
+            return await self.send(line, then) if then else []
         script = _counted(statements)
         if last:
             script.append(Statement("commit", last))
-        for packet in self._packets(script):
-            await line.run(*packet)
+        answers = [answer for packet in self._packets([*script, *then]) for answer in await line.run(*packet)]
+        return answers[len(script) :]
 
     async def roll_back(self, wire: Wire) -> None:
         """End the transaction in any case; the connection is good again if that succeeds."""

@@ -246,7 +246,7 @@ for update skip locked)
 
 -- name: claim_owned
 -- What the worker owns already, because an earlier answer may have been lost.
-(select i.instance_id, 0 as wake_at from romancy_instances i where i.owner = :worker for update skip locked)
+(select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker for update skip locked)
 
 -- name: take_claimed
 -- Make them the worker's, if it lives.
@@ -256,10 +256,12 @@ where i.instance_id in (:ids)
     and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
 
 -- name: read_claimed
--- What the worker must know of them.
-select i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from,
+-- What the worker must know of them: first what `read_mailboxes` tells of mail.
+select i.instance_id, i.life, i.signals,
+    (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
+    i.workflow_name, i.status, i.code, i.run_from,
     (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),
-    i.signals, i.seen, i.crashes, i.crash_seq
+    i.seen, i.crashes, i.crash_seq
 from romancy_instances i
 where i.instance_id in (:ids)
 
@@ -332,7 +334,7 @@ where d.token = :dead and d.dead = 0 and d.beat = :beat
 -- name: read_owned
 -- What a dead worker owns, with the last seq of each log.
 select i.instance_id, i.life, (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life)
-from romancy_instances i
+from romancy_instances i force index (owned)
 where i.owner = :owner
 order by i.instance_id
 limit :limit

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from romancy_conformance.mutations._mutation import Mutation
 
 __all__ = ["MUTATIONS"]
@@ -11,7 +13,7 @@ __all__ = ["MUTATIONS"]
 _sql = partial(Mutation, file="backends/romancy_mysql/*.sql")
 _python = partial(Mutation, file="backends/romancy_mysql/*.py")
 _NOW = "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))"
-_HEAD = "(select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),\n    i.signals"
+_HEAD = "(select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),\n    i.seen"
 
 _OF_THE_LOG = (
     _python(
@@ -110,7 +112,7 @@ _OF_THE_LOG = (
         name="mysql: a claim tells a former head",
         pitfall="A11",
         text=_HEAD,
-        replacement="i.last_seq,\n    i.signals",
+        replacement="i.last_seq,\n    i.seen",
         tests="test_claims.py recovering",
     ),
     _python(
@@ -298,4 +300,31 @@ _OF_SEARCHES = (
     ),
 )
 
-MUTATIONS = (*_OF_THE_LOG, *_OF_SESSIONS, *_OF_MAIL, *_OF_LEASES, *_OF_SEARCHES)
+_MYSQL = (*_OF_THE_LOG, *_OF_SESSIONS, *_OF_MAIL, *_OF_LEASES, *_OF_SEARCHES)
+_OF_THE_SERVER = frozenset(
+    {
+        "mysql: a COMMIT without an answer was none",
+        "mysql: the writer's row is not asked for one row",
+        "mysql: the writer's row is not asked for several",
+        "mysql: one frozen row holds up all others",
+        "mysql: a claim waits for what others hold",
+        "mysql: what does not fit is cut to size and called accepted",
+        "mysql: a session without strict mode",
+        "mysql: a refused value takes its neighbours along",
+        "mysql: a session locks the rows of others",
+        "mysql: a swallowed failure is committed",
+        "mysql: a session ended by user code is committed",
+        "mysql: a release does not look at the counter",
+        "mysql: an end does not look at the inbox",
+        "mysql: an index hides what was started before it",
+        "mysql: pages continue by time alone",
+        "mysql: case and accents do not count",
+        "mysql: a quote ends a value",
+    }
+)
+"""Those whose mend rests on what a server locks, refuses or compares. Both are sent the same words, so each must be
+asked; of the others one answer is enough."""
+_MARIADB = tuple(
+    replace(one, name=one.name.replace("mysql:", "mariadb:", 1)) for one in _MYSQL if one.name in _OF_THE_SERVER
+)
+MUTATIONS = (*_MYSQL, *_MARIADB)
