@@ -43,6 +43,7 @@ async def test_nothing_of_a_former_owner_is_accepted(
         frozen += await _freeze_past_the_lease(workers, workers[attempt % _WORKERS])
         if frozen >= freezes and sum(len(worker.notes("ok")) for worker in workers) >= target:
             break
+    assert await until(lambda: sum(len(worker.notes("ok")) for worker in workers) >= target)
     for worker in workers:
         await worker.finish()
 
