@@ -17,7 +17,7 @@ _COPIED = ("romancy", "backends", "conformance_tests", "tests", "tools", "typing
 _SUITE = "conformance_tests/romancy_conformance"
 _GREEN, _RED = 0, 1
 """What pytest returns when tests passed or failed; an error of the run itself is another number, and proves nothing."""
-_LIMITED = ("--timeout=30", "--timeout-method=thread")
+_LIMITED = ("--timeout=75", "--timeout-method=thread")
 """Without its mend a store may wait for ever, and even in its teardown: then the whole process ends, in red."""
 _ENDS = re.compile(r"^(?:FAILED|ERROR) (?P<why>\S.*)$", re.MULTILINE)
 _TIMEOUT = re.compile(r"^\++ Timeout \++$", re.MULTILINE)
