@@ -58,6 +58,9 @@ __all__ = ["Attempt", "Attempts", "id_of", "unanswered"]
 
 logger = get_logger("romancy.engine")
 
+_LAST_WORD: Final = 30.0
+"""Seconds in which a cancelled attempt may still say how it ended."""
+
 
 def id_of(effect: StartActivity | StartCompensation) -> str:
     """The id under which the log knows it."""
@@ -99,6 +102,12 @@ class Attempt:
         """Its task has run: one cancelled before that never does, and tells nothing."""
         self.ending = False
         """It is decided how it ends, and on its way to be told."""
+
+    def has_stopped(self) -> None:
+        """It was cancelled and took it: nobody needs to wait for its last word any more."""
+        self.ending = True
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Attempts:
@@ -161,10 +170,27 @@ class Attempts:
         attempt = live.attempts.get(activity_id)
         if attempt is not None:
             attempt.cancelled = True
-            if attempt.ending or self._stop(attempt):
+            if attempt.ending:
                 return
-        port = Port(self._store, activity_id, self._stamp, transactional=False)
-        self._end(live, activity_id, ActivityCancelled(at=self._clock.now(), id=activity_id), port)
+            if self._stop(attempt):
+                attempt.timer = asyncio.get_running_loop().call_later(_LAST_WORD, self._without_it, attempt)
+                return
+        self._cancelled(live, activity_id, unknown=False)
+
+    def _without_it(self, attempt: Attempt) -> None:
+        """C8: it does not stop, and its workflow goes on; what it does from here on is rolled back and not told."""
+        live = attempt.live
+        if attempt.ending or live.attempts.get(attempt.id) is not attempt:
+            return
+        logger.warning(
+            "instance %s: %s was cancelled %.0f s ago and still runs; its workflow goes on without its outcome",
+            live.instance_id, attempt.id, _LAST_WORD, extra=about(live, attempt.id, attempt.effect.attempt),
+        )  # fmt: skip
+        self._cancelled(live, attempt.id, unknown=True)
+
+    def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
+        event = ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown)
+        self._end(live, activity_id, event, Port(self._store, activity_id, self._stamp, transactional=False))
 
     def drop(self, live: Live) -> None:
         """Let go of everything that runs for this instance: nothing of it will be told."""
@@ -265,7 +291,7 @@ class Attempts:
                 event = await self.observer.around(attempt, self._attempt(attempt, port))
             attempt.ending = True
         except asyncio.CancelledError as error:
-            attempt.ending = True
+            attempt.has_stopped()
             await port.give_up()
             if live.attempts.get(attempt.id) is not attempt:
                 raise

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import romancy.app
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy.core import ActivityCancelled
+from romancy.engine import _attempts
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 
@@ -45,6 +58,40 @@ async def keys_of_two_runs(ctx: WorkflowContext, former: list[str]) -> list[str]
 @workflow
 async def in_a_session(ctx: WorkflowContext) -> int:
     return await asks_for_a_session()
+
+
+released: list[str] = []
+may_end: list[asyncio.Event] = []
+"""The last one is that of the test that runs."""
+
+
+@compensation
+async def release(item: str) -> None:
+    released.append(item)
+
+
+@activity(compensation=release)
+async def reserve(item: str) -> str:
+    return item
+
+
+@activity(retry=RetryPolicy.none())
+async def does_not_stop() -> str:
+    while not may_end[-1].is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await may_end[-1].wait()
+    return "too late"
+
+
+@activity(retry=RetryPolicy.none())
+async def fails() -> None:
+    raise ConnectionError("no")
+
+
+@workflow
+async def beside_one_that_does_not_stop(ctx: WorkflowContext) -> None:
+    await reserve("room")
+    await asyncio.gather(does_not_stop(), fails())
 
 
 class Forgetful:
@@ -92,3 +139,21 @@ async def test_an_attempt_whose_session_the_database_took_away_is_made_again_unt
 
     assert await app.run(in_a_session) == 1
     assert stores[0].left == 0
+
+
+async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
+    app: Romancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C8: it is settled with a deadline; what came of it is recorded as unknown."""
+    monkeypatch.setattr(_attempts, "_LAST_WORD", 0.2)
+    released.clear()
+    may_end.append(asyncio.Event())
+
+    handle = await app.start(beside_one_that_does_not_stop)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+    may_end[-1].set()
+
+    log = await handle.history()
+    assert [True] == [event.unknown for event in log if isinstance(event, ActivityCancelled)]
+    assert ["room"] == released

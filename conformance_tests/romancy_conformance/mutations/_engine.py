@@ -120,6 +120,13 @@ _OF_MAIL = (
 
 _OF_ATTEMPTS = (
     _code(
+        name="memory: what does not stop is waited for",
+        pitfall="C8",
+        text="call_later(_LAST_WORD, self._without_it, attempt)",
+        replacement="call_later(1000 * _LAST_WORD, self._without_it, attempt)",
+        tests="behaviour/test_attempts.py does_not_stop",
+    ),
+    _code(
         name="memory: the keys of an instance are those of any with its id",
         pitfall="C9",
         text='        nonce=f"{life:x}",\n',
