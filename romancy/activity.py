@@ -141,6 +141,7 @@ class Activity(Generic[P, R_co]):
 
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         encoded = Raw(check_event(self.signature.encode_arguments(args, kwargs), self._arguments))
+        del args, kwargs  # it may wait for days
         return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 
     def options(

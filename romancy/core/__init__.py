@@ -108,6 +108,9 @@ from romancy.core._fold import (
 from romancy.core._ids import (
     idempotency_key,
 )
+from romancy.core._nothing import (
+    NO_DICT,
+)
 from romancy.core._replay import Replayed, current_run, replay
 from romancy.core._run import (
     Run,
@@ -117,6 +120,7 @@ from romancy.core._stage import driving
 __all__ = [
     "COMMANDS",
     "INPUTS",
+    "NO_DICT",
     "TERMINAL",
     "Activation",
     "ActivityAttemptFailed",

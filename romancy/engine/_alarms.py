@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from romancy.core import NO_DICT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,8 @@ class Alarms:
 
     def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         """Call `ring` at `due`, once, unless it is cleared before."""
+        if live.alarms is NO_DICT:
+            live.alarms = {}
         live.alarms[name] = None
         wait = min(self._clock.seconds_until(due), _LONGEST)
         handle = asyncio.get_running_loop().call_later(wait, self._ring, live, name, due, ring)

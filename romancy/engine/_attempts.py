@@ -11,7 +11,7 @@ import contextvars
 import functools
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
 
@@ -39,7 +39,7 @@ from romancy.serialization import describe_exception
 from romancy.storage.limits import check_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
     from concurrent.futures import Executor
 
     from romancy.core import Effect, Input
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
 
-    Ended = Callable[[Live, Input, Port], None]
+    Ended = Callable[[Live, Input, Port | None], None]
 
 __all__ = ["Attempt", "Attempts", "id_of", "unanswered"]
 
@@ -85,29 +85,80 @@ def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]
     ]
 
 
+class Tools(NamedTuple):
+    """What every attempt of a worker can make use of."""
+
+    store: Store
+    stamp: Callable[[], str]
+
+
 class Attempt:
-    """One attempt at an activity or a compensation, queued, running or about to end."""
+    """One attempt at an activity or a compensation, queued, running or about to end.
 
-    __slots__ = ("began", "cancelled", "effect", "ending", "id", "live", "task", "timer")
+    It is what the activity's context asks. Most contexts are asked for nothing: the port opens when one is.
+    """
 
-    def __init__(self, live: Live, effect: StartActivity | StartCompensation) -> None:
+    __slots__ = ("_over", "began", "cancelled", "effect", "ending", "id", "live", "port", "task", "timer", "tools")
+
+    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation) -> None:
+        self.tools = tools
         self.live = live
         self.effect = effect
         self.id = id_of(effect)
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.port: Port | None = None
         self.cancelled = False
         """Asked to stop by its workflow (and not by the engine)."""
         self.began = False
         """Its task has run: one cancelled before that never does, and tells nothing."""
         self.ending = False
         """It is decided how it ends, and on its way to be told."""
+        self._over = False
+
+    @property
+    def transacted(self) -> bool:
+        """It has asked for a session, whether it got one or not."""
+        return self.port is not None and self.port.transacted
+
+    def open(self) -> Port:
+        """Its port, from now on."""
+        port = self.port
+        if port is None:
+            port = self.port = Port(self.tools.store, self.tools.stamp, self.live, self.effect, self.id)
+            port.over = self._over
+        return port
 
     def has_stopped(self) -> None:
         """It was cancelled and took it: nobody needs to wait for its last word any more."""
         self.ending = True
         if self.timer is not None:
             self.timer.cancel()
+
+    async def give_up(self) -> None:
+        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
+        self._over = True
+        if self.port is not None:
+            await self.port.give_up()
+
+    async def close(self) -> None:
+        """End its session, if it has one: what was not committed is rolled back."""
+        if self.port is not None:
+            await self.port.close()
+
+    # ── what the activity's context asks ────────────────────────────────────────────────────────────────────────
+
+    async def session(self, native: type[Any] | None, /) -> Any:
+        return await self.open().session(native)
+
+    def heartbeat(self, details: Raw | None, /) -> None:
+        self.open().heartbeat(details)
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
+        await self.open().publish(type, data, key)
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None:
+        self.open().after_commit(callback)
 
 
 class Attempts:
@@ -127,7 +178,7 @@ class Attempts:
         limit: int,
         ended: Ended,
     ) -> None:
-        self._store = store
+        self.tools = Tools(store, stamp)
         self._writer = writer
         self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, whatever runs when it begins."""
@@ -136,7 +187,6 @@ class Attempts:
         self.processes = Processes()
         self._dependencies = dependencies
         self._retry = retry
-        self._stamp = stamp
         self._fresh = fresh
         self._free = limit
         self._limit = limit
@@ -157,7 +207,7 @@ class Attempts:
 
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt, at its time."""
-        attempt = Attempt(live, effect)
+        attempt = Attempt(self.tools, live, effect)
         live.attempts[attempt.id] = attempt
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if wait:
@@ -189,8 +239,8 @@ class Attempts:
         self._cancelled(live, attempt.id, unknown=True)
 
     def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
-        event = ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown)
-        self._end(live, activity_id, event, Port(self._store, activity_id, self._stamp, transactional=False))
+        live.attempts.pop(activity_id, None)
+        self._ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
 
     def drop(self, live: Live) -> None:
         """Let go of everything that runs for this instance: nothing of it will be told."""
@@ -281,68 +331,107 @@ class Attempts:
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.began = True
-        live, definition = attempt.live, attempt.effect.definition
-        port = Port(self._store, definition.name, self._stamp, transactional=getattr(definition, "transactional", True))
-        port.attempt = attempt
         try:
-            if self.observer is None:
-                event = await self._attempt(attempt, port)
-            else:
-                event = await self.observer.around(attempt, self._attempt(attempt, port))
+            call = self._plain_call(attempt) if self.observer is None else None
+            event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
             attempt.ending = True
         except asyncio.CancelledError as error:
             attempt.has_stopped()
-            await port.give_up()
-            if live.attempts.get(attempt.id) is not attempt:
-                raise
-            if attempt.cancelled:
-                event = ActivityCancelled(at=self._clock.now(), id=attempt.id)
-            else:
-                cause = ActivityError(f"{definition.name} raised CancelledError although nobody had cancelled it")
-                cause.__cause__ = error
-                event = self._failure(attempt, cause, port.details)
+            event = await self._was_cancelled(attempt, error)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
             attempt.ending = True
-            await port.give_up()
-            if port.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled:
-                self._again(attempt, error)
+            if await self._has_failed(attempt, error):
                 return
-            event = self._failure(attempt, error, port.details)
+            event = self._failure(attempt, error)
         finally:
+            attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
             self._one_free()
-        if live.attempts.get(attempt.id) is not attempt:
-            await port.close()
-        elif self.idle and not _is_being_cancelled():
-            await self._writer.write_at_once(functools.partial(self._end, live, attempt.id, event, port))
-        else:
-            self._end(live, attempt.id, event, port)
-
-    def _again(self, attempt: Attempt, error: StorageUnavailableError) -> None:
-        """The database took the session away before its commit: the attempt never happened, and is made once more."""
         if attempt.live.attempts.get(attempt.id) is not attempt:
+            await attempt.close()
+        elif self.idle and not _is_being_cancelled():
+            await self._writer.write_at_once(functools.partial(self._end, attempt, event))
+        else:
+            self._end(attempt, event)
+
+    def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:
+        """The call of its function, if all there is to be done is to await it."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        if type(effect) is not StartActivity or not definition.is_async or definition.dependencies:
+            return None
+        if effect.timeout is not None or definition.timeout is not None or definition.heartbeat_timeout is not None:
+            return None
+        context = self._context_of(attempt)
+        positional, named = definition.signature.decode_arguments(effect.args)
+        if definition.pass_context:
+            positional = (context, *positional)
+        enter_activity(context)
+        return definition.fn(*positional, **named)  # type: ignore[no-any-return]
+
+    def _completed(self, attempt: Attempt, value: object) -> Input:
+        """The input that says what it returned. Raises SerializationError and PayloadTooLargeError."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        result = Raw(definition.signature.encode_result(value))
+        check_event(result, f"result of activity {attempt.id}")
+        return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
+
+    async def _carefully(self, attempt: Attempt) -> Input:
+        if self.observer is None:
+            return await self._attempt(attempt)
+        return await self.observer.around(attempt, self._attempt(attempt))
+
+    async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
+        """What to tell of it; the error itself, if there is nobody to be told."""
+        await attempt.give_up()
+        if attempt.live.attempts.get(attempt.id) is not attempt:
+            raise error
+        if attempt.cancelled:
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id)
+        name = attempt.effect.definition.name
+        cause = ActivityError(f"{name} raised CancelledError although nobody had cancelled it")
+        cause.__cause__ = error
+        return self._failure(attempt, cause)
+
+    async def _has_failed(self, attempt: Attempt, error: Exception) -> bool:
+        """Undo what it did; True if it is made again as if it had never been."""
+        await attempt.give_up()
+        lost = attempt.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled
+        if lost:
+            self._again(attempt, error)
+        return lost
+
+    def _again(self, attempt: Attempt, error: Exception) -> None:
+        """The database took the session away before its commit: the attempt never happened, and is made once more."""
+        live = attempt.live
+        if live.attempts.get(attempt.id) is not attempt:
             return
         pause = self.patience.lost()
         logger.warning(
             "instance %s: the session of %s was lost, again in %.1f s: %s",
-            attempt.live.instance_id, attempt.id, pause, error,
-            extra=about(attempt.live, attempt.id, attempt.effect.attempt),
+            live.instance_id, attempt.id, pause, error,
+            extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
-        attempt.began = attempt.ending = False
-        attempt.task = None
-        attempt.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, attempt)
+        # Another one, so that a thread which is still at the lost one is not taken for it.
+        again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
+        again.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, again)
 
-    def _end(self, live: Live, attempt_id: str, event: Input, port: Port) -> None:
-        live.attempts.pop(attempt_id, None)
-        self._ended(live, event, port)
+    def _end(self, attempt: Attempt, event: Input) -> None:
+        attempt.live.attempts.pop(attempt.id, None)
+        self._ended(attempt.live, event, attempt.port)
 
-    async def _attempt(self, attempt: Attempt, port: Port) -> Input:
-        """Call the function and say that it succeeded; whatever it raises goes through."""
+    def _context_of(self, attempt: Attempt) -> ActivityContext:
         effect, live = attempt.effect, attempt.live
-        definition: Any = effect.definition
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
-        details = None if isinstance(effect, StartCompensation) else effect.details
-        context = ActivityContext(port, live.instance_id, attempt.id, effect.attempt, started.nonce, details)
+        details = effect.details if isinstance(effect, StartActivity) else None
+        return ActivityContext(attempt, live.instance_id, attempt.id, effect.attempt, started.nonce, details)
+
+    async def _attempt(self, attempt: Attempt) -> Input:
+        """Call the function and say that it succeeded; whatever it raises goes through."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        context = self._context_of(attempt)
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
             enter_activity(context)
@@ -360,14 +449,12 @@ class Attempts:
             positional = (context, *positional)
         enter_activity(context)
         if definition.heartbeat_timeout is not None:
-            value = await self._call_watched(definition, port, positional, named, timeout)
+            value = await self._call_watched(definition, attempt.open(), positional, named, timeout)
         elif timeout is None and definition.is_async:
             value = await definition.fn(*positional, **named)
         else:
             value = await self._call(definition, definition.fn, positional, named, timeout)
-        result = Raw(definition.signature.encode_result(value))
-        check_event(result, f"result of activity {attempt.id}")
-        return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
+        return self._completed(attempt, value)
 
     async def _call_watched(
         self,
@@ -399,8 +486,8 @@ class Attempts:
             call = functools.partial(context.run, fn, *positional, **named)
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def _failure(self, attempt: Attempt, error: Exception, told: Raw | None) -> Input:
-        effect = attempt.effect
+    def _failure(self, attempt: Attempt, error: Exception) -> Input:
+        effect, port = attempt.effect, attempt.port
         definition: Any = effect.definition
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
         policy = resolve(call_policy, definition.retry, self._retry)
@@ -423,7 +510,7 @@ class Attempts:
                 attempt=effect.attempt,
                 error=info,
                 next_at=next_at,
-                details=effect.details if told is None else told,
+                details=effect.details if port is None or port.details is None else port.details,
             )
         final = CompensationFailed if isinstance(effect, StartCompensation) else ActivityFailed
         return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)

@@ -152,9 +152,9 @@ class Driver:
         for index, port in ports.items():
             self._ports[id(inputs[index][0])] = port
 
-    def ended(self, live: Live, event: Input, port: Port) -> None:
+    def ended(self, live: Live, event: Input, port: Port | None) -> None:
         """An attempt has ended; with a session open, its end and the user's writes commit together."""
-        if port.outbox or port.callbacks or port.opened is not None:
+        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
             self._ports[id(event)] = port
         self.feed(live, event)
 
@@ -177,7 +177,7 @@ class Driver:
     def _keep(self, live: Live, row: InboxRow) -> bool:
         """Remember a message; False if nothing can go on before others have read it."""
         try:
-            live.kept[row.delivery_id] = Mail(row.delivery_id, row.at, decode_message(row.body))
+            live.keep(Mail(row.delivery_id, row.at, decode_message(row.body)))
         except HistoryVersionError as error:
             logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
         except CodecError as error:
@@ -362,7 +362,7 @@ class Driver:
             case StartTimer():
                 self._alarm(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
             case AwaitEvent():
-                live.waits[effect.wait_id] = effect
+                live.wait(effect)
                 if effect.due is not None:
                     self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
             case StopAwaiting():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from romancy.core import (
+    NO_DICT,
     AwaitEvent,
     CancelActivity,
     CancelChild,
@@ -60,6 +61,8 @@ __all__ = [
 
 _REST_AFTER: Final = 2_000_000
 _LONGEST_ERROR: Final = 1000
+_NOBODY: Final = frozenset[str]()
+_NO_HEADERS: Final[dict[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +119,30 @@ class Live:
         """It is to be fed in this turn of the event loop."""
         self.in_flight = False
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
-        self.kept: dict[str, Mail] = {}
+        self.kept: dict[str, Mail] = NO_DICT
         """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
-        self.taking: frozenset[str] = frozenset()
+        self.taking = _NOBODY
         """Deliveries that the append on its way consumes."""
         self.moved: Callable[[], None] | None = None
         """Wants to hear of the next append that is in, or that the instance is no longer here."""
-        self.waits: dict[str, AwaitEvent] = {}
+        self.waits: dict[str, AwaitEvent] = NO_DICT
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
-        self.alarms: dict[str, None] = {}
+        self.alarms: dict[str, None] = NO_DICT
         self.released = False
         """No longer ours: kept only in case it comes back unchanged."""
+
+    def keep(self, mail: Mail) -> None:
+        """Nothing waits for this message yet."""
+        if self.kept is NO_DICT:
+            self.kept = {}
+        self.kept[mail.delivery_id] = mail
+
+    def wait(self, wait: AwaitEvent) -> None:
+        """The run waits for an event."""
+        if self.waits is NO_DICT:
+            self.waits = {}
+        self.waits[wait.wait_id] = wait
 
     def match(self, signal: Signal) -> str | None:
         """The wait that this signal ends: the oldest one for its name and, if it asks for one, its key."""
@@ -159,6 +174,7 @@ def first_input(
         nonce=f"{life:x}",
         code=definition.code,
         parent=parent,
+        headers=_NO_HEADERS,
         runtime=RUNTIME,
     )
 

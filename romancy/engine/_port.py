@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.engine._attempts import Attempt
+    from romancy.core import StartActivity, StartCompensation
+    from romancy.engine._live import Live
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.protocol import Store
     from romancy.storage.records import OutboxRow
@@ -31,7 +32,7 @@ logger = get_logger("romancy.engine")
 
 
 class Port:
-    """One attempt's side of the engine. Most attempts ask for nothing: what they do not use they do not pay for."""
+    """One attempt's side of the engine, for those that ask for something. What it does not use it does not pay for."""
 
     _manager: AbstractAsyncContextManager[StorageSession] | None = None
     opened: StorageSession | None = None
@@ -43,21 +44,23 @@ class Port:
     """What the attempt last said of itself."""
     heard_at: float | None = None
     """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
-    attempt: Attempt | None = None
     over = False
     """The attempt has ended, though a thread may still be at it."""
 
-    def __init__(self, store: Store, activity: str, stamp: Callable[[], str], *, transactional: bool) -> None:
+    def __init__(
+        self, store: Store, stamp: Callable[[], str], live: Live, effect: StartActivity | StartCompensation, id: str
+    ) -> None:
         self._store = store
-        self._activity = activity
         self._stamp = stamp
-        self._transactional = transactional
+        self._live = live
+        self._effect = effect
+        self._id = id
 
     async def session(self, native: type[Any] | None, /) -> Any:
         """The transaction that this attempt's completion will be part of."""
-        if not self._transactional:
+        if not getattr(self._effect.definition, "transactional", True):
             raise UsageError(
-                f"activity {self._activity} was declared with transactional=False: it has no session. "
+                f"activity {self._effect.name} was declared with transactional=False: it has no session. "
                 "Remove that option, or open a connection of your own"
             )
         self.transacted = True
@@ -68,7 +71,7 @@ class Port:
             return Session(self.opened)
         if not isinstance(self.opened.native, native):
             raise UsageError(
-                f"activity {self._activity}: this database's session is a {type(self.opened.native).__name__}, "
+                f"activity {self._effect.name}: this database's session is a {type(self.opened.native).__name__}, "
                 f"not a {native.__name__}"
             )
         return self.opened.native
@@ -95,7 +98,9 @@ class Port:
             try:
                 callback()
             except (Exception, CancelledError):
-                logger.exception("activity %s: its after_commit callback failed", self._activity, extra=self._about())
+                logger.exception(
+                    "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
+                )
 
     async def give_up(self) -> None:
         """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
@@ -112,9 +117,8 @@ class Port:
             except Exception as error:  # noqa: BLE001 - whatever the driver has to say about it
                 # A connection that is gone has rolled back; how the attempt ended is told all the same.
                 logger.warning(
-                    "activity %s: its session could not be closed: %s", self._activity, error, extra=self._about()
+                    "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
                 )
 
     def _about(self) -> dict[str, Any]:
-        attempt = self.attempt
-        return {} if attempt is None else about(attempt.live, attempt.id, attempt.effect.attempt)
+        return about(self._live, self._id, self._effect.attempt)

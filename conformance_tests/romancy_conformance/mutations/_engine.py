@@ -53,8 +53,8 @@ _OF_THE_LOG = (
     _code(
         name="memory: a session the database took away is a failed attempt",
         pitfall="A7",
-        text="if port.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled:",
-        replacement="if port.transacted and isinstance(error, LookupError) and not attempt.cancelled:",
+        text="lost = attempt.transacted and isinstance(error, StorageUnavailableError)",
+        replacement="lost = attempt.transacted and isinstance(error, LookupError)",
         tests="behaviour/test_attempts.py took_away",
     ),
     _code(
