@@ -194,6 +194,9 @@ class Store(Protocol):
 
         Exactly one copy of a delivery id is ever accepted while its row or its dedupe key is remembered. An accepted
         message is seen by the owner, or by the next one, whatever happens to run at the same time.
+
+        `StorageUnavailableError` within a few seconds if another transaction holds an instance: its messages are not
+        in, those of the others may be. Send the batch again.
         """
         ...
 

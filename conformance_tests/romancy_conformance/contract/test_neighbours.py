@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from romancy.errors import StorageUnavailableError
 from romancy.status import Status
-from romancy.storage.records import ClaimRequest, Outcome
+from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.anyio
 _AT_ONCE = 2.0
 _IN_TIME = 20.0
 """For an answer that takes two seconds where nobody else needs the processor; fifteen locks in line take thirty."""
+_SOON = 8.0
+"""For one that takes a second, or two where it is one of several."""
 
 
 class Frozen:
@@ -146,6 +149,23 @@ async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, c
         bodies = [row.body for row in await full_log(actor.store, begun[2].instance_id)][1:]
         late = [b'["frozen"]'] if outcome is Outcome.ACCEPTED else []
         assert bodies == [*late, b'[{"type":"owner"}]']
+
+
+async def test_mail_for_a_frozen_row_is_answered_soon(actor: Actor, hire: Hire) -> None:
+    """A5: whoever sends hears that it was not taken, and sends all again; what goes to others may be in."""
+    other = await hire()
+    begun, mine = [await actor.begin() for _ in range(3)], await other.begin()
+    item = append(mine, 2, deliveries=(delivery(begun[1]),))
+    mail = [delivery(one) for one in begun]
+
+    async for held in frozen_call(other.store, lambda: other.write(item), actor.store):
+        for sent in (mail[1:2], mail):
+            with pytest.raises(StorageUnavailableError, match="another transaction"):
+                await asyncio.wait_for(actor.store.deliver(sent), _SOON)
+        assert await held.thaw() is Outcome.ACCEPTED
+        answers = await actor.store.deliver(mail)
+        assert answers[1] is Delivered.ACCEPTED
+        assert set(answers[::2]) <= {Delivered.ACCEPTED, Delivered.DUPLICATE}
 
 
 async def test_a_claim_leaves_a_frozen_row_alone(actor: Actor, hire: Hire, workflow_name: str) -> None:

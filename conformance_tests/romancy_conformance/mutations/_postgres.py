@@ -70,6 +70,20 @@ MUTATIONS = (
         replacement="return dict.fromkeys(map(_target, items), Outcome.LOCKED)",
         tests="test_neighbours.py keeps_no_neighbour",
     ),
+    _code(
+        name="postgres: mail for a locked instance is kept waiting",
+        pitfall="A5",
+        text='"deliver"), lock_waits=0)',
+        replacement='"deliver"))',
+        tests="test_neighbours.py answered_soon",
+    ),
+    _code(
+        name="postgres: mail for a locked instance is kept waiting",
+        pitfall="A5",
+        text='"deliver"), lock_waits=0)',
+        replacement='"deliver"))',
+        tests="test_neighbours.py answered_soon",
+    ),
     _sql(
         name="postgres: a session locks the rows of others",
         pitfall="A7",

@@ -270,9 +270,14 @@ class MemoryStore:
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         check_deliveries(batch)
-        async with self._begin() as tx:
-            answers = [await deliver(tx, self.database, delivery) for delivery in batch]
-            await tx.commit()
+        try:
+            async with self._begin(_LOCK_PATIENCE) as tx:
+                answers = [await deliver(tx, self.database, delivery) for delivery in batch]
+                await tx.commit()
+        except LockedError:
+            raise StorageUnavailableError(
+                "memory store: another transaction holds an instance of these messages; none is in, send them again"
+            ) from None
         return answers
 
     async def find(self, query: Query, /) -> Page:
