@@ -13,6 +13,7 @@ import msgspec
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
+from romancy_sqlite._bulk import error_text, index_paths, is_common, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
@@ -45,15 +46,29 @@ def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
     """Write each item or find out why not; one outcome per item, in order."""
-    plain = [item for item in batch if isinstance(item, Append) and item.plain]
-    outcomes: dict[str, Outcome] = {}
-    if plain:
-        outcomes = _write_plain(tx, plain, worker)
-    if len(plain) < len(batch):
+    outcomes = _write_quickly(tx, batch, worker)
+    if len(outcomes) < len(batch):
         for item in batch:
             if item.instance_id not in outcomes:
                 outcomes[item.instance_id] = _guarded(tx, item, worker)
     return [outcomes[item.instance_id] for item in batch]
+
+
+def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[str, Outcome]:
+    """What can be written together, and what became of it; the others are left for one at a time."""
+    if tx.careful:
+        plain = [item for item in batch if isinstance(item, Append) and item.plain]
+        return _write_plain(tx, plain, worker) if plain else {}
+    common = [item for item in batch if is_common(item)]
+    if len(common) < 2:
+        return {}
+    try:
+        write_in_bulk(tx, common, worker)
+    except Exception as error:
+        if not is_item_fault(error):
+            raise
+        raise UndoError from error
+    return dict.fromkeys([item.instance_id for item in common], Outcome.ACCEPTED)
 
 
 def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, Outcome]:
@@ -65,8 +80,6 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
     except Exception as error:
         if not is_item_fault(error):
             raise
-        if not tx.careful:
-            raise UndoError from error
         # Rows before the guilty one are in; each is asked again alone, and knows its own nonce.
         return {item.instance_id: _guarded(tx, item, worker) for item in items}
     return {item.instance_id: _settled(tx, item) or Outcome.DEAD for item in items}
@@ -181,11 +194,11 @@ def _insert_start(tx: Tx, start: Start) -> None:
             "owner": start.owner,
             "wake_at": None if start.owner is not None or start.delay is None else tx.now + start.delay,
             "now": tx.now,
-            "error": _error(start.error),
+            "error": error_text(start.error),
             "parent": start.parent,
-            "index_paths": _paths(start.index),
+            "index_paths": index_paths(start.index),
             "input": start.input,
-            "projection": _text(start.projection),
+            "projection": projection_text(start.projection),
         },
     )
     _insert_index(tx, start.instance_id, start.workflow_name, tx.now, start.index)
@@ -204,7 +217,7 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
             "releases": change.release or ends,
             "may_wake": change.release and not ends,
             "wake_at": change.wake_at,
-            "error": _error(change.error),
+            "error": error_text(change.error),
             "code": change.code,
             "seq": item.seq,
             "now": tx.now,
@@ -235,8 +248,8 @@ def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
             "instance_id": instance_id,
             "run_from": change.run_from,
             "input": change.input,
-            "projection": _text(change.projection),
-            "index_paths": _paths(change.index) if change.index is not None else None,
+            "projection": projection_text(change.projection),
+            "index_paths": index_paths(change.index) if change.index is not None else None,
         },
     )
     if change.index is not None:
@@ -245,29 +258,10 @@ def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
         _insert_index(tx, instance_id, workflow_name, created_at, change.index)
 
 
-def _paths(index: tuple[tuple[str, str | None], ...]) -> str:
-    return "\n".join(sorted(path_key(path) for path, _ in index))
-
-
 def _insert_index(
     tx: Tx, instance_id: str, workflow_name: str, created_at: int, index: tuple[tuple[str, str | None], ...]
 ) -> None:
-    tx.run("index_set", (workflow_name, _paths(index)))
+    tx.run("index_set", (workflow_name, index_paths(index)))
     rows = [(path_key(path), value, created_at, instance_id) for path, value in index if value is not None]
     if rows:
         tx.many("index_insert", rows)
-
-
-def _text(projection: bytes | None) -> str | None:
-    return None if projection is None else projection.decode("ascii")
-
-
-def _error(text: str | None) -> str | bytes | None:
-    """Text wherever it is text; half of a surrogate pair can only be kept as bytes."""
-    if text is None:
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text

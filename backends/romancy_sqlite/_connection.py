@@ -134,6 +134,10 @@ class Tx:
             self._gate(name)
         return self._connection.execute(self._sql[name], cast("Any", parameters)).rowcount
 
+    def run_text(self, sql: str, parameters: Sequence[object]) -> int:
+        """Execute a statement that was put together; how many rows it touched."""
+        return self._connection.execute(sql, parameters).rowcount
+
     def many(self, name: str, rows: Sequence[Parameters]) -> int:
         """Execute the named statement once for each row; how many rows were touched in all."""
         if self._gate is not None:

@@ -4,6 +4,14 @@ insert into romancy_log (instance_id, life, seq, writer, body, at)
 select ?, ?, ?, ?, ?, ? where exists (select 1 from romancy_workers where token = ? and dead = 0)
 on conflict do nothing;
 
+-- name: append_logs
+-- The same for many rows at once. What is ignored (a key that is taken, a null that may not be) is missing in the count;
+-- a statement that could fail would have to copy every page first.
+insert or ignore into romancy_log (instance_id, life, seq, writer, body, at)
+select column1, column2, column3, column4, column5, ?
+from (values {rows})
+where column1 is not null and exists (select 1 from romancy_workers where token = ? and dead = 0);
+
 -- name: log_writer
 -- Who holds a place in the log.
 select writer from romancy_log where instance_id = ? and life = ? and seq = ?;
@@ -45,6 +53,38 @@ insert into romancy_instances (
     :instance_id, :life, :workflow_name, :status, :code, :owner, :wake_at, :now, :now, :error, :parent,
     :index_paths, :input, :projection
 );
+
+-- name: start_logs
+-- The first rows of many logs.
+insert or ignore into romancy_log (instance_id, life, seq, writer, body, at)
+select column1, column2, 1, column3, column4, ?
+from (values {rows})
+where column1 is not null;
+
+-- name: start_instances
+-- Many new instances.
+insert or ignore into romancy_instances (
+    created_at, updated_at, instance_id, life, workflow_name, status, code, owner, wake_at, error, parent, index_paths,
+    input, projection
+)
+select
+    ?, ?, column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11, column12
+from (values {rows})
+where column1 is not null;
+
+-- name: change_instances
+-- The same changes for many instances, each with its guard: the life, and for an end that all mail has been seen.
+update or ignore romancy_instances set
+    status = column4,
+    seen = column5,
+    owner = case when column6 then null else owner end,
+    wake_at = case when not column7 then null when signals = column5 then column8 else ? end,
+    error = column9,
+    code = coalesce(column10, code),
+    last_seq = column11,
+    updated_at = ?
+from (values {rows})
+where instance_id = column1 and life = column2 and (not column3 or signals = column5);
 
 -- name: change_instance
 -- What an accepted append changes. The counter alone decides whether a release may sleep.

@@ -368,6 +368,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self._close_all(unfinished)
         self._body = None
         self._tasks.clear()
+        self.commands = None  # nobody can ask any more; and what is left of the run goes without a collector
 
     def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
         self.enter()

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.tasks
-import gc
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from romancy.core._stable import seams
 
@@ -79,29 +78,16 @@ def this_stage() -> Stage:
         return stage
 
 
-_PATIENCE: Final = 50_000
-"""Objects a batch may make before garbage is looked for: nearly all of them die with the batch, by themselves."""
-
-
 class driving:  # noqa: N801 - read as a verb: `with driving():`
-    """Drive several runs in one go. What the block does between them is synchronous and iterates no async generator.
+    """Drive several runs in one go. What the block does between them is synchronous and iterates no async generator."""
 
-    Garbage is looked for less eagerly meanwhile: a batch makes thousands of objects at once, and to visit all of them
-    again and again in its middle would be a fifth of its cost and find nothing.
-    """
-
-    __slots__ = ("_stage", "_threshold")
+    __slots__ = ("_stage",)
 
     def __enter__(self) -> None:
         self._stage = this_stage()
         self._stage.enter()
-        self._threshold = gc.get_threshold()
-        first, *others = self._threshold
-        if 0 < first < _PATIENCE:
-            gc.set_threshold(_PATIENCE, *others)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        gc.set_threshold(*self._threshold)
         self._stage.leave()

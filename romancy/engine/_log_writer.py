@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import about, get_logger
 from romancy.core import driving
+from romancy.engine._ease import Ease
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
@@ -33,6 +34,8 @@ _BATCH_ITEMS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+_MANY: Final = 32
+"""Where one batch has so many items there is enough at work for the collector to be told."""
 
 
 class LogWriter:
@@ -42,6 +45,7 @@ class LogWriter:
         self._store = store
         self._worker = worker
         self._queue: list[tuple[Item, Done, str | None]] = []
+        self._ease = Ease()
         self._refusals: dict[str, Exception] = {}
         self._sleeping: asyncio.Future[None] | None = None
         """The writer waits for this one while there is nothing to write."""
@@ -123,6 +127,7 @@ class LogWriter:
                 waiting.cancel()
             if self._guest is not None:
                 self._guest.cancel()
+            self._ease.end()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,6 +148,8 @@ class LogWriter:
             if len(batch) == 1:
                 self._settle(batch, outcomes)
             else:
+                if len(batch) >= _MANY:
+                    self._ease.for_a_moment()
                 with driving():
                     self._settle(batch, outcomes)
         finally:

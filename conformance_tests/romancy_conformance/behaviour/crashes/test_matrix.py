@@ -26,7 +26,11 @@ async def play(url: str, *options: str) -> tuple[int, str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate()
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     return process.returncode, said.decode()
 
@@ -43,6 +47,7 @@ async def shared_url(storage_url: str) -> str:
     return storage_url
 
 
+@pytest.mark.timeout(900)
 async def test_some_workflows_killed_here_and_there(shared_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = await play(shared_url)
 

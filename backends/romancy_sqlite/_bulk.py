@@ -1,0 +1,142 @@
+"""Writing many items by a few long statements, in the hope that none of them is refused.
+
+Row by row, this thread would ask for the interpreter after each row, and wait for it while the event loop is at work.
+Only what nearly every batch consists of is written here: plain steps, changes of status, starts. If a count shows that
+something was refused, the transaction is undone and written anew item by item (`_commit`), which tells who and why.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import path_key
+from romancy.storage.records import Append, Start
+from romancy_sqlite._connection import UndoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Change, Item
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["append_logs", "error_text", "index_paths", "is_common", "projection_text", "write_in_bulk"]
+
+_SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
+"""For how many rows there are statements: the rest of one is filled with nulls, and each is compiled only once."""
+
+
+def is_common(item: Item) -> bool:
+    """Whether an item is of the kinds that are written in bulk."""
+    if isinstance(item, Start) or item.plain:
+        return True
+    if item.consumed or item.outbox or item.deliveries or item.starts:
+        return False
+    change = item.change
+    return change is not None and change.refused_by is None and change.run_from is None and not change.forgive
+
+
+def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
+    """Write them all. Raises UndoError if any of them would be refused."""
+    appends = [item for item in items if isinstance(item, Append)]
+    if appends:
+        _demand(tx.run_text(*append_logs(tx.text("append_logs"), appends, tx.now, worker)), len(appends))
+        changes = [(item, item.change) for item in appends if item.change is not None]
+        if changes:
+            _change(tx, changes)
+    if len(appends) < len(items):
+        _start(tx, [item for item in items if isinstance(item, Start)])
+
+
+def append_logs(sql: str, items: Sequence[Append], at: int, worker: str | None) -> tuple[str, list[object]]:
+    """The statement that writes the log rows of all these items, and what is bound in it."""
+    rows = ((item.instance_id, item.life, item.seq, item.writer, item.body) for item in items)
+    text, values = _filled(sql, 5, len(items), rows)
+    return text, [at, *values, worker]
+
+
+def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
+    rows: list[tuple[object, ...]] = []
+    for item, change in changes:
+        over = change.status in TERMINAL_STATUSES
+        ends = over or change.status is Status.STUCK
+        releases = change.release or ends
+        rows.append((
+            item.instance_id, item.life, over, change.status.value, change.seen, releases, change.release and not ends,
+            change.wake_at, error_text(change.error), change.code, item.seq,
+        ))  # fmt: skip
+        if releases:
+            tx.touched.add(item.instance_id)
+    text, values = _filled(tx.text("change_instances"), 11, len(rows), rows)
+    _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
+
+
+def _start(tx: Tx, starts: Sequence[Start]) -> None:
+    for owner in {start.owner for start in starts if start.owner is not None}:
+        if tx.row("worker_alive", (owner,)) is None:
+            raise UndoError
+    logs = ((start.instance_id, start.life, start.writer, start.body) for start in starts)
+    text, values = _filled(tx.text("start_logs"), 4, len(starts), logs)
+    _demand(tx.run_text(text, [tx.now, *values]), len(starts))
+    rows: list[tuple[object, ...]] = []
+    for start in starts:
+        wake_at = None if start.owner is not None or start.delay is None else tx.now + start.delay
+        rows.append((
+            start.instance_id, start.life, start.workflow_name, start.status.value, start.code, start.owner, wake_at,
+            error_text(start.error), start.parent, index_paths(start.index), start.input,
+            projection_text(start.projection),
+        ))  # fmt: skip
+        if start.owner is None:
+            tx.touched.add(start.instance_id)
+    text, values = _filled(tx.text("start_instances"), 12, len(rows), rows)
+    _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
+    tx.many("index_set", list({(start.workflow_name, index_paths(start.index)) for start in starts}))
+    declared = [
+        (path_key(path), value, tx.now, start.instance_id)
+        for start in starts
+        for path, value in start.index
+        if value is not None
+    ]
+    if declared:
+        tx.many("index_insert", declared)
+
+
+def _demand(written: int, wanted: int) -> None:
+    if written != wanted:
+        raise UndoError
+
+
+def _filled(sql: str, width: int, count: int, rows: Iterable[tuple[object, ...]]) -> tuple[str, Iterable[object]]:
+    """A statement with room for so many rows, and the values of the rows and of the room that is left over."""
+    size = _SIZES[bisect_left(_SIZES, count)]
+    return _for_rows(sql, width, size), chain(chain.from_iterable(rows), [None] * (width * (size - count)))
+
+
+@lru_cache(maxsize=128)
+def _for_rows(sql: str, width: int, size: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return sql.format(rows=", ".join([row] * size))
+
+
+def index_paths(index: tuple[tuple[str, str | None], ...]) -> str:
+    """The declared paths as an instance's row names them."""
+    return "\n".join(sorted(path_key(path) for path, _ in index)) if index else ""
+
+
+def projection_text(projection: bytes | None) -> str | None:
+    """The projection as SQLite's JSON functions want it."""
+    return None if projection is None else projection.decode("ascii")
+
+
+def error_text(text: str | None) -> str | bytes | None:
+    """Text wherever it is text; half of a surrogate pair can only be kept as bytes."""
+    if text is None:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text

@@ -1,0 +1,116 @@
+"""One item among many: whatever refuses it when it comes alone refuses it in a batch, and nothing of the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from romancy.status import Status
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.records import Item, Start
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+    Spoil = Callable[[Actor, Start], Awaitable[tuple[Item, Outcome]]]
+
+pytestmark = pytest.mark.anyio
+
+PLACE = 3
+DONE, WAITING, RUNNING = Status.COMPLETED, Status.WAITING, Status.RUNNING
+
+
+async def taken(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    assert await actor.write(append(one, 2)) is Outcome.ACCEPTED
+    return append(one, 2), Outcome.TAKEN
+
+
+async def taken_with_a_change(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    assert await actor.write(append(one, 2)) is Outcome.ACCEPTED
+    return append(one, 2, change=change()), Outcome.TAKEN
+
+
+async def of_a_former_life(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    return append(msgspec.structs.replace(one, life=one.life + 1), 2, change=change()), Outcome.GONE
+
+
+async def an_end_with_unseen_mail(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    await actor.store.deliver([delivery(one)])
+    return append(one, 2, change=change(DONE)), Outcome.UNSEEN
+
+
+async def started_already(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    return start(one.instance_id, workflow_name=one.workflow_name), Outcome.EXISTS
+
+
+async def for_a_dead_owner(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    return start(owner="nobody", status=RUNNING), Outcome.DEAD
+
+
+SPOILS = [taken, taken_with_a_change, of_a_former_life, an_end_with_unseen_mail, started_already, for_a_dead_owner]
+
+
+@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
+async def test_one_that_is_refused_among_many(actor: Actor, spoil: Spoil) -> None:
+    owned = [await actor.begin() for _ in range(9)]
+    batch: list[Item] = [append(one, 2) for one in owned[:3]]
+    batch += [append(one, 2, change=change(DONE)) for one in owned[3:6]]
+    batch += [append(one, 2, change=change(WAITING, release=True)) for one in owned[6:]]
+    batch += [start(), start(owner=actor.token, status=RUNNING)]
+    refused, outcome = await spoil(actor, await actor.begin())
+    batch.insert(PLACE, refused)
+    expected = [outcome if item is refused else Outcome.ACCEPTED for item in batch]
+
+    assert expected == await actor.store.commit(batch, worker=actor.token)
+
+    before = 2 if outcome is Outcome.TAKEN else 1
+    if spoil is not for_a_dead_owner:
+        assert before == len(await full_log(actor.store, refused.instance_id))
+    else:
+        assert await actor.store.read(refused.instance_id) is None
+    for item in batch:
+        if item is not refused:
+            history = await actor.store.read(item.instance_id)
+            assert history is not None
+            assert item.writer == history.rows[-1].writer
+    assert expected == await actor.store.commit(batch, worker=actor.token), "sent again, it is recognised"
+
+
+async def test_a_batch_of_a_dead_worker_writes_nothing(actor: Actor) -> None:
+    owned = [await actor.begin() for _ in range(4)]
+    batch = [append(one, 2, change=change(DONE) if number % 2 else None) for number, one in enumerate(owned)]
+    await actor.store.heartbeat(actor.worker, leaving=True)
+
+    assert [Outcome.DEAD] * 4 == await actor.store.commit(batch, worker=actor.token)
+
+    assert {1} == {len(await full_log(actor.store, one.instance_id)) for one in owned}
+
+
+async def test_who_lets_go_of_many_sleeps_only_where_all_mail_was_seen(actor: Actor) -> None:
+    """B1: a release does not sleep through a message that its owner has not seen."""
+    owned = [await actor.begin() for _ in range(4)]
+    await actor.store.deliver([delivery(one) for one in owned[2:]])
+    batch = [append(one, 2, change=change(WAITING, release=True)) for one in owned]
+
+    assert [Outcome.ACCEPTED] * 4 == await actor.store.commit(batch, worker=actor.token)
+
+    assert {one.instance_id for one in owned[2:]} == {claimed.instance_id for claimed in await actor.claim()}
+
+
+async def test_half_a_character_in_some_costs_the_others_nothing(actor: Actor) -> None:
+    owned = [await actor.begin() for _ in range(6)]
+    batch = [
+        append(one, 2, change=change(error="odd \ud800 text") if number % 2 else None)
+        for number, one in enumerate(owned)
+    ]
+
+    outcomes = await actor.store.commit(batch, worker=actor.token)
+
+    assert [Outcome.ACCEPTED] * 3 == outcomes[::2]
+    assert set(outcomes[1::2]) <= {Outcome.ACCEPTED, Outcome.INVALID}
