@@ -77,13 +77,6 @@ MUTATIONS = (
         replacement='"deliver"))',
         tests="test_neighbours.py answered_soon",
     ),
-    _code(
-        name="postgres: mail for a locked instance is kept waiting",
-        pitfall="A5",
-        text='"deliver"), lock_waits=0)',
-        replacement='"deliver"))',
-        tests="test_neighbours.py answered_soon",
-    ),
     _sql(
         name="postgres: a session locks the rows of others",
         pitfall="A7",
