@@ -52,7 +52,7 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
     moment = int(now.rows[0][0])
     if not alive.rows:
         return Work(claimed=[], mail=[], now=moment)
-    times = {name.decode(): int(wake_at) for name, wake_at in due.rows}
+    times = {name.decode(): wake_at for name, wake_at in due.rows if wake_at is not None}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     owned = _by_id(boxes)
     if not names and not request.recover:
@@ -124,7 +124,7 @@ class _Claim(NamedTuple):
         mail, more = await _mail(self.database, self._ask, self.request, known, ids)
         by_id = {line[0].decode(): line for line in claimed.rows}
         times = [wake_at for name, wake_at in self.times.items() if name not in self.names]
-        times += [int(wake_at) for answer in rest for _, wake_at in answer.rows]
+        times += [wake_at for answer in rest for _, wake_at in answer.rows if wake_at is not None]
         return Work(
             claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
             mail=mail,
