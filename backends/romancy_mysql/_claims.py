@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
+from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
@@ -17,7 +18,7 @@ from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchEr
 from romancy_mysql._sql import Raw, Statement, comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from romancy.storage.records import ClaimRequest
     from romancy_mysql._connection import Wire
@@ -112,13 +113,19 @@ class _Claim(NamedTuple):
     def _reading(self, ids: list[str]) -> list[Statement]:
         return [
             self.database.statement("read_claimed", ids=_ids(ids)),
+            self.database.statement(
+                "read_short_logs", ids=_ids(ids), bytes=SHORT_COMMIT_BYTES, commits=SHORT_LOG_COMMITS
+            ),
             self.database.statement("read_now"),
             *([_mailboxes(self.database, self.request, ids)] if self.request.recover else []),
             *([_next_due(self.database, self.names)] if self.names else []),
         ]
 
     async def _work(self, ids: list[str], answers: list[Answer]) -> Work:
-        claimed, now, *rest = answers
+        claimed, logs, now, *rest = answers
+        bodies: dict[bytes, list[bytes]] = {}
+        for instance_id, body in logs.rows:
+            bodies.setdefault(instance_id, []).append(body)
         boxes = [rest.pop(0)] if self.request.recover else []
         known = {**self.owned, **_by_id([claimed, *boxes])}
         mail, more = await _mail(self.database, self._ask, self.request, known, ids)
@@ -126,7 +133,7 @@ class _Claim(NamedTuple):
         times = [wake_at for name, wake_at in self.times.items() if name not in self.names]
         times += [wake_at for answer in rest for _, wake_at in answer.rows if wake_at is not None]
         return Work(
-            claimed=[_claimed(by_id[one]) for one in ids if one in by_id],
+            claimed=[_claimed(by_id[one], bodies.get(by_id[one][0], ())) for one in ids if one in by_id],
             mail=mail,
             next_due=min(times, default=None),
             now=int(now.rows[0][0]),
@@ -188,7 +195,7 @@ def _by_id(boxes: Iterable[Answer]) -> dict[str, _Box]:
     return {line[0].decode(): _Box(line[1], line[2], int(line[3])) for answer in boxes for line in answer.rows}
 
 
-def _claimed(line: tuple[Any, ...]) -> Claimed:
+def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
     instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq = line
     return Claimed(
         instance_id=instance_id.decode(),
@@ -201,6 +208,7 @@ def _claimed(line: tuple[Any, ...]) -> Claimed:
         signals=signals,
         seen=seen,
         crashes=crashes if crash_seq == head else 0,
+        log=tuple(log) if len(log) == (head or 0) - run_from + 1 else (),
     )
 
 

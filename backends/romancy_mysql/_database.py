@@ -57,6 +57,7 @@ _BEGIN = Statement("begin", b"start transaction")
 # Rows touched are added up on the server, and a sum that falls short fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
+_FILES = ("queries.sql", "claims.sql")
 _SO_FAR = b"@romancy + "
 
 
@@ -68,7 +69,8 @@ class Database:
         self._gate = gate
         self.dialect: Dialect | None = None
         self._max_packet = _SMALLEST_PACKET
-        texts = load_queries(files(__package__ or "") / "queries.sql", settings.prefix)
+        folder = files(__package__ or "")
+        texts = {name: text for file in _FILES for name, text in load_queries(folder / file, settings.prefix).items()}
         qualified = qualifier(settings.database, settings.prefix)
         self._queries = {name: Template(name, text, qualified) for name, text in texts.items()}
         self._qualified = qualified

@@ -1,5 +1,5 @@
--- Every statement the adapter sends, for MySQL and MariaDB alike. Parameters are written :name; :rows and :ids are rows
--- or values separated by commas. ":source romancy_x x" is the table alone when one row is given (the other parameters are
+-- What the adapter sends to MySQL and MariaDB alike; claims.sql holds the claims. Parameters are written :name; :rows
+-- and :ids are rows or values separated by commas. ":source romancy_x x" is the table alone when one row is given (the other parameters are
 -- then literals), or a derived table v of all given rows and, joined to it, the table (they are then columns of v).
 --
 -- In "on duplicate key update" a column is set to itself: a row that is there is left alone and counts 0, a new one 1,
@@ -228,71 +228,6 @@ straight_join romancy_log l
     and l.seq = p.seq
 where p.upto <= :bytes or p.upto = p.size
 order by l.seq
-
--- ----------------------------------------------------------------------------------------------------------------- claims
-
--- name: claim_due
--- Due instances of one workflow, longest due first, without those that another transaction holds. By another index, which
--- old statistics may suggest, it would lock every row it looks at.
-(select i.instance_id, i.wake_at
-from romancy_instances i force index (claim)
-where i.workflow_name = :workflow_name
-    and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
-    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
-    and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
-order by i.wake_at
-limit :limit
-for update skip locked)
-
--- name: claim_owned
--- What the worker owns already, because an earlier answer may have been lost.
-(select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker for update skip locked)
-
--- name: take_claimed
--- Make them the worker's, if it lives.
-update romancy_instances i
-set i.owner = :worker, i.wake_at = null
-where i.instance_id in (:ids)
-    and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
-
--- name: read_claimed
--- What the worker must know of them: first what `read_mailboxes` tells of mail.
-select i.instance_id, i.life, i.signals,
-    (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
-    i.workflow_name, i.status, i.code, i.run_from,
-    (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),
-    i.seen, i.crashes, i.crash_seq
-from romancy_instances i
-where i.instance_id in (:ids)
-
--- name: read_mail
--- All that lies in some inboxes. Their counters were read before, by `read_mailboxes`.
-select instance_id, delivery_id, body, at from romancy_inbox where instance_id in (:ids) order by instance_id, delivery_id
-
--- name: read_mailboxes
--- The counters and sizes of the mail of instances the worker owns that have news, and of those whose mail it does not
--- know.
-select i.instance_id, i.life, i.signals,
-       (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
-        where x.instance_id = i.instance_id)
-from romancy_instances i force index (owned)
-where i.owner = :worker and (i.signals <> i.seen or i.instance_id in (:ids))
-
--- name: read_now
--- The server's time.
-select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
-
--- name: next_due
--- When the next instance of one workflow is due, NULL if none ever is; joined by "union all" for several. A minimum that
--- is the first entry of an index is read while the query is looked through, and nothing is left to carry out: twenty
--- blocks take the server 0.4 ms, ordered and limited ones 1.0, and one query for all names reads whole indexes.
-(select :workflow_name, min(i.wake_at)
-from romancy_instances i force index (claim)
-where i.workflow_name = :workflow_name)
-
--- name: look_alive
--- Whether the worker lives.
-select 1 from romancy_workers where token = :worker and dead = 0
 
 -- ----------------------------------------------------------------------------------------------------------------- leases
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
+from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
@@ -35,14 +36,15 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     )
     head = rows[0]
     given = [row for row in rows if row["instance_id"] is not None]
-    heads: dict[str, int] = {}
+    heads: dict[str, asyncpg.Record] = {}
     mail: list[Mailbox] = []
     more = False
     unknown = [instance_id for instance_id, signals in request.known.items() if signals < 0]
     if given or unknown or head["mail"]:
         fresh = [row["instance_id"] for row in given]
-        boxes = await database.fetch("mailboxes", request.worker, fresh, unknown)
-        heads = {box["instance_id"]: box["head"] for box in boxes if box["fresh"]}
+        short = (SHORT_LOG_COMMITS, SHORT_COMMIT_BYTES)
+        boxes = await database.fetch("mailboxes", request.worker, fresh, unknown, *short)
+        heads = {box["instance_id"]: box for box in boxes if box["fresh"]}
         mail, more = await _mail(database, request, boxes)
     claimed = [_claimed(row, heads[row["instance_id"]]) for row in given if row["instance_id"] in heads]
     return Work(claimed=claimed, mail=mail, next_due=head["next_due"], now=head["now"], more=more)
@@ -67,8 +69,11 @@ async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Re
     return [box for one, box in boxes.items() if box.rows or not by_id[one]["fresh"]], more
 
 
-def _claimed(row: asyncpg.Record, head: int) -> Claimed:
-    known = ("head", "status", "crashes")
+def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
+    known = ("head", "status", "crashes", "log")
     fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
+    head = box["head"]
     crashes = row["crashes"] if row["crash_seq"] == head else 0  # what was written since takes the suspicion away
-    return Claimed(**fields, head=head, status=Status(row["status"]), crashes=crashes)
+    log = tuple(box["log"] or ())
+    whole = len(log) == head - row["run_from"] + 1
+    return Claimed(**fields, head=head, status=Status(row["status"]), crashes=crashes, log=log if whole else ())

@@ -115,24 +115,33 @@ order by given.since, given.instance_id;
 
 -- name: mailboxes
 -- The mailboxes of what a worker owns that have unseen mail, of what it has just claimed ($2), and of what it knows
--- nothing of ($3): their counters and sizes, and the heads of the logs of what it has just claimed. No message is read
--- for its size. `offset 0` asks inbox by inbox; merged, all the mail there is would be read.
-select i.instance_id, i.life, i.signals, i.fresh, m.size,
-       case when i.fresh then (select max(seq) from romancy_log l
-                               where l.instance_id = i.instance_id and l.life = i.life) end as head
+-- nothing of ($3): their counters and sizes, and of what it has just claimed the heads of the logs, and these as far as
+-- they are within $4 commits of at most $5 bytes. No message is read for its size. `offset 0` asks inbox by inbox;
+-- merged, all the mail there is would be read.
+select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
+       case when h.head < i.run_from + $4::bigint
+            then (select array_agg(l.body order by l.seq) filter (where octet_length(l.body) <= $5::bigint)
+                  from romancy_log l
+                  where l.instance_id = i.instance_id and l.life = i.life and l.seq between i.run_from and h.head)
+       end as log
 from (
-    select instance_id, life, signals, instance_id = any ($2::text[]) as fresh
+    select instance_id, life, run_from, signals, instance_id = any ($2::text[]) as fresh
     from romancy_instances
     where owner = $1 and signals <> seen
     union
-    select instance_id, life, signals, instance_id = any ($2)
+    select instance_id, life, run_from, signals, instance_id = any ($2)
     from romancy_instances
     where owner = $1 and instance_id = any ($2 || $3::text[])
 ) i
 cross join lateral (
     select coalesce(sum(octet_length(m.body)), 0)::bigint as size
     from romancy_inbox m where m.instance_id = i.instance_id offset 0
-) m;
+) m
+cross join lateral (
+    select case when i.fresh then (select max(seq) from romancy_log l
+                                   where l.instance_id = i.instance_id and l.life = i.life) end as head
+    offset 0
+) h;
 
 -- name: mail
 -- All that lies in some inboxes. The counters were read before.

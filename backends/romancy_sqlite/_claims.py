@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy.status import Status
+from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import (
     Claimed,
@@ -90,12 +91,21 @@ def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
             boxes[row[0]].rows.append(InboxRow(row[1], row[2], row[3]))
     due = tx.row("next_due", (_json(list(request.codes)),))
     return Work(
-        claimed=claimed,
+        claimed=[_with_short_log(tx, one) for one in claimed],
         mail=[box for box in boxes.values() if box.rows or box.instance_id not in fresh],
         next_due=due[0] if due is not None else None,
         now=tx.now,
         more=more,
     )
+
+
+def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
+    commits = claimed.head - claimed.run_from + 1
+    if commits > SHORT_LOG_COMMITS:
+        return claimed
+    where = (claimed.instance_id, claimed.life, claimed.run_from, claimed.head, SHORT_COMMIT_BYTES)
+    log = tuple(row[0] for row in tx.rows("short_log", where))
+    return msgspec.structs.replace(claimed, log=log) if len(log) == commits else claimed
 
 
 def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:

@@ -82,7 +82,9 @@ class SqliteStore:
         self.gate: Gate | None = None
         self.outbox = SqliteOutbox(self)
         self._settings = settings
-        self._sql = load_queries(resources.files("romancy_sqlite") / "queries.sql", settings.prefix)
+        self._sql: dict[str, str] = {}
+        for file in ("queries.sql", "claims.sql"):
+            self._sql |= load_queries(resources.files("romancy_sqlite") / file, settings.prefix)
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._company = Company()
         self._in_flight: set[asyncio.Future[object]] = set()

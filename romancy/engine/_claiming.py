@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import ClaimRequest
@@ -152,6 +154,9 @@ class Claiming:
         )
         self._recover = False
         work = await self._store.claim(request)
+        if request.recover:
+            # What was ours already may have been written to by ourselves since the store looked: read it once more.
+            work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
         self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
         self._swept = now if sweep else self._swept
         await self.intake.take_in(work)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Change,
+        Claimed,
         ClaimRequest,
         Delivered,
         Delivery,
@@ -101,6 +102,7 @@ class _ReadingStore:
         work = await self._store.claim(request)
         for box in work.mail:
             box.rows[:] = [self._mail(box.instance_id, row) for row in box.rows]
+        work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
         return work
 
     def _instance(self, row: InstanceRow) -> InstanceRow:
@@ -202,6 +204,11 @@ class _CodingSession:
 
     async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
         return await self._session.send(self._sealing.sealed_deliveries(deliveries), outbox)
+
+
+def _unless_sealed(claimed: Claimed) -> Claimed:
+    """Without a log that is sealed: it is opened when it is read, one instance's failure being its own."""
+    return replace(claimed, log=()) if any(is_sealed(body, "commit") for body in claimed.log) else claimed
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

@@ -51,7 +51,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
 async def _replay(
     store: Store, live: Live, claimed: Claimed, note: Callable[[Sequence[LogEvent]], None] | None = None
 ) -> None:
-    async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
+    async for seq, commit in _commits(store, claimed):
         live.run.replay([commit])
         live.head = seq
         if note is not None:
@@ -61,6 +61,16 @@ async def _replay(
     live.signals = claimed.seen
     live.run_from = claimed.run_from
     live.shown = claimed.status
+
+
+async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, list[LogEvent]]]:
+    """The commits of its current run: those that came along with the claim, if they are all there are."""
+    if len(claimed.log) == claimed.head - claimed.run_from + 1:
+        for seq, body in enumerate(claimed.log, claimed.run_from):
+            yield seq, decode_commit(body)
+        return
+    async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
+        yield seq, commit
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:

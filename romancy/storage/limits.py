@@ -18,6 +18,8 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_EVENT_BYTES",
     "MAX_ID_BYTES",
+    "SHORT_COMMIT_BYTES",
+    "SHORT_LOG_COMMITS",
     "can_be_id",
     "check_batch",
     "check_deliveries",
@@ -33,6 +35,11 @@ MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 2 * 1024 * 1024
 """What one result or message may take: a commit has room for it and for what follows from it."""
+
+
+SHORT_LOG_COMMITS = 4
+SHORT_COMMIT_BYTES = 8192
+"""A log of so many commits of at most this size each may come along with a claim (`Claimed.log`)."""
 
 
 def check_id(value: str, what: str = "instance id") -> None:

@@ -336,6 +336,8 @@ class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     seen: int
     crashes: int
     """How many workers in a row died owning it without its log growing in between."""
+    log: tuple[bytes, ...] = ()
+    """The bodies of its log from `run_from` to `head`, where these are few and short; empty: they are to be read."""
 
 
 class Work(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 import romancy.app
 from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
@@ -69,13 +70,20 @@ def gate() -> asyncio.Event:
 
 
 class Counting:
-    """A store that counts how often a log is read, and finds no work while it is blind."""
+    """A store that counts how often a log is read, and finds no work while it is blind.
+
+    Short logs, which come along with a claim, are withheld, so that each replay is counted.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.reads = 0
         self.claims = 0
         self.blind = False
+        self.generous = False
+        """Gives short logs along with claims, as any other store may."""
+        self.bare = 0
+        """How many instances were claimed whose log did not come along."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -86,7 +94,13 @@ class Counting:
 
     async def claim(self, request: Any, /) -> Any:
         self.claims += 1
-        return Work(claimed=[], mail=[]) if self.blind else await self._store.claim(request)
+        if self.blind:
+            return Work(claimed=[], mail=[])
+        work = await self._store.claim(request)
+        if not self.generous:
+            work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
+        self.bare += sum(not claimed.log for claimed in work.claimed)
+        return work
 
 
 @pytest.fixture
@@ -159,6 +173,17 @@ async def test_what_somebody_else_started_is_read_once(
 
     assert list(range(5)) == await handle.result(timeout=60)
     assert counting[0].reads == 1
+
+
+async def test_a_log_that_came_along_is_not_read(front: Romancy, counting: list[Counting], open_app: Open) -> None:
+    await open_app(sticky=0)
+    counting[0].generous = True
+    handle = await front.start(adds_up, 1)
+
+    await send(front, handle, 0)
+
+    assert [0] == await handle.result(timeout=20)
+    assert counting[0].reads == counting[0].bare
 
 
 async def test_what_another_worker_did_meanwhile_is_not_missed(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
+from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,6 +158,43 @@ async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
     (claimed,) = await actor.claim(0, recover=True)
 
     assert (claimed.instance_id, claimed.head) == (begun.instance_id, 2)
+
+
+async def test_a_log_that_comes_along_is_whole(store: Store, actor: Actor, hire: Hire) -> None:
+    begun = await actor.begin()
+    await actor.write(append(begun, 2, b"[2]"))
+    await actor.write(append(begun, 3, b"[3]", change=change(release=True, wake_at=0)))
+    (claimed,) = await (await hire()).claim()
+
+    assert claimed.log in ((), tuple(row.body for row in await full_log(store, begun.instance_id)))
+    assert claimed.head == 3
+
+
+async def test_of_a_run_that_continued_only_its_own_log_comes_along(actor: Actor, hire: Hire) -> None:
+    begun = await actor.begin()
+    for seq in range(2, 9):
+        await actor.write(append(begun, seq, b"[]"))
+    renewed = change(run_from=9, input=b"[1]", release=True, wake_at=0)
+    await actor.write(append(begun, 9, b"[9]", change=renewed))
+
+    (claimed,) = await (await hire()).claim()
+
+    assert (claimed.run_from, claimed.head) == (9, 9)
+    assert claimed.log in ((), (b"[9]",))
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[" + b" " * SHORT_COMMIT_BYTES + b"]"], ids=["many", "long"])
+async def test_a_log_that_is_not_short_stays_where_it_is(actor: Actor, hire: Hire, body: bytes) -> None:
+    """A claim of many instances stays small, and nothing of a log is given without the rest of it."""
+    begun = await actor.begin()
+    last = SHORT_LOG_COMMITS + 1 if body == b"[]" else 2
+    for seq in range(2, last):
+        await actor.write(append(begun, seq, body))
+    await actor.write(append(begun, last, body, change=change(release=True, wake_at=0)))
+
+    (claimed,) = await (await hire()).claim()
+
+    assert (claimed.head, claimed.log) == (last, ())
 
 
 async def test_code_of_live_workers_is_left_to_them_for_a_while(store: Store, hire: Hire, workflow_name: str) -> None:

@@ -20,7 +20,7 @@ from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
-from romancy.storage.memory._write import alive, deliver, free, head_of, write_item
+from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.records import (
     Capabilities,
     Claimed,
@@ -214,9 +214,11 @@ class MemoryStore:
                 tx.put("instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row)
 
     def _claimed(self, row: Instance) -> Claimed:
-        same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name not in {"head", "crashes"}}
+        own = {"head", "crashes", "log"}
+        same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name not in own}
         head = head_of(self.database, row)
-        return Claimed(**same, head=head, crashes=row.crashes if row.crash_seq == head else 0)
+        log = short_log(self.database, row, head)
+        return Claimed(**same, head=head, crashes=row.crashes if row.crash_seq == head else 0, log=log)
 
     def _mailbox(self, tx: Transaction, row: Instance) -> Mailbox:
         rows = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id]

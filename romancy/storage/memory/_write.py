@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.memory._rows import Instance, after_change, after_delivery, after_takeover, started
 from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from romancy.storage.memory._database import Database, Transaction
     from romancy.storage.records import Change, Delivery, Item
 
-__all__ = ["alive", "deliver", "free", "head_of", "write_item"]
+__all__ = ["alive", "deliver", "free", "head_of", "short_log", "write_item"]
 
 
 def alive(tx: Transaction, worker: str | None) -> bool:
@@ -31,6 +32,15 @@ def head_of(database: Database, row: Instance) -> int:
     while (row.instance_id, row.life, seq + 1) in log:
         seq += 1
     return seq
+
+
+def short_log(database: Database, row: Instance, head: int) -> tuple[bytes, ...]:
+    """The bodies of its current run's log up to there, if they are few and short; else nothing."""
+    log = database.tables["log"]
+    if head - row.run_from >= SHORT_LOG_COMMITS:
+        return ()
+    bodies = tuple(log[row.instance_id, row.life, seq].body for seq in range(row.run_from, head + 1))
+    return bodies if all(len(body) <= SHORT_COMMIT_BYTES for body in bodies) else ()
 
 
 async def write_item(

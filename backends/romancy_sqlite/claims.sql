@@ -1,0 +1,173 @@
+-- Who works on what: claims, the mail that goes with them, the repairs of a sweep, heartbeats and takeovers.
+
+-- name: due
+-- What a worker could claim, longest due first; each workflow is read by itself, so that none hides another.
+select instance.instance_id
+from json_each(:codes) as known
+cross join romancy_instances as instance on instance.rowid in (
+    select candidate.rowid
+    from romancy_instances as candidate
+    where
+        candidate.workflow_name = known.key
+        and candidate.wake_at <= :now
+        and (
+            candidate.wake_at <= :left
+            or candidate.code not in (select value from json_each(:leave))
+        )
+        and (
+            candidate.refused = '[]'
+            or known.value not in (select value from json_each(candidate.refused))
+        )
+    order by candidate.wake_at
+    limit :limit
+)
+order by instance.wake_at, instance.instance_id
+limit :limit;
+
+-- name: next_due
+-- When the next instance of the known workflows falls due.
+select min((
+    select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
+))
+from json_each(?) as known;
+
+-- name: claim
+-- It is the worker's now.
+update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
+
+-- name: owned
+-- Everything a worker owns.
+select instance_id from romancy_instances where owner = ? order by instance_id;
+
+-- name: claimed
+-- What a worker must know of an instance it takes.
+select
+    instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
+    case when crash_seq = head then crashes else 0 end
+from (
+    select
+        instance.*,
+        (
+            select max(seq) from romancy_log as log
+            where log.instance_id = instance.instance_id and log.life = instance.life
+        ) as head
+    from romancy_instances as instance
+    where instance.instance_id = ?
+);
+
+-- name: short_log
+-- The commits of an instance's current run that are no longer than that.
+select body from romancy_log
+where instance_id = ? and life = ? and seq between ? and ? and length(body) <= ?
+order by seq;
+
+-- name: mailboxes
+-- Owned instances with mail their owner has not seen, and those of whose mail it knows nothing; each with the size of
+-- its mail, for which no message is read.
+select
+    instance_id,
+    life,
+    signals,
+    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = owned.instance_id)
+from romancy_instances as owned
+where owner = :worker and signals <> seen
+union all
+select
+    instance.instance_id,
+    instance.life,
+    instance.signals,
+    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = instance.instance_id)
+from json_each(:unknown) as unknown
+cross join romancy_instances as instance on instance.instance_id = unknown.value
+where instance.owner = :worker and instance.signals = instance.seen;
+
+-- name: mail
+-- Everything in some inboxes, in the order of each sender.
+select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
+from json_each(?) as wanted
+cross join romancy_inbox as inbox on inbox.instance_id = wanted.value
+order by inbox.instance_id, inbox.delivery_id;
+
+-- name: sweep_asleep
+-- Repair: nobody's, not due, and yet with mail nobody has seen.
+update romancy_instances set wake_at = ?
+where
+    owner is null and signals <> seen and wake_at is null
+    and status not in ('completed', 'failed', 'cancelled', 'stuck');
+
+-- name: sweep_parked
+-- Parked instances become due when there is code that has not refused them.
+update romancy_instances set wake_at = :now
+where
+    status = 'stuck' and owner is null and wake_at is null
+    and exists (
+        select 1 from json_each(:codes) as known
+        where
+            known.key = workflow_name
+            and known.value not in (select value from json_each(romancy_instances.refused))
+    );
+
+-- name: beat
+-- A worker lives; one that was declared dead stays dead.
+insert into romancy_workers (
+    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
+) values (
+    :token, :worker_id, :lease, 1, :leaving, :codes, :boot_id, :pid_namespace, :pid, :pid_start, :now, :now
+)
+on conflict (token) do update set
+    worker_id = excluded.worker_id,
+    lease = excluded.lease,
+    beat = beat + 1,
+    dead = excluded.dead,
+    codes = excluded.codes,
+    boot_id = excluded.boot_id,
+    pid_namespace = excluded.pid_namespace,
+    pid = excluded.pid,
+    pid_start = excluded.pid_start,
+    beat_at = excluded.beat_at
+where dead = 0;
+
+-- name: peers
+-- The other workers that live, and the dead that still own instances.
+select
+    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at
+from romancy_workers as worker
+where
+    token <> ?
+    and (dead = 0 or exists (select 1 from romancy_instances where owner = worker.token))
+order by token;
+
+-- name: worker_beat
+-- What a takeover is checked against.
+select dead, beat from romancy_workers where token = ?;
+
+-- name: bury
+-- Declared dead.
+update romancy_workers set dead = 1 where token = ? and dead = 0;
+
+-- name: owned_heads
+-- Some instances of a dead worker, with the ends of their logs.
+select
+    instance_id, life,
+    (
+        select max(seq) from romancy_log as log
+        where log.instance_id = instance.instance_id and log.life = instance.life
+    )
+from romancy_instances as instance
+where owner = ?
+order by instance_id
+limit ?;
+
+-- name: takeover_log
+-- The entry that fences the dead owner off.
+insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, ?, ?, ?, ?);
+
+-- name: takeover_instance
+-- Free, due at once, and counted as a crash if the log has not grown since the last one.
+update romancy_instances set
+    owner = null,
+    wake_at = :now,
+    crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end,
+    crash_seq = :head,
+    updated_at = :now
+where instance_id = :instance_id;
