@@ -228,8 +228,8 @@ async def test_without_the_codec_an_instance_waits_for_who_has_it(
     async with Romancy(storage_url, workflows=workflows, codecs=[Masking()]) as app:
         await app.start(coded_parent.options(instance_id="sealed"), SECRET)
         await status_is(app, "sealed", Status.WAITING)
+        await app.drain()  # so that it goes on elsewhere
         await app.signal("sealed", Word, SECRET)
-        await app.drain()
     carried_out.clear()
     async with Romancy(storage_url, workflows=workflows) as without:
         await status_is(without, "sealed", Status.STUCK)
