@@ -24,6 +24,8 @@ __all__ = ["MySQLOutbox", "deliver"]
 _BATCH_BYTES = 3 * 1024 * 1024
 _ROUNDS = 12
 _IDS_AT_ONCE = 1000
+_LOCK_WAITS = 3
+"""Of a second each, for the mail of one instance; many are told apart after the first."""
 
 
 async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Delivered]:
@@ -39,12 +41,16 @@ async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Deliver
 async def _settle(database: Database, portion: list[tuple[int, Delivery]], answers: dict[int, Delivered]) -> None:
     """Accept what can be accepted. Of two copies in one batch the second waits for the fate of the first."""
     todo = portion
+    waits = 0
     for attempt in range(_ROUNDS):
         write = Write(database.__getitem__)
         tried = [(number, one) for number, one in todo if write.add_delivery(one)]
         try:
             accepted = await database.write(write.statements(), lock_waits=0)
         except LockWaitError:
+            waits += 1
+            if waits < _LOCK_WAITS and len({one.instance_id for _, one in todo}) == 1:
+                continue
             await _apart(database, todo, answers)
             return
         except RefusedValueError:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["count_mail", "deliver"]
 
+_LOCK_WAITS = 2
+"""Of a second each, after the first: then whoever sends hears that an instance is locked."""
 _PART_BYTES = 4 * 1024 * 1024
 
 
@@ -33,10 +35,13 @@ async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery
 
 
 async def _deliver(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
-    try:  # whoever sends hears after a second that an instance is locked, and decides how long to try
-        answers = await database.single(lambda link: _write.deliver(link, part, "deliver"), lock_waits=0)
+    alone = len(part) == 1
+    try:
+        answers = await database.single(
+            lambda link: _write.deliver(link, part, "deliver"), lock_waits=_LOCK_WAITS if alone else 0
+        )
     except LockedError:
-        if len(part) == 1:
+        if alone:
             raise
         return await _one_by_one(database, signals, part)
     signals.tell({one.instance_id for one, got in zip(part, answers, strict=True) if got is Delivered.ACCEPTED})

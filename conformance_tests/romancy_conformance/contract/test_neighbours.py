@@ -27,7 +27,7 @@ _AT_ONCE = 2.0
 _IN_TIME = 20.0
 """For an answer that takes two seconds where nobody else needs the processor; fifteen locks in line take thirty."""
 _SOON = 8.0
-"""For one that takes a second, or two where it is one of several."""
+"""For one that takes three seconds, or four where it is one of several."""
 
 
 class Frozen:

@@ -73,8 +73,8 @@ MUTATIONS = (
     _code(
         name="postgres: mail for a locked instance is kept waiting",
         pitfall="A5",
-        text='"deliver"), lock_waits=0)',
-        replacement='"deliver"))',
+        text="_LOCK_WAITS = 2\n",
+        replacement="_LOCK_WAITS = 8\n",
         tests="test_neighbours.py answered_soon",
     ),
     _sql(

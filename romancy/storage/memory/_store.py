@@ -54,7 +54,7 @@ __all__ = ["MemoryStore"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
 _SLEEPER_GRACE = 5_000_000
-_LOCK_PATIENCE = 1.0
+_LOCK_PATIENCE, _MAIL_PATIENCE = 1.0, 3.0
 
 
 class MemoryOutbox:
@@ -273,7 +273,7 @@ class MemoryStore:
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         check_deliveries(batch)
         try:
-            async with self._begin(_LOCK_PATIENCE) as tx:
+            async with self._begin(_MAIL_PATIENCE) as tx:
                 answers = [await deliver(tx, self.database, delivery) for delivery in batch]
                 await tx.commit()
         except LockedError:
