@@ -77,6 +77,7 @@ _OF_THE_LOG = (
         text="        sweep = now - self._swept >= _SWEEP_EVERY\n",
         replacement="        sweep = False\n",
         tests="tests/engine/test_sweeps.py",
+        waits=True,
     ),
 )
 
@@ -108,6 +109,7 @@ _OF_MAIL = (
         text="        if outcome is Outcome.UNSEEN:\n",
         replacement="        if outcome is Outcome.UNSEEN and not prepared:\n",
         tests=f"{_DOUBTS} last_moment",
+        waits=True,
     ),
     _code(
         name="memory: what led to a refused end is done again",
@@ -115,6 +117,7 @@ _OF_MAIL = (
         text="    if not inputs:\n        return effects\n",
         replacement="    if inputs is not None:\n        return effects\n",
         tests=f"{_DOUBTS} last_moment",
+        waits=True,
     ),
 )
 
@@ -146,6 +149,7 @@ _OF_ATTEMPTS = (
         text="            self._has_lapsed = True\n            self._lapsed()\n",
         replacement="            self._has_lapsed = True\n",
         tests=f"{_LEASES} stops_when_the_lease",
+        waits=True,
     ),
     _code(
         name="memory: what an instance that is gone had running goes on",
@@ -153,6 +157,7 @@ _OF_ATTEMPTS = (
         text="        self.attempts.drop(live)\n        self.alarms.clear_all(live)\n",
         replacement="        self.alarms.clear_all(live)\n",
         tests=f"{_LEASES} stops_when_the_lease",
+        waits=True,
     ),
     _code(
         name="memory: a thread never hears that it was given up",
@@ -259,6 +264,7 @@ _OF_CODE = (
         text="        if unknown:\n            live.run.close()",
         replacement="        if unknown is None:\n            live.run.close()",
         tests="behaviour/test_stuck.py leaves_it_to_who_does",
+        waits=True,
     ),
     _code(
         name="memory: the stuck are wound up by nobody",
@@ -266,6 +272,7 @@ _OF_CODE = (
         text="                self._driver.wind_up(live, inputs, box)\n                return\n",
         replacement="                return\n",
         tests="behaviour/test_stuck.py undone_without",
+        waits=True,
     ),
 )
 

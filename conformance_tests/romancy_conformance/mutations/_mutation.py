@@ -17,8 +17,8 @@ _COPIED = ("romancy", "backends", "conformance_tests", "tests", "tools", "typing
 _SUITE = "conformance_tests/romancy_conformance"
 _GREEN, _RED = 0, 1
 """What pytest returns when tests passed or failed; an error of the run itself is another number, and proves nothing."""
-_LIMITED = ("--timeout=75", "--timeout-method=thread")
-"""Without its mend a store may wait for ever, and even in its teardown: then the whole process ends, in red."""
+_LIMIT, _LIMIT_WHERE_IT_WAITS = 120, 45
+"""Seconds for a test. Without its mend a store may wait for ever, and even in its teardown: then the process ends."""
 _ENDS = re.compile(r"^(?:FAILED|ERROR) (?P<why>\S.*)$", re.MULTILINE)
 _TIMEOUT = re.compile(r"^\++ Timeout \++$", re.MULTILINE)
 _IN_VAIN = "a test waited until its time was up"
@@ -101,7 +101,7 @@ def play(mutation: Mutation, backend: str, root: Path, folder: Path) -> Verdict:
     _copy(root, folder)
     for name, source in changed.items():
         (folder / name).write_text(source, encoding="utf-8")
-    code, said = _run(mutation.tests, backend, folder)
+    code, said = _run(mutation.tests, backend, folder, _LIMIT_WHERE_IT_WAITS if mutation.waits else _LIMIT)
     why = _why(said)
     if code != _RED:
         return Verdict(caught=False, why=f"pytest ended with {code}, not in red", said=said)
@@ -112,7 +112,7 @@ def play(mutation: Mutation, backend: str, root: Path, folder: Path) -> Verdict:
 def play_unchanged(tests: str, backend: str, root: Path, folder: Path) -> Verdict:
     """The same without any mutation: `caught` if the tests are green, so that their red means something."""
     _copy(root, folder)
-    code, said = _run(tests, backend, folder)
+    code, said = _run(tests, backend, folder, _LIMIT)
     passed = re.search(r"^\d+ passed", said, re.MULTILINE)
     return Verdict(caught=code == _GREEN and passed is not None, why=_why(said), said=said)
 
@@ -126,7 +126,7 @@ def _copy(root: Path, folder: Path) -> None:
             shutil.copy(original, folder / name)
 
 
-def _run(tests: str, backend: str, folder: Path) -> tuple[int, str]:
+def _run(tests: str, backend: str, folder: Path, limit: int) -> tuple[int, str]:
     file, _, words = tests.partition(" ")
     paths = (folder, folder / "backends", folder / "conformance_tests")
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"} | {
@@ -136,7 +136,18 @@ def _run(tests: str, backend: str, folder: Path) -> tuple[int, str]:
         "COLUMNS": "400",  # so that the line on a failed test is whole
     }
     environment.pop("ROMANCY_SOAK", None)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider", *_LIMITED]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        f"--timeout={limit}",
+        "--timeout-method=thread",
+    ]
     done = subprocess.run(
         [*command, _path(file), *(["-k", words] if words else [])],
         cwd=folder,

@@ -57,6 +57,13 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _code(
+        name="postgres: a takeover takes all at once",
+        pitfall="A5",
+        text="limit=limit - len(moved))",
+        replacement="limit=100 * limit)",
+        tests="test_leases.py no_more_at_once",
+    ),
+    _code(
         name="postgres: one locked instance stops a takeover",
         pitfall="A5",
         text="    except LockedError:\n        pass\n",
@@ -77,12 +84,35 @@ MUTATIONS = (
         replacement="_LOCK_WAITS = 8\n",
         tests="test_neighbours.py answered_soon",
     ),
+    _code(
+        name="postgres: a lock is waited for as long as it takes",
+        pitfall="A5",
+        text='    "lock_timeout": "1000",\n',
+        replacement='    "lock_timeout": "60000",\n',
+        tests="test_neighbours.py keeps_no_neighbour",
+    ),
+    _code(
+        name="postgres: a session stands idle for ever",
+        pitfall="A5",
+        text='{"idle_in_transaction_session_timeout": f"{settings.session_idle * 1000:.0f}"}',
+        replacement='{"idle_in_transaction_session_timeout": f"{settings.session_idle * 0:.0f}"}',
+        tests="tests/backends/postgres/test_sessions.py stands_idle",
+        waits=True,
+    ),
+    _code(
+        name="postgres: a deadlock reaches the caller",
+        pitfall="A7",
+        text='_CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})',
+        replacement='_CONTENDED = frozenset({"40001", _LOCK_NOT_AVAILABLE})',
+        tests="tests/backends/postgres/test_errors.py tried_again",
+    ),
     _sql(
         name="postgres: a session locks the rows of others",
         pitfall="A7",
         text="    for key share\n",
         replacement="    for no key update\n",
         tests="test_sessions.py holds_up_nobody",
+        waits=True,
     ),
     _sql(
         name="postgres: uncounted mail of sessions is nobody's",
@@ -90,6 +120,7 @@ MUTATIONS = (
         text="where not counted and at < romancy_now() - 5000000",
         replacement="where not counted and at < romancy_now() - 50000000000",
         tests="test_neighbours.py nobody_counted",
+        waits=True,
     ),
     _code(
         name="postgres: a session ended by user code is committed",
@@ -192,6 +223,14 @@ MUTATIONS = (
         tests="test_interleavings.py end",
     ),
     _sql(
+        name="postgres: mail outlives its instance",
+        pitfall="B8",
+        text="    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id\n",
+        replacement="    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id and false\n",
+        times=2,
+        tests="test_prune.py new_life",
+    ),
+    _sql(
         name="postgres: the ended take mail",
         pitfall="B8",
         text="    where not held.closed\n",
@@ -255,6 +294,13 @@ MUTATIONS = (
         tests="test_find.py declared_later",
     ),
     _code(
+        name="postgres: blanks and signs stand for anything",
+        pitfall="E",
+        text="f\"strpos(i.instance_id, {arguments.bind(query.instance_id, 'text')}) > 0\"",
+        replacement="f\"i.instance_id like '%' || {arguments.bind(query.instance_id, 'text')} || '%'\"",
+        tests="test_find.py byte_for_byte",
+    ),
+    _code(
         name="postgres: pages overlap",
         pitfall="E",
         text='{table}.instance_id) < ({place})"',
@@ -266,6 +312,6 @@ MUTATIONS = (
         pitfall="E",
         text='order = f"{split[0]}, " if len(split) == len(columns) == 1 else ""',
         replacement='order = ""',
-        tests="test_plans.py more_rows",
+        tests="tests/backends/postgres/test_plans.py statistics_do_not",
     ),
 )

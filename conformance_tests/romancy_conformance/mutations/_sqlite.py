@@ -55,6 +55,13 @@ MUTATIONS = (
         tests="test_log.py former_life",
     ),
     _code(
+        name="sqlite: a takeover takes all at once",
+        pitfall="A5",
+        text="    for instance_id, life, head in owned[:limit]:\n",
+        replacement="    for instance_id, life, head in owned:\n",
+        tests="test_leases.py no_more_at_once",
+    ),
+    _code(
         name="sqlite: user code ends the session's transaction",
         pitfall="A8",
         text="        elif action == _TRANSACTION or (action == _SAVEPOINT",
@@ -67,6 +74,7 @@ MUTATIONS = (
         text="        return self._gate.acquire(blocking=False)\n\n    def changed",
         replacement="        return self._gate.acquire(blocking=True)\n\n    def changed",
         tests="tests/backends/sqlite/test_writer.py session_of_its_own",
+        waits=True,
     ),
     _code(
         name="sqlite: the event loop waits for other programs",
@@ -88,6 +96,28 @@ MUTATIONS = (
         text="self._requests.get(timeout=max(0.0, deadline - time.monotonic()))",
         replacement="self._requests.get()",
         tests="tests/backends/sqlite/test_sessions.py held_for_too_long",
+        waits=True,
+    ),
+    _code(
+        name="sqlite: a commit may stop for a checkpoint",
+        pitfall="A8",
+        text='"wal_autocheckpoint = 0",',
+        replacement='"wal_autocheckpoint = 1000",',
+        tests="tests/backends/sqlite/test_opening.py durability",
+    ),
+    _code(
+        name="sqlite: a script commits before it begins",
+        pitfall="A8",
+        text='raise UsageError("session: executescript commits before it begins; send the statements one by one")',
+        replacement="return super().executescript(sql_script)",
+        tests="tests/backends/sqlite/test_sessions.py nobody_but_romancy",
+    ),
+    _code(
+        name="sqlite: what follows a lost transaction is done",
+        pitfall="A9",
+        text="        if self._in_use and not super().in_transaction:\n",
+        replacement="        if self._in_use and not super().in_transaction and self.lost is not None:\n",
+        tests="tests/backends/sqlite/test_sessions.py lost_transaction",
     ),
     _code(
         name="sqlite: a swallowed failure is committed",
@@ -213,6 +243,7 @@ MUTATIONS = (
         text="                self._look()\n",
         replacement="",
         tests="tests/backends/sqlite/test_watch.py another_process",
+        waits=True,
     ),
     _code(
         name="sqlite: the ended take mail",
@@ -269,6 +300,13 @@ MUTATIONS = (
         text="    unknown = sorted(applied - files)\n    if unknown:\n",
         replacement="    unknown = sorted(applied - files)\n    if not unknown and files is None:\n",
         tests="test_opening.py newer_schema",
+    ),
+    _sql(
+        name="sqlite: mail outlives its instance",
+        pitfall="B8",
+        text="delete from romancy_inbox where instance_id = ?;",
+        replacement="delete from romancy_inbox where instance_id = ? and false;",
+        tests="test_prune.py new_life",
     ),
     _sql(
         name="sqlite: work is given to who does not know it",
