@@ -10,7 +10,7 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import CancelChild, Publish, Run, StartChild
-from romancy.engine._live import Live, change_for, first_input, start_row
+from romancy.engine._live import Live, change_for, first_input, is_step, start_row
 from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
@@ -46,6 +46,8 @@ def begin(
     row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
     live = _fresh(definition, instance_id, life)
     activation = live.run.activate([started])
+    if is_step(live, activation, ()):
+        return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
     carries_more = any(isinstance(effect, (StartChild, CancelChild, Publish)) for effect in activation.effects)
     if carries_more or activation.parked is not None or activation.successor is not None:
         live.run.close()
