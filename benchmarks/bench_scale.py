@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -33,6 +34,8 @@ TARGET = 5.0
 """Milliseconds, for everything that has an index."""
 CALLS = 31
 SLOW_CALLS = 3
+LONG = 5.0
+"""Seconds of a call that is not made again."""
 
 
 class Line(Struct):
@@ -56,7 +59,14 @@ async def milliseconds(call: Call) -> float:
         except StorageUnavailableError:
             return math.inf
         times.append(time.perf_counter() - began)
+        if times[-1] > LONG:
+            break
     return statistics.median(times) * 1000
+
+
+def patient(url: str) -> str:
+    """The same database, by a store that gives nothing up: a server would go on with it, beside what is timed next."""
+    return f"{url}?timeout=600" if urlsplit(url).scheme in ("mysql", "mariadb") else url
 
 
 async def fill(url: str, population: Population) -> float:
@@ -72,7 +82,7 @@ async def fill(url: str, population: Population) -> float:
 
 async def timed(url: str, population: Population, *, backlog: bool = False) -> dict[str, Line]:
     """The times of all calls, on a store that nobody watches."""
-    store = create_store(url)
+    store = create_store(patient(url))
     await store.open()
     try:
         worker = await Worker.on(store, population)
@@ -86,7 +96,7 @@ async def explained(url: str, population: Population, lines: dict[str, Line], *,
     """Rows and plans, by a store that is watched."""
     watch = watch_for(url)
     with watch.on():
-        store = create_store(url)
+        store = create_store(patient(url))
         await store.open()
         worker = await Worker.on(store, population)
         for call in worker.backlog_calls() if backlog else worker.calls():
