@@ -82,7 +82,7 @@ def test_a_database_with_a_transaction_open_can_be_given_back(kind: Kind) -> Non
     with _open_transaction(url) as session:
         give_back(kind, url)
 
-        assert session.wait(10) != 0
+        assert session.wait(60) != 0
 
 
 _SETTINGS = """

@@ -23,7 +23,7 @@ from .kinds import Kind, ServerUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-_TIMEOUT = 10
+_TIMEOUT = 30
 
 
 class AccessError(Exception):

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_END_DEADLINE = 30.0
+_END_DEADLINE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
