@@ -13,6 +13,7 @@ import pytest
 
 from romancy import Romancy
 from romancy.core import ActivityAttemptFailed, ActivityFailed, WorkflowCompleted
+from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.disks import mounted
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT, Field
 from romancy_conformance.behaviour.faults.holder import LEASE, faulty_session
@@ -153,6 +154,9 @@ async def test_a_worker_that_stops_inside_its_session_is_outlived(
         assert worker.alive
         assert 1 == sum(isinstance(event, WorkflowCompleted) for event in await field.log("held"))
         assert 0 == await charged(field, ["held", *ids])
-        async with field.store.session() as session:
+        patient = create_store(storage_url)
+        await patient.open()
+        stack.push_async_callback(patient.close)
+        async with patient.session() as session:
             rows = await session.fetch_all("select activity from effects where instance = 'held'")
         assert [{"activity": "faulty_hold:1"}] == rows

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, UsageError
+from romancy.status import Status
+from romancy.storage.records import Outcome
 from romancy_conformance.behaviour.faults.program import faulty_holder
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
-    from romancy_conformance.behaviour.faults.field import Field
+    from romancy_conformance.behaviour.faults.field import Field, Process
 
 pytestmark = pytest.mark.anyio
 
@@ -23,12 +26,25 @@ LEASE = 2.0
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
 
+async def freeze(field: Field, worker: Process) -> None:
+    """Stop it, but not in the middle of a write: if the database is a file, nobody else could write then."""
+    while True:
+        worker.send(signal.SIGSTOP)
+        writing = asyncio.create_task(field.store.commit([start(status=Status.COMPLETED, delay=None)]))
+        done, _ = await asyncio.wait({writing}, timeout=1.5)
+        if not done:
+            worker.send(signal.SIGCONT)
+        assert await writing == [Outcome.ACCEPTED]
+        if done:
+            return
+
+
 @pytest.mark.parametrize("attempts", [1, 2], ids=["in a step", "before a session"])
 async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts: int) -> None:
     frozen = await field.worker("--lease", str(LEASE))
-    await field.start(["ice"], 2, 1.0)
+    await field.start(["ice"], 2, 2.0)
     await field.begun(attempts)
-    frozen.send(signal.SIGSTOP)
+    await freeze(field, frozen)
     other = await field.worker("--lease", str(LEASE))
     await field.all_ended()
     before = await field.log("ice")
@@ -52,7 +68,7 @@ async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(f
     await field.begun(1)
     frozen.send(signal.SIGSTOP)
     other = await field.worker("--lease", str(LEASE))
-    assert await handle.result(timeout=60) == 1
+    assert await handle.result(timeout=150) == 1
     before = await field.log("held")
     frozen.send(signal.SIGCONT)
     assert await other.stopped() == 0
@@ -102,7 +118,7 @@ async def test_a_dead_neighbour_is_replaced_at_once(field: Field) -> None:
 async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
     first = await field.worker("--lease", "60", "--drain", "60")
     ids = [f"handed-{number}" for number in range(10)]
-    await field.start(ids, 3, 1.0)
+    await field.start(ids, 3, 2.5)  # the other one has time to come
     await field.begun(10)
     second = await field.worker("--lease", "60")
 
