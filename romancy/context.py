@@ -261,17 +261,18 @@ class ActivityContext:
         self._port.after_commit(callback)
 
 
-_current: ContextVar[ActivityContext] = ContextVar("romancy_activity")
+_current: ContextVar[Callable[[], ActivityContext]] = ContextVar("romancy_activity")
 
 
 def activity_context() -> ActivityContext:
     """The context of the activity this code runs in. Raises UsageError elsewhere."""
     try:
-        return _current.get()
+        entered = _current.get()
     except LookupError:
         raise UsageError("activity_context() is only available while an activity runs on a worker") from None
+    return entered()
 
 
-def enter_activity(context: ActivityContext) -> None:
-    """Make this what `activity_context()` gives in the present `contextvars` context, which is the attempt's own."""
+def enter_activity(context: Callable[[], ActivityContext]) -> None:
+    """Make this what `activity_context()` asks in the present `contextvars` context, which is the attempt's own."""
     _current.set(context)

@@ -128,6 +128,7 @@ class Commands:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = NO_LIST
+        """What has been asked for since `begin`; between activations there is nobody to ask."""
         self.activation = 0
         """The number of the one under way."""
         self.matcher: Matcher | None = None

@@ -105,7 +105,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.started: list[Timer] = NO_LIST
         self.cancelled: list[Timer] = NO_LIST
         self._next_number = salt
-        self._ready: list[asyncio.Handle] = []
+        self._ready: list[asyncio.Handle] = NO_LIST
         self._body: StableTask[Any] | None = None
         self._tasks: dict[StableTask[Any], None] = NO_DICT
         """The others."""
@@ -128,7 +128,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Handle:
         handle = _Ready(callback, args, self, copy_context() if context is None else context)
         if not self.dead:
-            self._ready.append(handle)
+            if self._ready is NO_LIST:
+                self._ready = [handle]
+            else:
+                self._ready.append(handle)
         return handle
 
     def call_later(
@@ -153,7 +156,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if self.dead:
             return timer
         if when <= self.now:
-            self._ready.append(timer)
+            self._make_ready(timer)
         elif when - self.now <= FAR_FUTURE:
             if self.started is NO_LIST:
                 self.started = []
@@ -229,6 +232,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         body = self._body = self._root.run(StableTask, coro, self, "workflow", self._root)
         return body
 
+    def _make_ready(self, timer: Timer) -> None:
+        if self._ready is NO_LIST:
+            self._ready = []
+        self._ready.append(timer)
+
     def unfinished(self) -> list[StableTask[Any]]:
         """The tasks that have not ended, in the order of their creation."""
         body = self._body
@@ -240,7 +248,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.now = max(self.now, timer.when())
         timer.id = None
         if not timer.cancelled():
-            self._ready.append(timer)
+            self._make_ready(timer)
 
     def drop(self) -> None:
         """Raise RunDropped. Code that catches even that is left waiting for good after some patience."""
@@ -292,7 +300,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def drive(self) -> None:
         """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
         while self._ready and self.spent <= self.budget:
-            round_, self._ready = self._ready, []
+            round_, self._ready = self._ready, NO_LIST
             for count, handle in enumerate(round_, 1):
                 if not handle._cancelled:
                     self.spent += 1
@@ -303,7 +311,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if self._abandoned:
                     self._close_abandoned()
                 if self.spent > self.budget:
-                    self._ready[:0] = round_[count:]
+                    self._ready = round_[count:] + self._ready
                     break
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from romancy.core._fold import State
 from romancy.core._ids import derive
 from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
+from romancy.core._nothing import NO_LIST
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
@@ -125,6 +126,7 @@ class Run:
         if events and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
+        self._commands.asked = NO_LIST
         warnings, loop.complaints = loop.complaints, ()
         return Activation(
             events,

@@ -11,12 +11,12 @@ import contextvars
 import functools
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
 from romancy._logs import about, get_logger
-from romancy.context import ActivityContext, enter_activity
+from romancy.context import enter_activity
 from romancy.core import (
     ActivityAttemptFailed,
     ActivityCancelled,
@@ -28,8 +28,8 @@ from romancy.core import (
     StartActivity,
     StartCompensation,
 )
+from romancy.engine._attempt import Attempt, Tools, id_of
 from romancy.engine._patience import Patience
-from romancy.engine._port import Port
 from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
@@ -48,23 +48,19 @@ if TYPE_CHECKING:
     from romancy.engine._live import Live
     from romancy.engine._log_writer import LogWriter
     from romancy.engine._observer import Observer
+    from romancy.engine._port import Port
     from romancy.engine._prepared import Given
     from romancy.retry import RetryPolicy
     from romancy.storage.protocol import Store
 
     Ended = Callable[[Live, Input, Port | None], None]
 
-__all__ = ["Attempt", "Attempts", "id_of", "unanswered"]
+__all__ = ["Attempts", "unanswered"]
 
 logger = get_logger("romancy.engine")
 
 _LAST_WORD: Final = 30.0
 """Seconds in which a cancelled attempt may still say how it ended."""
-
-
-def id_of(effect: StartActivity | StartCompensation) -> str:
-    """The id under which the log knows it."""
-    return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
 
 
 _ENDS: Final = {
@@ -83,82 +79,6 @@ def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]
         for effect in effects
         if not (isinstance(effect, StartActivity | StartCompensation) and (type(effect), id_of(effect)) in answered)
     ]
-
-
-class Tools(NamedTuple):
-    """What every attempt of a worker can make use of."""
-
-    store: Store
-    stamp: Callable[[], str]
-
-
-class Attempt:
-    """One attempt at an activity or a compensation, queued, running or about to end.
-
-    It is what the activity's context asks. Most contexts are asked for nothing: the port opens when one is.
-    """
-
-    __slots__ = ("_over", "began", "cancelled", "effect", "ending", "id", "live", "port", "task", "timer", "tools")
-
-    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation) -> None:
-        self.tools = tools
-        self.live = live
-        self.effect = effect
-        self.id = id_of(effect)
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.port: Port | None = None
-        self.cancelled = False
-        """Asked to stop by its workflow (and not by the engine)."""
-        self.began = False
-        """Its task has run: one cancelled before that never does, and tells nothing."""
-        self.ending = False
-        """It is decided how it ends, and on its way to be told."""
-        self._over = False
-
-    @property
-    def transacted(self) -> bool:
-        """It has asked for a session, whether it got one or not."""
-        return self.port is not None and self.port.transacted
-
-    def open(self) -> Port:
-        """Its port, from now on."""
-        port = self.port
-        if port is None:
-            port = self.port = Port(self.tools.store, self.tools.stamp, self.live, self.effect, self.id)
-            port.over = self._over
-        return port
-
-    def has_stopped(self) -> None:
-        """It was cancelled and took it: nobody needs to wait for its last word any more."""
-        self.ending = True
-        if self.timer is not None:
-            self.timer.cancel()
-
-    async def give_up(self) -> None:
-        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
-        self._over = True
-        if self.port is not None:
-            await self.port.give_up()
-
-    async def close(self) -> None:
-        """End its session, if it has one: what was not committed is rolled back."""
-        if self.port is not None:
-            await self.port.close()
-
-    # ── what the activity's context asks ────────────────────────────────────────────────────────────────────────
-
-    async def session(self, native: type[Any] | None, /) -> Any:
-        return await self.open().session(native)
-
-    def heartbeat(self, details: Raw | None, /) -> None:
-        self.open().heartbeat(details)
-
-    async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
-        await self.open().publish(type, data, key)
-
-    def after_commit(self, callback: Callable[[], Any], /) -> None:
-        self.open().after_commit(callback)
 
 
 class Attempts:
@@ -361,11 +281,10 @@ class Attempts:
             return None
         if effect.timeout is not None or definition.timeout is not None or definition.heartbeat_timeout is not None:
             return None
-        context = self._context_of(attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.pass_context:
-            positional = (context, *positional)
-        enter_activity(context)
+            positional = (attempt(), *positional)
+        enter_activity(attempt)
         return definition.fn(*positional, **named)  # type: ignore[no-any-return]
 
     def _completed(self, attempt: Attempt, value: object) -> Input:
@@ -420,21 +339,13 @@ class Attempts:
         attempt.live.attempts.pop(attempt.id, None)
         self._ended(attempt.live, event, attempt.port)
 
-    def _context_of(self, attempt: Attempt) -> ActivityContext:
-        effect, live = attempt.effect, attempt.live
-        started = live.run.state.started
-        assert started is not None  # noqa: S101 - nothing is scheduled before the start
-        details = effect.details if isinstance(effect, StartActivity) else None
-        return ActivityContext(attempt, live.instance_id, attempt.id, effect.attempt, started.nonce, details)
-
     async def _attempt(self, attempt: Attempt) -> Input:
         """Call the function and say that it succeeded; whatever it raises goes through."""
         effect = attempt.effect
         definition: Any = effect.definition
-        context = self._context_of(attempt)
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
-            enter_activity(context)
+            enter_activity(attempt)
             await self._call(definition, definition.fn, positional, named, None)
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
@@ -446,8 +357,8 @@ class Attempts:
         if definition.dependencies:
             named |= await self._dependencies.resolve(definition.dependencies)
         if definition.pass_context:
-            positional = (context, *positional)
-        enter_activity(context)
+            positional = (attempt(), *positional)
+        enter_activity(attempt)
         if definition.heartbeat_timeout is not None:
             value = await self._call_watched(definition, attempt.open(), positional, named, timeout)
         elif timeout is None and definition.is_async:

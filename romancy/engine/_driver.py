@@ -31,7 +31,8 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as RunOutcome
-from romancy.engine._attempts import id_of, unanswered
+from romancy.engine._attempt import id_of
+from romancy.engine._attempts import unanswered
 from romancy.engine._children import joined, refusals, without
 from romancy.engine._live import (
     Live,

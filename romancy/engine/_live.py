@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome, Parent
-    from romancy.engine._attempts import Attempt
+    from romancy.engine._attempt import Attempt
     from romancy.workflow import Workflow
 
 __all__ = [

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from romancy.core import Activation, Input, LogEvent, Outcome
-    from romancy.engine._attempts import Attempt
+    from romancy.engine._attempt import Attempt
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
     from romancy.hooks import Hook

@@ -9,7 +9,7 @@ from romancy.status import Status
 
 if TYPE_CHECKING:
     from romancy.core import Outcome
-    from romancy.engine._attempts import Attempt
+    from romancy.engine._attempt import Attempt
     from romancy.engine._live import Live
 
 __all__ = ["say_attempt_failed", "say_end"]

@@ -417,7 +417,7 @@ class World:
 
 
 def _call_as(context: ActivityContext, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    enter_activity(context)
+    enter_activity(lambda: context)
     return _call(fn, args, kwargs)
 
 

@@ -79,7 +79,7 @@ _OF_ENDS = (
     _code(
         name="memory: what a drive left undone is forgotten",
         pitfall="C3",
-        text="                    self._ready[:0] = round_[count:]\n",
+        text="                    self._ready = round_[count:] + self._ready\n",
         replacement="                    self._ready.clear()\n",
         tests=_TEARDOWN,
     ),
