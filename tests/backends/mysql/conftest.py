@@ -56,7 +56,7 @@ async def actor(store: MySQLStore) -> Actor:
 @pytest.fixture
 async def wire(storage_url: str) -> AsyncGenerator[Wire]:
     """A connection made as the store makes its own, for a test to ask and to hold things with."""
-    made = await connect(read_settings(parse_url(storage_url)))
+    made = await connect(read_settings(parse_url(f"{storage_url}?timeout=200")))
     yield made
     made.abort()
 

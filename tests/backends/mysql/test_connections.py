@@ -12,6 +12,7 @@ import pytest
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_conformance.contract.fire.program import insist
 from romancy_mysql._connection import Wire
 from romancy_mysql._errors import ConnectionLostError
 from romancy_mysql._sql import literal
@@ -248,7 +249,7 @@ async def test_a_black_hole_is_noticed(open_store: Open, proxy_for: Callable[[st
 
     proxy.heal()
     proxy.cut()
-    assert await actor.write(item) is Outcome.ACCEPTED
+    assert await insist(lambda: actor.write(item)) is Outcome.ACCEPTED
 
 
 async def test_a_heartbeat_does_not_hang_for_the_whole_lease(
