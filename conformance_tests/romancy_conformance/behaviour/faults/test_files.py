@@ -118,10 +118,12 @@ async def holder(field: Field, ledger: Path) -> AsyncGenerator[Process]:
     """A worker that holds the file in a session, as soon as there is an instance that has it do so."""
     module = "romancy_conformance.behaviour.faults.holder"
     worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, field.url, str(ledger), env=ENVIRONMENT)
-    yield worker
-    if worker.returncode is None:
-        worker.kill()
-    await worker.wait()
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
 
 
 @pytest.mark.timeout(300)
