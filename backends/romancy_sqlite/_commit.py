@@ -60,7 +60,7 @@ def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[st
         plain = [item for item in batch if isinstance(item, Append) and item.plain]
         return _write_plain(tx, plain, worker) if plain else {}
     common = [item for item in batch if is_common(item)]
-    if len(common) < 2:
+    if len(common) <= 1:  # what is alone is written with fewer words
         return {}
     try:
         write_in_bulk(tx, common, worker)
