@@ -137,7 +137,7 @@ async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire
 
     async for _ in frozen(other, mine, actor.store, deliveries=(delivery(target),)):
         step = append(target, 2, change=change(Status.WAITING, seen=0))
-        assert await asyncio.wait_for(actor.write(step), _IN_TIME) is Outcome.ACCEPTED
+        assert await actor.store.commit([step], worker=actor.token) == [Outcome.ACCEPTED], "and not LOCKED"
 
 
 @pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])

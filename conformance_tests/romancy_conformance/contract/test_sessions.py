@@ -350,8 +350,7 @@ async def test_mail_in_an_open_transaction_holds_up_nobody(actor: Actor, ledger:
             async with actor.store.session(join=joinable(actor, outer)) as joined:
                 assert await joined.send([delivery(target)]) == [Delivered.ACCEPTED]
             step = append(target, 2, change=change(Status.WAITING, seen=0))
-            async with asyncio.timeout(60):
-                assert await actor.write(step) is Outcome.ACCEPTED
+            assert await actor.store.commit([step], worker=actor.token) == [Outcome.ACCEPTED], "and not LOCKED"
 
 
 async def test_a_closed_instance_takes_no_mail_in_a_joined_session(actor: Actor) -> None:

@@ -6,8 +6,8 @@ either the mend has moved, and the mutation must follow, or it is gone.
 
     python -m romancy_conformance.mutations [--jobs N] [WORD…]
 
-plays those whose name holds a word, or whose pitfall or backend is one; without words all of them, as `make mutations`
-does. What the adapter for MySQL mends is played on MariaDB too.
+plays those whose name (it begins with the backend) holds a word, or whose pitfall is one; without words all of them, as
+`make mutations` does.
 
 A green run of the named tests under a mutation means that nothing holds that mend any more. A red one counts only
 if a test failed: a mutation that is no program shows nothing.

@@ -32,24 +32,20 @@ class _Play(NamedTuple):
     play: Callable[[Path], Verdict]
 
 
-def _asked_for(words: list[str]) -> list[tuple[Mutation, str]]:
+def _asked_for(words: list[str]) -> list[Mutation]:
     return [
-        (mutation, backend)
+        mutation
         for mutation in MUTATIONS
-        for backend in mutation.backends
-        if not words or any(word in mutation.name or word in {mutation.pitfall, backend} for word in words)
+        if not words or any(word in mutation.name or word == mutation.pitfall for word in words)
     ]
 
 
-def _mutations(pairs: list[tuple[Mutation, str]], root: Path) -> list[_Play]:
-    return [
-        _Play(f"{mutation.pitfall:4} {backend:8} {mutation.name}", partial(play, mutation, backend, root))
-        for mutation, backend in pairs
-    ]
+def _mutations(asked: list[Mutation], root: Path) -> list[_Play]:
+    return [_Play(f"{mutation.pitfall:4} {mutation.name}", partial(play, mutation, root)) for mutation in asked]
 
 
-def _unchanged(pairs: list[tuple[Mutation, str]], root: Path) -> list[_Play]:
-    tests = dict.fromkeys((mutation.tests, backend) for mutation, backend in pairs)
+def _unchanged(asked: list[Mutation], root: Path) -> list[_Play]:
+    tests = dict.fromkeys((mutation.tests, mutation.backend) for mutation in asked)
     return [_Play(f"{backend:8} {named}", partial(play_unchanged, named, backend, root)) for named, backend in tests]
 
 
@@ -85,19 +81,18 @@ def main(arguments: list[str]) -> int:
     if root is None:
         print("mutations need the source tree: run this in a checkout")
         return 1
-    pairs = _asked_for(asked.words)
+    wanted = _asked_for(asked.words)
     for kind in Kind:
-        if any(backend == kind for _, backend in pairs):
+        if any(mutation.backend == kind for mutation in wanted):
             shared_server(kind)  # the runs join this one's servers
     began = time.monotonic()
-    unchanged, mutations = _unchanged(pairs, root), _mutations(pairs, root)
+    unchanged, mutations = _unchanged(wanted, root), _mutations(wanted, root)
     red = _play_all(unchanged, asked.jobs, "green", "RED  ")
     survived = _play_all(mutations, asked.jobs, "caught  ", "SURVIVED")
     minutes = (time.monotonic() - began) / 60
     print(f"as it is: {len(unchanged)} sets of tests, {len(unchanged) - red} green, {red} not")
     print(
-        f"mutations: {len({mutation.name for mutation, _ in pairs})}, played {len(mutations)} times, "
-        f"{len(mutations) - survived} caught, {survived} survived, in {minutes:.1f} minutes"
+        f"mutations: {len(mutations)}, {len(mutations) - survived} caught, {survived} survived; {minutes:.1f} minutes"
     )
     return min(red + survived, 1)
 

@@ -17,7 +17,7 @@ _COPIED = ("romancy", "backends", "conformance_tests", "tests", "tools", "typing
 _SUITE = "conformance_tests/romancy_conformance"
 _GREEN, _RED = 0, 1
 """What pytest returns when tests passed or failed; an error of the run itself is another number, and proves nothing."""
-_LIMIT, _LIMIT_WHERE_IT_WAITS = 120, 45
+_LIMIT, _LIMIT_WHERE_IT_WAITS = 300, 45
 """Seconds for a test. Without its mend a store may wait for ever, and even in its teardown: then the process ends."""
 _ENDS = re.compile(r"^(?:FAILED|ERROR) (?P<why>\S.*)$", re.MULTILINE)
 _TIMEOUT = re.compile(r"^\++ Timeout \++$", re.MULTILINE)
@@ -49,10 +49,9 @@ class Mutation(Struct, frozen=True, kw_only=True):
     """Without it something is waited for in vain: a test that runs out of time is a test that noticed."""
 
     @property
-    def backends(self) -> tuple[str, ...]:
-        """What it is played on: the adapter for MySQL has two databases to hold its promises on."""
-        backend = self.name.partition(":")[0]
-        return ("mysql", "mariadb") if backend == "mysql" else (backend,)
+    def backend(self) -> str:
+        """What it is played on."""
+        return self.name.partition(":")[0]
 
 
 class Verdict(Struct, frozen=True):
@@ -95,13 +94,13 @@ def _path(file: str) -> str:
     return f"{_SUITE}/{file}" if file.startswith("behaviour/") else f"{_SUITE}/contract/{file}"
 
 
-def play(mutation: Mutation, backend: str, root: Path, folder: Path) -> Verdict:
+def play(mutation: Mutation, root: Path, folder: Path) -> Verdict:
     """Run the named tests against the mutated copy in `folder`; `LookupError` if the mutation cannot be applied."""
     changed = mutated(mutation, root)
     _copy(root, folder)
     for name, source in changed.items():
         (folder / name).write_text(source, encoding="utf-8")
-    code, said = _run(mutation.tests, backend, folder, _LIMIT_WHERE_IT_WAITS if mutation.waits else _LIMIT)
+    code, said = _run(mutation.tests, mutation.backend, folder, _LIMIT_WHERE_IT_WAITS if mutation.waits else _LIMIT)
     why = _why(said)
     if code != _RED:
         return Verdict(caught=False, why=f"pytest ended with {code}, not in red", said=said)

@@ -65,6 +65,13 @@ _OF_THE_LOG = (
         replacement="and (not :ends",
         tests="test_log.py former_life",
     ),
+    _python(
+        name="mysql: a takeover takes all at once",
+        pitfall="A5",
+        text="if one.instance_id not in held][:limit]",
+        replacement="if one.instance_id not in held]",
+        tests="test_leases.py no_more_at_once",
+    ),
     _sql(
         name="mysql: one frozen row holds up all others",
         pitfall="A5",
@@ -93,6 +100,13 @@ _OF_THE_LOG = (
         text="ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,",
         replacement="ONLY_FULL_GROUP_BY,",
         tests="test_log.py dead_worker_cannot_write_a_batch",
+    ),
+    _python(
+        name="mysql: rows that were found count as changed",
+        pitfall="A6",
+        text="        if self._connection.client_flag & CLIENT.FOUND_ROWS:\n",
+        replacement="        if self._connection.client_flag & CLIENT.FOUND_ROWS and self is None:\n",
+        tests="tests/backends/mysql/test_joined.py found_rows",
     ),
     _sql(
         name="mysql: an owner changes without its log row",
@@ -133,6 +147,13 @@ _OF_THE_LOG = (
 
 _OF_SESSIONS = (
     _python(
+        name="mysql: a deadlock reaches the caller",
+        pitfall="A7",
+        text="_TRANSIENT = frozenset({1213, ",
+        replacement="_TRANSIENT = frozenset({",
+        tests="test_interleavings.py crosswise",
+    ),
+    _python(
         name="mysql: a session locks the rows of others",
         pitfall="A7",
         text="        if self._session:\n            places",
@@ -147,6 +168,7 @@ _OF_SESSIONS = (
         text=f"where u.at < {_NOW} - :age",
         replacement=f"where u.at < {_NOW} - 1000000 * :age",
         tests="test_neighbours.py nobody_counted",
+        waits=True,
     ),
     _python(
         name="mysql: a swallowed failure is committed",
@@ -166,6 +188,13 @@ _OF_SESSIONS = (
 )
 
 _OF_MAIL = (
+    _sql(
+        name="mysql: mail outlives its instance",
+        pitfall="B8",
+        text="delete from romancy_inbox where instance_id in (:ids)\n",
+        replacement="delete from romancy_inbox where instance_id in (:ids) and false\n",
+        tests="test_prune.py new_life",
+    ),
     _sql(
         name="mysql: a release does not look at the counter",
         pitfall="B1",
@@ -283,6 +312,13 @@ _OF_SEARCHES = (
         text='b"%b.created_at <= %b and (',
         replacement='b"%b.created_at < %b and (',
         tests="test_find.py walking",
+    ),
+    _python(
+        name="mysql: blanks and signs stand for anything",
+        pitfall="E",
+        text='yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first',
+        replacement="yield b\"%b.instance_id like concat('%%', \" % first + literal(query.instance_id) + b\", '%')\"",
+        tests="test_find.py byte_for_byte",
     ),
     _python(
         name="mysql: case and accents do not count",

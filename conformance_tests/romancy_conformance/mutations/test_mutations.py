@@ -33,19 +33,15 @@ def test_the_mend_stands_where_it_is_said_to(mutation: Mutation, root: Path) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(
-    ("mutation", "on"),
-    [(mutation, on) for mutation in _PLAYED for on in mutation.backends],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
-def test_the_suite_turns_red_without_the_mend(mutation: Mutation, on: str, root: Path, tmp_path: Path) -> None:
-    if on in set(Kind):
+@pytest.mark.parametrize("mutation", _PLAYED, ids=lambda mutation: mutation.name)
+def test_the_suite_turns_red_without_the_mend(mutation: Mutation, root: Path, tmp_path: Path) -> None:
+    if mutation.backend in set(Kind):
         try:
-            shared_server(on)
+            shared_server(mutation.backend)
         except ServerUnavailableError as error:
-            pytest.skip(f"database unavailable: {on}: {error}")
+            pytest.skip(f"database unavailable: {mutation.backend}: {error}")
 
-    verdict = play(mutation, on, root, tmp_path)
+    verdict = play(mutation, root, tmp_path)
 
     assert verdict.caught, f"{mutation.tests}: {verdict.why}\n{verdict.said[-2000:]}"
 
