@@ -347,12 +347,18 @@ class Instances:
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every ended instance that fits; the ids of those that are gone."""
+        left: list[str] = []
 
         async def remove(instance_id: str) -> bool:
-            return bool(await self.purge(instance_id))
+            if await self.purge(instance_id):
+                return True
+            left.append(instance_id)
+            return False
 
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return await _each(found, remove, dry_run=dry_run)
+        gone = await _each(found, remove, dry_run=dry_run)
+        # What another call holds at that moment stays for the next: these were in each other's way, and no longer are.
+        return gone + [instance_id for instance_id in left if await self.purge(instance_id)]
 
 
 async def _if_still(act: Awaitable[None]) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import romancy.app
 from romancy import (
     InstanceNotFoundError,
     RetryPolicy,
@@ -20,10 +21,14 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import PruneRequest
 
     Open = Callable[..., Awaitable[Romancy]]
 
@@ -380,3 +385,37 @@ async def test_retrying_all_that_failed(app: Romancy) -> None:
     assert len(retried) == 3
     results = [await app.handle(instance_id, may_break).result(timeout=60) for instance_id in retried]
     assert results == ["b", "b", "b"]
+
+
+class Contended:
+    """A store on which each instance is held by another transaction when it is first to be pruned."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._asked: set[tuple[str, ...]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        if request.instance_ids not in self._asked:
+            self._asked.add(request.instance_ids)
+            return 0  # what is held stays for the next call
+        return await self._store.prune(request)
+
+
+async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Purging also drops the rows of finished runs, for which it holds their instances for a moment."""
+
+    def create(url: str) -> Contended:
+        return Contended(create_store(url))
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    app = await open_app()
+    handles = await app.start_many([in_line.bind() for _ in range(10)])
+    await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
+
+    assert {handle.instance_id for handle in handles} == set(await app.purge_many())
+    assert (await app.list_instances()).instances == []
