@@ -36,7 +36,7 @@ _LONGEST_COUNTED = 0.0025
 """Seconds that a commit counts at most. One that took long says little, the machine may have been busy with something
 else; two in a row are over the limit on average."""
 _GROUP_LIMIT = 512
-_CACHE = 12288
+_CACHE = 10240
 """Kilobytes of pages at hand. A batch of starts touches leaves all over its indexes; ten thousand workflows at work
 read no page more often with this than with 16 MB."""
 _CHECKPOINT_AFTER = 1000
