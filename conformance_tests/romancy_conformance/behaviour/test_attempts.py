@@ -149,10 +149,12 @@ async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
     released.clear()
     may_end.append(asyncio.Event())
 
-    handle = await app.start(beside_one_that_does_not_stop)
-    with pytest.raises(WorkflowFailedError):
-        await handle.result(timeout=60)
-    may_end[-1].set()
+    try:
+        handle = await app.start(beside_one_that_does_not_stop)
+        with pytest.raises(WorkflowFailedError):
+            await handle.result(timeout=60)
+    finally:
+        may_end[-1].set()
 
     log = await handle.history()
     assert [True] == [event.unknown for event in log if isinstance(event, ActivityCancelled)]

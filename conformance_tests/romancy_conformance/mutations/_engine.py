@@ -128,6 +128,7 @@ _OF_ATTEMPTS = (
         text="call_later(_LAST_WORD, self._without_it, attempt)",
         replacement="call_later(1000 * _LAST_WORD, self._without_it, attempt)",
         tests="behaviour/test_attempts.py does_not_stop",
+        waits=True,
     ),
     _code(
         name="memory: the keys of an instance are those of any with its id",
