@@ -170,4 +170,5 @@ async def test_many_workers_with_random_kills(field: Field, capsys: pytest.Captu
         )
     assert all(worker.alive for worker in alive)
     assert kills > 0
-    assert len(pids) > workers / 2
+    if SOAK:  # few workflows may all have ended with the first worker before another one looks
+        assert len(pids) > workers / 2
