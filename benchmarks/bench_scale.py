@@ -65,8 +65,11 @@ async def milliseconds(call: Call) -> float:
 
 
 def patient(url: str) -> str:
-    """The same database, by a store that gives nothing up: a server would go on with it, beside what is timed next."""
-    return f"{url}?timeout=600" if urlsplit(url).scheme in ("mysql", "mariadb") else url
+    """The same database, by a store that gives nothing up: a server would go on with it, beside what is timed next.
+
+    Nor may the server end a connection that is silent while another one searches for minutes: its counts are wanted.
+    """
+    return f"{url}?timeout=600&idle_timeout=3600" if urlsplit(url).scheme in ("mysql", "mariadb") else url
 
 
 async def fill(url: str, population: Population) -> float:

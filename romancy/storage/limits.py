@@ -61,10 +61,7 @@ def check_id(value: str, what: str = "instance id") -> None:
 def check_event(raw: Payload, what: str) -> Payload:
     """Refuse an argument, a result or a message that is larger than one event may be; otherwise give it back."""
     if len(raw) > MAX_EVENT_BYTES:
-        raise PayloadTooLargeError(
-            f"{what}: {len(raw):,} bytes, at most {MAX_EVENT_BYTES:,} are allowed; "
-            "store large data elsewhere and pass a reference"
-        )
+        _refuse_size(len(raw), MAX_EVENT_BYTES, what)
     return raw
 
 
@@ -146,7 +143,10 @@ def _check_start(start: Start) -> None:
 
 
 def _refuse_body(body: bytes, what: str) -> NoReturn:
+    _refuse_size(len(body), MAX_BODY_BYTES, what)
+
+
+def _refuse_size(size: int, limit: int, what: str) -> NoReturn:
     raise PayloadTooLargeError(
-        f"{what}: {len(body):,} bytes, at most {MAX_BODY_BYTES:,} are allowed; "
-        "store large data elsewhere and pass a reference"
+        f"{what}: {size:,} bytes, at most {limit:,} are allowed; store large data elsewhere and pass a reference"
     )

@@ -16,7 +16,7 @@ from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, full_log, nonce, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from romancy.engine._log_writer import LogWriter
     from romancy.engine._port import Port
@@ -62,17 +62,21 @@ class Victim(Doubt):
         raise StorageUnavailableError("chosen to give way")
 
 
-async def test_a_commit_that_was_not_sent_never_happened() -> None:
-    """A7: the attempt is made again and not told of a failure; nothing takes its place in the log."""
+@pytest.fixture
+async def actor() -> AsyncIterator[Actor]:
+    """A worker on a store in memory."""
     store = create_store(parse_url("memory://"))
     await store.open()
-    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    item = append(await actor.begin(), 2, b'["done"]')
+    yield await Actor(store, workflows={unique("flow"): "c1"}).register()
+    await store.close()
 
-    verdict = await commit_session(
-        store,
+
+async def verdict_of(actor: Actor, item: Append, port: Doubt) -> tuple[Outcome | None, Exception | None]:
+    """What the engine makes of a commit through this port."""
+    return await commit_session(
+        actor.store,
         cast("LogWriter", Writer(actor)),
-        cast("Port", Victim(actor, arrives=False)),
+        cast("Port", port),
         item,
         ActivityCompleted(at=1, id="charge:1"),
         worker=actor.token,
@@ -80,31 +84,22 @@ async def test_a_commit_that_was_not_sent_never_happened() -> None:
         future=asyncio.get_running_loop().create_future,
     )
 
-    assert verdict == (None, None)
-    assert len(await full_log(store, item.instance_id)) == 1
-    await store.close()
+
+async def test_a_commit_that_was_not_sent_never_happened(actor: Actor) -> None:
+    """A7: the attempt is made again and not told of a failure; nothing takes its place in the log."""
+    item = append(await actor.begin(), 2, b'["done"]')
+
+    assert (None, None) == await verdict_of(actor, item, Victim(actor, arrives=False))
+
+    assert len(await full_log(actor.store, item.instance_id)) == 1
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-async def test_an_unanswered_commit_stood_or_can_never_stand(*, arrives: bool) -> None:
+async def test_an_unanswered_commit_stood_or_can_never_stand(actor: Actor, *, arrives: bool) -> None:
     """A3: its place in the log is its own, or is taken before the attempt is made again."""
-    store = create_store(parse_url("memory://"))
-    await store.open()
-    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     item = append(await actor.begin(), 2, b'["done"]')
 
-    verdict = await commit_session(
-        store,
-        cast("LogWriter", Writer(actor)),
-        cast("Port", Doubt(actor, arrives=arrives)),
-        item,
-        ActivityCompleted(at=1, id="charge:1"),
-        worker=actor.token,
-        nonce=nonce,
-        future=asyncio.get_running_loop().create_future,
-    )
+    assert (Outcome.ACCEPTED if arrives else None, None) == await verdict_of(actor, item, Doubt(actor, arrives=arrives))
 
-    assert verdict == (Outcome.ACCEPTED if arrives else None, None)
     assert await actor.write(item) is (Outcome.ACCEPTED if arrives else Outcome.TAKEN)
-    assert len(await full_log(store, item.instance_id)) == 2
-    await store.close()
+    assert len(await full_log(actor.store, item.instance_id)) == 2

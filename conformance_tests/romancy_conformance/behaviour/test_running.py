@@ -218,6 +218,16 @@ async def test_an_id_of_ones_own_starts_once(app: Romancy) -> None:
         await app.start(nothing.options(instance_id="order-1"))
 
 
+async def test_ids_that_nobody_chose_sort_by_the_time_of_their_start(app: Romancy) -> None:
+    ids: list[str] = []
+    for _ in range(4):
+        ids.append((await app.start(nothing)).instance_id)
+        await asyncio.sleep(0.002)  # into another millisecond
+
+    assert sorted(ids) == ids
+    assert len(set(ids)) == len(ids)
+
+
 async def test_a_hundred_starts_under_one_id(app: Romancy, open_app: Open) -> None:
     other = await open_app()
     starts = [which.start(lucky.options(instance_id="one"), "hundred") for which in (app, other) for _ in range(50)]
