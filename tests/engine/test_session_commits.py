@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from romancy.core import ActivityCompleted
-from romancy.engine._session_commits import commit_session
+from romancy.engine._session_commits import Verdict, commit_session
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.memory import create_store
 from romancy.storage.records import Append, Outcome
@@ -71,7 +71,7 @@ async def actor() -> AsyncIterator[Actor]:
     await store.close()
 
 
-async def verdict_of(actor: Actor, item: Append, port: Doubt) -> tuple[Outcome | None, Exception | None]:
+async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
     """What the engine makes of a commit through this port."""
     return await commit_session(
         actor.store,
