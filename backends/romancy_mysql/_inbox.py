@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import InternalError, StorageUnavailableError
-from romancy.storage.limits import check_deliveries
+from romancy.storage.limits import can_be_id, check_deliveries
 from romancy.storage.records import Delivered, OutboxRow
 from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
@@ -124,8 +124,9 @@ class MySQLOutbox:
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
         removed = 0
-        for first in range(0, len(outbox_ids), _IDS_AT_ONCE):
-            ids = comma(sorted(outbox_ids[first : first + _IDS_AT_ONCE]))
+        known = sorted(filter(can_be_id, outbox_ids))
+        for first in range(0, len(known), _IDS_AT_ONCE):
+            ids = comma(known[first : first + _IDS_AT_ONCE])
             (answer,) = await self._database.ask(self._database.statement("remove_outbox", ids=ids))
             removed += answer.affected
         return removed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.limits import can_be_id
 from romancy_mysql._sql import comma, source
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ async def prune(database: Database, request: PruneRequest) -> int:
 async def _instances(database: Database, wire: Wire, request: PruneRequest) -> int:
     statuses = sorted(set(request.statuses) & TERMINAL_STATUSES)
     looks: list[Statement] = []
-    if request.instance_ids:
-        ids = comma(sorted(request.instance_ids))
+    if named := sorted(filter(can_be_id, request.instance_ids)):
+        ids = comma(named)
         ended = comma(statuses or [None])
         looks.append(database.statement("find_named", ids=ids, statuses=ended, limit=request.limit))
     if request.ended_before is not None:

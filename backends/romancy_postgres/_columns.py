@@ -187,13 +187,13 @@ def stored_path(key: str) -> str:
 
 
 def error_bytes(error: str | None) -> bytes | None:
-    """An error's text may hold what no text column takes (NUL, halves of surrogate pairs)."""
-    return None if error is None else error.encode("utf-8", "surrogatepass")
+    """An error's text may hold NUL, which no text column takes."""
+    return None if error is None else error.encode()
 
 
 def error_text(error: bytes | None) -> str | None:
     """The text of a stored error."""
-    return None if error is None else error.decode("utf-8", "surrogatepass")
+    return None if error is None else error.decode()
 
 
 def _projection_text(projection: bytes | None) -> str | None:

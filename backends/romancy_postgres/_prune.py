@@ -43,4 +43,4 @@ class PostgresOutbox:
         return [OutboxRow(outbox_id=row[0], topic=row[1], body=row[2]) for row in rows]
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
-        return await self._database.run("outbox_remove", list(outbox_ids))
+        return await self._database.run("outbox_remove", list(filter(can_be_id, outbox_ids)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["append_logs", "error_text", "index_paths", "is_common", "projection_text", "write_in_bulk"]
+__all__ = ["append_logs", "index_paths", "is_common", "projection_text", "write_in_bulk"]
 
 _SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
 """For how many rows there are statements: the rest of one is filled with nulls, and each is compiled only once."""
@@ -66,7 +66,7 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
         releases = change.release or ends
         rows.append((
             item.instance_id, item.life, over, change.status.value, change.seen, releases, change.release and not ends,
-            change.wake_at, error_text(change.error), change.code, item.seq,
+            change.wake_at, change.error, change.code, item.seq,
         ))  # fmt: skip
         if releases:
             tx.touched.add(item.instance_id)
@@ -86,7 +86,7 @@ def _start(tx: Tx, starts: Sequence[Start]) -> None:
         wake_at = None if start.owner is not None or start.delay is None else tx.now + start.delay
         rows.append((
             start.instance_id, start.life, start.workflow_name, start.status.value, start.code, start.owner, wake_at,
-            error_text(start.error), start.parent, index_paths(start.index), start.input,
+            start.error, start.parent, index_paths(start.index), start.input,
             projection_text(start.projection),
         ))  # fmt: skip
         if start.owner is None:
@@ -129,14 +129,3 @@ def index_paths(index: tuple[tuple[str, str | None], ...]) -> str:
 def projection_text(projection: bytes | None) -> str | None:
     """The projection as SQLite's JSON functions want it."""
     return None if projection is None else projection.decode("ascii")
-
-
-def error_text(text: str | None) -> str | bytes | None:
-    """Text wherever it is text; half of a surrogate pair can only be kept as bytes."""
-    if text is None:
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text

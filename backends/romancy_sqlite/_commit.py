@@ -13,7 +13,7 @@ import msgspec
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
-from romancy_sqlite._bulk import error_text, index_paths, is_common, projection_text, write_in_bulk
+from romancy_sqlite._bulk import index_paths, is_common, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
@@ -194,7 +194,7 @@ def _insert_start(tx: Tx, start: Start) -> None:
             "owner": start.owner,
             "wake_at": None if start.owner is not None or start.delay is None else tx.now + start.delay,
             "now": tx.now,
-            "error": error_text(start.error),
+            "error": start.error,
             "parent": start.parent,
             "index_paths": index_paths(start.index),
             "input": start.input,
@@ -217,7 +217,7 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
             "releases": change.release or ends,
             "may_wake": change.release and not ends,
             "wake_at": change.wake_at,
-            "error": error_text(change.error),
+            "error": change.error,
             "code": change.code,
             "seq": item.seq,
             "now": tx.now,

@@ -47,7 +47,7 @@ def instance_row(row: tuple[Any, ...]) -> InstanceRow:
         input=row[7],
         owner=row[8],
         wake_at=row[9],
-        error=row[10].decode("utf-8", "surrogatepass") if isinstance(row[10], bytes) else row[10],
+        error=row[10],
         parent=row[11],
         run_from=row[12],
         last_seq=row[13],

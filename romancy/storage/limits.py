@@ -12,7 +12,7 @@ from romancy.storage.records import Append, Start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.storage.records import Delivery, Item, OutboxRow
+    from romancy.storage.records import Change, Delivery, Item, OutboxRow
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -41,6 +41,8 @@ SHORT_LOG_COMMITS = 4
 SHORT_COMMIT_BYTES = 8192
 """A log of so many commits of at most this size each may come along with a claim (`Claimed.log`)."""
 
+_HALF = "holds half of a surrogate pair, which is not text; fix its encoding"
+
 
 def check_id(value: str, what: str = "instance id") -> None:
     """Refuse an id that some database would cut, fold or choke on."""
@@ -53,7 +55,7 @@ def check_id(value: str, what: str = "instance id") -> None:
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
-        raise UsageError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
+        raise UsageError(f"{what}: {_HALF}") from None
     if size > MAX_ID_BYTES:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
 
@@ -124,10 +126,20 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         targets.add(start.instance_id)
         _check_start(start)
     check_deliveries(item.deliveries)
-    change = item.change
-    if change is not None and change.input is not None and len(change.input) > MAX_BODY_BYTES:
-        _refuse_body(change.input, f"input of the next run of instance {item.instance_id!r}")
+    if item.change is not None:
+        _check_change(item.change, item.instance_id)
     check_outbox(item.outbox)
+
+
+def _check_change(change: Change, instance_id: str) -> None:
+    if change.input is not None and len(change.input) > MAX_BODY_BYTES:
+        _refuse_body(change.input, f"input of the next run of instance {instance_id!r}")
+    if change.code is not None:
+        check_id(change.code, "code version")
+    if change.refused_by is not None:
+        check_id(change.refused_by, "code version")
+    if change.error is not None:
+        _check_error(change.error, instance_id)
 
 
 def _check_start(start: Start) -> None:
@@ -136,10 +148,22 @@ def _check_start(start: Start) -> None:
     check_id(start.code, "code version")
     if start.parent is not None:
         check_id(start.parent, "id of the parent")
+    if start.error is not None:
+        _check_error(start.error, start.instance_id)
     if len(start.body) > MAX_BODY_BYTES:
         _refuse_body(start.body, f"start of instance {start.instance_id!r}")
     if len(start.input) > MAX_BODY_BYTES:
         _refuse_body(start.input, f"input of instance {start.instance_id!r}")
+
+
+def _check_error(error: str, instance_id: str) -> None:
+    """It may be of any length, and hold NUL; it must be text."""
+    if error.isascii():
+        return
+    try:
+        error.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"error of instance {instance_id!r}: {_HALF}") from None
 
 
 def _refuse_body(body: bytes, what: str) -> NoReturn:

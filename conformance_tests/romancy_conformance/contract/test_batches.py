@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start
@@ -103,14 +104,28 @@ async def test_who_lets_go_of_many_sleeps_only_where_all_mail_was_seen(actor: Ac
     assert {one.instance_id for one in owned[2:]} == {claimed.instance_id for claimed in await actor.claim()}
 
 
-async def test_half_a_character_in_some_costs_the_others_nothing(actor: Actor) -> None:
-    owned = [await actor.begin() for _ in range(6)]
-    batch = [
-        append(one, 2, change=change(error="odd \ud800 text") if number % 2 else None)
-        for number, one in enumerate(owned)
-    ]
+HALF = "odd \ud800 text"
+NO_TEXT: dict[str, Callable[[Start], Item]] = {
+    "error": lambda one: append(one, 2, change=change(error=HALF)),
+    "code": lambda one: append(one, 2, change=change(code=HALF)),
+    "code that refused": lambda one: append(one, 2, change=change(Status.STUCK, release=True, refused_by=HALF)),
+    "error of a start": lambda _: start(error=HALF),
+    "error of a child": lambda one: append(one, 2, starts=(start(error=HALF),)),
+}
 
-    outcomes = await actor.store.commit(batch, worker=actor.token)
 
-    assert [Outcome.ACCEPTED] * 3 == outcomes[::2]
-    assert set(outcomes[1::2]) <= {Outcome.ACCEPTED, Outcome.INVALID}
+@pytest.mark.parametrize("build", NO_TEXT.values(), ids=NO_TEXT.keys())
+async def test_half_a_character_is_refused_before_anything_is_written(
+    actor: Actor, build: Callable[[Start], Item]
+) -> None:
+    """Some databases would keep it and some would not: it is never sent to any."""
+    owned = [await actor.begin() for _ in range(3)]
+    batch = [append(owned[0], 2), build(owned[1]), append(owned[2], 2)]
+
+    with pytest.raises(UsageError, match="surrogate"):
+        await actor.store.commit(batch, worker=actor.token)
+    async with actor.store.session() as session:
+        with pytest.raises(UsageError, match="surrogate"):
+            await session.commit(batch[1], worker=actor.token)
+
+    assert [1] * 3 == [len(await full_log(actor.store, one.instance_id)) for one in owned]

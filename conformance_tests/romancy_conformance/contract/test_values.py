@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.status import Status
 from romancy.storage.limits import MAX_BODY_BYTES
-from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
+from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome, PruneRequest
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
 
 if TYPE_CHECKING:
@@ -247,6 +247,18 @@ async def test_an_id_that_nothing_can_have_is_not_found(store: Store, text: str)
     await store.commit([start()])
 
     assert await store.read(text) is None
+
+
+@pytest.mark.parametrize("text", ["", "i" * 300, "a\x00b", "\ud800"])
+async def test_what_nothing_can_be_called_is_not_there_to_be_removed(actor: Actor, store: Store, text: str) -> None:
+    outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=b"")
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(Status.COMPLETED), outbox=(outgoing,))) is Outcome.ACCEPTED
+
+    assert await store.outbox.remove([text]) == 0
+    assert await store.outbox.remove([text, outgoing.outbox_id]) == 1
+    assert await store.prune(PruneRequest(instance_ids=(text,))) == 0
+    assert await store.prune(PruneRequest(instance_ids=(text, begun.instance_id))) == 1
 
 
 async def test_an_error_of_any_characters_comes_back(actor: Actor) -> None:
