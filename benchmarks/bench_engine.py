@@ -13,9 +13,11 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.cores import apart
 from benchmarks.floors import commits_per_second
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy_conformance.servers import Kind, fresh_database
@@ -96,10 +98,15 @@ async def measure(url: str) -> dict[str, float]:
         }
 
 
-def databases(names: list[str], folder: str) -> Iterator[tuple[str, str]]:
-    """The asked-for databases with their URLs."""
+def databases(names: list[str], folder: str, *, on_other_cores: bool = False) -> Iterator[tuple[str, str]]:
+    """The asked-for databases with their URLs; servers run where this process does not, if that is wished."""
     for name in names or BACKENDS:
-        yield name, f"sqlite:///{Path(folder) / 'bench.db'}" if name == "sqlite" else fresh_database(Kind(name))
+        if name == "sqlite":
+            yield name, f"sqlite:///{Path(folder) / 'bench.db'}"
+            continue
+        with apart() if on_other_cores else nullcontext():
+            url = fresh_database(Kind(name))
+        yield name, url
 
 
 def main() -> None:

@@ -4,14 +4,15 @@
 production durability. Each figure of ours is taken in short rounds in turn with one of the database's own (floor,
 ours, floor, ours …), and the share is the median of the rounds' shares: what else the machine does meanwhile slows
 both. So figures are to be compared within one run, and rates from a busy machine are no measure of the database.
+With `--apart` a server runs on other cores than this process: see `benchmarks.cores`. SQLite is part of the process.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from benchmarks.bench_engine import databases
+from benchmarks.bench_engine import BACKENDS, databases
 from benchmarks.storage_floor import ROWS, Disk, floor_of
 from benchmarks.storage_work import EVENTS, HISTORY, Workload
 from romancy.storage.backends import create_store
@@ -160,13 +161,17 @@ def report(product: str, lines: list[Line]) -> None:
 
 def main() -> None:
     """Measure and print a table for each database."""
+    parser = argparse.ArgumentParser(description="The stores beside the floor of their databases")
+    parser.add_argument("--apart", action="store_true", help="servers on other cores than this process")
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    wanted = parser.parse_args()
     print(
         f"Medians of {ROUNDS} rounds of {SECONDS} s, taken in turn with the floor: durable single-row commits on one "
         f"connection for what goes one at a time, rows inserted {ROWS} a commit for batches. Compare within one table "
         "only: the machine may have been busy with other things, and its load says how busy."
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, url in databases(sys.argv[1:], folder):
+        for name, url in databases(wanted.backends, folder, on_other_cores=wanted.apart):
             report(*asyncio.run(measure(name, url, Path(folder))))
 
 
