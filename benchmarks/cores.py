@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["apart"]
 
@@ -22,7 +22,7 @@ _GIVEN: Final = os.sched_getaffinity(0)
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def apart() -> Generator[None]:
     """What is started inside has all cores but the first; afterwards this thread has the first."""
     first, *others = sorted(_GIVEN)
     if not others:
