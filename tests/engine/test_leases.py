@@ -24,13 +24,22 @@ class Ward:
 
     def __init__(self) -> None:
         self.beat = 1
+        self.worker_id = "other"
+        self.there = True
 
     async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
         host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
         other = Peer(
-            token="other", worker_id="other", lease=LEASE, beat=self.beat, dead=False, codes=(), host=host, started_at=0
+            token="other",
+            worker_id=self.worker_id,
+            lease=LEASE,
+            beat=self.beat,
+            dead=False,
+            codes=(),
+            host=host,
+            started_at=0,
         )
-        return Pulse(now=1, alive=True, peers=[other])
+        return Pulse(now=1, alive=True, peers=[other] if self.there else [])
 
 
 @pytest.fixture
@@ -71,3 +80,40 @@ async def test_what_was_seen_before_an_absence_of_ones_own_does_not_count(
     seen = {time: await lost_at(leases, monkeypatch, time) for time in (0, 30, 36, 40)}
 
     assert seen == {0: [], 30: [], 36: [], 40: ["other"]}
+
+
+@pytest.fixture
+def named(ward: Ward) -> Leases:
+    """A worker that was given its id, which the other one bears too."""
+    ward.worker_id = "w"
+    return Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=(), named=True)
+
+
+async def rival_at_each_beat(ward: Ward, leases: Leases, beats: list[int]) -> list[str | None]:
+    """Whom it finds to be its rival, beat after beat, while that of the other stands at these numbers."""
+    found: list[str | None] = []
+    for ward.beat in beats:
+        assert await leases.beat()
+        rival = leases.rival()
+        found.append(None if rival is None else rival.token)
+    return found
+
+
+async def test_one_of_the_same_id_elsewhere_is_a_rival_once_its_beat_moves(ward: Ward, named: Leases) -> None:
+    """What it left behind when it died looks the same at first; a container that begins anew must not wait for it."""
+    assert await rival_at_each_beat(ward, named, [7, 7, 7, 8, 9]) == [None, None, None, "other", "other"]
+
+
+async def test_one_of_the_same_id_that_came_later_is_no_rival(ward: Ward, named: Leases) -> None:
+    """It is the newcomer that has to go, or both would."""
+    ward.there = False
+    assert await rival_at_each_beat(ward, named, [1]) == [None]
+    ward.there = True
+
+    assert await rival_at_each_beat(ward, named, [1, 2, 3]) == [None, None, None]
+
+
+async def test_workers_that_were_given_no_id_are_nobodys_rivals(ward: Ward, leases: Leases) -> None:
+    ward.worker_id = "w"
+
+    assert await rival_at_each_beat(ward, leases, [1, 2, 3]) == [None, None, None]

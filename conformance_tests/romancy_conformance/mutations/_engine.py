@@ -186,6 +186,20 @@ _OF_ATTEMPTS = (
 
 _OF_LEASES = (
     _code(
+        name="memory: one of the same id elsewhere is never a rival",
+        pitfall="A13",
+        text="beats = peer.beat != self._elders[peer.token]",
+        replacement="beats = False",
+        tests="tests/engine/test_leases.py same_id_elsewhere",
+    ),
+    _code(
+        name="memory: two of the same id drive each other out",
+        pitfall="A13",
+        text=" and peer.token in self._elders:",
+        replacement=":\n                self._elders.setdefault(peer.token, peer.beat)",
+        tests="tests/engine/test_leases.py came_later",
+    ),
+    _code(
         name="memory: silence is measured by what was seen in the first beat",
         pitfall="D1",
         text="since if beat == peer.beat else now",
