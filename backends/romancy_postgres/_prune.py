@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresOutbox", "prune"]
 
+_KEYS_AT_ONCE = 5000
+
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """As `Store.prune` promises; each kind of row in one statement."""
+    """As `Store.prune` promises; each kind of row in one statement, dedupe keys in portions."""
     statuses = [status.value for status in request.statuses]
     named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0
@@ -27,8 +29,9 @@ async def prune(database: Database, request: PruneRequest) -> int:
         removed += await database.run("prune_old", statuses, request.ended_before, request.limit - removed)
     await database.run("prune_runs", request.limit)
     await database.run("prune_workers")
-    if request.dedupe_before is not None:
-        await database.run("prune_seen", request.dedupe_before)
+    if (before := request.dedupe_before) is not None:
+        while await database.run("prune_seen", before, _KEYS_AT_ONCE) == _KEYS_AT_ONCE:
+            pass
     return removed
 
 

@@ -78,8 +78,9 @@ delete from romancy_workers w
 where w.dead and (select true from romancy_instances where owner = w.token limit 1) is null;
 
 -- name: prune_seen
--- Forget dedupe keys accepted before $1.
-delete from romancy_seen where at < $1;
+-- Forget dedupe keys accepted before $1, so many at a time.
+delete from romancy_seen
+where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
 
 -- name: outbox_read
 -- The oldest messages for the outside, in the order of each sender.

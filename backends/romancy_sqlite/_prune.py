@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from romancy.storage.records import PruneRequest
     from romancy_sqlite._connection import Tx
 
-__all__ = ["prune", "read_outbox", "remove_outbox"]
+__all__ = ["KEYS_AT_ONCE", "forget_keys", "prune", "read_outbox", "remove_outbox"]
+
+KEYS_AT_ONCE = 1000
 
 
 def prune(tx: Tx, request: PruneRequest) -> int:
@@ -26,10 +28,13 @@ def prune(tx: Tx, request: PruneRequest) -> int:
     continued = tx.rows("continued", (request.limit,))
     tx.many("prune_runs", continued)
     tx.many("pruned_runs", continued)
-    if request.dedupe_before is not None:
-        tx.run("prune_seen", (request.dedupe_before,))
     tx.run("prune_workers")
     return len(doomed)
+
+
+def forget_keys(tx: Tx, before: int) -> bool:
+    """Forget some old dedupe keys; whether there may be more. A turn of the writer is not to be long."""
+    return tx.run("prune_seen", (before, KEYS_AT_ONCE)) == KEYS_AT_ONCE
 
 
 def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:

@@ -25,7 +25,7 @@ from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._migrations import bring_up_to_date
-from romancy_sqlite._prune import prune, read_outbox, remove_outbox
+from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune, read_outbox, remove_outbox
 from romancy_sqlite._read import read_history
 from romancy_sqlite._sessions import SqliteSession, open_session
 from romancy_sqlite._turn import Turn
@@ -204,7 +204,11 @@ class SqliteStore:
         return changed
 
     async def prune(self, request: PruneRequest, /) -> int:
-        return await self.run_write(partial(prune, request=request), weight=request.limit)
+        removed = await self.run_write(partial(prune, request=request), weight=request.limit)
+        if (before := request.dedupe_before) is not None:
+            while await self.run_write(partial(forget_keys, before=before), weight=KEYS_AT_ONCE):
+                pass
+        return removed
 
     # --- how calls reach the file -----------------------------------------------------------------------------
 

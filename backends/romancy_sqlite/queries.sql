@@ -241,8 +241,8 @@ delete from romancy_log where seq < ? and instance_id = ? and life = ?;
 update romancy_instances set kept_from = ? where instance_id = ? and life = ?;
 
 -- name: prune_seen
--- Forget old dedupe keys.
-delete from romancy_seen where at < ?;
+-- Forget old dedupe keys, so many at a time.
+delete from romancy_seen where dedupe in (select dedupe from romancy_seen where at < ? limit ?);
 
 -- name: prune_workers
 -- Dead workers that own nothing.

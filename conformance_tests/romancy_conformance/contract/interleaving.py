@@ -1,9 +1,9 @@
-"""Playing two calls against each other with one of them held open between any two of its statements.
+"""What the gate is for: which statements a call sends, and playing two calls against each other.
 
-The first call is stopped before its first statement, then (in a fresh scenario) before its second, and so on
-until it runs through without being stopped: every interleaving at statement granularity is played once. What the
-second call meets on the way (a lock, a row half way through) is the database's own business; what counts is what
-both leave behind.
+One of the two is held open between any two of its statements: it is stopped before its first, then (in a fresh
+scenario) before its second, and so on until it runs through without being stopped. So every interleaving at statement
+granularity is played once. What the other call meets on the way (a lock, a row half way through) is the database's own
+business; what counts is what both leave behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["Hold", "play"]
+__all__ = ["Hold", "play", "statements"]
 
 _BLOCKED_AFTER = 0.25
 _STATEMENTS_AT_MOST = 40
@@ -37,6 +37,21 @@ class Hold:
         if self._count == self._number:
             self.reached.set()
             await self.go.wait()
+
+
+async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
+    """The names of the statements that this call sends."""
+    names: list[str] = []
+
+    async def gate(statement: str, /) -> None:
+        names.append(statement)
+
+    store.gate = gate
+    try:
+        await call
+    finally:
+        store.gate = None
+    return names
 
 
 async def play(
@@ -65,5 +80,6 @@ async def play(
         stopped.cancel()
         await check(*answers)
         if not was_held:
+            assert number > 1, "the held call never came to the gate: nothing was played against anything"
             return number
     raise AssertionError(f"the held call sends more than {_STATEMENTS_AT_MOST} statements")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy.status import Status
-from romancy.storage.records import ClaimRequest, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.dialects import dialect_of
+from romancy_conformance.contract.interleaving import statements
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     Hire = Callable[..., Awaitable[Actor]]
 
 pytestmark = pytest.mark.anyio
+
+ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+PORTION = 5000
+"""How many keys a transaction may remove at most."""
 
 
 async def end(actor: Actor, status: Status = Status.COMPLETED) -> str:
@@ -43,6 +50,42 @@ async def test_ended_instances_go_by_age(actor: Actor, store: Store) -> None:
 
     assert [await store.read(instance_id) for instance_id in old] == [None, None, None]
     assert len(await full_log(store, running.instance_id)) == 1
+
+
+@pytest.mark.parametrize("how", ["by age", "by id", "by both"])
+async def test_a_call_removes_no_more_than_its_limit(actor: Actor, store: Store, how: str) -> None:
+    ended = [await end(actor, status) for status in (*ENDS, *ENDS[:2])]
+    before = None if how == "by id" else await now(actor) + 1
+    request = PruneRequest(ended_before=before, instance_ids=() if how == "by age" else tuple(ended), limit=2)
+    removed: list[int] = []
+    left = [len(ended)]
+
+    while left[-1]:
+        removed.append(await store.prune(request))
+        left.append([await store.read(instance_id, limit=0) is not None for instance_id in ended].count(True))
+        assert removed[-1] > 0
+
+    assert ([2, 2, 1], [5, 3, 1, 0]) == (removed, left)
+
+
+async def test_dedupe_keys_are_forgotten_in_portions(actor: Actor, store: Store) -> None:
+    """However many there are, none of the transactions that remove them is a long one."""
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    dialect_of(store)
+    old, young = delivery(await actor.begin(), dedupe=unique("k")), delivery(await actor.begin(), dedupe=unique("k"))
+    assert await store.deliver([young]) == [Delivered.ACCEPTED]
+    rows = ", ".join(f"('{key}', 1)" for key in [old.dedupe, *(unique("k") for _ in range(2 * PORTION))])
+    async with store.session() as session:
+        await session.execute(f"insert into romancy_seen (dedupe, at) values {rows}")  # noqa: S608 - keys of our own
+        assert await session.commit(start()) is Outcome.ACCEPTED
+    assert await store.deliver([old]) == [Delivered.DUPLICATE]
+
+    names = await statements(store, store.prune(PruneRequest(dedupe_before=2)))
+
+    assert await store.deliver([old, young]) == [Delivered.ACCEPTED, Delivered.DUPLICATE]
+    assert max(Counter(names).values()) > 2, names
+    assert names.count("commit") > 2 or not store.capabilities.embedded, "each in a transaction of its own"
 
 
 async def test_young_ones_stay(actor: Actor, store: Store) -> None:

@@ -16,12 +16,12 @@ from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, OutboxRow
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Delivery, Start
     from romancy_conformance.contract.plans import Watch
 
@@ -34,21 +34,6 @@ BRACKETS = {"begin", "commit", "notify"}
 SIZES = (1, 100)
 PROJECTION = b'{"customer":"s:a"}'
 INDEX = (("customer", "s:a"),)
-
-
-async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
-    """The names of the statements that this call sends."""
-    names: list[str] = []
-
-    async def gate(statement: str, /) -> None:
-        names.append(statement)
-
-    store.gate = gate
-    try:
-        await call
-    finally:
-        store.gate = None
-    return names
 
 
 async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
@@ -207,6 +192,7 @@ async def test_a_call_sends_a_fixed_number_of_statements(hire: Hire, workflow_na
     for size in SIZES:
         worker = await Actor(actor.store, workflows={unique("flow"): "c1"}).register()
         counted = [name for name in await statements(actor.store, await call(worker, size)) if name not in BRACKETS]
+        assert counted, "every statement announces itself at the gate"
         assert len(counted) <= (APPENDS | OTHERS)[call], counted
         counts.append(len(counted))
 
@@ -221,6 +207,7 @@ async def test_a_batch_is_one_transaction(hire: Hire, call: Call) -> None:
     await (await call(actor, 1))
     for size in SIZES:
         names = await statements(actor.store, await call(actor, size))
+        assert names, "every statement announces itself at the gate"
         assert names.count("commit") <= 1, names
 
 
