@@ -51,11 +51,17 @@ select instance_id, delivery_id, body, at from romancy_inbox where instance_id i
 -- name: read_mailboxes
 -- The counters and sizes of the mail of instances the worker owns that have news, and of those whose mail it does not
 -- know.
-select i.instance_id, i.life, i.signals,
+(select i.instance_id, i.life, i.signals,
        (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
         where x.instance_id = i.instance_id)
-from romancy_instances i force index (owned)
-where i.owner = :worker and (i.signals <> i.seen or i.instance_id in (:ids))
+from romancy_instances i force index (mail)
+where i.mail_for = :worker)
+union all
+(select i.instance_id, i.life, i.signals,
+       (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
+        where x.instance_id = i.instance_id)
+from romancy_instances i force index (primary)
+where i.instance_id in (:ids) and i.owner = :worker and i.signals = i.seen)
 
 -- name: read_now
 -- The server's time.

@@ -161,11 +161,14 @@ async def searches(store: Store) -> Calls:
 async def duties(store: Store, worker: Actor) -> Calls:
     """What a worker does all day."""
     mine = [await worker.begin() for _ in range(2)]
+    busy = await Actor(store, workflows={"busy": "c1"}).register()
+    await fill(store, [owned(busy, number) for number in range(2 * ENOUGH)])
     row = await middle(store)
     return {
         "read an instance": lambda: store.read(row.instance_id, limit=0),
         "claim, nothing due": worker.claim,
         "claim, ten due": lambda: worker.claim(limit=10),
+        "claim, many owned": busy.claim,
         "claim with a sweep": lambda: worker.claim(sweep=True),
         "heartbeat": lambda: store.heartbeat(worker.worker),
         "append": lambda: worker.write(append(mine[0], 2)),
