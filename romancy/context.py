@@ -15,6 +15,7 @@ from uuid import UUID
 
 from msgspec import Raw
 
+from romancy._callables import is_async
 from romancy.core import idempotency_key
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.event import Event, EventType
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from romancy.core import Commands, EventReceived
     from romancy.session import Session
 
-__all__ = ["ActivityContext", "ActivityPort", "ChildHandle", "WorkflowContext", "activity_context", "enter_activity"]
+__all__ = [
+    "ActivityContext",
+    "ActivityPort",
+    "ChildHandle",
+    "PlainActivityContext",
+    "WorkflowContext",
+    "activity_context",
+    "enter_activity",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -224,7 +233,10 @@ class ActivityContext:
     @overload
     async def session(self, native: type[T], /) -> T: ...
     async def session(self, native: type[Any] | None = None, /) -> Any:
-        """The transaction this activity's completion is part of; it begins with the first call."""
+        """The transaction this activity's completion is part of; it begins with the first call.
+
+        Only for an `async def`: UsageError in a plain function.
+        """
         return await self._port.session(native)
 
     def heartbeat(self, *details: object) -> None:
@@ -251,14 +263,47 @@ class ActivityContext:
         return tuple(loads(self._details, Any, f"heartbeat of activity {self.activity_id}") or ())
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
-        """Send an event together with this activity's completion; a failed attempt sends nothing."""
+        """Send an event together with this activity's completion; a failed attempt sends nothing.
+
+        Only for an `async def`: UsageError in a plain function, which can return the data for its workflow to publish.
+        """
         name = _name_of(type)
         what = f"event {name!r}"
         await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
-        """Call this once the completion is durable; at most once, and not if the process dies in between."""
+        """Call this once the completion is durable; at most once, and not if the process dies in between.
+
+        On a thread, an attempt that was given up meanwhile hears of it here, by asyncio.CancelledError. Raises
+        UsageError for an `async def`: nobody would await it.
+        """
+        if is_async(callback):
+            raise UsageError(
+                f"activity {self.activity_id}: after_commit calls a plain function and awaits nothing; give it one "
+                "that begins what is to be awaited, or do that in an activity of its own"
+            )
         self._port.after_commit(callback)
+
+
+class PlainActivityContext(ActivityContext):
+    """That of a plain function, which can await nothing: what has to be awaited is refused where it is asked for.
+
+    Without that its coroutine would be dropped, and the activity would complete as if it had happened.
+    """
+
+    __slots__ = ()
+
+    def session(self, native: type[Any] | None = None, /) -> Any:  # noqa: ARG002 - as one would call it
+        raise self._refusal("session()", "return the data and write it in an activity that is one")
+
+    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - so too
+        raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
+
+    def _refusal(self, what: str, instead: str) -> UsageError:
+        return UsageError(
+            f"activity {self.activity_id} is a plain function, which cannot await {what}: make it an `async def`, "
+            f"or {instead}"
+        )
 
 
 _current: ContextVar[Callable[[], ActivityContext]] = ContextVar("romancy_activity")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from romancy.context import ActivityContext
+from romancy.context import ActivityContext, PlainActivityContext
 from romancy.core import StartActivity, StartCompensation
 from romancy.engine._port import Port
 
@@ -76,8 +76,10 @@ class Attempt:
     def __call__(self) -> ActivityContext:
         """The context of its activity."""
         effect = self.effect
+        definition: Any = effect.definition
         details = effect.details if isinstance(effect, StartActivity) else None
-        return ActivityContext(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details)
+        kind = ActivityContext if definition.is_async else PlainActivityContext
+        return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details)
 
     @property
     def transacted(self) -> bool:

@@ -33,6 +33,7 @@ from romancy.engine._patience import Patience
 from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
+from romancy.engine._threads import Threads
 from romancy.errors import ActivityError, StorageUnavailableError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
@@ -40,7 +41,6 @@ from romancy.storage.limits import check_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
-    from concurrent.futures import Executor
 
     from romancy.core import Effect, Input
     from romancy.depends import Dependencies
@@ -90,7 +90,7 @@ class Attempts:
         writer: LogWriter,
         clock: DatabaseClock,
         *,
-        pool: Executor,
+        threads: int,
         dependencies: Dependencies,
         retry: RetryPolicy | None,
         stamp: Callable[[], str],
@@ -103,8 +103,8 @@ class Attempts:
         self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, whatever runs when it begins."""
         self._clock = clock
-        self._pool = pool
-        self.processes = Processes()
+        self._threads = Threads(threads)
+        self._processes = Processes()
         self._dependencies = dependencies
         self._retry = retry
         self._fresh = fresh
@@ -249,6 +249,11 @@ class Attempts:
         """The worker is known to be alive again: start what waited for that."""
         self._launch()
 
+    def close(self) -> None:
+        """Begin nothing more on threads, and end the processes."""
+        self._threads.close()
+        self._processes.close()
+
     async def _run(self, attempt: Attempt) -> None:
         attempt.began = True
         try:
@@ -350,7 +355,7 @@ class Attempts:
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
-            stored = await self.processes.call(definition, bytes(effect.args), timeout)
+            stored = await self._processes.call(definition, bytes(effect.args), timeout)
             check_event(stored, f"result of activity {attempt.id}")
             return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
@@ -390,12 +395,10 @@ class Attempts:
         named: dict[str, Any],
         timeout: float | None,
     ) -> Any:
+        if not definition.is_async:
+            return await self._threads.call(definition.name, fn, positional, named, timeout)
         async with asyncio.timeout(timeout):
-            if definition.is_async:
-                return await fn(*positional, **named)
-            context = contextvars.copy_context()
-            call = functools.partial(context.run, fn, *positional, **named)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await fn(*positional, **named)
 
     def _failure(self, attempt: Attempt, error: Exception) -> Input:
         effect, port = attempt.effect, attempt.port

@@ -78,8 +78,7 @@ class Port:
 
     def heartbeat(self, details: Raw | None, /) -> None:
         """Remember that the attempt lives and what it says of itself; stop the thread of one that was given up."""
-        if self.over:
-            raise CancelledError("this attempt was given up: nobody waits for its result any more")
+        self._go_on()
         self.heard_at = time.monotonic()
         if details is not None:
             self.details = details
@@ -89,12 +88,17 @@ class Port:
         self.outbox += (outgoing(type, data, key, self._stamp()),)
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
-        """Queue a callback for when the completion is durable."""
+        """Queue a callback for when the completion is durable; stop the thread of one that was given up."""
+        self._go_on()
         self.callbacks += (callback,)
+
+    def _go_on(self) -> None:
+        if self.over:
+            raise CancelledError("this attempt was given up: nobody waits for its result any more")
 
     def committed(self) -> None:
         """The completion is durable: call back. A callback that fails concerns nobody else."""
-        for callback in self.callbacks:
+        for callback in () if self.over else self.callbacks:  # a thread may still have added one
             try:
                 callback()
             except (Exception, CancelledError):

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from romancy.errors import ActivityError, TerminalError
+from romancy.context import enter_activity
+from romancy.errors import ActivityError, TerminalError, UsageError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name, rebuild_exception
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from romancy.activity import Activity
+    from romancy.context import ActivityContext
 
 __all__ = ["Processes", "RaisedElsewhereError"]
 
@@ -155,6 +157,14 @@ def _serve(pipe: Connection) -> None:
 
 def _answer(module: str, name: str, args: bytes) -> bytes:
     raises: tuple[type[Exception], ...] = ()
+
+    def no_context() -> ActivityContext:
+        raise UsageError(
+            f"{name} runs on a process of its own, which shares nothing with the app: it has no activity_context(). "
+            "Pass it what it needs as arguments, or declare it without executor='process'"
+        )
+
+    enter_activity(no_context)
     try:
         definition: Any = import_module(module)
         for part in name.split("."):

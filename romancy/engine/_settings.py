@@ -23,6 +23,7 @@ class Settings:
         lease: float,
         retry: RetryPolicy | None,
         max_activities: int,
+        max_threads: int,
         max_live: int,
         sticky: int,
         warn_when_blocked: float | None,
@@ -33,6 +34,7 @@ class Settings:
         self.lease = round(lease * 1_000_000)
         self.retry = retry
         self.max_activities = max_activities
+        self.max_threads = max_threads
         self.max_live = max_live
         self.sticky = sticky
         self.warn_when_blocked = warn_when_blocked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
@@ -92,7 +91,6 @@ class Worker:
             # While another process writes one part, this one drives the next. What writes in this process would only
             # fight with it for the interpreter.
             self.driver.at_once = _AT_ONCE
-        self._pool = ThreadPoolExecutor(thread_name_prefix="romancy-activity")
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
@@ -158,7 +156,7 @@ class Worker:
             self.store,
             self.writer,
             self.clock,
-            pool=self._pool,
+            threads=self._settings.max_threads,
             dependencies=dependencies,
             retry=self._settings.retry,
             stamp=self.stamp,
@@ -258,8 +256,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._observer is not None:
             self._observer.flush()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self.driver.attempts.processes.close()
+        self.driver.attempts.close()
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.beat(leaving=True)

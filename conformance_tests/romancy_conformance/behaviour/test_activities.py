@@ -287,6 +287,49 @@ async def test_what_an_activity_sets_in_its_context_nobody_else_sees(storage_url
         assert await app.run(painted) == ["the app's"] * 4
 
 
+class Running:
+    """How many run now, and how many ever did at once."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+        self.done = 0
+
+    async def for_a_moment(self) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+        self.done += 1
+
+
+running: list[Running] = []
+"""The last one is that of the test that runs."""
+
+
+@activity(retry=AT_ONCE)
+async def runs_for_a_moment(failures: int) -> int:
+    await running[-1].for_a_moment()
+    if activity_context().attempt <= failures:
+        raise ConnectionError("once more")
+    return 1
+
+
+@workflow
+async def five_at_once(ctx: WorkflowContext) -> int:
+    return sum(await asyncio.gather(*[runs_for_a_moment(int(number == 0)) for number in range(5)]))
+
+
+async def test_no_more_activities_run_at_once_than_are_allowed(open_app: Open) -> None:
+    """Of one workflow or of many, first attempts or later ones; and every one has its turn."""
+    running.append(Running())
+    app = await open_app(max_activities=3)
+    handles = await app.start_many([five_at_once.bind() for _ in range(20)])
+
+    assert [5] * 20 == [await handle.result(timeout=60) for handle in handles]
+    assert (running[-1].most, running[-1].done) == (3, 20 * 6)
+
+
 def breaks() -> None:
     seen.append("broken")
     raise ValueError("a callback's own trouble")
@@ -310,6 +353,27 @@ async def calls_back(where: str) -> int:
     context.after_commit(lambda: seen.append("last"))
     seen.append("returning")
     return context.attempt
+
+
+@activity(retry=ONCE)
+async def calls_back_async() -> None:
+    activity_context().after_commit(asyncio.Event().wait)
+
+
+@workflow
+async def called_back_async(ctx: WorkflowContext) -> str:
+    try:
+        await calls_back_async()
+    except RetryExhaustedError as error:
+        return f"{error.error_type} {error.__cause__}"
+    return "no error"
+
+
+async def test_a_callback_that_would_have_to_be_awaited_is_refused(app: Romancy) -> None:
+    said = await app.run(called_back_async)
+
+    assert said.startswith("romancy.errors.UsageError")
+    assert "after_commit calls a plain function" in said
 
 
 @workflow

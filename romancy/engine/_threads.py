@@ -1,0 +1,92 @@
+"""Plain functions on threads: so many at a time, the others wait their turn without being charged for it.
+
+A thread cannot be stopped from outside. A function that nobody waits for any more keeps its thread until it ends, so
+that there are never more at work than were allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from romancy._logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Threads"]
+
+logger = get_logger("romancy.engine")
+
+
+class Threads:
+    """At most `limit` threads, each started when it is first needed."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._slots = asyncio.Semaphore(limit)
+        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
+        self._given_up: set[Future[Any]] = set()
+        """Those that nobody waits for, and that go on."""
+
+    async def call(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        """What the function returns; whatever it raises goes through.
+
+        The time-out counts from the moment a thread is free for it. Cancelled before that, it never begins.
+        """
+        await self._slots.acquire()
+        try:
+            begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, fn, positional, named)
+        except BaseException:
+            self._slots.release()
+            raise
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(begun)
+        finally:
+            if begun.done() or begun.cancel():
+                self._slots.release()
+            else:
+                self._leave_alone(begun)
+
+    def _leave_alone(self, begun: Future[Any]) -> None:
+        self._given_up.add(begun)
+        if len(self._given_up) == self._limit:
+            logger.error(
+                "all %d threads are at functions that were given up and go on: activities that are plain functions "
+                "wait until one of them ends. Let them call activity_context().heartbeat() now and then, which ends "
+                "them, bound what they wait for, or declare them with executor='process'",
+                self._limit,
+            )
+        loop = asyncio.get_running_loop()
+
+        def ended(begun: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before it
+                loop.call_soon_threadsafe(self._is_free, begun)
+
+        begun.add_done_callback(ended)
+
+    def _is_free(self, begun: Future[Any]) -> None:
+        self._given_up.discard(begun)
+        self._slots.release()
+
+    def close(self) -> None:
+        """Begin nothing more; what runs goes on by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _plainly(name: str, fn: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    try:
+        return fn(*positional, **named)
+    except StopIteration as error:  # a future cannot hold one
+        raise RuntimeError(f"{name} raised StopIteration") from error
