@@ -1,6 +1,6 @@
 """What more worker processes bring on one database, and how the work is spread over them.
 
-`python -m benchmarks.bench_workers [backend …]` lets 1, 2 and 4 processes share the same workflows: five steps each,
+`python -m benchmarks.bench_workers [backend …]` lets 1, 2, 4 and 8 processes share the same workflows: five steps each,
 started by a process that does not work itself. Of each count it tells steps a second, that rate beside one worker's
 alone (it may never be lower than 90 % of it), and the smallest and the largest share of the work. What processes can
 bring is bounded by the cores of the machine, which the database uses too.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncGenerator
 
-COUNTS = (1, 2, 4)
+COUNTS = (1, 2, 4, 8)
 WORKFLOWS = 4000
 WARM_UP = 600
 ROUNDS = 3
