@@ -117,7 +117,10 @@ class Instances:
         status: Statuses = None,
         instance_id: str | None = None,
     ) -> AsyncIterator[Instance]:
-        """All instances that fit, newest first, read page by page; each that exists throughout comes exactly once."""
+        """All instances that fit, newest first, read page by page.
+
+        Each that fits throughout comes exactly once; one that begins or ceases to fit meanwhile once or not at all.
+        """
         token: str | None = None
         while True:
             page = await self.find_instances(

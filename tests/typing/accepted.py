@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
+import aiomysql
+import asyncpg
+import sqlite_utils
+
 from romancy import (
     Activity,
     ActivityContext,
@@ -16,6 +20,7 @@ from romancy import (
     Handle,
     RetryPolicy,
     Romancy,
+    Session,
     Status,
     WorkflowContext,
     activity,
@@ -85,8 +90,21 @@ async def charge(order: Order, *, client: Client = Depends(http), tries: int = D
 
 @activity(pass_context=True)
 async def remember(ctx: ActivityContext, order: Order) -> int:
-    db: Any = await ctx.session()
-    await db.execute("select 1")
+    session = await ctx.session()
+    assert_type(session, Session)
+    assert_type(await session.fetch_all("select 1"), list[dict[str, Any]])
+    return await session.execute("update orders set item = ?", order.item)
+
+
+@activity(pass_context=True)
+async def remember_natively(ctx: ActivityContext, order: Order) -> int:
+    """As the driver's own connection. What the checkers call asyncpg's differs, so its methods are asked."""
+    assert_type(await ctx.session(sqlite_utils.Database), sqlite_utils.Database)
+    assert_type(await ctx.session(aiomysql.Connection), aiomysql.Connection)
+    connection = await ctx.session(asyncpg.Connection)
+    assert_type(await connection.execute("insert into orders values ($1)", order.item), str)
+    typed: asyncpg.Connection[asyncpg.Record] = connection
+    assert_type(await typed.fetch("select 1"), list[asyncpg.Record])
     return ctx.attempt
 
 

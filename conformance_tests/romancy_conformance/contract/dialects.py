@@ -1,4 +1,4 @@
-"""What the suite has to say in a database's own words: a newer schema, the plan of a query, the driver's name.
+"""What the suite has to say in a database's own words: a newer schema, the driver's name.
 
 Keyed by the first word of what a store calls itself (`Capabilities.name`). An adapter that is not here is judged by
 everything else; the few tests that need these words are skipped for it, and say so.
@@ -24,10 +24,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """The module without which the adapter cannot work."""
     newer_schema: str
     """Records a schema version that does not exist yet."""
-    explain: str
-    """Goes before a query and gives its plan, one line a row."""
-    full_scan: str
-    """A part of a line of the plan that says a whole table of instances is read."""
 
 
 DIALECTS = {
@@ -37,26 +33,18 @@ DIALECTS = {
             "insert into romancy_schema (migration_set, name, applied_at) "
             "values ('romancy', '9999_future', '2100-01-01')"
         ),
-        explain="explain query plan",
-        full_scan="SCAN romancy_instances",
     ),
     "PostgreSQL": Dialect(
         driver="asyncpg",
         newer_schema="insert into romancy_schema (version, name) values (9999, '9999_future')",
-        explain="explain",
-        full_scan="Seq Scan on romancy_instances",
     ),
     "MySQL": Dialect(
         driver="aiomysql",
         newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
-        explain="explain format=tree",
-        full_scan="Table scan on romancy_instances",
     ),
     "MariaDB": Dialect(
         driver="aiomysql",
         newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
-        explain="explain",
-        full_scan="ALL",
     ),
 }
 

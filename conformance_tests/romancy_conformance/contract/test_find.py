@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from romancy_conformance.query_corpus import CASES, DOCUMENTS
 from romancy_conformance.query_strategies import filters_for, raw_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from hypothesis.strategies import DrawFn
 
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from romancy.storage.records import Start
     from romancy_conformance.contract.building import Actor
 
+    Hire = Callable[..., Awaitable[Actor]]
     Filters = Mapping[str, FilterValue]
 
 pytestmark = pytest.mark.anyio
 
+MOVING = [Status.WAITING, Status.RUNNING]
 INDEXES: list[list[tuple[str, ...]]] = [[()], [("v", "other", "a.b"), (), ("v",)]]
 """Which paths the instances of a database have declared, in turn: none, or some these and some others."""
 
@@ -201,6 +204,49 @@ async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: St
     assert token is None
     assert sorted(set(seen)) == sorted(seen)
     assert {item.instance_id for item in stay} <= set(seen)
+
+
+@pytest.mark.parametrize("asked", ["statuses of a workflow", "statuses", "statuses and a filter"])
+async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
+    store: Store, hire: Hire, asked: str
+) -> None:
+    """It fits all the time, also where a page is put together status by status: it moves between any two statements."""
+    mover = await hire()
+    (name,) = mover.workflows
+    places, base = random.Random(asked), unique("walk")
+    held: dict[str, Any] = {"workflow_name": name, "owner": mover.token}
+    items = [
+        searchable(b'{"v":1}', instance_id=f"{base}-{number}", status=MOVING[number % 2], **held)
+        for number in range(24)
+    ]
+    assert set(await mover.store.commit(items, worker=mover.token)) == {Outcome.ACCEPTED}
+    heads = dict.fromkeys(range(24), 1)
+
+    async def move(count: int) -> None:
+        for number in places.sample(sorted(heads), count):
+            heads[number] += 1
+            to = change(MOVING[(number + heads[number] - 1) % 2])
+            assert await mover.write(append(items[number], heads[number], change=to)) is Outcome.ACCEPTED
+
+    async def move_meanwhile(_: str, /) -> None:
+        await move(2)
+
+    query: dict[str, Any] = {"status": MOVING, "instance_id": base}
+    if asked == "statuses of a workflow":
+        query["workflow_name"] = name
+    elif asked == "statuses and a filter":
+        query["filters"] = {"v": 1}
+    store.gate = move_meanwhile
+    seen: list[str] = []
+    token: str | None = None
+    for _ in range(6):
+        page = await store.find(build_query(limit=4, page_token=token, **query))
+        seen += [row.instance_id for row in page.rows]
+        token = page.next_token
+        await move(3)
+
+    assert token is None
+    assert sorted(seen) == sorted(item.instance_id for item in items)
 
 
 async def test_a_page_that_ends_exactly_at_the_last_row_is_the_last(store: Store) -> None:

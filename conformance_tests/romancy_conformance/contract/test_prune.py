@@ -56,7 +56,8 @@ async def test_ended_instances_go_by_age(actor: Actor, store: Store) -> None:
 async def test_a_call_removes_no_more_than_its_limit(actor: Actor, store: Store, how: str) -> None:
     ended = [await end(actor, status) for status in (*ENDS, *ENDS[:2])]
     before = None if how == "by id" else await now(actor) + 1
-    request = PruneRequest(ended_before=before, instance_ids=() if how == "by age" else tuple(ended), limit=2)
+    named = {"by age": [], "by id": ended, "by both": ended[-1:]}[how]
+    request = PruneRequest(ended_before=before, instance_ids=tuple(named), limit=2)
     removed: list[int] = []
     left = [len(ended)]
 

@@ -114,6 +114,20 @@ MUTATIONS = (
         tests="test_claims.py recovering",
     ),
     _code(
+        name="memory: pruning knows no limit",
+        pitfall="A5",
+        text="and len(doomed) < request.limit and",
+        replacement="and",
+        tests="test_prune.py limit",
+    ),
+    _limits(
+        name="memory: half of a character in an error is sent",
+        pitfall="A12",
+        text="    if error.isascii():\n",
+        replacement="    if error:\n",
+        tests="test_batches.py half_a_character",
+    ),
+    _code(
         name="memory: a value out of bounds is taken",
         pitfall="A12",
         text="    if not _storable(item):",

@@ -100,6 +100,20 @@ MUTATIONS = (
         waits=True,
     ),
     _code(
+        name="postgres: pruning knows no limit",
+        pitfall="A5",
+        text="request.ended_before, request.limit - removed)",
+        replacement="request.ended_before, request.limit)",
+        tests="test_prune.py limit",
+    ),
+    _code(
+        name="postgres: all old dedupe keys are forgotten at once",
+        pitfall="A5",
+        text="_KEYS_AT_ONCE = 5000\n",
+        replacement="_KEYS_AT_ONCE = 5_000_000\n",
+        tests="test_prune.py portions",
+    ),
+    _code(
         name="postgres: a deadlock reaches the caller",
         pitfall="A7",
         text='_CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})',
@@ -152,6 +166,22 @@ MUTATIONS = (
         text="            middle = len(items) // 2\n",
         replacement="            return dict.fromkeys(map(_target, items), Outcome.INVALID)\n            middle = 1\n",
         tests="test_neighbours.py value",
+    ),
+    Mutation(
+        name="postgres: a batch of any size is one statement",
+        pitfall="A12",
+        file="backends/romancy_postgres/_commit.py",
+        text="_PART_BYTES = 4 * 1024 * 1024\n",
+        replacement="_PART_BYTES = 400 * 1024 * 1024\n",
+        tests="test_values.py batch_of_large",
+    ),
+    Mutation(
+        name="postgres: mail of any size is one statement",
+        pitfall="A12",
+        file="backends/romancy_postgres/_inbox.py",
+        text="_PART_BYTES = 4 * 1024 * 1024\n",
+        replacement="_PART_BYTES = 400 * 1024 * 1024\n",
+        tests="test_values.py much_mail",
     ),
     _sql(
         name="postgres: a run that continues keeps its start",

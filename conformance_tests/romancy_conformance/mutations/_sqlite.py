@@ -62,6 +62,20 @@ MUTATIONS = (
         tests="test_leases.py no_more_at_once",
     ),
     _code(
+        name="sqlite: pruning knows no limit",
+        pitfall="A5",
+        text="    doomed = _doomed(tx, request)\n",
+        replacement="    doomed = _doomed(tx, msgspec.structs.replace(request, limit=1000))\n",
+        tests="test_prune.py limit",
+    ),
+    _code(
+        name="sqlite: all old dedupe keys are forgotten in one turn",
+        pitfall="A8",
+        text="KEYS_AT_ONCE = 1000\n",
+        replacement="KEYS_AT_ONCE = 1_000_000\n",
+        tests="test_prune.py portions",
+    ),
+    _code(
         name="sqlite: user code ends the session's transaction",
         pitfall="A8",
         text="        elif action == _TRANSACTION or (action == _SAVEPOINT",
@@ -125,6 +139,13 @@ MUTATIONS = (
         text="            self._doomed = True\n",
         replacement="            self._doomed = False\n",
         tests="test_sessions.py swallowed",
+    ),
+    _code(
+        name="sqlite: an owner changes without its log row",
+        pitfall="A10",
+        text='        tx.run("takeover_log", (instance_id, life, head + 1, writer, body, tx.now))\n',
+        replacement="",
+        tests="test_interleavings.py owner_changes",
     ),
     _sql(
         name="sqlite: a claim tells a former head",

@@ -13,6 +13,7 @@ from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, change, start
+from romancy_conformance.contract.opener import open_together
 from romancy_sqlite import _migrations
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import compose
@@ -63,8 +64,9 @@ async def places(store: SqliteStore, query: Query) -> int:
     return 0 if statement is None else statement.sql.count("limit ?") - (" union all " in statement.sql)
 
 
+@pytest.mark.parametrize("processes", [0, 10], ids=["by one", "by ten processes at once"])
 async def test_an_old_file_learns_which_workflow_declared_what(
-    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     """Version 1 knew sets of paths for all workflows together; what its instances used is found in them."""
     with monkeypatch.context() as early:
@@ -74,10 +76,13 @@ async def test_an_old_file_learns_which_workflow_declared_what(
     old.executescript(_OF_VERSION_1)
     old.close()
 
+    await open_together(f"sqlite:///{path}", processes)
     store = await open_store()
 
     of_version_2 = sqlite3.connect(path)
-    rows = of_version_2.execute("select workflow_name, paths from romancy_index_sets order by 1, 2").fetchall()
+    rows = of_version_2.execute(
+        "select workflow_name, paths from romancy_index_sets where workflow_name <> 'flow' order by 1, 2"
+    ).fetchall()
     of_version_2.close()
     assert [("always", "customer"), ("since", ""), ("since", "customer")] == rows
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], None: ["i3", "i2", "i1"]}.items():
