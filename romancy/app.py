@@ -11,13 +11,14 @@ from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, policy, some_time, whole_number
 from romancy._logs import get_logger
-from romancy.core import TERMINAL, State, WorkflowStarted, decode_commit, driving
+from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, ToldToStop, Worker, armed, coded, new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
+from romancy.log import commit_of, commits_of
 from romancy.registry import Registry
 from romancy.retry import seconds
 from romancy.serialization import Codecs, refuse_sealed
@@ -361,7 +362,7 @@ class Romancy(Instances):
         first = await self._opened().read(row.instance_id, limit=1)
         if first is None or not first.rows or first.rows[0].seq != 1:
             return None
-        started = decode_commit(first.rows[0].body)[0]
+        started = commit_of(row.instance_id, 1, first.rows[0].body)[0]
         return bytes(started.input) if isinstance(started, WorkflowStarted) else None
 
     def handle(self, instance_id: str, wf: Workflow[..., T] | None = None, /) -> Handle[T]:
@@ -412,12 +413,13 @@ class Romancy(Instances):
         if row.status not in TERMINAL_STATUSES:
             return None
         last = await store.read(instance_id, after=row.last_seq - 1, limit=1)
-        if last is None or not last.rows:
+        if last is None:
             raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
         state = State()
-        for event in decode_commit(last.rows[0].body):
-            if isinstance(event, TERMINAL):
-                state.terminal = event
+        for _, commit in commits_of(last, row.last_seq - 1):
+            for event in commit:
+                if isinstance(event, TERMINAL):
+                    state.terminal = event
         return state.outcome()
 
 

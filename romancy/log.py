@@ -1,4 +1,6 @@
-"""Reading logs from where one stopped: entries with a cursor each, for those who must miss nothing.
+"""Reading logs: row by row, and as entries with a cursor each, for those who must miss nothing.
+
+A log that is damaged is never read past the damage: what it does not say can neither be guessed nor be left out.
 
 One log is written by one writer at a time, each commit behind the last: what comes after a cursor is everything that
 was committed after it, without a gap, whenever it is asked for. There is no such order among instances.
@@ -12,16 +14,23 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from romancy.core import LogEvent, decode_commit
-from romancy.errors import InstanceNotFoundError, QueryError, StorageUnavailableError, UsageError
+from romancy.errors import (
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    QueryError,
+    StorageUnavailableError,
+    UsageError,
+)
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.records import History, InstanceRow, LogRow
 
-__all__ = ["LogEntry", "Position", "follow_log", "read_log"]
+__all__ = ["LogEntry", "Position", "commit_of", "commits_of", "follow_log", "read_log"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE: Final = 1000
@@ -66,13 +75,51 @@ class Position(NamedTuple):
         return row.status in TERMINAL_STATUSES and self.life == row.life and whole
 
 
+def commit_of(instance_id: str, seq: int, body: bytes) -> list[LogEvent]:
+    """The events of one row. HistoryVersionError and HistoryCorruptError say which row cannot be read."""
+    try:
+        commit = decode_commit(body)
+    except (HistoryVersionError, HistoryCorruptError) as error:
+        raise type(error)(f"instance {instance_id!r}, row {seq} of its log: {error}") from error
+    if not commit:
+        raise HistoryCorruptError(f"instance {instance_id!r}, row {seq} of its log: it holds no event")
+    return commit
+
+
+def commits_of(page: History, after: int) -> Iterator[tuple[LogRow, list[LogEvent]]]:
+    """The rows of a page that was read behind `after`, each with its events.
+
+    Raises HistoryCorruptError where a row is missing or cannot be read, and HistoryVersionError where one is newer than
+    this library. Rows before the current run are not missed: they may have been pruned.
+    """
+    instance = page.instance
+    for row in page.rows:
+        due = max(after + 1, instance.run_from)
+        if row.seq > due:
+            raise _missing(instance.instance_id, due, row.seq - 1)
+        yield row, commit_of(instance.instance_id, row.seq, row.body)
+        after = row.seq
+    if not page.more and after < instance.last_seq:
+        raise _missing(instance.instance_id, max(after + 1, instance.run_from), instance.last_seq)
+
+
+def _missing(instance_id: str, first: int, last: int) -> HistoryCorruptError:
+    rows = f"row {first} is" if first == last else f"rows {first} to {last} are"
+    return HistoryCorruptError(
+        f"instance {instance_id!r}: {rows} missing from its log; bring back what was removed and resume it, "
+        "or terminate it"
+    )
+
+
 async def read_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
     """What is in the log behind the position, oldest first; all of it for a position in a former life of the id.
 
-    Raises UsageError when a part of what followed the position has been pruned.
+    Raises UsageError when a part of what followed the position has been pruned, and HistoryCorruptError where a row is
+    missing or cannot be read.
     """
     while True:
-        page = await store.read(instance_id, after=after.seq - 1 if after is not None else 0, limit=_PAGE)
+        behind = after.seq - 1 if after is not None else 0
+        page = await store.read(instance_id, after=behind, limit=_PAGE)
         if page is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         row = page.instance
@@ -84,8 +131,7 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
                 f"what followed this cursor of instance {instance_id!r} has been pruned with its run; "
                 "begin with what is left: leave `after` out"
             )
-        for commit in page.rows:
-            events = decode_commit(commit.body)
+        for commit, events in commits_of(page, behind):
             done = after.event if after is not None and after.seq == commit.seq else _WHOLE - 1
             if done == _WHOLE:
                 continue

@@ -29,7 +29,9 @@ where i.instance_id in (:ids)
 select i.instance_id, i.life, i.signals,
     (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,
-    (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life),
+    greatest(i.last_seq, coalesce((
+        select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+    ), 0)),
     i.seen, i.crashes, i.crash_seq
 from romancy_instances i
 where i.instance_id in (:ids)

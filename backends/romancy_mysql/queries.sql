@@ -267,7 +267,9 @@ where d.token = :dead and d.dead = 0 and d.beat = :beat
 
 -- name: read_owned
 -- What a dead worker owns, with the last seq of each log.
-select i.instance_id, i.life, (select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life)
+select i.instance_id, i.life, greatest(i.last_seq, coalesce((
+    select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+), 0))
 from romancy_instances i force index (owned)
 where i.owner = :owner
 order by i.instance_id

@@ -125,11 +125,11 @@ select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
                   where l.instance_id = i.instance_id and l.life = i.life and l.seq between i.run_from and h.head)
        end as log
 from (
-    select instance_id, life, run_from, signals, instance_id = any ($2::text[]) as fresh
+    select instance_id, life, run_from, last_seq, signals, instance_id = any ($2::text[]) as fresh
     from romancy_instances
     where owner = $1 and signals <> seen
     union
-    select instance_id, life, run_from, signals, instance_id = any ($2)
+    select instance_id, life, run_from, last_seq, signals, instance_id = any ($2)
     from romancy_instances
     where owner = $1 and instance_id = any ($2 || $3::text[])
 ) i
@@ -138,8 +138,9 @@ cross join lateral (
     from romancy_inbox m where m.instance_id = i.instance_id offset 0
 ) m
 cross join lateral (
-    select case when i.fresh then (select max(seq) from romancy_log l
-                                   where l.instance_id = i.instance_id and l.life = i.life) end as head
+    select case when i.fresh then greatest(i.last_seq, (select max(seq) from romancy_log l
+                                                        where l.instance_id = i.instance_id and l.life = i.life))
+           end as head
     offset 0
 ) h;
 
@@ -195,7 +196,7 @@ returning w.token;
 -- Free up to $3 of a dead worker's instances, those whose log takes the entry. What is locked is left for later.
 -- $6, if not null, are the only instances to look at.
 with held as materialized (
-    select instance_id, life
+    select instance_id, life, last_seq
     from romancy_instances
     where owner = $1 and ($6::text[] is null or instance_id = any ($6))
     order by instance_id
@@ -203,7 +204,8 @@ with held as materialized (
     for no key update skip locked
 ), placed as materialized (
     select held.instance_id, held.life,
-           (select max(seq) from romancy_log l where l.instance_id = held.instance_id and l.life = held.life) as head
+           greatest(last_seq, (select max(seq) from romancy_log l
+                               where l.instance_id = held.instance_id and l.life = held.life)) as head
     from held
 ), logged as (
     insert into romancy_log (instance_id, life, seq, writer, body, at)

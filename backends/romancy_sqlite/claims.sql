@@ -47,10 +47,10 @@ select
 from (
     select
         instance.*,
-        (
+        max(last_seq, coalesce((
             select max(seq) from romancy_log as log
             where log.instance_id = instance.instance_id and log.life = instance.life
-        ) as head
+        ), 0)) as head
     from romancy_instances as instance
     where instance.instance_id = ?
 );
@@ -149,10 +149,10 @@ update romancy_workers set dead = 1 where token = ? and dead = 0;
 -- Some instances of a dead worker, with the ends of their logs.
 select
     instance_id, life,
-    (
+    max(last_seq, coalesce((
         select max(seq) from romancy_log as log
         where log.instance_id = instance.instance_id and log.life = instance.life
-    )
+    ), 0))
 from romancy_instances as instance
 where owner = ?
 order by instance_id

@@ -7,6 +7,7 @@ events and nothing of how a run reacts to them.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -409,6 +410,7 @@ TERMINAL: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, Workflo
 
 _Commit: TypeAlias = list[LogEvent]
 _KNOWN: Final = {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
+_TAG: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _encoder = msgspec.json.Encoder()
 
 
@@ -437,19 +439,19 @@ def decode_commit(body: bytes) -> list[LogEvent]:
     """
     try:
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _refusal(body, error) from error
 
 
 def _refusal(body: bytes, error: Exception) -> HistoryVersionError | HistoryCorruptError:
     try:
         tags = [str(event.get("type")) for event in _tags.decode(body)]
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return HistoryCorruptError(f"a log row is not a JSON array of events: {error}")
     unknown = sorted({tag for tag in tags if tag not in _KNOWN})
-    if unknown:
+    if unknown and all(_TAG.fullmatch(tag) for tag in unknown):
         return HistoryVersionError(
             f"the log holds events unknown to this version of Romancy: {', '.join(unknown)}. "
             "It was written by a newer version; let a worker of that version take the instance."
         )
-    return HistoryCorruptError(f"a log row cannot be read: {error}")
+    return HistoryCorruptError(f"a log row cannot be read: {error if not unknown else 'it holds what is no event'}")

@@ -202,7 +202,10 @@ class Intake:
             live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
-        except (NonDeterminismError, HistoryVersionError, HistoryCorruptError, CodecError, UsageError) as error:
+        except HistoryCorruptError as error:
+            logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - it says it all
+            self.park(claimed, str(error))
+        except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error))
         except StorageUnavailableError as error:

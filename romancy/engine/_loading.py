@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import ActivityScheduled, Run, WorkflowResumed, decode_commit
+from romancy.core import ActivityScheduled, Run, WorkflowResumed
 from romancy.engine._live import Live
 from romancy.engine._runtime import RUNTIME
-from romancy.errors import InstanceNotFoundError
+from romancy.errors import HistoryCorruptError, InstanceNotFoundError
+from romancy.log import commit_of, commits_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,13 +24,17 @@ _PAGE = 1000
 
 
 async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """Each commit of the instance's current life with its seq, read page by page."""
+    """Each commit of the instance's current life with its seq, read page by page.
+
+    Raises HistoryCorruptError where one is missing or cannot be read, and HistoryVersionError where one is newer than
+    this library.
+    """
     while True:
         page = await store.read(instance_id, after=after, limit=_PAGE)
         if page is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-        for row in page.rows:
-            yield row.seq, decode_commit(row.body)
+        for row, commit in commits_of(page, after):
+            yield row.seq, commit
             after = row.seq
         if not page.more:
             return
@@ -39,7 +44,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     """Replay a claimed instance up to its head.
 
     Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is
-    newer than this library, HistoryCorruptError when it makes no sense.
+    newer than this library, HistoryCorruptError when it makes no sense or is not all there.
     """
     definition = registry.workflows[claimed.workflow_name]
     run = Run(definition, instance_id=claimed.instance_id, code=definition.code, runtime=RUNTIME)
@@ -52,7 +57,10 @@ async def _replay(
     store: Store, live: Live, claimed: Claimed, note: Callable[[Sequence[LogEvent]], None] | None = None
 ) -> None:
     async for seq, commit in _commits(store, claimed):
-        live.run.replay([commit])
+        try:
+            live.run.replay([commit])
+        except HistoryCorruptError as error:
+            raise HistoryCorruptError(f"instance {claimed.instance_id!r}, row {seq} of its log: {error}") from error
         live.head = seq
         if note is not None:
             note(commit)
@@ -65,9 +73,9 @@ async def _replay(
 
 async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, list[LogEvent]]]:
     """The commits of its current run: those that came along with the claim, if they are all there are."""
-    if len(claimed.log) == claimed.head - claimed.run_from + 1:
+    if claimed.log and len(claimed.log) == claimed.head - claimed.run_from + 1:
         for seq, body in enumerate(claimed.log, claimed.run_from):
-            yield seq, decode_commit(body)
+            yield seq, commit_of(claimed.instance_id, seq, body)
         return
     async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
         yield seq, commit

@@ -10,11 +10,19 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import WorkflowStarted, decode_commit, encode_commit
+from romancy.core import ChildStarted, WorkflowStarted, encode_commit
 from romancy.engine._live import owner_changed, terminated
+from romancy.engine._loading import history
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine._repair import run_without_failure
-from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
+from romancy.errors import (
+    CodecError,
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    StorageUnavailableError,
+    UsageError,
+)
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker
@@ -24,12 +32,13 @@ if TYPE_CHECKING:
 
     from romancy.engine._messages import Message
     from romancy.storage.protocol import Store
-    from romancy.storage.records import History, InstanceRow
+    from romancy.storage.records import InstanceRow
 
 __all__ = ["purge", "resume", "retry", "terminate"]
 
 _TRIES: Final = 10
 _LEASE: Final = 60_000_000
+_UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
 @asynccontextmanager
@@ -46,17 +55,17 @@ async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str,
         await store.heartbeat(acting, leaving=True)
 
 
-async def _all(store: Store, instance_id: str, after: int) -> History:
-    history = await store.read(instance_id, after=after)
-    if history is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    while history.more:
-        page = await store.read(instance_id, after=history.rows[-1].seq)
+async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int]:
+    """The seq of the last commit, and when it was accepted; no commit is looked into."""
+    seq, at, more = row.last_seq - 1, row.updated_at, True
+    while more:
+        page = await store.read(row.instance_id, after=seq)
         if page is None:
-            raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-        history.rows.extend(page.rows)
-        history = type(history)(instance=page.instance, rows=history.rows, more=page.more)
-    return history
+            raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
+        if page.rows:
+            seq, at = page.rows[-1].seq, page.rows[-1].at
+        more = page.more
+    return max(seq, row.last_seq), at
 
 
 async def retry(store: Store, worker: str | None, instance_id: str) -> None:
@@ -66,10 +75,9 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
-    history = await _all(store, instance_id, found.instance.run_from - 1)
-    events = run_without_failure(instance_id, [decode_commit(row.body) for row in history.rows])
-    seq = history.rows[-1].seq + 1
-    row = history.instance
+    row, commits = found.instance, [one async for one in history(store, instance_id, after=found.instance.run_from - 1)]
+    events = run_without_failure(instance_id, [commit for _, commit in commits])
+    seq = commits[-1][0] + 1
     change = Change(
         status=Status.RUNNING,
         seen=row.signals,
@@ -100,14 +108,14 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.STUCK:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed")
-    history = await _all(store, instance_id, found.instance.last_seq - 1)
-    row, last = history.instance, history.rows[-1]
+    row = found.instance
+    seq, at = await _end_of_log(store, row)
     item = Append(
         instance_id=instance_id,
         life=row.life,
-        seq=last.seq + 1,
+        seq=seq + 1,
         writer=f"{secrets.token_hex(8)}.resume",
-        body=owner_changed(last.at, "", ""),
+        body=owner_changed(at, "", ""),
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
     )
     async with _acting(store, worker) as (token, _):
@@ -149,22 +157,39 @@ async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
 
 
 async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
-    history = await _all(store, row.instance_id, row.run_from - 1)
-    last = history.rows[-1]
-    started = next(event for event in decode_commit(history.rows[0].body) if isinstance(event, WorkflowStarted))
+    seq, at = await _end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
-    if started.parent is not None:
-        ended = ChildEnded(child_id=started.parent.child_id, reason=reason)
-        deliveries = (_message(started.parent.instance_id, ended),)
+    if row.parent is not None:
+        ended = ChildEnded(child_id=await _child_id(store, row, row.parent), reason=reason)
+        deliveries = (_message(row.parent, ended),)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
-        seq=last.seq + 1,
+        seq=seq + 1,
         writer=f"{secrets.token_hex(8)}.terminate",
-        body=terminated(now or last.at, reason),
+        body=terminated(now or at, reason),
         change=Change(status=Status.CANCELLED, seen=row.signals, error=reason),
         deliveries=deliveries,
     )
+
+
+async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
+    """What its parent calls the instance: its own log says so, and where that cannot be read its parent's."""
+    try:
+        async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
+            for event in commit:
+                if isinstance(event, WorkflowStarted) and event.parent is not None:
+                    return event.parent.child_id
+    except _UNREADABLE:
+        pass
+    try:
+        async for _, commit in history(store, parent):
+            for event in commit:
+                if isinstance(event, ChildStarted) and event.instance_id == row.instance_id:
+                    return event.id
+    except (*_UNREADABLE, InstanceNotFoundError):
+        pass
+    return ""
 
 
 def _message(instance_id: str, message: Message) -> Delivery:

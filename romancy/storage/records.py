@@ -331,7 +331,8 @@ class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     code: str
     run_from: int
     head: int
-    """The last seq of its log; a cached run with the same life and head is current."""
+    """The last seq of its log, or of what its row knows to have been in it (`InstanceRow.last_seq`) if that is more:
+    then rows have been lost, and nobody may take their place. A cached run with the same life and head is current."""
     signals: int
     seen: int
     crashes: int

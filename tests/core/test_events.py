@@ -35,6 +35,15 @@ def test_a_field_added_later_is_not_in_the_way() -> None:
     assert encode_commit(decode_commit(body)) == b'[{"type":"TimerFired","at":5,"id":"timer:1"}]'
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'[{"type":"TimerFired","at":5,"id":"\xff"}]', b'[{"type":"Tim\xff","at":5}]', b'[{"type":"not a name","at":5}]'],
+)
+def test_bytes_that_no_version_wrote(body: bytes) -> None:
+    with pytest.raises(HistoryCorruptError, match=r"cannot be read|not a JSON array"):
+        decode_commit(body)
+
+
 def test_an_unknown_event_means_that_the_log_is_newer() -> None:
     with pytest.raises(HistoryVersionError, match="ActivityTeleported"):
         decode_commit(b'[{"type":"TimerFired","at":5,"id":"t"},{"type":"ActivityTeleported","at":1}]')
