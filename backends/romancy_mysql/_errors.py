@@ -27,6 +27,7 @@ __all__ = [
     "UnpreparedError",
     "already_there",
     "code_of",
+    "overran",
     "translate",
 ]
 
@@ -116,6 +117,7 @@ _UNAVAILABLE: Mapping[int, str] = {
     1030: "the server's storage engine failed",
     1034: "the server's storage engine failed",
 }
+_OVERRUN = frozenset({3024, 1969})
 _CONFIGURATION: Mapping[int, str] = {
     1044: "this user may not use this database; GRANT it",
     1045: "user or password is wrong",
@@ -152,6 +154,11 @@ def code_of(error: BaseException) -> int:
     """The server's (or the driver's) error number; 0 if there is none."""
     first = error.args[0] if isinstance(error, pymysql.err.MySQLError) and error.args else 0
     return first if isinstance(first, int) else 0
+
+
+def overran(error: BaseException) -> bool:
+    """A statement took longer than it was given: one of the user's brings that on itself."""
+    return code_of(error) in _OVERRUN
 
 
 def already_there(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import aiomysql
 import pymysql.err
 
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
+from romancy.storage.blame import raised_on
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import READING
@@ -20,6 +21,8 @@ from romancy_mysql._errors import (
     RefusedValueError,
     SavepointGoneError,
     TransientError,
+    code_of,
+    overran,
     translate,
 )
 from romancy_mysql._guard import GuardedConnection
@@ -71,6 +74,11 @@ class MySQLSession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         cursor = await self._run(aiomysql.DictCursor, sql, parameters)
         return [dict(line) for line in await cursor.fetchall()]
+
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
+        if not isinstance(error, pymysql.err.MySQLError) or raised_on(error, aiomysql.Connection) is not self._guard:
+            return None
+        return self._explained(error)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -134,16 +142,20 @@ class MySQLSession:
         if not self._guard.closed:
             await self._database.roll_back(self._guard)
 
+    def _explained(self, error: pymysql.err.MySQLError) -> StorageUnavailableError | None:
+        """What to say of a statement of user code that failed through nobody's fault; None for a fault of its own."""
+        explained = translate(error, "a statement of the session", self._database.settings.where)
+        if isinstance(explained, TransientError):
+            return self._try_again(f"another transaction was in the session's way (error {code_of(error)})")
+        return explained if isinstance(explained, StorageUnavailableError) and not overran(error) else None
+
     async def _run(self, kind: type[aiomysql.Cursor], sql: str, parameters: tuple[object, ...]) -> aiomysql.Cursor:
         self._refuse_if_done()
         cursor = await self._guard.cursor(kind)
         try:
             await cursor.execute(sql, parameters or None)
         except pymysql.err.MySQLError as error:
-            explained = translate(error, "a statement of the session", self._database.settings.where)
-            if isinstance(explained, TransientError):
-                raise self._try_again("another transaction was in the session's way") from error
-            if isinstance(explained, StorageUnavailableError):
+            if (explained := self._explained(error)) is not None:
                 raise explained from error
             raise
         return cursor

@@ -26,7 +26,7 @@ from romancy_postgres._connection import (
     connect_for_session,
     rows_touched,
 )
-from romancy_postgres._errors import DRIVER_ERRORS, contended, refuses_values, translated, waited_in_vain
+from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
 from romancy_postgres._pool import Pool
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ class Database:
         connection = await pool.borrow()
         try:
             answer = await statement(Link(connection, self))
-        except asyncpg.PostgresError:
-            pool.give_back(connection)  # which also drops it if this error was the end of it
+        except asyncpg.PostgresError as error:
+            _return(connection, pool, error)
             raise
         except BaseException as error:
             pool.discard(connection)
@@ -201,8 +201,8 @@ class Database:
             if self._gated.gate is not None:
                 await self._gated.gate(name)
             tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
-        except asyncpg.PostgresError:
-            self.work.give_back(connection)
+        except asyncpg.PostgresError as error:
+            _return(connection, self.work, error)
             raise
         except BaseException:
             self.work.discard(connection)
@@ -219,8 +219,11 @@ class Database:
             await link.control("begin", begin)
             answer = await body(link)
             await link.control("commit", "commit")
-        except (asyncpg.PostgresError, RomancyError):
-            await self._roll_back(connection, pool)
+        except (asyncpg.PostgresError, RomancyError) as error:
+            if read_only(error):
+                pool.discard(connection)
+            else:
+                await self._roll_back(connection, pool)
             raise
         except BaseException as error:
             pool.discard(connection)
@@ -275,3 +278,11 @@ class Database:
     async def _connect_for_session(self) -> GuardedConnection:
         async with self.understood():
             return await connect_for_session(self.settings)
+
+
+def _return(connection: EngineConnection, pool: Pool[EngineConnection], error: asyncpg.PostgresError) -> None:
+    """After an error outside of any transaction, which may also have been the end of the connection."""
+    if read_only(error):
+        pool.discard(connection)
+    else:
+        pool.give_back(connection)

@@ -21,7 +21,9 @@ __all__ = [
     "LockedError",
     "RefusedValueError",
     "contended",
+    "falls_away",
     "in_failed_transaction",
+    "read_only",
     "refuses_values",
     "transaction_gone",
     "translated",
@@ -35,8 +37,10 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})
 _IN_FAILED_TRANSACTION = "25P02"
 _NO_TRANSACTION = frozenset({"25P01", "3B001"})
+_READ_ONLY = "25006"
 _AWAY_CLASSES = ("08", "53", "57", "58")
-_AWAY = frozenset({"25006", "25P03"})
+_AWAY = frozenset({_READ_ONLY, "25P03"})
+_AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
 _VALUE_CLASSES = ("22", "23", "54")
 _POOLER = frozenset({"26000", "42P05", "08P01"})
 
@@ -73,6 +77,25 @@ def contended(error: BaseException) -> bool:
 def waited_in_vain(error: BaseException) -> bool:
     """Whether a lock was not given in time, so that trying again at once is not enough."""
     return _state(error) == _LOCK_NOT_AVAILABLE
+
+
+def falls_away(error: BaseException) -> bool:
+    """Whether a statement of user code met a server that is away or takes no writes now, whatever it says.
+
+    Less than what is away to the engine: a statement that takes too long or too much brings that on itself.
+    """
+    if isinstance(error, InternalClientError):  # the driver's own confusion over a connection that is ending
+        return True
+    state = _state(error)
+    return state in _AWAY_FOR_USERS or (state[:2] == "08" and state not in _POOLER)
+
+
+def read_only(error: BaseException) -> bool:
+    """Whether the connection takes no writes, which it may go on with when the database takes them again.
+
+    It keeps the setting that it was made under, or leads to a server that has become a follower.
+    """
+    return _state(error) == _READ_ONLY
 
 
 def in_failed_transaction(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from romancy_postgres._write import deliver
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from romancy.errors import StorageUnavailableError
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._database import Database
@@ -74,6 +75,9 @@ class JoinedSession(PostgresSession):
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
         self._announce_after_commit()
         return answers
+
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
+        return None
 
     async def check_place(self) -> None:
         """Refuse a connection that sees other tables than this store. Nothing is kept: servers change places."""

@@ -13,8 +13,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg.connresource import ConnectionResource
 
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
+from romancy.storage.blame import raised_on
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
@@ -22,7 +24,9 @@ from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, r
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
     contended,
+    falls_away,
     in_failed_transaction,
+    read_only,
     refuses_values,
     transaction_gone,
 )
@@ -64,7 +68,7 @@ class PostgresSession:
         self._savepoints = 0
         self.ended = False
         self.doubtful = False
-        """The connection may be in the middle of something."""
+        """The connection may be in the middle of something, or read-only for good."""
         self._stirred: set[str] = set()
         """Instances that others should look at once this is committed."""
         self._posted: list[tuple[str, str]] = []
@@ -82,6 +86,17 @@ class PostgresSession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         async with self._understood():
             return [dict(row) for row in await self._connection.fetch(sql, *parameters)]
+
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
+        if not isinstance(error, DRIVER_ERRORS):
+            return None
+        raised_by = raised_on(error, asyncpg.Connection, ConnectionResource)
+        if self._connection not in (raised_by, getattr(raised_by, "_connection", None)) or not self._nobodys_fault(
+            error
+        ):
+            return None
+        explained = self._explained(error)
+        return explained if isinstance(explained, StorageUnavailableError) else None
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -117,7 +132,7 @@ class PostgresSession:
             await self.roll_back()
             if refuses_values(error):
                 return Outcome.INVALID
-            raise self._database.explained(error) from None
+            raise self._explained(error) from None
         except RomancyError:
             await self.roll_back()
             raise
@@ -223,9 +238,16 @@ class PostgresSession:
         try:
             yield
         except DRIVER_ERRORS as error:
-            if self._connection.is_closed() or contended(error) or isinstance(error, OSError):
-                raise self._database.explained(error) from error
+            if self._nobodys_fault(error) or isinstance(error, OSError):
+                raise self._explained(error) from error
             raise
+
+    def _explained(self, error: Exception) -> BaseException:
+        self.doubtful = self.doubtful or read_only(error)
+        return self._database.explained(error)
+
+    def _nobodys_fault(self, error: Exception) -> bool:
+        return self._connection.is_closed() or contended(error) or falls_away(error)
 
 
 @asynccontextmanager

@@ -56,6 +56,9 @@ class JoinedSession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return fetch_all(self._connection, sql, parameters)
 
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
+        return None
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
         self._parts += 1

@@ -75,6 +75,10 @@ class SqliteSession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return await self._user_statement(partial(fetch_all, self._turn.connection, sql, parameters))
 
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
+        # The native object's own errors are that already where they are nobody's fault.
+        return error if isinstance(error, StorageUnavailableError) else None
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
         self._parts += 1

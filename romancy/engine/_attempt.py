@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.engine._live import Live
+    from romancy.errors import StorageUnavailableError
     from romancy.storage.protocol import Store
 
 __all__ = ["Attempt", "Tools", "id_of"]
@@ -81,10 +82,9 @@ class Attempt:
         kind = ActivityContext if definition.is_async else PlainActivityContext
         return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details)
 
-    @property
-    def transacted(self) -> bool:
-        """It has asked for a session, whether it got one or not."""
-        return self.port is not None and self.port.transacted
+    def excuse(self, error: Exception) -> StorageUnavailableError | None:
+        """Why what it raised is not its fault, if its session was taken away from it."""
+        return None if self.port is None else self.port.excuse(error)
 
     def open(self) -> Port:
         """Its port, from now on."""

@@ -34,7 +34,7 @@ from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
 from romancy.engine._threads import Threads
-from romancy.errors import ActivityError, StorageUnavailableError
+from romancy.errors import ActivityError
 from romancy.retry import Retry, resolve
 from romancy.serialization import describe_exception
 from romancy.storage.limits import check_event
@@ -319,11 +319,12 @@ class Attempts:
 
     async def _has_failed(self, attempt: Attempt, error: Exception) -> bool:
         """Undo what it did; True if it is made again as if it had never been."""
+        excuse = attempt.excuse(error)
         await attempt.give_up()
-        lost = attempt.transacted and isinstance(error, StorageUnavailableError) and not attempt.cancelled
-        if lost:
-            self._again(attempt, error)
-        return lost
+        if excuse is None or attempt.cancelled:
+            return False
+        self._again(attempt, excuse)
+        return True
 
     def _again(self, attempt: Attempt, error: Exception) -> None:
         """The database took the session away before its commit: the attempt never happened, and is made once more."""

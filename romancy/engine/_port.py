@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from romancy._logs import about, get_logger
 from romancy.engine._messages import outgoing
-from romancy.errors import UsageError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ class Port:
                 f"not a {native.__name__}"
             )
         return self.opened.native
+
+    def excuse(self, error: Exception) -> StorageUnavailableError | None:
+        """What the database has to say for an attempt that raised this and has asked for a session; None: nothing."""
+        if isinstance(error, StorageUnavailableError):
+            return error if self.transacted else None
+        return None if self.opened is None else self.opened.excuse(error)
 
     def heartbeat(self, details: Raw | None, /) -> None:
         """Remember that the attempt lives and what it says of itself; stop the thread of one that was given up."""

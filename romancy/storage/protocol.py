@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.errors import StorageUnavailableError
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Capabilities,
@@ -74,6 +75,15 @@ class Session(Protocol):
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         """Run one query of the user's; all its rows, by column name."""
+        ...
+
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
+        """What `execute` would have raised for an error of the native object's that is nobody's fault; else None.
+
+        A deadlock, a lock that was waited for in vain, a lost connection, a database that takes no writes now: the
+        attempt is made again and charged to nobody. Asked before the session is left, about whatever came out of user
+        code. None for what was raised elsewhere, and in a joined session, whose owner sees to its errors.
+        """
         ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:

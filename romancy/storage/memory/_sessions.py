@@ -16,6 +16,7 @@ from romancy.storage.records import Append, Delivered, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
+    from romancy.errors import StorageUnavailableError
     from romancy.storage.memory._database import Database
     from romancy.storage.protocol import Gate
     from romancy.storage.records import Delivery, Item, OutboxRow
@@ -70,6 +71,9 @@ class MemorySession:
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:  # noqa: ARG002 - as above
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
+
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - nothing here can fail so
+        return None
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:

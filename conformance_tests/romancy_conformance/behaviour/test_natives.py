@@ -1,0 +1,156 @@
+"""The driver's own object in a session: what it raises through nobody's fault is charged to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.core import ActivityAttemptFailed, ActivityFailed
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy_conformance.contract.building import start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy import Handle, Session
+    from romancy.storage.protocol import Store
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb")]
+
+ONCE = RetryPolicy.none()
+KILLS_ITSELF = {
+    "postgres": "select pg_terminate_backend(pg_backend_pid())",
+    "mysql": "kill connection_id()",
+    "mariadb": "kill connection_id()",
+}
+crossings: list[asyncio.Barrier] = []
+"""The last one is that of the test that runs."""
+calls: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test counts for itself."""
+    calls.clear()
+    crossings.append(asyncio.Barrier(2))
+
+
+@pytest.fixture
+async def accounts(storage_url: str) -> AsyncIterator[Store]:
+    """A table of the user's with two rows, and a store to look at it."""
+    store = create_store(storage_url)
+    await store.open()
+    async with store.session() as session:
+        await session.execute("create table accounts (k varchar(10) primary key, n integer not null)")
+        if store.capabilities.transactional_ddl:
+            await session.commit(start(status=Status.COMPLETED, delay=None))
+    async with store.session() as session:
+        await session.execute("insert into accounts values ('a', 0), ('b', 0)")
+        await session.commit(start(status=Status.COMPLETED, delay=None))
+    yield store
+    await store.close()
+
+
+async def contents(store: Store) -> dict[str, int]:
+    async with store.session() as session:
+        return {row["k"]: row["n"] for row in await session.fetch_all("select k, n from accounts")}
+
+
+async def natively(native: Any, sql: str) -> None:
+    """Run a statement by the driver's own object."""
+    if hasattr(native, "query"):  # a connection of aiomysql's
+        native = await native.cursor()
+    await native.execute(sql)
+
+
+def adding(key: str) -> str:
+    return f"update accounts set n = n + 1 where k = '{key}'"  # noqa: S608 - a letter of this module's
+
+
+async def meet() -> None:
+    """The first two wait for each other, so that they certainly cross."""
+    if len(calls) <= 2:
+        await crossings[-1].wait()
+
+
+@activity(retry=ONCE)
+async def cross(first: str, second: str) -> int:
+    context = activity_context()
+    native = await context.session(object)
+    calls.append(first)
+    await natively(native, adding(first))
+    await meet()
+    await natively(native, adding(second))
+    return context.attempt
+
+
+@activity(retry=ONCE)
+async def cross_in_part(first: str, second: str) -> int:
+    """The same, and what may fail alone is in a savepoint: on the way out the error passes more hands."""
+    context = activity_context()
+    session: Session = await context.session()
+    calls.append(first)
+    await natively(session.native, adding(first))
+    await meet()
+    async with session.savepoint():
+        await natively(session.native, adding(second))
+    return context.attempt
+
+
+@activity(retry=ONCE)
+async def add_over_a_lost_connection(kill: str) -> int:
+    context = activity_context()
+    native = await context.session(object)
+    calls.append("add")
+    await natively(native, adding("a"))
+    if len(calls) == 1:
+        await natively(native, kill)
+    await natively(native, adding("b"))
+    return context.attempt
+
+
+@workflow
+async def crosses(ctx: WorkflowContext) -> list[int]:
+    return list(await asyncio.gather(cross("a", "b"), cross("b", "a")))
+
+
+@workflow
+async def crosses_in_part(ctx: WorkflowContext) -> list[int]:
+    return list(await asyncio.gather(cross_in_part("a", "b"), cross_in_part("b", "a")))
+
+
+@workflow
+async def loses_its_connection(ctx: WorkflowContext, kill: str) -> list[int]:
+    return [await add_over_a_lost_connection(kill)]
+
+
+async def charged(handle: Handle[Any]) -> int:
+    """How many attempts the log calls failed."""
+    log = await handle.history()
+    return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for event in log)
+
+
+@pytest.mark.parametrize("flow", [crosses, crosses_in_part], ids=["", "in a savepoint"])
+async def test_a_deadlock_of_native_statements_is_no_failed_attempt(app: Romancy, accounts: Store, flow: Any) -> None:
+    """A7: the loser's attempt is made again, and both are there once."""
+    handle: Handle[list[int]] = await app.start(flow.options(instance_id="crossing"))
+
+    assert [1, 1] == await handle.result(timeout=100)
+    assert {"a": 2, "b": 2} == await contents(accounts)
+    assert len(calls) >= 3
+    assert 0 == await charged(handle)
+
+
+async def test_a_connection_lost_under_a_native_statement_is_no_failed_attempt(
+    app: Romancy, accounts: Store, backend: str
+) -> None:
+    handle = await app.start(loses_its_connection.options(instance_id="lost"), KILLS_ITSELF[backend])
+
+    assert [1] == await handle.result(timeout=100)
+    assert {"a": 1, "b": 1} == await contents(accounts)
+    assert 2 == len(calls)
+    assert 0 == await charged(handle)

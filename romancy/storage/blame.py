@@ -1,0 +1,24 @@
+"""On whose object an error was raised: a driver's errors do not say which of its connections they are about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["raised_on"]
+
+
+def raised_on(error: BaseException, *kinds: type[object]) -> object | None:
+    """The object of one of these kinds whose method raised the error, or let it through first; None if there is none.
+
+    It is read from the traceback, so that calls which do not fail pay nothing for it.
+    """
+    found: object | None = None
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        it = step.tb_frame.f_locals.get("self")
+        found = it if isinstance(it, kinds) else found
+        step = step.tb_next
+    return found
