@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
 from romancy.hooks import Hook
-from romancy.retry import Duration, RetryPolicy, seconds
+from romancy.retry import Duration, seconds
 from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["hooks_of", "label", "policy", "some_time", "whole_number"]
+__all__ = ["hooks_of", "label", "some_time", "whole_number"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -35,13 +35,6 @@ def label(value: Any, what: str) -> str | None:
     if value is not None:
         check_id(value, what)
     return value  # type: ignore[no-any-return]
-
-
-def policy(value: Any) -> RetryPolicy | None:
-    """A retry policy, or none of one's own."""
-    if value is not None and not isinstance(value, RetryPolicy):
-        raise UsageError(f"retry= takes a RetryPolicy, not {type(value).__name__}")
-    return value
 
 
 def hooks_of(given: Iterable[Hook]) -> tuple[Hook, ...]:

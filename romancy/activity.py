@@ -17,9 +17,9 @@ from romancy.core import current_commands
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
-from romancy.retry import Duration, RetryPolicy, seconds
+from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import check_event
+from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -44,7 +44,7 @@ class Compensation:
         check_function(fn, "compensation")
         self.fn = fn
         self.name = name_of(fn, name, "compensation")
-        self.retry = retry
+        self.retry = policy(retry)
         self.is_async = is_async(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(fn, subject=f"compensation {self.name!r}", is_injected=is_dependency)
@@ -93,7 +93,7 @@ class Activity(Generic[P, R_co]):
         check_function(fn, "activity")
         self._fn = fn
         self.name = name_of(fn, name, "activity")
-        self.retry = retry
+        self.retry = policy(retry)
         self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
         self.heartbeat_timeout = self._silence(heartbeat_timeout)
         self.executor = executor
@@ -148,9 +148,11 @@ class Activity(Generic[P, R_co]):
         self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None
     ) -> Self:
         """The same activity for one call: under an id of yours, with its own policy or timeout."""
+        if id is not None:
+            check_id(id, f"activity id of {self.name}")
         changed = copy.copy(self)
         changed._id = self._id if id is None else id  # noqa: SLF001 - a copy of itself
-        changed._retry = self._retry if retry is None else retry  # noqa: SLF001 - a copy of itself
+        changed._retry = self._retry if retry is None else policy(retry)  # noqa: SLF001 - a copy of itself
         if timeout is not None:
             changed._timeout = seconds(timeout, f"the timeout of {self.name}")  # noqa: SLF001 - a copy of itself
         return changed

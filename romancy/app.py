@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
-from romancy._choices import hooks_of, label, policy, some_time, whole_number
+from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
@@ -20,7 +20,7 @@ from romancy.handle import Handle
 from romancy.instances import Instances
 from romancy.log import commit_of, commits_of
 from romancy.registry import Registry
-from romancy.retry import seconds
+from romancy.retry import policy, seconds
 from romancy.serialization import Codecs, refuse_sealed
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store

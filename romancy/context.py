@@ -21,7 +21,7 @@ from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import check_event, check_id, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,8 @@ class WorkflowContext:
         key: str | None = None,
     ) -> Event[Any]:
         """Wait for an event or a signal of this type. Raises EventTimeoutError when none comes in time."""
-        name, model = (type.name, type.data) if isinstance(type, EventType) else (type, model)
+        name, model = _name_of(type), type.data if isinstance(type, EventType) else model
+        check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
         received: EventReceived = await self._commands.wait(name, key=key, timeout=limit)
         return Event(
@@ -164,6 +165,7 @@ class WorkflowContext:
 
     def patched(self, name: str) -> bool:
         """True for histories that began after this call was in the code: take the new branch. Old ones get False."""
+        check_id(name, "name of the patch")
         return self._commands.patched(name)
 
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
@@ -173,6 +175,7 @@ class WorkflowContext:
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable; a replay sends nothing."""
         name = _name_of(type)
+        check_key(key)
         what = f"event {name!r}"
         self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
 
@@ -268,6 +271,7 @@ class ActivityContext:
         Only for an `async def`: UsageError in a plain function, which can return the data for its workflow to publish.
         """
         name = _name_of(type)
+        check_key(key)
         what = f"event {name!r}"
         await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
 

@@ -22,7 +22,7 @@ from romancy.instance import Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import check_event, check_id, check_key
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
 
@@ -227,7 +227,7 @@ class Instances:
         it is sent by the commit of your own transaction, and these answers are what that transaction sees now.
         """
         name, declared = _name_of(event), event.data if isinstance(event, EventType) else Any
-        _check_key(key)
+        check_key(key)
         what = f"data of the signal {name!r} to instance {instance_id}"
         raw = check_event(dumps(data, what, declared), what)
         if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key), session):
@@ -240,7 +240,7 @@ class Instances:
         if session is None:
             raise UsageError("app.publish goes with a transaction of yours: give it as session=")
         name, declared = _name_of(type), type.data if isinstance(type, EventType) else Any
-        _check_key(key)
+        check_key(key)
         what = f"event {name!r}"
         row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
         await send_in(session, self._opened(), outbox=[row])
@@ -377,11 +377,6 @@ def _name_of(event: Any) -> str:
     name = event.name if isinstance(event, EventType) else event
     check_id(name, "name of the event")
     return str(name)
-
-
-def _check_key(key: Any) -> None:
-    if key is not None and not isinstance(key, str):
-        raise UsageError(f"the key of an event is a string, not {type(key).__name__}")
 
 
 async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from romancy.errors import TerminalError, UsageError
 
-__all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "resolve", "seconds"]
+__all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "policy", "resolve", "seconds"]
 
 Duration: TypeAlias = float | timedelta
 ErrorTypes: TypeAlias = type[Exception] | tuple[type[Exception], ...]
@@ -136,6 +136,13 @@ class RetryPolicy:
 
 
 FRAMEWORK_DEFAULT: Final = RetryPolicy()
+
+
+def policy(value: Any) -> RetryPolicy | None:
+    """A retry policy, or none of one's own. Raises UsageError for anything else."""
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise UsageError(f"retry= takes a RetryPolicy, not {type(value).__name__}")
+    return value
 
 
 def resolve(*policies: RetryPolicy | None) -> RetryPolicy:

@@ -18,7 +18,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import check_event
+from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -115,6 +115,8 @@ class Workflow(Generic[P, R_co]):
 
     def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
         """The same workflow for one start: under an instance id of yours, or not before a delay."""
+        if instance_id is not None:
+            check_id(instance_id)
         changed = copy.copy(self)
         changed.instance_id = self.instance_id if instance_id is None else instance_id
         changed.delay = self.delay if delay is None else seconds(delay, "the delay of the start")

@@ -34,6 +34,8 @@ __all__ = ["Commands", "current_commands"]
 
 C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
+_LONGEST_ID: Final = 255
+"""Bytes that an instance id may have in every store."""
 
 
 class Answer(StableFuture[Any]):
@@ -221,8 +223,10 @@ class Commands:
         if self.started.run > 1:
             id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
         if instance_id is None:
-            life = derive(self.instance_id, self.started.nonce, "child", id).hex()[:8]
-            instance_id = f"{self.instance_id}/{id}-{life}"
+            life = derive(self.instance_id, self.started.nonce, "child", id).hex()
+            instance_id = f"{self.instance_id}/{id}-{life[:8]}"
+            if len(instance_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
+                instance_id = life[:32]  # a child of a child of a child
         command = ev.ChildStarted(id, definition.name, instance_id, input, round(delay * SECOND))
         started = self.ask(command)
         if self._children is NO_DICT:

@@ -25,6 +25,7 @@ __all__ = [
     "check_deliveries",
     "check_event",
     "check_id",
+    "check_key",
     "check_outbox",
     "refuse_to_send",
 ]
@@ -58,6 +59,18 @@ def check_id(value: str, what: str = "instance id") -> None:
         raise UsageError(f"{what}: {_HALF}") from None
     if size > MAX_ID_BYTES:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
+
+
+def check_key(value: str | None, what: str = "key of the event") -> None:
+    """Refuse a key that is no text; None is none."""
+    if value is None:
+        return
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
+        raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what}: {_HALF}") from None
 
 
 def check_event(raw: Payload, what: str) -> Payload:

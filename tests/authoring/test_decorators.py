@@ -128,6 +128,16 @@ def test_options_change_a_copy() -> None:
         decorated.options(timeout=float("inf"))
 
 
+def test_a_retry_policy_is_nothing_else() -> None:
+    """It would be asked only when an attempt has failed."""
+    untyped: Any = 5
+    for declared in (activity(retry=untyped), compensation(retry=untyped)):
+        with pytest.raises(UsageError, match="retry= takes a RetryPolicy, not int"):
+            declared(plain)
+    with pytest.raises(UsageError, match="retry= takes a RetryPolicy, not int"):
+        activity(plain).options(retry=untyped)
+
+
 def test_an_activity_of_an_instance_is_refused() -> None:
     class Shop:
         @activity

@@ -373,6 +373,43 @@ async def test_acting_on_all_that_a_search_finds(app: Romancy) -> None:
     assert [instance async for instance in app.iter_instances()] == []
 
 
+@pytest.mark.parametrize("what", ["cancel", "terminate", "retry", "resume", "purge"])
+async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> None:
+    meant = [await in_a_state_for(app, what) for _ in range(2)]
+    other = await app.start(for_customer, "bob", 0)
+    await status_is(app, other.instance_id, Status.WAITING)
+    for_all = {
+        "cancel": app.cancel_many,
+        "terminate": app.terminate_many,
+        "retry": app.retry_many,
+        "resume": app.resume_many,
+        "purge": app.purge_many,
+    }[what]
+    before = {one: (await app.get_instance(one), await app.history(one)) for one in [*meant, other.instance_id]}
+    did = list(done)
+
+    assert sorted(meant) == sorted(await for_all(workflow_name="break", dry_run=True))
+
+    assert before == {one: (await app.get_instance(one), await app.history(one)) for one in before}
+    assert did == done
+    dead_ends.clear()
+    broken.clear()
+    assert sorted(meant) == sorted(await for_all(workflow_name="break"))
+    assert await other.status() is Status.WAITING
+
+
+async def in_a_state_for(app: Romancy, what: str) -> str:
+    """The id of an instance to which this can be done."""
+    if what in {"cancel", "terminate", "resume"}:
+        return await stuck(app, "a")
+    if what == "retry":
+        broken.add("b")
+        return await fail(app, app.start(may_break, "b"))
+    handle = await app.start(may_break, "c")
+    await handle.result(timeout=60)
+    return handle.instance_id
+
+
 async def test_retrying_all_that_failed(app: Romancy) -> None:
     broken.add("b")
     for _ in range(3):

@@ -1,0 +1,211 @@
+"""What a workflow or an activity may not ask for: each is refused where it asks, and the log bears nothing of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    RetryExhaustedError,
+    RetryPolicy,
+    Romancy,
+    UsageError,
+    WorkflowContext,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.core import (
+    ActivityFailed,
+    ActivityScheduled,
+    MessagePublished,
+    WorkflowCompleted,
+    WorkflowStarted,
+)
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.test_bad_input import IDS, TOO_LARGE
+from romancy_conformance.behaviour.test_joining import published
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from romancy.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+@activity(retry=RetryPolicy.none())
+async def step(number: int) -> int:
+    return number
+
+
+@activity(retry=RetryPolicy.none())
+async def publishes(name: Any, data: Any) -> None:
+    await activity_context().publish(name, data)
+
+
+@activity(retry=RetryPolicy.none())
+async def publishes_untyped(what: str) -> None:
+    """What no argument of an activity could bring: it is made here."""
+    await activity_context().publish("before", 1)
+    if what == "data":
+        await activity_context().publish("event", object())
+    else:
+        key: Any = 5
+        await activity_context().publish("event", 1, key=key)
+
+
+@workflow
+async def child(ctx: WorkflowContext, number: int) -> int:
+    return number
+
+
+@workflow
+async def publishes_nonsense(ctx: WorkflowContext, how: str) -> list[str]:
+    key: Any = 5
+    attempts = {
+        "name": lambda: publishes("", 1),
+        "length": lambda: publishes("x" * 300, 1),
+        "data": lambda: publishes_untyped("data"),
+        "key": lambda: publishes_untyped("key"),
+        "own name": lambda: ctx.publish("", 1),
+        "own data": lambda: ctx.publish("event", object()),
+        "own size": lambda: ctx.publish("event", "x" * TOO_LARGE),
+        "own key": lambda: ctx.publish("event", 1, key=key),
+    }
+    try:
+        await attempts[how]()
+    except RetryExhaustedError as error:
+        return [error.error_type.rpartition(".")[2], ""]
+    except UsageError as error:
+        return [type(error).__name__, str(error)]
+    return ["no error", ""]
+
+
+@workflow
+async def asks_wrongly(ctx: WorkflowContext, how: str, what: str) -> str:
+    wrong: Any = IDS[what]
+    calls: dict[str, Callable[[], Any]] = {
+        "activity": lambda: step.options(id=wrong)(1),
+        "child": lambda: child.options(instance_id=wrong)(1),
+        "event": lambda: ctx.wait_event(wrong),
+        "key": lambda: ctx.wait_event("go", key=wrong),
+        "retry": lambda: step.options(retry=wrong)(1),
+    }
+    try:
+        if how == "patch":
+            ctx.patched(wrong)
+        else:
+            await calls[how]()
+    except UsageError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+@workflow
+async def chooses_twice(ctx: WorkflowContext) -> str:
+    await step.options(id="mine")(1)
+    await step(1)
+    said: list[str] = []
+    for taken in ("mine", "step:1"):
+        try:
+            await step.options(id=taken)(1)
+        except UsageError as error:
+            said.append(str(error))
+    return " and ".join(said)
+
+
+@workflow
+async def descends(ctx: WorkflowContext, generations: int) -> int:
+    return 1 + await descends(generations - 1) if generations else 0
+
+
+@pytest.fixture
+async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
+    """The app's database as a relay would open it."""
+    store = create_store(storage_url)
+    await store.open()
+    yield store
+    await store.close()
+
+
+NO_NAME = "name of the event: must not be empty"
+NO_KEY = "key of the event: must be a string, not int"
+NOT_PUBLISHED = {
+    "name": ("UsageError", NO_NAME),
+    "length": ("UsageError", "name of the event: 300 bytes of UTF-8, at most 255 are allowed; use a shorter id"),
+    "data": ("SerializationError", "event 'event': an object of type object"),
+    "key": ("UsageError", NO_KEY),
+    "own name": ("UsageError", NO_NAME),
+    "own data": ("SerializationError", "event 'event': an object of type object"),
+    "own size": ("PayloadTooLargeError", "event 'event': 2,097,154 bytes"),
+    "own key": ("UsageError", NO_KEY),
+}
+
+
+@pytest.mark.parametrize("how", NOT_PUBLISHED)
+async def test_events_that_cannot_be_published(app: Romancy, store: Store, how: str) -> None:
+    """Nor is what the same attempt had published before."""
+    handle = await app.start(publishes_nonsense, how)
+    kind, text = await handle.result(timeout=60)
+    log = await handle.history()
+    said = text or next(event.error.message for event in log if isinstance(event, ActivityFailed))
+
+    expected_kind, beginning = NOT_PUBLISHED[how]
+    assert (kind, said[: len(beginning)]) == (expected_kind, beginning)
+    assert [] == [event for event in log if isinstance(event, MessagePublished)]
+    assert [] == await published(store)
+
+
+WRONG = ["empty", "nul", "long", "bytes long", "surrogate", "int", "bytes"]
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("how", ["activity", "child", "event", "patch"])
+async def test_names_and_ids_that_no_log_could_hold(app: Romancy, how: str, what: str) -> None:
+    """The workflow hears of it where it asks; the log bears nothing that could not be read again."""
+    handle = await app.start(asks_wrongly, how, what)
+    said = await handle.result(timeout=60)
+
+    named = {"activity": "activity id of step", "child": "instance id", "event": "name of the event"}
+    assert said.startswith(f"UsageError: {named.get(how, 'name of the patch')}: ")
+    assert [WorkflowStarted, WorkflowCompleted] == [type(event) for event in await handle.history()]
+
+
+@pytest.mark.parametrize(
+    ("how", "what", "expected"),
+    [
+        ("key", "int", NO_KEY),
+        ("key", "bytes", "key of the event: must be a string, not bytes"),
+        ("key", "surrogate", "key of the event: holds half of a surrogate pair"),
+        ("retry", "int", "retry= takes a RetryPolicy, not int"),
+    ],
+    ids=["number", "bytes", "surrogate", "policy"],
+)
+async def test_keys_and_policies_that_are_none(app: Romancy, how: str, what: str, expected: str) -> None:
+    handle = await app.start(asks_wrongly, how, what)
+    said = await handle.result(timeout=60)
+
+    assert said.startswith(f"UsageError: {expected}")
+    assert [WorkflowStarted, WorkflowCompleted] == [type(event) for event in await handle.history()]
+
+
+async def test_an_activity_id_that_is_taken(app: Romancy) -> None:
+    handle = await app.start(chooses_twice)
+
+    taken = "the activity id {!r} is already taken in this workflow run; choose another"
+    assert await handle.result(timeout=60) == " and ".join(map(taken.format, ("mine", "step:1")))
+    scheduled = [event.id for event in await handle.history() if isinstance(event, ActivityScheduled)]
+    assert scheduled == ["mine", "step:1"]
+
+
+@pytest.mark.parametrize(("instance_id", "generations"), [("d", 25), ("d" * 255, 2)], ids=["many", "from a long id"])
+async def test_children_whose_ids_would_grow_too_long(app: Romancy, instance_id: str, generations: int) -> None:
+    """Nobody chose them: an id that would be too long for a row is made shorter."""
+    handle = await app.start(descends.options(instance_id=instance_id), generations)
+
+    assert await handle.result(timeout=60) == generations
+    ids = [instance.instance_id async for instance in app.iter_instances()]
+    assert len(ids) == generations + 1
+    assert max(map(len, ids)) <= 255

@@ -1,0 +1,102 @@
+"""Cancelling: asked for once or again and again, by one or by many, it is done once, and whoever asks is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    WorkflowCancelledError,
+    WorkflowContext,
+    activity,
+    compensation,
+    workflow,
+)
+from romancy.core import CancelRequested
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+done: list[str] = []
+may_go_on: list[asyncio.Event] = []
+"""The last one is that of the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    done.clear()
+
+
+@compensation
+async def undo_at_leisure(what: str) -> None:
+    done.append(f"undo {what}")
+    await may_go_on[-1].wait()
+
+
+@activity(retry=RetryPolicy.none(), compensation=undo_at_leisure)
+async def act(what: str) -> str:
+    done.append(what)
+    return what
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext) -> None:
+    await act("a")
+    await ctx.wait_event("never")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the app work until something has happened."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+
+
+async def test_a_second_cancel_is_told_and_changes_nothing(app: Romancy, open_app: Open) -> None:
+    """While it is still being undone, by whomever: it is not undone twice, and the first reason stands."""
+    may_go_on.append(asyncio.Event())
+    client = await open_app(worker=False)
+    handle = await app.start(waits_for_ever)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    assert await handle.cancel("first")
+    await until(lambda: "undo a" in done)
+    assert await handle.cancel("second")
+    assert await client.cancel(handle.instance_id, reason="third")
+    assert await app.cancel_many() == [handle.instance_id]
+    may_go_on[-1].set()
+
+    with pytest.raises(WorkflowCancelledError, match="first"):
+        await handle.result(timeout=60)
+    assert done == ["a", "undo a"]
+    assert ["first"] == [event.reason for event in await handle.history() if isinstance(event, CancelRequested)]
+    before = await handle.history()
+    assert [False, False] == [await handle.cancel("late"), await client.cancel(handle.instance_id)]
+    assert [] == await app.cancel_many()
+    assert before == await handle.history()
+
+
+async def test_cancels_at_once_are_one(app: Romancy) -> None:
+    may_go_on.append(asyncio.Event())
+    may_go_on[-1].set()
+    handle = await app.start(waits_for_ever)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    asked = await asyncio.gather(*[handle.cancel(f"number {number}") for number in range(10)])
+
+    with pytest.raises(WorkflowCancelledError, match="number"):
+        await handle.result(timeout=60)
+    assert any(asked)
+    assert done == ["a", "undo a"]
+    assert 1 == len([event for event in await handle.history() if isinstance(event, CancelRequested)])
