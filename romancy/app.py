@@ -15,7 +15,13 @@ from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
 from romancy.engine import LogWriter, Settings, ToldToStop, Worker, armed, coded, new_life, start_in, start_of
-from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
+from romancy.errors import (
+    InstanceConflictError,
+    InstanceNotFoundError,
+    RomancyError,
+    StorageUnavailableError,
+    UsageError,
+)
 from romancy.handle import Handle
 from romancy.instances import Instances
 from romancy.log import commit_of, commits_of
@@ -29,7 +35,7 @@ from romancy.storage.records import Outcome
 from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -51,6 +57,7 @@ T = TypeVar("T")
 
 _SAFETY_POLL: Final = 30.0
 _PAUSE: Final = 0.5
+_NAMED: Final = 5
 
 
 class Watch:
@@ -257,13 +264,19 @@ class Romancy(Instances):
         return handle
 
     async def start_many(self, calls: Iterable[Call[T]], /, *, session: object = None) -> list[Handle[T]]:
-        """Start several workflows, each as `start` does, in one commit as far as it goes; with `session=` in yours."""
+        """Start several workflows, each as `start` does; with `session=` in your own transaction.
+
+        Without, they are written together: up to 1,000 (4 MB) in one commit, more in several. That is for speed, not
+        all or nothing: where an id is taken by another workflow or input the others are started all the same, and one
+        InstanceConflictError tells all such ids (`conflicts`) and all that exist now (`started`). Calling again with a
+        mended list is safe where the ids are yours. Arguments that do not fit are refused before any is started.
+        """
         prepared = [(call, *self._prepare(call)) for call in calls]
         if session is not None:
-            return [await self._start_in(session, *one) for one in prepared]
+            return await _all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
         with driving():
             submitted = [self._submit(*one) for one in prepared]
-        return [await self._started(handle, raw, outcome) for handle, raw, outcome in submitted]
+        return await _all_of((self._started(*one) for one in submitted), RomancyError)
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Start a workflow and return its result."""
@@ -297,7 +310,8 @@ class Romancy(Instances):
         )
         if outcome is Outcome.EXISTS and await self.get_instance(handle.instance_id) is None:
             raise InstanceConflictError(
-                f"instance {handle.instance_id!r} was started in this very transaction already; start it once"
+                f"instance {handle.instance_id!r} was started in this very transaction already; start it once",
+                conflicts=[handle.instance_id],
             )
         return await self._judge(handle, raw, outcome)
 
@@ -354,7 +368,8 @@ class Romancy(Instances):
         if row.workflow_name != name or given not in (bytes(raw), None):
             what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
             raise InstanceConflictError(
-                f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input"
+                f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input",
+                conflicts=[instance_id],
             )
 
     async def _first_input(self, row: InstanceRow) -> bytes | None:
@@ -421,6 +436,38 @@ class Romancy(Instances):
                 if isinstance(event, TERMINAL):
                     state.terminal = event
         return state.outcome()
+
+
+async def _all_of(starts: Iterable[Awaitable[Handle[T]]], beside: type[RomancyError]) -> list[Handle[T]]:
+    """The handles of them all, or one error about those that failed. Others are waited for after errors of `beside`."""
+    started: list[Handle[T]] = []
+    failures: list[RomancyError] = []
+    for start in starts:
+        try:
+            started.append(await start)
+        except beside as error:
+            failures.append(error)
+    if not failures:
+        return started
+    if not started and len(failures) == 1:
+        raise failures[0]
+    raise _summary(failures, [handle.instance_id for handle in started])
+
+
+def _summary(failures: Sequence[RomancyError], started: Sequence[str]) -> RomancyError:
+    conflicts = [error for error in failures if isinstance(error, InstanceConflictError)]
+    if len(conflicts) < len(failures):
+        worst = next(error for error in failures if error not in conflicts)
+        worst.add_note(f"{len(failures)} of {len(failures) + len(started)} instances could not be started, this is one")
+        return worst
+    named = "; ".join(str(error) for error in conflicts[:_NAMED])
+    more = f"; and {len(conflicts) - _NAMED} more" if len(conflicts) > _NAMED else ""
+    return InstanceConflictError(
+        f"{len(conflicts)} of {len(conflicts) + len(started)} instances could not be started, the others were: "
+        f"{named}{more}",
+        conflicts=[instance_id for error in conflicts for instance_id in error.conflicts],
+        started=started,
+    )
 
 
 def _check_workflow(wf: Any) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ActivityError",
@@ -143,7 +143,15 @@ class QueryError(UsageError, ValueError):
 
 
 class InstanceConflictError(UsageError):
-    """The instance id is taken by an instance of another workflow or with another input."""
+    """The instance id is taken by an instance of another workflow or with another input.
+
+    `conflicts` are the ids for which that is so; `started` the others of the same call, which exist now.
+    """
+
+    def __init__(self, message: str, *, conflicts: Iterable[str] = (), started: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.conflicts = tuple(conflicts)
+        self.started = tuple(started)
 
 
 class InstanceNotFoundError(UsageError, LookupError):

@@ -178,6 +178,18 @@ async def test_an_id_that_is_taken_leaves_the_transaction_good(app: Romancy, cal
     assert await caller.names() == ["ann"]
 
 
+async def test_ids_that_are_taken_among_several_starts_in_one_transaction(app: Romancy, caller: Caller) -> None:
+    await app.run(greet.options(instance_id="ann"), "ann")
+    calls = [greet.options(instance_id=name).bind("x") for name in ("bob", "ann", "cid")]
+    await caller.begin()
+    with pytest.raises(InstanceConflictError) as told:
+        await app.start_many(calls, session=caller.connection)
+    await caller.commit()
+
+    assert (told.value.conflicts, told.value.started) == (("ann",), ("bob", "cid"))
+    assert [await app.handle(name, greet).result(timeout=60) for name in told.value.started] == ["hello x", "hello x"]
+
+
 async def test_an_id_twice_in_one_transaction(app: Romancy, caller: Caller) -> None:
     named = greet.options(instance_id="ann")
     await caller.begin()

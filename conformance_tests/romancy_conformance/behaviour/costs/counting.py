@@ -38,6 +38,8 @@ class Statements(ABC):
     """How many a second an idle worker may send."""
     _look: re.Pattern[str]
     """What is asked by the clock, work or no work, to hear of what other processes did."""
+    _start: re.Pattern[str]
+    """What writes the first rows of logs; there is one in a transaction."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -58,12 +60,17 @@ class Statements(ABC):
         """Those that work asks for, and not the clock."""
         return [statement for statement in self.asked() if not self._look.search(statement)]
 
+    def of_starts(self) -> list[str]:
+        """Those that start instances, one for each commit."""
+        return [statement for statement in self.asked() if self._start.match(statement)]
+
 
 class SqliteStatements(Statements):
     """Of this process alone."""
 
     at_rest = 5
     _look = re.compile("pragma data_version")
+    _start = re.compile("insert (or ignore )?into romancy_log")
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"sqlite:///{path}")
@@ -112,6 +119,7 @@ class _LoggedStatements(Statements):
 class _PostgresStatements(_LoggedStatements):
     at_rest = 2
     _look = re.compile(r"^select 1$")
+    _start = re.compile("with item as materialized")
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, server.log)
@@ -129,6 +137,7 @@ class _PostgresStatements(_LoggedStatements):
 class _MysqlStatements(_LoggedStatements):
     at_rest = 5
     _look = re.compile(r"^select instance_id, touched_at ")
+    _start = re.compile(r"insert into \S*romancy_log ")
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, server.folder / "statements")

@@ -62,6 +62,16 @@ async def test_a_step_is_one_statement_and_one_commit(statements: Statements, ap
         assert abs(len(long) - len(short) - STEPS) <= BY_THE_CLOCK, long
 
 
+@pytest.mark.parametrize(("count", "commits"), [(1, 1), (2, 1), (1000, 1), (2500, 3)])
+async def test_starts_share_a_commit_up_to_a_thousand(statements: Statements, count: int, commits: int) -> None:
+    async with Romancy(statements.url, workflows=[cost_line], worker=False) as app:
+        await app.start(cost_line, 0)
+        statements.clear()
+        await app.start_many([cost_line.bind(0) for _ in range(count)])
+
+        assert len(statements.of_starts()) == commits
+
+
 def transactions(asked: list[str]) -> int:
     """How many there were, those of a single statement included."""
     count, inside = 0, False
