@@ -211,7 +211,12 @@ class Store(Protocol):
         ...
 
     async def find(self, query: Query, /) -> Page:
-        """A page of instances, newest first, exactly as section "Finding instances" of the manual defines it."""
+        """A page of instances, newest first, exactly as section "Finding instances" of the manual defines it.
+
+        Page by page an instance that is there and fits all the while comes exactly once, whatever is inserted, changed
+        and removed meanwhile, and also while it goes from one status asked for to another. One that begins or ceases
+        to fit on the way comes once or not at all.
+        """
         ...
 
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
@@ -231,8 +236,9 @@ class Store(Protocol):
         ...
 
     async def prune(self, request: PruneRequest, /) -> int:
-        """Remove ended instances with everything that bears their id, in one transaction; how many.
+        """Remove up to `limit` ended instances with everything that bears their id, in one transaction; how many.
 
-        Also drops rows of finished runs, forgotten dedupe keys, and dead workers that own nothing.
+        Also drops rows of finished runs, dead workers that own nothing, and, in transactions of some thousand at most,
+        forgotten dedupe keys.
         """
         ...

@@ -40,6 +40,19 @@ async def test_the_owner_gets_its_mail_in_the_order_of_the_sender(actor: Actor, 
     assert (box.life, box.signals) == (begun.life, 5)
 
 
+async def test_mail_bears_the_time_at_which_the_database_took_it(actor: Actor, store: Store) -> None:
+    """B7: which came first, the message or a deadline, is decided by that, however late anybody looks."""
+    begun, other = await actor.begin(), await actor.begin()
+    before = (await store.heartbeat(actor.worker)).now
+    await store.deliver([delivery(begun)])
+    assert await actor.write(append(other, 2, deliveries=(delivery(begun),))) is Outcome.ACCEPTED
+    after = (await store.heartbeat(actor.worker)).now
+
+    times = [row.at for row in (await mail_of(actor))[begun.instance_id].rows]
+
+    assert [before, *times, after] == sorted([before, *times, after])
+
+
 async def test_mail_is_consumed_with_the_append_that_takes_it(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     first, second = delivery(begun), delivery(begun)

@@ -53,8 +53,8 @@ _OF_THE_LOG = (
     _code(
         name="memory: a session the database took away is a failed attempt",
         pitfall="A7",
-        text="lost = attempt.transacted and isinstance(error, StorageUnavailableError)",
-        replacement="lost = attempt.transacted and isinstance(error, LookupError)",
+        text="            return error if self.transacted else None\n",
+        replacement="            return None\n",
         tests="behaviour/test_attempts.py took_away",
     ),
     _code(
@@ -269,7 +269,7 @@ _OF_CODE = (
         name="memory: a newer log is a broken one",
         pitfall="D5",
         file="romancy/core/_events.py",
-        text="    if unknown:\n        return HistoryVersionError(",
+        text="    if unknown and all(_TAG.fullmatch(tag) for tag in unknown):\n        return HistoryVersionError(",
         replacement="    if unknown == [None]:\n        return HistoryVersionError(",
         tests="tests/core/test_events.py unknown_event",
     ),

@@ -57,6 +57,14 @@ MUTATIONS = (
         waits=True,
     ),
     _code(
+        name="memory: a claim waits for what others hold",
+        pitfall="A5",
+        text='                if not tx.try_lock("instances", (row.instance_id,)):\n                    continue\n',
+        replacement='                await tx.lock("instances", (row.instance_id,))\n',
+        tests="test_neighbours.py just_being_written",
+        waits=True,
+    ),
+    _code(
         name="memory: a takeover takes all at once",
         pitfall="A5",
         text="        for instance in owned[:limit]:\n",
@@ -184,6 +192,13 @@ MUTATIONS = (
         text="if one.fresh or request.known.get(one.instance_id) != one.signals]",
         replacement="]",
         tests="test_mail.py known",
+    ),
+    _code(
+        name="memory: mail is of no time",
+        pitfall="B7",
+        text="InboxRow(delivery.delivery_id, delivery.body, database.now())",
+        replacement="InboxRow(delivery.delivery_id, delivery.body, 0)",
+        tests="test_inbox.py bears_the_time",
     ),
     _code(
         name="memory: an end does not look at the inbox",

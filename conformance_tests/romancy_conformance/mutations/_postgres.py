@@ -77,6 +77,13 @@ MUTATIONS = (
         replacement="return dict.fromkeys(map(_target, items), Outcome.LOCKED)",
         tests="test_neighbours.py keeps_no_neighbour",
     ),
+    _sql(
+        name="postgres: a claim waits for what others hold",
+        pitfall="A5",
+        text="        limit $4::bigint\n        for no key update skip locked\n",
+        replacement="        limit $4::bigint\n        for no key update\n",
+        tests="test_neighbours.py just_being_written",
+    ),
     _code(
         name="postgres: mail for a locked instance is kept waiting",
         pitfall="A5",
@@ -244,6 +251,13 @@ MUTATIONS = (
         text="    from romancy_instances\n    where owner = $1 and signals <> seen\n",
         replacement="    from romancy_instances\n    where owner = $1 and signals < seen\n",
         tests="test_inbox.py owner_gets",
+    ),
+    _sql(
+        name="postgres: mail is of no time",
+        pitfall="B7",
+        text="    select instance_id, delivery_id, body, romancy_now(), true\n",
+        replacement="    select instance_id, delivery_id, body, 0, true\n",
+        tests="test_inbox.py bears_the_time",
     ),
     _sql(
         name="postgres: an end does not look at the inbox",

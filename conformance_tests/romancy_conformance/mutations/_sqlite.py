@@ -266,6 +266,13 @@ MUTATIONS = (
         tests="tests/backends/sqlite/test_watch.py another_process",
         waits=True,
     ),
+    _sql(
+        name="sqlite: mail is of no time",
+        pitfall="B7",
+        text="select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at\n",
+        replacement="select inbox.instance_id, inbox.delivery_id, inbox.body, 0\n",
+        tests="test_inbox.py bears_the_time",
+    ),
     _code(
         name="sqlite: the ended take mail",
         pitfall="B8",
