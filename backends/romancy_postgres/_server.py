@@ -19,9 +19,16 @@ async def check_server(database: Database) -> str:
     ((number, version, encoding),) = await database.fetch("server")
     where = f"storage {database.settings.url}"
     if number < OLDEST * 10_000:
-        raise StorageConfigurationError(f"{where}: PostgreSQL {version} is too old; {OLDEST} or newer is needed")
+        raise StorageConfigurationError(
+            f"{where}: PostgreSQL {_short(version)} is too old; upgrade the server, or name another one in the URL: "
+            f"{OLDEST} or newer is needed"
+        )
     if encoding != "UTF8":
         raise StorageConfigurationError(
             f"{where}: the database is encoded in {encoding}; create one with ENCODING 'UTF8' TEMPLATE template0"
         )
+    return _short(version)
+
+
+def _short(version: object) -> str:
     return str(version).split(" ", 1)[0]

@@ -43,6 +43,8 @@ from romancy_postgres._write import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from asyncpg.transaction import Transaction
+
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import GuardedConnection
@@ -55,13 +57,15 @@ __all__ = ["PostgresSession", "open_session"]
 class PostgresSession:
     """A session with a transaction of its own."""
 
+    _transaction: Transaction
+    """From `begin` on: a connection may end while it is being lent."""
+
     def __init__(self, connection: asyncpg.Connection, database: Database, commits: Commits, signals: Signals) -> None:
         self._connection = connection
         self._database = database
         self._commits = commits
         self._signals = signals
         self._link = Link(connection, database)
-        self._transaction = connection.transaction(isolation="read_committed")
         self._own: GuardedConnection | None = None
         self._guard = f"romancy_{token_hex(6)}"
         """The savepoint that shows whether the transaction is still ours; nobody can know its name."""
@@ -90,10 +94,9 @@ class PostgresSession:
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
         if not isinstance(error, DRIVER_ERRORS):
             return None
-        raised_by = raised_on(error, asyncpg.Connection, ConnectionResource)
-        if self._connection not in (raised_by, getattr(raised_by, "_connection", None)) or not self._nobodys_fault(
-            error
-        ):
+        place = raised_on(error, asyncpg.Connection, ConnectionResource)
+        ours = self._connection in (place, getattr(place, "_connection", None))
+        if not ours or not self._nobodys_fault(error):
             return None
         explained = self._explained(error)
         return explained if isinstance(explained, StorageUnavailableError) else None
@@ -116,6 +119,7 @@ class PostgresSession:
     async def begin(self, connection: GuardedConnection) -> None:
         """Open the transaction with its guard, in one round trip."""
         self._own = connection
+        self._transaction = connection.transaction(isolation="read_committed")
         await self._link.pause("begin")
         connection.opening = f" savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):

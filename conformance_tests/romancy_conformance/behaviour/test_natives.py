@@ -11,6 +11,7 @@ from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_co
 from romancy.core import ActivityAttemptFailed, ActivityFailed
 from romancy.status import Status
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.natives import run_natively
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
@@ -60,13 +61,6 @@ async def contents(store: Store) -> dict[str, int]:
         return {row["k"]: row["n"] for row in await session.fetch_all("select k, n from accounts")}
 
 
-async def natively(native: Any, sql: str) -> None:
-    """Run a statement by the driver's own object."""
-    if hasattr(native, "query"):  # a connection of aiomysql's
-        native = await native.cursor()
-    await native.execute(sql)
-
-
 def adding(key: str) -> str:
     return f"update accounts set n = n + 1 where k = '{key}'"  # noqa: S608 - a letter of this module's
 
@@ -82,9 +76,9 @@ async def cross(first: str, second: str) -> int:
     context = activity_context()
     native = await context.session(object)
     calls.append(first)
-    await natively(native, adding(first))
+    await run_natively(native, adding(first))
     await meet()
-    await natively(native, adding(second))
+    await run_natively(native, adding(second))
     return context.attempt
 
 
@@ -94,10 +88,10 @@ async def cross_in_part(first: str, second: str) -> int:
     context = activity_context()
     session: Session = await context.session()
     calls.append(first)
-    await natively(session.native, adding(first))
+    await run_natively(session.native, adding(first))
     await meet()
     async with session.savepoint():
-        await natively(session.native, adding(second))
+        await run_natively(session.native, adding(second))
     return context.attempt
 
 
@@ -106,10 +100,10 @@ async def add_over_a_lost_connection(kill: str) -> int:
     context = activity_context()
     native = await context.session(object)
     calls.append("add")
-    await natively(native, adding("a"))
+    await run_natively(native, adding("a"))
     if len(calls) == 1:
-        await natively(native, kill)
-    await natively(native, adding("b"))
+        await run_natively(native, kill)
+    await run_natively(native, adding("b"))
     return context.attempt
 
 

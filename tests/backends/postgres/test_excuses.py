@@ -16,6 +16,7 @@ from romancy_conformance.contract.building import LEASE, start, unique
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from romancy_postgres._connection import GuardedConnection
     from romancy_postgres._store import PostgresStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
@@ -123,6 +124,28 @@ async def test_a_lost_connection_excuses_what_was_asked_of_it_and_nothing_else(
         assert session.excuse(raised.value) is not None
         assert session.excuse(again.value) is not None
         assert session.excuse(ValueError("of the user's")) is None
+
+
+async def test_a_connection_that_ends_while_it_is_lent_is_nobodys_fault_and_keeps_no_place(
+    open_store: Callable[..., Awaitable[PostgresStore]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store("pool_size=2")
+    borrow = store.database.borrow_for_session
+
+    async def too_late() -> GuardedConnection:
+        connection = await borrow()
+        asyncpg.Connection.terminate(connection)
+        return connection
+
+    with monkeypatch.context() as ending:
+        ending.setattr(store.database, "borrow_for_session", too_late)
+        for _ in range(3):
+            with pytest.raises(StorageUnavailableError, match="connection is closed"):
+                async with store.session():
+                    pytest.fail("there is no transaction")
+
+    async with asyncio.timeout(30), store.session() as session:
+        assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
 async def test_what_joined_is_its_owners_affair(store: PostgresStore, connection: asyncpg.Connection) -> None:

@@ -22,6 +22,7 @@ from romancy import Romancy, WorkflowContext, activity, activity_context, workfl
 from romancy.engine import _leases
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
+from romancy_conformance.behaviour.natives import run_natively
 
 __all__ = ["faulty_holder", "faulty_line", "faulty_naps", "main"]
 
@@ -39,12 +40,14 @@ async def faulty_step(number: int, seconds: float) -> int:
 
 @activity
 async def faulty_write(number: int, seconds: float) -> int:
+    """By the session, and every second time by the driver's own object."""
     ledger = Ledger(Path(os.environ[LEDGER]))
     ledger.note("begin")
     await asyncio.sleep(seconds)
     context = activity_context()
     db = await context.session()
-    await db.execute(f"insert into effects values ('{context.instance_id}', '{context.activity_id}')")  # noqa: S608 - our own ids
+    insert = f"insert into effects values ('{context.instance_id}', '{context.activity_id}')"  # noqa: S608 - our own ids
+    await (run_natively(db.native, insert) if number % 2 else db.execute(insert))
     ledger.note("end")
     return number
 

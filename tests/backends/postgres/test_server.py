@@ -1,0 +1,68 @@
+"""Servers that cannot be used: told at once, with what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from romancy.errors import StorageConfigurationError
+from romancy.storage.url import parse_url
+from romancy_postgres._server import check_server
+from romancy_postgres._settings import read_settings
+
+if TYPE_CHECKING:
+    from romancy_postgres._database import Database
+    from romancy_postgres._store import PostgresStore
+
+pytestmark = pytest.mark.anyio
+
+TOO_OLD = r"PostgreSQL 12\.22 is too old; upgrade the server, or name another one in the URL: 13 or newer is needed"
+NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE template0"
+
+
+class Answering:
+    """A server that says this of itself."""
+
+    def __init__(self, *answer: object) -> None:
+        self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders"))
+        self.asked: list[str] = []
+        self._answer = answer
+
+    async def fetch(self, name: str) -> list[tuple[Any, ...]]:
+        self.asked.append(name)
+        return [self._answer]
+
+
+@pytest.mark.parametrize(
+    ("number", "version", "encoding", "reason"),
+    [
+        (120000, "12.22 (Debian 12.22-1)", "UTF8", TOO_OLD),
+        (129999, "12.22", "LATIN1", TOO_OLD),
+        (130000, "13.0", "LATIN1", NOT_UNICODE),
+        (180001, "18.1", "LATIN1", NOT_UNICODE),
+        (180001, "18.1", "SQL_ASCII", "encoded in SQL_ASCII; create one"),
+    ],
+)
+async def test_a_server_that_will_not_do_is_refused_with_what_to_do(
+    number: int, version: str, encoding: str, reason: str
+) -> None:
+    server = Answering(number, version, encoding)
+
+    with pytest.raises(StorageConfigurationError, match=reason) as told:
+        await check_server(cast("Database", server))
+
+    assert ["server"] == server.asked
+    assert "db.example/orders" in str(told.value)
+    assert "hunter2" not in str(told.value)
+
+
+async def test_the_oldest_that_will_do_is_taken() -> None:
+    assert "13.0" == await check_server(cast("Database", Answering(130000, "13.0 (Debian 13.0-1)", "UTF8")))
+
+
+@pytest.mark.backends("postgres")
+async def test_a_real_server_says_it_in_the_same_words(store: PostgresStore) -> None:
+    version = await check_server(store.database)
+
+    assert store.capabilities.name == f"PostgreSQL {version}"
