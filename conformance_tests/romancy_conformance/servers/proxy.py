@@ -106,6 +106,8 @@ class Proxy:
         """Seconds that every chunk is late, in either direction."""
         self.refuses = False
         """Whether new connections are reset at once."""
+        self.most = 0
+        """How many connections there were at once, at most."""
         self.port = 0
         self._target = (host, port)
         self._triggers: list[Trigger] = []
@@ -217,6 +219,7 @@ class Proxy:
             async with _closing(to_server):
                 link = _Link(to_client, to_server)
                 self._links.add(link)
+                self.most = max(self.most, len(self._links))
                 pumps = [
                     asyncio.create_task(self._pump(link, Direction.TO_SERVER, from_client, to_server)),
                     asyncio.create_task(self._pump(link, Direction.TO_CLIENT, from_server, to_client)),

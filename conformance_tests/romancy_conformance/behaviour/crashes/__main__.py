@@ -34,6 +34,14 @@ SHORT = (
     *TRANSACTIONAL,
 )
 
+TAKEN_OVER = ("writes_in_line", "writes_through_a_child", "waits_for_an_event")
+"""In the short form, those that workers are killed in going on with."""
+FEWEST = {False: 3, True: 5}
+"""In the short form, and in the full one, how many kills of each workflow there are at least.
+
+Everyone has a first commit and a second, which are there to die before; and a worker dies after its second.
+"""
+
 
 async def create_table(url: str) -> None:
     """Make the table the transactional activities write to."""
@@ -56,13 +64,18 @@ async def play(url: str, names: list[str], *, full: bool) -> Tally:
             matrix = Matrix(url, Path(folder), workshop, app, store)
             await matrix.clear()
             for name in names:
-                begun = time.monotonic()
+                begun, kills = time.monotonic(), matrix.tally.kills
                 if full:
                     await matrix.at_every_write(name)
                 else:
                     await matrix.case(name, ["commit:before:1", "commit:before:2", "commit:after:3"])
                 await matrix.at_each_in_turn(name)
+                if matrix.tally.kills - kills < FEWEST[full]:
+                    matrix.tally.complaints.append(f"{name}: only {matrix.tally.kills - kills} workers died")
+                if full or name in TAKEN_OVER:
+                    await matrix.in_a_takeover(name)
                 print(f"{name}: {time.monotonic() - begun:.1f} s, {matrix.tally}", file=sys.stderr, flush=True)
+            await matrix.in_a_delivery()
     await store.close()
     return matrix.tally
 

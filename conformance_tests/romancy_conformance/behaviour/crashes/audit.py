@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,7 @@ from romancy.core import (
     ActivityScheduled,
     CompensationCompleted,
     CompensationScheduled,
+    OwnerChanged,
     WorkflowContinued,
     decode_commit,
 )
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from romancy import Instance, Romancy
     from romancy.core import LogEvent
     from romancy.storage.protocol import Store
+    from romancy.storage.records import LogRow
     from romancy_conformance.behaviour.crashes.ledger import Ledger
     from romancy_conformance.workflows import Scenario
 
@@ -42,6 +45,8 @@ class Audit:
         self.lost: list[str] = []
         self.duplicated: list[str] = []
         self.stuck: list[str] = []
+        self.slowest_takeover = 0.0
+        """Seconds, by the database's clock, from the last entry of who died to that of who went on."""
         self._scenario = scenario
         self._instance_id = instance_id
         self._ledger = ledger
@@ -86,7 +91,13 @@ class Audit:
             if seqs != list(range(1, len(seqs) + 1)):
                 self.lost.append(f"the log of {instance.instance_id} has gaps: {seqs}")
             logs[instance.instance_id] = [event for row in history.rows for event in decode_commit(row.body)]
+            self._time_takeovers(history.rows)
         return logs
+
+    def _time_takeovers(self, rows: list[LogRow]) -> None:
+        for before, row in pairwise(rows):
+            if any(isinstance(event, OwnerChanged) and event.owner for event in decode_commit(row.body)):
+                self.slowest_takeover = max(self.slowest_takeover, (row.at - before.at) / 1_000_000)
 
     def _done(self, logs: dict[str, list[LogEvent]]) -> list[tuple[Done, str]]:
         """Every completion in the logs, with the name of its function."""

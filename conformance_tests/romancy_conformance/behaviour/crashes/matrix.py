@@ -31,6 +31,19 @@ __all__ = ["Matrix", "Tally", "Workshop"]
 
 _KILLED = -9
 _MOST_KILLS = 60
+_LEASE = 30.0
+_TAKING_OVER = (
+    "commit:before:2",  # it dies as the owner of what it has started
+    "takeover:before:1",
+    "takeover:after:1",
+    "claim:before:1",
+    "claim:after:1",  # and this one again as its owner
+    "heartbeat:before:1",
+    "heartbeat:after:1",
+    "takeover:after:1",
+    "takeover:after:2",  # of the two that had registered and own nothing, and the owner, somebody is left
+)
+"""Points that every worker comes to before it can go on with what a dead one owned, killed at one after the other."""
 
 
 class Tally(Struct):
@@ -44,12 +57,15 @@ class Tally(Struct):
     stuck: int = 0
     slowest_recovery: float = 0.0
     """Seconds from the start of the process that went on to the end of the workflow."""
+    slowest_takeover: float = 0.0
+    """Seconds from the last entry of a worker that died to that of the one that took over, by the database's clock."""
     complaints: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
         return (
             f"{self.cases} cases, {self.runs} runs, {self.kills} kills, lost {self.lost}, "
-            f"duplicated {self.duplicated}, stuck {self.stuck}, slowest recovery {self.slowest_recovery:.2f} s"
+            f"duplicated {self.duplicated}, stuck {self.stuck}, slowest recovery {self.slowest_recovery:.2f} s, "
+            f"slowest takeover {self.slowest_takeover:.2f} s"
         )
 
 
@@ -110,8 +126,44 @@ class Matrix:
         """
         await self.case(name, [fail] * _MOST_KILLS)
 
+    async def in_a_takeover(self, name: str) -> None:
+        """Kill whoever comes to go on with it, before and after each of the writes that this takes."""
+        kills = await self.case(name, list(_TAKING_OVER))
+        if kills != len(_TAKING_OVER):
+            self.tally.complaints.append(f"{name}: {kills} of {len(_TAKING_OVER)} died on the way to it")
+
+    async def in_a_delivery(self) -> None:
+        """Kill who sends signals, before one is delivered and after: it is not there, or there once."""
+        name = "collects_signals"
+        job, audit = self._new_case(name)
+        kills = 0
+        for fail, tell, dies in (
+            ("commit:after:1", (), True),
+            ("deliver:before:1", (("number", 7),), True),
+            ("deliver:after:3", (("number", 1), ("number", 2), ("number", 3)), True),
+            ("", (), False),
+        ):
+            status = await self._workshop.run(msgspec.structs.replace(job, fail=fail, tell=tell))
+            self.tally.runs += 1
+            kills += status == _KILLED
+            if status != (_KILLED if dies else 0):
+                audit.stuck.append(f"who was to die at {fail or 'no point'} ended with {status}")
+        self.tally.kills += kills
+        await self._judge(f"{name} at its deliveries", audit)
+
     async def case(self, name: str, fails: list[str]) -> int:
         """Play the workflow with these kills, one process after another, and audit it; how many kills there were."""
+        job, audit = self._new_case(name)
+        outside = asyncio.create_task(self._outside(PLAYED[name], job))
+        try:
+            kills = await self._until_it_ends(job, fails, audit)
+        finally:
+            outside.cancel()
+            await asyncio.gather(outside, return_exceptions=True)
+        await self._judge(f"{name} {fails[0]} ×{len(fails)}", audit)
+        return kills
+
+    def _new_case(self, name: str) -> tuple[Job, Audit]:
         scenario = PLAYED[name]
         number = next(self._numbers)
         instance_id = "main" if len(scenario.children) == 0 else f"case-{number}"
@@ -120,19 +172,19 @@ class Matrix:
             scenario=name,
             instance_id=f"{instance_id}-{number}",
             ledger=str(self._folder / f"ledger-{number}"),
+            lease=_LEASE,
             second=0.02 if scenario.cancel_at is not None or "slow" in scenario.durations else 0.003,
         )
-        audit = Audit(scenario, job.instance_id, Ledger(Path(job.ledger)), self._app, self._store)
-        outside = asyncio.create_task(self._outside(scenario, job))
-        try:
-            kills = await self._until_it_ends(job, fails, audit)
-        finally:
-            outside.cancel()
-            await asyncio.gather(outside, return_exceptions=True)
+        return job, Audit(scenario, job.instance_id, Ledger(Path(job.ledger)), self._app, self._store)
+
+    async def _judge(self, what: str, audit: Audit) -> None:
         await audit.at_the_end()
-        self._count(f"{name} {fails[0]} ×{len(fails)}", audit)
+        if audit.slowest_takeover > _LEASE / 2:
+            audit.wrong.append(
+                f"it was taken over after {audit.slowest_takeover:.1f} s, as if the lease were waited for"
+            )
+        self._count(what, audit)
         await self.clear()
-        return kills
 
     async def _until_it_ends(self, job: Job, fails: list[str], audit: Audit) -> int:
         kills = 0
@@ -178,6 +230,7 @@ class Matrix:
     def _count(self, what: str, audit: Audit) -> None:
         tally = self.tally
         tally.cases += 1
+        tally.slowest_takeover = max(tally.slowest_takeover, audit.slowest_takeover)
         tally.lost += len(audit.lost)
         tally.duplicated += len(audit.duplicated)
         tally.stuck += len(audit.stuck)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 
 import pytest
@@ -13,6 +14,8 @@ from romancy.storage.backends import create_store
 pytestmark = pytest.mark.anyio
 
 MODULE = "romancy_conformance.behaviour.crashes"
+KILLS = 17 * 3 + 3 * 9 + 3
+"""Three at least of each workflow, nine on the way to taking over each of three, and three around deliveries."""
 
 
 async def play(url: str, *options: str) -> tuple[int, str]:
@@ -35,6 +38,13 @@ async def play(url: str, *options: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
+def kills_in(said: str) -> int:
+    """How many workers died, as the last line tells."""
+    found = re.search(r"(\d+) kills", said.splitlines()[-1])
+    assert found is not None
+    return int(found[1])
+
+
 @pytest.fixture
 async def shared_url(storage_url: str) -> str:
     """A database that several processes can use."""
@@ -52,6 +62,7 @@ async def test_some_workflows_killed_here_and_there(shared_url: str, capsys: pyt
     status, said = await play(shared_url)
 
     assert (0, True) == (status, "lost 0, duplicated 0, stuck 0" in said), said
+    assert kills_in(said) >= KILLS
     with capsys.disabled():
         print(f"\n{shared_url.partition(':')[0]}: {said.strip()}")
 

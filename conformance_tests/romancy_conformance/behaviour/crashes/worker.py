@@ -50,6 +50,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """How long a second of a workflow's own time takes."""
     lease: float = 30.0
     limit: float = 90.0
+    tell: tuple[tuple[str, Any], ...] = ()
+    """What to signal to the instance, instead of working on it: this is somebody outside."""
 
 
 def hurry(second: float) -> None:
@@ -76,7 +78,12 @@ def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
 
 
 async def play(job: Job) -> int:
-    """Start the workflow, or find it started, and wait for its end."""
+    """Start the workflow, or find it started, and wait for its end; or tell it something, and go."""
+    if job.tell:
+        async with Romancy(job.url, worker=False) as app:
+            for name, data in job.tell:
+                await app.signal(job.instance_id, name, data)
+        return 0
     scenario = PLAYED[job.scenario]
     hurry(job.second)
     watch(scenario, Ledger(Path(job.ledger)), job.second)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,30 +14,35 @@ from typing import TYPE_CHECKING
 from romancy import Romancy
 from romancy.core import TERMINAL, ActivityCompleted, OwnerChanged, WorkflowCompleted, decode_commit
 from romancy.errors import StorageUnavailableError
+from romancy.status import Status
 from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome, Worker
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.ledger import Ledger
+from romancy_conformance.behaviour.faults.account import begun_in_vain, out_of_line
 from romancy_conformance.behaviour.faults.program import faulty_holder, faulty_line, faulty_naps
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from romancy.core import LogEvent
-    from romancy.status import Status
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Peer
+    from romancy_conformance.behaviour.crashes.ledger import Entry
 
 __all__ = ["Field", "Process"]
 
+PROGRAM = "romancy_conformance.behaviour.faults.program"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 class Process:
     """One worker process."""
 
-    def __init__(self, url: str, ledger: Path, *options: str) -> None:
-        module = "romancy_conformance.behaviour.faults.program"
-        command = [sys.executable, "-m", module, url, "--ledger", str(ledger), *options]
+    def __init__(self, url: str, ledger: Path, *options: str, program: tuple[str, ...] = (PROGRAM,)) -> None:
+        command = [sys.executable, "-m", *program, url, "--ledger", str(ledger), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
     async def ready(self) -> Process:
@@ -44,6 +50,10 @@ class Process:
         assert self.process.stdout is not None
         assert (await asyncio.to_thread(self.process.stdout.readline)).strip() == "ready"
         return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def alive(self) -> bool:
@@ -99,6 +109,28 @@ class Field:
         self._processes.append(process)
         return await process.ready()
 
+    async def peers(self) -> dict[str, Peer]:
+        """The living workers by their tokens, as another worker sees them."""
+        observer = Worker(token=secrets.token_hex(8), worker_id="observer", lease=60_000_000)
+        pulse = await self.store.heartbeat(observer)
+        await self.store.heartbeat(observer, leaving=True)
+        return {peer.token: peer for peer in pulse.peers if not peer.dead}
+
+    async def beaten(self, worker: Process, times: int = 1) -> None:
+        """Wait until it has beaten so many times more."""
+
+        async def beats() -> int:
+            return sum(peer.beat for peer in (await self.peers()).values() if peer.host.pid == worker.pid)
+
+        first = await beats()
+        async with asyncio.timeout(60):
+            while await beats() < first + times:  # noqa: ASYNC110 - another process beats
+                await asyncio.sleep(0.05)
+
+    async def acquainted(self, workers: Iterable[Process]) -> None:
+        """Wait until each of these has heard of all the others: it has begun and ended a beat by the second one."""
+        await asyncio.gather(*(self.beaten(worker, 2) for worker in workers))
+
     async def start(self, ids: Iterable[str], steps: int, seconds: float) -> None:
         """Start instances for the workers."""
         await self.app.start_many(
@@ -130,29 +162,50 @@ class Field:
         assert [row.seq for row in history.rows] == list(range(1, len(history.rows) + 1))
         return [event for row in history.rows for event in decode_commit(row.body)]
 
-    async def check(self, ids: Iterable[str], steps: int, *, interrupted: int) -> int:
+    async def check(
+        self, ids: Iterable[str], steps: int, *, interrupted: int, by: Iterable[Process] | None = None
+    ) -> int:
         """Every instance completed once; no effect lost, none in the table twice; no completed step ran again.
 
-        At most so many attempts were carried out in vain, because they were interrupted; it tells how many.
+        At most so many attempts were carried out in vain, because they were interrupted; it tells how many. Given who
+        was interrupted (`by`), nobody else left a step unfinished, and whoever died at most one of each instance.
         """
+        line, names = [f"{name}:{n + 1}" for n in range(steps) for name in ("faulty_step", "faulty_write")], set(ids)
+        entries = [entry for entry in self.ledger.read() if entry.instance_id in names]
+        assert out_of_line(entries, line) == []
+        for instance_id in names:
+            log = await self.log(instance_id)
+            assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], instance_id
+            assert [event.id for event in log if isinstance(event, ActivityCompleted)] == line, instance_id
         async with self.store.session() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         table = Counter((row["instance"], row["activity"]) for row in rows)
-        ended = Counter((entry.instance_id, entry.activity_id) for entry in self.ledger.read() if entry.what == "end")
-        expected: Counter[tuple[str, str]] = Counter()
-        completed: set[tuple[str, str]] = set()
-        for instance_id in ids:
-            log = await self.log(instance_id)
-            assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], instance_id
-            done = [event.id for event in log if isinstance(event, ActivityCompleted)]
-            assert len(done) == len(set(done)) == 2 * steps
-            completed |= {(instance_id, id) for id in done}
-            expected.update((instance_id, id) for id in done if id.startswith("faulty_write"))
-        assert table == expected
-        assert completed <= ended.keys()
-        in_vain = sum(ended.values()) - len(completed)
+        assert table == Counter((one, id) for one in names for id in line if id.startswith("faulty_write"))
+        ended = Counter((entry.instance_id, entry.activity_id) for entry in entries if entry.what == "end")
+        assert {(one, id) for one in names for id in line} == ended.keys()
+        if by is not None:
+            _check_who(entries, list(by))
+        in_vain = ended.total() - len(ended)
         assert in_vain <= interrupted
         return in_vain
+
+    async def now(self) -> int:
+        """What time the database has: that of a log entry it takes now."""
+        marker = start(status=Status.COMPLETED, delay=None)
+        assert await self.store.commit([marker]) == [Outcome.ACCEPTED]
+        history = await self.store.read(marker.instance_id)
+        assert history is not None
+        return history.rows[-1].at
+
+    async def taken_over(self, instance_id: str) -> list[int]:
+        """When others took the instance over, by the database's clock."""
+        history = await self.store.read(instance_id)
+        assert history is not None
+        return [
+            row.at
+            for row in history.rows
+            if any(isinstance(event, OwnerChanged) and event.owner for event in decode_commit(row.body))
+        ]
 
     async def owners(self, instance_id: str) -> list[str]:
         """Who took the instance over, in order; empty for a release."""
@@ -160,3 +213,12 @@ class Field:
 
     async def status(self, instance_id: str) -> Status:
         return await self.app.handle(instance_id).status()
+
+
+def _check_who(entries: list[Entry], interrupted: list[Process]) -> None:
+    """Steps, which no database can interrupt, were left unfinished by these alone."""
+    in_vain = [entry for entry in begun_in_vain(entries) if entry.activity_id.startswith("faulty_step")]
+    assert [entry for entry in in_vain if entry.pid not in {process.pid for process in interrupted}] == []
+    dead = {process.pid for process in interrupted if not process.alive}
+    left = Counter((entry.pid, entry.instance_id) for entry in in_vain if entry.pid in dead)
+    assert max(left.values(), default=0) <= 1

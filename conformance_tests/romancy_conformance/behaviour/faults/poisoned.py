@@ -1,15 +1,17 @@
 """A worker with workflows of which one ends the process it runs in, every time.
 
-    python -m romancy_conformance.behaviour.faults.poisoned URL COUNT
+    python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING
 
 The first process starts them all, the poisonous one in the middle; any process goes on with what it finds and ends by
-itself once nothing is open any more.
+itself once nothing is open any more. ENDING is how the poison ends it: `exit`, or the name of a signal.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import signal
 import sys
 
 from romancy import Romancy, WorkflowContext, activity, workflow
@@ -21,8 +23,16 @@ POISON = "poison"
 async def drink(cup: str) -> str:
     await asyncio.sleep(0.02)
     if cup == POISON:
-        os._exit(66)
+        die(sys.argv[3])
     return cup
+
+
+def die(ending: str) -> None:
+    """End this process at once."""
+    if ending == "exit":
+        os._exit(66)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), signal.Signals[ending])
 
 
 @workflow

@@ -1,10 +1,10 @@
 """A worker process of the fault tests, and the workflow it knows.
 
     python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--drain SECONDS]
-        [--elsewhere] [--jump SECONDS]
+        [--elsewhere] [--jump SECONDS] [--worker-id ID] [--slots COUNT]
 
 It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own;
-with `--jump` SIGUSR1 puts its clock forward, or back.
+with `--jump` SIGUSR1 puts its clock forward, or back; it has a name with `--worker-id`, and few slots with `--slots`.
 """
 
 from __future__ import annotations
@@ -98,13 +98,19 @@ def put_clock(seconds: float) -> None:
     setattr(time, "time_ns", wrong)  # noqa: B010 - this process is misled on purpose
 
 
-async def work(url: str, lease: float, drain: float, jump: float) -> None:
+async def work(options: argparse.Namespace) -> None:
     """Work until told to stop."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, put_clock, jump)
-    async with Romancy(url, workflows=[faulty_line, faulty_naps, faulty_holder], lease=lease) as app:
+    loop.add_signal_handler(signal.SIGUSR1, put_clock, options.jump)
+    async with Romancy(
+        options.url,
+        workflows=[faulty_line, faulty_naps, faulty_holder],
+        lease=options.lease,
+        worker_id=options.worker_id,
+        max_activities=options.slots,
+    ) as app:
         loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
-        await app.serve(drain_timeout=drain)
+        await app.serve(drain_timeout=options.drain)
 
 
 def main() -> None:
@@ -115,12 +121,14 @@ def main() -> None:
     parser.add_argument("--drain", type=float, default=5.0)
     parser.add_argument("--elsewhere", action="store_true")
     parser.add_argument("--jump", type=float, default=0.0)
+    parser.add_argument("--worker-id")
+    parser.add_argument("--slots", type=int, default=1000)
     options = parser.parse_args()
     os.environ[LEDGER] = options.ledger
     if options.elsewhere:
         there = Host(boot_id=secrets.token_hex(8), pid_namespace="pid:[1]", pid=os.getpid(), pid_start=1)
         setattr(_leases, "this_host", lambda: there)  # noqa: B010 - this process is a lie on purpose
-    asyncio.run(work(options.url, options.lease, options.drain, options.jump))
+    asyncio.run(work(options))
 
 
 if __name__ == "__main__":

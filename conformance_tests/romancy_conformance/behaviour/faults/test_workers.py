@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -23,7 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 LEASE = 2.0
-SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+AT_ONCE = 20.0
+"""Seconds within which somebody looks, on a machine that is busy with something else."""
 
 
 async def freeze(field: Field, worker: Process) -> None:
@@ -58,7 +57,7 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
     assert frozen.alive
     assert before == await field.log("ice")
     assert len(await field.owners("ice")) == 1
-    await field.check(["ice", "after"], 2, interrupted=1)
+    await field.check(["ice", "after"], 2, interrupted=1, by=[frozen, other])
 
 
 @pytest.mark.backends("postgres", "mysql", "mariadb")  # in SQLite all others wait for a session that is frozen
@@ -88,31 +87,72 @@ async def test_a_worker_of_another_machine_is_missed_within_its_lease(field: Fie
     ids = [f"far-{number}" for number in range(10)]
     await field.start(ids, 2, 1.0)
     await field.begun(10)
-    await field.worker("--lease", str(LEASE), "--elsewhere")
+    other = await field.worker("--lease", str(LEASE), "--elsewhere")
+    late = asyncio.create_task(lateness(field, ids))
     lost.kill()
-    killed = time.monotonic()
-
-    async with asyncio.timeout(LEASE + 20):  # who looks needs the processor, which others may need too
-        while not await field.owners(ids[0]):  # noqa: ASYNC110 - another process takes it over
-            await asyncio.sleep(0.05)
-    print(f"taken over after {time.monotonic() - killed:.2f} s")
+    killed = await field.now()
     await field.all_ended()
 
-    await field.check(ids, 2, interrupted=10)
+    bound = LEASE + 2 + await late
+    waited = [await waited_since(killed, field, one) for one in ids]
+    print(f"taken over after {max(waited):.2f} s, {bound:.2f} s are allowed")
+    assert max(waited) <= bound
+    await field.check(ids, 2, interrupted=10, by=[lost, other])
+
+
+async def lateness(field: Field, ids: list[str]) -> float:
+    """How much too late the machine is meanwhile: what a short sleep and four answers of the database take at worst.
+
+    Who takes over needs the processor too, and as many answers: one to see that a lease has ended, one to say so.
+    """
+    worst = 0.0
+    while not all([await field.taken_over(one) for one in ids]):
+        begun = time.monotonic()
+        await asyncio.sleep(0.02)
+        for _ in range(4):
+            await field.now()
+        worst = max(worst, time.monotonic() - begun - 0.02)
+    return 2 * worst
+
+
+async def waited_since(killed: int, field: Field, instance_id: str) -> float:
+    """How long after that moment it was taken over, by the database's clock."""
+    *_, at = await field.taken_over(instance_id)
+    return (at - killed) / 1_000_000
 
 
 async def test_a_dead_neighbour_is_replaced_at_once(field: Field) -> None:
-    lost = await field.worker("--lease", "60")
+    """Nobody waits for a lease that would end after ten minutes."""
+    lost = await field.worker("--lease", "600")
     await field.start(["near"], 2, 0.2)
     await field.begun(1)
-    other = await field.worker("--lease", "60")
+    other = await field.worker("--lease", "600")
     lost.kill()
-    killed = time.monotonic()
+    killed = await field.now()
     await field.all_ended()
 
-    assert time.monotonic() - killed < 45  # less than the lease, which nobody waits for
+    waited = await waited_since(killed, field, "near")
+    print(f"taken over after {waited:.2f} s")
+    assert waited < AT_ONCE
     assert other.alive
-    await field.check(["near"], 2, interrupted=1)
+    await field.check(["near"], 2, interrupted=1, by=[lost])
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_a_worker_with_a_name_is_killed_and_started_again_at_once(field: Field, where: str) -> None:
+    """F28: its former life is no rival: on this machine it is gone, and a container is another machine each time."""
+    options = ["--worker-id", "the-one", *(["--elsewhere", "--lease", str(LEASE)] if where == "elsewhere" else [])]
+    lost = await field.worker(*options)
+    ids = [f"named-{number}" for number in range(5)]
+    await field.start(ids, 2, 0.3)
+    await field.begun(5)
+    lost.kill()
+    again = await field.worker(*options)
+    await field.all_ended()
+
+    assert again.alive
+    assert [1] * 5 == [len(await field.taken_over(one)) for one in ids]
+    await field.check(ids, 2, interrupted=5, by=[lost, again])
 
 
 async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
@@ -131,7 +171,7 @@ async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
     # What ran was let end, what was left was given back in an append: nothing began twice, nobody was taken over.
     assert sum(entry.what == "begin" for entry in field.ledger.read()) == len(ids) * 6
     assert {owner for id in ids for owner in await field.owners(id)} == {""}
-    await field.check(ids, 3, interrupted=0)
+    await field.check(ids, 3, interrupted=0, by=[])
 
 
 async def test_two_workers_of_one_name(storage_url: str) -> None:
@@ -141,34 +181,3 @@ async def test_two_workers_of_one_name(storage_url: str) -> None:
         assert (await app.list_instances()).instances == []
     async with Romancy(storage_url, workflows=[], worker_id="the-one"):
         pass
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600 if SOAK else 300)
-async def test_many_workers_with_random_kills(field: Field, capsys: pytest.CaptureFixture[str]) -> None:
-    workers, count, most_kills = (8, 5_000, 200) if SOAK else (3, 120, 4)
-    ids = [f"many-{number:04}" for number in range(count)]
-    alive = [await field.worker() for _ in range(workers)]
-    seed = random.randrange(1 << 32)
-    chance, kills, begun = random.Random(seed), 0, time.monotonic()
-    await field.start(ids, 2, 0.05)
-    ended = asyncio.create_task(field.all_ended(3000))
-    while not ended.done() and kills < most_kills:
-        await asyncio.wait({ended}, timeout=chance.uniform(0.2, 1.0))
-        alive.pop(chance.randrange(workers)).kill()
-        kills += 1
-        alive.append(await field.worker())
-    await ended
-
-    took, again = time.monotonic() - begun, await field.check(ids, 2, interrupted=kills * count)
-    pids = {entry.pid for entry in field.ledger.read()}
-    with capsys.disabled():
-        print(
-            f"\n{field.url.partition(':')[0]}, seed {seed}: {count} workflows, {workers} workers, {kills} kills in "
-            f"{took:.1f} s: every one ended once, transactional effects once each, {again} activities in flight again; "
-            f"{len(pids)} processes had a share"
-        )
-    assert all(worker.alive for worker in alive)
-    assert kills > 0
-    if SOAK:  # few workflows may all have ended with the first worker before another one looks
-        assert len(pids) > workers / 2
