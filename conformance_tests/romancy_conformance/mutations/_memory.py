@@ -157,6 +157,13 @@ MUTATIONS = (
         tests="test_inbox.py missed",
     ),
     _code(
+        name="memory: nobody comes to the gate",
+        pitfall="B1",
+        text="        if self._gate is not None:\n            await self._gate(statement)\n",
+        replacement="",
+        tests="test_interleavings.py delivery_and_a_release",
+    ),
+    _code(
         name="memory: a delivery does not move the counter",
         pitfall="B1",
         text="return replace(row, signals=row.signals + count, wake_at=now if sleeps else row.wake_at)",

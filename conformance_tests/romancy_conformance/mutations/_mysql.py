@@ -24,6 +24,13 @@ _OF_SESSIONS = (
         tests="test_interleavings.py crosswise",
     ),
     _python(
+        name="mysql: what the driver raises is always the user's fault",
+        pitfall="A7",
+        text="            return None\n        return self._explained(error)\n",
+        replacement="            return None\n        return None\n",
+        tests="tests/backends/mysql/test_excuses.py whatever_raised_them",
+    ),
+    _python(
         name="mysql: a session locks the rows of others",
         pitfall="A7",
         text="        if self._session:\n            places",
@@ -167,6 +174,13 @@ _OF_LEASES = (
         tests="test_claims.py only_known",
     ),
     _python(
+        name="mysql: several processes migrate at once",
+        pitfall="D5",
+        text='name = Text("romancy:" + hashlib',
+        replacement='name = Text(f"romancy:{wire.thread_id()}:" + hashlib',
+        tests="tests/backends/mysql/test_schema.py old_database",
+    ),
+    _python(
         name="mysql: a newer schema is as good as one's own",
         pitfall="D5",
         text="    if newest > migrations[-1].version:\n",
@@ -244,6 +258,7 @@ _OF_THE_SERVER = frozenset(
         "mysql: a release does not look at the counter",
         "mysql: a delivery does not move the counter",
         "mysql: an end does not look at the inbox",
+        "mysql: several processes migrate at once",
         "mysql: an index hides what was started before it",
         "mysql: pages continue by time alone",
         "mysql: a page is put together from several moments",

@@ -240,6 +240,13 @@ MUTATIONS = (
         replacement="else fit.wake_at end",
         tests="test_inbox.py missed",
     ),
+    _code(
+        name="postgres: nobody comes to the gate",
+        pitfall="B1",
+        text="        return self._gated.gate\n",
+        replacement="        return None\n",
+        tests="test_statements.py fixed_number",
+    ),
     _sql(
         name="postgres: a delivery does not move the counter",
         pitfall="B1",
@@ -358,6 +365,13 @@ MUTATIONS = (
         text="    if version > newest:\n",
         replacement="    if version > newest + 1_000_000:\n",
         tests="test_opening.py newer_schema",
+    ),
+    _code(
+        name="postgres: several processes migrate at once",
+        pitfall="D5",
+        text="; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})",
+        replacement="; select {_LOCK_SPACE}, {place}",
+        tests="tests/backends/postgres/test_schema.py ten_at_once",
     ),
     _sql(
         name="postgres: work is given to who does not know it",

@@ -329,6 +329,13 @@ MUTATIONS = (
         replacement="    unknown = sorted(applied - files)\n    if not unknown and files is None:\n",
         tests="test_opening.py newer_schema",
     ),
+    _code(
+        name="sqlite: several processes migrate at once",
+        pitfall="D5",
+        text='connection.execute("begin immediate"), seconds=shared.lock_timeout)\n',
+        replacement='connection.execute("begin"), seconds=shared.lock_timeout)\n',
+        tests="tests/backends/sqlite/test_find.py old_file",
+    ),
     _sql(
         name="sqlite: mail outlives its instance",
         pitfall="B8",
