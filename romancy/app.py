@@ -11,10 +11,22 @@ from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
+from romancy._watch import Watch
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
-from romancy.engine import LogWriter, Settings, ToldToStop, Worker, armed, coded, new_life, start_in, start_of
+from romancy.engine import (
+    LogWriter,
+    Settings,
+    ToldToStop,
+    Unanswered,
+    Worker,
+    armed,
+    coded,
+    new_life,
+    start_in,
+    start_of,
+)
 from romancy.errors import (
     InstanceConflictError,
     InstanceNotFoundError,
@@ -48,7 +60,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Romancy", "Watch"]
+__all__ = ["Romancy"]
 
 logger = get_logger("romancy")
 
@@ -57,30 +69,9 @@ T = TypeVar("T")
 
 _SAFETY_POLL: Final = 30.0
 _PAUSE: Final = 0.5
+_MOST_UNANSWERED: Final = 64 * 1024 * 1024
+"""Bytes of starts that may be under way to the database; the next ones wait for their turn."""
 _NAMED: Final = 5
-
-
-class Watch:
-    """Shared by all handles of one instance in this app: knows its end, or who waits for news of it."""
-
-    __slots__ = ("__weakref__", "outcome", "waiting")
-
-    def __init__(self) -> None:
-        self.outcome: RunOutcome | None = None
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def tell(self) -> None:
-        """There may be news: everybody look."""
-        waiting, self.waiting = self.waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def news(self) -> None:
-        """Wait to be told."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        await future
 
 
 class Romancy(Instances):
@@ -129,6 +120,7 @@ class Romancy(Instances):
         self._worker: Worker | None = None
         self._registry = Registry()
         self._unknown: set[str] = set()
+        self._unanswered: Unanswered
         self.dependencies = Dependencies()
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,6 +140,7 @@ class Romancy(Instances):
         return self
 
     async def _begin(self, store: Store) -> None:
+        self._unanswered = Unanswered(_MOST_UNANSWERED)
         if self._works:
             worker = Worker(
                 store,
@@ -177,6 +170,9 @@ class Romancy(Instances):
         if self._worker is not None:
             await self._worker.close(self._drain_timeout if error is None else 0.0)
             self._worker = None
+        self._unanswered.close()
+        for watch in list(self._watches.values()):
+            watch.tell()  # who waits for a result here waits in vain
         await self.dependencies.close()
         await store.close()
 
@@ -274,8 +270,12 @@ class Romancy(Instances):
         prepared = [(call, *self._prepare(call)) for call in calls]
         if session is not None:
             return await _all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
-        with driving():
-            submitted = [self._submit(*one) for one in prepared]
+        submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
+        while len(submitted) < len(prepared):
+            await self._unanswered.turn()
+            with driving():
+                while self._unanswered.has_room and len(submitted) < len(prepared):
+                    submitted.append(self._submit(*prepared[len(submitted)]))
         return await _all_of((self._started(*one) for one in submitted), RomancyError)
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -322,10 +322,14 @@ class Romancy(Instances):
         self, call: Call[T], handle: Handle[T], raw: Raw, delay: int
     ) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
         definition, instance_id = call.workflow, handle.instance_id
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        done = functools.partial(_answer, answer)
+        answer = self._unanswered.submitted(len(raw))
+        done = functools.partial(self._unanswered.answer, answer)
         if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
-            self._worker.start(definition, raw, instance_id, delay, done)
+            try:
+                self._worker.start(definition, raw, instance_id, delay, done)
+            except BaseException:
+                self._unanswered.answer(answer, Outcome.INVALID)
+                raise
             return handle, raw, answer
         if self._worker is not None and definition.name not in self._registry.workflows:
             self._warn_of_unknown(definition.name)
@@ -478,12 +482,6 @@ def _check_workflow(wf: Any) -> None:
 def _check_call(call: Any) -> None:
     if not isinstance(call, Call):
         raise UsageError(f"start_many takes workflows with their arguments, `wf.bind(…)`, not a {type(call).__name__}")
-
-
-def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    """Tell whoever started it, if they still listen."""
-    if not future.done():
-        future.set_result(outcome)
 
 
 def _new_id() -> str:

@@ -1,0 +1,133 @@
+"""Starts that the database does not answer, and apps that close meanwhile: they are bounded, nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
+from romancy.engine import _worker
+from romancy.errors import StorageUnavailableError
+from romancy.storage.backends import create_store
+from romancy.storage.records import Start
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+ROOM = 20
+
+
+class Away:
+    """A store that writes no starts while it is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.away = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Any, /, **options: Any) -> Any:
+        if self.away and any(isinstance(item, Start) for item in batch):
+            raise StorageUnavailableError("nobody answers")
+        return await self._store.commit(batch, **options)
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
+    """Those of the apps opened from here on; such an app has room for twenty starts."""
+    made: list[Away] = []
+
+    def create(url: str) -> Any:
+        made.append(Away(create_store(url)))
+        return made[-1]
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    monkeypatch.setattr(romancy.app, "_MOST_UNANSWERED", ROOM * 1024)
+    monkeypatch.setattr(_worker, "_LONGEST_GOODBYE", 0.2)
+    return made
+
+
+@workflow
+async def waits(ctx: WorkflowContext) -> Any:
+    return (await ctx.wait_event("go")).data
+
+
+@workflow
+async def counts(ctx: WorkflowContext, number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize("what", ["worker", "client"])
+async def test_who_waits_for_a_result_hears_that_the_app_is_closed(storage_url: str, open_app: Open, what: str) -> None:
+    other = await open_app()
+    async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker") as app:
+        handle = await app.start(waits)
+        await status_is(app, handle.instance_id, Status.WAITING)
+        waiting = [asyncio.create_task(handle.result()) for _ in range(2)]
+        await asyncio.sleep(0)
+
+    for task in waiting:
+        with pytest.raises(UsageError, match="not open"):
+            await asyncio.wait_for(task, 60)
+    await other.signal(handle.instance_id, "go", 7)
+    assert await other.handle(handle.instance_id).result(timeout=60) == 7
+
+
+@pytest.mark.parametrize("what", ["worker", "client"])
+async def test_who_waits_for_a_start_hears_that_the_app_is_closed(
+    storage_url: str, stores: list[Away], open_app: Open, what: str
+) -> None:
+    async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker", drain_timeout=0.0) as app:
+        stores[-1].away = True
+        mine = counts.options(instance_id="mine")
+        submitted = asyncio.create_task(app.start(mine, 1))
+        many = asyncio.create_task(app.start_many([counts.bind(number) for number in range(2 * ROOM)]))
+        await asyncio.sleep(0.1)
+
+    with pytest.raises(StorageUnavailableError, match="closed before the database had answered"):
+        await asyncio.wait_for(submitted, 60)
+    with pytest.raises(UsageError, match="closed before the instance could be started"):
+        await asyncio.wait_for(many, 60)
+    again = await open_app()
+    assert await again.run(mine, 1) == 1
+    assert len((await again.list_instances(instance_id="mine")).instances) == 1
+
+
+async def test_starts_that_nobody_answers_are_bounded_whatever_callers_do(open_app: Open, stores: list[Away]) -> None:
+    """Those that give up leave what they have submitted, and the patient wait for their turn."""
+    app = await open_app()
+    stores[-1].away = True
+
+    async def hasty(number: int) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await app.start(counts.options(instance_id=f"hasty-{number}"), number)
+
+    await asyncio.gather(*map(hasty, range(100)))
+    patient = [asyncio.create_task(app.run(counts, number)) for number in range(50)]
+    await asyncio.sleep(0.1)
+    stores[-1].away = False
+
+    assert list(range(50)) == [await asyncio.wait_for(task, 60) for task in patient]
+    left_behind = [instance.instance_id async for instance in app.iter_instances(instance_id="hasty")]
+    assert len(left_behind) <= ROOM
+
+
+async def test_more_starts_than_there_is_room_for(open_app: Open, stores: list[Away]) -> None:
+    app = await open_app()
+
+    handles = await app.start_many([counts.bind(number) for number in range(10 * ROOM)])
+
+    assert list(range(10 * ROOM)) == [await handle.result(timeout=60) for handle in handles]
+    assert not stores[-1].away

@@ -1,0 +1,86 @@
+"""Starts that callers asked for and that the database has not answered yet.
+
+Only so many bytes of them: who comes later waits for its turn. Callers alone would be no bound: one that gives up
+leaves behind what it has submitted, and the next one comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from romancy.storage.records import Outcome
+
+__all__ = ["Unanswered"]
+
+_LEAST: Final = 1024
+"""Bytes that a start takes beside its input."""
+
+
+class Unanswered:
+    """Those of one opened app."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._sizes: dict[asyncio.Future[Outcome], int] = {}
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """One more may be submitted now; the last one may be of any size."""
+        return self._left > 0
+
+    async def turn(self) -> None:
+        """Return when there is room. UsageError if the app is closed before: nothing was submitted."""
+        if self.has_room and not self._turns:
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._next()
+            raise
+
+    def submitted(self, size: int) -> asyncio.Future[Outcome]:
+        """What will bring the answer to a start whose input has this size."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._sizes[answer] = size + _LEAST
+        self._left -= size + _LEAST
+        self._next()
+        return answer
+
+    def answer(self, answer: asyncio.Future[Outcome], outcome: Outcome) -> None:
+        """Tell whoever started it, if they still listen."""
+        self._left += self._sizes.pop(answer, 0)
+        if not answer.done():
+            answer.set_result(outcome)
+        self._next()
+
+    def _next(self) -> None:
+        while self.has_room and self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return  # it makes room for the next one, or not, when it has submitted
+
+    def close(self) -> None:
+        """Nobody will answer any more: those who wait hear of it."""
+        for answer in self._sizes:
+            if not answer.done():
+                answer.set_exception(
+                    StorageUnavailableError(
+                        "the app was closed before the database had answered: the instance may have been started; "
+                        "start it again under the same instance id to find out"
+                    )
+                )
+                answer.exception()  # known to be nobody's, if nobody waits
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_exception(UsageError("the app was closed before the instance could be started"))
+        self._sizes.clear()
+        self._turns.clear()
