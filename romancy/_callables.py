@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from romancy.errors import RegistrationError
+from romancy.errors import RegistrationError, UsageError
+from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_function", "is_async", "name_of"]
+__all__ = ["check_function", "is_async", "label_of", "name_of"]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -18,11 +19,20 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
-    """The given name, or the function's. Raises RegistrationError for an empty one."""
-    chosen = fn.__name__ if name is None else name
-    if not chosen or chosen != chosen.strip():
+    """The given name, or the function's. Raises RegistrationError for an empty one, and for one no row can bear."""
+    chosen = label_of(fn, fn.__name__ if name is None else name, decorator, "name")
+    if chosen != chosen.strip():
         raise RegistrationError(f"@{decorator} on {fn.__qualname__}: {chosen!r} is not a name")
     return chosen
+
+
+def label_of(fn: Callable[..., Any], label: str, decorator: str, what: str) -> str:
+    """Something that instances are found by, as it is. Raises RegistrationError for what no row can bear."""
+    try:
+        check_id(label, what)
+    except UsageError as error:
+        raise RegistrationError(f"@{decorator} on {fn.__qualname__}: {error}") from None
+    return label
 
 
 def check_function(fn: object, decorator: str) -> None:

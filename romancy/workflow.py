@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from msgspec import Raw
 
-from romancy._callables import check_function, is_async, name_of
+from romancy._callables import check_function, is_async, label_of, name_of
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
@@ -66,7 +66,7 @@ class Workflow(Generic[P, R_co]):
         self.name = name_of(fn, name, "workflow")
         self.event_handler = event_handler
         self.index = tuple(index)
-        self.version = version
+        self.version = None if version is None else label_of(fn, version, "workflow", "version")
         self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
         self.instance_id: str | None = None
         self.delay = 0.0

@@ -44,6 +44,16 @@ def test_a_name_of_its_own() -> None:
     assert "is not a name" in refusal(activity(name=" "), plain)
 
 
+@pytest.mark.parametrize("label", ["", "i" * 256, "a\x00b", "half a character: \ud800", 5])
+def test_what_no_row_can_bear_is_refused_where_it_is_declared(label: Any) -> None:
+    async def body(ctx: WorkflowContext) -> None: ...
+
+    for decorator in (activity(name=label), compensation(name=label)):
+        assert "on plain: name: " in refusal(decorator, plain)
+    for declared, what in ((workflow(name=label), "name"), (workflow(version=label), "version")):
+        assert f"body: {what}: " in refusal(declared, body)
+
+
 def test_what_is_no_function_is_refused() -> None:
     async def generates() -> AsyncIterator[int]:
         yield 1
