@@ -158,6 +158,10 @@ class Database:
             finally:
                 pool.give_back(wire)
             await pause(attempt)
+        else:
+            raise StorageUnavailableError(
+                f"{self.settings.where}: a transaction had to give way to others {_TRIES} times (deadlocks); try again"
+            )
         raise StorageUnavailableError(
             f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
         )

@@ -133,6 +133,7 @@ class Write:
         changes = [(item, item.change) for item in self.appends if item.change is not None]
         changes.sort(key=lambda pair: pair[0].instance_id)
         again = [(item, change) for item, change in changes if change.run_from is not None]
+        yield from self._locks({item.instance_id for item, _ in changes})
         rows = [_change_row(item, change, continued=bool(again)) for item, change in changes]
         yield from self._changes(rows, continued=bool(again))
         renewed = [(item.instance_id, *index_set(change.index)) for item, change in again if change.index is not None]
@@ -143,6 +144,13 @@ class Write:
         indexed += [(item.instance_id, change.index) for item, change in again if change.index is not None]
         index = [(one, index_path(path), value) for one, pairs in indexed for path, value in pairs if value is not None]
         yield from self._joined("add_index", ("instance_id", "path", "value"), index)
+
+    def _locks(self, changed: set[str]) -> Iterator[Statement]:
+        """Rows that two statements are going to write, in one order for everybody; one statement's are so by itself."""
+        receivers = {one.instance_id for one in self.deliveries}
+        if changed and receivers and not self._session:
+            rows = [(one,) for one in sorted(changed | receivers)]
+            yield from self._joined("lock_instances", ("instance_id",), rows, counted=False)
 
     def _changes(self, rows: Sequence[tuple[Value, ...]], *, continued: bool) -> Iterator[Statement]:
         if rows:

@@ -17,6 +17,7 @@ from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
     ConnectionLostError,
+    LockWaitError,
     MismatchError,
     RefusedValueError,
     SavepointGoneError,
@@ -115,9 +116,9 @@ class MySQLSession:
         except SavepointGoneError:
             await self.roll_back()
             raise UsageError(_ENDED) from None
-        except TransientError:
+        except TransientError as error:
             await self.roll_back()
-            raise self._try_again("another transaction was in the way of the session's commit") from None
+            raise self._try_again(f"the session's commit {_why_not(error)}") from None
         except ConnectionLostError as error:
             raise OutcomeUnknownError(f"{error}; whether the session was committed is not known") from None
         except Exception:
@@ -146,7 +147,7 @@ class MySQLSession:
         """What to say of a statement of user code that failed through nobody's fault; None for a fault of its own."""
         explained = translate(error, "a statement of the session", self._database.settings.where)
         if isinstance(explained, TransientError):
-            return self._try_again(f"another transaction was in the session's way (error {code_of(error)})")
+            return self._try_again(f"the session {_why_not(explained)} (error {code_of(error)})")
         return explained if isinstance(explained, StorageUnavailableError) and not overran(error) else None
 
     async def _run(self, kind: type[aiomysql.Cursor], sql: str, parameters: tuple[object, ...]) -> aiomysql.Cursor:
@@ -253,6 +254,12 @@ async def _quietly(session: MySQLSession) -> None:
     except asyncio.CancelledError:
         session.native.abort()
         raise
+
+
+def _why_not(error: TransientError) -> str:
+    if isinstance(error, LockWaitError):
+        return "waited too long for a lock that another transaction holds"
+    return "had to give way to another transaction"
 
 
 def _write(database: Database, item: Item, worker: str | None, settled: frozenset[object]) -> Write:

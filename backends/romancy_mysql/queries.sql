@@ -123,6 +123,12 @@ on duplicate key update delivery_id = romancy_uncounted.delivery_id
 delete u from :source romancy_uncounted u
 where u.instance_id = :instance_id and u.delivery_id = :delivery_id
 
+-- name: lock_instances
+-- These rows, locked in their order before two statements write to them.
+select count(i.instance_id)
+from :source romancy_instances i
+where i.instance_id = :instance_id for update
+
 -- name: signal_instances
 -- The last statement of a delivery: the counter moves, and a sleeper is due. Whoever sees it move sees the mail too.
 update :source romancy_instances i

@@ -28,6 +28,7 @@ __all__ = [
     "transaction_gone",
     "translated",
     "waited_in_vain",
+    "words_of",
 ]
 
 DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -124,18 +125,21 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
             f"storage {url}: prepared statements or settings do not survive on the way to the server; behind a "
             f"pooler in transaction mode add the option pooler=transaction to the URL [{state}]"
         )
-    if contended(error):
+    if waited_in_vain(error):
         return LockedError(f"storage {url}: another transaction has held a lock for too long; try again [{state}]")
+    if contended(error):
+        return LockedError(f"storage {url}: this transaction had to give way to another one; try again [{state}]")
     if refuses_values(error):
         return RefusedValueError(f"storage {url}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:
-        return StorageUnavailableError(f"storage {url}: {_words(error)} [{state}]")
+        return StorageUnavailableError(f"storage {url}: {words_of(error)} [{state}]")
     if isinstance(error, TimeoutError):
         return StorageUnavailableError(f"storage {url}: no answer in time; is the server reachable?")
     if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
-        return StorageUnavailableError(f"storage {url}: {_words(error)}; is the server running and reachable?")
+        return StorageUnavailableError(f"storage {url}: {words_of(error)}; is the server running and reachable?")
     return None
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """What it says, without the lines that hold values."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -29,6 +29,7 @@ from romancy_postgres._errors import (
     read_only,
     refuses_values,
     transaction_gone,
+    words_of,
 )
 from romancy_postgres._inbox import count_mail
 from romancy_postgres._write import (
@@ -179,7 +180,7 @@ class PostgresSession:
                 await self._transaction.commit()
         except DRIVER_ERRORS as error:
             if isinstance(error, asyncpg.PostgresError) and not self._connection.is_closed():
-                raise  # the server has answered: the user's own writes break a deferred constraint
+                raise self._refused(error) from error
             self.doubtful = True
             raise OutcomeUnknownError(
                 f"storage {self._database.settings.url}: the connection was lost while the session was being "
@@ -245,6 +246,15 @@ class PostgresSession:
             if self._nobodys_fault(error) or isinstance(error, OSError):
                 raise self._explained(error) from error
             raise
+
+    def _refused(self, error: asyncpg.PostgresError) -> BaseException:
+        """The server has answered to COMMIT, and nothing was committed: mostly a deferred constraint of the user's."""
+        if self._nobodys_fault(error):
+            return self._explained(error)
+        return UsageError(
+            f"the session's writes were refused at COMMIT: {words_of(error)} [{error.sqlstate}]; nothing is recorded. "
+            "Write what the constraints allow, also those that are deferred"
+        )
 
     def _explained(self, error: Exception) -> BaseException:
         self.doubtful = self.doubtful or read_only(error)

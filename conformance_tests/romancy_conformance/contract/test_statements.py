@@ -166,7 +166,7 @@ APPENDS: dict[Call, int] = {
     sending: 2 + 1,
     begetting: 2 + 1,
     renewing: 2 + 3,  # the change, the new run's input, its index rows
-    doing_everything: 2 + 5,
+    doing_everything: 2 + 6,  # one of them locks, in their order, the rows that two others write
     starting: 2,
     starting_indexed: 2 + 1,
 }

@@ -21,7 +21,21 @@ _OF_SESSIONS = (
         pitfall="A7",
         text="_TRANSIENT = frozenset({1213, ",
         replacement="_TRANSIENT = frozenset({",
-        tests="test_interleavings.py crosswise",
+        tests="tests/backends/mysql/test_deadlocks.py loses_a_deadlock",
+    ),
+    _python(
+        name="mysql: who loses a deadlock gives up",
+        pitfall="A7",
+        text="_TRIES = 10\n",
+        replacement="_TRIES = 1\n",
+        tests="tests/backends/mysql/test_deadlocks.py loses_a_deadlock",
+    ),
+    _python(
+        name="mysql: two statements lock rows in two orders",
+        pitfall="A7",
+        text="        if changed and receivers and not self._session:\n",
+        replacement="        if changed and receivers and self._session is None:\n",
+        tests="tests/backends/mysql/test_deadlocks.py make_no_deadlock",
     ),
     _python(
         name="mysql: what the driver raises is always the user's fault",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from romancy import Romancy, WorkflowContext, WorkflowFailedError, activity, activity_context, workflow
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Worker
 from romancy_conformance.contract.building import LEASE, start, unique
@@ -96,6 +97,37 @@ async def test_the_native_objects_errors_are_known_whatever_raised_them(
             excuse = session.excuse(raised.value)
             assert (state, nobodys) == (state, excuse is not None)
             assert excuse is None or state in str(excuse)
+
+
+@activity
+async def break_a_deferred_constraint() -> None:
+    attempts.append("made")
+    session = await activity_context().session()
+    await session.execute("insert into parts values ('a', 'nobody')")
+
+
+@workflow
+async def breaks_a_deferred_constraint(ctx: WorkflowContext) -> None:
+    await break_a_deferred_constraint()
+
+
+attempts: list[str] = []
+
+
+async def test_what_breaks_at_commit_fails_its_activity(storage_url: str, connection: asyncpg.Connection) -> None:
+    """It is the user's fault, and would be again: it is not tried for ever."""
+    attempts.clear()
+    await connection.execute(
+        "create table parts (k text primary key, parent text references parts deferrable initially deferred)"
+    )
+
+    async with Romancy(storage_url, workflows=[breaks_a_deferred_constraint]) as app:
+        handle = await app.start(breaks_a_deferred_constraint)
+        with pytest.raises(WorkflowFailedError, match="refused at COMMIT"):
+            await handle.result(timeout=60)
+
+    assert ["made"] == attempts
+    assert 0 == await connection.fetchval("select count(*) from parts")
 
 
 async def test_errors_of_other_connections_are_their_users(

@@ -6,21 +6,26 @@ import asyncio
 import random
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
-from romancy_conformance.contract.fire.program import insist
+from romancy_conformance.contract.fire.contention import (
+    crosswise,
+    deadlocks,
+    has_row_locks,
+    in_the_end,
+    settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -29,9 +34,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 _WORKERS = 4
 _EACH = 6
-_WAITED_TOO_LONG = ("held a lock for too long; try again [55P03]", "is locked by another transaction")
-"""For a lock, that is: not in a circle."""
-T = TypeVar("T")
 
 
 async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
@@ -46,11 +48,11 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
         worker, mine = workers[number], owned[number]
         chance = random.Random(number)
         for seq in range(2, rounds + 2):
-            items = [_crosswise(one, everybody, seq, chance) for one in mine]
+            items = [crosswise(one, everybody, seq, chance) for one in mine]
             chance.shuffle(items)
             first, *others = items
             outcome = await _in_session(worker, first)
-            outcomes = await _settled(worker, others)
+            outcomes = await settled(worker, others)
             assert [outcome, *outcomes] == [Outcome.ACCEPTED] * _EACH
             posted.update(mail.instance_id for item in items for mail in item.deliveries)
         return rounds * _EACH
@@ -60,15 +62,19 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
         for _ in range(rounds):
             targets = chance.sample(everybody, k=8)
             mail = [delivery(one) for one in targets]
-            answers = await _in_the_end(partial(workers[number].store.deliver, mail))
+            answers = await in_the_end(partial(workers[number].store.deliver, mail))
             assert set(answers) <= {Delivered.ACCEPTED, Delivered.DUPLICATE}
             for one in targets:
                 posted[one.instance_id] += 1
         return rounds * 8
 
+    store = workers[0].store
+    before = await deadlocks(store) if has_row_locks(store) else None
     counts = await asyncio.gather(*map(work, range(_WORKERS)), *map(post, range(_WORKERS)))
 
     print(f"{sum(counts[:_WORKERS])} appends and {sum(counts[_WORKERS:])} deliveries over {len(everybody)} instances")
+    if before is not None:
+        print(f"deadlocks that the server counted: {await deadlocks(store) - before}")
     for worker, mine in zip(workers, owned, strict=True):
         for one in mine:
             assert len(await full_log(worker.store, one.instance_id)) == rounds + 1
@@ -77,35 +83,17 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
             assert history.instance.signals == posted[one.instance_id]
 
 
-async def _in_the_end(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call that waited too long for a lock on a slow disk again: it never happened, or not all of it."""
-    while True:
-        try:
-            return await call()
-        except StorageUnavailableError as error:
-            if not any(words in str(error) for words in _WAITED_TOO_LONG):
-                raise
-
-
 async def _in_session(worker: Actor, item: Append) -> Outcome:
-    """Commit it in a session; one that waited too long for a lock on a slow disk never happened, and is made again."""
-    while True:
-        try:
-            async with worker.store.session() as session:
-                return await session.commit(item, worker=worker.token)
-        except StorageUnavailableError as error:
-            if "held a lock for too long" not in str(error):
-                raise
+    """Commit it in a session; one that waited too long for a lock on a slow disk never happened, and is made again.
 
+    One that loses a deadlock must not be: Romancy takes its locks in one order, in sessions too.
+    """
 
-async def _settled(worker: Actor, items: list[Any]) -> list[Outcome]:
-    return await insist(lambda: worker.store.commit(items, worker=worker.token))
+    async def write() -> Outcome:
+        async with worker.store.session() as session:
+            return await session.commit(item, worker=worker.token)
 
-
-def _crosswise(one: Start, everybody: list[Start], seq: int, chance: random.Random) -> Append:
-    """An append that also writes to the rows of others."""
-    others = [other for other in chance.sample(everybody, k=4) if other is not one]
-    return append(one, seq, change=change(), deliveries=tuple(delivery(other) for other in others))
+    return await in_the_end(write)
 
 
 async def test_claims_takeovers_and_deaths_reach_nobody(
@@ -126,7 +114,7 @@ async def test_claims_takeovers_and_deaths_reach_nobody(
             left, writer = True, nonce()
             while left:
                 take = partial(survivor.store.takeover, survivor.token, peer, b'["owner"]', writer, limit=7)
-                answer = await _in_the_end(take)
+                answer = await in_the_end(take)
                 moved, left = moved + list(answer.moved), answer.left
             return moved
 
@@ -135,7 +123,7 @@ async def test_claims_takeovers_and_deaths_reach_nobody(
         struck, *_ = await asyncio.gather(
             asyncio.gather(*strikes),
             asyncio.gather(*claims),
-            asyncio.gather(*(_in_the_end(partial(store.deliver, [delivery(one)])) for one in items)),
+            asyncio.gather(*(in_the_end(partial(store.deliver, [delivery(one)])) for one in items)),
         )
         moved = [one for answer in struck for one in answer]
         assert len(moved) == len(set(moved))

@@ -1,0 +1,88 @@
+"""What the storms of contention have in common: who may have waited too long, who must not hear of a deadlock, counts.
+
+A lock that somebody holds for longer than a store waits is told, and the call is made again: that is a slow disk, and
+no circle. A circle is the store's own affair, and how many there were the server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, change, delivery
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append, Start
+    from romancy_conformance.contract.building import Actor
+
+__all__ = ["crosswise", "deadlocks", "has_row_locks", "in_the_end", "in_the_way", "settled"]
+
+T = TypeVar("T")
+
+_WAITED_TOO_LONG = (
+    "held a lock for too long; try again [55P03]",
+    "is locked by another transaction",
+    "waited too long for a lock that another transaction holds",
+)
+_SHORTEST_WAIT = 0.5
+"""Seconds. A store waits a second or more for a lock; LOCKED that comes sooner is an answer to something else."""
+_DEADLOCKS = {
+    "PostgreSQL": "select deadlocks as n from pg_stat_database where datname = current_database()",
+    "MySQL": "select `count` as n from information_schema.innodb_metrics where name = 'lock_deadlocks'",
+    "MariaDB": "select variable_value as n from information_schema.global_status "
+    "where variable_name = 'Innodb_deadlocks'",
+}
+"""What each server has counted; PostgreSQL for the database alone, and some seconds late."""
+
+
+def has_row_locks(store: Store) -> bool:
+    """Whether two of the store's transactions can wait for each other, and the server says how often they did."""
+    return store.capabilities.name.split()[0] in _DEADLOCKS
+
+
+async def deadlocks(store: Store) -> int:
+    """How many deadlocks the server has counted so far."""
+    async with store.session() as session:
+        (row,) = await session.fetch_all(_DEADLOCKS[store.capabilities.name.split()[0]])
+    return int(row["n"])
+
+
+def in_the_way(error: StorageUnavailableError) -> bool:
+    """Whether it is about a lock that was waited for in vain."""
+    return any(words in str(error) for words in _WAITED_TOO_LONG)
+
+
+async def in_the_end(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call that waited too long for a lock on a slow disk again: it never happened, or not all of it."""
+    while True:
+        try:
+            return await call()
+        except StorageUnavailableError as error:
+            if not in_the_way(error):
+                raise
+
+
+async def settled(worker: Actor, items: Sequence[Append | Start]) -> list[Outcome]:
+    """Commit the items, and again as long as somebody holds one of them up for longer than a store waits."""
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        outcomes = await worker.store.commit(items, worker=worker.token)
+        if Outcome.LOCKED not in outcomes:
+            return outcomes
+        if loop.time() - began < _SHORTEST_WAIT:
+            pytest.fail(f"LOCKED after {loop.time() - began:.3f} s: nobody can have waited for a lock")
+
+
+def crosswise(one: Start, everybody: list[Start], seq: int, chance: random.Random) -> Append:
+    """An append that also writes to the rows of others."""
+    others = [other for other in chance.sample(everybody, k=4) if other is not one]
+    return append(one, seq, change=change(), deliveries=tuple(delivery(other) for other in others))
