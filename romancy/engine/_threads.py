@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +43,18 @@ class Threads:
     ) -> Any:
         """What the function returns; whatever it raises goes through.
 
-        The time-out counts from the moment a thread is free for it. Cancelled before that, it never begins.
+        The time-out counts from the moment it begins on its thread. Cancelled before that, it never begins.
         """
         await self._slots.acquire()
+        scope = asyncio.timeout(None)
+        begins = None if timeout is None else functools.partial(_count, asyncio.get_running_loop(), scope, timeout)
         try:
-            begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, fn, positional, named)
+            begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, begins, fn, positional, named)
         except BaseException:
             self._slots.release()
             raise
         try:
-            async with asyncio.timeout(timeout):
+            async with scope:
                 return await asyncio.wrap_future(begun)
         finally:
             if begun.done() or begun.cancel():
@@ -85,7 +88,25 @@ class Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _plainly(name: str, fn: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def _count(loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, timeout: float) -> None:
+    """On the thread: from now on its time counts."""
+    loop.call_soon_threadsafe(_limit, scope, loop.time() + timeout)
+
+
+def _limit(scope: asyncio.Timeout, deadline: float) -> None:
+    with contextlib.suppress(RuntimeError):  # nobody waits for it any more
+        scope.reschedule(deadline)
+
+
+def _plainly(
+    name: str,
+    begins: Callable[[], None] | None,
+    fn: Callable[..., Any],
+    positional: tuple[Any, ...],
+    named: dict[str, Any],
+) -> Any:
+    if begins is not None:
+        begins()
     try:
         return fn(*positional, **named)
     except StopIteration as error:  # a future cannot hold one

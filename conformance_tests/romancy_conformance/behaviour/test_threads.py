@@ -136,7 +136,7 @@ async def at_the_gate(ctx: WorkflowContext, name: str) -> str:
     return await waits_at_the_gate(name)
 
 
-@activity(timeout=0.2, retry=ONCE)
+@activity(timeout=0.5, retry=ONCE)
 def too_slow(name: str) -> str:
     mine = notes[-1]
     mine.said.append(f"{name} begins")
