@@ -27,8 +27,8 @@ class Watch:
             if not future.done():
                 future.set_result(None)
 
-    async def news(self) -> None:
-        """Wait to be told."""
+    def news(self) -> asyncio.Future[None]:
+        """Done when somebody tells: from this very moment on, and not only once it is awaited."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
-        await future
+        return future

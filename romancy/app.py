@@ -411,7 +411,7 @@ class Romancy(Instances):
                 if self._worker is not None and instance_id in self._worker.driver.live:
                     await watch.news()
                     continue
-                news = asyncio.ensure_future(watch.news())
+                news = watch.news()
                 try:
                     watch.outcome = await self._read_outcome(instance_id) or watch.outcome
                     if watch.outcome is None:

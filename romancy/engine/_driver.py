@@ -121,13 +121,13 @@ class Driver:
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def feed(self, live: Live, event: Input, delivery_id: str | None = None) -> None:
+    def feed(self, live: Live, event: Input) -> None:
         """Give the run an input, now or when its slot is free.
 
         While nothing else runs that could have something to write it is fed at once, otherwise with all the others
         that come in this turn of the event loop.
         """
-        live.inputs.append((event, delivery_id))
+        live.inputs.append((event, None))
         if live.in_flight or live.released or live.due:
             return
         if self.attempts.idle and not self._due:
@@ -162,7 +162,7 @@ class Driver:
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail: what somebody waits for becomes an input, the rest is kept."""
         live.signals = max(live.signals, mailbox.signals)
-        known = {delivery_id for _, delivery_id in live.inputs} | live.taking
+        known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
         for row in mailbox.rows:
             if row.delivery_id not in live.kept and row.delivery_id not in known and not self._keep(live, row):
                 return
@@ -195,7 +195,7 @@ class Driver:
             event = input_for(live, mail.message, mail.at)
             if event is not None:
                 del live.kept[mail.delivery_id]
-                live.inputs.append((event, mail.delivery_id))
+                live.inputs.append((event, mail))
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it is: nothing more of it runs, nothing is undone."""
@@ -258,12 +258,14 @@ class Driver:
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
-        for index, (event, delivery_id) in enumerate(inputs):
+        for index, (event, mail) in enumerate(inputs):
             if event.at < floor:
-                inputs[index] = (msgspec.structs.replace(event, at=floor), delivery_id)
+                inputs[index] = (msgspec.structs.replace(event, at=floor), mail)
             else:
                 floor = event.at
         activation = live.run.activate([event for event, _ in inputs])
+        if activation.dropped:
+            live.keep_dropped(inputs, activation.dropped)
         if activation.successor is not None:
             self._stop(live)
             activation = continue_as_new(live, activation)
@@ -291,8 +293,9 @@ class Driver:
                 body=encode_commit(activation.events),
             )
         dropped = {id(event) for event in activation.dropped}
-        live.taking = frozenset(mail for _, mail in inputs if mail is not None)
-        consumed = tuple(mail for event, mail in inputs if mail is not None and id(event) not in dropped)
+        mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
+        live.taking = frozenset(delivery_id for delivery_id, _ in mails)
+        consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
         children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
         return Append(
             instance_id=live.instance_id,

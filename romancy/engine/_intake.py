@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from romancy.engine._driver import Driver
-    from romancy.engine._live import Live
+    from romancy.engine._live import Live, Mail
     from romancy.engine._observer import Observer
     from romancy.engine._prepared import Given
     from romancy.engine._quarantine import Quarantine
@@ -196,8 +196,19 @@ class Intake:
         """Take the instance up once its mail has been looked at: it cannot end before."""
         self._after_mail[live.instance_id] = (claimed_again(live), inputs)
 
-    async def take_up(self, claimed: Claimed, inputs: Sequence[Given] = (), box: Mailbox | None = None) -> None:
-        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done."""
+    async def take_up(
+        self,
+        claimed: Claimed,
+        inputs: Sequence[Given] = (),
+        box: Mailbox | None = None,
+        *,
+        kept: Sequence[Mail] = (),
+    ) -> None:
+        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done.
+
+        `kept` are messages that nothing waited for when it was last here: they have been counted, and are not brought
+        again.
+        """
         try:
             live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
@@ -218,6 +229,8 @@ class Intake:
             if live.instance_id in self._driver.live:
                 live.run.close()
                 return
+            for mail in kept:
+                live.keep(mail)
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             if given_up:
                 self._driver.wind_up(live, inputs, box)

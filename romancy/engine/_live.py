@@ -113,8 +113,8 @@ class Live:
         self.shown = Status.RUNNING
         """The status in the instance's row."""
         self.parent: Parent | None = None
-        self.inputs: list[tuple[Input, str | None]] = []
-        """What the run is to be fed next, each with the delivery it came in."""
+        self.inputs: list[tuple[Input, Mail | None]] = []
+        """What the run is to be fed next, each with the message it was made of."""
         self.due = False
         """It is to be fed in this turn of the event loop."""
         self.in_flight = False
@@ -137,6 +137,13 @@ class Live:
         if self.kept is NO_DICT:
             self.kept = {}
         self.kept[mail.delivery_id] = mail
+
+    def keep_dropped(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
+        """A signal that came too late for its wait is there for the next one, as if it had not been looked at."""
+        ids = {id(event) for event in dropped}
+        for event, mail in inputs:
+            if mail is not None and id(event) in ids and isinstance(mail.message, Signal):
+                self.keep(mail)
 
     def wait(self, wait: AwaitEvent) -> None:
         """The run waits for an event."""
@@ -259,7 +266,7 @@ def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=stamp, body=encode_message(message))
 
 
-def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, str | None]]) -> bool:
+def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
     """Whether this is the common case: something ended, activities follow, and nobody but the log need know."""
     if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
         return False
@@ -271,7 +278,7 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, st
     return all(type(effect) is StartActivity for effect in activation.effects)
 
 
-def in_order(inputs: list[tuple[Input, str | None]]) -> int:
+def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:
     """Put inputs in the order of their times; how many one commit has room for, at least one.
 
     The room is half of a commit's: what follows from them stands there too.
@@ -286,7 +293,7 @@ def in_order(inputs: list[tuple[Input, str | None]]) -> int:
     return len(inputs)
 
 
-def _time(given: tuple[Input, str | None]) -> int:
+def _time(given: tuple[Input, Mail | None]) -> int:
     return given[0].at
 
 

@@ -15,11 +15,12 @@ from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
     from romancy.core import Input
+    from romancy.engine._live import Mail
 
 __all__ = ["NO_PORTS", "Given", "Prepared"]
 
-Given: TypeAlias = "tuple[Input, str | None]"
-"""An input and the delivery it came in."""
+Given: TypeAlias = "tuple[Input, Mail | None]"
+"""An input and the message it was made of."""
 
 NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
+    from romancy.engine._live import Mail
     from romancy.engine._port import Port
     from romancy.engine._prepared import Given
     from romancy.engine._settings import Settings
@@ -336,7 +337,7 @@ class Worker:
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""
-        live, inputs = prepared.live, prepared.inputs
+        live, inputs, kept = prepared.live, prepared.inputs, tuple(prepared.live.kept.values())
         self.driver.drop(live)
         if prepared.session is not None:
             inputs = ()  # what the session held was rolled back with it: the attempt is made again
@@ -346,7 +347,7 @@ class Worker:
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
             self.driver.keep_ports(inputs, prepared.ports if inputs else {})
-            self._spawn(self._without_taken_children(prepared, inputs))
+            self._spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
@@ -360,7 +361,7 @@ class Worker:
             )
             self.claiming.look_for_own()
 
-    async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given]) -> None:
+    async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
         """Find out which children cannot be started, and let the run hear of it where it asked for them."""
         assert isinstance(prepared.item, Append)  # noqa: S101 - nothing else has children
         try:
@@ -370,7 +371,7 @@ class Worker:
         except StorageUnavailableError:
             self.claiming.look_for_own()
             return
-        await self._intake.take_up(claimed_again(prepared.live), inputs)
+        await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
     def _broken(self, live: Live, error: Exception) -> None:
         self.driver.drop(live)
@@ -403,8 +404,10 @@ class Worker:
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if not prepared.live.released:
+            kept = tuple(prepared.live.kept.values())
             self.driver.drop(prepared.live)
-            await self._intake.take_up(claimed_again(prepared.live), [] if instead is None else [(instead, None)])
+            inputs: list[Given] = [] if instead is None else [(instead, None)]
+            await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 

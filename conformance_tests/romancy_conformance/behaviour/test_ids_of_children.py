@@ -1,0 +1,60 @@
+"""No id is reserved: that one a child is to have is taken is told to its parent, and nothing is mixed up."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from romancy import Romancy, WorkflowContext, WorkflowFailedError, workflow
+from romancy.core import ChildStarted
+from romancy.core._ids import derive
+from romancy.engine import new_life, start_of
+from romancy.storage.backends import create_store
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def id_child(ctx: WorkflowContext, text: str) -> str:
+    return text
+
+
+@workflow
+async def id_parent(ctx: WorkflowContext, chosen: str | None) -> str:
+    child = id_child if chosen is None else id_child.options(instance_id=chosen)
+    try:
+        return await child("the child")
+    except WorkflowFailedError as error:
+        return str(error)
+
+
+async def told(app: Romancy, taken: str) -> None:
+    """The parent has heard which id is taken, and who bears it is as it was."""
+    said = await app.handle("parent", id_parent).result(timeout=60)
+
+    assert "InstanceConflictError" in said
+    assert f"an instance {taken!r} exists already" in said
+    assert await app.handle(taken, id_child).result(timeout=60) == "a stranger"
+    assert [type(event) for event in await app.history("parent")].count(ChildStarted) == 1
+
+
+async def test_a_chosen_id_that_is_taken(app: Romancy) -> None:
+    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    await app.start(id_parent.options(instance_id="parent"), "taken")
+
+    await told(app, "taken")
+
+
+async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, storage_url: str) -> None:
+    life = new_life()
+    start = start_of(id_parent, Raw(b"null"), instance_id="parent", life=life, writer="w", now=1)
+    made = f"parent/id_child:1-{derive('parent', f'{life:x}', 'child', 'id_child:1').hex()[:8]}"
+    await app.run(id_child.options(instance_id=made), "a stranger")
+    store = create_store(storage_url)
+    await store.open()
+    try:
+        assert await store.commit([start]) == ["accepted"]
+    finally:
+        await store.close()
+
+    await told(app, made)

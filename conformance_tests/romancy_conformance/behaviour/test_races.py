@@ -1,0 +1,214 @@
+"""Signals race waits, time-outs, cancellations and ends: each is received once or left unread, and nobody sleeps on.
+
+No sweep comes to help: who misses a signal here misses it for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    EventTimeoutError,
+    Romancy,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.core import TERMINAL, EventReceived, EventTimedOut
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.costs.hurried import hurried
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from romancy import Handle
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
+
+TRIALS = 10_000 if os.environ.get("ROMANCY_SOAK") else 240
+AT_ONCE = 24
+STEP = 0.012
+"""Seconds that a step may take."""
+SPREAD = 0.15
+"""Seconds within which a time-out, a signal and a cancellation come, in whatever order."""
+reached: dict[str, asyncio.Event] = {}
+
+
+@activity
+async def race_step(seconds: float) -> None:
+    reached[activity_context().instance_id].set()
+    await asyncio.sleep(seconds)
+
+
+@workflow
+async def race_wait(ctx: WorkflowContext, seconds: float, timeout: float | None, again: bool) -> list[Any]:  # noqa: FBT001
+    """Wait for a signal when the step is over, for so long or for ever; then once more, or no more."""
+    await race_step(seconds)
+    heard: list[Any] = []
+    try:
+        heard.append((await ctx.wait_event("go", timeout=timeout)).data)
+    except EventTimeoutError:
+        heard.append("timeout")
+        if again:
+            heard.append((await ctx.wait_event("go")).data)
+    return heard
+
+
+@dataclass
+class Trial:
+    """One instance, the signal that was sent to it, and what became of both."""
+
+    number: int
+    timeout: float | None
+    again: bool
+    accepted: bool = False
+    cancelled: bool | None = None
+    """Whether its cancellation came in time; None: nobody cancelled it."""
+    heard: list[Any] | None = None
+    """Its result; None: it was cancelled."""
+
+    @property
+    def instance_id(self) -> str:
+        return f"race-{self.number}"
+
+
+@pytest.fixture(autouse=True)
+def no_sweeps() -> Iterator[None]:
+    reached.clear()
+    with hurried(1 / 1000):
+        yield
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+async def signal(handle: Handle[Any], trial: Trial, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    try:
+        await handle.signal("go", trial.number)
+    except UsageError:
+        return  # told that it has ended
+    trial.accepted = True
+
+
+async def cancel(handle: Handle[Any], trial: Trial, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    trial.cancelled = await handle.cancel()
+
+
+async def race(app: Romancy, front: Romancy, trial: Trial, chance: random.Random, *, cancelling: bool) -> None:
+    """Start the instance, and let all that is to happen happen at about the time when its step ends."""
+    reached[trial.instance_id] = asyncio.Event()
+    step = chance.uniform(0, STEP)
+    spread = SPREAD if trial.timeout else 2 * STEP
+    start = race_wait.options(instance_id=trial.instance_id)
+    await app.start(start, step, trial.timeout, trial.again)
+    await reached[trial.instance_id].wait()
+    handle = front.handle(trial.instance_id, race_wait)
+    acts = [signal(handle, trial, chance.uniform(0, spread))]
+    if cancelling:
+        acts.append(cancel(handle, trial, chance.uniform(0, spread)))
+    await asyncio.gather(*acts)
+    try:
+        trial.heard = await handle.result(timeout=60)
+    except WorkflowCancelledError:
+        trial.heard = None
+
+
+async def race_all(
+    open_app: Open, trials: list[Trial], chance: random.Random, *, cancelling: bool = False
+) -> Counter[str]:
+    """Two workers and one who only asks; what was received, by instance, as the logs tell."""
+    apps = [await open_app(), await open_app()]
+    front = await open_app(worker=False)
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(trial: Trial) -> None:
+        async with limit:
+            await race(chance.choice([*apps, front]), front, trial, chance, cancelling=cancelling)
+
+    await asyncio.gather(*(one(trial) for trial in trials))
+    received: Counter[str] = Counter()
+    for trial in trials:
+        history = await front.history(trial.instance_id)
+        assert sum(isinstance(event, TERMINAL) for event in history) == 1
+        received[trial.instance_id] = sum(isinstance(event, EventReceived) for event in history)
+        if trial.heard is not None:
+            assert trial.heard.count("timeout") == sum(isinstance(event, EventTimedOut) for event in history)
+    return received
+
+
+async def unread(url: str) -> Counter[str] | None:
+    """How many signals lie unread in the inboxes; None where only the store knows."""
+    store = create_store(url)
+    await store.open()
+    try:
+        if not store.capabilities.sql:
+            return None
+        async with store.session() as session:
+            rows = await session.fetch_all("select instance_id from romancy_inbox")
+    finally:
+        await store.close()
+    return Counter(_text(row["instance_id"]) for row in rows)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+async def test_signals_race_the_wait(open_app: Open, chance: random.Random) -> None:
+    """Just before it begins, as it begins, just after it has begun."""
+    trials = [Trial(number, None, again=False) for number in range(TRIALS)]
+
+    received = await race_all(open_app, trials, chance)
+
+    assert [trial.heard for trial in trials] == [[trial.number] for trial in trials]
+    assert all(trial.accepted for trial in trials)
+    assert set(received.values()) == {1}
+
+
+async def test_signals_race_the_time_out(open_app: Open, chance: random.Random) -> None:
+    """Whichever comes first by the database's clock; what is too late for one wait is there for the next."""
+    trials = [Trial(number, chance.uniform(0.001, SPREAD), again=True) for number in range(TRIALS)]
+
+    received = await race_all(open_app, trials, chance)
+
+    assert all(trial.heard in ([trial.number], ["timeout", trial.number]) for trial in trials)
+    assert {len(trial.heard or []) for trial in trials} == {1, 2}, "nothing raced"
+    assert set(received.values()) == {1}
+
+
+@pytest.mark.parametrize("cancelling", [False, True], ids=["the end", "the end and a cancellation"])
+async def test_signals_race(storage_url: str, open_app: Open, chance: random.Random, cancelling: bool) -> None:  # noqa: FBT001
+    trials = [Trial(number, chance.uniform(0.001, SPREAD), again=False) for number in range(TRIALS)]
+
+    received = await race_all(open_app, trials, chance, cancelling=cancelling)
+
+    left = await unread(storage_url)
+    for trial in trials:
+        count = received[trial.instance_id]
+        if trial.heard is not None:
+            assert trial.heard == ([trial.number] if count else ["timeout"])
+        else:
+            assert trial.cancelled
+        assert count <= trial.accepted
+        if left is not None and trial.cancelled is None:
+            assert count + left[trial.instance_id] == trial.accepted
+    ends = Counter("cancelled" if trial.heard is None else type(trial.heard[0]).__name__ for trial in trials)
+    assert ends.keys() == {"int", "str"} | ({"cancelled"} if cancelling else set()), "nothing raced"
