@@ -20,7 +20,7 @@ from romancy.storage.records import Outcome, Worker
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.behaviour.faults.account import begun_in_vain, out_of_line
-from romancy_conformance.behaviour.faults.program import faulty_holder, faulty_line, faulty_naps
+from romancy_conformance.behaviour.faults.program import WORKFLOWS, faulty_line
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Field:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.ledger = Ledger(folder / "ledger")
-        self.app = Romancy(url, worker=False, workflows=[faulty_line, faulty_naps, faulty_holder])
+        self.app = Romancy(url, worker=False, workflows=WORKFLOWS)
         self.store: Store = create_store(url)
         self._ledger_file = folder / "ledger"
         self._processes: list[Process] = []

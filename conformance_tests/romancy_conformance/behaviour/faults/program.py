@@ -1,10 +1,11 @@
 """A worker process of the fault tests, and the workflow it knows.
 
     python -m romancy_conformance.behaviour.faults.program URL --ledger FILE [--lease SECONDS] [--drain SECONDS]
-        [--elsewhere] [--jump SECONDS] [--worker-id ID] [--slots COUNT]
+        [--elsewhere] [--jump SECONDS] [--worker-id ID] [--slots COUNT] [--memory MEGABYTES]
 
 It says `ready` and works until SIGTERM, which drains it. With `--elsewhere` it claims to be on a machine of its own;
-with `--jump` SIGUSR1 puts its clock forward, or back; it has a name with `--worker-id`, and few slots with `--slots`.
+with `--jump` SIGUSR1 puts its clock forward, or back; it has a name with `--worker-id`, few slots with `--slots`, and
+with `--memory` no more than so much beyond what it has when it begins.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import argparse
 import asyncio
 import functools
 import os
+import resource
 import secrets
 import signal
 import time
 from pathlib import Path
 
-from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.engine import _leases
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.behaviour.natives import run_natively
 
-__all__ = ["faulty_holder", "faulty_line", "faulty_naps", "main"]
+__all__ = ["WORKFLOWS", "faulty_feast", "faulty_holder", "faulty_line", "faulty_naps", "main"]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 
@@ -88,6 +90,26 @@ async def faulty_naps(ctx: WorkflowContext, naps: int, seconds: float) -> int:
     return total
 
 
+@activity(retry=RetryPolicy.fixed(2, 0.0))
+async def faulty_meal(megabytes: int) -> str:
+    return "x" * (megabytes << 20)
+
+
+@workflow
+async def faulty_feast(ctx: WorkflowContext, megabytes: int) -> int:
+    return len(await faulty_meal(megabytes))
+
+
+WORKFLOWS = (faulty_line, faulty_naps, faulty_holder, faulty_feast)
+
+
+def limit_memory(megabytes: int) -> None:
+    """Let this process have so much more than it has now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def put_clock(seconds: float) -> None:
     """Let this process have another idea of what time it is."""
     right = time.time_ns
@@ -104,11 +126,13 @@ async def work(options: argparse.Namespace) -> None:
     loop.add_signal_handler(signal.SIGUSR1, put_clock, options.jump)
     async with Romancy(
         options.url,
-        workflows=[faulty_line, faulty_naps, faulty_holder],
+        workflows=WORKFLOWS,
         lease=options.lease,
         worker_id=options.worker_id,
         max_activities=options.slots,
     ) as app:
+        if options.memory is not None:
+            limit_memory(options.memory)
         loop.call_soon(functools.partial(print, "ready", flush=True))  # once it listens
         await app.serve(drain_timeout=options.drain)
 
@@ -123,6 +147,7 @@ def main() -> None:
     parser.add_argument("--jump", type=float, default=0.0)
     parser.add_argument("--worker-id")
     parser.add_argument("--slots", type=int, default=1000)
+    parser.add_argument("--memory", type=int)
     options = parser.parse_args()
     os.environ[LEDGER] = options.ledger
     if options.elsewhere:

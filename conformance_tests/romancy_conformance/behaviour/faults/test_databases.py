@@ -70,7 +70,8 @@ async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> Non
 async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[None]]) -> None:
     """D1: when the database is back every beat is old, and nobody may be taken for dead who lives.
 
-    The first that comes back had looked at the others last, and they come back only when it has beaten again.
+    The first that comes back had looked at the others last, and they come back only when it has beaten again; but who
+    is stopped while it holds a file holds up everybody, so where it is one they all come back at once.
     """
     options = ["--lease", str(LEASE), "--elsewhere", "--slots", "5"]
     *late, first = [await field.worker(*options) for _ in range(8 if SOAK else 3)]
@@ -83,7 +84,7 @@ async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[N
     await asyncio.sleep(0.2)  # it has its answer
     async with away():
         await asyncio.sleep(LEASE + 2)
-        for worker in late:
+        for worker in [] if field.store.capabilities.embedded else late:
             worker.send(signal.SIGSTOP)
     await field.beaten(first)
     for worker in late:

@@ -1,4 +1,4 @@
-"""A workflow that ends the process it runs in is parked; everybody else finishes."""
+"""A workflow that ends the process it runs in is parked, one that needs too much memory fails; the others finish."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from romancy import WorkflowFailedError
+from romancy.core import ActivityFailed, WorkflowFailed
 from romancy.status import Status
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
+from romancy_conformance.behaviour.faults.program import faulty_feast
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.faults.field import Field
@@ -43,3 +46,19 @@ async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
     assert "ends the process" in (poison.error or "")
     done = await field.app.list_instances(instance_id="cup-", status="completed", limit=100)
     assert len(done.instances) == INNOCENT
+
+
+async def test_what_needs_too_much_memory_fails_and_the_others_finish(field: Field) -> None:
+    """F24: that attempt is recorded as failed, and the worker that has them all goes on."""
+    worker = await field.worker("--memory", "250")
+    ids = [f"frugal-{number}" for number in range(10)]
+    await field.start(ids, 2, 0.2)
+    feast = await field.app.start(faulty_feast, 2_000)
+    with pytest.raises(WorkflowFailedError, match="MemoryError"):
+        await feast.result(timeout=120)
+    await field.all_ended()
+
+    assert worker.alive
+    log = await field.log(feast.instance_id)
+    assert [1, 1] == [sum(isinstance(event, kind) for event in log) for kind in (ActivityFailed, WorkflowFailed)]
+    await field.check(ids, 2, interrupted=0, by=[])
