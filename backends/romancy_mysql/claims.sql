@@ -14,8 +14,9 @@ limit :limit
 for update skip locked)
 
 -- name: claim_owned
--- What the worker owns already, because an earlier answer may have been lost.
-(select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker for update skip locked)
+-- What the worker owns already, because an earlier answer may have been lost. Not locked: a row that somebody holds for a
+-- moment would be left out, and nobody asks for it again.
+(select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker)
 
 -- name: take_claimed
 -- Make them the worker's, if it lives.

@@ -143,6 +143,17 @@ async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire
         assert await actor.store.commit([step], worker=actor.token) == [Outcome.ACCEPTED], "and not LOCKED"
 
 
+async def test_what_is_owned_is_told_again_whoever_holds_its_row(actor: Actor, hire: Hire) -> None:
+    """A1: whoever asks for all it owns asks once; what is left out of that answer is never heard of again."""
+    other = await hire()
+    mine, theirs = [await actor.begin() for _ in range(3)], await other.begin()
+    item = append(theirs, 2, deliveries=(delivery(mine[1]),))
+
+    async for _ in frozen_call(other.store, lambda: other.write(item), actor.store):
+        claimed = await asyncio.wait_for(actor.claim(0, recover=True), _IN_TIME)
+        assert {one.instance_id for one in mine} == {one.instance_id for one in claimed}
+
+
 @pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])
 async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, changes: Change | None) -> None:
     """A5: the mark stands at once, everything that is free moves, and the rest moves when it can."""

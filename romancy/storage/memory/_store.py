@@ -150,12 +150,10 @@ class MemoryStore:
             if request.sweep:
                 self._sweep(tx, request)
             for row in self._candidates(tx, request):
-                mine = row.owner == request.worker
-                if len(claimed) >= request.limit and not mine:
-                    continue
-                if not tx.try_lock("instances", (row.instance_id,)):
-                    continue
-                tx.put("instances", (row.instance_id,), replace(row, owner=request.worker, wake_at=None))
+                if row.owner != request.worker:
+                    if len(claimed) >= request.limit or not tx.try_lock("instances", (row.instance_id,)):
+                        continue
+                    tx.put("instances", (row.instance_id,), replace(row, owner=request.worker, wake_at=None))
                 claimed.append(self._claimed(row))
             await tx.commit()
         tx = self._begin()
