@@ -57,10 +57,18 @@ MUTATIONS = (
         waits=True,
     ),
     _code(
+        name="memory: what is owned is told again where nobody holds it",
+        pitfall="A5",
+        text="                claimed.append(self._claimed(row))\n",
+        replacement='                if tx.try_lock("instances", (row.instance_id,)):\n'
+        "                    claimed.append(self._claimed(row))\n",
+        tests="test_neighbours.py told_again",
+    ),
+    _code(
         name="memory: a claim waits for what others hold",
         pitfall="A5",
-        text='                if not tx.try_lock("instances", (row.instance_id,)):\n                    continue\n',
-        replacement='                await tx.lock("instances", (row.instance_id,))\n',
+        text=' or not tx.try_lock("instances", (row.instance_id,)):',
+        replacement=' or not await tx.lock("instances", (row.instance_id,)):',
         tests="test_neighbours.py just_being_written",
         waits=True,
     ),

@@ -261,6 +261,7 @@ _OF_THE_SERVER = frozenset(
         "mysql: mail for a locked instance is kept waiting",
         "mysql: one frozen row holds up all others",
         "mysql: a claim waits for what others hold",
+        "mysql: what is owned is told again where nobody holds it",
         "mysql: what does not fit is cut to size and called accepted",
         "mysql: a session without strict mode",
         "mysql: a takeover does not count its log rows",

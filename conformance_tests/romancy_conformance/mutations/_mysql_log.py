@@ -133,6 +133,13 @@ OF_THE_LOG = (
         tests="test_neighbours.py answered_soon",
     ),
     _sql(
+        name="mysql: what is owned is told again where nobody holds it",
+        pitfall="A5",
+        text="where i.owner = :worker)",
+        replacement="where i.owner = :worker for update skip locked)",
+        tests="test_neighbours.py told_again",
+    ),
+    _sql(
         name="mysql: a claim waits for what others hold",
         pitfall="A5",
         text="order by i.wake_at\nlimit :limit\nfor update skip locked)",
