@@ -138,6 +138,10 @@ class Live:
             self.kept = {}
         self.kept[mail.delivery_id] = mail
 
+    def unread(self) -> tuple[Mail, ...]:
+        """What is still in its inbox though it was read here: nothing waits for it, or its input was not fed yet."""
+        return (*self.kept.values(), *(mail for _, mail in self.inputs if mail is not None))
+
     def keep_dropped(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
         """A signal that came too late for its wait is there for the next one, as if it had not been looked at."""
         ids = {id(event) for event in dropped}

@@ -337,7 +337,7 @@ class Worker:
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""
-        live, inputs, kept = prepared.live, prepared.inputs, tuple(prepared.live.kept.values())
+        live, inputs, kept = prepared.live, prepared.inputs, prepared.live.unread()
         self.driver.drop(live)
         if prepared.session is not None:
             inputs = ()  # what the session held was rolled back with it: the attempt is made again
@@ -404,7 +404,7 @@ class Worker:
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if not prepared.live.released:
-            kept = tuple(prepared.live.kept.values())
+            kept = prepared.live.unread()
             self.driver.drop(prepared.live)
             inputs: list[Given] = [] if instead is None else [(instead, None)]
             await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)

@@ -10,6 +10,7 @@ from romancy.core import ChildStarted
 from romancy.core._ids import derive
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.costs.hurried import hurried
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +27,16 @@ async def id_parent(ctx: WorkflowContext, chosen: str | None) -> str:
         return await child("the child")
     except WorkflowFailedError as error:
         return str(error)
+
+
+@workflow
+async def id_patient(ctx: WorkflowContext, taken: str) -> int:
+    await ctx.wait_event("ready")  # what was sent before it has been read, and nothing waits for it
+    try:
+        await id_child.options(instance_id=taken)("the child")
+    except WorkflowFailedError:
+        return int((await ctx.wait_event("go")).data)
+    return 0
 
 
 async def told(app: Romancy, taken: str) -> None:
@@ -58,3 +69,13 @@ async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, st
         await store.close()
 
     await told(app, made)
+
+
+async def test_mail_that_was_read_before_an_id_turned_out_to_be_taken(app: Romancy) -> None:
+    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    handle = await app.start(id_patient, "taken")
+    await handle.signal("go", 5)
+    await handle.signal("ready")
+
+    with hurried(1 / 1000):  # no sweep comes to help
+        assert await handle.result(timeout=60) == 5
