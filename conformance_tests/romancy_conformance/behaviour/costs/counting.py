@@ -6,6 +6,7 @@ this process, calls back. A packet with several statements counts as several.
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from abc import ABC, abstractmethod
@@ -36,8 +37,12 @@ class Statements(ABC):
 
     at_rest: float
     """How many a second an idle worker may send."""
+    looks = math.inf
+    """How often a second it looks for news while there is none, if it looks more often after some."""
     _look: re.Pattern[str]
     """What is asked by the clock, work or no work, to hear of what other processes did."""
+    _beat: re.Pattern[str]
+    """What a heartbeat asks."""
     _start: re.Pattern[str]
     """What writes the first rows of logs; there is one in a transaction."""
 
@@ -58,7 +63,15 @@ class Statements(ABC):
 
     def of_work(self) -> list[str]:
         """Those that work asks for, and not the clock."""
-        return [statement for statement in self.asked() if not self._look.search(statement)]
+        return [statement for statement in self.asked() if not self.is_look(statement)]
+
+    def is_look(self, statement: str) -> bool:
+        """Whether this is asked to hear of news, at the store's own pace."""
+        return self._look.search(statement) is not None
+
+    def is_beat(self, statement: str) -> bool:
+        """Whether this belongs to a heartbeat."""
+        return self._beat.match(statement) is not None
 
     def of_starts(self) -> list[str]:
         """Those that start instances, one for each commit."""
@@ -69,7 +82,9 @@ class SqliteStatements(Statements):
     """Of this process alone."""
 
     at_rest = 5
+    looks = 3.4
     _look = re.compile("pragma data_version")
+    _beat = re.compile(r"insert into romancy_workers|select\s+token, worker_id")
     _start = re.compile("insert (or ignore )?into romancy_log")
 
     def __init__(self, path: Path) -> None:
@@ -119,6 +134,7 @@ class _LoggedStatements(Statements):
 class _PostgresStatements(_LoggedStatements):
     at_rest = 2
     _look = re.compile(r"^select 1$")
+    _beat = re.compile("insert into romancy_workers|select romancy_now")
     _start = re.compile("with item as materialized")
 
     def __init__(self, server: Server) -> None:
@@ -137,6 +153,7 @@ class _PostgresStatements(_LoggedStatements):
 class _MysqlStatements(_LoggedStatements):
     at_rest = 5
     _look = re.compile(r"^select instance_id, touched_at ")
+    _beat = re.compile(r"update \S*romancy_workers|select timestampdiff\(.*\) as now")
     _start = re.compile(r"insert into \S*romancy_log ")
 
     def __init__(self, server: Server) -> None:

@@ -49,7 +49,9 @@ async def statements_of(statements: Statements, app: Romancy, steps: int) -> lis
 async def test_a_job_of_three_activities(statements: Statements, app: Romancy) -> None:
     # A claim by the clock, or a connection made for it, may fall into one of them, not into each.
     jobs = [await statements_of(statements, app, 3) for _ in range(3)]
-    asked = min(([text for text in job if not is_bracket(text)] for job in jobs), key=len)
+    if isinstance(statements, SqliteStatements):  # to begin and to end a transaction is no round trip there
+        jobs = [[text for text in job if not is_bracket(text)] for job in jobs]
+    asked = min(jobs, key=len)
 
     assert len(asked) <= 15, asked
 

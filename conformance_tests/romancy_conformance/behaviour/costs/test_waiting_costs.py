@@ -1,0 +1,73 @@
+"""Instances that wait cost a worker no memory, however many there are on its database."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy.engine import new_life, start_of
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.records import Start
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
+
+FEW, MANY, BATCH = 200, 20_000, 1000
+NOISE = 1000
+"""Objects that come and go beside; one for each of those that wait would be twenty times as many."""
+
+
+@workflow
+async def cost_waiter(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("go")
+
+
+@workflow
+async def cost_nothing(ctx: WorkflowContext) -> None:
+    return
+
+
+async def let_wait(url: str, numbers: Iterable[int]) -> None:
+    """Put instances on the database that wait for an event and have no owner."""
+    store = create_store(url)
+    await store.open()
+    try:
+        batch = [waiting(number) for number in numbers]
+        for first in range(0, len(batch), BATCH):
+            answers = await store.commit(batch[first : first + BATCH])
+            assert set(answers) == {"accepted"}
+    finally:
+        await store.close()
+
+
+def waiting(number: int) -> Start:
+    start = start_of(
+        cost_waiter, Raw(b"{}"), instance_id=f"wait-{number}", life=new_life(), writer=f"w-{number}", now=1
+    )
+    return replace(start, status=Status.WAITING, delay=None)
+
+
+async def objects_of(app: Romancy) -> int:
+    """What there is in this process once the app has looked at its database."""
+    for _ in range(3):
+        await app.run(cost_nothing)
+    gc.collect()
+    return len(gc.get_objects())
+
+
+async def test_an_idle_worker_holds_nothing_for_those_that_wait(storage_url: str, app: Romancy) -> None:
+    await let_wait(storage_url, range(FEW))
+    few = await objects_of(app)
+    await let_wait(storage_url, range(FEW, MANY))
+
+    assert await objects_of(app) - few < NOISE
+    await app.signal(f"wait-{MANY - 1}", "go")
+    await app.handle(f"wait-{MANY - 1}", cost_waiter).result(timeout=60)
