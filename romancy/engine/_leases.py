@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Leases"]
 
 _BEAT_AMONG_OTHERS: Final = 1.5
+_LONGEST_INTERVAL: Final = 10.0
+"""Each beat brings word of who is new; those of this machine are taken over at once, but only by who knows of them."""
 
 
 class Leases:
@@ -61,9 +63,8 @@ class Leases:
 
         A process of this machine is looked at without asking the database: for it alone nobody beats more often.
         """
-        third = self.worker.lease / 3_000_000
         far = any(not same_machine(peer.host, self._here) for peer in self.peers)
-        return min(third, _BEAT_AMONG_OTHERS) if far else third
+        return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
 
     def company(self) -> bool:
         """Whether others live that could do the same work."""

@@ -61,6 +61,14 @@ async def lost_at(leases: Leases, monkeypatch: pytest.MonkeyPatch, time: int) ->
     return [peer.token for peer in leases.lost()]
 
 
+@pytest.mark.parametrize(("lease", "seconds"), [(3, 1.0), (30, 10.0), (600, 10.0)])
+def test_a_long_lease_does_not_make_a_worker_blind_for_newcomers(ward: Ward, lease: int, seconds: float) -> None:
+    """Who has just come and dies is noticed at once by those that have heard of it, and they hear by their beat."""
+    own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=lease * 1_000_000, codes=())
+
+    assert seconds == own.interval
+
+
 async def test_who_stands_still_for_a_lease_is_lost(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {time: await lost_at(leases, monkeypatch, time) for time in (0, 4, 8, 10)}
 
