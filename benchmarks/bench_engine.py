@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from benchmarks.cores import apart
-from benchmarks.storage_floor import floor_of
+from benchmarks.storage_floor import floor_of, one_after_another
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy_conformance.servers import Kind, fresh_database
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 BACKENDS = ("sqlite", "postgres", "mysql", "mariadb")
 SEQUENTIAL_ROUNDS = 15
 SEQUENTIAL_STEPS = 400
-FLOOR_SECONDS = 0.1
 WARM_UP = 5000
 """Steps before anything is measured. The floor is a steady rate, of files that have their size; so must ours be."""
 CONCURRENT = 500
@@ -87,21 +86,13 @@ async def steps(ctx: WorkflowContext, count: int) -> int:
     return number
 
 
-async def floor_rate(floor: Floor) -> float:
-    """Durable single-row commits a second, for one round."""
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < FLOOR_SECONDS:
-        count += await floor.commit()
-    return count / (time.perf_counter() - began)
-
-
 async def sequential(app: Romancy, floor: Floor) -> tuple[float, float, float, float]:
     """In turn with the floor: its rate, steps a second of one workflow, their share, and the CPU of one step."""
     floors: list[float] = []
     rates: list[float] = []
     costs: list[float] = []
     for _ in range(SEQUENTIAL_ROUNDS):
-        floors.append(await floor_rate(floor))
+        floors.append(await one_after_another(floor.commit))
         began, cpu = time.perf_counter(), time.process_time()
         await app.run(steps, SEQUENTIAL_STEPS)
         rates.append(SEQUENTIAL_STEPS / (time.perf_counter() - began))

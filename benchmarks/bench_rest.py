@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.bench_engine import BACKENDS, databases
 from benchmarks.bench_memory import resident
-from benchmarks.scale_work import AT_ONCE, BATCH, HOUR, commit
+from benchmarks.scale_work import HOUR, fill
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.status import Status
 from romancy.storage.backends import create_store
@@ -47,17 +47,6 @@ def waiting(number: int) -> Start:
     )  # fmt: skip
 
 
-async def fill(store: Store, size: int) -> None:
-    """So many of them."""
-    batches = iter(range(0, size, BATCH))
-
-    async def some() -> None:
-        for first in batches:
-            await commit(store, [waiting(number) for number in range(first, min(first + BATCH, size))])
-
-    await asyncio.gather(*[some() for _ in range(AT_ONCE)])
-
-
 async def claim_time(store: Store) -> float:
     """The median milliseconds of a claim that finds nothing due."""
     worker = Worker(token=f"bench-{secrets.token_hex(8)}", worker_id="bench", lease=600_000_000)
@@ -79,7 +68,7 @@ async def beside(url: str, size: int) -> float:
     store = create_store(url)
     await store.open()
     try:
-        await fill(store, size)
+        await fill(store, size, waiting)
         return await claim_time(store)
     finally:
         await store.close()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from benchmarks.bench_engine import BACKENDS, databases
-from benchmarks.storage_floor import ROWS, Disk, floor_of
+from benchmarks.storage_floor import ROWS, SECONDS, Disk, floor_of, one_after_another
 from benchmarks.storage_work import EVENTS, HISTORY, Workload
 from romancy.storage.backends import create_store
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     Step = Callable[[], Awaitable[int]]
 
-SECONDS = 0.1
 ROUNDS = 25
 WRITERS = 64
 CALLS = 20
@@ -53,14 +52,6 @@ class Line(Struct, frozen=True):
     cpu: float | None = None
     """Microseconds of this process for one; a server's own are not in it, SQLite's are."""
     note: str = ""
-
-
-async def one_after_another(step: Step) -> float:
-    """How many a second, for one round."""
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < SECONDS:
-        count += await step()
-    return count / (time.perf_counter() - began)
 
 
 async def in_turn(what: str, unit: str, floor: Step, ours: Callable[[], Awaitable[float]]) -> Line:

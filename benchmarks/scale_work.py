@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow
 
-__all__ = ["BACKLOG", "Call", "Population", "Worker"]
+__all__ = ["BACKLOG", "HOUR", "Call", "Population", "Worker", "fill"]
 
 WORKFLOWS = tuple(f"flow-{number:02}" for number in range(20))
 UNDECLARED = "import"
@@ -47,14 +47,8 @@ class Population:
         return f"c-{self._first // PER_CUSTOMER // 2}"
 
     async def fill(self, store: Store) -> None:
-        """Start them all, some batches at once."""
-        batches = iter(range(0, self.size, BATCH))
-
-        async def some() -> None:
-            for first in batches:
-                await commit(store, [self.instance(number) for number in range(first, min(first + BATCH, self.size))])
-
-        await asyncio.gather(*[some() for _ in range(AT_ONCE)])
+        """Start them all."""
+        await fill(store, self.size, self.instance)
 
     def instance(self, number: int) -> Start:
         """One of them."""
@@ -72,6 +66,17 @@ class Population:
         if self.backlog:
             return 0
         return HOUR if status is Status.PENDING else None
+
+
+async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> None:
+    """Start so many, some batches at once."""
+    batches = iter(range(0, size, BATCH))
+
+    async def some() -> None:
+        for first in batches:
+            await commit(store, [instance(number) for number in range(first, min(first + BATCH, size))])
+
+    await asyncio.gather(*[some() for _ in range(AT_ONCE)])
 
 
 async def commit(store: Store, items: list[Start]) -> None:

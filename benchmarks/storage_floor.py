@@ -11,16 +11,21 @@ import itertools
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import asyncpg
     from asyncpg.prepared_stmt import PreparedStatement
 
-__all__ = ["ROWS", "Disk", "Floor", "floor_of"]
+__all__ = ["ROWS", "SECONDS", "Disk", "Floor", "floor_of", "one_after_another"]
 
+SECONDS = 0.1
+"""Of one round."""
 ROWS = 64
 """Rows in one batch: what 64 writers have ready at once."""
 _BODY = b"x" * 200
@@ -47,6 +52,14 @@ class Floor(Protocol):
     async def close(self) -> None:
         """Drop the tables and the connection."""
         ...
+
+
+async def one_after_another(step: Callable[[], Awaitable[int]]) -> float:
+    """How many a second, for one round."""
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < SECONDS:
+        count += await step()
+    return count / (time.perf_counter() - began)
 
 
 def floor_of(url: str) -> Floor:

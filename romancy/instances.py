@@ -22,7 +22,7 @@ from romancy.instance import Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_event, check_id, check_key
+from romancy.storage.limits import check_event, check_id, check_key, check_text
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
 
@@ -205,6 +205,7 @@ class Instances:
         without its code, by any worker that knows its name and its activities. To let its own code end it, `resume` it
         with code that fits, and cancel it then.
         """
+        check_text(reason, "reason")
         found = await self._opened().read(instance_id, limit=0)
         stuck = found is not None and found.instance.status is Status.STUCK
         asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck))
@@ -266,6 +267,7 @@ class Instances:
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
+        check_text(reason, "reason")
         return await terminate(self._opened(), self._worker_token(), instance_id, reason)
 
     async def purge(self, *instance_ids: str) -> int:
@@ -299,6 +301,7 @@ class Instances:
         dry_run: bool = False,
     ) -> list[str]:
         """Ask every open instance that fits to stop; the ids of those that were asked."""
+        check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
         return await _each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
 
@@ -313,6 +316,7 @@ class Instances:
         dry_run: bool = False,
     ) -> list[str]:
         """End every open instance that fits by force; the ids of those that were ended."""
+        check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
         return await _each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
 

@@ -27,6 +27,7 @@ __all__ = [
     "check_id",
     "check_key",
     "check_outbox",
+    "check_text",
     "refuse_to_send",
 ]
 
@@ -61,12 +62,18 @@ def check_id(value: str, what: str = "instance id") -> None:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
 
 
-def check_key(value: str | None, what: str = "key of the event") -> None:
-    """Refuse a key that is no text; None is none."""
-    if value is None:
-        return
+def check_key(value: str | None) -> None:
+    """Refuse a key of an event that is no text; None is none."""
+    if value is not None:
+        check_text(value, "key of the event")
+
+
+def check_text(value: str, what: str) -> None:
+    """Refuse what is no text; it may be empty, of any length, and hold NUL."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -152,7 +159,7 @@ def _check_change(change: Change, instance_id: str) -> None:
     if change.refused_by is not None:
         check_id(change.refused_by, "code version")
     if change.error is not None:
-        _check_error(change.error, instance_id)
+        check_text(change.error, f"error of instance {instance_id!r}")
 
 
 def _check_start(start: Start) -> None:
@@ -162,21 +169,11 @@ def _check_start(start: Start) -> None:
     if start.parent is not None:
         check_id(start.parent, "id of the parent")
     if start.error is not None:
-        _check_error(start.error, start.instance_id)
+        check_text(start.error, f"error of instance {start.instance_id!r}")
     if len(start.body) > MAX_BODY_BYTES:
         _refuse_body(start.body, f"start of instance {start.instance_id!r}")
     if len(start.input) > MAX_BODY_BYTES:
         _refuse_body(start.input, f"input of instance {start.instance_id!r}")
-
-
-def _check_error(error: str, instance_id: str) -> None:
-    """It may be of any length, and hold NUL; it must be text."""
-    if error.isascii():
-        return
-    try:
-        error.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"error of instance {instance_id!r}: {_HALF}") from None
 
 
 def _refuse_body(body: bytes, what: str) -> NoReturn:

@@ -256,6 +256,22 @@ async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
     assert ["go"] == [event.name for event in await handle.history() if isinstance(event, EventReceived)]
 
 
+@pytest.mark.parametrize("reason", [5, None, "\ud800"], ids=["int", "none", "surrogate"])
+async def test_reasons_that_nobody_could_read(app: Romancy, reason: Any) -> None:
+    handle = await app.start(wait)
+    untyped: Any = app
+    for ends in (app.cancel, app.terminate):
+        with pytest.raises(UsageError, match="reason: "):
+            await ends(handle.instance_id, reason=reason)
+    for ends_many in (untyped.cancel_many, untyped.terminate_many):
+        for dry_run in (True, False):
+            with pytest.raises(UsageError, match="reason: "):
+                await ends_many(reason=reason, dry_run=dry_run)
+
+    await handle.signal("go", "well")
+    assert await handle.result(timeout=60) == "well"
+
+
 async def test_a_workflow_the_app_does_not_know_waits_for_one_that_does(
     app: Romancy, open_app: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
