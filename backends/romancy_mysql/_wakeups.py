@@ -3,8 +3,9 @@
 Looking is one indexed query for what was touched since, at a pace that is quick after something happened and slows
 down to a few a second, with jitter, while nothing does; nobody looks while nobody waits. A transaction may commit a
 moment after the time it wrote, so each look goes back a little further than the last one reached, and one now and then
-some seconds: while much happens, all of that is read again and again. For what commits later still (a start inside a
-long transaction of the user's) those who wait are sent to look everywhere, rarely.
+some seconds: while much happens, all of that is read again and again, so the more a look found the later comes the
+next. For what commits later still (a start inside a long transaction of the user's) those who wait are sent to look
+everywhere, rarely.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Wakeups"]
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
+_PER_ROW = 0.0003
+"""Seconds of rest for each row that a look found."""
 _AFTER_FAILURE = 1.0
 _LOOK_BACK, _LOOK_FAR_BACK = 150_000, 3_000_000
 _FAR_EVERY = 0.3
@@ -47,7 +50,8 @@ class Wakeups:
         self._pending: set[str] = set()
         self._everything = False
         self._looking: asyncio.Task[None] | None = None
-        self._pace = _QUICKEST
+        self._pace = self._quickest = _QUICKEST
+        """The seconds between two looks, and the fewest there may be after what the last one found."""
         self._hurry = asyncio.Event()
         self._looked_at = self._far_at = self._everything_at = 0.0
         self._reached = 0
@@ -149,13 +153,12 @@ class Wakeups:
         return news
 
     async def _look_while_somebody_waits(self) -> None:
-        loop = asyncio.get_running_loop()
         failed = False
         while self._waiters:
-            await self._rest(self._looked_at + self._pace * random.uniform(0.75, 1.25) - loop.time())  # noqa: S311
+            await self._rest()
             if not self._waiters:
                 return
-            self._looked_at = loop.time()
+            self._looked_at = asyncio.get_running_loop().time()
             try:
                 await self._look(everything=failed)
                 failed = False
@@ -163,8 +166,10 @@ class Wakeups:
                 failed = True
                 self._pace = _AFTER_FAILURE
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self) -> None:
         """Until it is time to look again, or sooner if something happened and looking has become slow."""
+        now = asyncio.get_running_loop().time()
+        seconds = self._looked_at + max(self._pace, self._quickest) * random.uniform(0.75, 1.25) - now  # noqa: S311
         self._hurry.clear()
         if seconds > 0:
             try:
@@ -172,7 +177,9 @@ class Wakeups:
                     await self._hurry.wait()
             except TimeoutError:
                 return
-            await asyncio.sleep(min(seconds, _QUICKEST))
+            hurried = asyncio.get_running_loop().time()
+            soonest = max(hurried + _QUICKEST, self._looked_at + self._quickest)
+            await asyncio.sleep(min(now + seconds, soonest) - hurried)
 
     async def _look(self, *, everything: bool) -> None:
         database = self._database
@@ -183,6 +190,7 @@ class Wakeups:
         found = {key.decode(): int(at) for key, at in answer.rows}
         fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
         self._reached = max([self._reached, *found.values()])
+        self._quickest = max(_QUICKEST, len(found) * _PER_ROW)
         if far:
             self._far_at, self._recent = now, found
         else:

@@ -26,10 +26,12 @@ logger = get_logger("romancy.engine")
 
 _CLAIM: Final = 100
 _SHARE: Final = 50
+_LARGEST_SHARE: Final = 200
 _FEW: Final = 5
 _SOON: Final = 0.02
 _SATED: Final = 0.25
-_ENOUGH: Final = 50
+_IN_VAIN: Final = 0.05
+_ENOUGH: Final = 25
 _PAUSE_PER_LIVE: Final = 0.0001
 _PAUSE: Final = 0.5
 _ECHO: Final = 0.25
@@ -61,6 +63,9 @@ class Claiming:
         self._company = company
         self._max_live = max_live
         self._sated_until = 0.0
+        self._in_vain_until = 0.0
+        self._written = 0
+        """What this worker had written at its last claim."""
         self._postponed = False
         """There is news that was left for when less is at hand."""
         self.intake: Intake
@@ -85,20 +90,25 @@ class Claiming:
     def notice(self, changed: frozenset[str] | None) -> None:
         """The store says that these instances changed (None: any). Those that ended here are hardly news.
 
-        Most of what others are told of are ends. Who has enough to write leaves it to them to see what else it is.
+        Most of what others are told of are ends. Who has enough to write leaves it to them to see what else it is, and
+        who has just asked in vain waits a moment before it asks again.
         """
         if changed is not None and changed <= self._ended_here.keys():
             if changed:
                 # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
                 self._look_in(_ECHO)
-        elif self._has_enough() and (changed is None or changed.isdisjoint(self._driver.live)):
+        elif changed is not None and not changed.isdisjoint(self._driver.live):
+            self.look()
+        elif self._has_enough():
             self._postponed = True
             self._look_in(_SATED)
+        elif self._company():
+            self._look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
             self.look()
 
     def _has_enough(self) -> bool:
-        return self._driver.to_write > _ENOUGH and self._company()
+        return self._company() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
 
     def ended_here(self, instance_id: str) -> None:
         """The store is going to say that this instance changed, and we know."""
@@ -159,6 +169,8 @@ class Claiming:
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
         self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
         self._swept = now if sweep else self._swept
+        if limit and not work.claimed and not work.mail:
+            self._in_vain_until = now + _IN_VAIN
         await self.intake.take_in(work)
         if work.more:
             self.look()
@@ -173,14 +185,21 @@ class Claiming:
         self._look_in(min(wait, _SWEEP_EVERY))
 
     def _appetite(self, now: float) -> int:
-        """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once."""
+        """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once.
+
+        Among others a share is small, but where much has been written since the last claim the next will not lie long
+        either, and fewer, larger claims and commits are cheaper for all.
+        """
         busy = self.quarantine.busy or self.intake.waits_for_mail
         room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
         if not self._company():
             return max(0, min(_CLAIM, room))
         if now < self._sated_until:
             return 0  # only the mail of what is here already
-        return max(0, min(_SHARE, room, max(_FEW, self._driver.attempts.spare)))
+        before, self._written = self._written, self._driver.written
+        written = self._written - before if self._driver.to_write else 0
+        share = max(_SHARE, min(written, _LARGEST_SHARE))
+        return max(0, min(share, room, max(_FEW, self._driver.attempts.spare)))
 
     def _digest(self) -> None:
         """There may be more. Among others, who has much in hand leaves the next to them for a moment.

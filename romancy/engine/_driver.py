@@ -116,8 +116,13 @@ class Driver:
 
     @property
     def to_write(self) -> int:
-        """How many instances have something to be written, or on its way."""
+        """How many instances have something to be written, or on its way, or had so a moment ago."""
         return len(self._due) + self.writer.load
+
+    @property
+    def written(self) -> int:
+        """How many commits of instances have been written in all."""
+        return self.writer.written
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 

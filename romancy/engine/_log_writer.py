@@ -34,6 +34,7 @@ _BATCH_ITEMS: Final = 1000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+_A_MOMENT: Final = 0.25
 _MANY: Final = 32
 """Where one batch has so many items there is enough at work for the collector to be told."""
 
@@ -53,6 +54,10 @@ class LogWriter:
         self._busy = False
         self._under_way = 0
         """How many items the last batch has that was sent."""
+        self._written_at = -_A_MOMENT
+        """When that was answered."""
+        self.written = 0
+        """How many items have been written in all."""
         self._held = False
         self._guest: asyncio.Task[Any] | None = None
         """A task that writes its own item."""
@@ -61,8 +66,9 @@ class LogWriter:
 
     @property
     def load(self) -> int:
-        """How many items are queued or on their way."""
-        return len(self._queue) + self._under_way * self._busy
+        """How many items are queued or on their way, or were so a moment ago: as many are likely to follow."""
+        recent = self._busy or asyncio.get_running_loop().time() - self._written_at < _A_MOMENT
+        return len(self._queue) + self._under_way * recent
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
@@ -145,6 +151,8 @@ class LogWriter:
         outcomes: list[Outcome] | None = None
         try:
             outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
+            self.written += len(batch)
+            self._written_at = asyncio.get_running_loop().time()
             if len(batch) == 1:
                 self._settle(batch, outcomes)
             else:

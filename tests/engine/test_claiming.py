@@ -35,7 +35,13 @@ class Worker:
 
     def __init__(self, *, company: bool) -> None:
         self.claims = 0
-        self.driver = SimpleNamespace(live={"mine": None}, to_write=0, attempts=SimpleNamespace(spare=10, relief=None))
+        self.limits: list[int] = []
+        self.driver = SimpleNamespace(
+            live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
+            to_write=0,
+            written=0,
+            attempts=SimpleNamespace(spare=1000, relief=None),
+        )
         self.claiming = Claiming(
             cast("Any", self),
             DatabaseClock(),
@@ -44,7 +50,7 @@ class Worker:
             fresh=lambda: True,
             codes={"flow": "c1"},
             company=lambda: company,
-            max_live=10,
+            max_live=1000,
         )
         self.claiming.intake = cast("Any", self)
         self.claiming.quarantine = cast("Any", SimpleNamespace(busy=False))
@@ -54,6 +60,7 @@ class Worker:
     async def claim(self, request: ClaimRequest) -> Work:
         assert request.worker == "w"
         self.claims += 1
+        self.limits.append(request.limit)
         return Work(claimed=[], mail=[], now=1, next_due=FAR)
 
     async def take_in(self, work: Work) -> None:
@@ -120,6 +127,48 @@ async def test_news_that_were_left_are_looked_at_when_less_is_at_hand() -> None:
         await a_few_turns()
 
         assert worker.claims == 1
+
+
+@pytest.mark.usefixtures("endless")
+async def test_having_little_in_hand_is_having_little_to_write() -> None:
+    """What was written a moment ago may have been all there was."""
+    async with at_work(company=True) as worker:
+        worker.driver.to_write = MUCH
+        worker.driver.live = {"mine": None}
+
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+
+
+@pytest.mark.parametrize(("company", "at_once"), [(True, 0), (False, 1)], ids=["company", "alone"])
+async def test_who_has_asked_in_vain_waits_a_moment(
+    monkeypatch: pytest.MonkeyPatch, *, company: bool, at_once: int
+) -> None:
+    """Most news are ends, and each would make every idle worker ask."""
+    monkeypatch.setattr("romancy.engine._claiming._IN_VAIN", 3600.0)
+    async with at_work(company=company) as worker:
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+        assert await worker.claims_after(frozenset({"theirs too"})) == at_once
+        assert await worker.claims_after(None) == at_once
+        assert await worker.claims_after(frozenset({"mine"})) == 1, "mail for what is here is never put off"
+
+
+async def test_after_that_moment_it_asks() -> None:
+    async with at_work(company=True) as worker:
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+        worker.claiming.notice(frozenset({"theirs too"}))
+        async with asyncio.timeout(10):
+            while worker.claims < 2:  # noqa: ASYNC110 - by a timer of its own
+                await asyncio.sleep(0.01)
+
+
+async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:
+    """Fifty of whom nobody knows how long they take; more of what goes quickly."""
+    async with at_work(company=True) as worker:
+        for written, to_write in ((0, 0), (40, 40), (160, 40), (1160, 40), (2160, 0), (2260, 40)):
+            worker.driver.written, worker.driver.to_write = written, to_write
+            assert await worker.claims_after(frozenset({"mine"})) == 1
+
+        assert worker.limits == [50, 50, 120, 200, 50, 100]
 
 
 async def test_an_end_here_is_no_reason_to_ask() -> None:

@@ -112,6 +112,25 @@ async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
     assert 1 <= len(names) <= 4 * 5
 
 
+async def test_a_look_that_finds_much_is_not_followed_soon(
+    far: MySQLStore, store: MySQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among busy workers it would find the same again: what it found says how long to wait."""
+    await settle(far)
+    monkeypatch.setattr(_wakeups, "_PER_ROW", 3600.0)
+    await hears(far, store.commit([start()]))
+    names: list[str] = []
+
+    async def gate(statement: str, /) -> None:
+        names.append(statement)
+
+    far.gate = gate
+    await store.commit([start()])
+
+    assert await far.wait_for_work(1.5) == frozenset()
+    assert names == []
+
+
 async def test_everybody_who_waits_is_told(store: MySQLStore) -> None:
     await settle(store)
     waiting = [asyncio.create_task(store.wait_for_work(20)) for _ in range(3)]
