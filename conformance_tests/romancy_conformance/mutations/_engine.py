@@ -79,6 +79,20 @@ _OF_THE_LOG = (
         tests="tests/engine/test_sweeps.py",
         waits=True,
     ),
+    _code(
+        name="memory: who has asked in vain asks again at once",
+        pitfall="B6",
+        text="            self._in_vain_until = now + _IN_VAIN\n",
+        replacement="            self._in_vain_until = now\n",
+        tests="tests/engine/test_claiming.py in_vain",
+    ),
+    _code(
+        name="memory: a share grows whatever was written",
+        pitfall="B6",
+        text="self._written - before if self._driver.to_write else 0\n",
+        replacement="_LARGEST_SHARE\n",
+        tests="tests/engine/test_claiming.py share_grows",
+    ),
 )
 
 _OF_MAIL = (

@@ -139,8 +139,8 @@ MUTATIONS = (
     _limits(
         name="memory: half of a character in an error is sent",
         pitfall="A12",
-        text="    if error.isascii():\n",
-        replacement="    if error:\n",
+        text="    if value.isascii():\n",
+        replacement="    if value:\n",
         tests="test_batches.py half_a_character",
     ),
     _code(

@@ -121,6 +121,13 @@ _OF_MAIL = (
         replacement="        elif fresh and everything:\n            self._hear(fresh)\n",
         tests="tests/backends/mysql/test_waiting.py start_elsewhere",
     ),
+    _python(
+        name="mysql: a look that found much is followed at once",
+        pitfall="B6",
+        text="        self._quickest = max(_QUICKEST, len(found) * _PER_ROW)\n",
+        replacement="",
+        tests="tests/backends/mysql/test_waiting.py finds_much",
+    ),
     _sql(
         name="mysql: mail is of no time",
         pitfall="B7",
