@@ -6,18 +6,19 @@ log, so that a crash does not reset the count.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 from romancy.errors import TerminalError, UsageError
 
 __all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "policy", "resolve", "seconds"]
 
 Duration: TypeAlias = float | timedelta
-ErrorTypes: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+ErrorTypes: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 ErrorFilter: TypeAlias = ErrorTypes | Callable[[Exception], bool]
 
 
@@ -52,7 +53,8 @@ class RetryPolicy:
 
     `max_attempts` counts the first one too; 0 is for ever. The delay before attempt n+1 is
     `initial_interval * multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that
-    share of it. A `TerminalError` is never tried again, whatever the filters say.
+    share of it. A `TerminalError` is never tried again, whatever the filters say, and neither is what is no
+    `Exception`, unless `retry_on` names it. A filter that raises ends the attempts with what it raised.
     """
 
     max_attempts: int
@@ -74,12 +76,20 @@ class RetryPolicy:
         retry_on: ErrorFilter = Exception,
         give_up_on: ErrorTypes = (),
     ) -> None:
-        if isinstance(max_attempts, bool) or max_attempts < 0:
+        attempts: Any = max_attempts
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 0:
             raise UsageError(f"max_attempts must be 0 (for ever) or a positive whole number, not {max_attempts!r}")
         if not math.isfinite(multiplier) or multiplier < 1:
             raise UsageError(f"multiplier must be at least 1, not {multiplier!r}")
         if not 0 <= jitter <= 1:
             raise UsageError(f"jitter must be between 0 and 1, not {jitter!r}")
+        if not _are_errors(retry_on) and (not callable(retry_on) or inspect.iscoroutinefunction(retry_on)):
+            raise UsageError(
+                "retry_on takes exception classes, one or a tuple, or a plain function that is given the exception and "
+                f"answers True or False, not {retry_on!r}"
+            )
+        if not _are_errors(give_up_on):
+            raise UsageError(f"give_up_on takes exception classes, one or a tuple, not {give_up_on!r}")
         assign = object.__setattr__
         assign(self, "max_attempts", max_attempts)
         assign(self, "initial_interval", seconds(initial_interval, "initial_interval"))
@@ -117,7 +127,7 @@ class RetryPolicy:
             pause = math.inf if self.initial_interval else 0.0
         return min(pause, self.max_interval) * (1.0 - self.jitter * chance)
 
-    def decide(self, attempt: int, error: Exception, chance: float = 0.0) -> Retry | GiveUp:
+    def decide(self, attempt: int, error: BaseException, chance: float = 0.0) -> Retry | GiveUp:
         """What follows the failure of attempt number `attempt` (from 1) with `error`."""
         if isinstance(error, TerminalError) or self._excludes(error) or not self._covers(error):
             return GiveUp(exhausted=False)
@@ -125,14 +135,19 @@ class RetryPolicy:
             return GiveUp(exhausted=True)
         return Retry(self.delay(attempt, chance))
 
-    def _excludes(self, error: Exception) -> bool:
+    def _excludes(self, error: BaseException) -> bool:
         return isinstance(error, self.give_up_on)
 
-    def _covers(self, error: Exception) -> bool:
+    def _covers(self, error: BaseException) -> bool:
         kinds_or_filter: Any = self.retry_on
         if isinstance(kinds_or_filter, (type, tuple)):
             return isinstance(error, kinds_or_filter)
-        return bool(kinds_or_filter(error))
+        return isinstance(error, Exception) and bool(kinds_or_filter(error))
+
+
+def _are_errors(value: object) -> bool:
+    kinds = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
 
 
 FRAMEWORK_DEFAULT: Final = RetryPolicy()

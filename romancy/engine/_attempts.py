@@ -35,7 +35,7 @@ from romancy.engine._saying import say_attempt_failed
 from romancy.engine._silence import watched
 from romancy.engine._threads import Threads
 from romancy.errors import ActivityError
-from romancy.retry import Retry, resolve
+from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 from romancy.storage.limits import check_event
 
@@ -263,7 +263,9 @@ class Attempts:
         except asyncio.CancelledError as error:
             attempt.has_stopped()
             event = await self._was_cancelled(attempt, error)
-        except Exception as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise  # it is the process that is to end, or the loop that has
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
             attempt.ending = True
             if await self._has_failed(attempt, error):
                 return
@@ -317,9 +319,9 @@ class Attempts:
         cause.__cause__ = error
         return self._failure(attempt, cause)
 
-    async def _has_failed(self, attempt: Attempt, error: Exception) -> bool:
+    async def _has_failed(self, attempt: Attempt, error: BaseException) -> bool:
         """Undo what it did; True if it is made again as if it had never been."""
-        excuse = attempt.excuse(error)
+        excuse = attempt.excuse(error) if isinstance(error, Exception) else None
         await attempt.give_up()
         if excuse is None or attempt.cancelled:
             return False
@@ -401,7 +403,7 @@ class Attempts:
         async with asyncio.timeout(timeout):
             return await fn(*positional, **named)
 
-    def _failure(self, attempt: Attempt, error: Exception) -> Input:
+    def _failure(self, attempt: Attempt, error: BaseException) -> Input:
         effect, port = attempt.effect, attempt.port
         definition: Any = effect.definition
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
@@ -411,7 +413,11 @@ class Attempts:
             info, error = error.info, error.cause
         else:
             info = describe_exception(error, getattr(definition, "raises", ()))
-        verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+        verdict: Retry | GiveUp
+        try:
+            verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+        except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
+            verdict, info = GiveUp(exhausted=False), describe_exception(broken)
         say_attempt_failed(attempt, info.type, verdict.delay if isinstance(verdict, Retry) else None)
         if isinstance(verdict, Retry):
             next_at = now + round(verdict.delay * 1_000_000)

@@ -13,6 +13,7 @@ from romancy._logs import about, get_logger
 from romancy.engine._live import owner_changed, short
 from romancy.engine._loading import load, load_log, resumption
 from romancy.engine._messages import CancelMessage, decode_message
+from romancy.engine._saying import say_stuck
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -281,5 +282,7 @@ class Intake:
                 "instance %s: it could not be parked (%s)", claimed.instance_id, outcome, extra=about(claimed)
             )
             self._recover()
-        elif self.observer is not None:
+            return
+        say_stuck(claimed)
+        if self.observer is not None:
             self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -8,11 +8,12 @@ from romancy._logs import about, get_logger
 from romancy.status import Status
 
 if TYPE_CHECKING:
+    from romancy._logs import Concerned
     from romancy.core import Outcome
     from romancy.engine._attempt import Attempt
     from romancy.engine._live import Live
 
-__all__ = ["say_attempt_failed", "say_end"]
+__all__ = ["say_attempt_failed", "say_end", "say_stuck"]
 
 logger = get_logger("romancy.engine")
 
@@ -36,3 +37,11 @@ def say_end(live: Live, outcome: Outcome) -> None:
         logger.warning("instance %s: failed with %s", live.instance_id, outcome.error.type, extra=about(live))
     else:
         logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
+
+
+def say_stuck(instance: Concerned) -> None:
+    """It was put aside: whoever awaits its result would wait in silence. The reason may quote its arguments."""
+    logger.warning(
+        "instance %s: put aside, it is stuck; `error` of app.get_instance(…) says why, and app.resume(…) tries again",
+        instance.instance_id, extra=about(instance),
+    )  # fmt: skip

@@ -109,5 +109,6 @@ def _plainly(
         begins()
     try:
         return fn(*positional, **named)
-    except StopIteration as error:  # a future cannot hold one
-        raise RuntimeError(f"{name} raised StopIteration") from error
+    except (StopIteration, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
+        # No future can hold the first, and whoever awaited one with another would end the loop or be taken for ended.
+        raise RuntimeError(f"{name} raised {type(error).__name__}") from error

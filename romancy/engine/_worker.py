@@ -24,7 +24,7 @@ from romancy.engine._observer import Observer
 from romancy.engine._prepared import Prepared
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
-from romancy.engine._saying import say_end
+from romancy.engine._saying import say_end, say_stuck
 from romancy.engine._session_commits import commit_session
 from romancy.engine._starting import begin
 from romancy.engine._watchdog import SecondHeart, Watchdog
@@ -333,6 +333,8 @@ class Worker:
         if activation.outcome is not None:
             self.claiming.ended_here(live.instance_id)
             say_end(live, activation.outcome)
+        elif activation.parked is not None:
+            say_stuck(live)
         self._ended(live.instance_id, activation)
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:

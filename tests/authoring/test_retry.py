@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from romancy.errors import TerminalError, UsageError
 from romancy.retry import FRAMEWORK_DEFAULT, GiveUp, Retry, RetryPolicy, resolve
+
+
+async def answers_later(error: Exception) -> bool:
+    return isinstance(error, OSError)
 
 
 def delays(policy: RetryPolicy, attempts: int) -> list[float | None]:
@@ -53,6 +58,13 @@ def test_filters_say_which_errors_are_tried_again() -> None:
     assert RetryPolicy(retry_on=lambda error: "busy" in str(error)).decide(1, ValueError("busy")) == Retry(1.0)
 
 
+def test_what_is_no_exception_is_tried_again_only_where_that_is_said() -> None:
+    severe = BaseExceptionGroup("severe", [GeneratorExit()])
+    assert RetryPolicy().decide(1, severe) == GiveUp(exhausted=False)
+    assert RetryPolicy(retry_on=lambda _: True).decide(1, severe) == GiveUp(exhausted=False)
+    assert RetryPolicy(retry_on=(OSError, BaseExceptionGroup)).decide(1, severe) == Retry(1.0)
+
+
 def test_resolution_goes_from_the_particular_to_the_general() -> None:
     activity, app = RetryPolicy.fixed(2, 1), RetryPolicy.fixed(3, 1)
     assert resolve(activity, app) is activity
@@ -79,8 +91,15 @@ def test_a_delay_is_never_longer_than_the_cap_nor_negative(attempt: int, jitter:
         {"multiplier": 0.5},
         {"multiplier": float("nan")},
         {"jitter": 1.5},
+        {"max_attempts": 2.5},
+        {"max_attempts": "5"},
+        {"retry_on": "ValueError"},
+        {"retry_on": (ValueError, "OSError")},
+        {"retry_on": answers_later},
+        {"give_up_on": [ValueError]},
+        {"give_up_on": str},
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, float]) -> None:
+def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(arguments))):
-        RetryPolicy(**arguments)  # type: ignore[arg-type]
+        RetryPolicy(**arguments)

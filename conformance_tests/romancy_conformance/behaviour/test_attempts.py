@@ -20,7 +20,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy.core import ActivityCancelled
+from romancy.core import ActivityAttemptFailed, ActivityCancelled, ActivityFailed
 from romancy.engine import _attempts
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
@@ -159,3 +159,98 @@ async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
     log = await handle.history()
     assert [True] == [event.unknown for event in log if isinstance(event, ActivityCancelled)]
     assert ["room"] == released
+
+
+class Severe(BaseException):
+    """As `pytest.fail` raises it, and what is written in Rust when it panics."""
+
+
+@activity
+async def panics() -> None:
+    raise Severe("no Exception")
+
+
+@activity
+def panics_on_a_thread() -> None:
+    raise Severe("no Exception")
+
+
+@activity
+async def panics_in_a_group() -> None:
+    raise BaseExceptionGroup("two", [Severe("no Exception"), ValueError("one")])
+
+
+@compensation
+async def panics_as_it_undoes(item: str) -> None:
+    raise Severe("no Exception")
+
+
+@activity(compensation=panics_as_it_undoes)
+async def can_hardly_be_undone(item: str) -> None: ...
+
+
+SEVERE = {each.name: each for each in (panics, panics_on_a_thread, panics_in_a_group)}
+
+
+@workflow
+async def beyond_exceptions(ctx: WorkflowContext, how: str) -> None:
+    await can_hardly_be_undone("room")
+    await SEVERE[how]()
+
+
+@pytest.mark.parametrize("how", SEVERE)
+async def test_what_is_no_exception_fails_the_attempt_as_well(app: Romancy, how: str) -> None:
+    """It is not tried again, for the policy's default is `Exception`; but somebody has to hear of it."""
+    handle = await app.start(beyond_exceptions, how)
+    with pytest.raises(WorkflowFailedError, match="not compensated: compensate:can_hardly_be_undone:1"):
+        await handle.result(timeout=60)
+
+    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
+    assert failed.attempts == 1
+    assert failed.error.type.rpartition(".")[2] == ("BaseExceptionGroup" if "group" in how else "Severe")
+
+
+@activity(retry=RetryPolicy.fixed(2, 0.01))
+def exits() -> None:
+    raise SystemExit(2)
+
+
+@workflow
+async def calls_what_exits(ctx: WorkflowContext) -> None:
+    await exits()
+
+
+async def test_what_wants_to_exit_on_a_thread_fails_the_attempt(app: Romancy) -> None:
+    """As `argparse` does. It is no signal, and must not take the worker and all the others with it."""
+    handle = await app.start(calls_what_exits)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+
+    failed = [event for event in await handle.history() if isinstance(event, ActivityAttemptFailed | ActivityFailed)]
+    assert [("RuntimeError", "exits raised SystemExit")] * 2 == [(one.error.type, one.error.message) for one in failed]
+
+
+def raises_itself(error: Exception) -> bool:
+    raise LookupError("no such code")
+
+
+@activity(retry=RetryPolicy(retry_on=raises_itself))
+async def judged_by_what_raises() -> None:
+    raise ValueError("to be judged")
+
+
+@workflow
+async def is_judged(ctx: WorkflowContext) -> None:
+    await judged_by_what_raises()
+
+
+async def test_a_filter_that_raises_ends_the_attempts(app: Romancy) -> None:
+    """Nobody said that the activity may be tried again, and both errors are told."""
+    handle = await app.start(is_judged)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+
+    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
+    assert (failed.error.type, failed.error.message, failed.attempts) == ("LookupError", "no such code", 1)
+    assert failed.error.cause is not None
+    assert (failed.error.cause.type, failed.error.cause.message) == ("ValueError", "to be judged")

@@ -124,6 +124,32 @@ async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pyt
     assert vars(line)["romancy_worker"] == "the-worker"
 
 
+async def test_one_that_is_put_aside_is_told(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, and by whoever could not even bring it back: those who await its result hear nothing."""
+
+    @workflow(name="waits", version="of code that does not fit")
+    async def waits_no_more(ctx: WorkflowContext, secret: str) -> str:
+        return await do(secret)
+
+    first = await open_app(worker_id="first")
+    with caplog.at_level(logging.WARNING):
+        at_once = await first.start(leaves_the_loop, SECRET)
+        await status_is(first, at_once.instance_id, Status.STUCK)
+        waiting = await first.start(waits, "go")
+        await status_is(first, waiting.instance_id, Status.WAITING)
+        await first.drain()
+
+        second = await open_app(worker_id="second", workflows=[waits_no_more])
+        await second.signal(waiting.instance_id, "go")
+        await status_is(second, waiting.instance_id, Status.STUCK)
+
+    lines = of(caplog, "put aside, it is stuck")
+    assert [(record.levelname, *(vars(record)[name] for name in FIELDS)) for record in lines] == [
+        ("WARNING", at_once.instance_id, "leaves_the_loop", None, None, "first"),
+        ("WARNING", waiting.instance_id, "waits", None, None, "second"),
+    ]
+
+
 async def test_every_line_bears_the_fields_and_none_bears_a_payload(
     open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
