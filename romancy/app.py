@@ -228,8 +228,9 @@ class Romancy(Instances):
                 changed = None
             if self._worker is not None:
                 self._worker.claiming.notice(changed)
-            for instance_id, watch in list(self._watches.items()):
-                if watch.waiting and (not changed or instance_id in changed):
+            for instance_id in changed or list(self._watches):
+                watch = self._watches.get(instance_id)
+                if watch is not None and watch.waiting:
                     watch.tell()
 
     def _ended(self, instance_id: str, activation: Activation) -> None:

@@ -99,6 +99,7 @@ class SqliteStore:
             sql=True,
             placeholder="?",
             embedded=True,
+            sessions_exclude=True,
         )
 
     async def open(self, *, migrate: bool = True) -> None:

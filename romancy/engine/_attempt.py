@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.engine._live import Live
+    from romancy.engine._slots import Slots
     from romancy.errors import StorageUnavailableError
     from romancy.storage.protocol import Store
 
@@ -31,6 +32,8 @@ class Tools(NamedTuple):
 
     store: Store
     stamp: Callable[[], str]
+    slots: Slots | None
+    """Where sessions take the append slots of their instances."""
 
 
 class Attempt:
@@ -90,7 +93,7 @@ class Attempt:
         """Its port, from now on."""
         port = self.port
         if port is None:
-            port = self.port = Port(self.tools.store, self.tools.stamp, self.live, self.effect, self.id)
+            port = self.port = Port(self.tools, self.live, self.effect, self.id)
             port.over = self._over
         return port
 

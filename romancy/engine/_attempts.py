@@ -28,7 +28,7 @@ from romancy.core import (
     StartActivity,
     StartCompensation,
 )
-from romancy.engine._attempt import Attempt, Tools, id_of
+from romancy.engine._attempt import Attempt, id_of
 from romancy.engine._patience import Patience
 from romancy.engine._processes import Processes, RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Effect, Input
     from romancy.depends import Dependencies
+    from romancy.engine._attempt import Tools
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
     from romancy.engine._log_writer import LogWriter
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from romancy.engine._port import Port
     from romancy.engine._prepared import Given
     from romancy.retry import RetryPolicy
-    from romancy.storage.protocol import Store
 
     Ended = Callable[[Live, Input, Port | None], None]
 
@@ -86,19 +86,18 @@ class Attempts:
 
     def __init__(
         self,
-        store: Store,
+        tools: Tools,
         writer: LogWriter,
         clock: DatabaseClock,
         *,
         threads: int,
         dependencies: Dependencies,
         retry: RetryPolicy | None,
-        stamp: Callable[[], str],
         fresh: Callable[[], bool],
         limit: int,
         ended: Ended,
     ) -> None:
-        self.tools = Tools(store, stamp)
+        self.tools = tools
         self._writer = writer
         self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, whatever runs when it begins."""
@@ -345,6 +344,8 @@ class Attempts:
 
     def _end(self, attempt: Attempt, event: Input) -> None:
         attempt.live.attempts.pop(attempt.id, None)
+        if attempt.port is not None:
+            attempt.port.ended = True
         self._ended(attempt.live, event, attempt.port)
 
     async def _attempt(self, attempt: Attempt) -> Input:

@@ -40,7 +40,6 @@ from romancy.engine._live import (
     change_for,
     handing_back,
     idle_release,
-    in_order,
     is_step,
     new_life,
     owner_changed,
@@ -50,8 +49,10 @@ from romancy.engine._live import (
 )
 from romancy.engine._mail import input_for
 from romancy.engine._messages import TerminateMessage, decode_message
+from romancy.engine._ports import Ports
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
+from romancy.engine._slots import hand_over, is_held
 from romancy.errors import CodecError, HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
@@ -108,7 +109,7 @@ class Driver:
         self._lost = lost
         self._broken = broken
         self._in_session = in_session
-        self._ports: dict[int, Port] = {}
+        self.ports = Ports()
         self.at_once: int | None = None
         """How many of those that are due are fed in one turn; None: all."""
         self._due: list[Live] = []
@@ -153,15 +154,10 @@ class Driver:
                 live.due = False
                 self.advance(live)
 
-    def keep_ports(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
-        """These inputs will be fed again: what their attempts left behind goes with them."""
-        for index, port in ports.items():
-            self._ports[id(inputs[index][0])] = port
-
     def ended(self, live: Live, event: Input, port: Port | None) -> None:
         """An attempt has ended; with a session open, its end and the user's writes commit together."""
         if port is not None and (port.outbox or port.callbacks or port.opened is not None):
-            self._ports[id(event)] = port
+            self.ports.put(event, port)
         self.feed(live, event)
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
@@ -171,10 +167,12 @@ class Driver:
         for row in mailbox.rows:
             if row.delivery_id not in live.kept and row.delivery_id not in known and not self._keep(live, row):
                 return
-        self._go_on(live)
+        self.go_on(live)
 
-    def _go_on(self, live: Live) -> None:
+    def go_on(self, live: Live) -> None:
+        """Do what waited for the slot of the instance, if that is free."""
         if not live.in_flight:
+            hand_over(live)
             if live.kept:
                 self._sort_mail(live)
             if live.inputs:
@@ -205,7 +203,7 @@ class Driver:
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it is: nothing more of it runs, nothing is undone."""
         self._stop(live)
-        live.inputs.clear()
+        self._empty(live)
         outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
         activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
         item = termination(live, self.clock.now(), outcome.reason, delivery_id, self._nonce(), self._stamp)
@@ -216,14 +214,17 @@ class Driver:
 
     def advance(self, live: Live) -> None:
         """Feed what waits, and send the append that follows from it."""
-        if not live.inputs or live.in_flight or live.released:
+        if not live.inputs or live.in_flight or live.released or is_held(live):
             return
+        ports = NO_PORTS
         try:
-            inputs, ports = self._next(live)
+            inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
             if self.taken:
                 activation = self._with_refusals(live, activation, inputs)
+            if activation.dropped:
+                ports = self.ports.of_fed(inputs, ports, activation.dropped)
             if not activation.events:
                 self.advance(live)
                 return
@@ -233,6 +234,7 @@ class Driver:
                 item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
         except Exception as error:
             logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
+            self.ports.give_up(ports.values())
             self._broken(live, error)
             return
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
@@ -241,25 +243,6 @@ class Driver:
             self._in_session(prepared, session)
         else:
             self.writer.submit(item, functools.partial(self.settle, prepared))
-
-    def _next(self, live: Live) -> tuple[list[Given], Mapping[int, Port]]:
-        """The inputs of the next append: all that wait, in the order of their times.
-
-        One whose attempt holds a session goes alone.
-        """
-        fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
-        if not self._ports:
-            inputs, live.inputs = live.inputs[:fitting], live.inputs[fitting:]
-            return inputs, NO_PORTS
-        ports = {
-            index: self._ports[id(event)] for index, (event, _) in enumerate(live.inputs) if id(event) in self._ports
-        }
-        sessions = [index for index, port in ports.items() if port.opened is not None]
-        count = fitting if not sessions else min(fitting, max(1, sessions[0]))
-        inputs, live.inputs = live.inputs[:count], live.inputs[count:]
-        for event, _ in inputs:
-            self._ports.pop(id(event), None)
-        return inputs, {index: port for index, port in ports.items() if index < count}
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
@@ -348,7 +331,7 @@ class Driver:
             self._broken(live, error)
             return
         live.in_flight = False
-        self._go_on(live)
+        self.go_on(live)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -410,7 +393,7 @@ class Driver:
         if mailbox is not None:
             self.receive(live, mailbox)
         else:
-            self._go_on(live)
+            self.go_on(live)
 
     def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
         """After a replay without code: nothing is begun but the compensations that were under way."""
@@ -452,7 +435,7 @@ class Driver:
 
     def clear(self, live: Live) -> None:
         """Write that the instance is above suspicion, unless it writes by itself just now."""
-        if not live.in_flight and not live.released:
+        if not live.in_flight and not live.released and not is_held(live):
             live.in_flight = True
             item = Append(
                 instance_id=live.instance_id,
@@ -481,6 +464,7 @@ class Driver:
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
+        self._empty(live)
         live.kept.clear()
 
     def _stop(self, live: Live) -> None:
@@ -488,6 +472,11 @@ class Driver:
         self.attempts.drop(live)
         self.alarms.clear_all(live)
         live.waits.clear()
+
+    def _empty(self, live: Live) -> None:
+        """What waits to be fed is not wanted any more."""
+        self.ports.forget(live.inputs)
+        live.inputs.clear()
 
     def drop(self, live: Live) -> None:
         """Let go and tear the run down; only a replay brings it back."""

@@ -35,12 +35,14 @@ from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable, Iterable, Sequence
 
     from msgspec import Raw
 
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome, Parent
     from romancy.engine._attempt import Attempt
+    from romancy.engine._port import Port
     from romancy.workflow import Workflow
 
 __all__ = [
@@ -83,6 +85,7 @@ class Live:
         "definition",
         "due",
         "head",
+        "holder",
         "in_flight",
         "inputs",
         "instance_id",
@@ -97,6 +100,7 @@ class Live:
         "signals",
         "taking",
         "waits",
+        "wanting",
     )
 
     def __init__(self, instance_id: str, life: int, definition: Workflow[..., object], run: Run) -> None:
@@ -126,6 +130,10 @@ class Live:
         self.moved: Callable[[], None] | None = None
         """Wants to hear of the next append that is in, or that the instance is no longer here."""
         self.waits: dict[str, AwaitEvent] = NO_DICT
+        self.holder: Port | None = None
+        """Whose session has the append slot, where sessions take it (`_slots.py`)."""
+        self.wanting: dict[Port, Future[None]] = NO_DICT
+        """Whose sessions wait for it, the first first."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
         self.alarms: dict[str, None] = NO_DICT

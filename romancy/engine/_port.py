@@ -6,7 +6,7 @@ The session opens when it is first asked for and not before, so an activity that
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
+from asyncio import CancelledError, Lock
 from typing import TYPE_CHECKING, Any
 
 from romancy._logs import about, get_logger
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import StartActivity, StartCompensation
+    from romancy.engine._attempt import Tools
     from romancy.engine._live import Live
     from romancy.storage.protocol import Session as StorageSession
-    from romancy.storage.protocol import Store
     from romancy.storage.records import OutboxRow
 
 __all__ = ["Port"]
@@ -45,13 +45,15 @@ class Port:
     heard_at: float | None = None
     """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
     over = False
-    """The attempt has ended, though a thread may still be at it."""
+    """The attempt was given up, though a thread may still be at it."""
+    ended = False
+    """The attempt has ended, and how is about to be told."""
+    _opening: Lock | None = None
 
-    def __init__(
-        self, store: Store, stamp: Callable[[], str], live: Live, effect: StartActivity | StartCompensation, id: str
-    ) -> None:
-        self._store = store
-        self._stamp = stamp
+    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
+        self._store = tools.store
+        self._stamp = tools.stamp
+        self._slots = tools.slots
         self._live = live
         self._effect = effect
         self._id = id
@@ -64,17 +66,41 @@ class Port:
                 "Remove that option, or open a connection of your own"
             )
         self.transacted = True
-        if self.opened is None:
-            self._manager = self._store.session()
-            self.opened = await self._manager.__aenter__()
+        opened = self.opened
+        if opened is None:
+            if self._opening is None:
+                self._opening = Lock()
+            async with self._opening:
+                opened = await self._open()
         if native is None:
-            return Session(self.opened)
-        if not isinstance(self.opened.native, native):
+            return Session(opened)
+        if not isinstance(opened.native, native):
             raise UsageError(
-                f"activity {self._effect.name}: this database's session is a {type(self.opened.native).__name__}, "
+                f"activity {self._effect.name}: this database's session is a {type(opened.native).__name__}, "
                 f"not a {native.__name__}"
             )
-        return self.opened.native
+        return opened.native
+
+    async def _open(self) -> StorageSession:
+        if self.opened is not None:
+            return self.opened  # somebody else in the activity was faster
+        if self._slots is not None:
+            await self._slots.take(self._live, self)
+        try:
+            manager = self._store.session()
+            opened = await manager.__aenter__()
+        except BaseException:
+            self._give_slot_back()
+            raise
+        self._manager, self.opened = manager, opened
+        if self.ended or self.over:
+            await self.close()
+            raise UsageError(f"activity {self._effect.name} asked for its session after its attempt had ended")
+        return opened
+
+    def _give_slot_back(self) -> None:
+        if self._slots is not None:
+            self._slots.free(self._live, self)
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
         """What the database has to say for an attempt that raised this and has asked for a session; None: nothing."""
@@ -129,6 +155,8 @@ class Port:
                 logger.warning(
                     "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
                 )
+            finally:
+                self._give_slot_back()
 
     def _about(self) -> dict[str, Any]:
         return about(self._live, self._id, self._effect.attempt)

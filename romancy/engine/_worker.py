@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from romancy._logs import about, get_logger, working
 from romancy.engine._alarms import Alarms
+from romancy.engine._attempt import Tools
 from romancy.engine._attempts import Attempts
 from romancy.engine._beating import Beating
 from romancy.engine._claiming import Claiming
@@ -26,6 +27,7 @@ from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
 from romancy.engine._saying import say_end, say_stuck
 from romancy.engine._session_commits import commit_session
+from romancy.engine._slots import Slots
 from romancy.engine._starting import begin
 from romancy.engine._watchdog import SecondHeart, Watchdog
 from romancy.errors import StorageUnavailableError, UsageError
@@ -153,14 +155,14 @@ class Worker:
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         named = working.set(self._settings.worker_id)  # attempts begin in a context that is copied here
+        slots = Slots(self.driver.go_on) if self.store.capabilities.sessions_exclude else None
         attempts = Attempts(
-            self.store,
+            Tools(self.store, self.stamp, slots),
             self.writer,
             self.clock,
             threads=self._settings.max_threads,
             dependencies=dependencies,
             retry=self._settings.retry,
-            stamp=self.stamp,
             fresh=self.is_alive,
             limit=self._settings.max_activities,
             ended=self.driver.ended,
@@ -224,6 +226,7 @@ class Worker:
             logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
+        await asyncio.sleep(0)  # what has just ended is fed
         if self._committing:
             await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
         await self._within_goodbye(self.writer.flushed())
@@ -255,6 +258,7 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._within(self.driver.ports.given_up(), _LONGEST_GOODBYE)
         if self._observer is not None:
             self._observer.flush()
         self.driver.attempts.close()
@@ -344,11 +348,11 @@ class Worker:
         if prepared.session is not None:
             inputs = ()  # what the session held was rolled back with it: the attempt is made again
         if outcome is Outcome.UNSEEN:
-            self.driver.keep_ports(inputs, prepared.ports if inputs else {})
+            self.driver.ports.keep(inputs, prepared.ports if inputs else {})
             self._intake.after_mail(live, inputs)
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
-            self.driver.keep_ports(inputs, prepared.ports if inputs else {})
+            self.driver.ports.keep(inputs, prepared.ports if inputs else {})
             self._spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)

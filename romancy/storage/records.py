@@ -66,6 +66,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """The database runs inside this process. A statement is no round trip then, and a batch may take some for each
     item; elsewhere their number must not depend on the size of a batch."""
 
+    sessions_exclude: bool = False
+    """While a session is open nothing else can be written, by nobody: whoever wants to write waits for its end."""
+
 
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A message for an instance's inbox. Ids of one sender sort in the order of sending."""

@@ -1,0 +1,245 @@
+"""A session of one activity while other things of the same instance happen: nobody waits for who waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import (
+    RetryExhaustedError,
+    RetryPolicy,
+    Romancy,
+    WorkflowCancelledError,
+    WorkflowContext,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.storage.backends import create_store
+from romancy.storage.records import Append, Outcome
+from romancy_conformance.contract.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+SOON = 10.0
+"""Seconds; who waits for an open session waits for thirty."""
+
+
+class Scene:
+    """What the activities of a test tell each other."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.opened = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.begun: list[str] = []
+
+
+scenes: list[Scene] = []
+
+
+class Slow:
+    """A store whose appends wait while it is held; what waited can be refused, as if another worker had written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.free = asyncio.Event()
+        self.free.set()
+        self.waits = asyncio.Event()
+        self.refuses = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Any, /, **options: Any) -> Any:
+        if not self.free.is_set() and any(isinstance(item, Append) for item in batch):
+            self.waits.set()
+            await self.free.wait()
+            if self.refuses:
+                self.refuses = False
+                return [Outcome.TAKEN for _ in batch]
+        return await self._store.commit(batch, **options)
+
+
+@pytest.fixture(autouse=True)
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
+    """Those of the apps opened from here on."""
+    made: list[Slow] = []
+
+    def create(url: str) -> Any:
+        made.append(Slow(create_store(url)))
+        return made[-1]
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    return made
+
+
+@pytest.fixture
+async def scene(app: Romancy, storage_url: str) -> AsyncIterator[Scene]:
+    """On the app's database, with a table of the user's."""
+    store = create_store(storage_url)
+    await store.open()
+    scenes.append(Scene(await Ledger(store).create()))
+    yield scenes[-1]
+    scenes.clear()
+    await store.close()
+
+
+@activity
+async def beside_plain() -> str:
+    scene = scenes[-1]
+    scene.begun.append("plain")
+    await scene.opened.wait()
+    return "plain"
+
+
+@activity
+async def beside_plain_first() -> str:
+    scenes[-1].begun.append("plain")
+    return "plain"
+
+
+@activity
+async def beside_books(key: str, wait: float) -> str:
+    """Has its session open for a moment."""
+    scene = scenes[-1]
+    scene.begun.append("books")
+    session = await activity_context().session()
+    await scene.ledger.write(session, key, 1)
+    scene.opened.set()
+    await asyncio.sleep(wait)
+    return "books"
+
+
+@activity
+async def beside_books_later(key: str) -> str:
+    scene = scenes[-1]
+    scene.begun.append("books")
+    await scene.go_on.wait()
+    session = await activity_context().session()
+    await scene.ledger.write(session, key, 1)
+    scene.opened.set()
+    return "books"
+
+
+@activity(timeout=0.3, retry=RetryPolicy.none())
+async def beside_fails() -> str:
+    session = await activity_context().session()
+    await scenes[-1].ledger.write(session, "fails", 1)
+    scenes[-1].opened.set()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@workflow
+async def beside_end(ctx: WorkflowContext, key: str) -> list[str]:
+    return list(await asyncio.gather(beside_plain(), beside_books(key, 0.3)))
+
+
+@workflow
+async def beside_timer(ctx: WorkflowContext, key: str) -> list[str]:
+    async def slept() -> str:
+        await asyncio.sleep(0.15)
+        return "slept"
+
+    return list(await asyncio.gather(slept(), beside_books(key, 0.5)))
+
+
+@workflow
+async def beside_several(ctx: WorkflowContext, key: str) -> list[str]:
+    bookings = [beside_books(f"{key} {number}", 0.05) for number in range(5)]
+    return list(await asyncio.gather(beside_plain(), *bookings, beside_plain()))
+
+
+@workflow
+async def beside_write(ctx: WorkflowContext, key: str) -> list[str]:
+    return list(await asyncio.gather(beside_plain_first(), beside_books_later(key)))
+
+
+@workflow
+async def beside_failure(ctx: WorkflowContext) -> str:
+    plain = asyncio.create_task(beside_plain())
+    try:
+        await beside_fails()
+    except RetryExhaustedError:
+        return await plain
+    return "never"
+
+
+@pytest.mark.parametrize("what", ["end", "timer"])
+async def test_something_ends_while_a_session_is_open(app: Romancy, scene: Scene, what: str) -> None:
+    kind, other = (beside_end, "plain") if what == "end" else (beside_timer, "slept")
+
+    assert await asyncio.wait_for(app.run(kind, "k"), SOON) == [other, "books"]
+
+    assert await scene.ledger.read("k") == 1
+    assert scene.begun.count("books") == 1
+
+
+async def test_several_sessions_and_ends_at_once(app: Romancy, scene: Scene) -> None:
+    expected = ["plain", *["books"] * 5, "plain"]
+
+    assert await asyncio.wait_for(app.run(beside_several, "k"), SOON) == expected
+
+    assert [await scene.ledger.read(f"k {number}") for number in range(5)] == [1] * 5
+    assert scene.begun.count("books") == 5
+
+
+async def under_way(app: Romancy, scene: Scene, store: Slow) -> Any:
+    """An instance whose first end is on its way to the log when a session is asked for."""
+    store.free.clear()
+    handle = await app.start(beside_write, "k")
+    await asyncio.wait_for(store.waits.wait(), SOON)
+    scene.go_on.set()
+    await asyncio.sleep(0.1)
+    return handle
+
+
+async def test_a_session_is_asked_for_while_something_is_written(
+    app: Romancy, scene: Scene, stores: list[Slow]
+) -> None:
+    handle = await under_way(app, scene, stores[0])
+    stores[0].free.set()
+
+    assert await handle.result(timeout=SOON) == ["plain", "books"]
+    assert await scene.ledger.read("k") == 1
+    assert scene.begun.count("books") == 1
+
+
+async def test_a_session_that_ended_goes_with_its_run(app: Romancy, scene: Scene, stores: list[Slow]) -> None:
+    """The write before it was refused: all is done again, and nobody holds the row any more."""
+    handle = await under_way(app, scene, stores[0])
+    stores[0].refuses = True
+    stores[0].free.set()
+
+    assert await handle.result(timeout=SOON) == ["plain", "books"]
+    assert await scene.ledger.read("k") == 1
+
+
+async def test_a_session_that_ended_goes_with_a_terminated_instance(
+    app: Romancy, scene: Scene, stores: list[Slow]
+) -> None:
+    handle = await under_way(app, scene, stores[0])
+    assert await app.terminate(handle.instance_id)
+    await asyncio.sleep(0.3)
+    stores[0].free.set()
+
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=SOON)
+    assert await scene.ledger.read("k") is None
+    scene.opened.set()
+    assert await asyncio.wait_for(app.run(beside_end, "k"), SOON) == ["plain", "books"], "nobody holds the row"
+
+
+async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, scene: Scene) -> None:
+    assert await asyncio.wait_for(app.run(beside_failure), SOON) == "plain"
+
+    assert await scene.ledger.read("fails") is None
