@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
+from romancy._place import check_place
 from romancy._watch import Watch
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
@@ -117,6 +118,7 @@ class Romancy(Instances):
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: LogWriter
         self._store: Store | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._registry = Registry()
         self._unknown: set[str] = set()
@@ -136,7 +138,7 @@ class Romancy(Instances):
         except BaseException:
             await store.close()
             raise
-        self._store = store
+        self._store, self._loop = store, asyncio.get_running_loop()
         return self
 
     async def _begin(self, store: Store) -> None:
@@ -179,6 +181,7 @@ class Romancy(Instances):
     def _opened(self) -> Store:
         if self._store is None:
             raise UsageError("this app is not open: use it inside `async with app:`")
+        check_place(self._loop)
         if self._worker is not None and self._worker.failed is not None:
             raise self._worker.failed
         return self._store

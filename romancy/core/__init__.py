@@ -108,6 +108,9 @@ from romancy.core._fold import (
 from romancy.core._ids import (
     idempotency_key,
 )
+from romancy.core._loop import (
+    not_in_a_workflow,
+)
 from romancy.core._nothing import (
     NO_DICT,
 )
@@ -190,5 +193,6 @@ __all__ = [
     "driving",
     "encode_commit",
     "idempotency_key",
+    "not_in_a_workflow",
     "replay",
 ]

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from romancy.core._commands import Commands
     from romancy.errors import NonDeterminismError
 
-__all__ = ["DeterministicLoop", "RunDropped", "Timer", "cancellation", "new_loop", "orphans", "running_loop"]
+__all__ = [
+    "DeterministicLoop",
+    "RunDropped",
+    "Timer",
+    "cancellation",
+    "new_loop",
+    "not_in_a_workflow",
+    "orphans",
+    "running_loop",
+]
 
 _Ts = TypeVarTuple("_Ts")
 
@@ -430,6 +439,13 @@ def running_loop() -> DeterministicLoop | None:
     return this_stage().running
 
 
+def not_in_a_workflow(call: str) -> None:
+    """Refuse the call if it is made by the code of a workflow. Raises NonDeterminismError."""
+    loop = running_loop()
+    if loop is not None:
+        raise loop.refuse(call)
+
+
 def _refusal(name: str) -> Callable[..., Any]:
     def refused(self: DeterministicLoop, *_: Any, **__: Any) -> Any:
         raise self.refuse(f"loop.{name}()")
@@ -445,9 +461,7 @@ setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B01
 def _audit(event: str, _: object) -> None:
     """Calls that leave a run without asking its loop are seen by the interpreter's own audit."""
     if event in AUDITED:
-        loop = running_loop()
-        if loop is not None:
-            raise loop.refuse(event)
+        not_in_a_workflow(event)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +12,7 @@ from romancy import (
     RetryExhaustedError,
     RetryPolicy,
     Romancy,
+    Status,
     UsageError,
     WorkflowContext,
     activity,
@@ -26,6 +29,7 @@ from romancy.core import (
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_bad_input import IDS, TOO_LARGE
 from romancy_conformance.behaviour.test_joining import published
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -209,3 +213,44 @@ async def test_children_whose_ids_would_grow_too_long(app: Romancy, instance_id:
     ids = [instance.instance_id async for instance in app.iter_instances()]
     assert len(ids) == generations + 1
     assert max(map(len, ids)) <= 255
+
+
+apps: list[Romancy] = []
+"""The last one is that of the test that runs."""
+
+
+@workflow
+async def uses_the_app(ctx: WorkflowContext, how: str) -> None:
+    match how:
+        case "start":
+            await apps[-1].start(child, 1)
+        case "run":
+            await apps[-1].run(child, 1)
+        case "signal":
+            await apps[-1].signal("somebody", "go")
+        case _:
+            with contextlib.suppress(Exception):
+                await apps[-1].start(child.options(instance_id="in secret"), 1)
+
+
+@pytest.mark.parametrize("how", ["start", "run", "signal", "in secret"])
+async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
+    """Every replay would do it again. It is put aside until it is mended, and nothing is begun."""
+    apps.append(app)
+    handle = await app.start(uses_the_app, how)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert "a method of the app (children are begun by ctx.start) was called in a workflow" in str(instance.error)
+    assert [handle.instance_id] == [each.instance_id async for each in app.iter_instances()]
+
+
+async def test_an_app_on_another_loop(app: Romancy) -> None:
+    """As from a thread with an `asyncio.run` of its own: what it awaits belongs to the loop that opened it."""
+    with pytest.raises(UsageError, match="run_coroutine_threadsafe"):
+        await asyncio.to_thread(lambda: asyncio.run(app.run(child, 1)))
+
+    loop = asyncio.get_running_loop()
+    begun = await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(app.run(child, 1), loop).result(60))
+    assert begun == 1

@@ -1,0 +1,24 @@
+"""Where an app may be used: on the event loop that opened it, and not by the code of a workflow."""
+
+from __future__ import annotations
+
+import asyncio
+
+from romancy.core import not_in_a_workflow
+from romancy.errors import UsageError
+
+__all__ = ["check_place"]
+
+
+def check_place(home: asyncio.AbstractEventLoop | None) -> None:
+    """Raise NonDeterminismError in a workflow, and UsageError on another loop than the app's."""
+    not_in_a_workflow("a method of the app (children are begun by ctx.start)")
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:  # a handle can be made anywhere
+        return
+    if here is not home:
+        raise UsageError(
+            "this app was opened on another event loop: from a thread use "
+            "`asyncio.run_coroutine_threadsafe(app.start(…), loop).result()`, or open an app there"
+        )
