@@ -75,6 +75,7 @@ class Claiming:
         self._swept = -_SWEEP_EVERY
         self._next_look: asyncio.TimerHandle | None = None
         self._ended_here: dict[str, None] = {}
+        self._only_mail = False
         self._stopping = False
         self._stopped = asyncio.Event()
 
@@ -141,10 +142,19 @@ class Claiming:
                 logger.exception("cannot claim")
                 self.look_for_own()
 
+    def only_mail(self) -> None:
+        """Claim nothing more, but ask for the mail of what is here: it may have to be read before something ends."""
+        self._only_mail = True
+
     def stop(self) -> None:
-        """Claim nothing more."""
+        """Ask for nothing more."""
         self._stopping = True
         self.look()
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether no claim is under way and none will be."""
+        return self._stopped.is_set()
 
     async def stopped(self) -> None:
         """Return when no claim is under way and none will be."""
@@ -190,6 +200,8 @@ class Claiming:
         Among others a share is small, but where much has been written since the last claim the next will not lie long
         either, and fewer, larger claims and commits are cheaper for all.
         """
+        if self._only_mail:
+            return 0
         busy = self.quarantine.busy or self.intake.waits_for_mail
         room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
         if not self._company():

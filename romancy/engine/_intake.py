@@ -108,6 +108,11 @@ class Intake:
         """Whether there are instances that cannot go on before another claim has brought their mail."""
         return bool(self._unread)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be taken up once its mail has come."""
+        return not (self._unread or self._after_mail)
+
     def known(self) -> dict[str, int]:
         """Which mail need not be brought again: what the next claim says (`ClaimRequest.known`)."""
         live = self._driver.live

@@ -54,6 +54,7 @@ logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 100
 _LONGEST_GOODBYE: Final = 5.0
+_A_MOMENT: Final = 0.01
 
 
 class Worker:
@@ -220,8 +221,7 @@ class Worker:
             self._trials.cancel()
             await asyncio.gather(self._trials, return_exceptions=True)
         self.driver.attempts.hold()
-        self.claiming.stop()
-        await self._within_goodbye(self.claiming.stopped())
+        self.claiming.only_mail()
         if not await self.driver.attempts.all_ended(grace):
             logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
@@ -229,10 +229,21 @@ class Worker:
         await asyncio.sleep(0)  # what has just ended is fed
         if self._committing:
             await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
-        await self._within_goodbye(self.writer.flushed())
-        for live in list(self.driver.live.values()):
-            self.driver.give_back(live)
-        await self._within_goodbye(self.writer.flushed())
+        await self._within_goodbye(self._give_everything_back())
+        self.claiming.stop()
+        await self._within_goodbye(self.claiming.stopped())
+        await self._within_goodbye(self._give_everything_back())
+
+    async def _give_everything_back(self) -> None:
+        """What had to end and met mail that nobody had read is taken up once more, with that mail, and ends then."""
+        while True:
+            await self.writer.flushed()
+            for live in list(self.driver.live.values()):
+                self.driver.give_back(live)
+            await self.writer.flushed()
+            if not self.driver.live and (self._intake.is_idle or self.claiming.has_stopped):
+                return
+            await asyncio.sleep(_A_MOMENT)
 
     async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
         if not await self._within(work, _LONGEST_GOODBYE):
