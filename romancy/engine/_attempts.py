@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     Ended = Callable[[Live, Input, Port | None], None]
 
-__all__ = ["Attempts", "unanswered"]
+__all__ = ["ENDS", "Attempts", "unanswered"]
 
 logger = get_logger("romancy.engine")
 
@@ -67,6 +67,9 @@ _ENDS: Final = {
     StartActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled, ActivityAttemptFailed),
     StartCompensation: (CompensationCompleted, CompensationFailed, CompensationAttemptFailed),
 }
+
+ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
+"""The inputs that say how an attempt ended."""
 
 
 def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from romancy.engine._attempts import ENDS
 from romancy.engine._live import in_order
 from romancy.engine._prepared import NO_PORTS
 
@@ -64,6 +65,20 @@ class Ports:
         lost = {index for index in ports if id(inputs[index][0]) in unwanted}
         self.give_up([ports[index] for index in lost])
         return {index: port for index, port in ports.items() if index not in lost}
+
+    def carry_over(self, live: Live) -> list[Given]:
+        """Take the ends of attempts that nobody could feed yet, for the run that is brought back in place of this one.
+
+        What has been done is not done again. Where a session is open it is: its transaction goes with the run.
+        """
+        ends = [given for given in live.inputs if isinstance(given[0], ENDS) and not self._has_session(given[0])]
+        taken = {id(event) for event, _ in ends}
+        live.inputs = [given for given in live.inputs if id(given[0]) not in taken]
+        return ends
+
+    def _has_session(self, event: Input) -> bool:
+        kept = self._of.get(id(event))
+        return kept is not None and kept[1].opened is not None
 
     def forget(self, inputs: Iterable[Given]) -> None:
         """These inputs will not be fed: nothing that their attempts wrote, sent or wanted called has happened."""

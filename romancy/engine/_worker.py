@@ -354,16 +354,19 @@ class Worker:
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""
-        live, inputs, kept = prepared.live, prepared.inputs, prepared.live.unread()
-        self.driver.drop(live)
+        live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
+        still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
-            inputs = ()  # what the session held was rolled back with it: the attempt is made again
+            inputs = []  # what the session held was rolled back with it: the attempt is made again
+        elif still_ours:
+            self.driver.ports.keep(inputs, prepared.ports)
+        if still_ours:
+            inputs += self.driver.ports.carry_over(live)
+        self.driver.drop(live)
         if outcome is Outcome.UNSEEN:
-            self.driver.ports.keep(inputs, prepared.ports if inputs else {})
             self._intake.after_mail(live, inputs)
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
-            self.driver.ports.keep(inputs, prepared.ports if inputs else {})
             self._spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
@@ -422,8 +425,9 @@ class Worker:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if not prepared.live.released:
             kept = prepared.live.unread()
-            self.driver.drop(prepared.live)
             inputs: list[Given] = [] if instead is None else [(instead, None)]
+            inputs += self.driver.ports.carry_over(prepared.live)
+            self.driver.drop(prepared.live)
             await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,13 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from romancy.storage.protocol import Store
 
@@ -56,8 +58,17 @@ class Slow:
         self.waits = asyncio.Event()
         self.refuses = False
 
+        self.loses = False
+        """The next session's commit is lost, once it may be."""
+        self.losing, self.lost = asyncio.Event(), asyncio.Event()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join) as session:
+            yield Losing(session, self)
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
         if not self.free.is_set() and any(isinstance(item, Append) for item in batch):
@@ -67,6 +78,25 @@ class Slow:
                 self.refuses = False
                 return [Outcome.TAKEN for _ in batch]
         return await self._store.commit(batch, **options)
+
+
+class Losing:
+    """A session whose connection can be lost right before its commit."""
+
+    def __init__(self, session: Any, store: Slow) -> None:
+        self._session = session
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def commit(self, item: Any, /, **options: Any) -> Any:
+        if self._store.loses:
+            self._store.loses = False
+            self._store.losing.set()
+            await self._store.lost.wait()
+            raise StorageUnavailableError("the connection is gone")
+        return await self._session.commit(item, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +134,13 @@ async def beside_plain() -> str:
 @activity
 async def beside_plain_first() -> str:
     scenes[-1].begun.append("plain")
+    return "plain"
+
+
+@activity
+async def beside_plain_later() -> str:
+    scenes[-1].begun.append("plain")
+    await scenes[-1].go_on.wait()
     return "plain"
 
 
@@ -162,6 +199,11 @@ async def beside_several(ctx: WorkflowContext, key: str) -> list[str]:
 @workflow
 async def beside_write(ctx: WorkflowContext, key: str) -> list[str]:
     return list(await asyncio.gather(beside_plain_first(), beside_books_later(key)))
+
+
+@workflow
+async def beside_loss(ctx: WorkflowContext, key: str) -> list[str]:
+    return list(await asyncio.gather(beside_plain_later(), beside_books(key, 0)))
 
 
 @workflow
@@ -237,6 +279,21 @@ async def test_a_session_that_ended_goes_with_a_terminated_instance(
     assert await scene.ledger.read("k") is None
     scene.opened.set()
     assert await asyncio.wait_for(app.run(beside_end, "k"), SOON) == ["plain", "books"], "nobody holds the row"
+
+
+async def test_what_ended_meanwhile_is_not_done_again_when_a_session_is_lost(
+    app: Romancy, scene: Scene, stores: list[Slow]
+) -> None:
+    stores[0].loses = True
+    handle = await app.start(beside_loss, "k")
+    await asyncio.wait_for(stores[0].losing.wait(), SOON)
+    scene.go_on.set()
+    await asyncio.sleep(0.2)
+    stores[0].lost.set()
+
+    assert await handle.result(timeout=SOON) == ["plain", "books"]
+    assert await scene.ledger.read("k") == 1
+    assert sorted(scene.begun) == ["books", "books", "plain"]
 
 
 async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, scene: Scene) -> None:
