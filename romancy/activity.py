@@ -208,6 +208,9 @@ class Activity(Generic[P, R_co]):
     def read_result(self, result: Any, /) -> object:
         return self.signature.decode_result(result)
 
+    def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
+        return self.signature.is_same_call(recorded, asked)
+
     def __get__(self, instance: object, owner: type | None = None, /) -> Self:
         if instance is not None:
             raise UsageError(

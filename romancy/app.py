@@ -373,7 +373,8 @@ class Romancy(Instances):
         row, name = history.instance, definition.name if definition is not None else ""
         given = await self._first_input(row) if row.run_from > 1 else row.input
         refuse_sealed(given or b"", "input", f"the input of instance {instance_id}")
-        if row.workflow_name != name or given not in (bytes(raw), None):
+        same = given is None or definition is None or definition.is_same_call(given, raw)
+        if row.workflow_name != name or not same:
             what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
             raise InstanceConflictError(
                 f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input",

@@ -162,6 +162,9 @@ class Workflow(Generic[P, R_co]):
     def read_result(self, result: Raw, /) -> object:
         return self.signature.decode_result(result)
 
+    def is_same_call(self, recorded: Raw | bytes, asked: Raw, /) -> bool:
+        return bytes(recorded) == bytes(asked) or self.signature.is_same_call(recorded, asked)
+
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
 

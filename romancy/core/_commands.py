@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._fold import State
-    from romancy.core._match import Matcher
+    from romancy.core._match import Definition, Matcher
     from romancy.retry import RetryPolicy
 
 __all__ = ["Commands", "current_commands"]
@@ -152,12 +152,15 @@ class Commands:
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, command: C, *, chosen: bool = False) -> C:
-        """Record the command, or find it in the record; the one returned bears the id that counts."""
+    def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
+        """Record the command, or find it in the record; the one returned bears the id that counts.
+
+        `of`: what it calls, which can say whether a recorded call of an older version is the same one.
+        """
         if self.loop.dead:
             return command
         if self.matcher is not None:
-            recorded = self.matcher.claim(command, chosen=chosen)
+            recorded = self.matcher.claim(command, chosen=chosen, of=of)
             if recorded is not None:
                 command = recorded  # type: ignore[assignment]
         self.asked.append(command)
@@ -190,7 +193,7 @@ class Commands:
         self._require_open(f"activity {name}")
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
-        scheduled = self.ask(command, chosen=id is not None)
+        scheduled = self.ask(command, chosen=id is not None, of=definition)
         if definition.undo is not None:
             self.state.can_undo(definition)
         answer = self.activities[scheduled.id] = ActivityAnswer(loop=self.loop)
@@ -228,7 +231,7 @@ class Commands:
             if len(instance_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
                 instance_id = life[:32]  # a child of a child of a child
         command = ev.ChildStarted(id, definition.name, instance_id, input, round(delay * SECOND))
-        started = self.ask(command)
+        started = self.ask(command, of=definition)
         if self._children is NO_DICT:
             self._children = {}
         answer = self._children[started.id] = ChildAnswer(loop=self.loop)

@@ -51,6 +51,10 @@ class ActivityDefinition(Protocol):
 
     def read_result(self, result: Raw, /) -> object: ...
 
+    def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
+        """Whether both are one call to the code of today, where what was added since has its default."""
+        ...
+
 
 class WorkflowDefinition(Protocol):
     """A workflow as the run sees it."""
@@ -63,3 +67,7 @@ class WorkflowDefinition(Protocol):
     def write_result(self, result: object, /) -> Raw: ...
 
     def read_result(self, result: Raw, /) -> object: ...
+
+    def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
+        """As that of an activity."""
+        ...

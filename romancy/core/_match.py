@@ -16,6 +16,10 @@ from romancy.core import _events as ev
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+
+    Definition: TypeAlias = ActivityDefinition | WorkflowDefinition
+
 __all__ = ["Matcher"]
 
 
@@ -53,6 +57,19 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
     return recorded == asked if fits is None else fits(recorded, asked)
 
 
+def _is_same_call(recorded: ev.Command, asked: ev.Command, of: Definition, *, chosen: bool) -> bool:
+    """Whether they are one call to the code of today, though it was recorded with fewer parameters or fields."""
+    match recorded, asked:
+        case ev.ActivityScheduled(), ev.ActivityScheduled():
+            same = recorded.name == asked.name and (recorded.id == asked.id or not chosen)
+            return same and of.is_same_call(recorded.args, asked.args)
+        case ev.ChildStarted(), ev.ChildStarted():
+            same = (recorded.workflow, recorded.delay) == (asked.workflow, asked.delay)
+            return same and of.is_same_call(recorded.input, asked.input)
+        case _:
+            return False
+
+
 class Matcher:
     """The recorded commands of one activation, each to be claimed once."""
 
@@ -64,8 +81,12 @@ class Matcher:
         self._claimed = 0
         self._left: list[ev.Command] | None = None
 
-    def claim(self, asked: ev.Command, *, chosen: bool) -> ev.Command | None:
-        """The recorded command that `asked` repeats. `chosen`: its id is the user's and has to be the same."""
+    def claim(self, asked: ev.Command, *, chosen: bool, of: Definition | None = None) -> ev.Command | None:
+        """The recorded command that `asked` repeats. `chosen`: its id is the user's and has to be the same.
+
+        `of`: what is called. A call that was recorded by an older version of it, with fewer parameters or fields, is
+        the same one if today's defaults make it so.
+        """
         if self._left is None:
             if self._claimed < len(self.recorded):
                 command = self.recorded[self._claimed]
@@ -73,12 +94,18 @@ class Matcher:
                     self._claimed += 1
                     return command
             self._left = list(self.recorded[self._claimed :])
-        return self._search(self._left, asked, chosen=chosen)
+        return self._search(self._left, asked, chosen=chosen, of=of)
 
-    def _search(self, left: list[ev.Command], asked: ev.Command, *, chosen: bool) -> ev.Command | None:
+    def _search(
+        self, left: list[ev.Command], asked: ev.Command, *, chosen: bool, of: Definition | None
+    ) -> ev.Command | None:
         for position, command in enumerate(left):
             if _fits(command, asked, chosen=chosen):
                 return left.pop(position)
+        if of is not None:
+            for position, command in enumerate(left):
+                if _is_same_call(command, asked, of, chosen=chosen):
+                    return left.pop(position)
         if not isinstance(asked, ev.ProgressReported):
             self.extra.append(asked)
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -169,6 +169,15 @@ class Signature:
                 args.append(value)
         return tuple(args), kwargs
 
+    def is_same_call(self, older: bytes | msgspec.Raw, newer: bytes | msgspec.Raw) -> bool:
+        """Whether all that the newer stored call says beyond the older one is what this function has by default."""
+        try:
+            if not _is_within(msgspec.json.decode(older), msgspec.json.decode(newer)):
+                return False
+            return bool(self.decode_arguments(older) == self.decode_arguments(newer))
+        except Exception:  # noqa: BLE001 (it cannot be read, or the user's `__eq__` raises)
+            return False
+
     def encode_result(self, value: object) -> bytes:
         """The stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
         return (self._result_plan or self._plan_of_result()).write(value, self._result_where)
@@ -232,6 +241,17 @@ class Signature:
         if missing:
             raise UsageError(f"{self.subject} needs the argument(s) {_listed(missing)}")
         return [given.get(parameter.name, parameter.default) for parameter in self.parameters]
+
+
+def _is_within(older: object, newer: object) -> bool:
+    """Whether objects have only gained members."""
+    if isinstance(older, dict) and isinstance(newer, dict):
+        before, after = cast("dict[str, object]", older), cast("dict[str, object]", newer)
+        return all(name in after and _is_within(value, after[name]) for name, value in before.items())
+    if isinstance(older, list) and isinstance(newer, list):
+        items, others = cast("list[object]", older), cast("list[object]", newer)
+        return len(items) == len(others) and all(map(_is_within, items, others))
+    return bool(older == newer)
 
 
 def _is_collector(parameter: inspect.Parameter) -> bool:

@@ -316,3 +316,38 @@ def test_what_the_module_names_is_looked_up_when_needed() -> None:
 def test_the_subject_defaults_to_the_functions_name() -> None:
     with pytest.raises(UsageError, match="function 'several' needs the argument"):
         Signature.of(several).encode_arguments((), {})
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "same"),
+    [
+        (b'{"a":1}', b'{"a":1,"b":"x","c":null}', True),
+        (b'{"a":1}', b'{"a":1,"b":"y","c":null}', False),
+        (b'{"a":1}', b'{"a":2,"b":"x","c":null}', False),
+        (b'{"a":1,"b":"x","c":null}', b'{"a":1}', False),
+        (b"1", b'{"a":1}', False),
+        (b'{"a":1,"z":1}', b'{"a":1,"z":1}', False),
+    ],
+)
+def test_an_older_call_is_the_same_where_defaults_make_it_so(older: bytes, newer: bytes, *, same: bool) -> None:
+    assert same == signature(several).is_same_call(older, newer)
+
+
+def test_a_field_added_since_makes_no_other_call_and_what_equals_all_no_same_one() -> None:
+    @dataclass(eq=False)
+    class Alike:
+        name: str
+        note: str | None = None
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Alike)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    def takes(items: Any) -> None: ...
+
+    takes.__annotations__["items"] = list[Alike]
+    same = signature(takes).is_same_call
+    assert same(b'[{"name":"a"}]', b'[{"name":"a","note":null}]')
+    assert not same(b'[{"name":"a"}]', b'[{"name":"b","note":null}]')
+    assert not same(b'[{"name":"a"}]', b"[]")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy import InstanceConflictError, Romancy, Status, WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
@@ -68,3 +69,76 @@ async def test_old_code_finishes_what_new_code_parked(open_app: Open, storage_ur
     assert letter is not None
     assert letter.status is Status.WAITING
     assert letter.error is None
+
+
+@dataclass
+class Parcel:
+    item: str
+
+
+@dataclass
+class ParcelOfToday:
+    item: str
+    note: str | None = None
+
+
+def lines_of_today() -> list[Workflow[..., Any]]:
+    """What the code below became: a field and parameters with defaults have been added."""
+
+    @activity(name="ship")
+    async def ship(parcel: ParcelOfToday, count: int, by: str = "mail") -> str:
+        return f"{count} {parcel.item} by {by}"
+
+    @workflow(name="sub_line")
+    async def sub_line(ctx: WorkflowContext, parcel: ParcelOfToday, count: int, by: str = "mail") -> str:
+        await ctx.wait_event("go")
+        return await ship(parcel, count, by)
+
+    @workflow(name="grown_line")
+    async def grown_line(ctx: WorkflowContext, parcel: ParcelOfToday, count: int, by: str = "mail") -> list[str]:
+        first = await ship(parcel, count)
+        return [first, await sub_line(parcel, count)]
+
+    return [sub_line, grown_line]
+
+
+def lines_of_yesterday() -> list[Workflow[..., Any]]:
+    @activity(name="ship")
+    async def ship(parcel: Parcel, count: int) -> str:
+        return f"{count} {parcel.item}"
+
+    @workflow(name="sub_line")
+    async def sub_line(ctx: WorkflowContext, parcel: Parcel, count: int) -> str:
+        await ctx.wait_event("go")
+        return await ship(parcel, count)
+
+    @workflow(name="grown_line")
+    async def grown_line(ctx: WorkflowContext, parcel: Parcel, count: int) -> list[str]:
+        first = await ship(parcel, count)
+        return [first, await sub_line(parcel, count)]
+
+    return [sub_line, grown_line]
+
+
+async def the_child(app: Romancy) -> str:
+    (child,) = [each.instance_id async for each in app.iter_instances(workflow_name="sub_line")]
+    return child
+
+
+async def test_what_was_added_with_a_default_fits_the_log(open_app: Open, storage_url: str) -> None:
+    """Of activities, of children and of the workflow itself; starting it again is no conflict either."""
+    yesterday = lines_of_yesterday()
+    async with Romancy(storage_url, workflows=yesterday) as old:
+        handle = await old.start(yesterday[1].options(instance_id="parcel"), Parcel("book"), 2)
+        await status_is(old, handle.instance_id, Status.WAITING)
+        child = await the_child(old)
+        await status_is(old, child, Status.WAITING)
+
+    today = lines_of_today()
+    app = await open_app(workflows=today)
+    again = await app.start(today[1].options(instance_id="parcel"), ParcelOfToday("book"), 2)
+    await app.signal(child, "go")
+    assert await again.result(timeout=60) == ["2 book", "2 book by mail"]
+
+    with pytest.raises(InstanceConflictError):
+        await app.start(today[1].options(instance_id="parcel"), ParcelOfToday("book", "a gift"), 2)
