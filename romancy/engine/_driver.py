@@ -252,11 +252,13 @@ class Driver:
             else:
                 floor = event.at
         activation = live.run.activate([event for event, _ in inputs])
-        if activation.dropped:
-            live.keep_dropped(inputs, activation.dropped)
         if activation.successor is not None:
+            live.keep_for_next_run(inputs, activation.dropped)
             self._stop(live)
+            self._empty(live)  # its ids would be taken for those of the next run
             activation = continue_as_new(live, activation)
+        elif activation.dropped:
+            live.keep_dropped(inputs, activation.dropped)
         for warning in activation.warnings:
             logger.warning("instance %s: %s", live.instance_id, warning, extra=about(live))
         return activation

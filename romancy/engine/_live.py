@@ -157,6 +157,14 @@ class Live:
             if mail is not None and id(event) in ids and isinstance(mail.message, Signal):
                 self.keep(mail)
 
+    def keep_for_next_run(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
+        """Mail that the run which has just ended did not take is for the next one, whatever it says."""
+        ids = {id(event) for event in dropped}
+        too_late = [mail for event, mail in inputs if id(event) in ids]
+        for mail in (*too_late, *(mail for _, mail in self.inputs)):
+            if mail is not None:
+                self.keep(mail)
+
     def wait(self, wait: AwaitEvent) -> None:
         """The run waits for an event."""
         if self.waits is NO_DICT:
@@ -338,9 +346,12 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if any(isinstance(effect, StartActivity | StartCompensation | CancelActivity) for effect in activation.effects):
         return False
-    waits = [effect for effect in activation.effects if isinstance(effect, AwaitEvent)]
-    if any(_fits(mail.message, wait) for mail in live.kept.values() for wait in waits):
-        return False
+    if live.kept:
+        waits = [effect for effect in activation.effects if isinstance(effect, AwaitEvent)]
+        for mail in live.kept.values():
+            # What is no signal is fed as soon as this is in: the run before had no use for it.
+            if not isinstance(mail.message, Signal) or any(_fits(mail.message, wait) for wait in waits):
+                return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
 
 
