@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from msgspec import Raw
 
@@ -70,6 +70,21 @@ class Compensation:
         return f"<compensation {self.name}>"
 
 
+def _check_choices(fn: Callable[..., Any], *, executor: object, compensate: object, raises: Any) -> None:
+    """What would be noticed when an attempt fails, or never."""
+    where = f"@activity on {fn.__qualname__}"
+    if executor not in ("thread", "process"):
+        raise RegistrationError(f"{where}: executor= is 'thread' or 'process', not {executor!r}")
+    if compensate not in ("completed", "attempted"):
+        raise RegistrationError(f"{where}: compensate= is 'completed' or 'attempted', not {compensate!r}")
+    if not isinstance(raises, (list, tuple)) or not all(map(_is_error, cast("list[object]", raises))):
+        raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
 class Activity(Generic[P, R_co]):
     """A unit of work. Awaiting a call in a workflow runs it durably; elsewhere it runs the function."""
 
@@ -91,6 +106,7 @@ class Activity(Generic[P, R_co]):
         compensate: Literal["completed", "attempted"] = "completed",
     ) -> None:
         check_function(fn, "activity")
+        _check_choices(fn, executor=executor, compensate=compensate, raises=raises)
         self._fn = fn
         self.name = name_of(fn, name, "activity")
         self.retry = policy(retry)

@@ -62,6 +62,8 @@ class Workflow(Generic[P, R_co]):
         check_function(fn, "workflow")
         if not is_async(fn):
             raise RegistrationError(f"@workflow on {fn.__qualname__}: a workflow is an `async def`")
+        if isinstance(index, str):
+            raise RegistrationError(f"@workflow on {fn.__qualname__}: index= takes a list of paths, not a text")
         self._fn = fn
         self.name = name_of(fn, name, "workflow")
         self.event_handler = event_handler

@@ -106,7 +106,7 @@ class Signature:
         original = inspect.unwrap(fn)
         subject = subject or f"function {original.__qualname__!r}"
         given = list(signature_of(original).parameters.values())
-        if len(given) < skip_first or any(_is_collector(parameter) for parameter in given[:skip_first]):
+        if len(given) < skip_first or any(not _is_leading(parameter) for parameter in given[:skip_first]):
             raise RegistrationError(
                 f"{subject} must take {int(skip_first)} leading parameter(s), which Romancy supplies; "
                 f"it takes {len(given)}"
@@ -252,6 +252,10 @@ def _is_within(older: object, newer: object) -> bool:
         items, others = cast("list[object]", older), cast("list[object]", newer)
         return len(items) == len(others) and all(map(_is_within, items, others))
     return bool(older == newer)
+
+
+def _is_leading(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _is_collector(parameter: inspect.Parameter) -> bool:

@@ -67,6 +67,8 @@ def test_what_is_no_function_is_refused() -> None:
 
     async def bare() -> None: ...
 
+    async def by_name(*, ctx: WorkflowContext) -> None: ...
+
     def not_async(ctx: WorkflowContext) -> None: ...
 
     nameless: Any = eval("lambda ctx: ctx")  # noqa: S307 - a lambda is what is to be refused
@@ -80,8 +82,22 @@ def test_what_is_no_function_is_refused() -> None:
         assert "**items" in refusal(decorator, collects_names)
     assert "`async def`" in refusal(workflow, not_async)
     assert "leading parameter" in refusal(workflow, bare)
+    assert "leading parameter" in refusal(workflow, by_name)
     assert "leading parameter" in refusal(activity(pass_context=True), bare)
     assert "executor='process'" in refusal(activity(executor="process"), plain)
+
+
+def test_choices_that_there_are_not_are_refused() -> None:
+    """What an activity may raise was looked at only when it had raised, and its instance waited for ever."""
+    untyped: Any = activity
+    for choice in ({"executor": "fork"}, {"compensate": "always", "compensation": plain}):
+        assert f"{next(iter(choice))}= is" in refusal(untyped(**choice), plain)
+    for raises in (ValueError, "ValueError", ["ValueError"], [5], [BaseException]):
+        assert "raises= takes a list of exception classes" in refusal(untyped(raises=raises), plain)
+
+    async def ordinary(ctx: WorkflowContext) -> None: ...
+
+    assert "index= takes a list of paths" in refusal(workflow(index="order"), ordinary)
 
 
 def test_heartbeats_that_cannot_be_are_refused() -> None:
