@@ -208,6 +208,7 @@ class Worker:
             self._spawn(self.beating.run())
             self._spawn(self.claiming.run())
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
+            self._trials.add_done_callback(self._task_done)
             self._watchdog = self._new_watchdog()
             self.claiming.look()
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))

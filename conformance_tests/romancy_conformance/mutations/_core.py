@@ -47,8 +47,8 @@ _OF_ORDER = (
     _code(
         name="memory: commands are compared in the order of this Python",
         pitfall="C2",
-        text="        for position, command in enumerate(left):\n",
-        replacement="        for position, command in enumerate(left[:1]):\n",
+        text="        for position, command in enumerate(left):\n            if _fits(",
+        replacement="        for position, command in enumerate(left[:1]):\n            if _fits(",
         tests="tests/core/test_divergence.py harmless",
     ),
     _code(
@@ -129,8 +129,8 @@ _OF_ENDS = (
     _code(
         name="memory: nobody hears of calls that ask no loop",
         pitfall="C12",
-        text="        if loop is not None:\n            raise loop.refuse(event)\n",
-        replacement="        if loop is None:\n            return\n",
+        text="    if loop is not None:\n        raise loop.refuse(call)\n",
+        replacement="    if loop is None:\n        return\n",
         tests=_FORBIDDEN,
     ),
     _code(
