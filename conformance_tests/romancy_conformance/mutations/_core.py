@@ -47,8 +47,9 @@ _OF_ORDER = (
     _code(
         name="memory: commands are compared in the order of this Python",
         pitfall="C2",
-        text="        for position, command in enumerate(left):\n            if _fits(",
-        replacement="        for position, command in enumerate(left[:1]):\n            if _fits(",
+        text="for position, command in enumerate(left):\n",
+        replacement="for position, command in enumerate(left[:1]):\n",
+        times=2,
         tests="tests/core/test_divergence.py harmless",
     ),
     _code(
