@@ -251,7 +251,7 @@ def _is_within(older: object, newer: object) -> bool:
     if isinstance(older, list) and isinstance(newer, list):
         items, others = cast("list[object]", older), cast("list[object]", newer)
         return len(items) == len(others) and all(map(_is_within, items, others))
-    return bool(older == newer)
+    return type(older) is type(newer) and bool(older == newer)  # 1 is not True, nor 1.0
 
 
 def _is_leading(parameter: inspect.Parameter) -> bool:

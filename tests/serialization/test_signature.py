@@ -351,3 +351,10 @@ def test_a_field_added_since_makes_no_other_call_and_what_equals_all_no_same_one
     assert same(b'[{"name":"a"}]', b'[{"name":"a","note":null}]')
     assert not same(b'[{"name":"a"}]', b'[{"name":"b","note":null}]')
     assert not same(b'[{"name":"a"}]', b"[]")
+
+
+@pytest.mark.parametrize(("older", "newer"), [(b"1", b"true"), (b"1", b"1.0"), (b'{"n":0}', b'{"n":false}')])
+def test_what_python_takes_for_equal_makes_another_call(older: bytes, newer: bytes) -> None:
+    def takes(anything: Any) -> None: ...
+
+    assert not signature(takes).is_same_call(older, newer)
