@@ -99,6 +99,7 @@ class Attempts:
         fresh: Callable[[], bool],
         limit: int,
         ended: Ended,
+        broken: Callable[[Live, Exception], None],
     ) -> None:
         self.tools = tools
         self._writer = writer
@@ -119,6 +120,7 @@ class Attempts:
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
+        self._broken = broken
         self.patience = Patience()
         self.observer: Observer | None = None
 
@@ -259,28 +261,42 @@ class Attempts:
     async def _run(self, attempt: Attempt) -> None:
         attempt.began = True
         try:
-            call = self._plain_call(attempt) if self.observer is None else None
-            event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
-            attempt.ending = True
-        except asyncio.CancelledError as error:
-            attempt.has_stopped()
-            event = await self._was_cancelled(attempt, error)
-        except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            raise  # it is the process that is to end, or the loop that has
-        except BaseException as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
-            attempt.ending = True
-            if await self._has_failed(attempt, error):
-                return
-            event = self._failure(attempt, error)
-        finally:
-            attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
-            self._one_free()
-        if attempt.live.attempts.get(attempt.id) is not attempt:
-            await attempt.close()
-        elif self.idle and not _is_being_cancelled():
-            await self._writer.write_at_once(functools.partial(self._end, attempt, event))
-        else:
-            self._end(attempt, event)
+            try:
+                call = self._plain_call(attempt) if self.observer is None else None
+                event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
+                attempt.ending = True
+            except asyncio.CancelledError as error:
+                attempt.has_stopped()
+                event = await self._was_cancelled(attempt, error)
+            except (GeneratorExit, KeyboardInterrupt, SystemExit):
+                raise  # it is the process that is to end, or the loop that has
+            except BaseException as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+                attempt.ending = True
+                if await self._has_failed(attempt, error):
+                    return
+                event = self._failure(attempt, error)
+            finally:
+                attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
+                self._one_free()
+            if attempt.live.attempts.get(attempt.id) is not attempt:
+                await attempt.close()
+            elif self.idle and not _is_being_cancelled():
+                await self._writer.write_at_once(functools.partial(self._end, attempt, event))
+            else:
+                self._end(attempt, event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and nobody waits for ever
+            await self._cannot_tell(attempt, error)
+
+    async def _cannot_tell(self, attempt: Attempt, error: Exception) -> None:
+        """Nobody awaits its task: an instance that still waits for it would wait for ever."""
+        live = attempt.live
+        logger.error(
+            "instance %s: %s: how its attempt ended cannot be told",
+            live.instance_id, attempt.id, exc_info=error, extra=about(live, attempt.id, attempt.effect.attempt),
+        )  # fmt: skip
+        await attempt.give_up()
+        if live.attempts.get(attempt.id) is attempt:
+            self._broken(live, error)
 
     def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:
         """The call of its function, if all there is to be done is to await it."""

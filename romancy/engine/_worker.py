@@ -167,6 +167,7 @@ class Worker:
             fresh=self.is_alive,
             limit=self._settings.max_activities,
             ended=self.driver.ended,
+            broken=self._broken,
         )
         working.reset(named)
         return attempts

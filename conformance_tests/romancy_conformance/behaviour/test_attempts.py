@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ from romancy import (
 from romancy.core import ActivityAttemptFailed, ActivityCancelled, ActivityFailed
 from romancy.engine import _attempts
 from romancy.errors import StorageUnavailableError
+from romancy.retry import Retry
+from romancy.status import Status
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -254,3 +258,33 @@ async def test_a_filter_that_raises_ends_the_attempts(app: Romancy) -> None:
     assert (failed.error.type, failed.error.message, failed.attempts) == ("LookupError", "no such code", 1)
     assert failed.error.cause is not None
     assert (failed.error.cause.type, failed.error.cause.message) == ("ValueError", "to be judged")
+
+
+class OddPolicy(RetryPolicy):
+    """Answers what no policy of ours would."""
+
+    def decide(self, attempt: int, error: BaseException, chance: float = 0.0) -> Retry:
+        return Retry(math.nan)
+
+
+@activity(retry=OddPolicy())
+async def judged_oddly() -> None:
+    raise ValueError("to be judged")
+
+
+@workflow
+async def is_judged_oddly(ctx: WorkflowContext) -> None:
+    await judged_oddly()
+
+
+async def test_an_end_that_cannot_be_told_puts_its_instance_aside(
+    app: Romancy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would wait for ever for an attempt that is no more."""
+    handle = await app.start(is_judged_oddly)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert "ValueError: cannot convert float NaN to integer" in (instance.error or "")
+    assert "how its attempt ended cannot be told" in caplog.text
