@@ -54,7 +54,8 @@ class RetryPolicy:
     `max_attempts` counts the first one too; 0 is for ever. The delay before attempt n+1 is
     `initial_interval * multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that
     share of it. A `TerminalError` is never tried again, whatever the filters say, and neither is what is no
-    `Exception`, unless `retry_on` names it. A filter that raises ends the attempts with what it raised.
+    `Exception`, unless `retry_on` names it. A filter that raises ends the attempts with what it raised. No policy is
+    asked about a result that cannot be stored: the activity has done its work, and fails at once.
     """
 
     max_attempts: int

@@ -53,6 +53,7 @@ class Attempt:
         "live",
         "nonce",
         "port",
+        "returned",
         "task",
         "timer",
         "tools",
@@ -75,6 +76,8 @@ class Attempt:
         """Its task has run: one cancelled before that never does, and tells nothing."""
         self.ending = False
         """It is decided how it ends, and on its way to be told."""
+        self.returned = False
+        """Its function has done its work: what fails from here on is no reason to have it done again."""
         self._over = False
 
     def __call__(self) -> ActivityContext:

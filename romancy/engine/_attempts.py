@@ -316,6 +316,7 @@ class Attempts:
         """The input that says what it returned. Raises SerializationError and PayloadTooLargeError."""
         effect = attempt.effect
         definition: Any = effect.definition
+        attempt.returned = True
         result = Raw(definition.signature.encode_result(value))
         check_event(result, f"result of activity {attempt.id}")
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
@@ -379,6 +380,7 @@ class Attempts:
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
             stored = await self._processes.call(definition, bytes(effect.args), timeout)
+            attempt.returned = True
             check_event(stored, f"result of activity {attempt.id}")
             return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
         positional, named = definition.signature.decode_arguments(effect.args)
@@ -429,13 +431,16 @@ class Attempts:
         call_policy = None if isinstance(effect, StartCompensation) else effect.retry
         policy = resolve(call_policy, definition.retry, self._retry)
         now = self._clock.now()
+        returned = attempt.returned
         if isinstance(error, RaisedElsewhereError):
-            info, error = error.info, error.cause
+            info, returned, error = error.info, error.returned, error.cause
         else:
             info = describe_exception(error, getattr(definition, "raises", ()))
         verdict: Retry | GiveUp
         try:
-            verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+            verdict = GiveUp(exhausted=False)  # a result that cannot be kept; the work would only be done again
+            if not returned:
+                verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
         except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
             verdict, info = GiveUp(exhausted=False), describe_exception(broken)
         say_attempt_failed(attempt, info.type, verdict.delay if isinstance(verdict, Retry) else None)

@@ -33,16 +33,22 @@ _SPAWN: Final = multiprocessing.get_context("spawn")
 _LONGEST_DEATH: Final = 5.0
 _GOOD: Final = b"+"
 _BAD: Final = b"-"
+_UNKEPT: Final = b"!"
+"""It returned what cannot be written."""
 _NO_CALL: Final = b"null"
 
 
 class RaisedElsewhereError(Exception):
-    """An activity raised in its process: what the log keeps of it, and the nearest thing to it for the policy."""
+    """An activity raised in its process: what the log keeps of it, and the nearest thing to it for the policy.
 
-    def __init__(self, info: ErrorInfo, cause: Exception) -> None:
+    `returned`: it was not the function that raised; what it returned cannot be written.
+    """
+
+    def __init__(self, info: ErrorInfo, cause: Exception, *, returned: bool) -> None:
         super().__init__(info.message)
         self.info = info
         self.cause = cause
+        self.returned = returned
 
 
 class _Child:
@@ -113,7 +119,7 @@ class Processes:
         info = msgspec.json.decode(answer[1:], type=ErrorInfo)
         kinds: tuple[type[Exception], ...] = (TerminalError, *definition.raises)
         known = {exception_name(kind): kind for kind in kinds}
-        raise RaisedElsewhereError(info, rebuild_exception(info, known))
+        raise RaisedElsewhereError(info, rebuild_exception(info, known), returned=answer[:1] == _UNKEPT)
 
     async def _new(self) -> _Child:
         begun = asyncio.ensure_future(self._in_thread(_Child))
@@ -165,6 +171,7 @@ def _answer(module: str, name: str, args: bytes) -> bytes:
         )
 
     enter_activity(no_context)
+    failed = _BAD
     try:
         definition: Any = import_module(module)
         for part in name.split("."):
@@ -173,6 +180,8 @@ def _answer(module: str, name: str, args: bytes) -> bytes:
             return _GOOD
         raises = definition.raises
         positional, named = definition.signature.decode_arguments(args)
-        return _GOOD + bytes(definition.signature.encode_result(definition.fn(*positional, **named)))
+        value = definition.fn(*positional, **named)
+        failed = _UNKEPT
+        return _GOOD + bytes(definition.signature.encode_result(value))
     except Exception as error:  # noqa: BLE001 - whatever user code raises is told as data
-        return _BAD + msgspec.json.encode(describe_exception(error, raises))
+        return failed + msgspec.json.encode(describe_exception(error, raises))

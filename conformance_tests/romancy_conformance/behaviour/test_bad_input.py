@@ -21,13 +21,12 @@ from romancy import (
     StorageError,
     UsageError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     activity_context,
     workflow,
 )
-from romancy.core import (
-    EventReceived,
-)
+from romancy.core import ActivityAttemptFailed, ActivityFailed, EventReceived
 from romancy.errors import SchemaVersionError, StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
@@ -107,6 +106,34 @@ async def passes_too_much(ctx: WorkflowContext, what: str) -> str:
     return "no error"
 
 
+def unkept(what: str) -> Any:
+    return {"type": ["one"], "size": "x" * TOO_LARGE, "json": object()}[what]
+
+
+TRIED_AGAIN = RetryPolicy.fixed(3, 0.01)
+
+
+@activity(retry=TRIED_AGAIN)
+async def charges(what: str) -> int | str:
+    return unkept(what)  # type: ignore[no-any-return]
+
+
+@activity(retry=TRIED_AGAIN)
+def charges_on_a_thread(what: str) -> Any:
+    return unkept(what)
+
+
+@activity(retry=TRIED_AGAIN, executor="process")
+def charges_on_a_process(what: str) -> Any:
+    return unkept(what)
+
+
+@workflow
+async def charges_once(ctx: WorkflowContext, where: str, what: str) -> int:
+    function: Any = {"loop": charges, "thread": charges_on_a_thread, "process": charges_on_a_process}[where]
+    return await function(what)  # type: ignore[no-any-return]
+
+
 stranger = workflow(name="stranger")(length.fn)
 
 
@@ -128,6 +155,7 @@ def workflows() -> list[Any]:
         no_json_of_an_activity,
         no_json_of_its_own,
         parent_of_a_stranger,
+        charges_once,
     ]
 
 
@@ -214,6 +242,28 @@ async def test_a_result_that_is_too_large_fails_the_attempt(app: Romancy) -> Non
 
     assert "PayloadTooLargeError" in said
     assert "text_of:1" in said
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("loop", "type"),
+        ("loop", "size"),
+        ("thread", "json"),
+        ("thread", "size"),
+        ("process", "json"),
+        ("process", "size"),
+    ],
+)
+async def test_an_activity_whose_result_cannot_be_kept_is_not_called_again(app: Romancy, where: str, what: str) -> None:
+    """It has done its work; the next attempt would charge once more, and end the same."""
+    handle = await app.start(charges_once, where, what)
+    with pytest.raises(WorkflowFailedError, match=r"after 1 attempt\(s\).*(Serialization|PayloadTooLarge)Error"):
+        await handle.result()
+
+    history = await handle.history()
+    assert not [event for event in history if isinstance(event, ActivityAttemptFailed)]
+    assert [event.attempts for event in history if isinstance(event, ActivityFailed)] == [1]
 
 
 async def test_results_that_are_too_large_together(app: Romancy) -> None:
