@@ -468,6 +468,7 @@ class Driver:
         self._stop(live)
         self._empty(live)
         live.kept.clear()
+        hand_over(live)
 
     def _stop(self, live: Live) -> None:
         """Nothing that the present run started is wanted any more."""

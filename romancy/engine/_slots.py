@@ -27,12 +27,15 @@ def is_held(live: Live) -> bool:
 
 
 def hand_over(live: Live) -> None:
-    """Give the slot, if it is free, to the session that has waited longest for it."""
-    while live.wanting and live.holder is None:
+    """Give the slot, if it is free, to the session that has waited longest for it.
+
+    An instance that was let go appends nothing more: who still asks (to clean up) needs no slot, and waits for nobody.
+    """
+    while live.wanting and (live.released or live.holder is None):
         port = next(iter(live.wanting))
         turn = live.wanting.pop(port)
         if not turn.done():
-            live.holder = port
+            live.holder = None if live.released else port
             turn.set_result(None)
 
 
@@ -43,7 +46,9 @@ class Slots:
         self._freed = freed
 
     async def take(self, live: Live, port: Port) -> None:
-        """Return when the slot is the session's."""
+        """Return when the slot is the session's, or of no use to anybody."""
+        if live.released:
+            return
         if not live.in_flight and live.holder is None:
             live.holder = port
             return

@@ -176,6 +176,26 @@ async def beside_fails() -> str:
     return "never"
 
 
+@activity
+async def beside_cleans_up() -> None:
+    """Asked to stop, it wants to write what it knows, and asks for its session only then."""
+    scene = scenes[-1]
+    scene.begun.append("cleans up")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        scene.opened.set()
+        try:
+            await scene.ledger.write(await activity_context().session(), "cleaned", 1)
+        finally:
+            scene.go_on.set()
+
+
+@workflow
+async def beside_cleaning(ctx: WorkflowContext) -> None:
+    await beside_cleans_up()
+
+
 @workflow
 async def beside_end(ctx: WorkflowContext, key: str) -> list[str]:
     return list(await asyncio.gather(beside_plain(), beside_books(key, 0.3)))
@@ -300,3 +320,17 @@ async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, sce
     assert await asyncio.wait_for(app.run(beside_failure), SOON) == "plain"
 
     assert await scene.ledger.read("fails") is None
+
+
+async def test_a_session_is_asked_for_while_the_instance_ends(app: Romancy, scene: Scene) -> None:
+    """It is nobody's any more: what is written in it is rolled back, and its activity ends."""
+    handle = await app.start(beside_cleaning)
+    while not scene.begun:  # noqa: ASYNC110 - an activity tells by a list
+        await asyncio.sleep(0.01)
+    assert await app.terminate(handle.instance_id)
+
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=SOON)
+    await asyncio.wait_for(scene.opened.wait(), SOON)
+    await asyncio.wait_for(scene.go_on.wait(), SOON)
+    assert await scene.ledger.read("cleaned") is None
