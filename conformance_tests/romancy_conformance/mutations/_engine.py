@@ -13,6 +13,8 @@ _DOUBTS = "behaviour/faults/test_doubts.py"
 _WATCHDOG = "tests/engine/test_watchdog.py"
 _LEASES = "behaviour/faults/test_leases.py"
 _WRITER = "tests/engine/test_log_writer.py"
+_BESIDE = "behaviour/test_sessions_beside.py"
+_RECUR = "behaviour/test_recur_races.py"
 
 _OF_THE_LOG = (
     _code(
@@ -135,7 +137,81 @@ _OF_MAIL = (
     ),
 )
 
+_OF_SESSIONS = (
+    Mutation(
+        name="sqlite: a session does not take its instance's slot",
+        pitfall="A8",
+        file="backends/romancy_sqlite/_store.py",
+        text="            sessions_exclude=True,\n",
+        replacement="",
+        tests=f"{_BESIDE} something_ends",
+        waits=True,
+    ),
+    _code(
+        name="sqlite: the end of who has the slot waits for those before it",
+        pitfall="A8",
+        text="            first, count = sessions[0], 1\n",
+        replacement="            pass\n",
+        tests=f"{_BESIDE} something_ends",
+        waits=True,
+    ),
+    _code(
+        name="postgres: a session that ended outlives its run",
+        pitfall="A8",
+        text="            self.give_up([self._of.pop(id(event))[1] for event, _ in inputs if id(event) in self._of])\n",
+        replacement="            pass\n",
+        tests=f"{_BESIDE} goes_with",
+        waits=True,
+    ),
+    _code(
+        name="sqlite: who waits for the slot of what is gone waits for ever",
+        pitfall="A8",
+        text="        live.kept.clear()\n        hand_over(live)\n",
+        replacement="        live.kept.clear()\n",
+        tests=f"{_BESIDE} while_the_instance_ends",
+        waits=True,
+    ),
+    _code(
+        name="memory: what ended beside a lost session is done again",
+        pitfall="A7",
+        text="            inputs += self.driver.ports.carry_over(prepared.live)\n",
+        replacement="",
+        tests=f"{_BESIDE} not_done_again",
+    ),
+    _code(
+        name="memory: who is drained reads no mail",
+        pitfall="B8",
+        text="        self.claiming.only_mail()\n",
+        replacement="        self.claiming.stop()\n",
+        tests="behaviour/test_draining.py mail_comes",
+        waits=True,
+    ),
+    _code(
+        name="memory: what a run that ended did not take is nobody's",
+        pitfall="A14",
+        text="            live.keep_for_next_run(inputs, activation.dropped)\n",
+        replacement="",
+        tests=f"{_RECUR} a_cancellation",
+        waits=True,
+    ),
+    _code(
+        name="memory: a timer of the last run rings in the next",
+        pitfall="A14",
+        text="            self._empty(live)  # its ids would be taken for those of the next run\n",
+        replacement="",
+        tests=f"{_RECUR} a_timer",
+    ),
+)
+
 _OF_ATTEMPTS = (
+    _code(
+        name="memory: an end that cannot be told is waited for",
+        pitfall="C10",
+        text="        if live.attempts.get(attempt.id) is attempt:\n            self._broken(live, error)\n",
+        replacement="",
+        tests="behaviour/test_attempts.py cannot_be_told",
+        waits=True,
+    ),
     _code(
         name="memory: what does not stop is waited for",
         pitfall="C8",
@@ -305,4 +381,4 @@ _OF_CODE = (
     ),
 )
 
-MUTATIONS = (*_OF_THE_LOG, *_OF_MAIL, *_OF_ATTEMPTS, *_OF_LEASES, *_OF_CODE)
+MUTATIONS = (*_OF_THE_LOG, *_OF_MAIL, *_OF_SESSIONS, *_OF_ATTEMPTS, *_OF_LEASES, *_OF_CODE)
