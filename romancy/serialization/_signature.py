@@ -251,6 +251,10 @@ def _is_within(older: object, newer: object) -> bool:
     if isinstance(older, list) and isinstance(newer, list):
         items, others = cast("list[object]", older), cast("list[object]", newer)
         return len(items) == len(others) and all(map(_is_within, items, others))
+    return _is_same_leaf(older, newer)
+
+
+def _is_same_leaf(older: object, newer: object) -> bool:
     return type(older) is type(newer) and bool(older == newer)  # 1 is not True, nor 1.0
 
 
