@@ -57,8 +57,10 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
     return recorded == asked if fits is None else fits(recorded, asked)
 
 
-def _is_same_call(recorded: ev.Command, asked: ev.Command, of: Definition, *, chosen: bool) -> bool:
+def _is_older(recorded: ev.Command, asked: ev.Command, of: Definition | None, chosen: bool) -> bool:  # noqa: FBT001
     """Whether they are one call to the code of today, though it was recorded with fewer parameters or fields."""
+    if of is None:
+        return False
     match recorded, asked:
         case ev.ActivityScheduled(), ev.ActivityScheduled():
             same = recorded.name == asked.name and (recorded.id == asked.id or not chosen)
@@ -90,7 +92,7 @@ class Matcher:
         if self._left is None:
             if self._claimed < len(self.recorded):
                 command = self.recorded[self._claimed]
-                if command == asked or _fits(command, asked, chosen=chosen):
+                if command == asked or _fits(command, asked, chosen=chosen) or _is_older(command, asked, of, chosen):
                     self._claimed += 1
                     return command
             self._left = list(self.recorded[self._claimed :])
@@ -99,13 +101,14 @@ class Matcher:
     def _search(
         self, left: list[ev.Command], asked: ev.Command, *, chosen: bool, of: Definition | None
     ) -> ev.Command | None:
+        if left and _is_older(left[0], asked, of, chosen):
+            return left.pop(0)  # ten thousand older calls are not to be searched for each of them
         for position, command in enumerate(left):
             if _fits(command, asked, chosen=chosen):
                 return left.pop(position)
-        if of is not None:
-            for position, command in enumerate(left):
-                if _is_same_call(command, asked, of, chosen=chosen):
-                    return left.pop(position)
+        for position, command in enumerate(left):
+            if _is_older(command, asked, of, chosen):
+                return left.pop(position)
         if not isinstance(asked, ev.ProgressReported):
             self.extra.append(asked)
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from romancy.activity import activity, compensation
 from romancy.context import WorkflowContext
-from romancy.core import CancelRequested, decode_commit, encode_commit, replay
+from romancy.core import CancelRequested, _match, decode_commit, encode_commit, replay
 from romancy.errors import HistoryCorruptError, NonDeterminismError, TerminalError
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
@@ -20,6 +20,8 @@ from tests.core.driver import World
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from msgspec import Raw
 
     Body = Callable[[WorkflowContext], Awaitable[Any]]
 
@@ -390,3 +392,31 @@ def test_a_log_that_makes_no_sense_is_corrupt_and_not_a_divergence() -> None:
         replay(as_workflow(original), recorded[1:], instance_id="main")
     with pytest.raises(HistoryCorruptError, match="answers nothing"):
         replay(as_workflow(original), [*recorded, [CancelRequested(at=recorded[-1][0].at)]], instance_id="main")
+
+
+def test_many_calls_of_an_older_version_are_not_each_compared_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    @activity(name="ship")
+    async def ship_of_yesterday(item: str, count: int) -> int:
+        return count
+
+    @activity(name="ship")
+    async def ship(item: str, count: int, by: str = "mail") -> int:
+        return count
+
+    async def yesterday(ctx: WorkflowContext) -> None:
+        await asyncio.gather(*(ship_of_yesterday("book", count) for count in range(100)))
+
+    async def today(ctx: WorkflowContext) -> None:
+        await asyncio.gather(*(ship("book", count) for count in range(100)))
+
+    recorded = history(yesterday)
+    compared: list[Raw] = []
+    same: Any = getattr(_match, "_same_json")  # noqa: B009 - private to it
+
+    def counting(one: Raw, other: Raw) -> bool:
+        compared.append(one)
+        return bool(same(one, other))
+
+    monkeypatch.setattr(_match, "_same_json", counting)
+    assert replay(as_workflow(today), recorded, instance_id="main").status == "completed"
+    assert len(compared) <= 200
