@@ -116,7 +116,7 @@ class Activity(Generic[P, R_co]):
         self.transactional = transactional
         self.raises = tuple(raises)
         self.pass_context = pass_context
-        self.undo: Compensation | None = None
+        self._undo: list[Compensation] = []
         self.compensate: Literal["completed", "attempted"] = compensate
         self.is_async = is_async(fn)
         self.dependencies = dependencies_of(fn)
@@ -137,6 +137,11 @@ class Activity(Generic[P, R_co]):
     def fn(self) -> Callable[P, Any]:
         """The decorated function."""
         return self._fn
+
+    @property
+    def undo(self) -> Compensation | None:
+        """What undoes it; also for those that `options` made before it was declared, which share the list."""
+        return self._undo[0] if self._undo else None
 
     if TYPE_CHECKING:
 
@@ -218,7 +223,7 @@ class Activity(Generic[P, R_co]):
                 f"activity {self.name}: an attempt that did not complete has no result, which the compensation "
                 f"{undo.name} asks for; leave its `result` out, or compensate only what completed"
             )
-        self.undo = undo
+        self._undo.append(undo)
         return undo
 
     def read_result(self, result: Any, /) -> object:

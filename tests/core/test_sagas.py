@@ -203,3 +203,31 @@ def test_a_child_that_completed_is_done_and_one_that_runs_undoes_its_own() -> No
     world = World(Scenario(fails_after_its_child, children=(makes_the_bed, cleans_up_after_itself)))
     assert world.finish().status is Status.FAILED
     assert released == ["towel", "room"]
+
+
+hired: list[int] = []
+
+
+@activity
+async def hire_one(number: int) -> int:
+    hired.append(number)
+    return number
+
+
+hire_quickly = hire_one.options(timeout=5)
+
+
+@hire_one.compensation
+async def dismiss(number: int) -> None:
+    hired.remove(number)
+
+
+@workflow
+async def hires_in_vain(ctx: WorkflowContext) -> None:
+    await hire_quickly(1)
+    raise LookupError("no work")
+
+
+def test_options_taken_before_the_compensation_was_declared_are_undone_as_well() -> None:
+    assert World(Scenario(hires_in_vain)).finish().status is Status.FAILED
+    assert hired == []
