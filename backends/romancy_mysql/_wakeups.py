@@ -11,6 +11,7 @@ everywhere, rarely.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 from collections import defaultdict
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from romancy_mysql._database import Database
 
 __all__ = ["Wakeups"]
+
+_log = logging.getLogger("romancy.mysql")
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
 _PER_ROW = 0.0003
@@ -162,9 +165,11 @@ class Wakeups:
             try:
                 await self._look(everything=failed)
                 failed = False
-            except StorageError:
-                failed = True
-                self._pace = _AFTER_FAILURE
+            except StorageError:  # those who claim meet it as well, and tell
+                failed, self._pace = True, _AFTER_FAILURE
+            except Exception:  # noqa: BLE001 - it is told, and those who wait are not left alone with it
+                _log.exception("cannot look for work; looking again")
+                failed, self._pace = True, _AFTER_FAILURE
 
     async def _rest(self) -> None:
         """Until it is time to look again, or sooner if something happened and looking has become slow."""
