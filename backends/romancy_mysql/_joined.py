@@ -203,6 +203,8 @@ async def join_session(
     database.check_open()
     if not isinstance(connection, aiomysql.Connection):
         raise UsageError(f"session= takes an aiomysql.Connection inside a transaction, not {type(connection).__name__}")
+    if connection.closed:
+        raise UsageError("session= was given a connection that cannot be used here: it is closed")
     session = JoinedSession(database, committer, posted, connection)
     await session.check()
     yield session

@@ -124,6 +124,12 @@ async def join_session(
 ) -> AsyncGenerator[PostgresSession]:
     """A part in the transaction that is open on the caller's connection."""
     connection = as_connection(join)
+    try:
+        closed = connection.is_closed()
+    except asyncpg.InterfaceError:
+        closed = True  # its pool has it back
+    if closed:
+        raise UsageError("session= was given a connection that cannot be used here: it is closed, or its pool's again")
     if not connection.is_in_transaction():
         raise UsageError(
             "session= was given a connection without a transaction; begin one: `async with connection.transaction():`"

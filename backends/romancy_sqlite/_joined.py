@@ -44,6 +44,10 @@ class JoinedSession:
         self._database = _database_of(join)
         self._connection = self._database.conn
         self._parts = 0
+        try:
+            sqlite3.Connection.cursor(self._connection)
+        except sqlite3.ProgrammingError as error:  # it is closed, or another thread's
+            raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
 
     @property
     def native(self) -> Database:

@@ -270,6 +270,21 @@ async def test_a_connection_in_no_transaction_is_refused(app: Romancy, caller: C
     assert [instance.workflow_name for instance in (await app.list_instances()).instances] == ["wait_for_payment"]
 
 
+async def test_a_connection_that_is_closed_is_refused(app: Romancy, caller: Caller) -> None:
+    """Not as a database that is away, which one would wait for."""
+    waiting = await app.start(wait_for_payment)
+    await caller.begin()
+    await caller.roll_back()
+    await caller.close()
+
+    with pytest.raises(UsageError, match="cannot be used here"):
+        await app.start(greet, "ann", session=caller.connection)
+    with pytest.raises(UsageError, match="cannot be used here"):
+        await waiting.signal(PAID, 1, session=caller.connection)
+    with pytest.raises(UsageError, match="cannot be used here"):
+        await app.publish("greeted", "ann", session=caller.connection)
+
+
 async def test_a_connection_to_another_place_is_refused(app: Romancy, caller: Caller) -> None:
     other = await caller.elsewhere()
     if other is None:
