@@ -245,17 +245,14 @@ class Signature:
 
 def _is_within(older: object, newer: object) -> bool:
     """Whether objects have only gained members."""
+    alike = type(older) is type(newer)  # 1 is not True, nor 1.0
     if isinstance(older, dict) and isinstance(newer, dict):
         before, after = cast("dict[str, object]", older), cast("dict[str, object]", newer)
         return all(name in after and _is_within(value, after[name]) for name, value in before.items())
     if isinstance(older, list) and isinstance(newer, list):
         items, others = cast("list[object]", older), cast("list[object]", newer)
         return len(items) == len(others) and all(map(_is_within, items, others))
-    return _is_same_leaf(older, newer)
-
-
-def _is_same_leaf(older: object, newer: object) -> bool:
-    return type(older) is type(newer) and bool(older == newer)  # 1 is not True, nor 1.0
+    return alike and bool(older == newer)
 
 
 def _is_leading(parameter: inspect.Parameter) -> bool:
