@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from romancy.core import _events as ev
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, derive
-from romancy.core._loop import DeterministicLoop, Timer, cancellation, running_loop
+from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation, running_loop
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
 from romancy.errors import (
@@ -208,7 +208,7 @@ class Commands:
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
         """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
         self._require_open(f"event {name}")
-        due = None if timeout is None else self.due(self.loop.now + timeout)
+        due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
         awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
         if self.waits is NO_DICT:
             self.waits = {}
@@ -230,7 +230,7 @@ class Commands:
             instance_id = f"{self.instance_id}/{id}-{life[:8]}"
             if len(instance_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
                 instance_id = life[:32]  # a child of a child of a child
-        command = ev.ChildStarted(id, definition.name, instance_id, input, round(delay * SECOND))
+        command = ev.ChildStarted(id, definition.name, instance_id, input, round(min(delay, FAR_FUTURE) * SECOND))
         started = self.ask(command, of=definition)
         if self._children is NO_DICT:
             self._children = {}
