@@ -32,7 +32,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as RunOutcome
 from romancy.engine._attempt import id_of
-from romancy.engine._attempts import unanswered
+from romancy.engine._attempts import ENDS, unanswered
 from romancy.engine._children import joined, refusals, without
 from romancy.engine._live import (
     Live,
@@ -456,11 +456,11 @@ class Driver:
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def let_go(self, live: Live) -> None:
+    def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
         """Stop everything that goes on for an instance that is no longer ours."""
         live.released = True
         if self.observer is not None:
-            self.observer.let_go(live.instance_id)
+            self.observer.let_go(live.instance_id, [event.id for event, _ in carried if isinstance(event, ENDS)])
         if live.moved is not None:
             live.moved()
         if self.live.get(live.instance_id) is live:
@@ -481,7 +481,7 @@ class Driver:
         self.ports.forget(live.inputs)
         live.inputs.clear()
 
-    def drop(self, live: Live) -> None:
-        """Let go and tear the run down; only a replay brings it back."""
-        self.let_go(live)
+    def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
+        """Let go and tear the run down; only a replay brings it back, and is fed what is `carried` over to it."""
+        self.let_go(live, carried)
         live.run.close()

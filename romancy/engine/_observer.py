@@ -25,7 +25,7 @@ from romancy.hooks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from romancy.core import Activation, Input, LogEvent, Outcome
@@ -99,10 +99,12 @@ class Observer:
             )
         )
 
-    def let_go(self, instance_id: str) -> None:
-        """The instance is no longer here, and what ran for it will have no end."""
+    def let_go(self, instance_id: str, ended: Collection[str] = ()) -> None:
+        """The instance is no longer here, and what ran for it will have no end, but for what has `ended` already."""
         self._fresh.discard(instance_id)
-        self._running.pop(instance_id, None)
+        running = self._running.pop(instance_id, {})
+        if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
+            self._running[instance_id] = still
 
     async def around(self, attempt: Attempt, call: Awaitable[Input]) -> Input:
         """Await the attempt's call inside the blocks of all hooks."""

@@ -364,7 +364,7 @@ class Worker:
             self.driver.ports.keep(inputs, prepared.ports)
         if still_ours:
             inputs += self.driver.ports.carry_over(live)
-        self.driver.drop(live)
+        self.driver.drop(live, inputs if still_ours else ())
         if outcome is Outcome.UNSEEN:
             self._intake.after_mail(live, inputs)
             self.claiming.look()
@@ -429,7 +429,7 @@ class Worker:
             kept = prepared.live.unread()
             inputs: list[Given] = [] if instead is None else [(instead, None)]
             inputs += self.driver.ports.carry_over(prepared.live)
-            self.driver.drop(prepared.live)
+            self.driver.drop(prepared.live, inputs)
             await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────

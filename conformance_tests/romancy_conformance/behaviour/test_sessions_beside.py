@@ -20,14 +20,18 @@ from romancy import (
     workflow,
 )
 from romancy.errors import StorageUnavailableError
+from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+    from romancy.hooks import Happening
     from romancy.storage.protocol import Store
+
+    Open = Callable[..., Awaitable[Romancy]]
 
 pytestmark = pytest.mark.anyio
 
@@ -314,6 +318,32 @@ async def test_what_ended_meanwhile_is_not_done_again_when_a_session_is_lost(
     assert await handle.result(timeout=SOON) == ["plain", "books"]
     assert await scene.ledger.read("k") == 1
     assert sorted(scene.begun) == ["books", "books", "plain"]
+
+
+class Ends(Hook):
+    """Which activities have ended, as the hooks are told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def happened(self, event: Happening, /) -> None:
+        if isinstance(event, ActivityEnded):
+            self.told.append(event.activity_name)
+
+
+async def test_the_hooks_hear_of_what_ended_meanwhile(open_app: Open, scene: Scene, stores: list[Slow]) -> None:
+    ends = Ends()
+    app = await open_app(hooks=[ends])
+    stores[-1].loses = True
+    handle = await app.start(beside_loss, "k")
+    await asyncio.wait_for(stores[-1].losing.wait(), SOON)
+    scene.go_on.set()
+    await asyncio.sleep(0.2)
+    stores[-1].lost.set()
+    await handle.result(timeout=SOON)
+    await asyncio.sleep(0.1)
+
+    assert sorted(ends.told) == ["beside_books", "beside_plain_later"]
 
 
 async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, scene: Scene) -> None:
