@@ -98,7 +98,7 @@ class Romancy(Instances):
     ) -> None:
         """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone."""
         self._url = url
-        self._codecs = codecs if isinstance(codecs, Codecs) else Codecs(*codecs)
+        self._codecs = Codecs.of(codecs)
         self._workflows = workflows
         self._works = worker
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_BINDING: Final = frozenset({"TypeError", "ProgrammingError", "InterfaceError", "DataError"})
+"""What the drivers call it when the parameters do not fit the SQL. One list alone may be right: it can be an array."""
+
 
 class Session:
     """A transaction that commits together with the activity's completion, or not at all.
 
-    SQL is the database's own, with the driver's own placeholders. A statement that fails dooms the whole session,
-    unless it failed inside `savepoint()`.
+    SQL is the database's own, with the driver's own placeholders (SQLite `?`, PostgreSQL `$1`, MySQL and MariaDB
+    `%s`); the parameters follow it one by one, and errors are the driver's own. A statement that fails dooms the whole
+    session, unless it failed inside `savepoint()`.
     """
 
     __slots__ = ("_session",)
@@ -31,17 +35,31 @@ class Session:
 
     async def execute(self, sql: str, *parameters: object) -> int:
         """Run one statement; how many rows it touched."""
-        return await self._session.execute(sql, *parameters)
+        try:
+            return await self._session.execute(sql, *parameters)
+        except Exception as error:
+            _explain(error, parameters)
+            raise
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         """Run one query; all its rows, by column name."""
-        return await self._session.fetch_all(sql, *parameters)
+        try:
+            return await self._session.fetch_all(sql, *parameters)
+        except Exception as error:
+            _explain(error, parameters)
+            raise
 
     async def fetch_one(self, sql: str, *parameters: object) -> dict[str, Any] | None:
         """Run one query; its first row, or None."""
-        rows = await self._session.fetch_all(sql, *parameters)
+        rows = await self.fetch_all(sql, *parameters)
         return rows[0] if rows else None
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part that can fail alone: an exception inside undoes the part and goes on to the caller."""
         return self._session.savepoint()
+
+
+def _explain(error: Exception, parameters: tuple[object, ...]) -> None:
+    """Say how parameters are given, to whoever gave them as for a DB-API cursor."""
+    if len(parameters) == 1 and isinstance(parameters[0], (tuple, list, dict)) and type(error).__name__ in _BINDING:
+        error.add_note("a session takes parameters one by one: execute(sql, a, b), not execute(sql, (a, b))")

@@ -17,18 +17,17 @@ import hashlib
 import hmac
 import re
 import zlib
-from typing import TYPE_CHECKING, Final, Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable
+from typing import Final, Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from romancy.errors import CodecError, StorageUnavailableError, UsageError
 from romancy.serialization._where import type_name
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 Kind: TypeAlias = Literal["commit", "message", "input"]
 
+_TAKES: Final = "codecs= takes objects with `id`, `encode()` and `decode()`"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _SEALED: Final = b'{"type":"Encoded","codec":'
 _AROUND: Final[dict[Kind, tuple[bytes, bytes]]] = {"commit": (b"[", b"]"), "message": (b"", b""), "input": (b"$", b"")}
@@ -112,6 +111,11 @@ def refuse_sealed(stored: bytes, kind: Kind, what: str) -> None:
         )
 
 
+def _check_codec(codec: object) -> None:
+    if isinstance(codec, type) or not isinstance(codec, PayloadCodec):
+        raise UsageError(f"{_TAKES}, not {type_name(codec if isinstance(codec, type) else type(codec))}")
+
+
 class Codecs:
     """The codecs of one app: those that write, in order, and older ones that are still needed to read."""
 
@@ -119,11 +123,21 @@ class Codecs:
         self._writers = codecs
         self._readers: dict[str, PayloadCodec] = {}
         for codec in (*codecs, *read_only):
+            _check_codec(codec)
             if not _ID.fullmatch(codec.id):
                 raise UsageError(f"codec id {codec.id!r}: use 1 to 64 letters, digits and . _ : -")
             if codec.id in self._readers:
                 raise UsageError(f"two codecs have the id {codec.id!r}; a new key or format needs an id of its own")
             self._readers[codec.id] = codec
+
+    @classmethod
+    def of(cls, codecs: Codecs | Iterable[PayloadCodec]) -> Codecs:
+        """What an app was given as its codecs. Raises UsageError for what is none."""
+        if isinstance(codecs, cls):
+            return codecs
+        if not isinstance(codecs, Iterable):
+            raise UsageError(f"{_TAKES}, in a list, not {type_name(type(codecs))}")
+        return cls(*codecs)
 
     @property
     def ids(self) -> frozenset[str]:

@@ -181,6 +181,20 @@ def test_two_codecs_of_one_id_are_refused() -> None:
         Codecs(ZlibCodec(), read_only=[ZlibCodec()])
 
 
+@pytest.mark.parametrize("thing", ["zlib", 5, None, ZlibCodec], ids=["str", "int", "none", "class"])
+def test_what_is_no_codec_is_refused(thing: Any) -> None:
+    with pytest.raises(UsageError, match="codecs= takes"):
+        Codecs(thing)
+    with pytest.raises(UsageError, match="codecs= takes"):
+        Codecs(read_only=[thing])
+
+
+@pytest.mark.parametrize("thing", ["zlib", 5, None, ZlibCodec(), ZlibCodec], ids=["str", "int", "none", "one", "class"])
+def test_an_app_takes_several_codecs(thing: Any) -> None:
+    with pytest.raises(UsageError, match="codecs= takes"):
+        Codecs.of(thing)
+
+
 def test_zlib_leaves_what_is_small_or_hardly_shrinks() -> None:
     codec = ZlibCodec(threshold=100)
 

@@ -170,6 +170,25 @@ async def writes_nan(ctx: WorkflowContext) -> None:
     await unwritable()
 
 
+@activity(retry=ONCE)
+async def binds_like_a_cursor(sql: str) -> list[list[str]]:
+    """What is said besides the driver's own error, for each way to ask."""
+    session = await activity_context().session()
+    said: list[list[str]] = []
+    for ask in (session.execute, session.fetch_all, session.fetch_one):
+        try:
+            async with session.savepoint():
+                await ask(sql, (1, 2))
+        except Exception as error:  # noqa: BLE001 - each driver has its own
+            said.append(getattr(error, "__notes__", []))
+    return said
+
+
+@workflow
+async def binds_wrongly(ctx: WorkflowContext, sql: str) -> list[list[str]]:
+    return await binds_like_a_cursor(sql)
+
+
 @activity
 async def keyed() -> str:
     context = activity_context()
@@ -249,6 +268,15 @@ async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) ->
 
     assert first != second
     assert {first, second} <= set(map(str, seen))
+
+
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")
+async def test_parameters_in_one_tuple_are_told_how_to_come(app: Romancy, backend: str) -> None:
+    sql = {"sqlite": "select ? + ?", "postgres": "select $1::int + $2::int"}.get(backend, "select %s + %s")
+
+    said = await app.run(binds_wrongly, sql)
+
+    assert ["one by one" in str(notes) for notes in said] == [True, True, True]
 
 
 async def test_the_context_is_the_activitys_alone() -> None:
