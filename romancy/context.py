@@ -64,9 +64,10 @@ class ChildWorkflow(Protocol[P, T_co]):
 class ChildHandle(Generic[T_co]):
     """A child workflow under way. Await `result()`, or leave it to run by itself."""
 
-    def __init__(self, instance_id: str, answer: asyncio.Future[Any]) -> None:
+    def __init__(self, instance_id: str, answer: asyncio.Future[Any], stop: Callable[[], None]) -> None:
         self.instance_id = instance_id
         self._answer = answer
+        self._stop = stop
         answer.add_done_callback(_noticed)
 
     async def result(self) -> T_co:
@@ -78,8 +79,8 @@ class ChildHandle(Generic[T_co]):
         return await asyncio.shield(self._answer)
 
     def cancel(self) -> None:
-        """Ask the child to stop."""
-        self._answer.cancel()
+        """Ask the child to stop; `result()` tells how it ended."""
+        self._stop()
 
 
 def _noticed(answer: asyncio.Future[Any]) -> None:

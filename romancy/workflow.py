@@ -143,7 +143,7 @@ class Workflow(Generic[P, R_co]):
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[R_co]:
         """Start it as a child of the run that `commands` belongs to."""
         started, answer = self._child(commands, args, kwargs)
-        return ChildHandle(started.instance_id, answer)
+        return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
         return commands.child(self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay)

@@ -100,8 +100,14 @@ class ChildAnswer(Answer):
 
     def give_up(self) -> None:
         commands = self.commands
-        if self.id in commands.state.children:
+        child = commands.state.children.get(self.id)
+        if child is not None and not child.cancel_requested:
             commands.ask(ev.ChildCancelRequested(self.id))
+
+    def stop(self) -> None:
+        """Ask the child to stop, and go on waiting for how it ends."""
+        if not self.commands.loop.dead:
+            self.give_up()
 
 
 class Commands:
@@ -219,7 +225,7 @@ class Commands:
 
     def child(
         self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
-    ) -> tuple[ev.ChildStarted, Answer]:
+    ) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow; the future brings its decoded result or its failure."""
         self._require_open(f"child workflow {definition.name}")
         id = self._ids.number("child", definition.name)

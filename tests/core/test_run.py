@@ -26,7 +26,13 @@ from romancy.core import (
     WorkflowStarted,
     decode_commit,
 )
-from romancy.errors import HistoryCorruptError, NonDeterminismError, RetryExhaustedError, UsageError
+from romancy.errors import (
+    HistoryCorruptError,
+    NonDeterminismError,
+    RetryExhaustedError,
+    UsageError,
+    WorkflowCancelledError,
+)
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
@@ -333,3 +339,37 @@ def test_an_ended_run_waits_for_nothing() -> None:
     run = Run(leaves_early, instance_id="main")
     run.replay(decode_commit(body) for _, body in world.commits)
     assert (run.outstanding(), run.state.wake_at()) == ([], None)
+
+
+@workflow
+async def undecided(ctx: WorkflowContext, heeds: str) -> str:
+    try:
+        await ctx.sleep(100)
+    except asyncio.CancelledError:
+        if heeds == "heeds":
+            raise
+    return "done all the same"
+
+
+@workflow
+async def stops_and_asks(ctx: WorkflowContext, heeds: str) -> str:
+    handle = await ctx.start(undecided, heeds)
+    await ctx.sleep(1)
+    handle.cancel()
+    handle.cancel()
+    try:
+        return await handle.result()
+    except WorkflowCancelledError:
+        return "cancelled"
+
+
+@pytest.mark.parametrize(("heeds", "told"), [("heeds", "cancelled"), ("not", "done all the same")])
+def test_who_stops_a_child_is_told_how_it_ended(heeds: str, told: str) -> None:
+    """It was itself cancelled by asking."""
+    world = World(Scenario(stops_and_asks, args=(heeds,), children=(undecided,)))
+    assert world.result() == told
+    assert [type(event).__name__ for event in world.log()].count("ChildCancelRequested") == 1
+    for commits in range(1, len(world.commits)):
+        resumed = world.cut(commits)
+        resumed.finish()
+        assert resumed.commits == world.commits
