@@ -166,7 +166,7 @@ class Instances:
         The entries of one instance come in their order and without a gap; the instances come newest first, whatever
         happened when. One that has ended and was read to its end is not read again. Pass again to see what is new.
         """
-        known = {instance_id: Position.parse(cursor) for instance_id, cursor in (after or {}).items()}
+        known = Position.of_instances(after)
         store, token = self._opened(), None
         while True:
             page = await store.find(

@@ -9,6 +9,7 @@ was committed after it, without a gap, whenever it is asked for. There is no suc
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -65,6 +66,18 @@ class Position(NamedTuple):
             return cls(int(life, 16), int(seq), int(event) if event else _WHOLE)
         except (ValueError, AttributeError):
             raise QueryError("the cursor is malformed; use one that an entry bore, unchanged") from None
+
+    @classmethod
+    def of_instances(cls, cursors: Mapping[str, str] | None) -> dict[str, Self]:
+        """Read a cursor for each instance id; QueryError when it is no such mapping."""
+        if cursors is None:
+            return {}
+        if not isinstance(cursors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
+            raise QueryError(
+                f"after: a mapping of instance ids to cursors is wanted, not {type(cursors).__name__}; "
+                "for one instance there is app.entries_of(id, after=cursor)"
+            )
+        return {instance_id: cls.parse(cursor) for instance_id, cursor in cursors.items()}
 
     def __str__(self) -> str:
         return f"{self.life:x}-{self.seq}-{'' if self.event == _WHOLE else self.event}"

@@ -195,6 +195,12 @@ def test_an_app_takes_several_codecs(thing: Any) -> None:
         Codecs.of(thing)
 
 
+@pytest.mark.parametrize("thing", [None, 5, ZlibCodec()])
+def test_the_codecs_of_old_rows_come_in_a_list(thing: Any) -> None:
+    with pytest.raises(UsageError, match="read_only= takes codecs in a list"):
+        Codecs(read_only=thing)
+
+
 def test_zlib_leaves_what_is_small_or_hardly_shrinks() -> None:
     codec = ZlibCodec(threshold=100)
 

@@ -231,6 +231,12 @@ async def test_a_malformed_cursor_is_refused(app: Romancy, cursor: str) -> None:
         await all_of(app.entries(after={"any": cursor}))
 
 
+@pytest.mark.parametrize("cursors", ["1-2-", 5, [("any", "1-2-")]], ids=["cursor", "number", "pairs"])
+async def test_cursors_of_no_instances_are_refused(app: Romancy, cursors: Any) -> None:
+    with pytest.raises(QueryError, match=r"after: a mapping .*, not (str|int|list)"):
+        await all_of(app.entries(after=cursors))
+
+
 async def test_an_app_that_is_not_open(storage_url: str) -> None:
     app = Romancy(storage_url, workflows=[steps])
     with pytest.raises(UsageError, match="not open"):
