@@ -120,7 +120,7 @@ class Codecs:
     """The codecs of one app: those that write, in order, and older ones that are still needed to read."""
 
     def __init__(self, *codecs: PayloadCodec, read_only: Iterable[PayloadCodec] = ()) -> None:
-        if not isinstance(read_only, Iterable):
+        if not isinstance(read_only, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
             raise UsageError(f"read_only= takes codecs in a list, not {type_name(type(read_only))}")
         self._writers = codecs
         self._readers: dict[str, PayloadCodec] = {}
