@@ -159,7 +159,7 @@ class Workflow(Generic[P, R_co]):
         return self._fn(WorkflowContext(commands, self.name), *args, **kwargs)  # type: ignore[no-any-return]
 
     def write_result(self, result: object, /) -> Raw:
-        return Raw(self.signature.encode_result(result))
+        return Raw(check_event(self.signature.encode_result(result), f"result of workflow {self.name}"))
 
     def read_result(self, result: Raw, /) -> object:
         return self.signature.decode_result(result)

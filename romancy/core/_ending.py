@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from romancy.core import _events as ev
-from romancy.errors import NonDeterminismError, SerializationError
+from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Ending:
     def _write(self, result: object) -> Raw:
         try:
             return self._workflow.write_result(result)
-        except SerializationError as error:
+        except (SerializationError, PayloadTooLargeError) as error:
             raise NonDeterminismError(f"the workflow's result cannot be written: {error}") from error
 
     def _settle_activities(self) -> None:

@@ -92,6 +92,11 @@ async def no_json_of_an_activity(ctx: WorkflowContext) -> str:
 
 
 @workflow
+async def large_result(ctx: WorkflowContext, size: int) -> str:
+    return "x" * size
+
+
+@workflow
 async def no_json_of_its_own(ctx: WorkflowContext) -> Any:
     await text_of(1)
     return object()
@@ -153,6 +158,7 @@ def workflows() -> list[Any]:
         large_result_of_an_activity,
         large_results_at_once,
         no_json_of_an_activity,
+        large_result,
         no_json_of_its_own,
         parent_of_a_stranger,
         charges_once,
@@ -285,6 +291,16 @@ async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> 
     instance = await app.get_instance(handle.instance_id)
     assert instance is not None
     assert "result of workflow 'no_json_of_its_own'" in (instance.error or "")
+
+
+@pytest.mark.parametrize("size", [TOO_LARGE, 2 * TOO_LARGE + 1000], ids=["for an event", "for a commit"])
+async def test_a_workflow_whose_result_is_too_large_is_put_aside(app: Romancy, size: int) -> None:
+    handle = await app.start(large_result, size)
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert f"result of workflow large_result: {size + 2:,} bytes, at most" in (instance.error or "")
 
 
 async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
