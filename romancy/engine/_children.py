@@ -9,18 +9,26 @@ from romancy.errors import InstanceConflictError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-__all__ = ["joined", "refusals", "without"]
+__all__ = ["joined", "refusals", "refused", "without"]
 
 
-def refusals(activation: Activation, taken: Collection[str], now: int) -> list[ChildFailed]:
-    """The inputs that tell the run of its children whose ids are taken."""
-    return [
-        ChildFailed(at=now, id=effect.child_id, error=describe_exception(_conflict(effect)))
-        for effect in activation.effects
-        if isinstance(effect, StartChild) and effect.instance_id in taken
-    ]
+def refused(activation: Activation, parent: str, taken: Collection[str]) -> list[StartChild]:
+    """The children whose ids are taken: by others that are known, by the parent, or by a child of the same commit."""
+    found: list[StartChild] = []
+    begun = {parent}
+    for effect in activation.effects:
+        if isinstance(effect, StartChild):
+            if effect.instance_id in taken or effect.instance_id in begun:
+                found.append(effect)
+            begun.add(effect.instance_id)
+    return found
+
+
+def refusals(children: Sequence[StartChild], now: int) -> list[ChildFailed]:
+    """The inputs that tell the run of them."""
+    return [ChildFailed(at=now, id=child.child_id, error=describe_exception(_conflict(child))) for child in children]
 
 
 def _conflict(child: StartChild) -> InstanceConflictError:
@@ -29,10 +37,11 @@ def _conflict(child: StartChild) -> InstanceConflictError:
     )
 
 
-def without(activation: Activation, taken: Collection[str]) -> Activation:
+def without(activation: Activation, children: Sequence[StartChild]) -> Activation:
     """The activation that starts none of these."""
+    ids = {child.child_id for child in children}
     activation.effects[:] = [
-        effect for effect in activation.effects if not (isinstance(effect, StartChild) and effect.instance_id in taken)
+        effect for effect in activation.effects if not (isinstance(effect, StartChild) and effect.child_id in ids)
     ]
     return activation
 

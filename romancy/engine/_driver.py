@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -33,7 +33,7 @@ from romancy.core import (
 from romancy.core import Outcome as RunOutcome
 from romancy.engine._attempt import id_of
 from romancy.engine._attempts import ENDS, unanswered
-from romancy.engine._children import joined, refusals, without
+from romancy.engine._children import joined, refusals, refused, without
 from romancy.engine._live import (
     Live,
     Mail,
@@ -75,6 +75,9 @@ if TYPE_CHECKING:
 __all__ = ["Driver"]
 
 logger = get_logger("romancy.engine")
+
+_MOST_REFUSALS: Final = 100
+"""Of children, in one commit: who asks for a taken id without a pause would never have one."""
 
 
 class Driver:
@@ -221,7 +224,7 @@ class Driver:
             inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
-            if self.taken:
+            if activation.effects:
                 activation = self._with_refusals(live, activation, inputs)
             if activation.dropped:
                 ports = self.ports.of_fed(inputs, ports, activation.dropped)
@@ -265,11 +268,18 @@ class Driver:
 
     def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
         """The activation and, in the same commit, what follows from children whose ids are known to be taken."""
-        while refused := refusals(activation, self.taken, max(self.clock.now(), live.run.last_time)):
-            ids = {effect.instance_id for effect in activation.effects if isinstance(effect, StartChild)} & self.taken
-            self.taken -= ids
-            more: list[Given] = [(event, None) for event in refused]
-            activation = joined(without(activation, ids), self._activate(live, more))
+        rounds = 0
+        while children := refused(activation, live.instance_id, self.taken):
+            rounds += 1
+            if rounds > _MOST_REFUSALS:
+                raise UsageError(
+                    f"it asks again and again for a child with the id {children[0].instance_id!r}, which is taken"
+                )
+            self.taken.difference_update(child.instance_id for child in children)
+            more: list[Given] = [
+                (event, None) for event in refusals(children, max(self.clock.now(), live.run.last_time))
+            ]
+            activation = joined(without(activation, children), self._activate(live, more))
             inputs += more
         return activation
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 from msgspec import Raw
 
-from romancy import Romancy, WorkflowContext, WorkflowFailedError, workflow
+from romancy import Romancy, Status, WorkflowContext, WorkflowFailedError, workflow
 from romancy.core import ChildStarted
 from romancy.core._ids import derive
 from romancy.engine import new_life, start_of
@@ -39,6 +42,20 @@ async def id_patient(ctx: WorkflowContext, taken: str) -> int:
     return 0
 
 
+@workflow
+async def id_twins(ctx: WorkflowContext, id: str) -> list[str]:
+    twin = id_child.options(instance_id=id)
+    ends = await asyncio.gather(twin("one"), twin("other"), return_exceptions=True)
+    return [str(end) for end in ends]
+
+
+@workflow
+async def id_stubborn(ctx: WorkflowContext, id: str) -> str:
+    while True:
+        with contextlib.suppress(WorkflowFailedError):
+            return await id_child.options(instance_id=id)("the child")
+
+
 async def told(app: Romancy, taken: str) -> None:
     """The parent has heard which id is taken, and who bears it is as it was."""
     said = await app.handle("parent", id_parent).result(timeout=60)
@@ -54,6 +71,32 @@ async def test_a_chosen_id_that_is_taken(app: Romancy) -> None:
     await app.start(id_parent.options(instance_id="parent"), "taken")
 
     await told(app, "taken")
+
+
+async def test_an_id_that_two_children_are_to_have_at_once(app: Romancy) -> None:
+    one, other = await app.run(id_twins, "twin")
+
+    assert one == "one"
+    assert "an instance 'twin' exists already" in other
+    assert await app.handle("twin", id_child).result(timeout=60) == "one"
+
+
+async def test_the_id_of_the_parent(app: Romancy) -> None:
+    said = await app.run(id_parent.options(instance_id="parent"), "parent")
+
+    assert "InstanceConflictError" in said
+    assert "an instance 'parent' exists already" in said
+
+
+async def test_who_asks_for_a_taken_id_without_end_is_put_aside(app: Romancy) -> None:
+    handle = await app.start(id_stubborn.options(instance_id="parent"), "parent")
+    async with asyncio.timeout(60):
+        while (await handle.status()) is not Status.STUCK:  # noqa: ASYNC110 - another task parks it
+            await asyncio.sleep(0.02)
+
+    instance = await app.get_instance("parent")
+    assert instance is not None
+    assert "again and again for a child with the id 'parent'" in (instance.error or "")
 
 
 async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, storage_url: str) -> None:
