@@ -27,6 +27,7 @@ __all__ = [
     "connect",
     "connect_for_search",
     "connect_for_session",
+    "ended_under_a_call",
     "rows_touched",
 ]
 
@@ -197,6 +198,13 @@ class Link:
 def _flat(arguments: tuple[object, ...]) -> list[object]:
     """The arguments, their arrays as the driver takes them fastest; no query takes an array of arrays."""
     return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
+
+
+def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:
+    """What the driver should have said: it forgets its protocol when a connection is terminated, and trips over it."""
+    if isinstance(error, AttributeError) and connection.is_closed():
+        return asyncpg.InterfaceError("the connection was ended while it was in use")
+    return None
 
 
 def rows_touched(status: str) -> int:

@@ -24,6 +24,7 @@ from romancy_postgres._connection import (
     connect,
     connect_for_search,
     connect_for_session,
+    ended_under_a_call,
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
@@ -188,9 +189,12 @@ class Database:
             _return(connection, pool, error)
             raise
         except BaseException as error:
+            lost = ended_under_a_call(connection, error)
             pool.discard(connection)
             if isinstance(error, TimeoutError):
                 pool.distrust()
+            if lost is not None:
+                raise lost from None
             raise
         pool.give_back(connection)
         return answer
@@ -204,8 +208,11 @@ class Database:
         except asyncpg.PostgresError as error:
             _return(connection, self.work, error)
             raise
-        except BaseException:
+        except BaseException as error:
+            lost = ended_under_a_call(connection, error)
             self.work.discard(connection)
+            if lost is not None:
+                raise lost from None
             raise
         self.work.give_back(connection)
         return rows_touched(tag)
@@ -226,9 +233,12 @@ class Database:
                 await self._roll_back(connection, pool)
             raise
         except BaseException as error:
+            lost = ended_under_a_call(connection, error)
             pool.discard(connection)
             if isinstance(error, TimeoutError):
                 pool.distrust()
+            if lost is not None:
+                raise lost from None
             raise
         pool.give_back(connection)
         return answer

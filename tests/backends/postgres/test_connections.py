@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import ClaimRequest, Outcome
+from romancy.storage.records import ClaimRequest, Outcome, PruneRequest
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
 from romancy_postgres import _connection
 
@@ -204,3 +204,30 @@ async def test_connections_fallen_silent_cost_one_time_out_together(
     async with asyncio.timeout(4.5):
         assert await store.read("nobody") is None
     await store.close()
+
+
+@pytest.mark.parametrize("call", ["a statement", "an append", "a transaction"])
+async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lost_one(
+    store: PostgresStore, actor: Actor, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The driver has no error of its own for it, and an error nobody knows would be taken for a refused commit."""
+    begun = await actor.begin()
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "a statement": lambda: store.read("x"),
+        "an append": lambda: store.commit([append(begun, 2)], worker=actor.token),
+        "a transaction": lambda: store.prune(PruneRequest()),
+    }
+    driver: Any = asyncpg.Connection
+    gets = driver._get_statement
+
+    async def ended(self: Any, *arguments: Any, **named: Any) -> Any:
+        statement = await gets(self, *arguments, **named)
+        driver.terminate(self)
+        return statement
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "_get_statement", ended)
+        with pytest.raises(StorageUnavailableError, match="ended while it was in use|connection is closed"):
+            await calls[call]()
+
+    assert await store.read("x") is None
