@@ -227,7 +227,7 @@ async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lo
 
     with monkeypatch.context() as patch:
         patch.setattr(driver, "_get_statement", ended)
-        with pytest.raises(StorageUnavailableError, match="ended while it was in use|connection is closed"):
+        with pytest.raises(StorageUnavailableError, match=r"ended while it was in use|connection is closed"):
             await calls[call]()
 
     assert await store.read("x") is None
