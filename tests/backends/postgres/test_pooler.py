@@ -123,5 +123,5 @@ async def test_cancelled_statements_leave_nothing_behind(pooler: Pooler, open_st
             "and datname = current_database()"
         )
         async with asyncio.timeout(20):  # they sleep for 30 seconds
-            while await session.fetch_all(sleeping_still):
+            while await session.fetch_all(sleeping_still):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.05)
