@@ -46,7 +46,7 @@ async def recur_cancelled(ctx: WorkflowContext, run: int) -> str:
 @workflow
 async def recur_timed(ctx: WorkflowContext, run: int) -> str:
     if run == 1:
-        async with asyncio.timeout(0.4):
+        async with asyncio.timeout(1.5):
             await asyncio.gather(recur_first(), recur_second(in_session=True))
         recur_timed.recur(2)
     try:
@@ -79,7 +79,7 @@ async def test_a_cancellation(app: Romancy, stores: list[Slow]) -> None:
 
 async def test_a_timer(app: Romancy, stores: list[Slow]) -> None:
     handle = await under_way(app, recur_timed, stores[0])
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.8)
     stores[0].free.set()
 
     assert await handle.result(timeout=SOON) == "in time"
