@@ -66,6 +66,10 @@ check-tree: $(READY) ## sizes of files and functions, links, host names and mach
 test: $(READY) ## the whole suite, in parallel, on every database
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
+.PHONY: test-again
+test-again: $(READY) ## the few tests that failed last, alone; names those that pass as unsteady
+	$(BIN)/python -m tools.second_look
+
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

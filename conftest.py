@@ -19,6 +19,21 @@ settings.register_profile("soak", settings.get_profile("suite"), max_examples=20
 settings.load_profile("soak" if os.environ.get("ROMANCY_SOAK") else "suite")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _note_exit(session, -1)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    _note_exit(session, int(exitstatus))
+
+
+def _note_exit(session: pytest.Session, exitstatus: int) -> None:
+    """Leave a note of how the run ended, for `tools.second_look`: a run cut short has no list of what failed."""
+    config = session.config
+    if config.pluginmanager.has_plugin("cacheprovider") and not hasattr(config, "workerinput"):
+        config.cache.set("romancy/exit", exitstatus)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say on which Pythons the core was tried, and on which it was not for want of one."""
     reports = [each for some in terminalreporter.stats.values() for each in some if isinstance(each, pytest.TestReport)]

@@ -72,6 +72,16 @@ def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: P
     assert "tested\n" in output
 
 
+@pytest.mark.parametrize(("again", "fails"), [("true", False), ("false", True)])
+def test_failed_tests_get_a_second_look(checkout: Path, again: str, fails: bool) -> None:  # noqa: FBT001 - a case
+    run = start(checkout, f"check:\ntest:\n\t@echo tested; false\ntest-again:\n\t@echo again; {again}\n")
+    output, _ = run.communicate(timeout=200)
+
+    assert fails == (run.returncode != 0)
+    assert "tested\n" in output
+    assert "again\n" in output
+
+
 def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
     run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}")
     output, _ = run.communicate(timeout=200)
