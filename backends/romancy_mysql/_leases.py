@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from romancy.storage.records import Host, Peer, Pulse, Takeover
+from romancy.storage.records import Census, Host, Peer, Pulse, Takeover
 from romancy_mysql._database import pause
 from romancy_mysql._errors import LockWaitError
 from romancy_mysql._sql import as_select, comma, source
@@ -42,6 +42,13 @@ class Leases:
             now=int(peers.rows[0][0]),
             alive=beat.affected > 0 and not leaving,
             peers=[_peer(line[1:]) for line in peers.rows if line[1] is not None],
+        )
+
+    async def census(self) -> Census:
+        """As `Store.census` promises, in one round trip."""
+        (peers,) = await self._database.ask(self._database.statement("peers", token=""))
+        return Census(
+            now=int(peers.rows[0][0]), workers=[_peer(line[1:]) for line in peers.rows if line[1] is not None]
         )
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
@@ -129,7 +136,7 @@ def _columns(worker: Worker) -> dict[str, Value]:
 
 
 def _peer(line: tuple[Any, ...]) -> Peer:
-    token, worker_id, lease, beat, dead, codes, boot_id, namespace, pid, pid_start, started_at = line
+    token, worker_id, lease, beat, dead, codes, boot_id, namespace, pid, pid_start, started_at, beat_at = line
     return Peer(
         token=token.decode(),
         worker_id=worker_id.decode(),
@@ -139,4 +146,5 @@ def _peer(line: tuple[Any, ...]) -> Peer:
         codes=tuple(codes.decode().split("\n")) if codes else (),
         host=Host(boot_id=boot_id.decode(), pid_namespace=namespace.decode(), pid=pid, pid_start=pid_start),
         started_at=started_at,
+        beat_at=beat_at,
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Gate, Outbox, Session
     from romancy.storage.query import Query
     from romancy.storage.records import (
+        Census,
         ClaimRequest,
         Delivery,
         History,
@@ -87,6 +88,9 @@ class MySQLStore:
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=leaving)
+
+    async def census(self) -> Census:
+        return await self._leases.census()
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         answer = await self._leases.takeover(worker, dead, body, writer, limit)

@@ -255,7 +255,8 @@ where token = :token and dead = 0
 -- name: peers
 -- What time it is, beside all other workers that live and the dead that still own instances; one line if there are none.
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
-    w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at
+    w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at,
+    w.beat_at
 from (select 1 as one) here
 left join romancy_workers w
     on w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.storage.records import Host, Peer, Pulse, Takeover
+from romancy.storage.records import Census, Host, Peer, Pulse, Takeover
 from romancy_postgres._errors import LockedError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
 
-__all__ = ["heartbeat", "takeover"]
+__all__ = ["census", "heartbeat", "takeover"]
 
 _ROUNDS = 3
 
@@ -58,7 +58,14 @@ def _peer(row: asyncpg.Record) -> Peer:
             pid_start=row["pid_start"],
         ),
         started_at=row["started_at"],
+        beat_at=row["beat_at"],
     )
+
+
+async def census(database: Database) -> Census:
+    """As `Store.census` promises."""
+    rows = await database.fetch("peers", "")
+    return Census(now=rows[0]["now"], workers=[_peer(row) for row in rows if row["token"] is not None])
 
 
 async def takeover(

@@ -13,7 +13,7 @@ from romancy_postgres._database import Database
 from romancy_postgres._find import find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._joined import join_session
-from romancy_postgres._leases import heartbeat, takeover
+from romancy_postgres._leases import census, heartbeat, takeover
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._prune import PostgresOutbox, prune
 from romancy_postgres._read import read_history
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Gate
     from romancy.storage.query import Query
     from romancy.storage.records import (
+        Census,
         ClaimRequest,
         Delivered,
         Delivery,
@@ -99,6 +100,9 @@ class PostgresStore:
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         return await heartbeat(self.database, worker, leaving=leaving)
+
+    async def census(self) -> Census:
+        return await census(self.database)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)

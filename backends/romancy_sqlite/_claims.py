@@ -10,6 +10,7 @@ from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail
 from romancy.storage.records import (
+    Census,
     Claimed,
     Host,
     InboxRow,
@@ -139,7 +140,13 @@ def _peer(row: tuple[Any, ...]) -> Peer:
         codes=tuple(msgspec.json.decode(row[5], type=list[str])),
         host=Host(boot_id=row[6], pid_namespace=row[7], pid=row[8], pid_start=row[9]),
         started_at=row[10],
+        beat_at=row[11],
     )
+
+
+def census(tx: Tx) -> Census:
+    """All workers, for somebody who is none of them."""
+    return Census(now=tx.now, workers=[_peer(row) for row in tx.rows("peers", ("",))])
 
 
 def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:

@@ -14,7 +14,7 @@ from romancy.storage.limits import can_be_id, check_batch, check_deliveries
 from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
-from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
+from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._company import Company
 from romancy_sqlite._connection import check_version, now
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Gate
     from romancy.storage.query import Query
     from romancy.storage.records import (
+        Census,
         Claimed,
         ClaimRequest,
         Delivered,
@@ -170,6 +171,9 @@ class SqliteStore:
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         return await self.run_write(partial(beat, worker=worker, leaving=leaving))
+
+    async def census(self) -> Census:
+        return await self.run_read(census)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))

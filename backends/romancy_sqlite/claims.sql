@@ -130,7 +130,7 @@ where dead = 0;
 -- name: peers
 -- The other workers that live, and the dead that still own instances.
 select
-    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at
+    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
 from romancy_workers as worker
 where
     token <> ?

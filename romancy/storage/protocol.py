@@ -1,4 +1,4 @@
-"""The storage protocol: twelve methods and a session, each documented by its promise.
+"""The storage protocol: thirteen methods and a session, each documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it is the only
 judge of who may write: **a log row is accepted only if its `(instance_id, life, seq)` is free and the writer's
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Capabilities,
+        Census,
         ClaimRequest,
         Delivered,
         Delivery,
@@ -188,6 +189,10 @@ class Store(Protocol):
         `leaving` marks it dead by its own wish: it must own nothing that it still works on.
         A worker that was declared dead stays dead: `alive` is False for ever.
         """
+        ...
+
+    async def census(self) -> Census:
+        """The workers as they stand now. Registers nobody and writes nothing."""
         ...
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:

@@ -16,6 +16,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 __all__ = [
     "Append",
     "Capabilities",
+    "Census",
     "Change",
     "ClaimRequest",
     "Claimed",
@@ -293,6 +294,16 @@ class Peer(Struct, frozen=True, kw_only=True):
     codes: tuple[str, ...]
     host: Host
     started_at: int
+    beat_at: int = 0
+    """When it last beat."""
+
+
+class Census(Struct, frozen=True, kw_only=True):
+    """The workers as their rows stand, seen by somebody who is none of them."""
+
+    now: int
+    workers: list[Peer]
+    """All that are not dead, and the dead ones that still own instances."""
 
 
 class Pulse(Struct, frozen=True, kw_only=True):

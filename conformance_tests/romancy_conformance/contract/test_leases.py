@@ -180,3 +180,26 @@ async def test_waiting_instances_are_nobodys_and_stay_so(actor: Actor, hire: Hir
     assert await actor.take_over(other) == ()
     assert await actor.claim() == []
     assert len(await full_log(actor.store, begun.instance_id)) == 2
+
+
+async def test_a_census_shows_who_lives_and_registers_nobody(store: Store, actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    await other.store.heartbeat(other.worker)
+
+    census = await store.census()
+
+    seen = {peer.token: peer for peer in census.workers}
+    assert {actor.token, other.token} <= set(seen)
+    assert seen[other.token].started_at <= seen[other.token].beat_at <= census.now
+    assert set(seen) == {peer.token for peer in (await store.census()).workers}
+
+
+async def test_a_census_shows_the_dead_that_own_something_and_no_others(store: Store, hire: Hire) -> None:
+    owner, idle = await hire(), await hire()
+    await owner.begin()
+    for gone in (owner, idle):
+        await gone.store.heartbeat(gone.worker, leaving=True)
+
+    seen = {peer.token: peer.dead for peer in (await store.census()).workers}
+
+    assert (True, False) == (seen.get(owner.token), idle.token in seen)

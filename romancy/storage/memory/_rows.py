@@ -37,6 +37,7 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
     beat: int
     dead: bool
     started_at: int
+    beat_at: int = 0
 
 
 def started(start: Start, now: int) -> Instance:

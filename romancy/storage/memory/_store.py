@@ -23,6 +23,7 @@ from romancy.storage.memory._sessions import MemorySession, UserRows, bump
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.records import (
     Capabilities,
+    Census,
     Claimed,
     History,
     Mailbox,
@@ -230,12 +231,18 @@ class MemoryStore:
             if row is None:
                 row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
             if not row.dead:
-                row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving)
+                row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving, beat_at=now)
                 tx.put("workers", (worker.token,), row)
             await tx.commit()
+        return Pulse(now=now, alive=not row.dead, peers=self._peers(but=worker.token))
+
+    async def census(self) -> Census:
+        return Census(now=self.database.now(), workers=self._peers())
+
+    def _peers(self, but: str = "") -> list[Peer]:
         tx = self._begin()
         owners = {instance.owner for _, instance in tx.scan("instances")}
-        peers = [
+        return [
             Peer(
                 token=key[0],
                 worker_id=other.worker.worker_id,
@@ -245,11 +252,11 @@ class MemoryStore:
                 codes=other.worker.codes,
                 host=other.worker.host,
                 started_at=other.started_at,
+                beat_at=other.beat_at,
             )
             for key, other in tx.scan("workers")
-            if key[0] != worker.token and (not other.dead or key[0] in owners)
+            if key[0] != but and (not other.dead or key[0] in owners)
         ]
-        return Pulse(now=now, alive=not row.dead, peers=peers)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         async with self._begin() as tx:
