@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import secrets
-import time
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy._place import check_place
+from romancy._starts import all_of, check_call, check_workflow, new_id
 from romancy._watch import Watch
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
@@ -48,7 +47,7 @@ from romancy.storage.records import Outcome
 from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -72,7 +71,6 @@ _SAFETY_POLL: Final = 30.0
 _PAUSE: Final = 0.5
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Bytes of starts that may be under way to the database; the next ones wait for their turn."""
-_NAMED: Final = 5
 
 
 class Romancy(Instances):
@@ -124,6 +122,25 @@ class Romancy(Instances):
         self._unknown: set[str] = set()
         self._unanswered: Unanswered
         self.dependencies = Dependencies()
+
+    @property
+    def url(self) -> str:
+        """The URL it was made with, which may hold a password: not for logs."""
+        return self._url
+
+    @property
+    def codecs(self) -> Codecs:
+        """The codecs around what it stores."""
+        return self._codecs
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow[..., Any]]:
+        """What this app knows, by name; for an app that takes all that are declared, those declared so far."""
+        return self._registry.workflows if self._store is not None else Registry.collect(self._workflows).workflows
+
+    def as_client(self) -> Romancy:
+        """The same app without a worker: the same database, workflows and codecs."""
+        return Romancy(self._url, workflows=self.workflows.values(), worker=False, codecs=self._codecs)
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -258,7 +275,7 @@ class Romancy(Instances):
         Romancy neither commits nor rolls back. A workflow with a parameter of that name gets it as an argument; for
         such a one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
-        _check_workflow(wf)
+        check_workflow(wf)
         session = None if "session" in wf.signature.names else kwargs.pop("session", None)
         (handle,) = await self.start_many([wf.bind(*args, **kwargs)], session=session)
         return handle
@@ -273,14 +290,14 @@ class Romancy(Instances):
         """
         prepared = [(call, *self._prepare(call)) for call in calls]
         if session is not None:
-            return await _all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
+            return await all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
             with driving():
                 while self._unanswered.has_room and len(submitted) < len(prepared):
                     submitted.append(self._submit(*prepared[len(submitted)]))
-        return await _all_of((self._started(*one) for one in submitted), RomancyError)
+        return await all_of((self._started(*one) for one in submitted), RomancyError)
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Start a workflow and return its result."""
@@ -289,12 +306,12 @@ class Romancy(Instances):
     def _prepare(self, call: Call[T]) -> tuple[Handle[T], Raw, int]:
         """The handle of an instance to be started, its input, and its delay in microseconds."""
         self._opened()
-        _check_call(call)
+        check_call(call)
         definition = call.workflow
         raw = call.encode()
         instance_id = definition.instance_id
         if instance_id is None:
-            instance_id = _new_id()
+            instance_id = new_id()
         else:
             check_id(instance_id)
         known = self._watches.get(instance_id)
@@ -445,50 +462,3 @@ class Romancy(Instances):
                 if isinstance(event, TERMINAL):
                     state.terminal = event
         return state.outcome()
-
-
-async def _all_of(starts: Iterable[Awaitable[Handle[T]]], beside: type[RomancyError]) -> list[Handle[T]]:
-    """The handles of them all, or one error about those that failed. Others are waited for after errors of `beside`."""
-    started: list[Handle[T]] = []
-    failures: list[RomancyError] = []
-    for start in starts:
-        try:
-            started.append(await start)
-        except beside as error:
-            failures.append(error)
-    if not failures:
-        return started
-    if not started and len(failures) == 1:
-        raise failures[0]
-    raise _summary(failures, [handle.instance_id for handle in started])
-
-
-def _summary(failures: Sequence[RomancyError], started: Sequence[str]) -> RomancyError:
-    conflicts = [error for error in failures if isinstance(error, InstanceConflictError)]
-    if len(conflicts) < len(failures):
-        worst = next(error for error in failures if error not in conflicts)
-        worst.add_note(f"{len(failures)} of {len(failures) + len(started)} instances could not be started, this is one")
-        return worst
-    named = "; ".join(str(error) for error in conflicts[:_NAMED])
-    more = f"; and {len(conflicts) - _NAMED} more" if len(conflicts) > _NAMED else ""
-    return InstanceConflictError(
-        f"{len(conflicts)} of {len(conflicts) + len(started)} instances could not be started, the others were: "
-        f"{named}{more}",
-        conflicts=[instance_id for error in conflicts for instance_id in error.conflicts],
-        started=started,
-    )
-
-
-def _check_workflow(wf: Any) -> None:
-    if not isinstance(wf, Workflow):
-        raise UsageError(f"a workflow is started, a function decorated with @workflow, not a {type(wf).__name__}")
-
-
-def _check_call(call: Any) -> None:
-    if not isinstance(call, Call):
-        raise UsageError(f"start_many takes workflows with their arguments, `wf.bind(…)`, not a {type(call).__name__}")
-
-
-def _new_id() -> str:
-    """An id that nobody has. They sort by time: in the database what is at work together lies together."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"

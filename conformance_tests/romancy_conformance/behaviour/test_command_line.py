@@ -1,0 +1,306 @@
+"""The command line on every database: what it shows, what it does, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import EventType, RetryPolicy, Romancy, WorkflowContext, activity, workflow
+from romancy.cli import cli
+from romancy.cli._endings import ended
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    Command = Callable[..., "Answer"]
+
+APPROVED = EventType("approved", str)
+
+
+@activity
+async def reserve(item: str) -> str:
+    return item
+
+
+@reserve.compensation
+async def release(item: str) -> None:
+    """Nothing has to be done."""
+
+
+@activity(retry=RetryPolicy.none())
+async def refuse() -> None:
+    raise ValueError("the card was declined")
+
+
+@activity(retry=RetryPolicy.fixed(9, 3600))
+async def hesitate() -> None:
+    raise ValueError("not yet")
+
+
+@workflow
+async def approval(ctx: WorkflowContext, item: str, amount: int) -> str:
+    await reserve(item)
+    event = await ctx.wait_event(APPROVED)
+    return event.data
+
+
+@workflow
+async def purchase(ctx: WorkflowContext, item: str) -> None:
+    await reserve(item)
+    await refuse()
+
+
+@workflow
+async def patience(ctx: WorkflowContext) -> None:
+    await hesitate()
+
+
+class Answer:
+    """How a command ended and what it printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def url(backend: str, storage_url: str) -> str:
+    if backend == "memory":
+        pytest.skip("capability: a database of this kind lives in one process")
+    return storage_url
+
+
+@pytest.fixture
+def romancy(url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("ROMANCY_URL", url)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def run(*arguments: str) -> Answer:
+        capfd.readouterr()
+        code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
+        return Answer(code, *capfd.readouterr())
+
+    return run
+
+
+def prepared(url: str, *calls: Any, until: Callable[[Romancy], Coroutine[Any, Any, bool]]) -> None:
+    """Start these with a worker and let it work until that is true."""
+
+    async def prepare() -> None:
+        async with Romancy(url, workflows=[approval, purchase, patience]) as app:
+            await app.start_many(calls)
+            while not await until(app):  # noqa: ASYNC110 - another worker of this process may do it
+                await asyncio.sleep(0.02)
+
+    asyncio.run(prepare())
+
+
+def standing(instance_id: str, status: Status) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
+    async def stands(app: Romancy) -> bool:
+        return await app.handle(instance_id).status() is status
+
+    return stands
+
+
+def test_a_database_that_is_not_there_is_named_and_not_made(
+    romancy: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing.db"
+
+    answer = romancy("list", "--url", f"sqlite:///{missing}")
+
+    assert (5, "", False) == (answer.code, answer.out, missing.exists())
+    assert str(missing) in answer.err
+
+
+def test_no_database_is_a_wrong_usage(romancy: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROMANCY_URL")
+
+    answer = romancy("list")
+
+    assert (2, True) == (answer.code, "--url" in answer.err)
+
+
+def test_migrate_makes_the_tables_and_doctor_says_what_is_missing(romancy: Command) -> None:
+    before = romancy("doctor")
+    made = romancy("migrate")
+    after = romancy("doctor")
+
+    assert made.code == 0, made.err
+    assert before.code != 0
+    assert "reached" in after.out
+    assert "0 workers are alive" in after.out
+
+
+def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Command) -> None:
+    call = approval.options(instance_id="a-1").bind("lamp", 250)
+    prepared(url, call, until=standing("a-1", Status.WAITING))
+
+    listed = romancy("list", "--where", "amount>=100", "--where", "item=lamp", "--json")
+    shown = romancy("show", "a-1")
+    why = romancy("why", "a-1")
+
+    (record,) = listed.records
+    assert ("a-1", "waiting", {"item": "lamp", "amount": 250}) == (
+        record["instance_id"],
+        record["status"],
+        record["input"],
+    )
+    assert "activity reserve:1: completed" in shown.out
+    assert "waits for the event 'approved'" in why.out
+    assert romancy("list", "--where", "amount<100").out == ""
+    assert all(len(line) <= 80 for line in (shown.out + why.out).splitlines())
+
+
+def test_a_signal_lets_it_go_on(url: str, romancy: Command) -> None:
+    prepared(url, approval.options(instance_id="a-2").bind("lamp", 1), until=standing("a-2", Status.WAITING))
+
+    sent = romancy("signal", "a-2", "approved", '"yes"')
+    prepared(url, until=standing("a-2", Status.COMPLETED))
+
+    assert sent.code == 0, sent.err
+    assert "WorkflowCompleted" in romancy("watch", "a-2").out
+    assert romancy("signal", "a-2", "approved").code == 2
+    assert romancy("signal", "a-2", "approved", "yes").code == 2
+
+
+def test_a_failed_instance_shows_its_error_and_what_was_undone(url: str, romancy: Command) -> None:
+    prepared(url, purchase.options(instance_id="p-1").bind("lamp"), until=standing("p-1", Status.FAILED))
+
+    shown = romancy("show", "p-1", "--json").records[0]
+
+    steps = {(step["kind"], step["name"], step["outcome"]) for step in shown["steps"]}
+    assert {
+        ("activity", "reserve", "completed"),
+        ("activity", "refuse", "failed"),
+        ("compensation", "release", "completed"),
+    } == steps
+    assert "the card was declined" in romancy("show", "p-1").out
+    assert "romancy retry p-1" in romancy("why", "p-1").out
+
+
+def test_an_attempt_that_is_due_later_is_explained_with_the_last_error(url: str, romancy: Command) -> None:
+    async def hesitated(app: Romancy) -> bool:
+        return any(type(event).__name__ == "ActivityAttemptFailed" for event in await app.history("h-1"))
+
+    prepared(url, patience.options(instance_id="h-1").bind(), until=hesitated)
+
+    said = " ".join(romancy("why", "h-1").out.split())
+
+    assert "waits for attempt 2" in said
+    assert "attempt 1 failed" in said
+    assert "ValueError: not yet" in said
+
+
+def test_history_is_whole_and_goes_on_behind_a_cursor(url: str, romancy: Command) -> None:
+    prepared(url, purchase.options(instance_id="p-2").bind("lamp"), until=standing("p-2", Status.FAILED))
+
+    entries = romancy("history", "p-2", "--json").records
+    rest = romancy("history", "p-2", "--after", entries[1]["cursor"], "--json").records
+
+    assert ("WorkflowStarted", "WorkflowFailed") == (entries[0]["event"]["type"], entries[-1]["event"]["type"])
+    assert entries[2:] == rest
+    assert 2 == romancy("history", "p-2", "--after", "nonsense").code
+
+
+def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Command) -> None:
+    calls = [approval.options(instance_id=f"m-{number}").bind("lamp", number) for number in range(4)]
+
+    async def all_wait(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.WAITING)).instances) == len(calls)
+
+    prepared(url, *calls, until=all_wait)
+
+    dry = romancy("terminate", "--where", "amount>=2", "--dry-run")
+    unasked = romancy("terminate", "--where", "amount>=2")
+    done = romancy("terminate", "--where", "amount>=2", "--yes", "--json")
+
+    assert ["m-2", "m-3"] == sorted(line.split()[0] for line in dry.out.splitlines())
+    assert unasked.code != 0
+    assert ["m-2", "m-3"] == sorted(record["instance_id"] for record in done.records)
+    assert 2 == len(romancy("list", "--status", "cancelled", "--json").records)
+    assert "0 to purge" in romancy("purge", "--older-than", "1d", "--dry-run").err
+    assert 0 == romancy("purge", "--status", "cancelled", "--yes").code
+    assert 2 == len(romancy("list", "--json").records)
+
+
+def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
+    prepared(url, approval.options(instance_id="a-3").bind("lamp", 1), until=standing("a-3", Status.WAITING))
+
+    answer = romancy("purge", "a-3")
+
+    assert (2, True) == (answer.code, "has not ended" in answer.err)
+    assert 1 == len(romancy("list", "--json").records)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("show", "nobody"), 3),
+        (("why", "nobody"), 3),
+        (("history", "nobody"), 3),
+        (("cancel", "nobody"), 3),
+        (("retry", "nobody"), 3),
+        (("purge", "nobody"), 3),
+        (("signal", "nobody", "approved"), 3),
+        (("cancel",), 2),
+        (("cancel", "x", "--workflow", "y"), 2),
+        (("list", "--where", "amount~3"), 2),
+        (("list", "--limit", "0"), 2),
+        (("lsit",), 2),
+        (("run", "no_such_module:app"), 2),
+        (("list", "--url", "nonsense://x"), 5),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, tuple) else f"exits {given}",
+)
+def test_mistakes_have_their_exit_codes(romancy: Command, arguments: tuple[str, ...], code: int) -> None:
+    romancy("migrate")
+
+    answer = romancy(*arguments)
+
+    assert (code, "") == (answer.code, answer.out), answer.err
+    assert "Traceback" not in answer.err
+
+
+APP = """
+from romancy import Romancy, WorkflowContext, workflow
+
+@workflow
+async def greet(ctx: WorkflowContext, name: str, times: int = 1) -> str:
+    return ", ".join([name] * times)
+
+app = Romancy({url!r}, workflows=[greet])
+"""
+
+
+@pytest.fixture
+def module(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"app_of_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(APP.format(url=url))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return name
+
+
+def test_start_takes_json_and_refuses_what_does_not_fit(romancy: Command, module: str) -> None:
+    started = romancy("start", module, "greet", '{"name": "Ann", "times": 2}', "--id", "g-1")
+    again = romancy("start", f"{module}:app", "greet", '{"name": "Ann", "times": 2}', "--id", "g-1")
+    other = romancy("start", module, "greet", '{"name": "Bob"}', "--id", "g-1")
+    wrong = romancy("start", module, "greet", '{"name": 5}')
+    unknown = romancy("start", module, "great")
+
+    assert (0, "g-1\n", 0) == (started.code, started.out, again.code)
+    assert (4, 2, 2) == (other.code, wrong.code, unknown.code)
+    assert "greet" in unknown.err
+    assert ["g-1"] == [record["instance_id"] for record in romancy("list", "--json").records]

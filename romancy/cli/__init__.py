@@ -1,0 +1,38 @@
+"""The command `romancy`: looking at a database, acting on its instances, and running workers, from a shell.
+
+Each module holds the commands of one purpose; `_endings` says which exit code an error has. Commands that look take the
+URL alone and run no code of the user's; they write nothing and do not migrate.
+"""
+
+from __future__ import annotations
+
+import click
+
+from romancy.cli._acting import ACTING
+from romancy.cli._endings import ended
+from romancy.cli._looking import LOOKING
+from romancy.cli._tending import TENDING
+from romancy.cli._working import WORKING
+
+__all__ = ["cli", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="romancy", message="romancy %(version)s")
+def cli() -> None:
+    """Durable workflows in your database.
+
+    The database is given by --url or ROMANCY_URL, as in sqlite:///app.db or postgresql://localhost/shop.
+
+    Exit codes: 0 done, 1 failed (also the workflow that was waited for), 2 wrong usage, 3 not found, 4 conflict,
+    5 database, 6 code and history disagree, 130 interrupted.
+    """
+
+
+for _command in (*WORKING, *LOOKING, *ACTING, *TENDING):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    raise SystemExit(ended(lambda: cli.main(prog_name="romancy", standalone_mode=False)))

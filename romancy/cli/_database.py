@@ -1,0 +1,74 @@
+"""The database that a command works on: how it is named, and how it is opened without changing it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from romancy.cli._apps import load_app
+from romancy.engine import coded
+from romancy.instances import Instances
+from romancy.serialization import NO_CODECS
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["Desk", "database", "desk", "running"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_URL = click.option("--url", envvar="ROMANCY_URL", metavar="URL", help="The database; or set ROMANCY_URL.")
+_APP = click.option(
+    "--app", metavar="MODULE:APP", help="An app of yours, for its URL and its codecs. Its module is imported."
+)
+
+
+class Desk(Instances):
+    """Instances of an open store, for somebody who has neither an app nor a worker."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+
+    def _opened(self) -> Store:
+        return self.store
+
+
+def database(command: Callable[P, T]) -> Callable[P, T]:
+    """Give a command the options that name a database."""
+    return _URL(_APP(command))
+
+
+@asynccontextmanager
+async def desk(url: str | None, app: str | None) -> AsyncGenerator[Desk]:
+    """The database as it stands: it is not migrated, and one that is not there is not made."""
+    codecs = NO_CODECS
+    if app is not None:
+        loaded = load_app(app)
+        url, codecs = url or loaded.url, loaded.codecs
+    if url is None:
+        raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
+    store = coded(create_store(url), codecs)
+    await store.open(migrate=False)
+    try:
+        yield Desk(store)
+    finally:
+        await store.close()
+
+
+def running(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Let click call a command that is an `async def`."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return asyncio.run(command(*args, **kwargs))
+
+    return run

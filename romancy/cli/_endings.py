@@ -1,0 +1,60 @@
+"""How a command ends: every error of ours becomes a line on stderr and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from romancy.errors import (
+    InstanceConflictError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+    RomancyError,
+    StorageError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FAILED", "ended"]
+
+FAILED: Final = 1
+_INTERRUPTED: Final = 130
+_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (InstanceNotFoundError, 3),
+    (InstanceConflictError, 4),
+    (UsageError, 2),
+    (StorageError, 5),
+    (NonDeterminismError, 6),
+    (WorkflowFailedError, FAILED),
+    (WorkflowCancelledError, FAILED),
+)
+
+
+def ended(command: Callable[[], object]) -> int:
+    """Run a command; its exit code. Errors are told on stderr, one that is nobody's fault but ours with its trace."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as `head` does: whatever is still buffered must not raise once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (RomancyError, TimeoutError) as error:
+        click.echo(f"romancy: {str(error) or type(error).__name__}", err=True)
+        return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

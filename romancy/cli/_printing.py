@@ -1,0 +1,91 @@
+"""Output: data on stdout as columns or JSON Lines, talk on stderr. Fields of JSON are only ever added."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from romancy.errors import CodecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.instance import Instance
+
+__all__ = ["as_json", "clean", "columns", "data_of", "json_option", "line", "say", "table", "wrapped"]
+
+_GAP: Final = 2
+_LEAST: Final = 8
+
+json_option = click.option("--json", "json_lines", is_flag=True, help="JSON Lines; fields are only ever added.")
+
+
+def say(text: str) -> None:
+    """Talk to the person: on stderr, so that it never mixes with data."""
+    click.echo(text, err=True)
+
+
+def line(text: str = "") -> None:
+    """A line of data."""
+    click.echo(clean(text))
+
+
+def as_json(record: dict[str, Any]) -> None:
+    """A record of data, as one line."""
+    click.echo(msgspec.json.encode(record).decode())
+
+
+def clean(text: str) -> str:
+    """The text without what would steer a terminal: payloads and errors are other people's."""
+    return "".join(one if one.isprintable() else _shown(one) for one in text)
+
+
+def _shown(character: str) -> str:
+    return " " if character in "\n\t" else character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def columns() -> int:
+    """How wide a line may be: the terminal's width, or 80."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """Text in lines that fit."""
+    return click.wrap_text(clean(text), columns(), initial_indent=indent, subsequent_indent=indent + "  ")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns that fit the width; the last one is cut, the others are as wide as they need to be."""
+    lines = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)][:-1]
+    room = max(columns() - sum(widths) - _GAP * len(widths), _LEAST)
+    for row in (head, *lines):
+        *first, last = row
+        cells = [cell.ljust(width + _GAP) for cell, width in zip(first, widths, strict=True)]
+        shown = last if len(last) <= room else last[: room - 1] + "…"
+        click.echo("".join([*cells, shown]).rstrip())
+
+
+def data_of(instance: Instance) -> dict[str, Any]:
+    """An instance as a record."""
+    return {
+        "instance_id": instance.instance_id,
+        "workflow": instance.workflow_name,
+        "status": str(instance.status),
+        "created_at": instance.created_at,
+        "updated_at": instance.updated_at,
+        "wakes_at": instance.wakes_at,
+        "parent_id": instance.parent_id,
+        "error": instance.error,
+        **_input_of(instance),
+    }
+
+
+def _input_of(instance: Instance) -> dict[str, Any]:
+    try:
+        return {"input": instance.input}
+    except CodecError:
+        return {"input": None, "input_sealed": True}

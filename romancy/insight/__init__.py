@@ -1,0 +1,13 @@
+"""What an instance did and what it waits for, told from its log and its row. Pure: no database, no clock.
+
+`Timeline.of(events)` turns a log into steps with their attempts, `explain(…)` says in words why an instance does not
+move. The command line prints both.
+"""
+
+from __future__ import annotations
+
+from romancy.insight._explain import explain
+from romancy.insight._moments import ago, moment, span
+from romancy.insight._timeline import Attempt, Note, Step, Timeline
+
+__all__ = ["Attempt", "Note", "Step", "Timeline", "ago", "explain", "moment", "span"]

@@ -1,0 +1,146 @@
+"""Why an instance does not move, in sentences: who holds it, what it waits for, and who could go on with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy.insight._moments import ago, moment, span
+from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from romancy.insight._timeline import Step, Timeline
+    from romancy.serialization import ErrorInfo
+    from romancy.storage.records import Census, InstanceRow, Peer
+
+__all__ = ["explain"]
+
+_LATE: Final = 5_000_000
+"""An instance that has been due for longer than this ought to have been taken by somebody."""
+
+
+def explain(row: InstanceRow, timeline: Timeline, census: Census) -> list[str]:
+    """What to know about an instance that does not move, the most important first."""
+    if row.status in TERMINAL_STATUSES:
+        return list(_ended(row))
+    if row.status is Status.STUCK:
+        return [*_stuck(row, timeline), *_who_could(row, census)]
+    return [
+        *_cancelling(timeline),
+        *(_open(step, row, census.now) for step in timeline.open),
+        *_held(row, timeline, census),
+    ]
+
+
+def _ended(row: InstanceRow) -> Iterator[str]:
+    error = f": {row.error}" if row.error else ""
+    yield f"It has ended ({row.status}){error}."
+    if row.status is Status.FAILED:
+        yield f"`romancy retry {row.instance_id}` lets it go on from its failure."
+
+
+def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
+    yield f"It is stuck: {timeline.parked or row.error or 'no reason was recorded'}"
+    yield (
+        "A worker with other code tries it again by itself. "
+        f"After another cause is mended, `romancy resume {row.instance_id}` lets it be tried again."
+    )
+
+
+def _cancelling(timeline: Timeline) -> Iterator[str]:
+    if timeline.cancelling is not None:
+        reason = f" ({timeline.cancelling})" if timeline.cancelling else ""
+        yield f"Its cancellation was requested{reason}."
+
+
+def _open(step: Step, row: InstanceRow, now: int) -> str:
+    since = span(now - step.began_at)
+    match step.kind:
+        case "timer":
+            return f"It sleeps until {_when(step.due, now)}."
+        case "event":
+            key = f" with the key {step.key!r}" if step.key is not None else ""
+            limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
+            return f"It waits for the event {step.name!r}{key}, {limit}, for {since}."
+        case "child":
+            return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
+        case _:
+            return _attempted(step, now, held=row.owner is not None)
+
+
+def _attempted(step: Step, now: int, *, held: bool) -> str:
+    what = f"{step.kind} {step.name} ({step.id})"
+    if not step.failures:
+        does = "has been at work" if held else "waits for a worker"
+        return f"Its {what} {does} for {span(now - step.began_at)}."
+    last = step.failures[-1]
+    number = last.number + 1
+    error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"
+    if step.due is not None and step.due > now:
+        return f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}."
+    return f"Its {what} {'is at' if held else 'waits for a worker to make'} attempt {number}: {error}."
+
+
+def _error(error: ErrorInfo) -> str:
+    return f"{error.type}: {error.message}" if error.message else error.type
+
+
+def _when(at: int | None, now: int) -> str:
+    return "an unknown time" if at is None else f"{moment(at)} UTC ({ago(at, now)})"
+
+
+def _held(row: InstanceRow, timeline: Timeline, census: Census) -> Iterator[str]:
+    if row.owner is not None:
+        yield _owner(row.owner, census)
+    elif row.wake_at is not None and max(row.wake_at, row.updated_at) + _LATE < census.now:
+        since = row.wake_at if row.wake_at > row.created_at else row.updated_at
+        yield f"It has been due since {_when(since, census.now)} and no worker has taken it."
+        yield from _who_could(row, census)
+    elif row.wake_at is not None and row.wake_at <= census.now:
+        yield "It is due now; the next worker that looks takes it."
+        yield from _nobody(census)
+    elif row.wake_at is not None:
+        yield f"No worker holds it while it rests; one takes it at {_when(row.wake_at, census.now)}."
+        yield from _nobody(census)
+    elif timeline.open:
+        yield "No worker holds it while it rests; one takes it when what it waits for comes."
+        yield from _nobody(census)
+    else:
+        yield "No worker holds it, and it is not due. The next sweep of a worker takes it up."
+        yield from _who_could(row, census)
+
+
+def _owner(token: str, census: Census) -> str:
+    peer = next((peer for peer in census.workers if peer.token == token), None)
+    if peer is None:
+        return "The worker that held it is no longer registered; the next look of a worker frees it."
+    beat = f"its last sign of life was {ago(peer.beat_at, census.now)}, its lease is {span(peer.lease)}"
+    if peer.dead:
+        return f"Worker {peer.worker_id} holds it and is dead; another worker takes over."
+    if _silent(peer, census.now):
+        return f"Worker {peer.worker_id} holds it and is silent: {beat}. Another worker takes over when one looks."
+    return f"Worker {peer.worker_id} holds it: {beat}."
+
+
+def _silent(peer: Peer, now: int) -> bool:
+    return peer.beat_at + peer.lease < now
+
+
+def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
+    alive = [peer for peer in census.workers if not peer.dead and not _silent(peer, census.now)]
+    same = [peer.worker_id for peer in alive if row.code in peer.codes]
+    if not alive:
+        yield from _nobody(census)
+    elif same:
+        yield f"Live workers with its version of the code ({row.code}): {', '.join(sorted(same))}."
+    else:
+        yield (
+            f"{len(alive)} live workers run other code than the version it began with ({row.code}); "
+            f"one of them has to know workflow {row.workflow_name}."
+        )
+
+
+def _nobody(census: Census) -> Iterator[str]:
+    if not any(not peer.dead and not _silent(peer, census.now) for peer in census.workers):
+        yield "No worker is alive: start one with `romancy run MODULE:APP`."

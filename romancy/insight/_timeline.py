@@ -1,0 +1,194 @@
+"""A log as steps: each activity, timer, wait, child and compensation with its attempts and its end.
+
+Commands carry no time of their own: a step begins at the time of the input that the run answered with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from romancy import core as ev
+from romancy.serialization import ErrorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Attempt", "Note", "Step", "Timeline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One failed attempt of an activity or a compensation."""
+
+    number: int
+    at: int
+    error: ErrorInfo
+
+
+@dataclass(slots=True)
+class Step:
+    """Something the run asked for. Times are microseconds since the epoch; `ended_at` None: it is still open."""
+
+    kind: str
+    """`activity`, `timer`, `event`, `child` or `compensation`."""
+    id: str
+    name: str
+    began_at: int
+    ended_at: int | None = None
+    outcome: str = "open"
+    failures: list[Attempt] = field(default_factory=list["Attempt"])
+    error: ErrorInfo | None = None
+    due: int | None = None
+    """When it happens by the clock alone: a timer rings, a wait times out, the next attempt begins."""
+    key: str | None = None
+    undoes: str | None = None
+    """Of a compensation: the id of the activity."""
+    instance_id: str | None = None
+    """Of a child: its instance."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened to the instance as a whole."""
+
+    at: int
+    text: str
+    error: ErrorInfo | None = None
+
+
+class Timeline:
+    """All runs of an instance's log as steps and notes, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self.entries: list[Step | Note] = []
+        self.parked: str | None = None
+        self.cancelling: str | None = None
+        self._open: dict[tuple[str, str], Step] = {}
+        self._at = 0
+
+    @classmethod
+    def of(cls, events: Iterable[ev.LogEvent]) -> Self:
+        """The timeline of a log's events."""
+        timeline = cls()
+        for event in events:
+            timeline.take(event)
+        return timeline
+
+    @property
+    def steps(self) -> list[Step]:
+        return [entry for entry in self.entries if isinstance(entry, Step)]
+
+    @property
+    def open(self) -> list[Step]:
+        """What the current run waits for."""
+        return list(self._open.values())
+
+    def take(self, event: ev.LogEvent) -> None:
+        """Follow one event. A kind that is unknown here changes nothing."""
+        if isinstance(event, ev.Input):
+            self._at = max(self._at, event.at)
+            if not isinstance(event, ev.OwnerChanged):
+                self.parked = None
+        rule = _RULES.get(type(event))
+        if rule is not None:
+            rule(self, event)
+
+    # ── what the rules use ──────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, kind: str, id: str, name: str, **more: Any) -> None:
+        step = self._open[kind, id] = Step(kind, id, name, self._at, **more)
+        self.entries.append(step)
+
+    def end(self, kind: str, id: str, outcome: str, error: ErrorInfo | None = None) -> None:
+        step = self._open.pop((kind, id), None)
+        if step is not None:
+            step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
+
+    def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
+        step = self._open.get((kind, event.id))
+        if step is not None:
+            step.failures.append(Attempt(event.attempt, event.at, event.error))
+            step.due = event.next_at
+
+    def note(self, text: str, error: ErrorInfo | None = None) -> None:
+        self.entries.append(Note(self._at, text, error))
+
+    def run_begins(self, event: ev.WorkflowStarted) -> None:
+        self._open.clear()
+        self.cancelling = None
+        self.note(f"workflow {event.workflow} started" + (f", run {event.run}" if event.run > 1 else ""))
+
+    def run_ends(self, text: str, error: ErrorInfo | None = None) -> None:
+        self._open.clear()
+        self.note(text, error)
+
+    def cancel(self, reason: str) -> None:
+        self.cancelling = reason
+        self.note("cancellation requested" + (f": {reason}" if reason else ""))
+
+    def park(self, reason: str) -> None:
+        self.parked = reason
+        self.note(f"stuck: {reason}")
+
+
+def _ends(kind: str, outcome: str) -> Callable[[Timeline, Any], None]:
+    return lambda timeline, event: timeline.end(kind, event.id, outcome, getattr(event, "error", None))
+
+
+def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -> None:
+    if event.never_started:
+        timeline.end("activity", event.id, "never started")
+
+
+def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
+    timeline.note("taken up by another worker" if event.owner else "given back")
+
+
+_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
+    ev.WorkflowStarted: Timeline.run_begins,
+    ev.OwnerChanged: _owner_changed,
+    ev.WorkflowResumed: lambda timeline, _: timeline.note("resumed"),
+    ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
+    ev.ActivityAttemptFailed: lambda timeline, event: timeline.failed("activity", event),
+    ev.ActivityCompleted: _ends("activity", "completed"),
+    ev.ActivityFailed: _ends("activity", "failed"),
+    ev.ActivityCancelled: _ends("activity", "cancelled"),
+    ev.ActivityCancelRequested: _activity_cancelled,
+    ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
+    ev.TimerFired: _ends("timer", "rang"),
+    ev.TimerCancelled: _ends("timer", "cancelled"),
+    ev.EventAwaited: lambda timeline, event: timeline.begin(
+        "event", event.id, event.name, due=event.due, key=event.key
+    ),
+    ev.EventReceived: _ends("event", "received"),
+    ev.EventTimedOut: _ends("event", "timed out"),
+    ev.EventWaitCancelled: _ends("event", "cancelled"),
+    ev.ChildStarted: lambda timeline, event: timeline.begin(
+        "child", event.id, event.workflow, instance_id=event.instance_id
+    ),
+    ev.ChildCompleted: _ends("child", "completed"),
+    ev.ChildFailed: _ends("child", "failed"),
+    ev.ChildCancelled: _ends("child", "cancelled"),
+    ev.CompensationScheduled: lambda timeline, event: timeline.begin(
+        "compensation", event.id, event.name, undoes=event.activity_id
+    ),
+    ev.CompensationAttemptFailed: lambda timeline, event: timeline.failed("compensation", event),
+    ev.CompensationCompleted: _ends("compensation", "completed"),
+    ev.CompensationFailed: _ends("compensation", "failed"),
+    ev.CancelRequested: lambda timeline, event: timeline.cancel(event.reason),
+    ev.MessagePublished: lambda timeline, event: timeline.note(f"published {event.name}"),
+    ev.ProgressReported: lambda timeline, _: timeline.note("reported progress"),
+    ev.WorkflowParked: lambda timeline, event: timeline.park(event.reason),
+    ev.WorkflowAbandoned: lambda timeline, _: timeline.note("ended from its log alone, without its code"),
+    ev.WorkflowContinued: lambda timeline, event: timeline.run_ends(f"continued as run {event.run}"),
+    ev.WorkflowCompleted: lambda timeline, _: timeline.run_ends("completed"),
+    ev.WorkflowFailed: lambda timeline, event: timeline.run_ends("failed", event.error),
+    ev.WorkflowCancelled: lambda timeline, event: timeline.run_ends(
+        "cancelled" + (f": {event.reason}" if event.reason else "")
+    ),
+}
