@@ -1,4 +1,4 @@
-"""What starting takes beside the store: checks of what is started, ids that nobody has, and one answer for many starts."""
+"""What starting takes beside the store: checks of what is started, new ids, and one answer for many starts."""
 
 from __future__ import annotations
 

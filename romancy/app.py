@@ -44,7 +44,6 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
-from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
+    from romancy.workflow import Call, Workflow
 
 __all__ = ["Romancy"]
 
