@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
+from romancy.checking import Check, Misfit
 from romancy.context import ActivityContext, WorkflowContext, activity_context
 from romancy.depends import Depends
 from romancy.errors import (
@@ -41,6 +42,7 @@ __all__ = [
     "Activity",
     "ActivityContext",
     "ActivityError",
+    "Check",
     "CodecError",
     "Codecs",
     "Depends",
@@ -55,6 +57,7 @@ __all__ = [
     "InstanceNotFoundError",
     "InstancePage",
     "LogEntry",
+    "Misfit",
     "NonDeterminismError",
     "PayloadCodec",
     "PayloadContext",

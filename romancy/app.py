@@ -12,6 +12,7 @@ from romancy._logs import get_logger
 from romancy._place import check_place
 from romancy._starts import all_of, check_call, check_workflow, new_id
 from romancy._watch import Watch
+from romancy.checking import Check, check_open
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
 from romancy.depends import Dependencies
@@ -410,6 +411,14 @@ class Romancy(Instances):
         """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
         self._opened()
         return Handle(self, instance_id, wf)
+
+    async def check(self, *, workflow_name: str | None = None) -> Check:
+        """Replay every open instance with the workflows of this app, and say which ones they do not fit.
+
+        For a deploy, before its workers start: give the new code to an app with `worker=False`. Nothing is written and
+        no activity runs; the bodies of workflows do, up to where each log ends.
+        """
+        return await check_open(self._opened(), self.workflows, workflow_name=workflow_name)
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities what `replacement` provides wherever they ask for `provider`; for tests."""

@@ -18,6 +18,7 @@ from romancy.storage.backends import create_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
+    from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 
 __all__ = ["Desk", "database", "desk", "running"]
@@ -48,9 +49,8 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @asynccontextmanager
-async def desk(url: str | None, app: str | None) -> AsyncGenerator[Desk]:
+async def desk(url: str | None, app: str | None, codecs: Codecs = NO_CODECS) -> AsyncGenerator[Desk]:
     """The database as it stands: it is not migrated, and one that is not there is not made."""
-    codecs = NO_CODECS
     if app is not None:
         loaded = load_app(app)
         url, codecs = url or loaded.url, loaded.codecs

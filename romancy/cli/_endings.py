@@ -22,16 +22,17 @@ from romancy.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FAILED", "ended"]
+__all__ = ["DIVERGED", "FAILED", "ended"]
 
 FAILED: Final = 1
+DIVERGED: Final = 6
 _INTERRUPTED: Final = 130
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (InstanceNotFoundError, 3),
     (InstanceConflictError, 4),
     (UsageError, 2),
     (StorageError, 5),
-    (NonDeterminismError, 6),
+    (NonDeterminismError, DIVERGED),
     (WorkflowFailedError, FAILED),
     (WorkflowCancelledError, FAILED),
 )

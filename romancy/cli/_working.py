@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 from msgspec import Raw
 
+from romancy.checking import check_open
 from romancy.cli._apps import load_app
-from romancy.cli._database import running
+from romancy.cli._database import desk, running
 from romancy.cli._duration import DURATION
-from romancy.cli._printing import say
+from romancy.cli._endings import DIVERGED
+from romancy.cli._printing import as_json, json_option, line, say
 from romancy.errors import SerializationError
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from romancy.checking import Check, Misfit
     from romancy.workflow import Workflow
 
 __all__ = ["WORKING"]
+
+_EACH: Final = 1000
 
 
 @click.command()
@@ -87,4 +92,46 @@ def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[An
         ) from None
 
 
-WORKING = (run, start)
+@click.command()
+@click.argument("target", metavar="MODULE:APP")
+@click.option("--url", envvar="ROMANCY_URL", metavar="URL", help="Another database than the app's.")
+@click.option("--workflow", metavar="NAME", help="By a part of the workflow's name.")
+@json_option
+@running
+async def check(target: str, url: str | None, workflow: str | None, json_lines: bool) -> int:  # noqa: FBT001 - by name
+    """Replay every open instance with this code, and tell which ones it does not fit; exit code 6 if there are any.
+
+    Made for a deploy: nothing is written, no activity runs. Bodies of workflows run up to where their logs end.
+    """
+    app = load_app(target)
+    async with desk(url or app.url, None, app.codecs) as open_desk:
+        found = await check_open(open_desk.store, app.workflows, workflow_name=workflow, progress=_progress)
+    for misfit in found.misfits:
+        _print_misfit(misfit, json_lines=json_lines)
+    say(f"{found.checked} open instances checked: {len(found.misfits)} do not fit this code")
+    return 0 if found.fits else DIVERGED
+
+
+def _progress(check: Check) -> None:
+    if check.checked % _EACH == 0:
+        say(f"{check.checked} checked, {len(check.misfits)} do not fit")
+
+
+def _print_misfit(misfit: Misfit, *, json_lines: bool) -> None:
+    if json_lines:
+        as_json(
+            {
+                "instance_id": misfit.instance_id,
+                "workflow": misfit.workflow_name,
+                "status": str(misfit.status),
+                "kind": misfit.kind,
+                "report": misfit.report,
+            }
+        )
+        return
+    line(f"{misfit.instance_id}  {misfit.workflow_name}  {misfit.status}: {misfit.kind}")
+    for text in misfit.report.splitlines():
+        line(f"    {text}")
+
+
+WORKING = (run, start, check)

@@ -10,12 +10,14 @@ from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._management import purge, resume, retry, terminate
 from romancy.engine._messages import outgoing
+from romancy.engine._runtime import RUNTIME
 from romancy.engine._settings import Settings
 from romancy.engine._signals import ToldToStop
 from romancy.engine._unanswered import Unanswered
 from romancy.engine._worker import Worker
 
 __all__ = [
+    "RUNTIME",
     "LogWriter",
     "Settings",
     "ToldToStop",

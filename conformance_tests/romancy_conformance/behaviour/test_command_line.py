@@ -89,7 +89,8 @@ def romancy(url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     def run(*arguments: str) -> Answer:
         capfd.readouterr()
         code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
-        return Answer(code, *capfd.readouterr())
+        printed = capfd.readouterr()
+        return Answer(code, str(printed.out), str(printed.err))
 
     return run
 
@@ -262,7 +263,7 @@ def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
         (("run", "no_such_module:app"), 2),
         (("list", "--url", "nonsense://x"), 5),
     ],
-    ids=lambda given: " ".join(given) if isinstance(given, tuple) else f"exits {given}",
+    ids=str,
 )
 def test_mistakes_have_their_exit_codes(romancy: Command, arguments: tuple[str, ...], code: int) -> None:
     romancy("migrate")
@@ -304,3 +305,31 @@ def test_start_takes_json_and_refuses_what_does_not_fit(romancy: Command, module
     assert (4, 2, 2) == (other.code, wrong.code, unknown.code)
     assert "greet" in unknown.err
     assert ["g-1"] == [record["instance_id"] for record in romancy("list", "--json").records]
+
+
+CHANGED = """
+from romancy import Romancy, WorkflowContext, workflow
+
+@workflow(name="patience")
+async def patience(ctx: WorkflowContext) -> None:
+    await ctx.sleep(60)
+
+app = Romancy({url!r}, workflows=[patience])
+"""
+
+
+def test_check_names_what_the_new_code_does_not_fit(
+    url: str, romancy: Command, tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hesitated(app: Romancy) -> bool:
+        return any(type(event).__name__ == "ActivityAttemptFailed" for event in await app.history("c-1"))
+
+    prepared(url, patience.options(instance_id="c-1").bind(), until=hesitated)
+    (tmp_path / f"{module}_changed.py").write_text(CHANGED.format(url=url))
+
+    changed = romancy("check", f"{module}_changed", "--json")
+    other = romancy("check", module)
+
+    assert (6, ["c-1"]) == (changed.code, [record["instance_id"] for record in changed.records])
+    assert "hesitate" in changed.records[0]["report"]
+    assert (6, True) == (other.code, "unknown workflow" in other.out)

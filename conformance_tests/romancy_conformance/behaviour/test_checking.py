@@ -1,0 +1,188 @@
+"""A check before a deploy: it names exactly the open instances that the new code does not fit, and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Opener = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+FOR_EACH = 7
+
+
+@activity
+async def pack(item: str) -> str:
+    return item
+
+
+@activity
+async def label(item: str) -> str:
+    return item
+
+
+@workflow
+async def same(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+    await ctx.wait_event("go")
+
+
+@workflow
+async def reordered(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+    await label(item)
+    await ctx.wait_event("go")
+
+
+@workflow(name="reordered")
+async def reordered_now(ctx: WorkflowContext, item: str) -> None:
+    await label(item)
+    await pack(item)
+    await ctx.wait_event("go")
+
+
+@workflow
+async def renamed(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+    await ctx.wait_event("go")
+
+
+@workflow(name="renamed")
+async def renamed_now(ctx: WorkflowContext, item: str) -> None:
+    await label(item)
+    await ctx.wait_event("go")
+
+
+@workflow
+async def shortened(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+    await ctx.wait_event("go")
+
+
+@workflow(name="shortened")
+async def shortened_now(ctx: WorkflowContext, item: str) -> None:
+    await ctx.wait_event("go")
+
+
+@workflow
+async def retyped(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+    await ctx.wait_event("go")
+
+
+@workflow(name="retyped")
+async def retyped_now(ctx: WorkflowContext, item: int) -> None:
+    await pack(str(item))
+    await ctx.wait_event("go")
+
+
+@workflow
+async def removed(ctx: WorkflowContext, item: str) -> None:
+    await ctx.wait_event("go")
+
+
+@workflow
+async def finished(ctx: WorkflowContext, item: str) -> None:
+    await pack(item)
+
+
+@workflow(name="finished")
+async def finished_now(ctx: WorkflowContext, item: str) -> None:
+    await label(item)
+
+
+BEFORE: list[Any] = [same, reordered, renamed, shortened, retyped, removed, finished]
+AFTER: list[Any] = [same, reordered_now, renamed_now, shortened_now, retyped_now, finished_now]
+
+
+@pytest.fixture
+def workflows() -> list[Any]:
+    return BEFORE
+
+
+async def filled(app: Romancy) -> dict[str, set[str]]:
+    """Instances of each workflow, all of which wait or have ended; their ids."""
+    calls = [
+        declared.options(instance_id=f"{declared.name}-{number}").bind(f"item {number}")
+        for declared in BEFORE
+        for number in range(FOR_EACH)
+    ]
+    handles = await app.start_many(calls)
+    for handle in handles:
+        if handle.instance_id.startswith("finished"):
+            await handle.result()
+        else:
+            await _until_waiting(app, handle.instance_id)
+    return {wf.name: {f"{wf.name}-{number}" for number in range(FOR_EACH)} for wf in BEFORE}
+
+
+async def _until_waiting(app: Romancy, instance_id: str) -> None:
+    """Read its log as it grows, up to the wait."""
+    async for entry in app.entries_of(instance_id, follow=True):
+        if type(entry.event).__name__ == "EventAwaited":
+            return
+
+
+async def everything(app: Romancy) -> list[Any]:
+    """All rows and logs, to compare."""
+    return [(one, await app.history(one.instance_id)) async for one in app.iter_instances()]
+
+
+async def test_the_code_that_wrote_it_fits(app: Romancy, open_app: Opener) -> None:
+    await filled(app)
+
+    check = await (await open_app(worker=False)).check()
+
+    assert (FOR_EACH * 6, True, []) == (check.checked, check.fits, check.misfits)
+
+
+async def test_planted_changes_are_found_and_no_others(app: Romancy, open_app: Opener) -> None:
+    ids = await filled(app)
+    before = await everything(app)
+
+    check = await (await open_app(worker=False, workflows=AFTER)).check()
+
+    found: dict[str, set[str]] = {}
+    for misfit in check.misfits:
+        found.setdefault(misfit.kind, set()).add(misfit.instance_id)
+    diverging = ids["reordered"] | ids["renamed"] | ids["shortened"] | ids["retyped"]
+    assert {"diverges": diverging, "unknown workflow": ids["removed"]} == found
+    assert before == await everything(app)
+
+
+async def test_a_report_says_what_differs_and_where(app: Romancy, open_app: Opener) -> None:
+    await filled(app)
+
+    check = await (await open_app(worker=False, workflows=AFTER)).check(workflow_name="renamed")
+
+    assert FOR_EACH == len(check.misfits)
+    report = check.misfits[0].report
+    assert "pack" in report
+    assert "label" in report
+    assert "renamed_now in" in report
+    assert "test_checking.py, line " in report
+
+
+async def test_a_stuck_instance_is_checked_against_the_code_at_hand(open_app: Opener) -> None:
+    first = await open_app(workflows=[renamed])
+    handle = await first.start(renamed.options(instance_id="r-1"), "item")
+    await _until_waiting(first, "r-1")
+    await first.drain()
+    other = await open_app(workflows=[renamed_now])
+    await handle.signal("go")
+    while await other.handle("r-1").status() is not Status.STUCK:  # noqa: ASYNC110 - another app parks it
+        await asyncio.sleep(0.02)
+
+    old = await (await open_app(worker=False, workflows=[renamed])).check()
+    new = await (await open_app(worker=False, workflows=[renamed_now])).check()
+
+    assert (True, [Status.STUCK]) == (old.fits, [misfit.status for misfit in new.misfits])

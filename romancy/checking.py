@@ -1,0 +1,120 @@
+"""Does this code fit what is open in the database? Every open instance is replayed with it, and nothing is written.
+
+A replay runs the workflow's body up to where the log ends, and then its `finally` blocks; activities do not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.core import replay
+from romancy.engine import RUNTIME, history
+from romancy.errors import (
+    CodecError,
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+)
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import MAX_LIMIT, build_query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+    from romancy.workflow import Workflow
+
+__all__ = ["Check", "Misfit", "check_open"]
+
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+_UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An open instance that this code could not go on with."""
+
+    instance_id: str
+    workflow_name: str
+    status: Status
+    kind: str
+    """`diverges`: the code does something else than the log says. `unknown workflow`: the app has none of this name.
+    `unreadable`: its log cannot be read by this version, or with these codecs."""
+    report: str
+    """What differs, with source lines where the code is at fault."""
+
+
+@dataclass(slots=True)
+class Check:
+    """What a check has found so far."""
+
+    checked: int = 0
+    misfits: list[Misfit] = field(default_factory=list[Misfit])
+
+    @property
+    def fits(self) -> bool:
+        """Whether this code can go on with everything that was looked at."""
+        return not self.misfits
+
+
+async def check_open(
+    store: Store,
+    workflows: Mapping[str, Workflow[..., Any]],
+    *,
+    workflow_name: str | None = None,
+    progress: Callable[[Check], None] | None = None,
+) -> Check:
+    """Replay every open instance with these workflows. One that ends or is removed meanwhile is left out."""
+    check = Check()
+    async for row in _open_rows(store, workflow_name):
+        try:
+            misfit = await _misfit(store, workflows, row)
+        except InstanceNotFoundError:
+            continue
+        check.checked += 1
+        if misfit is not None:
+            check.misfits.append(misfit)
+        if progress is not None:
+            progress(check)
+        await asyncio.sleep(0)  # a replay is synchronous: let the rest of the process have its turn
+    return check
+
+
+async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[InstanceRow]:
+    token: str | None = None
+    while True:
+        query = build_query({}, workflow_name=workflow_name, status=_OPEN, limit=MAX_LIMIT, page_token=token)
+        page = await store.find(query)
+        for row in page.rows:
+            yield row
+        token = page.next_token
+        if token is None:
+            return
+
+
+async def _misfit(store: Store, workflows: Mapping[str, Workflow[..., Any]], row: InstanceRow) -> Misfit | None:
+    definition = workflows.get(row.workflow_name)
+    if definition is None:
+        known = ", ".join(sorted(workflows)) or "none"
+        return _of(row, "unknown workflow", f"this app has no workflow {row.workflow_name!r}; it has {known}")
+    try:
+        commits = [commit async for _, commit in history(store, row.instance_id, after=row.run_from - 1)]
+        replay(definition, commits, instance_id=row.instance_id, code=definition.code, runtime=RUNTIME)
+    except NonDeterminismError as error:
+        return _of(row, "diverges", f"{error}\n  the code at hand:  {_place(definition)}")
+    except _UNREADABLE as error:
+        return _of(row, "unreadable", str(error))
+    return None
+
+
+def _place(definition: Workflow[..., Any]) -> str:
+    code = definition.fn.__code__
+    return f"{code.co_qualname} in {code.co_filename}, line {code.co_firstlineno}"
+
+
+def _of(row: InstanceRow, kind: str, report: str) -> Misfit:
+    return Misfit(row.instance_id, row.workflow_name, row.status, kind, report)
