@@ -6,7 +6,6 @@ handful of methods in `postgres.py` and `mysql.py`.
 
 from __future__ import annotations
 
-import random
 import re
 import secrets
 import shutil
@@ -224,7 +223,7 @@ def run_once(command: Sequence[str | Path], cwd: Path, *, output: IO[bytes], std
 
 def _free_port() -> int:
     while True:
-        port = random.choice(_PORTS)
+        port = secrets.choice(_PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
