@@ -36,7 +36,6 @@ from romancy.engine._attempts import ENDS, unanswered
 from romancy.engine._children import joined, refusals, refused, without
 from romancy.engine._live import (
     Live,
-    Mail,
     change_for,
     handing_back,
     idle_release,
@@ -47,9 +46,10 @@ from romancy.engine._live import (
     start_of,
     termination,
 )
-from romancy.engine._mail import input_for
+from romancy.engine._mail import input_of
 from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._ports import Ports
+from romancy.engine._post import Mail
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.engine._slots import hand_over, is_held
@@ -168,7 +168,7 @@ class Driver:
         live.signals = max(live.signals, mailbox.signals)
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
         for row in mailbox.rows:
-            if row.delivery_id not in live.kept and row.delivery_id not in known and not self._keep(live, row):
+            if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
                 return
         self.go_on(live)
 
@@ -176,7 +176,7 @@ class Driver:
         """Do what waited for the slot of the instance, if that is free."""
         if not live.in_flight:
             hand_over(live)
-            if live.kept:
+            if len(live.post):
                 self._sort_mail(live)
             if live.inputs:
                 self.advance(live)
@@ -184,7 +184,7 @@ class Driver:
     def _keep(self, live: Live, row: InboxRow) -> bool:
         """Remember a message; False if nothing can go on before others have read it."""
         try:
-            live.keep(Mail(row.delivery_id, row.at, decode_message(row.body)))
+            live.keep(Mail(row.delivery_id, row.at, decode_message(row.body), live.post.read + 1))
         except HistoryVersionError as error:
             logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
         except CodecError as error:
@@ -194,14 +194,13 @@ class Driver:
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the run as it stands now into inputs."""
-        for mail in list(live.kept.values()):
-            if isinstance(mail.message, TerminateMessage):
+        for mail, wait_id in live.post.match():
+            event = input_of(mail.message, mail.at, wait_id)
+            if event is not None:
+                live.inputs.append((event, mail))
+            elif isinstance(mail.message, TerminateMessage):
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
-            event = input_for(live, mail.message, mail.at)
-            if event is not None:
-                del live.kept[mail.delivery_id]
-                live.inputs.append((event, mail))
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it is: nothing more of it runs, nothing is undone."""
@@ -250,6 +249,8 @@ class Driver:
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
         for index, (event, mail) in enumerate(inputs):
+            if type(event) is EventTimedOut:
+                live.post.stop_waiting(event.id)
             if event.at < floor:
                 inputs[index] = (msgspec.structs.replace(event, at=floor), mail)
             else:
@@ -370,7 +371,7 @@ class Driver:
                 if effect.due is not None:
                     self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
             case StopAwaiting():
-                live.waits.pop(effect.wait_id, None)
+                live.post.stop_waiting(effect.wait_id)
                 self.alarms.clear(live, effect.wait_id)
             case CancelTimer():
                 self.alarms.clear(live, effect.timer_id)
@@ -477,14 +478,14 @@ class Driver:
             del self.live[live.instance_id]
         self._stop(live)
         self._empty(live)
-        live.kept.clear()
+        live.post.clear()
         hand_over(live)
 
     def _stop(self, live: Live) -> None:
         """Nothing that the present run started is wanted any more."""
         self.attempts.drop(live)
         self.alarms.clear_all(live)
-        live.waits.clear()
+        live.post.stop_all()
 
     def _empty(self, live: Live) -> None:
         """What waits to be fed is not wanted any more."""

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from romancy.engine._driver import Driver
-    from romancy.engine._live import Live, Mail
+    from romancy.engine._live import Live
     from romancy.engine._observer import Observer
+    from romancy.engine._post import Mail
     from romancy.engine._prepared import Given
     from romancy.engine._quarantine import Quarantine
     from romancy.engine._resting import Resting

@@ -6,7 +6,6 @@ Nothing here waits or writes. The driver carries out what is decided here.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,6 +27,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as Ended
 from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
+from romancy.engine._post import NO_POST, Post
 from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome, Parent
     from romancy.engine._attempt import Attempt
     from romancy.engine._port import Port
+    from romancy.engine._post import Mail
     from romancy.workflow import Workflow
 
 __all__ = [
     "Live",
-    "Mail",
     "change_for",
     "first_input",
     "handing_back",
@@ -67,15 +67,6 @@ _NOBODY: Final = frozenset[str]()
 _NO_HEADERS: Final[dict[str, str]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A message taken from the inbox to be read; its row stays there until an append consumes it."""
-
-    delivery_id: str
-    at: int
-    message: Message
-
-
 class Live:
     """An instance this worker owns: its run, its one append slot, and what waits for that slot."""
 
@@ -89,17 +80,16 @@ class Live:
         "in_flight",
         "inputs",
         "instance_id",
-        "kept",
         "life",
         "moved",
         "parent",
+        "post",
         "released",
         "run",
         "run_from",
         "shown",
         "signals",
         "taking",
-        "waits",
         "wanting",
     )
 
@@ -123,13 +113,12 @@ class Live:
         """It is to be fed in this turn of the event loop."""
         self.in_flight = False
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
-        self.kept: dict[str, Mail] = NO_DICT
-        """Mail that nothing waits for yet, by delivery id; it stays in the inbox."""
+        self.post = NO_POST
+        """Mail that nothing waits for yet, which stays in the inbox, and the waits that no mail has ended."""
         self.taking = _NOBODY
         """Deliveries that the append on its way consumes."""
         self.moved: Callable[[], None] | None = None
         """Wants to hear of the next append that is in, or that the instance is no longer here."""
-        self.waits: dict[str, AwaitEvent] = NO_DICT
         self.holder: Port | None = None
         """Whose session has the append slot, where sessions take it (`_slots.py`)."""
         self.wanting: dict[Port, Future[None]] = NO_DICT
@@ -141,14 +130,14 @@ class Live:
         """No longer ours: kept only in case it comes back unchanged."""
 
     def keep(self, mail: Mail) -> None:
-        """Nothing waits for this message yet."""
-        if self.kept is NO_DICT:
-            self.kept = {}
-        self.kept[mail.delivery_id] = mail
+        """Nothing is known to wait for this message."""
+        if self.post is NO_POST:
+            self.post = Post()
+        self.post.keep(mail)
 
     def unread(self) -> tuple[Mail, ...]:
         """What is still in its inbox though it was read here: nothing waits for it, or its input was not fed yet."""
-        return (*self.kept.values(), *(mail for _, mail in self.inputs if mail is not None))
+        return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
     def keep_dropped(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
         """A signal that came too late for its wait is there for the next one, as if it had not been looked at."""
@@ -167,17 +156,9 @@ class Live:
 
     def wait(self, wait: AwaitEvent) -> None:
         """The run waits for an event."""
-        if self.waits is NO_DICT:
-            self.waits = {}
-        self.waits[wait.wait_id] = wait
-
-    def match(self, signal: Signal) -> str | None:
-        """The wait that this signal ends: the oldest one for its name and, if it asks for one, its key."""
-        return next((wait.wait_id for wait in self.waits.values() if _fits(signal, wait)), None)
-
-
-def _fits(message: Message, wait: AwaitEvent) -> bool:
-    return isinstance(message, Signal) and message.name == wait.name and wait.key in (None, message.key)
+        if self.post is NO_POST:
+            self.post = Post()
+        self.post.wait(wait)
 
 
 def new_life() -> int:
@@ -346,12 +327,12 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if any(isinstance(effect, StartActivity | StartCompensation | CancelActivity) for effect in activation.effects):
         return False
-    if live.kept:
-        waits = [effect for effect in activation.effects if isinstance(effect, AwaitEvent)]
-        for mail in live.kept.values():
-            # What is no signal is fed as soon as this is in: the run before had no use for it.
-            if not isinstance(mail.message, Signal) or any(_fits(mail.message, wait) for wait in waits):
-                return False
+    if live.post.is_pressing:
+        return False  # it is fed as soon as this is in: the run before had no use for it
+    if len(live.post) and any(
+        isinstance(effect, AwaitEvent) and live.post.has_for(effect) for effect in activation.effects
+    ):
+        return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
 
 

@@ -15,7 +15,7 @@ from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
     from romancy.core import Input
-    from romancy.engine._live import Mail
+    from romancy.engine._post import Mail
 
 __all__ = ["NO_PORTS", "Given", "Prepared"]
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
-    from romancy.engine._live import Mail
     from romancy.engine._port import Port
+    from romancy.engine._post import Mail
     from romancy.engine._prepared import Given
     from romancy.engine._settings import Settings
     from romancy.engine._starting import Begun

@@ -101,8 +101,8 @@ _OF_MAIL = (
     _code(
         name="memory: an event is as old as the moment it is read",
         pitfall="B7",
-        text="event = input_for(live, mail.message, mail.at)",
-        replacement="event = input_for(live, mail.message, self.clock.now())",
+        text="event = input_of(mail.message, mail.at, wait_id)",
+        replacement="event = input_of(mail.message, self.clock.now(), wait_id)",
         tests=f"{_DOUBTS} before_the_timeout",
     ),
     _code(
@@ -166,8 +166,8 @@ _OF_SESSIONS = (
     _code(
         name="sqlite: who waits for the slot of what is gone waits for ever",
         pitfall="A8",
-        text="        live.kept.clear()\n        hand_over(live)\n",
-        replacement="        live.kept.clear()\n",
+        text="        live.post.clear()\n        hand_over(live)\n",
+        replacement="        live.post.clear()\n",
         tests=f"{_BESIDE} while_the_instance_ends",
         waits=True,
     ),
