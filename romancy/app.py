@@ -9,8 +9,9 @@ from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
+from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._place import check_place
-from romancy._starts import all_of, check_call, check_workflow, new_id
+from romancy._starts import check_call, check_workflow, new_id
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
 from romancy.core import TERMINAL, State, WorkflowStarted, driving
@@ -47,7 +48,7 @@ from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -289,15 +290,20 @@ class Romancy(Instances):
         InstanceConflictError tells all such ids (`conflicts`) and all that exist now (`started`). Calling again with a
         mended list is safe where the ids are yours. Arguments that do not fit are refused before any is started.
         """
-        prepared = [(call, *self._prepare(call)) for call in calls]
+        prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
+        for call in calls:
+            prepared.append((call, *self._prepare(call)))
+            await turn_after(len(prepared))
         if session is not None:
             return await all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
-            with driving():
+            with self._writer.gathering():  # so that they share commits all the same
                 while self._unanswered.has_room and len(submitted) < len(prepared):
-                    submitted.append(self._submit(*prepared[len(submitted)]))
+                    submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
+                    if len(submitted) < len(prepared):
+                        await asyncio.sleep(0)
         return await all_of((self._started(*one) for one in submitted), RomancyError)
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -339,6 +345,19 @@ class Romancy(Instances):
 
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
+
+    def _submit_some(
+        self, calls: Sequence[tuple[Call[T], Handle[T], Raw, int]]
+    ) -> list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]]:
+        """Submit these in one turn of the event loop, as far as there is room; the first in any case."""
+        self._opened()
+        submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
+        with driving():
+            for call in calls:
+                if submitted and not self._unanswered.has_room:
+                    break
+                submitted.append(self._submit(*call))
+        return submitted
 
     def _submit(
         self, call: Call[T], handle: Handle[T], raw: Raw, delay: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import about, get_logger
@@ -19,7 +20,7 @@ from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item
@@ -35,6 +36,8 @@ _BATCH_BYTES: Final = 4 * 1024 * 1024
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _A_MOMENT: Final = 0.25
+_TOLD_AT_ONCE: Final = 200
+"""How many hear of their commits in one turn of the event loop."""
 _MANY: Final = 32
 """Where one batch has so many items there is enough at work for the collector to be told."""
 
@@ -59,6 +62,8 @@ class LogWriter:
         self.written = 0
         """How many items have been written in all."""
         self._held = False
+        self._gathering = 0
+        """How many callers are about to submit more, which is to share the next batch."""
         self._guest: asyncio.Task[Any] | None = None
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
@@ -73,8 +78,23 @@ class LogWriter:
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
         self._queue.append((item, done, self._worker()))
-        if not (self._busy or self._held):
+        if not (self._busy or self._held or self._awaits_more):
             self._wake()
+
+    @property
+    def _awaits_more(self) -> bool:
+        return bool(self._gathering) and len(self._queue) < _BATCH_ITEMS
+
+    @contextmanager
+    def gathering(self) -> Generator[None]:
+        """Until the block ends no batch is sent that is not full: its caller submits many, with turns for others."""
+        self._gathering += 1
+        try:
+            yield
+        finally:
+            self._gathering -= 1
+            if self._queue and not (self._busy or self._held):
+                self._wake()
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None
@@ -138,7 +158,7 @@ class LogWriter:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while not self._queue or self._busy:
+            while not self._queue or self._busy or self._awaits_more:
                 self._tell_flushed()
                 self._sleeping = loop.create_future()
                 await self._sleeping
@@ -158,12 +178,24 @@ class LogWriter:
             else:
                 if len(batch) >= _MANY:
                     self._ease.for_a_moment()
-                with driving():
-                    self._settle(batch, outcomes)
+                await self._settle_all(batch, outcomes)
         finally:
             self._busy = False
             if outcomes is None:  # cancelled meanwhile: each is recognised by its nonce if it is in already
                 self._queue[:0] = batch
+
+    async def _settle_all(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
+        """Tell them all, with turns of the event loop for others; whoever is left is told at a cancellation."""
+        step = _TOLD_AT_ONCE
+        for first in range(0, len(batch), step):
+            if first:
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    self._settle(batch[first:], outcomes[first:])
+                    raise
+            with driving():
+                self._settle(batch[first : first + step], outcomes[first : first + step])
 
     def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

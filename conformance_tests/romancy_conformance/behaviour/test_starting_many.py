@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,13 +10,17 @@ import pytest
 from romancy import InstanceConflictError, PayloadTooLargeError, Romancy, WorkflowContext, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from romancy import Workflow
+    from romancy.workflow import Call
 
     Open = Callable[..., Awaitable[Romancy]]
 
 pytestmark = pytest.mark.anyio
+
+MANY = 3000
+A_FEW_HUNDRED = 500
 
 
 @workflow
@@ -30,6 +35,21 @@ async def many_other(ctx: WorkflowContext, text: str) -> str:
 
 def named(instance_id: str, text: str, wf: Workflow[[str], str] = many_echo) -> Any:
     return wf.options(instance_id=instance_id).bind(text)
+
+
+done: list[int] = []
+"""What was made ready and what has begun, one entry each."""
+
+
+@workflow
+async def many_counted(ctx: WorkflowContext, number: int) -> None:
+    done.append(number)
+
+
+def counted_calls() -> Iterator[Call[None]]:
+    for number in range(MANY):
+        done.append(number)
+        yield many_counted.bind(number)
 
 
 async def started(app: Romancy) -> dict[str, str]:
@@ -91,3 +111,23 @@ async def test_one_that_is_too_large_starts_none(app: Romancy) -> None:
         await app.start_many([named("a", "x"), named("b", "x" * 3_000_000), named("c", "x")])
 
     assert await started(app) == {}
+
+
+async def test_many_starts_leave_the_event_loop_its_turns(app: Romancy) -> None:
+    longest = 0
+
+    async def look_on() -> None:
+        nonlocal longest
+        seen = 0
+        while True:
+            longest, seen = max(longest, len(done) - seen), len(done)
+            await asyncio.sleep(0)
+
+    done.clear()
+    onlooker = asyncio.create_task(look_on())
+    handles = await app.start_many(counted_calls())
+    onlooker.cancel()
+
+    assert len(handles) == MANY
+    assert len(done) >= 2 * MANY
+    assert longest <= A_FEW_HUNDRED
