@@ -22,7 +22,7 @@ from romancy.serialization import Signature
 from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from romancy.context import ActivityContext
     from romancy.core import Commands
@@ -62,12 +62,45 @@ class Compensation:
             positional = (activity.signature.decode_result(result), *positional)
         return positional, named
 
+    def check_fits(self, activity: Activity[..., Any], /) -> None:
+        """Raise RegistrationError unless it can be called with what the activity was called with."""
+        misfit = _misfit(self.signature, activity.signature)
+        if misfit is not None:
+            raise RegistrationError(
+                f"compensation {self.name} of activity {activity.name} {misfit}; give it the parameters of the "
+                f"activity ({_listed(activity.signature.names)}), or `result` and then those"
+            )
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function; a workflow never calls a compensation itself."""
         return self.fn(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<compensation {self.name}>"
+
+
+def _misfit(undo: Signature, done: Signature) -> str | None:
+    """Why a compensation cannot be called with the arguments of its activity, by place or by name as that was."""
+    if "result" in undo.names[1:] and "result" not in done.names:
+        return "takes `result`, but not as its first parameter"
+    takes = [parameter for parameter in undo.parameters if not parameter.keyword_only]
+    if undo.names[:1] == ("result",) and done.names[:1] != ("result",):
+        takes = takes[1:]
+    by_place = [parameter.name for parameter in done.parameters if not parameter.keyword_only]
+    by_name = [parameter.name for parameter in done.parameters if parameter.keyword_only]
+    for taken, name in zip(takes, by_place, strict=False):
+        if taken.name != name and taken.name in by_place:
+            return f"takes {taken.name!r} in the place of {name!r}"
+    others = [*takes[len(by_place) :], *(parameter for parameter in undo.parameters if parameter.keyword_only)]
+    missing = [*by_place[len(takes) :], *(name for name in by_name if name not in {other.name for other in others})]
+    if missing:
+        return f"does not take {_listed(missing)}"
+    unmet = [other.name for other in others if other.required and other.name not in by_name]
+    return f"asks for {_listed(unmet)} as well" if unmet else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _check_choices(fn: Callable[..., Any], *, executor: object, compensate: object, raises: Any) -> None:
@@ -223,6 +256,7 @@ class Activity(Generic[P, R_co]):
                 f"activity {self.name}: an attempt that did not complete has no result, which the compensation "
                 f"{undo.name} asks for; leave its `result` out, or compensate only what completed"
             )
+        undo.check_fits(self)
         self._undo.append(undo)
         return undo
 

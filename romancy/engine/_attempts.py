@@ -374,6 +374,8 @@ class Attempts:
         definition: Any = effect.definition
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
+            if definition.dependencies:
+                named |= await self._dependencies.resolve(definition.dependencies)
             enter_activity(attempt)
             await self._call(definition, definition.fn, positional, named, None)
             return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)

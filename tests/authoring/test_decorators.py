@@ -14,7 +14,7 @@ from romancy_conformance.workflows import Scenario
 from tests.core.driver import World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 async def plain(item: str, count: int = 1) -> str:
@@ -113,6 +113,53 @@ def test_two_compensations_for_one_activity_are_refused() -> None:
     assert reserve.undo is undo
     with pytest.raises(RegistrationError, match="already has the compensation undo"):
         reserve.compensation(undo)
+
+
+async def takes_nothing() -> None: ...
+async def takes_result_alone(result: str) -> None: ...
+async def takes_one(order: int) -> None: ...
+async def takes_swapped(amount: str, order: int) -> None: ...
+async def takes_result_last(order: int, result: str) -> None: ...
+async def takes_more(order: int, amount: str, more: int) -> None: ...
+async def takes_by_name(order: int, *, amount: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("undo", "why"),
+    [
+        (takes_nothing, "does not take 'order', 'amount'"),
+        (takes_result_alone, "does not take 'order', 'amount'"),
+        (takes_one, "does not take 'amount'"),
+        (takes_swapped, "takes 'amount' in the place of 'order'"),
+        (takes_result_last, "takes `result`, but not as its first parameter"),
+        (takes_more, "asks for 'more' as well"),
+        (takes_by_name, "does not take 'amount'"),
+    ],
+)
+def test_a_compensation_that_cannot_be_called_is_refused(undo: Callable[..., object], why: str) -> None:
+    async def charge(order: int, amount: str) -> str:
+        return amount
+
+    with pytest.raises(RegistrationError, match=f"compensation {undo.__name__} of activity charge {why}.*`result` and"):
+        activity(compensation=undo)(charge)
+    with pytest.raises(RegistrationError, match=why):
+        activity(charge).compensation(undo)
+
+
+async def all_of_it(order: int, *, amount: str) -> None: ...
+async def other_words(number: int, amount: str) -> None: ...
+async def result_and_all(result: str, order: int, *, amount: str) -> None: ...
+async def with_default(order: int, more: int = 3, *, amount: str, still_more: str = "") -> None: ...
+
+
+@pytest.mark.parametrize("undo", [all_of_it, other_words, result_and_all, with_default])
+def test_a_compensation_that_can_be_called_is_none_the_worse(undo: Callable[..., object]) -> None:
+    async def charge(order: int, *, amount: str) -> str:
+        return amount
+
+    declared = activity(compensation=undo)(charge)
+
+    assert declared.undo is not None
 
 
 def test_a_plain_function_can_be_a_compensation() -> None:
