@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Struct, field
 
 from romancy import Romancy, UsageError
+from romancy.registry import Registry
 from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.crashes.audit import Audit
 from romancy_conformance.behaviour.crashes.ledger import Ledger
-from romancy_conformance.behaviour.crashes.worker import PLAYED, Job
+from romancy_conformance.behaviour.crashes.worker import PLAYED, Job, at_pace
+from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,7 +151,7 @@ class Matrix:
             if status != (_KILLED if dies else 0):
                 audit.stuck.append(f"who was to die at {fail or 'no point'} ended with {status}")
         self.tally.kills += kills
-        await self._judge(f"{name} at its deliveries", audit)
+        await self._judge(f"{name} at its deliveries", audit, job.second)
 
     async def case(self, name: str, fails: list[str]) -> int:
         """Play the workflow with these kills, one process after another, and audit it; how many kills there were."""
@@ -160,7 +162,7 @@ class Matrix:
         finally:
             outside.cancel()
             await asyncio.gather(outside, return_exceptions=True)
-        await self._judge(f"{name} {fails[0]} ×{len(fails)}", audit)
+        await self._judge(f"{name} {fails[0]} ×{len(fails)}", audit, job.second)
         return kills
 
     def _new_case(self, name: str) -> tuple[Job, Audit]:
@@ -177,8 +179,10 @@ class Matrix:
         )
         return job, Audit(scenario, job.instance_id, Ledger(Path(job.ledger)), self._app, self._store)
 
-    async def _judge(self, what: str, audit: Audit) -> None:
+    async def _judge(self, what: str, audit: Audit, second: float) -> None:
         await audit.at_the_end()
+        with at_pace(second):
+            audit.wrong += map(str, await sweep(self._store, Registry.collect().workflows))
         if audit.slowest_takeover > _LEASE / 2:
             audit.wrong.append(
                 f"it was taken over after {audit.slowest_takeover:.1f} s, as if the lease were waited for"

@@ -13,9 +13,10 @@ import asyncio
 import os
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -29,6 +30,8 @@ from romancy_conformance.behaviour.crashes.transactional import TRANSACTIONAL
 from romancy_conformance.workflows import FAMILY
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from romancy_conformance.workflows import Scenario
 
 __all__ = ["PLAYED", "Job"]
@@ -54,11 +57,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to signal to the instance, instead of working on it: this is somebody outside."""
 
 
+@contextmanager
+def at_pace(second: float) -> Generator[None]:
+    """For a while, as `hurry`: for whoever replays what was written in a hurry."""
+    ticks = round(1_000_000 * second)
+    with patch.object(_commands, "SECOND", ticks), patch.object(_run, "SECOND", ticks):
+        yield
+
+
 def hurry(second: float) -> None:
     """Let a second of the workflows' delays, and of the waits between attempts, take `second`."""
-    ticks = round(1_000_000 * second)
     for module in (_commands, _run):
-        vars(module)["SECOND"] = ticks  # in a process that lives for one workflow
+        vars(module)["SECOND"] = round(1_000_000 * second)  # in a process that lives for one workflow
     delay = RetryPolicy.delay
 
     def hurried(policy: RetryPolicy, attempt: int, chance: float = 0.0) -> float:

@@ -1,0 +1,124 @@
+"""What an instance's row says, held against its log and its neighbours: nobody waits for what cannot come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core import CancelRequested, replay
+from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
+from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from romancy.core import State, WorkflowDefinition
+    from romancy.storage.records import InstanceRow
+    from romancy_conformance.invariants._log import Told
+    from romancy_conformance.invariants._tables import Tables
+
+__all__ = ["of_children", "of_replay", "of_row"]
+
+_LONG = 60_000_000
+"""Microseconds that nobody sleeps with work in hand, nor beyond what is due, however late a commit may have been."""
+
+
+def of_row(row: InstanceRow, log: Told) -> Iterator[str]:
+    """The row by itself, and against the log."""
+    if row.owner is not None and row.wake_at is not None:
+        yield f"worker {row.owner} owns it, and yet it is to be woken"
+    if row.seen > row.signals:
+        yield f"its owner has seen {row.seen} deliveries, and there were {row.signals}"
+    ended = row.status in TERMINAL_STATUSES
+    if ended and (row.owner is not None or row.wake_at is not None):
+        yield f"it has ended ({row.status}), and yet it is owned or to be woken"
+    if log.state is None:
+        return
+    yield from _of_end(row, log.state)
+    if row.owner is None and not ended and row.status is not Status.STUCK and log.state.terminal is None:
+        yield from _of_sleep(row, log.state)
+
+
+def _of_end(row: InstanceRow, state: State) -> Iterator[str]:
+    outcome = state.outcome()
+    if outcome is not None and outcome.status is not row.status:
+        yield f"its log says {outcome.status}, its row says {row.status}"
+    elif outcome is None and row.status in TERMINAL_STATUSES:
+        yield f"its row says {row.status}, and its log does not end"
+    elif state.terminal is not None and outcome is None:
+        yield "its log continues as a new run that is not there"
+
+
+def _of_sleep(row: InstanceRow, state: State) -> Iterator[str]:
+    """Nobody owns it: somebody must be going to."""
+    due = state.wake_at()
+    begun = [id for id, one in state.activities.items() if one.next_at is None]
+    begun += [id for id, one in state.compensations.items() if one.next_at is None]
+    unseen = row.signals != row.seen  # the next sweep of a worker wakes it
+    if row.wake_at is None and not unseen:
+        if begun:
+            yield f"nobody owns it and nothing wakes it, and {begun[0]} is under way"
+        elif due is not None:
+            yield f"nobody owns it and nothing wakes it, and something is due at {due}"
+        elif not state.waits and not state.children:
+            yield "nobody owns it, nothing wakes it, and it waits for nothing"
+    elif row.wake_at is not None:
+        if due is not None and row.wake_at - due > _LONG:
+            yield f"it sleeps until {row.wake_at}, and something is due at {due}"
+        if begun and row.wake_at - row.updated_at > _LONG:
+            yield f"it sleeps until {row.wake_at}, and {begun[0]} is under way"
+
+
+async def of_children(row: InstanceRow, log: Told, tables: Tables) -> AsyncIterator[str]:
+    """The instance as a parent, and as a child."""
+    state = log.state
+    if state is None or row.status in TERMINAL_STATUSES:
+        return
+    for id, child in state.children.items():
+        name = child.started.instance_id
+        other = await tables.row(name)
+        if other is not None and other.parent == row.instance_id and other.status not in TERMINAL_STATUSES:
+            continue
+        told = [one for one in await _mail(row.instance_id, tables) if isinstance(one, ChildEnded)]
+        if not tables.shows_mail or id in {one.child_id for one in told}:
+            continue
+        if other is None:
+            yield f"it waits for its child {name} ({id}), which is not there"
+        elif other.parent != row.instance_id:
+            yield f"it waits for its child {name} ({id}), which is a child of {other.parent}"
+        else:
+            yield f"it waits for its child {name} ({id}), which has ended ({other.status}) and has not told it"
+    if row.parent is not None and await tables.row(row.parent) is None and not await _was_told(row, log, tables):
+        yield f"its parent {row.parent} is not there"
+
+
+async def _was_told(row: InstanceRow, log: Told, tables: Tables) -> bool:
+    """Whether its parent has given it up: then the parent may have ended, and been removed."""
+    asked = any(isinstance(event, CancelRequested) for commit in log.commits for event in commit)
+    mail = await _mail(row.instance_id, tables)
+    return asked or not tables.shows_mail or any(isinstance(one, CancelMessage) for one in mail)
+
+
+async def _mail(instance_id: str, tables: Tables) -> list[object]:
+    messages: list[object] = []
+    for body in await tables.mail(instance_id):
+        try:
+            messages.append(decode_message(body))
+        except (HistoryVersionError, CodecError):
+            continue
+    return messages
+
+
+def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefinition]) -> Iterator[str]:
+    """The log and the code: what has not ended must fit the code of today, what has ended the code it ran on."""
+    definition = workflows.get(row.workflow_name)
+    if definition is None or log.state is None or row.status is Status.STUCK:
+        return
+    if row.status in TERMINAL_STATUSES and getattr(definition, "code", row.code) != row.code:
+        return
+    try:
+        replay(definition, log.commits, instance_id=row.instance_id)
+    except NonDeterminismError as error:
+        yield f"its log does not replay: {error}"
+    except HistoryCorruptError as error:
+        yield f"its log makes no sense to a replay: {error}"

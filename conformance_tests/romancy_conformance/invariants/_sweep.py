@@ -1,0 +1,98 @@
+"""The sweep: every instance of a database in turn, and what belongs to none. What seems wrong is looked at twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy.errors import CodecError
+from romancy.serialization import NO_CODECS
+from romancy.storage.backends import create_store
+from romancy_conformance.invariants._instance import of_children, of_replay, of_row
+from romancy_conformance.invariants._log import told
+from romancy_conformance.invariants._tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+
+    from romancy.core import WorkflowDefinition
+    from romancy.serialization import Codecs
+    from romancy.storage.protocol import Store
+
+    Again = Callable[[], Awaitable[object]]
+
+__all__ = ["Complaint", "sweep", "sweep_url"]
+
+
+class Complaint(NamedTuple):
+    """One thing that must not be."""
+
+    instance_id: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.instance_id}: {self.what}"
+
+
+async def sweep_url(
+    url: str,
+    workflows: Mapping[str, WorkflowDefinition] | None = None,
+    *,
+    codecs: Codecs = NO_CODECS,
+    again: Again | None = None,
+) -> list[Complaint]:
+    """As `sweep`, on a database that is opened for it, at the schema it has."""
+    store = create_store(url)
+    await store.open(migrate=False)
+    try:
+        return await sweep(store, workflows, codecs=codecs, again=again)
+    finally:
+        await store.close()
+
+
+async def sweep(
+    store: Store,
+    workflows: Mapping[str, WorkflowDefinition] | None = None,
+    *,
+    codecs: Codecs = NO_CODECS,
+    again: Again | None = None,
+) -> list[Complaint]:
+    """Everything that is wrong in the database, by instance; given workflows, their logs are replayed.
+
+    Where workers are at work, what is read first may be old by the time the next thing is read: `again` is awaited
+    then, and what seemed wrong is told only if it is as wrong as before.
+    """
+    tables = Tables(store, codecs)
+    found = await _complaints(tables, workflows or {})
+    if found and again is not None:
+        await again()
+        still = set(await _complaints(tables, workflows or {}, {one.instance_id for one in found}))
+        found = [one for one in found if one in still]
+    return found
+
+
+async def _complaints(
+    tables: Tables, workflows: Mapping[str, WorkflowDefinition], only: Collection[str] | None = None
+) -> list[Complaint]:
+    ids = [row.instance_id async for row in tables.rows()] if only is None else sorted(only)
+    found = [Complaint(*stray) for stray in await tables.strays()]
+    for instance_id in ids:
+        found += [Complaint(instance_id, what) async for what in _of_instance(tables, instance_id, workflows)]
+    return sorted(found)
+
+
+async def _of_instance(
+    tables: Tables, instance_id: str, workflows: Mapping[str, WorkflowDefinition]
+) -> AsyncIterator[str]:
+    try:
+        read = await tables.log(instance_id)
+    except CodecError as error:
+        yield f"its log cannot be read, name the app whose codecs read it: {error}"
+        return
+    if read is None:
+        return  # purged meanwhile
+    row, rows = read
+    log = told(row, rows)
+    for what in (*log.wrong, *of_row(row, log), *of_replay(row, log, workflows)):
+        yield what
+    async for what in of_children(row, log, tables):
+        yield what

@@ -1,0 +1,120 @@
+"""The tables behind a store: through the protocol, and by SQL (or in `memory://` by hand) what that does not show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.engine import coded
+from romancy.serialization import NO_CODECS
+from romancy.storage.memory import MemoryStore
+from romancy.storage.query import MAX_LIMIT, build_query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.serialization import Codecs
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import History, InstanceRow, LogRow
+
+__all__ = ["Tables"]
+
+_STRAY: Final = (
+    ("inbox", "there is a message for it in the inbox, and no such instance"),
+    ("log", "there is a log of it, and no such instance"),
+    ("index", "the index leads to it, and there is no such instance"),
+)
+_WITHOUT: Final = (
+    "select distinct instance_id from {table} t "
+    "where not exists (select 1 from romancy_instances i where i.instance_id = t.instance_id{life})"
+)
+_ORPHANS: Final = (
+    "select instance_id, owner from romancy_instances i where owner is not null "
+    "and not exists (select 1 from romancy_workers w where w.token = i.owner)"
+)
+
+
+class Tables:
+    """One opened store, which is only read."""
+
+    def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
+        self._bare = store
+        self._store = coded(store, codecs)
+
+    @property
+    def shows_mail(self) -> bool:
+        """Whether inboxes can be looked into."""
+        return isinstance(self._bare, MemoryStore) or self._bare.capabilities.sql
+
+    async def rows(self) -> AsyncIterator[InstanceRow]:
+        """Every instance, newest first."""
+        token: str | None = None
+        while True:
+            page = await self._bare.find(build_query(limit=MAX_LIMIT, page_token=token))
+            for row in page.rows:
+                yield row
+            token = page.next_token
+            if token is None:
+                return
+
+    async def row(self, instance_id: str) -> InstanceRow | None:
+        """One instance."""
+        found = await self._bare.read(instance_id, limit=0)
+        return None if found is None else found.instance
+
+    async def log(self, instance_id: str) -> tuple[InstanceRow, list[LogRow]] | None:
+        """An instance and all that is left of its log, as they were together. CodecError where it is sealed."""
+        rows: list[LogRow] = []
+        while True:
+            page: History | None = await self._store.read(instance_id, after=rows[-1].seq if rows else 0)
+            if page is None:
+                return None
+            rows += page.rows
+            if not page.more:
+                return page.instance, rows
+
+    async def mail(self, instance_id: str) -> list[bytes]:
+        """The bodies in one inbox, as they are stored."""
+        if isinstance(self._bare, MemoryStore):
+            inbox = self._bare.database.tables["inbox"]
+            return [row.body for key, row in sorted(inbox.items()) if key[0] == instance_id]
+        sql = f"select body from romancy_inbox where instance_id = {self._bare.capabilities.placeholder}"  # noqa: S608
+        return [bytes(row["body"]) for row in await self._select(sql, instance_id)]
+
+    async def strays(self) -> list[tuple[str, str]]:
+        """What belongs to nobody: the instance concerned, and what is wrong."""
+        if isinstance(self._bare, MemoryStore):
+            return _strays_in(self._bare.database.tables)
+        found: list[tuple[str, str]] = []
+        for table, words in _STRAY if self._bare.capabilities.sql else ():
+            sql = _WITHOUT.format(table=f"romancy_{table}", life=" and i.life = t.life" if table == "log" else "")
+            found += [(_text(row["instance_id"]), words) for row in await self._select(sql)]
+        for row in await self._select(_ORPHANS) if self._bare.capabilities.sql else ():
+            found.append((_text(row["instance_id"]), _unknown(_text(row["owner"]))))
+        return found
+
+    async def _select(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        async with self._bare.session() as session:
+            return await session.fetch_all(sql, *values)
+
+
+def _unknown(owner: str) -> str:
+    return f"worker {owner} owns it, and there is no such worker"
+
+
+def _strays_in(tables: dict[str, dict[Any, Any]]) -> list[tuple[str, str]]:
+    instances = {row.instance_id: row for row in tables["instances"].values()}
+    workers = {row.worker.token for row in tables["workers"].values()}
+    found = [
+        (instance_id, words)
+        for table, words in _STRAY[:2]
+        for instance_id in sorted({key[0] for key in tables[table]} - instances.keys())
+    ]
+    lives = {key[:2] for key in tables["log"] if key[0] in instances}
+    found += [(name, _STRAY[1][1]) for name, life in sorted(lives) if instances[name].life != life]
+    owners = {name: row.owner for name, row in instances.items() if row.owner is not None}
+    return found + [(name, _unknown(owner)) for name, owner in owners.items() if owner not in workers]
+
+
+def _text(value: str | bytes) -> str:
+    """Text, which some drivers give as bytes where it compares byte for byte."""
+    return value.decode() if isinstance(value, bytes) else value
