@@ -1,4 +1,4 @@
-"""What every test of the tree shares: how hypothesis looks through a space of inputs, and which Pythons were there.
+"""What every test of the tree shares: how hypothesis looks through a space of inputs, and what a run says at its end.
 
 Fixtures belong beside the tests that use them, servers to `romancy_conformance.servers`.
 """
@@ -6,12 +6,18 @@ Fixtures belong beside the tests that use them, servers to `romancy_conformance.
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
 PYTHON: Final = "romancy python"
+_LONGEST: Final = 300
+"""How much of a reason is said again at the end."""
 
 # No deadline: many processes share the machine, and a slow example says nothing about the code.
 settings.register_profile("suite", deadline=None, print_blob=True)
@@ -35,13 +41,49 @@ def _note_exit(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say on which Pythons the core was tried, and on which it was not for want of one."""
+    """Say on which Pythons the core was tried, and on which it was not for want of one; and why tests were skipped."""
     reports = [each for some in terminalreporter.stats.values() for each in some if isinstance(each, pytest.TestReport)]
     used = {str(value) for report in reports for name, value in report.user_properties if name == PYTHON}
-    reasons = {report.longrepr[2] for report in reports if report.skipped and isinstance(report.longrepr, tuple)}
+    reasons = _reasons(reports)
     missing = sorted(reason for reason in reasons if "python3." in reason and "cannot be had" in reason)
     if used or missing:
         terminalreporter.section("romancy pythons")
         terminalreporter.line(f"tried on {', '.join(sorted(used)) or 'none'}")
     for reason in missing:
         terminalreporter.line(f"NOT TRIED: {reason}", yellow=True, bold=True)
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count} × {_shortened(reason)}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Name what failed once more, behind the counts: of a log that is cut the end is left."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(reporter, pytest.TerminalReporter) and not hasattr(session.config, "workerinput"):
+        for kind in ("failed", "error"):
+            for report in reporter.stats.get(kind, []):
+                reporter.ensure_newline()
+                reporter.line(f"{kind.upper()} {report.nodeid} - {_failure(report)}", red=True)
+    return result
+
+
+def _reasons(reports: Iterable[pytest.TestReport]) -> Counter[str]:
+    """How many tests were skipped for each reason."""
+    skipped = (each.longrepr for each in reports if each.skipped)
+    return Counter(longrepr[2].removeprefix("Skipped: ") for longrepr in skipped if isinstance(longrepr, tuple))
+
+
+def _failure(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """The first line of what went wrong."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = report.longreprtext if crash is None else str(crash.message)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _shortened(lines[0].strip()) if lines else "no reason was given"
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
