@@ -53,8 +53,8 @@ def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
 
 def append_logs(sql: str, items: Sequence[Append], at: int, worker: str | None) -> tuple[str, list[object]]:
     """The statement that writes the log rows of all these items, and what is bound in it."""
-    rows = ((item.instance_id, item.life, item.seq, item.writer, item.body) for item in items)
-    text, values = _filled(sql, 5, len(items), rows)
+    rows = ((item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items)
+    text, values = _filled(sql, 6, len(items), rows)
     return text, [at, *values, worker]
 
 
@@ -66,11 +66,11 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
         releases = change.release or ends
         rows.append((
             item.instance_id, item.life, over, change.status.value, change.seen, releases, change.release and not ends,
-            change.wake_at, change.error, change.code, item.seq,
+            change.wake_at, change.error, change.code, item.seq, change.reopens,
         ))  # fmt: skip
         if releases:
             tx.touched.add(item.instance_id)
-    text, values = _filled(tx.text("change_instances"), 11, len(rows), rows)
+    text, values = _filled(tx.text("change_instances"), 12, len(rows), rows)
     _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
 
 

@@ -74,6 +74,7 @@ def _claimed(tx: Tx, instance_id: str) -> Claimed:
         signals=row[7],
         seen=row[8],
         crashes=row[9],
+        head_writer=row[10],
     )
 
 

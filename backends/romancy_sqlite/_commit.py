@@ -41,7 +41,7 @@ def weight_of(batch: Sequence[Item]) -> int:
 
 def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
     """What `append_log` wants to know."""
-    return (item.instance_id, item.life, item.seq, item.writer, item.body, at, worker)
+    return (item.instance_id, item.life, item.seq, item.writer, item.body, at, worker, item.behind)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
@@ -82,7 +82,7 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
             raise
         # Rows before the guilty one are in; each is asked again alone, and knows its own nonce.
         return {item.instance_id: _guarded(tx, item, worker) for item in items}
-    return {item.instance_id: _settled(tx, item) or Outcome.DEAD for item in items}
+    return {item.instance_id: _fenced_off(tx, item, worker) for item in items}
 
 
 def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
@@ -121,17 +121,19 @@ def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
         raise UndoError from error
 
 
-def _settled(tx: Tx, item: Append) -> Outcome | None:
-    """What the log says about this append's place: its own nonce, another writer's, or nothing yet."""
+def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
+    """Why no row was written for this append: its own is there, or another writer's, or it may not be."""
     held = tx.row("log_writer", (item.instance_id, item.life, item.seq))
-    if held is None:
-        return None
-    return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN
+    if held is not None:
+        return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN
+    if tx.row("worker_alive", (worker,)) is None:
+        return Outcome.DEAD
+    return Outcome.LOST if item.behind else Outcome.ENDED
 
 
 def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
     if not tx.run("append_log", plain_row(item, tx.now, worker)):
-        return _settled(tx, item) or Outcome.DEAD
+        return _fenced_off(tx, item, worker)
     refusal = _refusal(tx, item)
     if refusal is not None:
         raise _RefusedError(refusal)
@@ -155,6 +157,8 @@ def _refusal(tx: Tx, item: Append) -> Outcome | None:
         held = tx.row("instance_guard", (item.instance_id,))
         if held is None or held[0] != item.life:
             return Outcome.GONE
+        if held[2] in TERMINAL_STATUSES and not item.change.reopens:
+            return Outcome.ENDED
         if item.change.status in TERMINAL_STATUSES and held[1] != item.change.seen:
             return Outcome.UNSEEN
     for delivery_id in item.consumed:

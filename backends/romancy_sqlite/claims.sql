@@ -43,7 +43,11 @@ select instance_id from romancy_instances where owner = ? order by instance_id;
 -- What a worker must know of an instance it takes.
 select
     instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
-    case when crash_seq = head then crashes else 0 end
+    case when crash_seq = head then crashes else 0 end,
+    (
+        select writer from romancy_log as log
+        where log.instance_id = found.instance_id and log.life = found.life and log.seq = found.head
+    )
 from (
     select
         instance.*,
@@ -53,7 +57,7 @@ from (
         ), 0)) as head
     from romancy_instances as instance
     where instance.instance_id = ?
-);
+) as found;
 
 -- name: short_log
 -- The commits of an instance's current run that are no longer than that.

@@ -1,7 +1,14 @@
 -- name: append_log
--- The fence: a row is written only if its key is free and the writer's worker is alive.
+-- The fence: a row is written only if its key is free, the row before is that of the writer it says (null: whatever it
+-- is), and its own writer's worker is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
-select ?, ?, ?, ?, ?, ? where exists (select 1 from romancy_workers where token = ? and dead = 0)
+select ?1, ?2, ?3, ?4, ?5, ?6
+where
+    exists (select 1 from romancy_workers where token = ?7 and dead = 0)
+    and (
+        ?8 is null
+        or exists (select 1 from romancy_log where instance_id = ?1 and life = ?2 and seq = ?3 - 1 and writer = ?8)
+    )
 on conflict do nothing;
 
 -- name: append_logs
@@ -10,7 +17,16 @@ on conflict do nothing;
 insert or ignore into romancy_log (instance_id, life, seq, writer, body, at)
 select column1, column2, column3, column4, column5, ?
 from (values {rows})
-where column1 is not null and exists (select 1 from romancy_workers where token = ? and dead = 0);
+where
+    column1 is not null
+    and exists (select 1 from romancy_workers where token = ? and dead = 0)
+    and (
+        column6 is null
+        or exists (
+            select 1 from romancy_log
+            where instance_id = column1 and life = column2 and seq = column3 - 1 and writer = column6
+        )
+    );
 
 -- name: log_writer
 -- Who holds a place in the log.
@@ -22,7 +38,7 @@ select 1 from romancy_workers where token = ? and dead = 0;
 
 -- name: instance_guard
 -- What an append's change is checked against.
-select life, signals from romancy_instances where instance_id = ?;
+select life, signals, status from romancy_instances where instance_id = ?;
 
 -- name: instance_status
 -- Whether an instance takes mail.
@@ -73,7 +89,8 @@ from (values {rows})
 where column1 is not null;
 
 -- name: change_instances
--- The same changes for many instances, each with its guard: the life, and for an end that all mail has been seen.
+-- The same changes for many instances, each with its guard: the life, for an end that all mail has been seen, and that
+-- the instance has not ended, unless it is opened again.
 update or ignore romancy_instances set
     status = column4,
     seen = column5,
@@ -84,7 +101,9 @@ update or ignore romancy_instances set
     last_seq = column11,
     updated_at = ?
 from (values {rows})
-where instance_id = column1 and life = column2 and (not column3 or signals = column5);
+where
+    instance_id = column1 and life = column2 and (not column3 or signals = column5)
+    and (column12 or status not in ('completed', 'failed', 'cancelled'));
 
 -- name: change_instance
 -- What an accepted append changes. The counter alone decides whether a release may sleep.

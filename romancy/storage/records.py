@@ -39,7 +39,21 @@ __all__ = [
     "Takeover",
     "Work",
     "Worker",
+    "as_end",
+    "is_end",
 ]
+
+_END = "!"
+
+
+def as_end(writer: str) -> str:
+    """The nonce of an append, or of a start, by which its instance ends."""
+    return writer + _END
+
+
+def is_end(writer: str) -> bool:
+    """Whether this is the nonce of a row by which an instance ended."""
+    return writer.endswith(_END)
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -98,7 +112,7 @@ class Start(Struct, frozen=True, kw_only=True, gc=False):
     code: str
     """Version of the workflow's code that decided `body`."""
     writer: str
-    """The nonce of this very append: recognised when the same start is sent again."""
+    """The nonce of this very append: recognised when the same start is sent again; `as_end` if it ends at once."""
     body: bytes
     input: bytes
     projection: bytes | None = None
@@ -135,6 +149,8 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """With status STUCK: the code version that cannot follow this log."""
     forgive: bool = False
     """Forget which code versions could not follow this log: every worker may try again."""
+    reopens: bool = False
+    """Another run begins behind an end. Without it nothing is written to an instance that has ended."""
     input: bytes | None = None
     projection: bytes | None = None
     index: tuple[tuple[str, str | None], ...] | None = None
@@ -148,13 +164,25 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     life: int
     seq: int
     writer: str
+    """The nonce of this very append: recognised when it is sent again; `as_end` of one where its status is terminal."""
     body: bytes
+    after: str | None = None
+    """The writer of the row before, as the caller knows it. None: the caller cannot know it, and nothing is compared;
+    only for who puts an instance aside whose log has lost its last rows."""
     change: Change | None = None
     consumed: tuple[str, ...] = ()
     """Inbox rows (delivery ids) that this commit turns into events."""
     outbox: tuple[OutboxRow, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     starts: tuple[Start, ...] = ()
+
+    @property
+    def behind(self) -> str | None:
+        """What the row before must bear as its writer; None: whatever it does. No row bears an empty one."""
+        after = self.after
+        if after is None or after[-1:] != _END or (self.change is not None and self.change.reopens):
+            return after
+        return ""
 
     @property
     def plain(self) -> bool:
@@ -173,6 +201,10 @@ class Outcome(StrEnum):
     """Another writer holds this seq: the caller is no longer the owner, or its view is old."""
     DEAD = "dead"
     """The writer's worker row is marked dead or gone."""
+    LOST = "lost"
+    """The row before is missing, or another than the caller knows: the database has lost what it had accepted."""
+    ENDED = "ended"
+    """The instance has ended, and only a change that `reopens` it may follow."""
     UNSEEN = "unseen"
     """A terminal change met an inbox that holds something the owner has not seen."""
     GONE = "gone"
@@ -346,7 +378,10 @@ class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     run_from: int
     head: int
     """The last seq of its log, or of what its row knows to have been in it (`InstanceRow.last_seq`) if that is more:
-    then rows have been lost, and nobody may take their place. A cached run with the same life and head is current."""
+    then rows have been lost, and nobody may take their place. A cached run with the same life, head and writer of the
+    head is current."""
+    head_writer: str | None = None
+    """The writer of the row at `head`: what the next append comes `after`. None: there is no such row."""
     signals: int
     seen: int
     crashes: int

@@ -9,8 +9,8 @@ import itertools
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from romancy.status import Status
-from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Worker
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Worker, as_end
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -52,12 +52,16 @@ def start(instance_id: str | None = None, **fields: Any) -> Start:
         "body": b'[{"type":"started"}]',
         "input": b"null",
     }
+    if fields.get("status") in TERMINAL_STATUSES:
+        given["writer"] = as_end(given["writer"])
     return Start(**(given | fields))
 
 
 def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
     """The append at `seq` of that instance."""
-    given: dict[str, Any] = {"writer": nonce(), "body": body}
+    changed: Change | None = fields.get("change")
+    ends = changed is not None and changed.status in TERMINAL_STATUSES
+    given: dict[str, Any] = {"writer": as_end(nonce()) if ends else nonce(), "body": body}
     return Append(instance_id=to.instance_id, life=to.life, seq=seq, **(given | fields))
 
 

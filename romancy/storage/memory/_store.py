@@ -213,11 +213,17 @@ class MemoryStore:
                 tx.put("instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row)
 
     def _claimed(self, row: Instance) -> Claimed:
-        own = {"head", "crashes", "log"}
+        own = {"head", "head_writer", "crashes", "log"}
         same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name not in own}
         head = head_of(self.database, row)
-        log = short_log(self.database, row, head)
-        return Claimed(**same, head=head, crashes=row.crashes if row.crash_seq == head else 0, log=log)
+        last: LogRow | None = self.database.tables["log"].get((row.instance_id, row.life, head))
+        return Claimed(
+            **same,
+            head=head,
+            head_writer=None if last is None else last.writer,
+            crashes=row.crashes if row.crash_seq == head else 0,
+            log=short_log(self.database, row, head),
+        )
 
     def _mailbox(self, tx: Transaction, row: Instance) -> Mailbox:
         rows = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id]

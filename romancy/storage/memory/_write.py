@@ -58,6 +58,10 @@ async def write_item(
         return Outcome.ACCEPTED if held.writer == item.writer else Outcome.TAKEN
     if not alive(tx, worker):
         return Outcome.DEAD
+    if item.behind is not None:
+        before: LogRow | None = tx.get("log", (item.instance_id, item.life, item.seq - 1))
+        if before is None or before.writer != item.behind:
+            return Outcome.LOST if item.behind else Outcome.ENDED
     tx.put("log", key, LogRow(item.seq, item.writer, item.body, database.now()))
     if item.plain:
         return Outcome.ACCEPTED
@@ -104,6 +108,8 @@ async def _change(tx: Transaction, database: Database, item: Append, change: Cha
     row: Instance | None = tx.get("instances", (item.instance_id,))
     if row is None or row.life != item.life:
         return Outcome.GONE
+    if row.status in TERMINAL_STATUSES and not change.reopens:
+        return Outcome.ENDED
     if change.status in TERMINAL_STATUSES and row.signals != change.seen:
         return Outcome.UNSEEN
     changed = after_change(row, item, change, database.now())

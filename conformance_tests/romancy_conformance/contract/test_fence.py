@@ -1,0 +1,277 @@
+"""The fence: an append comes behind the row that its writer knows, and behind an end comes nothing but another run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from romancy.errors import InternalError, UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Append, Change, Outcome, as_end
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.records import Start
+    from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
+
+pytestmark = pytest.mark.anyio
+
+ENDS = sorted(TERMINAL_STATUSES)
+REOPENED = change(release=True, wake_at=1, reopens=True, run_from=3)
+
+
+async def ended(actor: Actor, status: Status = Status.COMPLETED) -> tuple[Start, Append]:
+    """An instance that has ended, and the append by which it did."""
+    begun = await actor.begin()
+    end = append(begun, 2, b'["end"]', after=begun.writer, change=change(status))
+    assert await actor.write(end) is Outcome.ACCEPTED
+    return begun, end
+
+
+async def lengths(actor: Actor, *begun: Start) -> list[int]:
+    return [len(await full_log(actor.store, one.instance_id)) for one in begun]
+
+
+async def status_of(actor: Actor, one: Start) -> Status:
+    history = await actor.store.read(one.instance_id, limit=0)
+    assert history is not None
+    return history.instance.status
+
+
+async def test_appends_follow_each_other(actor: Actor) -> None:
+    begun = await actor.begin()
+    plain = append(begun, 2, after=begun.writer)
+    with_change = append(begun, 3, after=plain.writer, change=change(Status.WAITING))
+    sending = append(begun, 4, after=with_change.writer, deliveries=(delivery(await actor.begin()),))
+    ending = append(begun, 5, after=sending.writer, change=change(Status.COMPLETED))
+
+    assert [await actor.write(item) for item in (plain, with_change, sending, ending)] == [Outcome.ACCEPTED] * 4
+
+
+@pytest.mark.parametrize("after", [None, "another"], ids=["is missing", "is another's"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"change": change()},
+        {"change": change(Status.WAITING, release=True)},
+        {"change": change(Status.COMPLETED)},
+        {"starts": (start(),)},
+        {"change": change(run_from=3, input=b"{}")},
+    ],
+    ids=["plain", "change", "release", "end", "child", "next run"],
+)
+async def test_an_append_whose_predecessor_is_not_the_one_it_knows_is_lost(
+    actor: Actor, fields: dict[str, object], after: str | None
+) -> None:
+    """A tail that was acknowledged is gone, and perhaps another one stands in its place."""
+    begun = await actor.begin()
+    if after is not None:
+        assert await actor.write(append(begun, 2, after=begun.writer)) is Outcome.ACCEPTED
+
+    item = append(begun, 3, after=unique("w"), **fields)
+
+    assert await actor.write(item) is Outcome.LOST
+    assert await lengths(actor, begun) == [1 if after is None else 2]
+    assert await status_of(actor, begun) is Status.RUNNING
+
+
+async def test_a_row_in_another_life_is_no_predecessor(actor: Actor) -> None:
+    begun = await actor.begin()
+
+    other = replace(append(begun, 2, after=begun.writer), life=begun.life + 1)
+
+    assert await actor.write(other) is Outcome.LOST
+
+
+async def test_lost_items_leave_their_neighbours_untouched(actor: Actor) -> None:
+    begun = [await actor.begin() for _ in range(6)]
+    knows = [one.writer if number % 2 else unique("w") for number, one in enumerate(begun)]
+    plain = [append(one, 2, after=after) for one, after in zip(begun[:4], knows[:4], strict=True)]
+    changing = [append(one, 2, after=after, change=change()) for one, after in zip(begun[4:], knows[4:], strict=True)]
+
+    outcomes = await actor.store.commit([*plain, *changing], worker=actor.token)
+
+    assert outcomes == [Outcome.LOST, Outcome.ACCEPTED] * 3
+    assert await lengths(actor, *begun) == [1, 2] * 3
+
+
+async def test_who_cannot_know_the_predecessor_is_not_asked_for_it(actor: Actor) -> None:
+    """An instance whose last rows are gone is put aside behind the hole; where it ended it is left alone."""
+    damaged = await actor.begin()
+    over, _ = await ended(actor)
+    aside = change(Status.STUCK, release=True)
+
+    assert await actor.write(append(damaged, 7, change=aside)) is Outcome.ACCEPTED
+    assert await actor.write(append(over, 7, change=aside)) is Outcome.ENDED
+    assert await status_of(actor, over) is Status.COMPLETED
+
+
+async def test_the_same_append_sent_again_is_accepted_whatever_has_followed(actor: Actor) -> None:
+    begun = await actor.begin()
+    first = append(begun, 2, after=begun.writer)
+    end = append(begun, 3, after=first.writer, change=change(Status.FAILED))
+    for item in (first, end):
+        assert await actor.write(item) is Outcome.ACCEPTED
+
+    assert [await actor.write(item) for item in (first, end, first)] == [Outcome.ACCEPTED] * 3
+    assert await lengths(actor, begun) == [3]
+
+
+@pytest.mark.parametrize("status", ENDS)
+async def test_nothing_follows_an_end(actor: Actor, status: Status) -> None:
+    begun, end = await ended(actor, status)
+    target = await actor.begin()
+    late = [
+        {},
+        {"change": change()},
+        {"change": change(Status.COMPLETED)},
+        {"change": change(release=True, wake_at=1)},
+        {"starts": (start(),)},
+        {"deliveries": (delivery(target),)},
+    ]
+
+    outcomes = [await actor.write(append(begun, 3, after=end.writer, **fields)) for fields in late]
+
+    assert outcomes == [Outcome.ENDED] * len(late)
+    assert await lengths(actor, begun) == [2]
+    assert await status_of(actor, begun) is status
+
+
+async def test_nothing_follows_an_end_in_a_batch(actor: Actor) -> None:
+    over = [await ended(actor) for _ in range(4)]
+    open_ones = [await actor.begin() for _ in range(4)]
+    late = [
+        append(begun, 3, after=end.writer, change=change() if number % 2 else None)
+        for number, (begun, end) in enumerate(over)
+    ]
+    others = [
+        append(one, 2, after=one.writer, change=change() if number % 2 else None)
+        for number, one in enumerate(open_ones)
+    ]
+
+    outcomes = await actor.store.commit([*late, *others], worker=actor.token)
+
+    assert outcomes == [Outcome.ENDED] * 4 + [Outcome.ACCEPTED] * 4
+    assert await lengths(actor, *(begun for begun, _ in over)) == [2] * 4
+
+
+async def test_nothing_follows_a_start_that_was_an_end(actor: Actor) -> None:
+    begun = start(workflow_name=next(iter(actor.workflows)), status=Status.COMPLETED, delay=None)
+    assert await actor.write(begun) is Outcome.ACCEPTED
+
+    assert await actor.write(append(begun, 2, after=begun.writer)) is Outcome.ENDED
+    assert await actor.write(append(begun, 2, change=change())) is Outcome.ENDED
+
+
+async def test_another_run_follows_an_end_when_it_says_so(actor: Actor) -> None:
+    begun, end = await ended(actor, Status.FAILED)
+
+    again = append(begun, 3, after=end.writer, change=REOPENED)
+
+    assert await actor.write(again) is Outcome.ACCEPTED
+    assert await actor.write(again) is Outcome.ACCEPTED
+    assert await actor.write(append(begun, 3, after=end.writer, change=REOPENED)) is Outcome.TAKEN
+    assert await actor.write(append(begun, 4, after=end.writer, change=REOPENED)) is Outcome.LOST
+    (claimed,) = await actor.claim()
+    assert (claimed.status, claimed.head, claimed.head_writer) == (Status.RUNNING, 3, again.writer)
+    assert await actor.write(append(begun, 4, after=again.writer)) is Outcome.ACCEPTED
+
+
+async def test_another_run_is_written_beside_others_changes(actor: Actor) -> None:
+    failed, end = await ended(actor, Status.FAILED)
+    over, last = await ended(actor)
+    begun = await actor.begin()
+
+    outcomes = await actor.store.commit(
+        [
+            append(failed, 3, after=end.writer, change=REOPENED),
+            append(over, 3, after=last.writer, change=change(run_from=3)),
+            append(begun, 2, after=begun.writer, change=change(run_from=2)),
+        ],
+        worker=actor.token,
+    )
+
+    assert outcomes == [Outcome.ACCEPTED, Outcome.ENDED, Outcome.ACCEPTED]
+
+
+async def test_a_claim_tells_whom_to_follow(actor: Actor, hire: Hire) -> None:
+    """Of what lay unclaimed, of what was taken over, and of what was owned already."""
+    (name,) = actor.workflows
+    lying = start(workflow_name=name)
+    assert await actor.write(lying) is Outcome.ACCEPTED
+    begun = await actor.begin()
+    step = append(begun, 2, after=begun.writer)
+    assert await actor.write(step) is Outcome.ACCEPTED
+
+    claimed = {one.instance_id: one for one in await actor.claim(recover=True)}
+
+    assert {one.head_writer for one in claimed.values()} == {lying.writer, step.writer}
+    other = await hire()
+    await other.take_over(actor)
+    for one in await other.claim():
+        rows = await full_log(other.store, one.instance_id)
+        assert (one.head, one.head_writer) == (rows[-1].seq, rows[-1].writer)
+        assert await other.write(append(one, one.head + 1, after=one.head_writer)) is Outcome.ACCEPTED
+
+
+async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
+    begun = await actor.begin()
+    over, end = await ended(actor)
+    if not await _has_sessions(actor):
+        return
+    outcomes: list[Outcome] = []
+    for item in (
+        append(begun, 2, after=unique("w")),
+        append(begun, 2, after=unique("w"), change=change()),
+        append(over, 3, after=end.writer),
+        append(over, 3, after=end.writer, change=change()),
+        append(begun, 2, after=begun.writer),
+    ):
+        async with actor.store.session() as session:
+            outcomes.append(await session.commit(item, worker=actor.token))
+
+    assert outcomes == [Outcome.LOST, Outcome.LOST, Outcome.ENDED, Outcome.ENDED, Outcome.ACCEPTED]
+    assert await lengths(actor, begun, over) == [2, 2]
+
+
+async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(actor: Actor) -> None:
+    """What else the instance did meanwhile stands in its log; an old view of the database must not hide it."""
+    begun = await actor.begin()
+    if not await _has_sessions(actor) or actor.store.capabilities.sessions_exclude:
+        return
+    async with actor.store.session() as session:
+        if actor.store.capabilities.sql:
+            await session.fetch_all("select 1 as one")
+        meanwhile = append(begun, 2, after=begun.writer)
+        assert await actor.write(meanwhile) is Outcome.ACCEPTED
+
+        assert await session.commit(append(begun, 3, after=meanwhile.writer), worker=actor.token) is Outcome.ACCEPTED
+
+
+async def _has_sessions(actor: Actor) -> bool:
+    try:
+        async with actor.store.session():
+            return True
+    except UsageError:
+        return False  # a store without them says so, and test_sessions.py says that it is broken
+
+
+@pytest.mark.parametrize("status", list(Status))
+async def test_the_nonce_says_whether_it_ends_the_instance(actor: Actor, status: Status) -> None:
+    begun = await actor.begin()
+    ends = status in TERMINAL_STATUSES
+    wrong = unique("w") if ends else as_end(unique("w"))
+
+    with pytest.raises(InternalError, match="nonce"):
+        await actor.write(append(begun, 2, after=begun.writer, writer=wrong, change=Change(status=status, seen=0)))
+    with pytest.raises(InternalError, match="nonce"):
+        await actor.write(start(status=status, writer=wrong))
+
+    assert await lengths(actor, begun) == [1]
