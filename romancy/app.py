@@ -25,6 +25,7 @@ from romancy.engine import (
     Worker,
     armed,
     coded,
+    history,
     new_life,
     start_in,
     start_of,
@@ -38,7 +39,7 @@ from romancy.errors import (
 )
 from romancy.handle import Handle
 from romancy.instances import Instances
-from romancy.log import commit_of, commits_of
+from romancy.log import commit_of
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs, refuse_sealed
@@ -481,12 +482,12 @@ class Romancy(Instances):
         row = found.instance
         if row.status not in TERMINAL_STATUSES:
             return None
-        last = await store.read(instance_id, after=row.last_seq - 1, limit=1)
-        if last is None:
-            raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
         state = State()
-        for _, commit in commits_of(last, row.last_seq - 1):
-            for event in commit:
-                if isinstance(event, TERMINAL):
-                    state.terminal = event
+        for seq in dict.fromkeys([row.last_seq, row.run_from]):  # nearly always the last commit is the end
+            async for _, commit in history(store, instance_id, after=seq - 1):
+                for event in commit:
+                    if isinstance(event, TERMINAL):
+                        state.terminal = event
+            if state.terminal is not None:
+                break
         return state.outcome()

@@ -172,11 +172,13 @@ class Claiming:
             recover=self._recover,
             known=self.intake.known(),
         )
+        before = self.intake.standing() if self._recover else {}
         self._recover = False
         work = await self._store.claim(request)
         if request.recover:
             # What was ours already may have been written to by ourselves since the store looked: read it once more.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
+            self.intake.drop_lost(work, before)
         self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
         self._swept = now if sweep else self._swept
         if limit and not work.claimed and not work.mail:

@@ -286,25 +286,16 @@ class Driver:
 
     def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:
         if not ports and is_step(live, activation, inputs):
-            return Append(
-                instance_id=live.instance_id,
-                life=live.life,
-                seq=live.head + 1,
-                writer=self._nonce(),
-                body=encode_commit(activation.events),
-            )
+            return live.append(self._nonce(), encode_commit(activation.events))
         dropped = {id(event) for event in activation.dropped}
         mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
         live.taking = frozenset(delivery_id for delivery_id, _ in mails)
         consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
         children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
-        return Append(
-            instance_id=live.instance_id,
-            life=live.life,
-            seq=live.head + 1,
-            writer=self._nonce(),
-            body=encode_commit(activation.events),
-            change=change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
+        return live.append(
+            self._nonce(),
+            encode_commit(activation.events),
+            change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
             consumed=consumed,
             outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
             deliveries=deliveries,
@@ -317,7 +308,7 @@ class Driver:
         if live.moved is not None:
             live.moved()
         if outcome is Outcome.ACCEPTED:
-            live.head = prepared.item.seq if isinstance(prepared.item, Append) else 1
+            live.written(prepared.item)
             for port in prepared.ports.values():
                 port.committed()
             if self.observer is not None:
@@ -450,13 +441,7 @@ class Driver:
         """Write that the instance is above suspicion, unless it writes by itself just now."""
         if not live.in_flight and not live.released and not is_held(live):
             live.in_flight = True
-            item = Append(
-                instance_id=live.instance_id,
-                life=live.life,
-                seq=live.head + 1,
-                writer=self._nonce(),
-                body=owner_changed(self.clock.now(), "", live.definition.code),
-            )
+            item = live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code))
             nothing = Activation(events=[], effects=[], status=live.run.status())
             self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, nothing, ()), outcome))
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from romancy._logs import about, get_logger
 from romancy.engine._live import owner_changed, short
 from romancy.engine._loading import load, load_log, resumption
 from romancy.engine._messages import CancelMessage, decode_message
-from romancy.engine._saying import say_stuck
+from romancy.engine._saying import say_refused, say_stuck
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -28,7 +30,7 @@ from romancy.status import Status
 from romancy.storage.records import Append, Change, Claimed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.engine._driver import Driver
     from romancy.engine._live import Live
@@ -71,6 +73,7 @@ def claimed_again(live: Live) -> Claimed:
         code=live.definition.code,
         run_from=live.run_from,
         head=live.head,
+        head_writer=live.writer,
         signals=live.signals,
         seen=live.signals,
         crashes=0,
@@ -144,6 +147,23 @@ class Intake:
             mine = self._driver.live.get(instance_id)
             if mine is not None:
                 self._driver.rest(mine)
+
+    def standing(self) -> dict[str, tuple[Live, int]]:
+        """What is here and has nothing on its way to the log, with the ends of the logs."""
+        return {one: (live, live.head) for one, live in self._driver.live.items() if not live.in_flight}
+
+    def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
+        """Drop what remembers more than the database, which was asked after that was accepted.
+
+        It has lost its last commits. What it was given with the answer is taken up again, from the log as it is now.
+        """
+        for claimed in work.claimed:
+            live, head = before.get(claimed.instance_id, (None, 0))
+            if live is None or self._driver.live.get(claimed.instance_id) is not live or live.life != claimed.life:
+                continue
+            if claimed.head < head:
+                say_refused(live, Outcome.LOST)
+                self._driver.drop(live)
 
     def _note(self, work: Work) -> None:
         """What was claimed is to be taken up, unless it is here already."""
@@ -222,7 +242,7 @@ class Intake:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except HistoryCorruptError as error:
             logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - it says it all
-            self.park(claimed, str(error))
+            self.park(replace(claimed, head_writer=None), str(error))  # what it came after is perhaps what is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error))
@@ -233,8 +253,8 @@ class Intake:
             logger.exception("instance %s: cannot be taken up", claimed.instance_id, extra=about(claimed))
             self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
         else:
-            if live.instance_id in self._driver.live:
-                live.run.close()
+            if live.instance_id in self._driver.live or live.run.state.terminal is not None:
+                live.run.close()  # it ended while the claim that may hold it was being answered
                 return
             for mail in kept:
                 live.keep(mail)
@@ -278,11 +298,14 @@ class Intake:
             seq=claimed.head + 1,
             writer=self._nonce(),
             body=owner_changed(self._driver.clock.now(), "", code),
+            after=claimed.head_writer,
             change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
         )
         self._driver.writer.submit(item, lambda outcome: self._parked(claimed, reason, outcome))
 
     def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
+        if outcome is Outcome.ENDED:
+            return
         if outcome is not Outcome.ACCEPTED:
             logger.warning(
                 "instance %s: it could not be parked (%s)", claimed.instance_id, outcome, extra=about(claimed)

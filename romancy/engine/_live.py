@@ -32,7 +32,7 @@ from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -91,6 +91,7 @@ class Live:
         "signals",
         "taking",
         "wanting",
+        "writer",
     )
 
     def __init__(self, instance_id: str, life: int, definition: Workflow[..., object], run: Run) -> None:
@@ -100,6 +101,8 @@ class Live:
         self.run = run
         self.head = 0
         """The seq of the last append known to be in."""
+        self.writer: str | None = None
+        """The writer of that: what the next append comes after."""
         self.run_from = 1
         """The seq at which the current run begins."""
         self.signals = 0
@@ -160,6 +163,37 @@ class Live:
             self.post = Post()
         self.post.wait(wait)
 
+    def append(
+        self,
+        writer: str,
+        body: bytes,
+        change: Change | None = None,
+        *,
+        consumed: tuple[str, ...] = (),
+        outbox: tuple[OutboxRow, ...] = (),
+        deliveries: tuple[Delivery, ...] = (),
+        starts: tuple[Start, ...] = (),
+    ) -> Append:
+        """The next row of its log."""
+        return Append(
+            instance_id=self.instance_id,
+            life=self.life,
+            seq=self.head + 1,
+            writer=as_end(writer) if change is not None and change.status in TERMINAL_STATUSES else writer,
+            body=body,
+            after=self.writer,
+            change=change,
+            consumed=consumed,
+            outbox=outbox,
+            deliveries=deliveries,
+            starts=starts,
+        )
+
+    def written(self, item: Append | Start) -> None:
+        """This is in its log now."""
+        self.head = item.seq if isinstance(item, Append) else 1
+        self.writer = item.writer
+
 
 def new_life() -> int:
     """A number that no other life of an id has."""
@@ -208,7 +242,7 @@ def start_row(
         life=life,
         workflow_name=definition.name,
         code=definition.code,
-        writer=writer,
+        writer=as_end(writer) if change is not None and change.status in TERMINAL_STATUSES else writer,
         body=encode_commit(events),
         input=raw,
         projection=projection,
@@ -343,46 +377,24 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
         return None
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
-    return Append(
-        instance_id=live.instance_id,
-        life=live.life,
-        seq=live.head + 1,
-        writer=writer,
-        body=owner_changed(now, "", live.definition.code),
-        change=change,
-    )
+    return live.append(writer, owner_changed(now, "", live.definition.code), change)
 
 
 def handing_back(live: Live, now: int, writer: str) -> Append:
     """An append that gives the instance to whoever wants it: at once if there is something to do."""
     state = live.run.state
     busy = live.inputs or live.run.resumable or state.activities or state.compensations
-    return Append(
-        instance_id=live.instance_id,
-        life=live.life,
-        seq=live.head + 1,
-        writer=writer,
-        body=owner_changed(now, "", live.definition.code),
-        change=Change(
-            status=live.run.status(), seen=live.signals, release=True, wake_at=now if busy else state.wake_at()
-        ),
-    )
+    wake_at = now if busy else state.wake_at()
+    change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
+    return live.append(writer, owner_changed(now, "", live.definition.code), change)
 
 
 def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
     """The append that ends the instance by force and consumes the message that asked for it."""
     end = Ended(Status.CANCELLED, reason=reason)
     _, deliveries, _ = side_effects((), end, live, stamp)
-    return Append(
-        instance_id=live.instance_id,
-        life=live.life,
-        seq=live.head + 1,
-        writer=writer,
-        body=terminated(now, reason),
-        change=Change(status=Status.CANCELLED, seen=live.signals, error=short(reason)),
-        consumed=(delivery_id,),
-        deliveries=deliveries,
-    )
+    change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
+    return live.append(writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries)
 
 
 def terminated(now: int, reason: str) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Claimed
+    from romancy.storage.records import Claimed, LogRow
 
 __all__ = ["history", "load", "load_log", "resumption"]
 
@@ -24,7 +24,13 @@ _PAGE = 1000
 
 
 async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """Each commit of the instance's current life with its seq, read page by page.
+    """Each commit of the instance's current life with its seq, read page by page. Raises what `_rows` does."""
+    async for row, commit in _rows(store, instance_id, after=after):
+        yield row.seq, commit
+
+
+async def _rows(store: Store, instance_id: str, *, after: int) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
+    """Each row behind `after` with its events.
 
     Raises HistoryCorruptError where one is missing or cannot be read, and HistoryVersionError where one is newer than
     this library.
@@ -34,7 +40,7 @@ async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIte
         if page is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         for row, commit in commits_of(page, after):
-            yield row.seq, commit
+            yield row, commit
             after = row.seq
         if not page.more:
             return
@@ -56,12 +62,12 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
 async def _replay(
     store: Store, live: Live, claimed: Claimed, note: Callable[[Sequence[LogEvent]], None] | None = None
 ) -> None:
-    async for seq, commit in _commits(store, claimed):
+    async for seq, writer, commit in _commits(store, claimed):
         try:
             live.run.replay([commit])
         except HistoryCorruptError as error:
             raise HistoryCorruptError(f"instance {claimed.instance_id!r}, row {seq} of its log: {error}") from error
-        live.head = seq
+        live.head, live.writer = seq, writer
         if note is not None:
             note(commit)
     started = live.run.state.started
@@ -71,14 +77,17 @@ async def _replay(
     live.shown = claimed.status
 
 
-async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """The commits of its current run: those that came along with the claim, if they are all there are."""
+async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, str | None, list[LogEvent]]]:
+    """The commits of its current run: those that came along with the claim, if they are all there are.
+
+    Of their writers the last one's is told.
+    """
     if claimed.log and len(claimed.log) == claimed.head - claimed.run_from + 1:
         for seq, body in enumerate(claimed.log, claimed.run_from):
-            yield seq, commit_of(claimed.instance_id, seq, body)
+            yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
         return
-    async for seq, commit in history(store, claimed.instance_id, after=claimed.run_from - 1):
-        yield seq, commit
+    async for row, commit in _rows(store, claimed.instance_id, after=claimed.run_from - 1):
+        yield row.seq, row.writer, commit
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:

@@ -25,7 +25,7 @@ from romancy.errors import (
 )
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker
+from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -55,17 +55,17 @@ async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str,
         await store.heartbeat(acting, leaving=True)
 
 
-async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int]:
-    """The seq of the last commit, and when it was accepted; no commit is looked into."""
-    seq, at, more = row.last_seq - 1, row.updated_at, True
+async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
+    """The seq of the last commit, when it was accepted and by whom (None: it is missing); none is looked into."""
+    seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
     while more:
         page = await store.read(row.instance_id, after=seq)
         if page is None:
             raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
         if page.rows:
-            seq, at = page.rows[-1].seq, page.rows[-1].at
+            seq, at, writer = page.rows[-1].seq, page.rows[-1].at, page.rows[-1].writer
         more = page.more
-    return max(seq, row.last_seq), at
+    return max(seq, row.last_seq), at, writer
 
 
 async def retry(store: Store, worker: str | None, instance_id: str) -> None:
@@ -84,6 +84,7 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
         release=True,
         wake_at=1,
         run_from=seq,
+        reopens=True,
         input=row.input,
         projection=project_with_index(row.input, ())[0],
     )
@@ -93,6 +94,7 @@ async def retry(store: Store, worker: str | None, instance_id: str) -> None:
         seq=seq,
         writer=f"{secrets.token_hex(8)}.retry",
         body=encode_commit(events),
+        after=(await _end_of_log(store, row))[2],
         change=change,
     )
     async with _acting(store, worker) as (token, _):
@@ -109,13 +111,14 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
     if found.instance.status is not Status.STUCK:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed")
     row = found.instance
-    seq, at = await _end_of_log(store, row)
+    seq, at, after = await _end_of_log(store, row)
     item = Append(
         instance_id=instance_id,
         life=row.life,
         seq=seq + 1,
         writer=f"{secrets.token_hex(8)}.resume",
         body=owner_changed(at, "", ""),
+        after=after,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
     )
     async with _acting(store, worker) as (token, _):
@@ -157,7 +160,7 @@ async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
 
 
 async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
-    seq, at = await _end_of_log(store, row)
+    seq, at, after = await _end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
     if row.parent is not None:
         ended = ChildEnded(child_id=await _child_id(store, row, row.parent), reason=reason)
@@ -166,8 +169,9 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
         instance_id=row.instance_id,
         life=row.life,
         seq=seq + 1,
-        writer=f"{secrets.token_hex(8)}.terminate",
+        writer=as_end(f"{secrets.token_hex(8)}.terminate"),
         body=terminated(now or at, reason),
+        after=after,
         change=Change(status=Status.CANCELLED, seen=row.signals, error=reason),
         deliveries=deliveries,
     )

@@ -131,9 +131,11 @@ class Quarantine:
             "instance %s may be killing its workers: it is tried alone", claimed.instance_id, extra=about(claimed)
         )
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
-        if await self._write(claimed, mark) is not Outcome.ACCEPTED:
+        nonce = self._nonce()
+        if await self._write(claimed, nonce, mark) is not Outcome.ACCEPTED:
             return
-        await self._intake.take_up(msgspec.structs.replace(claimed, head=claimed.head + 1), (), box)
+        marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
+        await self._intake.take_up(marked, (), box)
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head > claimed.head + 1:
             return
@@ -148,7 +150,7 @@ class Quarantine:
         finally:
             live.moved = None
 
-    async def _write(self, claimed: Claimed, body: bytes) -> Outcome:
+    async def _write(self, claimed: Claimed, nonce: str, body: bytes) -> Outcome:
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def tell(outcome: Outcome) -> None:
@@ -159,8 +161,9 @@ class Quarantine:
             instance_id=claimed.instance_id,
             life=claimed.life,
             seq=claimed.head + 1,
-            writer=self._nonce(),
+            writer=nonce,
             body=body,
+            after=claimed.head_writer,
         )
         self._driver.writer.submit(item, tell)
         return await answer

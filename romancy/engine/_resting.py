@@ -1,8 +1,8 @@
 """Runs of instances that rest, kept for when they come back: a wake-up that finds the log unchanged replays nothing.
 
 To let an instance go gives up its ownership, not the memory of it. Nobody may write to its log without being seen: a
-takeover, a release, another worker's step all append, so a log with the same life and the same last seq is the one
-this run has followed. Anything else is closed and replayed. Only so many runs are kept, those that rested last.
+takeover, a release, another worker's step all append, so a log with the same life and the same last row is the one this
+run has followed. Anything else is closed and replayed. Only so many runs are kept, those that rested last.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ class Resting:
         kept = self._kept.get(claimed.instance_id)
         if kept is None:
             return None
-        if (kept.life, kept.head, kept.run_from) != (claimed.life, claimed.head, claimed.run_from):
+        there = (claimed.life, claimed.head, claimed.head_writer, claimed.run_from)
+        if (kept.life, kept.head, kept.writer, kept.run_from) != there:
             self._forget(claimed.instance_id)
             return None
         del self._kept[claimed.instance_id]
         live = Live(claimed.instance_id, claimed.life, kept.definition, kept.run)
-        live.head, live.parent, live.run_from = kept.head, kept.parent, kept.run_from
+        live.head, live.writer, live.parent, live.run_from = kept.head, kept.writer, kept.parent, kept.run_from
         live.signals, live.shown = claimed.seen, claimed.status
         return live
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy._logs import about, get_logger
 from romancy.status import Status
+from romancy.storage.records import Outcome as Answer
 
 if TYPE_CHECKING:
     from romancy._logs import Concerned
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from romancy.engine._attempt import Attempt
     from romancy.engine._live import Live
 
-__all__ = ["say_attempt_failed", "say_end", "say_stuck"]
+__all__ = ["say_attempt_failed", "say_end", "say_refused", "say_stuck"]
 
 logger = get_logger("romancy.engine")
 
@@ -37,6 +38,23 @@ def say_end(live: Live, outcome: Outcome) -> None:
         logger.warning("instance %s: failed with %s", live.instance_id, outcome.error.type, extra=about(live))
     else:
         logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
+
+
+def say_refused(live: Live, answer: Answer) -> None:
+    """An append was refused, and the instance is dropped here."""
+    if answer is Answer.LOST:
+        logger.error(
+            "instance %s: the database does not have commit %d any more, which it had accepted: its last commits were "
+            "lost (a fail-over, a restored copy, a crash without a flush); what its log says now is gone on from",
+            live.instance_id, live.head,
+            extra=about(live),
+        )  # fmt: skip
+    elif answer is Answer.ENDED:
+        logger.info("instance %s: it has ended already", live.instance_id, extra=about(live))
+    else:
+        logger.warning(
+            "instance %s: append refused (%s); another worker has it", live.instance_id, answer, extra=about(live)
+        )
 
 
 def say_stuck(instance: Concerned) -> None:

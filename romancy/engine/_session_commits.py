@@ -69,7 +69,9 @@ async def _settle(
     future: Callable[[], asyncio.Future[Outcome]],
 ) -> Outcome | None:
     body = encode_commit([OwnerChanged(at=event.at)])
-    tombstone = Append(instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce(), body=body)
+    tombstone = Append(
+        instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce(), body=body, after=item.after
+    )
     answer = future()
     writer.submit(tombstone, answer.set_result)
     outcome = await answer

@@ -25,7 +25,7 @@ from romancy.engine._observer import Observer
 from romancy.engine._prepared import Prepared
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
-from romancy.engine._saying import say_end, say_stuck
+from romancy.engine._saying import say_end, say_refused, say_stuck
 from romancy.engine._session_commits import commit_session
 from romancy.engine._slots import Slots
 from romancy.engine._starting import begin
@@ -375,12 +375,7 @@ class Worker:
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
             self._intake.park(claimed_again(live), reason)
         else:
-            logger.warning(
-                "instance %s: append refused (%s); another worker has it",
-                live.instance_id,
-                outcome,
-                extra=about(live),
-            )
+            say_refused(live, outcome)
             self.claiming.look_for_own()
 
     async def _without_taken_children(self, prepared: Prepared, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
@@ -481,7 +476,7 @@ class Worker:
         if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self.leases.token):
             live.run.close()
             return
-        live.head = 1
+        live.written(begun.start)
         if begun.activation is None:
             resumed = resumption(live, self.clock.now())
             self.driver.resume(live, [] if resumed is None else [(resumed, None)])

@@ -148,7 +148,7 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         _check_start(start)
     check_deliveries(item.deliveries)
     if item.change is not None:
-        _check_mark(item, item.change.status in TERMINAL_STATUSES)
+        _check_mark(item, ends=item.change.status in TERMINAL_STATUSES)
         _check_change(item.change, item.instance_id)
     check_outbox(item.outbox)
 
@@ -164,14 +164,14 @@ def _check_change(change: Change, instance_id: str) -> None:
         check_text(change.error, f"error of instance {instance_id!r}")
 
 
-def _check_mark(item: Item, ends: bool) -> None:
+def _check_mark(item: Item, *, ends: bool) -> None:
     if is_end(item.writer) is not ends:
         raise InternalError(f"the nonce of an item for {item.instance_id!r} does not tell whether it ends the instance")
 
 
 def _check_start(start: Start) -> None:
     check_id(start.instance_id)
-    _check_mark(start, start.status in TERMINAL_STATUSES)
+    _check_mark(start, ends=start.status in TERMINAL_STATUSES)
     check_id(start.workflow_name, "workflow name")
     check_id(start.code, "code version")
     if start.parent is not None:

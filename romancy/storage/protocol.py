@@ -1,8 +1,9 @@
 """The storage protocol: thirteen methods and a session, each documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it is the only
-judge of who may write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one
-that the writer knows and no end, and the writer's worker row is alive, all decided by the statement that writes it.**
+judge of who may write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the
+one that the writer knows and no end, and the writer's worker row is alive, all decided by the statement that writes
+it.**
 Everything else here follows from that.
 
 What holds for every method:
