@@ -70,10 +70,17 @@ async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Re
 
 
 def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
-    known = ("head", "status", "crashes", "log")
+    known = ("head", "head_writer", "status", "crashes", "log")
     fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
     head = box["head"]
     crashes = row["crashes"] if row["crash_seq"] == head else 0  # what was written since takes the suspicion away
     log = tuple(box["log"] or ())
     whole = len(log) == head - row["run_from"] + 1
-    return Claimed(**fields, head=head, status=Status(row["status"]), crashes=crashes, log=log if whole else ())
+    return Claimed(
+        **fields,
+        head=head,
+        head_writer=box["head_writer"],
+        status=Status(row["status"]),
+        crashes=crashes,
+        log=log if whole else (),
+    )

@@ -62,13 +62,14 @@ class Flat:
 
 
 def log_columns(items: Sequence[Append]) -> list[list[object]]:
-    """Instance, life, seq, writer and body of each append, ordered by instance."""
+    """Instance, life, seq, writer and body of each append, and what it comes after."""
     return [
         [item.instance_id for item in items],
         [item.life for item in items],
         [item.seq for item in items],
         [item.writer for item in items],
         [item.body for item in items],
+        [item.behind for item in items],
     ]
 
 
@@ -84,6 +85,7 @@ def change_columns(items: Sequence[Append]) -> list[list[object]]:
         [change and error_bytes(change.error) for change in changes],
         [change and change.code for change in changes],
         [change and ("" if change.forgive else change.refused_by) for change in changes],
+        [change and change.reopens for change in changes],
         [len(item.consumed) for item in items],
         [instance_id for instance_id, _ in mail],
         [delivery_id for _, delivery_id in mail],

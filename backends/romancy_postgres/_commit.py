@@ -73,7 +73,7 @@ class Commits:
         """A lone plain append, which is to cost little more than its statement; None: it needs the long way."""
         if not isinstance(item, Append) or not item.plain or self._database.settings.pooled:
             return None
-        row = (item.instance_id, item.life, item.seq, item.writer, item.body)
+        row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
         try:
             count = await self._database.run_at_once("append_one", worker, *row)
         except DRIVER_ERRORS:

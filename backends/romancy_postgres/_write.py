@@ -62,7 +62,8 @@ async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -
     """Append rows that change nothing but the log; how many were accepted."""
     if len(items) == 1:
         item = items[0]
-        return await link.run("append_one", worker, item.instance_id, item.life, item.seq, item.writer, item.body)
+        row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
+        return await link.run("append_one", worker, *row)
     return await link.run("append_many", worker, *log_columns(items))
 
 
@@ -152,21 +153,28 @@ async def explain_appends(link: Link, items: Sequence[Append], worker: str | Non
     instances, lives, seqs, *_ = log_columns(items)
     rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
     return {
-        item.instance_id: _append_reason(item, row["writer"], row["life"], row["signals"], alive=row["alive"])
+        item.instance_id: _append_reason(item, row["writer"], row["before"], alive=row["alive"])
+        or _change_reason(item, row["life"], row["signals"], over=row["over"])
         for item, row in zip(items, rows, strict=True)
     }
 
 
-def _append_reason(item: Append, writer: str | None, life: int | None, signals: int | None, *, alive: bool) -> Outcome:
+def _append_reason(item: Append, writer: str | None, before: str | None, *, alive: bool) -> Outcome | None:
     if writer is not None:
         return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
     if not alive:
         return Outcome.DEAD
-    if item.plain:
-        return Outcome.TAKEN  # by a row that has been pruned since
+    if item.behind not in (None, before):
+        return Outcome.LOST if item.behind else Outcome.ENDED
+    return Outcome.TAKEN if item.plain else None  # by a row that has been pruned since
+
+
+def _change_reason(item: Append, life: int | None, signals: int | None, *, over: bool) -> Outcome:
     if life != item.life:
         return Outcome.GONE
     change = item.change
+    if change is not None and over and not change.reopens:
+        return Outcome.ENDED
     if change is not None and change.status in TERMINAL_STATUSES and signals != change.seen:
         return Outcome.UNSEEN
     return Outcome.GONE if item.consumed else Outcome.TAKEN

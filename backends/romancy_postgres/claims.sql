@@ -115,10 +115,12 @@ order by given.since, given.instance_id;
 
 -- name: mailboxes
 -- The mailboxes of what a worker owns that have unseen mail, of what it has just claimed ($2), and of what it knows
--- nothing of ($3): their counters and sizes, and of what it has just claimed the heads of the logs, and these as far as
--- they are within $4 commits of at most $5 bytes. No message is read for its size. `offset 0` asks inbox by inbox;
+-- nothing of ($3): their counters and sizes, and of what it has just claimed the heads of the logs, their writers, and the
+-- logs as far as they are within $4 commits of at most $5 bytes. No message is read for its size. `offset 0` asks inbox by inbox;
 -- merged, all the mail there is would be read.
 select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
+       (select l.writer from romancy_log l
+        where l.instance_id = i.instance_id and l.life = i.life and l.seq = h.head) as head_writer,
        case when h.head < i.run_from + $4::bigint
             then (select array_agg(l.body order by l.seq) filter (where octet_length(l.body) <= $5::bigint)
                   from romancy_log l

@@ -6,41 +6,48 @@
 -- waited for is read as it is then. Arrays carry a whole batch, so the number of statements never depends on its size.
 
 -- name: append_one
--- A lone plain append: accepted where the place is free and the writer's worker is alive.
+-- A lone plain append: accepted where the place is free, the row before is that of the writer $7 (null: whatever it is),
+-- and the append's own writer's worker is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select $2::text, $3::bigint, $4::bigint, $5::text, $6::bytea, romancy_now()
 where exists (select from romancy_workers where token = $1 and not dead)
+  and ($7::text is null or (select p.writer from romancy_log p
+                            where p.instance_id = $2 and p.life = $3 and p.seq = $4 - 1) = $7)
 on conflict do nothing;
 
 -- name: append_many
--- A batch of plain appends.
+-- A batch of plain appends. What each comes after is looked up by its key: an EXISTS might be answered from a hash of
+-- the whole log.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select t.instance_id, t.life, t.seq, t.writer, t.body, romancy_now()
-from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[])
-     as t (instance_id, life, seq, writer, body)
+from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[])
+     as t (instance_id, life, seq, writer, body, after)
 where exists (select from romancy_workers where token = $1 and not dead)
+  and (t.after is null or (select p.writer from romancy_log p
+                           where p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1) = t.after)
 on conflict do nothing;
 
 -- name: append_changes
 -- Appends that change their instances' rows or take mail. Each is decided on its locked row, and only then written:
--- the life must be the row's, a terminal status must have seen all deliveries, all mail to be taken must be there.
--- $17 are all instances to lock: theirs, and those that a later statement of the same transaction is going to touch.
+-- the life must be the row's, one that has ended must be reopened, a terminal status must have seen all deliveries, all
+-- mail to be taken must be there. And the row before must be the one that the writer knows.
+-- $19 are all instances to lock: theirs, and those that a later statement of the same transaction is going to touch.
 -- The parts meet by `in` inside `case`, which is looked up in a hash table. Joined, they would be compared each with
 -- each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as long.
 -- The answer names those that were accepted, unless all were, and those that are due now.
 with item as materialized (
     select *
-    from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[],
-                $7::text[], $8::bigint[], $9::boolean[], $10::bigint[], $11::bytea[], $12::text[], $13::text[],
-                $14::integer[])
-         as t (instance_id, life, seq, writer, body,
-               status, seen, releases, wake_at, error, code, refused_by, takes)
+    from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
+                $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
+                $15::boolean[], $16::integer[])
+         as t (instance_id, life, seq, writer, body, after,
+               status, seen, releases, wake_at, error, code, refused_by, reopens, takes)
 ), mail as materialized (
-    select * from unnest($15::text[], $16::text[]) as t (instance_id, delivery_id)
+    select * from unnest($17::text[], $18::text[]) as t (instance_id, delivery_id)
 ), held as materialized (
-    select i.instance_id, i.life, i.signals
+    select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
     from romancy_instances i
-    where i.instance_id = any ($17::text[])
+    where i.instance_id = any ($19::text[])
     order by i.instance_id
     for no key update
 ), there as materialized (
@@ -51,8 +58,13 @@ with item as materialized (
     select item.*
     from item
     where exists (select from romancy_workers where token = $1 and not dead)
+      and (item.after is null
+           or (select p.writer from romancy_log p
+               where p.instance_id = item.instance_id and p.life = item.life and p.seq = item.seq - 1) = item.after)
       and case when (item.instance_id, item.life) in (select instance_id, life from held)
-               then (item.status is null or item.status not in ('completed', 'failed', 'cancelled')
+               then (item.status is null or item.reopens
+                     or item.instance_id in (select instance_id from held where not over))
+                and (item.status is null or item.status not in ('completed', 'failed', 'cancelled')
                      or (item.instance_id, item.seen) in (select instance_id, signals from held))
                 and (item.takes = 0 or (item.instance_id, item.takes::bigint) in (select instance_id, found from there))
           end
@@ -167,11 +179,14 @@ select case when (select count(*) from created) < cardinality($1::text[])
             then coalesce((select array_agg(instance_id) from created), '{}') end;
 
 -- name: explain_appends
--- Why items were not accepted: who holds each place, whether the writer is alive, how the instance's row stands.
-select t.n, l.writer, exists (select from romancy_workers where token = $1 and not dead) as alive, i.life, i.signals
+-- Why items were not accepted: who holds each place and the one before, whether the writer is alive, how the instance's
+-- row stands.
+select t.n, l.writer, p.writer as before, exists (select from romancy_workers where token = $1 and not dead) as alive,
+       i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
 from unnest($2::text[], $3::bigint[], $4::bigint[]) with ordinality as t (instance_id, life, seq, n)
 left join romancy_log l using (instance_id, life, seq)
-left join romancy_instances i using (instance_id)
+left join romancy_log p on p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1
+left join romancy_instances i on i.instance_id = t.instance_id
 order by t.n;
 
 -- name: explain_starts
