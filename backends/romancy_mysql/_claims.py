@@ -196,7 +196,7 @@ def _by_id(boxes: Iterable[Answer]) -> dict[str, _Box]:
 
 
 def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
-    instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq = line
+    instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq, writer = line
     return Claimed(
         instance_id=instance_id.decode(),
         life=life,
@@ -205,6 +205,7 @@ def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
         code=code.decode(),
         run_from=run_from,
         head=head or 0,
+        head_writer=None if writer is None else writer.decode(),
         signals=signals,
         seen=seen,
         crashes=crashes if crash_seq == head else 0,

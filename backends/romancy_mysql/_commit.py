@@ -77,7 +77,7 @@ class Committer:
 
     async def _append(self, wire: Wire, item: Append, worker: str | None) -> bool:
         """Whether the item's row went in, by the statement kept ready for it; a test that holds the gate sees text."""
-        if wire.prepares and not self._database.gated:
+        if wire.prepares and item.behind is not None and not self._database.gated:
             try:
                 answer = await wire.execute(self._plain.prepared, self._plain.bound(item, worker), "append_log")
             except UnpreparedError:

@@ -31,6 +31,15 @@ _KEY_BYTES = 255
 _OVERHEAD = 400
 
 
+_BEHIND = ("instance_id", "life", "prior", "known")
+
+
+def _follow(query: Callable[[str], Template], items: Sequence[Append]) -> bytes:
+    """The condition that the rows before these appends are the ones they know; empty if none of them knows any."""
+    rows = [(one.instance_id, one.life, one.seq - 1, one.behind) for one in items if one.behind is not None]
+    return query("predecessors").render(source(_BEHIND, rows), count=len(rows)) if rows else b""
+
+
 class PlainLog:
     """The statement of plain appends, which nearly everything is: put together with as little ado as possible."""
 
@@ -40,13 +49,15 @@ class PlainLog:
         self._token: str | None = None
         self._from = self._select = self._end = b""
         living = query("from_living").render(token=Raw(b"?"))
-        self.prepared = b"%bselect ?,?,?,?,? %b%b" % (self._before, living, self._after)
+        known = query("predecessors").render(source(_BEHIND, [[Raw(b"?")] * len(_BEHIND)]), count=1)
+        self.prepared = b"%bselect ?,?,?,?,? %b and %b %b" % (self._before, living, known, self._after)
         """The statement for one, to be kept ready, with `bound` as its parameters."""
 
     def bound(self, item: Append, worker: str | None) -> tuple[Bound, ...]:
-        """What one append is made of, and who writes it: never None, or the batch would have been refused."""
-        token = (worker or "").encode()
-        return item.instance_id.encode(), item.life, item.seq, item.writer.encode(), item.body, token
+        """What one append is made of, who writes it (never None, or the batch would have been refused), and behind whom."""
+        token, instance_id = (worker or "").encode(), item.instance_id.encode()
+        behind = (instance_id, item.life, item.seq - 1, (item.behind or "").encode())
+        return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *behind
 
     def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
         """One INSERT for all; the items are in the order of their keys."""
@@ -56,8 +67,11 @@ class PlainLog:
             self._select, self._end = living.split(_HOLE)
             self._token = worker
         before, after = self._select, self._end
+        known = _follow(self._query, items)
         if len(items) == 1:
             before = after = b""
+        elif known:
+            before, after = b"%bif(%b," % (before, known), b",null)%b" % after
         lines: list[bytes] = []
         for item in items:
             place = (binary(item.instance_id.encode()), item.life, item.seq)
@@ -65,7 +79,9 @@ class PlainLog:
             lines.append(b"%b,%d,%d,%b%b%b,%b" % (*place, before, writer, after, body))
             before = after = b""
         if len(lines) == 1:
-            return Statement("append_log", b"%bselect %b %b%b" % (self._before, lines[0], self._from, self._after))
+            follows = b" and %b " % known if known else b""
+            text = b"%bselect %b %b%b%b" % (self._before, lines[0], self._from, follows, self._after)
+            return Statement("append_log", text)
         return Statement("append_log", b"%bvalues (%b)%b" % (self._before, b"),(".join(lines), self._after))
 
 
@@ -109,11 +125,13 @@ class Write:
 
     def _log(self) -> Iterator[Statement]:
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
+        known = _follow(self._query, self.appends)
         rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
         if len(rows) == 1 and (owner := rows[0][-1]) is not None:
             living = self._query("from_living").render(token=owner)
+            follows = b" and %b" % known if known else b""
             yield self._query("append_log").statement(
-                rows=Raw(as_select([comma(rows[0][:-1])]) + b" " + living), expected=1
+                rows=Raw(as_select([comma(rows[0][:-1])]) + b" " + living + follows), expected=1
             )
             return
         checked: set[str] = set()
@@ -122,7 +140,9 @@ class Write:
             mark: Value = writer
             if owner is not None and owner not in checked:
                 checked.add(owner)
-                mark = self._query("living_writer").render(writer=writer, token=owner)
+                if owner == self._worker and known:
+                    mark = Raw(b"if(%b,%b,null)" % (known, binary(writer.encode())))
+                mark = self._query("living_writer").render(writer=mark, token=owner)
             lines.append(comma((instance_id, life, seq, mark, body)))
         for part in _parts(lines):
             yield self._query("append_log").statement(rows=as_select(part), expected=len(part))
@@ -154,7 +174,7 @@ class Write:
 
     def _changes(self, rows: Sequence[tuple[Value, ...]], *, continued: bool) -> Iterator[Statement]:
         if rows:
-            parameters = source(_CHANGED + _CONTINUED if continued else _CHANGED, rows)
+            parameters = source(_CHANGED + _CONTINUED if continued else _CHANGED, rows) | {"closed": CLOSED}
             more = self._query("continued").render(parameters) if continued else Raw(b"")
             yield self._query("change_instances").statement(parameters, expected=len(rows), continued=more)
 
@@ -219,7 +239,7 @@ class Write:
 
 _CHANGED = (
     "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code",
-    "refused_by",
+    "refused_by", "reopens",
 )  # fmt: skip
 _CONTINUED = ("run_from", "input", "projection", "index_paths")
 
@@ -240,6 +260,7 @@ def _change_row(item: Append, change: Change, *, continued: bool) -> tuple[Value
         change.error,
         change.code,
         "" if change.forgive else change.refused_by,
+        change.reopens,
         *(_continuation(change) if continued else ()),
     )
 

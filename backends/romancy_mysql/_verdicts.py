@@ -56,7 +56,7 @@ async def look(
     starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
     tokens = {token for token in (worker, *(start.owner for start in starts)) if token is not None}
     targets = {item.instance_id for item in (*items, *starts, *deliveries)}
-    places = {(item.instance_id, item.life, item.seq) for item in appends}
+    places = {(item.instance_id, item.life, seq) for item in appends for seq in (item.seq - 1, item.seq)}
     places |= {(start.instance_id, start.life, 1) for start in starts}
     mail = {(item.instance_id, one) for item in appends for one in item.consumed}
     mail |= {(one.instance_id, one.delivery_id) for one in deliveries}
@@ -98,6 +98,8 @@ def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
         return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
     if worker not in facts.alive:
         return Outcome.DEAD
+    if item.behind not in (None, facts.log.get((item.instance_id, item.life, item.seq - 1))):
+        return Outcome.LOST if item.behind else Outcome.ENDED
     if any(_on_start(start, facts) not in (None, Outcome.ACCEPTED) for start in item.starts):
         return Outcome.EXISTS
     return _on_change(item, facts)
@@ -114,9 +116,11 @@ def _on_start(start: Start, facts: Facts) -> Outcome | None:
 
 def _on_change(item: Append, facts: Facts) -> Outcome | None:
     if item.change is not None:
-        life, _, signals = facts.instances.get(item.instance_id, (None, "", 0))
+        life, status, signals = facts.instances.get(item.instance_id, (None, "", 0))
         if life != item.life:
             return Outcome.GONE
+        if status in TERMINAL_STATUSES and not item.change.reopens:
+            return Outcome.ENDED
         if item.change.status in TERMINAL_STATUSES and signals != item.change.seen:
             return Outcome.UNSEEN
     if any((item.instance_id, one) not in facts.inbox for one in item.consumed):

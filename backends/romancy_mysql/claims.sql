@@ -33,7 +33,9 @@ select i.instance_id, i.life, i.signals,
     greatest(i.last_seq, coalesce((
         select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
     ), 0)),
-    i.seen, i.crashes, i.crash_seq
+    i.seen, i.crashes, i.crash_seq,
+    (select if(l.seq < i.last_seq, null, l.writer) from romancy_log l
+     where l.instance_id = i.instance_id and l.life = i.life order by l.seq desc limit 1)
 from romancy_instances i
 where i.instance_id in (:ids)
 

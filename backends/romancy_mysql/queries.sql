@@ -11,7 +11,7 @@
 -- name: append_log
 -- The fence: the row goes in if its key is free. :rows is one SELECT with `from_living` for a single row. Of several rows
 -- the first holds its writer as `living_writer`, and they are VALUES where the statement stands alone, and SELECT … UNION
--- ALL within a transaction, which reads the worker's row without locking it.
+-- ALL within a transaction, which reads the worker's row without locking it. With that stands `predecessors`.
 insert into romancy_log (instance_id, life, seq, writer, body) :rows
 on duplicate key update seq = romancy_log.seq
 
@@ -22,6 +22,14 @@ from romancy_workers where token = :token and dead = 0
 -- name: living_writer
 -- The nonce, or NULL if the worker is dead or unknown; the column refuses NULL, and with it the whole statement.
 (select :writer from romancy_workers where token = :token and dead = 0)
+
+-- name: predecessors
+-- Whether all these rows are there, each by the writer that is expected: what appends come after. A table that is written
+-- to may be read by the same statement as long as it is read into a table made up first, and a count is always one.
+(select f.found from (
+    select count(*) as found from :source romancy_log p
+    where p.instance_id = :instance_id and p.life = :life and p.seq = :prior and p.writer = :known
+) f) = :count
 
 -- name: start_instances
 -- New instances; their log rows go in with append_log.
@@ -36,7 +44,7 @@ timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
 -- name: change_instances
 -- What an append changes in its instance's row. Mail the owner has not seen (the counter says so) keeps the instance
--- from sleeping, and from ending at all. Refused by '' means that all are forgiven.
+-- from sleeping, and from ending at all; what has ended is only reopened. Refused by '' means that all are forgiven.
 -- :continued is nothing where no workflow continues as new.
 update :source romancy_instances i
 set
@@ -52,6 +60,7 @@ set
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at):continued
 where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signals = :seen)
+    and (:reopens or i.status not in (:closed))
 
 -- name: continued
 -- What else changes of workflows that continue as new, NULL being the run of those that do not: the run begins here, and
