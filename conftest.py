@@ -29,10 +29,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     _note_exit(session, -1)
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    _note_exit(session, int(exitstatus))
-
-
 def _note_exit(session: pytest.Session, exitstatus: int) -> None:
     """Leave a note of how the run ended, for `tools.second_look`: a run cut short has no list of what failed."""
     config = session.config
@@ -58,8 +54,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
     """Name what failed once more, behind the counts: of a log that is cut the end is left."""
+    _note_exit(session, int(exitstatus))
     result = yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if isinstance(reporter, pytest.TerminalReporter) and not hasattr(session.config, "workerinput"):
