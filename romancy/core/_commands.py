@@ -122,6 +122,7 @@ class Commands:
         "activation",
         "activities",
         "asked",
+        "began",
         "compensable",
         "instance_id",
         "loop",
@@ -141,6 +142,8 @@ class Commands:
         """The number of the one under way."""
         self.matcher: Matcher | None = None
         self.over = False
+        self.began = 0
+        """The time (µs) from which the loop's counts: that of the input the body was first driven for."""
         self._ids = Ids()
         self.activities: dict[str, ActivityAnswer] = {}
         """Those asked for whose outcome is not known."""
@@ -291,7 +294,7 @@ class Commands:
 
     def due(self, when: float) -> int:
         """The loop's time `when` in µs since the epoch."""
-        return self.started.at + round(when * SECOND)
+        return self.began + round(when * SECOND)
 
     def write_timers(self) -> None:
         """Turn what the loop armed and disarmed into commands; a timer that did both in one go leaves no trace."""
@@ -310,6 +313,13 @@ class Commands:
                 self.ask(ev.TimerCancelled(timer.id))
         loop.started.clear()
         loop.cancelled.clear()
+
+    def catches_up(self) -> bool:
+        """Whether what was put off is acted upon at the present time; in histories that do not say so it was not."""
+        if self.matcher is not None and not self.matcher.caught_up:
+            return False
+        self.ask(ev.WorkflowCaughtUp())
+        return True
 
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 

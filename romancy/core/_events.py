@@ -53,6 +53,7 @@ __all__ = [
     "TimerStarted",
     "WorkflowAbandoned",
     "WorkflowCancelled",
+    "WorkflowCaughtUp",
     "WorkflowCompleted",
     "WorkflowContinued",
     "WorkflowFailed",
@@ -340,6 +341,13 @@ class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     reason: str
 
 
+class WorkflowCaughtUp(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The inputs put off before the one this answers are acted upon at its time: what waited, waited outside of time.
+
+    A body that begins here counts its loop's time from here. Without it each is acted upon at its own time.
+    """
+
+
 class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The run ends here and the next one, under the same instance id, begins with `input`."""
 
@@ -401,6 +409,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CompensationScheduled,
     WorkflowAbandoned,
     WorkflowParked,
+    WorkflowCaughtUp,
     WorkflowContinued,
     WorkflowCompleted,
     WorkflowFailed,

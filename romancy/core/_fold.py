@@ -325,7 +325,7 @@ def _progress(state: State, event: ev.ProgressReported) -> None:
 
 
 def _nothing(state: State, event: ev.Command) -> None:
-    """Published messages and patches leave no trace in the state."""
+    """Published messages, patches and the like leave no trace in the state."""
 
 
 def _terminal(state: State, event: ev.Command) -> None:
@@ -364,6 +364,7 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.ProgressReported: _progress,
     ev.MessagePublished: _nothing,
     ev.PatchMarked: _nothing,
+    ev.WorkflowCaughtUp: _nothing,
     ev.WorkflowContinued: _terminal,
     ev.WorkflowCompleted: _terminal,
     ev.WorkflowFailed: _terminal,

@@ -118,6 +118,11 @@ class Matcher:
         return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.recorded)
 
     @property
+    def caught_up(self) -> bool:
+        """Whether what had been put off was acted upon at the time of this activation's input."""
+        return bool(self.recorded) and type(self.recorded[0]) is ev.WorkflowCaughtUp
+
+    @property
     def missing(self) -> list[ev.Command]:
         """What the log holds and nobody asked for."""
         left = self.recorded[self._claimed :] if self._left is None else self._left

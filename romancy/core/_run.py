@@ -266,30 +266,33 @@ class Run:
         """Act upon the input, and upon those put off before it; the commands this led to."""
         commands = self._commands
         asked = commands.begin()
-        inputs, self._deferred = (*self._deferred, event), ()
-        for each in inputs:
-            self._deliver(each)
+        deferred, self._deferred = self._deferred, ()
+        caught_up = bool(deferred) and commands.catches_up()
+        for each in (*deferred, event):
+            self._deliver(each, self.state.time if caught_up else each.at)
             self._loop.drive()
             self._conclude()
         if self._loop.started or self._loop.cancelled:
             commands.write_timers()
         return asked
 
-    def _deliver(self, event: ev.Input) -> None:
-        loop = self._loop
+    def _deliver(self, event: ev.Input, at: int) -> None:
+        loop, commands = self._loop, self._commands
         loop.spent = 0
         started = self.state.started
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
-        now = (event.at - started.at) / SECOND
+        if event is started:
+            commands.began = at
+        now = (at - commands.began) / SECOND
         loop.now = max(loop.now, now)
         try:
             if event is started:
                 loop.budget = started.budget
-                self._body = loop.start(self.workflow.body(self._commands, started.input))
+                self._body = loop.start(self.workflow.body(commands, started.input))
             elif isinstance(event, ev.CancelRequested):
                 self._cancel(event)
             else:
-                self._commands.deliver(event)
+                commands.deliver(event)
         except SerializationError as error:
             raise NonDeterminismError(
                 f"workflow {self.workflow.name}: what the log holds no longer fits the declared type: {error}"

@@ -248,6 +248,8 @@ class Driver:
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.last_time
+        if live.run.resumable:
+            floor = max(floor, self.clock.now())  # it goes on now, whenever that came which it goes on with
         for index, (event, mail) in enumerate(inputs):
             if type(event) is EventTimedOut:
                 live.post.stop_waiting(event.id)

@@ -274,7 +274,8 @@ def test_a_start_written_without_a_worker_is_acted_upon_when_it_is_resumed() -> 
     run.replay([[started(sequence, 1)]])
     assert (run.resumable, run.outstanding()) == (True, [])
     activation = run.activate([WorkflowResumed(at=START)])
-    assert [type(event).__name__ for event in activation.events] == ["WorkflowResumed", "ActivityScheduled"]
+    kinds = [type(event).__name__ for event in activation.events]
+    assert kinds == ["WorkflowResumed", "WorkflowCaughtUp", "ActivityScheduled"]
     again = Run(sequence, instance_id="x")
     again.replay([[started(sequence, 1)], activation.events])
     assert again.outstanding() == run.outstanding()

@@ -9,17 +9,24 @@ from datetime import timedelta
 import anyio
 import msgspec
 import pytest
+from msgspec import Raw
 
 from romancy.context import WorkflowContext
 from romancy.core import (
+    ActivityCompleted,
+    CancelRequested,
     ChildStarted,
     EventAwaited,
     EventReceived,
+    Input,
+    LogEvent,
     OwnerChanged,
     Run,
     TimerCancelled,
     TimerFired,
     TimerStarted,
+    WorkflowParked,
+    WorkflowResumed,
     WorkflowStarted,
 )
 from romancy.status import Status
@@ -29,10 +36,13 @@ from romancy_conformance.workflows.activities import echo
 from tests.core.driver import SECOND, START, World
 
 
-def begin(wf: Workflow[[], object]) -> tuple[Run, list[object], Status, int | None]:
+def undriven(wf: Workflow[[], object], at: int = START) -> WorkflowStarted:
+    return WorkflowStarted(at=at, workflow=wf.name, input=wf.bind().encode(), nonce="n")
+
+
+def begin(wf: Workflow[[], object]) -> tuple[Run, list[LogEvent], Status, int | None]:
     run = Run(wf, instance_id="x")
-    start = WorkflowStarted(at=START, workflow=wf.name, input=wf.bind().encode(), nonce="n")
-    activation = run.activate([start])
+    activation = run.activate([undriven(wf)])
     return run, list(activation.events[1:]), activation.status, activation.wake_at
 
 
@@ -210,3 +220,100 @@ def test_a_wait_or_a_start_beyond_all_time_is_one_that_every_database_can_hold()
     assert isinstance(wait, EventAwaited)
     assert (wait.due, status, wake_at) == (None, Status.WAITING, None)
     run.close()
+
+
+@workflow
+async def looks_at_clocks(ctx: WorkflowContext) -> list[float]:
+    loop, began = asyncio.get_running_loop(), ctx.now()
+    times = [loop.time()]
+    try:
+        async with asyncio.timeout(10):
+            await ctx.wait_event("never", timeout=20)
+    except TimeoutError:
+        times += [loop.time(), (ctx.now() - began).total_seconds()]
+    await ctx.sleep(5)
+    return [*times, loop.time(), (ctx.now() - began).total_seconds()]
+
+
+@pytest.mark.parametrize("written_at", [0, START])
+def test_a_start_that_lay_undriven_begins_when_it_is_driven(written_at: int) -> None:
+    driven_at = START + 3600 * SECOND
+    commits: list[list[LogEvent]] = [[undriven(looks_at_clocks, written_at)], [OwnerChanged(at=driven_at - 1)]]
+    inputs: list[Input] = [
+        WorkflowResumed(at=driven_at),
+        TimerFired(at=driven_at + 10 * SECOND, id="timer:1"),
+        TimerFired(at=driven_at + 15 * SECOND, id="timer:2"),
+    ]
+    wake_ups: list[int | None] = []
+    for input in inputs:  # a crash before each
+        run = Run(looks_at_clocks, instance_id="x")
+        run.replay(commits)
+        activation = run.activate([input])
+        commits.append(activation.events)
+        wake_ups.append(activation.wake_at)
+        run.close()
+    assert wake_ups == [driven_at + 10 * SECOND, driven_at + 15 * SECOND, None]
+    again = Run(looks_at_clocks, instance_id="x")
+    again.replay(commits)
+    outcome = again.outcome()
+    assert outcome is not None
+    assert outcome.result is not None
+    assert msgspec.json.decode(outcome.result) == [0, 10, 10, 15, 15]
+
+
+def test_a_cancellation_that_drives_a_start_bears_its_time() -> None:
+    @workflow
+    async def cleans_up(ctx: WorkflowContext) -> None:
+        try:
+            await ctx.wait_event("never")
+        finally:
+            await ctx.sleep(10)
+
+    run = Run(cleans_up, instance_id="x")
+    run.replay([[undriven(cleans_up, 0)]])
+    activation = run.activate([CancelRequested(at=START)])
+    assert activation.wake_at == START + 10 * SECOND
+    run.close()
+
+
+def test_an_input_that_could_not_be_acted_upon_is_acted_upon_at_the_time_of_the_resumption() -> None:
+    @workflow(name="parks")
+    async def broken(ctx: WorkflowContext) -> None:
+        await echo(1)
+        await asyncio.Event().wait()
+
+    @workflow(name="parks")
+    async def mended(ctx: WorkflowContext) -> None:
+        await echo(1)
+        await ctx.sleep(10)
+
+    run, scheduled, _, _ = begin(broken)
+    completed = run.activate([ActivityCompleted(at=START + SECOND, id="echo:1", result=Raw(b"1"))])
+    assert isinstance(completed.events[-1], WorkflowParked)
+    run.close()
+    resumed = Run(mended, instance_id="x")
+    commits = [[undriven(broken), *scheduled], completed.events]
+    resumed.replay(commits)
+    activation = resumed.activate([WorkflowResumed(at=START + 3600 * SECOND)])
+    assert activation.wake_at == START + 3610 * SECOND
+    again = Run(mended, instance_id="x")
+    again.replay([*commits, activation.events])
+    assert again.state.wake_at() == START + 3610 * SECOND
+    for each in (resumed, again):
+        each.close()
+
+
+def test_a_history_without_the_mark_goes_on_by_the_times_of_its_inputs() -> None:
+    """As versions wrote it that did not know the mark: what they armed and what they computed stay what they were."""
+    driven: list[LogEvent] = [
+        WorkflowResumed(at=START + 3 * SECOND),
+        EventAwaited(id="never:1", name="never", due=START + 20 * SECOND),
+        TimerStarted(id="timer:1", when=10.0, due=START + 10 * SECOND),
+    ]
+    run = Run(looks_at_clocks, instance_id="x")
+    run.replay([[undriven(looks_at_clocks)], driven])
+    run.activate([TimerFired(at=START + 10 * SECOND, id="timer:1")])
+    activation = run.activate([TimerFired(at=START + 15 * SECOND, id="timer:2")])
+    assert activation.outcome is not None
+    assert activation.outcome.result is not None
+    assert msgspec.json.decode(activation.outcome.result) == [0, 10, 7, 15, 12]

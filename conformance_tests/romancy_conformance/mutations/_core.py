@@ -159,6 +159,13 @@ _OF_TIME = (
         tests=f"{_TIME} backwards",
     ),
     _code(
+        name="memory: what was put off happens at its own time",
+        pitfall="C7",
+        text="self.state.time if caught_up else each.at",
+        replacement="each.at",
+        tests=f"{_TIME} undriven",
+    ),
+    _code(
         name="memory: after a delay it is a little too early",
         pitfall="C7",
         text="        self.now = max(self.now, timer.when())\n",
