@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from msgspec import Raw
 
@@ -33,6 +33,9 @@ class ActivityDefinition(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def fn(self) -> Callable[..., Any]: ...
 
     @property
     def retry(self) -> RetryPolicy | None: ...

@@ -5,12 +5,11 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING, Final
 
+from romancy.core._terminal import terminal_errors
 from romancy.errors import HeartbeatTimeoutError, RetryExhaustedError, TerminalError, WorkflowFailedError
 from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from romancy.core import _events as ev
     from romancy.core._definitions import ActivityDefinition
 
@@ -27,12 +26,6 @@ def child_error(event: ev.ChildFailed, instance_id: str) -> WorkflowFailedError:
     )
 
 
-def _terminal(kind: type[Exception]) -> Iterator[type[Exception]]:
-    yield kind
-    for narrower in kind.__subclasses__():
-        yield from _terminal(narrower)
-
-
 _ALWAYS: Final = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
 } | {exception_name(HeartbeatTimeoutError): HeartbeatTimeoutError}
@@ -40,7 +33,8 @@ _ALWAYS: Final = {
 
 def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, failures: tuple[str, ...]) -> Exception:
     """A declared or terminal error as itself; any other as what is left when the retries are used up."""
-    allowed = _ALWAYS | {exception_name(kind): kind for kind in (*_terminal(TerminalError), *definition.raises)}
+    declared: dict[str, type[Exception]] = {exception_name(kind): kind for kind in definition.raises}
+    allowed = _ALWAYS | terminal_errors(event.error, definition.fn) | declared
     cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
     if isinstance(cause, (TerminalError, *definition.raises)):
         return cause

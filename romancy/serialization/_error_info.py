@@ -109,7 +109,13 @@ def is_group(cls: type[BaseException]) -> bool:
 
 def _bases(cls: type[BaseException]) -> tuple[str, ...]:
     between = (base for base in cls.__mro__[1:] if issubclass(base, Exception) and base is not Exception)
-    return tuple(exception_name(base) for base in itertools.islice(between, _MOST_BASES))
+    names = tuple(exception_name(base) for base in itertools.islice(between, _MOST_BASES))
+    terminal = exception_name(TerminalError)
+    return (
+        (*names, terminal)
+        if issubclass(cls, TerminalError) and terminal not in (*names, exception_name(cls))
+        else names
+    )
 
 
 def _message(exc: BaseException) -> str:

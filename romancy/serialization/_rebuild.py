@@ -1,6 +1,6 @@
 """Exceptions back from data: as their own type where the caller hands in the class, otherwise as `ActivityError`.
 
-A class is never imported by a name from the database: only classes in the caller's mapping are used. An
+Nothing is imported by a name from the database here: only classes in the caller's mapping are used. An
 `__init__` written in Python is not called again, so nothing it does happens twice: the instance is made with the
 recorded arguments and gets the recorded attributes, each read by the type the class declares for it.
 """

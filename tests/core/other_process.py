@@ -7,12 +7,16 @@ Reads `{scenario: [[instance, commit], …]}` from its input, replays each histo
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import sys
 
 from romancy_conformance.workflows import FAMILY
+from tests.core.awkward import AWKWARD
 from tests.core.driver import World
+
+ALL = {**FAMILY, **AWKWARD}
 
 Commits = list[tuple[str, bytes]]
 
@@ -30,7 +34,7 @@ def shuffle_heap(seed: int) -> list[object]:
 
 def problem(name: str, commits: Commits, cuts: int, *, exact: bool) -> str | None:
     """What came out differently, if anything did."""
-    whole = World(FAMILY[name], commits)
+    whole = World(ALL[name], commits)
     expected = whole.main.outcome
     if expected is None:
         return "the whole history does not end"
@@ -52,9 +56,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write histories instead of reading them")
     options = parser.parse_args()
     if options.write:
-        json.dump({name: histories(name) for name in FAMILY}, sys.stdout)
+        json.dump({name: histories(name) for name in ALL}, sys.stdout)
         return
     kept = shuffle_heap(options.heap)
+    gc.collect()
+    gc.set_threshold(1 + options.heap % 50)  # the collector comes often, and elsewhere than where they were written
     problems: dict[str, str] = {}
     for name, commits in json.load(sys.stdin).items():
         try:
@@ -69,7 +75,7 @@ def main() -> None:
 
 def histories(name: str) -> list[tuple[str, str]]:
     """The commits of a whole play, as text."""
-    world = World(FAMILY[name])
+    world = World(ALL[name])
     world.finish()
     return [(id, body.decode()) for id, body in world.commits]
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy_conformance.workflows import FAMILY
 from tests.core.interpreters import this_one
-from tests.core.other_process import histories
+from tests.core.other_process import ALL, histories
 
 if TYPE_CHECKING:
     from tests.core.interpreters import Interpreter
@@ -19,7 +18,7 @@ SCRIPT = "tests.core.other_process"
 
 @pytest.fixture(scope="module")
 def written() -> str:
-    return json.dumps({name: histories(name) for name in FAMILY})
+    return json.dumps({name: histories(name) for name in ALL})
 
 
 @pytest.mark.parametrize("seed", ["1", "2", "31415"])
