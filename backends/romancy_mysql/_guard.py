@@ -1,8 +1,8 @@
 """The native object of a session: a connection of the driver's that cannot end Romancy's transaction.
 
-What user code may not do is refused where it is a method; where it is SQL (COMMIT, DDL) the session finds out by its
-savepoint. A statement that failed is remembered: the server goes on after an error, and after a deadlock even
-without the transaction, so nobody may commit what is left.
+What user code may not do is refused, whether it is a method or SQL; where SQL hides it (a procedure, DDL) the session
+finds out by its savepoint. A statement that failed is remembered: the server goes on after an error, and after a
+deadlock even without the transaction, so nobody may commit what is left.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pymysql.err
 
 from romancy.errors import UsageError
+from romancy.storage.endings import BESIDE, OVER, refuse_mysql_ending
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardedConnection"]
 
-_OVER = "this session has ended; its connection cannot be used any more"
-
 
 class GuardedConnection(Wire):
     """A connection lent to user code, with the socket of one from the pool."""
 
     over = False
+    ending = False
+    """The session is being ended: what is still sent is Romancy's."""
     failed = False
     """A statement of the user's failed, and no savepoint has undone it."""
     _ours = 0
@@ -64,6 +65,8 @@ class GuardedConnection(Wire):
 
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's signature
         """Every statement of a cursor comes through here."""
+        self._check_use()
+        refuse_mysql_ending(sql if isinstance(sql, str) else sql.decode(errors="replace"))
         self._busy += 1
         try:
             return await super().query(sql, unbuffered)
@@ -75,6 +78,7 @@ class GuardedConnection(Wire):
 
     async def next_result(self) -> int:
         """And every further result here."""
+        self._check_use()
         self._busy += 1
         try:
             return await super().next_result()
@@ -83,6 +87,17 @@ class GuardedConnection(Wire):
             raise
         finally:
             self._busy -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way: two at a time cannot be told apart."""
+        return bool(self._busy or self._ours)
+
+    def _check_use(self) -> None:
+        if self.over or self.ending:
+            raise UsageError(OVER)
+        if self.busy:
+            raise UsageError(BESIDE)
 
     def close(self) -> None:
         """The driver closes a connection that broke while it was in use; nobody else may."""
@@ -93,6 +108,7 @@ class GuardedConnection(Wire):
     async def ping(self, reconnect: bool = False) -> None:  # noqa: FBT001, FBT002 - the driver's signature
         if reconnect:
             self._refuse("reconnect")
+        self._check_use()
         self._busy += 1
         try:
             await super().ping(reconnect=False)
@@ -122,12 +138,12 @@ class GuardedConnection(Wire):
 
     def _ensure_alive(self) -> None:
         if self.over:
-            raise UsageError(_OVER)
+            raise UsageError(OVER)
         super()._ensure_alive()
 
     def _refuse(self, what: str) -> NoReturn:
         if self.over:
-            raise UsageError(_OVER)
+            raise UsageError(OVER)
         raise UsageError(
             f"user code may not {what} the connection of a session: Romancy commits it together with the log; "
             "raise an exception to roll back"

@@ -11,6 +11,7 @@ import pymysql.err
 
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
 from romancy.storage.blame import raised_on
+from romancy.storage.endings import BESIDE, OVER
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import READING
@@ -66,6 +67,7 @@ class MySQLSession:
 
     @property
     def native(self) -> GuardedConnection:
+        self._refuse_if_done()
         return self._guard
 
     async def execute(self, sql: str, *parameters: object) -> int:
@@ -90,16 +92,21 @@ class MySQLSession:
         try:
             yield
         except BaseException:
-            if not self._guard.closed and await self._undone(name):
-                self._guard.failed = failed
+            if not self.done and not self._guard.closed:
+                if self._guard.busy:
+                    self._guard.failed = True
+                elif await self._undone(name):
+                    self._guard.failed = failed
             raise
         await self._step(b"release savepoint " + name)
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         self._refuse_if_done()
+        if self._guard.busy:
+            raise UsageError(BESIDE)
         check_batch([item], worker)
         await self._committer.remember_paths([item])
-        self.done = True
+        self._let_go()
         if self._guard.failed:
             await self.roll_back()
             raise UsageError(_FAILED)
@@ -139,7 +146,9 @@ class MySQLSession:
 
     async def roll_back(self) -> None:
         """Undo everything; a connection that is broken needs nothing more."""
-        self.done = True
+        self._let_go()
+        if self._guard.busy:  # with a statement that nobody waits for
+            self._guard.abort()
         if not self._guard.closed:
             await self._database.roll_back(self._guard)
 
@@ -163,6 +172,8 @@ class MySQLSession:
 
     async def _step(self, statement: bytes) -> None:
         self._refuse_if_done()
+        if self._guard.busy:
+            raise UsageError(BESIDE)
         try:
             await self._guard.run(statement, "a savepoint")
         except SavepointGoneError:
@@ -201,7 +212,11 @@ class MySQLSession:
 
     def _refuse_if_done(self) -> None:
         if self.done:
-            raise UsageError("this session has ended; open another one")
+            raise UsageError(OVER)
+
+    def _let_go(self) -> None:
+        """From here on the transaction is Romancy's to end."""
+        self.done = self._guard.ending = True
 
 
 @asynccontextmanager
@@ -216,8 +231,7 @@ async def open_session(database: Database, committer: Committer) -> AsyncGenerat
         yield session
     finally:
         if not session.done:
-            session.done = True
-            await _quietly(session)
+            await _quietly(session, guard)
         guard.give_back(wire)
         if wire.tainted or wire.gone:
             database.sessions.give_back(wire)
@@ -245,14 +259,14 @@ async def _begun(database: Database) -> Wire:
             return wire
 
 
-async def _quietly(session: MySQLSession) -> None:
+async def _quietly(session: MySQLSession, guard: GuardedConnection) -> None:
     """Roll back on the way out; if that fails the connection is dropped, which does the same."""
     try:
         await session.roll_back()
     except StorageError:
-        session.native.abort()
+        guard.abort()
     except asyncio.CancelledError:
-        session.native.abort()
+        guard.abort()
         raise
 
 

@@ -5,7 +5,6 @@ The casts that the driver's stubs need are here and nowhere else.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import asyncpg
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWER_TIMEOUT",
     "LOCAL_SETTINGS",
-    "GuardedConnection",
     "Link",
+    "SessionConnection",
     "as_connection",
     "connect",
     "connect_for_search",
@@ -69,45 +68,17 @@ SEARCH_SETTINGS: Final = {
     "plan_cache_mode": "force_custom_plan",
 }
 
-_ENDS = re.compile(
-    r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|begin"
-    r"|start\s+transaction|prepare\s+transaction)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
+class SessionConnection(asyncpg.Connection):
+    """The connection of a session. User code gets another object over the same line (`_guard`)."""
 
-class GuardedConnection(asyncpg.Connection):
-    """The connection of a session. While `guarded`, the user can neither close it nor end its transaction."""
-
-    guarded: bool = False
     opening: str = ""
     """What to send along with the next statement, in the same round trip."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        if self.guarded and _ENDS.match(query):
-            raise _not_yours(query.split(None, 1)[0])
         if self.opening and not args:
             query, self.opening = query + self.opening, ""
         return await super().execute(query, *args, timeout=timeout)
-
-    async def close(self, *, timeout: float | None = None) -> None:
-        self._refuse("close()")
-        await super().close(timeout=timeout)
-
-    async def reset(self, *, timeout: float | None = None) -> None:
-        self._refuse("reset()")
-        await super().reset(timeout=timeout)
-
-    def _refuse(self, what: str) -> None:
-        if self.guarded:
-            raise _not_yours(what)
-
-
-def _not_yours(what: str) -> UsageError:
-    return UsageError(
-        f"{what!r} in a session: its transaction is ended by Romancy, together with the log row of the activity; "
-        "leave it out. For a part that may fail alone use `async with session.savepoint()`"
-    )
 
 
 async def connect(settings: Settings) -> EngineConnection:
@@ -124,11 +95,11 @@ async def connect_for_search(settings: Settings) -> EngineConnection:
     )
 
 
-async def connect_for_session(settings: Settings) -> GuardedConnection:
+async def connect_for_session(settings: Settings) -> SessionConnection:
     """A connection for user code, whose own lock waits are the server's business."""
     idle = {"idle_in_transaction_session_timeout": f"{settings.session_idle * 1000:.0f}"}
     return await asyncpg.connect(
-        **settings.connect, server_settings=_startup(settings, idle), connection_class=GuardedConnection
+        **settings.connect, server_settings=_startup(settings, idle), connection_class=SessionConnection
     )
 
 

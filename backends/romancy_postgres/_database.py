@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Gate
-    from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._connection import SessionConnection
     from romancy_postgres._prepared import EngineConnection
     from romancy_postgres._settings import Settings
 
@@ -254,12 +254,12 @@ class Database:
         else:
             pool.give_back(connection)
 
-    async def borrow_for_session(self) -> GuardedConnection:
+    async def borrow_for_session(self) -> SessionConnection:
         """A connection for user code."""
         self.check_open()
         return await self.sessions.borrow()
 
-    async def forget_session(self, connection: GuardedConnection) -> None:
+    async def forget_session(self, connection: SessionConnection) -> None:
         """Undo what user code may have set on the connection: settings, locks, cursors, LISTEN."""
         if not self.settings.pooled:
             await connection.reset(timeout=ANSWER_TIMEOUT)
@@ -285,7 +285,7 @@ class Database:
         async with self.understood():
             return await connect_for_search(self.settings)
 
-    async def _connect_for_session(self) -> GuardedConnection:
+    async def _connect_for_session(self) -> SessionConnection:
         async with self.understood():
             return await connect_for_session(self.settings)
 

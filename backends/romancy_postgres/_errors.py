@@ -20,6 +20,7 @@ __all__ = [
     "DRIVER_ERRORS",
     "LockedError",
     "RefusedValueError",
+    "busy",
     "contended",
     "falls_away",
     "in_failed_transaction",
@@ -73,6 +74,11 @@ def _state(error: BaseException) -> str:
 def contended(error: BaseException) -> bool:
     """Whether another transaction stood in the way: trying again is right."""
     return _state(error) in _CONTENDED
+
+
+def busy(error: BaseException) -> bool:
+    """Whether the driver refuses to send a second statement while the first is on its way."""
+    return isinstance(error, InterfaceError) and "another operation" in str(error)
 
 
 def waited_in_vain(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
 from romancy_postgres._errors import DRIVER_ERRORS, in_failed_transaction, refuses_values
+from romancy_postgres._guard import lender_of
 from romancy_postgres._sessions import PostgresSession
 from romancy_postgres._write import deliver
 
@@ -37,6 +38,11 @@ class JoinedSession(PostgresSession):
     """A part in a transaction of the caller's, which the caller alone ends."""
 
     _watching = False
+
+    @property
+    def native(self) -> asyncpg.Connection:
+        """The caller's connection."""
+        return self._connection
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._prepare(item, worker)
@@ -101,7 +107,7 @@ class JoinedSession(PostgresSession):
         if self._watching or not (self._stirred or self._posted):
             return
         self._watching = True
-        connection = self._connection
+        connection = lender_of(self._connection)
 
         async def look(_: object) -> None:
             try:

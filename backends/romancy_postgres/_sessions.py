@@ -17,12 +17,14 @@ from asyncpg.connresource import ConnectionResource
 
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.blame import raised_on
+from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, rows_touched
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
+    busy,
     contended,
     falls_away,
     in_failed_transaction,
@@ -31,6 +33,7 @@ from romancy_postgres._errors import (
     transaction_gone,
     words_of,
 )
+from romancy_postgres._guard import lend
 from romancy_postgres._inbox import count_mail
 from romancy_postgres._write import (
     ChildRefusedError,
@@ -48,11 +51,17 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
-    from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._connection import SessionConnection
     from romancy_postgres._database import Database
+    from romancy_postgres._guard import GuardedConnection
     from romancy_postgres._signals import Signals
 
 __all__ = ["PostgresSession", "open_session"]
+
+_SWALLOWED = (
+    "a statement of this session failed and its error was swallowed, so the transaction cannot be committed; "
+    "put what may fail into `async with session.savepoint()`"
+)
 
 
 class PostgresSession:
@@ -67,10 +76,13 @@ class PostgresSession:
         self._commits = commits
         self._signals = signals
         self._link = Link(connection, database)
-        self._own: GuardedConnection | None = None
+        self._alone = OneAtATime()
+        self._lent: GuardedConnection | None = None
         self._guard = f"romancy_{token_hex(6)}"
         """The savepoint that shows whether the transaction is still ours; nobody can know its name."""
         self._savepoints = 0
+        self._torn = False
+        """A part that failed could not be undone."""
         self.ended = False
         self.doubtful = False
         """The connection may be in the middle of something, or read-only for good."""
@@ -81,22 +93,27 @@ class PostgresSession:
 
     @property
     def native(self) -> asyncpg.Connection:
-        """The connection, inside the transaction."""
-        return self._connection
+        """A connection inside the transaction, which is of no use after its end."""
+        self._refuse_if_ended()
+        if self._lent is None:
+            self._lent = lend(self._connection)
+        return self._lent
 
     async def execute(self, sql: str, *parameters: object) -> int:
-        async with self._understood():
+        async with self._user_statement(sql):
             return rows_touched(await self._connection.execute(sql, *parameters))
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        async with self._understood():
+        async with self._user_statement(sql):
             return [dict(row) for row in await self._connection.fetch(sql, *parameters)]
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
         if not isinstance(error, DRIVER_ERRORS):
             return None
         place = raised_on(error, asyncpg.Connection, ConnectionResource)
-        ours = self._connection in (place, getattr(place, "_connection", None))
+        if isinstance(place, ConnectionResource):
+            place = getattr(place, "_connection", None)
+        ours = place is not None and place in (self._connection, self._lent)
         if not ours or not self._nobodys_fault(error):
             return None
         explained = self._explained(error)
@@ -106,26 +123,28 @@ class PostgresSession:
     async def savepoint(self) -> AsyncGenerator[None]:
         self._savepoints += 1
         name = f"romancy_part_{self._savepoints}"
-        async with self._understood():
+        torn = self._torn
+        async with self._user_statement():
             await self._link.control("savepoint", f"savepoint {name}")
         try:
             yield
         except BaseException:
-            async with self._understood():
-                await self._link.control("undo", f"rollback to savepoint {name}; release savepoint {name}")
+            if not self.ended:
+                self._torn = True
+                async with self._user_statement():
+                    await self._link.control("undo", f"rollback to savepoint {name}; release savepoint {name}")
+                self._torn = torn
             raise
-        async with self._understood():
+        async with self._user_statement():
             await self._link.control("release", f"release savepoint {name}")
 
-    async def begin(self, connection: GuardedConnection) -> None:
+    async def begin(self, connection: SessionConnection) -> None:
         """Open the transaction with its guard, in one round trip."""
-        self._own = connection
         self._transaction = connection.transaction(isolation="read_committed")
         await self._link.pause("begin")
         connection.opening = f" savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()
-        connection.guarded = True
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._prepare(item, worker)
@@ -139,7 +158,8 @@ class PostgresSession:
                 return Outcome.INVALID
             raise self._explained(error) from None
         except RomancyError:
-            await self.roll_back()
+            if not self.doubtful:
+                await self.roll_back()
             raise
         if not written:
             await self.roll_back()
@@ -170,8 +190,9 @@ class PostgresSession:
     def let_go(self) -> None:
         """From here on the transaction is the engine's to end."""
         self.ended = True
-        if self._own is not None:
-            self._own.guarded = False
+        if self._lent is not None:
+            self.doubtful = self.doubtful or self._lent.tainted
+            self._lent.end()
 
     async def _commit(self) -> None:
         await self._link.pause("commit")
@@ -189,6 +210,8 @@ class PostgresSession:
 
     async def _prove_ours(self) -> None:
         """`UsageError` unless the transaction is the one that `begin` opened, and whole."""
+        if self._torn:
+            raise UsageError(_SWALLOWED)
         try:
             await self._link.control("release", f"release savepoint {self._guard}; {LOCAL_SETTINGS}")
         except asyncpg.PostgresError as error:
@@ -198,16 +221,18 @@ class PostgresSession:
                     "recorded. Leave that to Romancy, and use `session.savepoint()` for a part that may fail alone"
                 ) from None
             if in_failed_transaction(error):
-                raise UsageError(
-                    "a statement of this session failed and its error was swallowed, so the transaction cannot be "
-                    "committed; put what may fail into `async with session.savepoint()`"
-                ) from None
+                raise UsageError(_SWALLOWED) from None
             raise
+        except asyncpg.InterfaceError as error:
+            if not busy(error):
+                raise
+            self.doubtful = True
+            raise UsageError(BESIDE) from None
 
     async def _prepare(self, item: Item, worker: str | None) -> None:
         """What has to be done outside of the transaction."""
-        if self.ended:
-            raise UsageError("this session has ended; open another one")
+        self._refuse_if_ended()
+        self._alone.check()
         check_batch([item], worker)
         if isinstance(item, Start):
             await self._commits.learn_sets(path_sets([item]))
@@ -236,6 +261,24 @@ class PostgresSession:
             self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
             return Outcome.ACCEPTED, True
         return (await explain_appends(link, [item], worker))[item.instance_id], False
+
+    def _refuse_if_ended(self) -> None:
+        if self.ended:
+            raise UsageError(OVER)
+
+    @asynccontextmanager
+    async def _user_statement(self, sql: str = "") -> AsyncGenerator[None]:
+        """One statement of user code, with no other beside it."""
+        self._refuse_if_ended()
+        refuse_postgres_ending(sql)
+        with self._alone:
+            try:
+                async with self._understood():
+                    yield
+            except asyncpg.InterfaceError as error:
+                if busy(error):
+                    raise UsageError(BESIDE) from None
+                raise
 
     @asynccontextmanager
     async def _understood(self) -> AsyncGenerator[None]:

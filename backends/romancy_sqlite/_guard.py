@@ -18,6 +18,7 @@ from weakref import ref
 from msgspec import Struct
 
 from romancy.errors import RomancyError, UsageError
+from romancy.storage.endings import OVER as ENDED
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import unavailable
 
@@ -75,7 +76,7 @@ _LOST: Final = Reason(
 _ATTACHING: Final = Reason(
     UsageError, "session: another file cannot take part in this transaction; open a connection of your own to it"
 )
-OVER: Final = Reason(UsageError, "session: it has ended; open another one")
+OVER: Final = Reason(UsageError, ENDED)
 
 
 class GuardedConnection(sqlite3.Connection):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError, UsageError
+from romancy.storage.endings import OneAtATime
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
@@ -63,10 +64,13 @@ class SqliteSession:
         self._committed = False
         self._doomed = False
         self._parts = 0
+        self._alone = OneAtATime()
 
     @property
     def native(self) -> Database:
         """The `sqlite_utils.Database` inside the transaction."""
+        if self._committed:
+            raise OVER.error()
         return self._turn.database
 
     async def execute(self, sql: str, *parameters: object) -> int:
@@ -85,18 +89,24 @@ class SqliteSession:
         name = f"romancy_part_{self._parts}"
         doomed = self._doomed
         connection = self._turn.connection
-        await self._turn.ask(partial(execute, connection, f"savepoint {name}", ()))
+        with self._alone:
+            await self._turn.ask(partial(execute, connection, f"savepoint {name}", ()))
         try:
             yield
         except BaseException:
-            await self._turn.ask(partial(undo_part, connection, name))
-            self._doomed = doomed
+            if not self._turn.is_over:
+                self._doomed = True
+                with self._alone:
+                    await self._turn.ask(partial(undo_part, connection, name))
+                self._doomed = doomed
             raise
-        await self._turn.ask(partial(execute, connection, f"release {name}", ()))
+        with self._alone:
+            await self._turn.ask(partial(execute, connection, f"release {name}", ()))
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         if self._committed:
             raise OVER.error()
+        self._alone.check()
         check_batch([item], worker)
         self._committed = True
         if self._doomed:
@@ -114,8 +124,11 @@ class SqliteSession:
         refuse_to_send()
 
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
+        if self._committed:
+            raise OVER.error()
         try:
-            return await self._turn.ask(action)
+            with self._alone:
+                return await self._turn.ask(action)
         except (sqlite3.Error, StorageUnavailableError):
             self._doomed = True
             raise

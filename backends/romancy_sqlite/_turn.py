@@ -69,6 +69,11 @@ class Turn:
             raise (self._over or OVER).error()
         return self._database
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._over is not None
+
     async def begin(self) -> None:
         """Wait for the turn and begin the transaction."""
         self._shared.writer.take_turn(self._run)

@@ -45,7 +45,7 @@ class Ledger:
             one, two = self._placeholders()
             await session.execute(f"insert into {self._table} (k, n) values ({one}, {two})", key, number)  # noqa: S608 - our own table
         else:
-            await session.native.put(f"{self._table}:{key}", number)
+            await session.native.put(self.place(key), number)
 
     async def change(self, session: Writable, key: str, number: int) -> int:
         """Change a row inside the session; how many rows that touched."""
@@ -60,11 +60,19 @@ class Ledger:
     async def read_in(self, session: Writable, key: str) -> int | None:
         """What the session sees under the key."""
         if not self._store.capabilities.sql:
-            found = await session.native.get(f"{self._table}:{key}")
+            found = await session.native.get(self.place(key))
             return None if found is None else int(found)
         one, _ = self._placeholders()
         rows = await session.fetch_all(f"select n from {self._table} where k = {one}", key)  # noqa: S608 - our own table
         return int(rows[0]["n"]) if rows else None
+
+    def insert(self, key: str) -> str:
+        """The statement that adds a row by itself, without parameters."""
+        return f"insert into {self._table} (k, n) values ('{key}', 1)"  # noqa: S608 - our own table
+
+    def place(self, key: str) -> str:
+        """Where a store without SQL keeps it."""
+        return f"{self._table}:{key}"
 
     def _placeholders(self) -> tuple[str, str]:
         first = self._store.capabilities.placeholder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
+from romancy_conformance.behaviour.natives import run_natively
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
 from romancy_conformance.contract.ledger import Ledger
 
@@ -177,6 +179,105 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
     assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+ENDINGS = ["commit", "COMMIT;", "  Commit ;", "/* c */ commit", "-- c\ncommit", "rollback", "/**/ RollBack", "begin"]
+
+
+@pytest.mark.parametrize("how", ["execute", "fetch_all", "native"])
+@pytest.mark.parametrize("sql", ENDINGS)
+async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: Ledger, sql: str, how: str) -> None:
+    """The same answer everywhere, and the session goes on as if it had not been asked."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun, other = await actor.begin(), await actor.begin()
+
+    async def misuse(session: Session) -> None:
+        await ledger.write(session, "a", 1)
+        send = partial(run_natively, session.native) if how == "native" else getattr(session, how)
+        with pytest.raises(UsageError, match="Romancy"):
+            await send(sql)
+
+    async with actor.store.session() as session:
+        await misuse(session)
+    assert await ledger.read("a") is None, "it was rolled back"
+
+    async with actor.store.session() as session:
+        await misuse(session)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+    assert await ledger.read("a") == 1
+    assert await actor.write(append(other, 2)) is Outcome.ACCEPTED
+
+
+async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger) -> None:
+    """The first is carried out, the others say what to do, and the session goes on."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        answers = await asyncio.gather(
+            session.fetch_all("select 1 as one"),
+            *(session.fetch_all("select 1 as one") for _ in range(3)),
+            session.execute("select 1"),
+            within_a_part(session),
+            return_exceptions=True,
+        )
+        assert [{"one": 1}] == answers[0]
+        for refused in answers[1:]:
+            assert isinstance(refused, UsageError)
+            assert "another of its statements" in str(refused)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await ledger.read("a") == 1
+
+
+async def within_a_part(session: Session) -> None:
+    async with session.savepoint():
+        pass
+
+
+async def test_a_session_does_not_commit_beside_a_statement(actor: Actor, ledger: Ledger) -> None:
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        beside = asyncio.create_task(session.fetch_all("select 1 as one"))
+        await asyncio.sleep(0)  # it has begun
+        with pytest.raises(UsageError, match="another of its statements"):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    await asyncio.wait([beside])
+    beside.exception()
+    assert await ledger.read("a") is None
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledger: Ledger) -> None:
+    """Its error comes while another statement runs, so there is no way to undo it."""
+    if not actor.store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await actor.begin()
+
+    async def fail_beside_a_statement(session: Session) -> None:
+        async with session.savepoint():
+            await ledger.write(session, "inner", 1)
+            tasks.append(asyncio.create_task(session.fetch_all("select 1 as one")))
+            await asyncio.sleep(0)  # it has begun
+            raise LookupError("inner")
+
+    tasks: list[asyncio.Task[list[dict[str, object]]]] = []
+    async with actor.store.session() as session:
+        with pytest.raises((LookupError, UsageError)):
+            await fail_beside_a_statement(session)
+        await asyncio.wait(tasks)
+        with pytest.raises(UsageError):
+            await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await ledger.read("inner") is None
 
 
 EVASIONS = [

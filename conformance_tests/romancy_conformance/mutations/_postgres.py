@@ -144,9 +144,16 @@ MUTATIONS = (
     _code(
         name="postgres: an error of the native object is always the user's",
         pitfall="A7",
-        text='ours = self._connection in (place, getattr(place, "_connection", None))',
+        text="ours = place is not None and place in (self._connection, self._lent)",
         replacement="ours = place is None",
         tests="behaviour/test_natives.py deadlock",
+    ),
+    _code(
+        name="postgres: what was lent outlives its session",
+        pitfall="A9",
+        text="            self._lent.end()\n",
+        replacement="            pass\n",
+        tests="tests/backends/postgres/test_sessions.py outlives",
     ),
     _code(
         name="postgres: a read-only database is the user's fault",

@@ -136,8 +136,8 @@ MUTATIONS = (
     _code(
         name="sqlite: a swallowed failure is committed",
         pitfall="A9",
-        text="            self._doomed = True\n",
-        replacement="            self._doomed = False\n",
+        text="StorageUnavailableError):\n            self._doomed = True\n",
+        replacement="StorageUnavailableError):\n            self._doomed = False\n",
         tests="test_sessions.py swallowed",
     ),
     _code(

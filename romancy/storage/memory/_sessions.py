@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.endings import OVER
 from romancy.storage.limits import check_batch, check_deliveries, check_outbox, refuse_to_send
 from romancy.storage.memory._database import Transaction
 from romancy.storage.memory._rows import after_delivery
@@ -34,11 +35,14 @@ class UserRows:
 
     async def get(self, key: str) -> Any:
         """The value as this transaction sees it, or None."""
+        self.session.refuse_if_done()
         return self._tx.get("user", (key,))
 
     async def put(self, key: str, value: Any) -> None:
         """Write a value; waits while another session holds the key. None removes it."""
+        self.session.refuse_if_done()
         await self._tx.lock("user", (key,))
+        self.session.refuse_if_done()
         self._tx.put("user", (key,), value)
 
 
@@ -50,11 +54,26 @@ class MemorySession:
         self._database = database
         self._owns = owns
         self._done = False
-        self.native = UserRows(tx, self)
+        self._native = UserRows(tx, self)
         self.delivered: list[str] = []
         """Instances that got mail in this session, to be woken by a short commit of their own."""
         self._posted: list[str] = []
         """The same, as long as it is not committed; shared with those who joined."""
+
+    @property
+    def native(self) -> UserRows:
+        """The user's rows."""
+        self.refuse_if_done()
+        return self._native
+
+    def end(self) -> None:
+        """Whatever becomes of the transaction, nothing more is done in it."""
+        self._done = True
+
+    def refuse_if_done(self) -> None:
+        """`UsageError` after the end."""
+        if self._done:
+            raise UsageError(OVER)
 
     def joined(self, database: Database) -> MemorySession:
         """The same transaction, for a caller that must not end it."""
@@ -77,16 +96,18 @@ class MemorySession:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
+        self.refuse_if_done()
         mark = self._tx.mark()
         try:
             yield
         except BaseException:
-            self._tx.rewind(mark)
+            if not self._done:
+                self._tx.rewind(mark)
             raise
+        self.refuse_if_done()
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
-        if self._done:
-            raise UsageError("this session has ended; open another one")
+        self.refuse_if_done()
         check_batch([item], worker)
         mark = self._tx.mark()
         outcome = await write_item(self._tx, self._database, item, worker, session=True)

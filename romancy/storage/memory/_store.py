@@ -306,7 +306,10 @@ class MemoryStore:
             return
         async with self._begin() as tx:
             session = MemorySession(tx, self.database)
-            yield session
+            try:
+                yield session
+            finally:
+                session.end()
         await bump(self.database, self.gate, session.delivered)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:

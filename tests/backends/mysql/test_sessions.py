@@ -71,6 +71,62 @@ async def test_the_native_object_cannot_end_the_transaction(actor: Actor, wire: 
     assert await count(wire) == 3
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1; COMMIT",
+        "# why not\ncommit",
+        "/*!50000 commit */",
+        "/*M! commit */",
+        "start transaction",
+        "set autocommit = 1",
+        "SET @a = 1, @@session.AutoCommit=ON",
+        "xa start 'x'",
+        "lock tables things write",
+        "unlock tables",
+        "prepare s from 'commit'",
+        "execute immediate 'commit'",
+    ],
+)
+async def test_what_would_end_the_transaction_is_refused_however_it_is_said(actor: Actor, wire: Wire, sql: str) -> None:
+    async with actor.store.session() as session:
+        await session.execute("insert into things values ('c', 1)")
+        with pytest.raises(UsageError, match="savepoint"):
+            await session.execute(sql)
+        cursor = await session.native.cursor()
+        with pytest.raises(UsageError, match="savepoint"):
+            await cursor.execute(sql)
+
+    assert await count(wire) == 2
+
+
+@pytest.mark.parametrize("text", ["commit", "; commit", "'; commit; --", '"; rollback', "/*! commit */", "`commit`"])
+async def test_a_value_that_looks_like_an_end_is_none(actor: Actor, wire: Wire, text: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("insert into things values (%s, 1)", text)
+        await session.execute("savepoint mine")
+        await session.execute("rollback work to savepoint mine")
+        await session.execute("update things set n = 2 where k = %s -- commit", text)
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    assert await count(wire, "n = 2") == 1
+
+
+async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> None:
+    """Their answers could not be told apart."""
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        one, two = await session.native.cursor(), await session.native.cursor()
+        answers = await asyncio.gather(
+            one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3"), return_exceptions=True
+        )
+        assert [1, UsageError, UsageError] == [answers[0], *map(type, answers[1:])]
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
 async def test_the_native_object_is_of_no_use_after_the_session(actor: Actor) -> None:
     async with actor.store.session() as session:
         native = session.native

@@ -99,16 +99,135 @@ async def test_going_back_to_a_savepoint_of_ones_own_is_allowed(actor: Actor, sq
 
 @pytest.mark.parametrize("sql", ["commit", "rollback"])
 async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str, sql: str) -> None:
-    """A9: the guard reads the first word only; the savepoint sees everything."""
+    """A9: the guard reads the first words only; the savepoint sees everything."""
     begun = await actor.begin()
 
     async with actor.store.session() as session:
         await session.execute("insert into mine (k) values ('a')")
-        await session.native.fetch(sql)
+        await session.native.lender.execute(sql)
         with pytest.raises(UsageError, match="ended by user code"):
             await session.commit(append(begun, 2), worker=actor.token)
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
+
+
+ENDING: dict[str, Callable[[asyncpg.Connection], Awaitable[object]]] = {
+    "execute": lambda native: native.execute("commit"),
+    "execute with an argument": lambda native: native.execute("commit", "x"),
+    "several": lambda native: native.execute("select 1; /* a /* b */ */ COMMIT"),
+    "fetch": lambda native: native.fetch("commit"),
+    "fetchval": lambda native: native.fetchval("-- x\nrollback"),
+    "executemany": lambda native: native.executemany("commit", [()]),
+    "prepare": lambda native: native.prepare("commit"),
+    "cursor": lambda native: native.cursor("commit"),
+}
+
+
+@pytest.mark.parametrize("way", ENDING)
+async def test_no_method_of_the_native_object_ends_the_transaction(actor: Actor, table: str, way: str) -> None:
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await session.execute("insert into mine (k) values ('a')")
+        with pytest.raises(UsageError, match="savepoint"):
+            await ENDING[way](session.native)
+        assert await session.fetch_all("select 'commit' as word, $$; rollback $$ as more")
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+    async with actor.store.session() as session:
+        assert await session.fetch_all("select k from mine") == [{"k": "a"}]
+
+
+class Taken:
+    """What user code may have got of a native object while its session was open."""
+
+    def __init__(self, native: asyncpg.Connection) -> None:
+        self.native = native
+
+    async def take(self) -> Taken:
+        self.statement = await self.native.prepare("insert into mine (k) values ('late')")
+        self.transaction = self.native.transaction()
+        await self.transaction.start()
+        self.cursor = await self.native.cursor("select k from mine")
+        self.steps = self.native.cursor("select k from mine").__aiter__()
+        self.begun = self.statement.fetch()
+        self.sent = self.native.copy_records_to_table("mine", records=[("late",)], columns=["k"])
+        return self
+
+    @property
+    def uses(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """Each way to go on with it."""
+
+        async def begin() -> None:
+            await self.native.transaction().start()
+
+        async def listen() -> None:
+            await self.native.add_listener("somewhere", lambda *_: None)
+
+        return {
+            "statement": self.statement.fetch,
+            "statement made in time": lambda: self.begun,
+            "copy made in time": lambda: self.sent,
+            "cursor": lambda: self.cursor.fetch(1),
+            "iteration": self.steps.__anext__,
+            "commit of a part": self.transaction.commit,
+            "rollback of a part": self.transaction.rollback,
+            "new transaction": begin,
+            "execute": lambda: self.native.execute("insert into mine (k) values ('late')"),
+            "executemany": lambda: self.native.executemany("insert into mine (k) values ($1)", [("late",)]),
+            "prepare": lambda: self.native.prepare("insert into mine (k) values ('late')"),
+            "copy": lambda: self.native.copy_records_to_table("mine", records=[("late",)], columns=["k"]),
+            "listen": listen,
+            "codec": lambda: self.native.set_builtin_type_codec("hstore", codec_name="pg_contrib.hstore"),
+            "reset": self.native.reset,
+            "close": self.native.close,
+        }
+
+
+async def test_nothing_taken_from_the_native_object_outlives_the_session(
+    actor: Actor, table: str, open_store: Open
+) -> None:
+    """The connection is lent again, and what is still held of it reaches neither it nor another transaction."""
+    store = await open_store("pool_size=2")
+    async with store.session() as session:
+        (before,) = await session.fetch_all("select pg_backend_pid() as pid")
+        taken = await Taken(session.native).take()
+
+    async with store.session() as session:
+        assert [before] == await session.fetch_all("select pg_backend_pid() as pid"), "one connection serves all"
+        for use in taken.uses.values():
+            with pytest.raises(UsageError, match="ended"):
+                await use()
+        with pytest.raises(UsageError, match="ended"):
+            taken.native.terminate()
+        assert taken.native.is_closed()
+        assert [] == await session.fetch_all("select k from mine")
+        await session.execute("insert into mine (k) values ('a')")
+        begun = await actor.begin()
+        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+
+
+async def test_a_codec_set_on_the_native_object_is_not_met_by_the_next_session(open_store: Open) -> None:
+    store = await open_store("pool_size=2")
+    async with store.session() as session:
+        await session.native.set_type_codec("json", encoder=str, decoder=lambda _: "theirs", schema="pg_catalog")
+        assert [{"it": "theirs"}] == await session.fetch_all("select '[1]'::json as it")
+
+    async with store.session() as session:
+        assert [{"it": "[1]"}] == await session.fetch_all("select '[1]'::json as it")
+
+
+async def test_a_connection_on_which_a_statement_still_runs_is_lent_to_nobody(open_store: Open) -> None:
+    store = await open_store("pool_size=2")
+    async with store.session() as session:
+        (before,) = await session.fetch_all("select pg_backend_pid() as pid")
+        forgotten = asyncio.create_task(session.native.fetch("select pg_sleep(600)"))
+        await asyncio.sleep(0)  # it has begun, and is sent
+
+    async with store.session() as session:
+        assert [before] != await session.fetch_all("select pg_backend_pid() as pid")
+    await asyncio.wait([forgotten])
+    assert forgotten.exception() is not None
 
 
 async def test_what_user_code_sets_is_gone_in_the_next_session(open_store: Open) -> None:

@@ -1,0 +1,155 @@
+"""Ended means ended: whatever is still held of a session after its end writes nothing, here or in another one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.errors import UsageError
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append
+from romancy_conformance.contract.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Session, Store
+    from romancy_conformance.contract.building import Actor
+
+    Use = Callable[[Session, Ledger, Any], Awaitable[object]]
+
+pytestmark = pytest.mark.anyio
+
+ENDS = ("committed", "refused", "left", "failed")
+
+
+@pytest.fixture
+async def ledger(store: Store) -> Ledger:
+    """A user's table on this test's database."""
+    return await Ledger(store).create()
+
+
+async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], object]) -> Session:
+    """A session that has ended like this; `seen` is called while it is open."""
+    begun = await actor.begin()
+    if how == "refused":
+        await actor.write(append(begun, 2))
+    with contextlib.suppress(LookupError):
+        async with actor.store.session() as session:
+            await ledger.write(session, "a", 1)
+            answer = seen(session)
+            if inspect.isawaitable(answer):
+                await answer
+            if how == "failed":
+                raise LookupError("mine")
+            if how != "left":
+                expected = Outcome.ACCEPTED if how == "committed" else Outcome.TAKEN
+                assert expected is await session.commit(append(begun, 2), worker=actor.token)
+    return session
+
+
+async def write_natively(native: Any, ledger: Ledger, key: str) -> None:
+    """Add a row by the driver's own object."""
+    if hasattr(native, "put"):
+        await native.put(ledger.place(key), 1)
+        return
+    if hasattr(native, "select_db"):
+        native = await native.cursor()
+    answer = native.execute(ledger.insert(key))
+    if inspect.isawaitable(answer):
+        await answer
+
+
+async def in_a_part(session: Session) -> None:
+    async with session.savepoint():
+        pass
+
+
+async def get_native(session: Session) -> None:
+    await asyncio.sleep(0)
+    assert session.native
+
+
+USES: dict[str, Use] = {
+    "execute": lambda session, ledger, _: session.execute(ledger.insert("late")),
+    "fetch_all": lambda session, _ledger, _: session.fetch_all("select 1 as one"),
+    "savepoint": lambda session, _ledger, _: in_a_part(session),
+    "native": lambda session, _ledger, _: get_native(session),
+    "the native object": lambda _session, ledger, native: write_natively(native, ledger, "late"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_session_that_has_ended_refuses_everything(actor: Actor, ledger: Ledger, how: str) -> None:
+    natives: list[Any] = []
+    session = await end(actor, ledger, how, lambda session: natives.append(session.native))
+    begun = await actor.begin()
+
+    for use in USES.values():
+        with pytest.raises(UsageError):
+            await use(session, ledger, natives[0])
+    with pytest.raises(UsageError):
+        await session.commit(append(begun, 2), worker=actor.token)
+
+    assert await ledger.read("late") is None
+    assert (1 if how == "committed" else None) == await ledger.read("a")
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_session_that_has_ended_does_not_reach_into_the_next(actor: Actor, ledger: Ledger, how: str) -> None:
+    natives: list[Any] = []
+    old = await end(actor, ledger, how, lambda session: natives.append(session.native))
+    begun = await actor.begin()
+
+    async with actor.store.session() as session:
+        await ledger.write(session, "new", 2)
+        for use in USES.values():
+            with pytest.raises(UsageError):
+                await use(old, ledger, natives[0])
+        await ledger.write(session, "newer", 3)
+        assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+
+    assert (None, 2, 3) == (await ledger.read("late"), await ledger.read("new"), await ledger.read("newer"))
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: Actor, ledger: Ledger, use: str) -> None:
+    """A coroutine that was made in time runs too late."""
+    late: list[Awaitable[object]] = []
+
+    def prepare(session: Session) -> None:
+        native = session.native
+        late.append(USES[use](session, ledger, native))
+
+    await end(actor, ledger, "committed", prepare)
+
+    with pytest.raises(UsageError):
+        await late[0]
+
+    assert await ledger.read("late") is None
+
+
+async def test_a_part_that_outlives_its_session_lets_its_error_through(actor: Actor, ledger: Ledger) -> None:
+    leave, inside = asyncio.Event(), asyncio.Event()
+
+    async def outlive(session: Session) -> None:
+        async with session.savepoint():
+            inside.set()
+            await leave.wait()
+            raise LookupError("in the part")
+
+    begun = await actor.begin()
+    async with actor.store.session() as session:
+        await ledger.write(session, "a", 1)
+        task = asyncio.create_task(outlive(session))
+        await inside.wait()
+        assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+    leave.set()
+
+    with pytest.raises(LookupError, match="in the part"):
+        await task
+    assert 1 == await ledger.read("a")

@@ -1,0 +1,114 @@
+"""What in a session is not the user's to send: statements that end the transaction, and a second one beside the first.
+
+The text of a statement is read as far as its first words, past comments and literals. What hides deeper (a procedure
+that commits) is found out by the session's savepoint, not here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["BESIDE", "OVER", "OneAtATime", "not_yours", "refuse_mysql_ending", "refuse_postgres_ending"]
+
+OVER: Final = "session: it has ended; open another one"
+
+BESIDE: Final = (
+    "session: another of its statements is still running, and a transaction carries out one at a time; "
+    "await each before the next, and each before the activity returns"
+)
+_SUSPECT: Final = re.compile(
+    r"commit|rollback|begin|abort|\bend\b|\bstart\b|prepare|\bxa\b|lock\s+table|execute\s+immediate", re.IGNORECASE
+)
+"""A text without any of these needs no closer look."""
+_SINGLE: Final = r"'[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*+'"
+_DOUBLE: Final = r'"[^"\\]*+(?:(?:""|\\.)[^"\\]*+)*+"'
+_POSTGRES_ASIDE: Final = re.compile(
+    r"--[^\n]*"
+    r"|/\*(?:/\*(?:[^*]|\*(?!/))*+\*/|[^*]|\*(?!/))*+\*/"
+    rf"|\b[eE]{_SINGLE}"
+    r"|'[^']*+(?:''[^']*+)*+'"
+    r'|"[^"]*+(?:""[^"]*+)*+"'
+    r"|\$(|[A-Za-z_]\w*)\$.*?\$\1\$",
+    re.DOTALL,
+)
+_MYSQL_ASIDE: Final = re.compile(
+    r"#[^\n]*"
+    r"|--(?=\s|$)[^\n]*"
+    r"|/\*M?!\d*"  # what is in such a comment is carried out
+    r"|/\*(?:[^*]|\*(?!/))*+\*/"
+    r"|\*/"
+    rf"|{_SINGLE}|{_DOUBLE}"
+    r"|`[^`]*+(?:``[^`]*+)*+`",
+    re.DOTALL,
+)
+_POSTGRES_ENDS: Final = re.compile(
+    r"\s*(commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|begin|start\s+transaction"
+    r"|prepare\s+transaction)\b",
+    re.IGNORECASE,
+)
+_MYSQL_ENDS: Final = re.compile(
+    r"\s*(commit|rollback(?!\s+(?:work\s+)?to\b)|begin|start\s+transaction|xa|(?:un)?lock\s+tables?"
+    r"|set\b.*\bautocommit)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_PREPARED: Final = re.compile(
+    rf"\b(?:prepare\s+\S+\s+from|execute\s+immediate)\s+({_SINGLE}|{_DOUBLE})", re.IGNORECASE | re.DOTALL
+)
+
+
+def refuse_postgres_ending(sql: str) -> None:
+    """`UsageError` if one of the statements in this text would end the transaction, or begin another."""
+    if _SUSPECT.search(sql):
+        _refuse(_POSTGRES_ASIDE.sub(" ", sql), _POSTGRES_ENDS)
+
+
+def refuse_mysql_ending(sql: str) -> None:
+    """The same for MySQL and MariaDB, also for a text that the server is to prepare."""
+    if _SUSPECT.search(sql):
+        _refuse(_MYSQL_ASIDE.sub(" ", sql), _MYSQL_ENDS)
+        for prepared in _PREPARED.finditer(sql):
+            _refuse(_MYSQL_ASIDE.sub(" ", prepared[1][1:-1]), _MYSQL_ENDS)
+
+
+def _refuse(text: str, ends: re.Pattern[str]) -> None:
+    for statement in text.split(";"):
+        found = ends.match(statement)
+        if found is not None:
+            raise not_yours(found[1].split(None, 1)[0])
+
+
+def not_yours(what: str) -> UsageError:
+    """Why user code may not do this."""
+    return UsageError(
+        f"{what!r} in a session: its transaction is ended by Romancy, together with the log row of the activity; "
+        "leave it out. For a part that may fail alone use `async with session.savepoint()`"
+    )
+
+
+class OneAtATime:
+    """Held while a statement of a session is on its way; refuses a second one, and the end."""
+
+    __slots__ = ("busy",)
+
+    def __init__(self) -> None:
+        self.busy = False
+
+    def check(self) -> None:
+        """`UsageError` while a statement is on its way."""
+        if self.busy:
+            raise UsageError(BESIDE)
+
+    def __enter__(self) -> None:
+        self.check()
+        self.busy = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.busy = False
