@@ -27,8 +27,10 @@ from romancy.engine import (
     coded,
     history,
     new_life,
+    refuse_to_wait,
     start_in,
     start_of,
+    waits_in_vain,
 )
 from romancy.errors import (
     InstanceConflictError,
@@ -297,6 +299,7 @@ class Romancy(Instances):
             await turn_after(len(prepared))
         if session is not None:
             return await all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
+        self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
@@ -459,13 +462,15 @@ class Romancy(Instances):
             watch.outcome = None  # it may have been retried since, by anybody
         async with asyncio.timeout(timeout):
             while watch.outcome is None:
-                if self._worker is not None and instance_id in self._worker.driver.live:
+                held = waits_in_vain(self._opened())
+                if not held and self._worker is not None and instance_id in self._worker.driver.live:
                     await watch.news()
                     continue
                 news = watch.news()
                 try:
                     watch.outcome = await self._read_outcome(instance_id) or watch.outcome
                     if watch.outcome is None:
+                        refuse_to_wait(self._opened(), "result")
                         await news
                 except StorageUnavailableError:
                     self._opened()

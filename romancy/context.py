@@ -39,6 +39,7 @@ __all__ = [
     "WorkflowContext",
     "activity_context",
     "enter_activity",
+    "entered_activity",
 ]
 
 P = ParamSpec("P")
@@ -321,6 +322,11 @@ def activity_context() -> ActivityContext:
     except LookupError:
         raise UsageError("activity_context() is only available while an activity runs on a worker") from None
     return entered()
+
+
+def entered_activity() -> Callable[[], ActivityContext] | None:
+    """What `enter_activity` was given in the present context; None outside of activities."""
+    return _current.get(None)
 
 
 def enter_activity(context: Callable[[], ActivityContext]) -> None:

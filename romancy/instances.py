@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import history, outgoing, purge, resume, retry, send_in, terminate
+from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
@@ -53,6 +53,12 @@ class Instances:
 
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
+
+    def _to_write(self, what: str, *instance_ids: str) -> Store:
+        """The store, for a call that writes; `UsageError` where it would wait for its caller's own session."""
+        store = self._opened()
+        refuse_to_wait(store, what, instance_ids)
+        return store
 
     def _stir(self) -> None:
         """Something may be due now: an app with a worker looks."""
@@ -206,7 +212,7 @@ class Instances:
         with code that fits, and cancel it then.
         """
         check_text(reason, "reason")
-        found = await self._opened().read(instance_id, limit=0)
+        found = await self._to_write("cancel", instance_id).read(instance_id, limit=0)
         stuck = found is not None and found.instance.status is Status.STUCK
         asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck))
         if stuck and asked:
@@ -252,7 +258,7 @@ class Instances:
         What was completed stays completed; what failed, and what was undone since, is done again. Raises UsageError
         when the instance has not failed.
         """
-        await retry(self._opened(), self._worker_token(), instance_id)
+        await retry(self._to_write("retry", instance_id), self._worker_token(), instance_id)
         self._stir()
 
     async def resume(self, instance_id: str) -> None:
@@ -262,23 +268,23 @@ class Instances:
         so nothing that was completed runs again; if the code still does not fit, it is stuck again with the reason.
         Raises UsageError when the instance is not stuck.
         """
-        await resume(self._opened(), self._worker_token(), instance_id)
+        await resume(self._to_write("resume", instance_id), self._worker_token(), instance_id)
         self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
         check_text(reason, "reason")
-        return await terminate(self._opened(), self._worker_token(), instance_id, reason)
+        return await terminate(self._to_write("terminate", instance_id), self._worker_token(), instance_id, reason)
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        return await purge(self._opened(), instance_ids)
+        return await purge(self._to_write("purge", *instance_ids), instance_ids)
 
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"
 
     async def _send(self, instance_id: str, message: Message, session: object = None) -> bool:
-        store = self._opened()
+        store = self._opened() if session is not None else self._to_write("signal", instance_id)
         delivery = Delivery(instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message))
         if session is None:
             (answer,) = await store.deliver([delivery])

@@ -43,6 +43,8 @@ class SharedFile:
         self.watches: set[Watch] = set()
         self.lock_timeout = lock_timeout
         _enter_wal(path, lock_timeout)
+        self.identity = "{}:{}".format(*_identity(path))
+        """What tells the file from others, whatever it is called."""
         self.stop = threading.Event()
         """Set when the file is being closed: nobody waits for other processes any more."""
         self.writer = Writer(path, lock_timeout=lock_timeout, stop=self.stop, tell=self.tell)

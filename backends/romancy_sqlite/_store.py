@@ -101,6 +101,7 @@ class SqliteStore:
             placeholder="?",
             embedded=True,
             sessions_exclude=True,
+            place="" if self._opened is None else self._opened[0].identity,
         )
 
     async def open(self, *, migrate: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from romancy.engine._coded import coded
 from romancy.engine._failpoint import armed
+from romancy.engine._holding import refuse_to_wait, waits_in_vain
 from romancy.engine._joining import send_in, start_in
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
@@ -29,10 +30,12 @@ __all__ = [
     "new_life",
     "outgoing",
     "purge",
+    "refuse_to_wait",
     "resume",
     "retry",
     "send_in",
     "start_in",
     "start_of",
     "terminate",
+    "waits_in_vain",
 ]

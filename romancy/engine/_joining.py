@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.engine._holding import note_start
 from romancy.engine._live import new_life, start_of
 from romancy.session import Session
+from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivered, Delivery, OutboxRow, Outcome
+    from romancy.storage.records import Delivered, Delivery, OutboxRow
     from romancy.workflow import Workflow
 
 __all__ = ["send_in", "start_in"]
@@ -37,8 +39,12 @@ async def start_in(
     UsageError, with nothing written, when it is no transaction of this store's database.
     """
     item = start_of(definition, input, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
-    async with store.session(join=_native(transaction)) as session:
-        return await session.commit(item)
+    native = _native(transaction)
+    async with store.session(join=native) as session:
+        outcome = await session.commit(item)
+    if outcome is Outcome.ACCEPTED:
+        note_start(native, instance_id)
+    return outcome
 
 
 async def send_in(

@@ -55,6 +55,8 @@ class Port:
         self._stamp = tools.stamp
         self._slots = tools.slots
         self._live = live
+        self.begun: set[str] = set()
+        """Instances that were started in the session."""
         self._effect = effect
         self._id = id
 

@@ -84,6 +84,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     sessions_exclude: bool = False
     """While a session is open nothing else can be written, by nobody: whoever wants to write waits for its end."""
 
+    place: str = ""
+    """Where sessions exclude: what tells this database from others that the process may have open."""
+
 
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A message for an instance's inbox. Ids of one sender sort in the order of sending."""

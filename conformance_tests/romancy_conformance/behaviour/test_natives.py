@@ -11,8 +11,8 @@ from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_co
 from romancy.core import ActivityAttemptFailed, ActivityFailed
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.natives import run_natively
 from romancy_conformance.contract.building import start
+from romancy_conformance.contract.natives import run_natively
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,9 +12,9 @@ import pytest
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
-from romancy_conformance.behaviour.natives import run_natively
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
 from romancy_conformance.contract.ledger import Ledger
+from romancy_conformance.contract.natives import run_natively
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

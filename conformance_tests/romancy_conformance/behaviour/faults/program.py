@@ -24,7 +24,7 @@ from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_co
 from romancy.engine import _leases
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
-from romancy_conformance.behaviour.natives import run_natively
+from romancy_conformance.contract.natives import run_natively
 
 __all__ = ["WORKFLOWS", "faulty_feast", "faulty_holder", "faulty_line", "faulty_naps", "main"]
 

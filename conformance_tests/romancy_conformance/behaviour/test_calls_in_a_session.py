@@ -1,0 +1,209 @@
+"""An activity that has its session open calls its own app: nothing waits for the caller's own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.errors import RomancyError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy.none()
+apps: list[Romancy] = []
+"""The last one is that of the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def known(app: Romancy) -> Romancy:
+    """The app, where activities find it."""
+    apps.append(app)
+    return app
+
+
+@workflow
+async def awaits(ctx: WorkflowContext) -> int:
+    return (await ctx.wait_event("go", model=int)).data
+
+
+@workflow
+async def ends(ctx: WorkflowContext) -> int:
+    return 1
+
+
+CALLS: dict[str, Callable[[Romancy, str], Awaitable[object]]] = {
+    "signal": lambda app, waiting: app.signal(waiting, "go", 1),
+    "start": lambda app, _: app.start(ends),
+    "start_many": lambda app, _: app.start_many([ends.bind(), ends.bind()]),
+    "run": lambda app, _: app.run(ends),
+    "cancel": lambda app, waiting: app.cancel(waiting),
+    "terminate": lambda app, waiting: app.terminate(waiting),
+    "retry": lambda app, waiting: app.retry(waiting),
+    "resume": lambda app, waiting: app.resume(waiting),
+    "purge": lambda app, waiting: app.purge(waiting),
+    "cancel_many": lambda app, _: app.cancel_many(workflow_name="awaits"),
+    "signal of a handle": lambda app, waiting: app.handle(waiting, awaits).signal("go", 1),
+}
+"""What writes by itself."""
+
+
+async def answer(call: Awaitable[object]) -> str:
+    """What a call had to say."""
+    try:
+        await call
+    except RomancyError as error:
+        return f"{type(error).__name__}: {error}"
+    return "done"
+
+
+@activity(retry=ONCE)
+async def calls_in_its_session(call: str, waiting: str) -> str:
+    await activity_context().session()
+    return await answer(CALLS[call](apps[-1], waiting))
+
+
+@activity(retry=ONCE)
+async def calls_from_elsewhere(waiting: str) -> list[str]:
+    """From a task that began before the session, one that began after it, and a thread."""
+    opened = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def once_open() -> str:
+        await opened.wait()
+        return await answer(apps[-1].signal(waiting, "go", 1))
+
+    before = asyncio.create_task(once_open())
+    await asyncio.sleep(0)
+    await activity_context().session()
+    opened.set()
+    after = asyncio.create_task(once_open())
+    threaded = partial(asyncio.run_coroutine_threadsafe, once_open(), loop)
+    thread = await asyncio.to_thread(lambda: asyncio.wrap_future(threaded(), loop=loop))
+    return list(await asyncio.gather(before, after, thread))
+
+
+@activity(retry=ONCE)
+async def asks_for_results(open_one: str, ended: str) -> list[str]:
+    await activity_context().session()
+    app = apps[-1]
+    looked = await app.get_instance(open_one)
+    assert looked is not None
+    assert 1 == await app.handle(ended, ends).result(), "what has ended is only read"
+    return [await answer(app.handle(open_one, awaits).result())]
+
+
+@activity(retry=ONCE)
+async def starts_twice() -> list[str]:
+    session = await activity_context().session()
+    app, twin = apps[-1], ends.options(instance_id="twin")
+    await app.start(twin, session=session)
+    return [await answer(app.start(twin)), await answer(app.signal("twin", "go", 1))]
+
+
+@activity(retry=ONCE)
+async def calls_around_its_session(waiting: str) -> str:
+    await apps[-1].start(ends.options(instance_id="before"))
+    session = await activity_context().session()
+    await apps[-1].start(ends.options(instance_id="within"), session=session)
+    await apps[-1].signal(waiting, "go", 7, session=session)
+    return "done"
+
+
+@workflow
+async def caller(ctx: WorkflowContext, call: str, waiting: str) -> str:
+    return await calls_in_its_session(call, waiting)
+
+
+@workflow
+async def elsewhere(ctx: WorkflowContext, waiting: str) -> list[str]:
+    return await calls_from_elsewhere(waiting)
+
+
+@workflow
+async def asker(ctx: WorkflowContext, open_one: str, ended: str) -> list[str]:
+    return await asks_for_results(open_one, ended)
+
+
+@workflow
+async def twice(ctx: WorkflowContext) -> list[str]:
+    return await starts_twice()
+
+
+@workflow
+async def around(ctx: WorkflowContext, waiting: str) -> str:
+    return await calls_around_its_session(waiting)
+
+
+def excludes(app: Romancy) -> bool:
+    """Whether nobody writes beside an open session."""
+    return app._opened().capabilities.sessions_exclude  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_call_that_would_wait_for_its_own_session_is_refused(app: Romancy, call: str) -> None:
+    waiting = await app.start(awaits)
+
+    said = await (await app.start(caller, call, waiting.instance_id)).result(timeout=100)
+
+    if excludes(app):
+        assert said.startswith("UsageError: app."), said
+        assert "session=" in said
+        assert not (await waiting.status()).value.startswith("c"), "nothing was written"
+    else:
+        assert "wait for that session" not in said
+
+
+async def test_every_task_and_thread_of_the_attempt_is_told(app: Romancy) -> None:
+    waiting = await app.start(awaits)
+
+    said = await (await app.start(elsewhere, waiting.instance_id)).result(timeout=100)
+
+    assert 3 == len(said)
+    assert all(excludes(app) == ("session=" in one) for one in said), said
+
+
+@pytest.mark.backends("sqlite")
+async def test_another_app_on_the_same_file_is_told_as_well(app: Romancy, open_app: Open) -> None:
+    waiting = await app.start(awaits)
+    apps.append(await open_app(worker=False))
+
+    said = await (await app.start(caller, "signal", waiting.instance_id)).result(timeout=100)
+
+    assert "session=" in said
+
+
+@pytest.mark.backends("sqlite")
+async def test_a_result_that_cannot_come_is_not_waited_for(app: Romancy) -> None:
+    waiting = await app.start(awaits)
+    ended = await app.start(ends)
+    await ended.result(timeout=100)
+
+    said = await (await app.start(asker, waiting.instance_id, ended.instance_id)).result(timeout=100)
+
+    assert said[0].startswith("UsageError: app.result")
+
+
+async def test_what_the_session_has_started_is_not_waited_for(app: Romancy) -> None:
+    said = await (await app.start(twice)).result(timeout=100)
+
+    assert all(one.startswith("UsageError") and "session=" in one for one in said), said
+    assert 1 == await app.handle("twin", ends).result(timeout=100)
+
+
+async def test_calls_before_and_within_the_session_go_through(app: Romancy) -> None:
+    waiting = await app.start(awaits)
+
+    assert "done" == await (await app.start(around, waiting.instance_id)).result(timeout=100)
+
+    assert 7 == await waiting.result(timeout=100)
+    handles: list[Any] = [app.handle(one, ends) for one in ("before", "within")]
+    assert [1, 1] == [await handle.result(timeout=100) for handle in handles]
