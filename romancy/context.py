@@ -104,7 +104,7 @@ class WorkflowContext:
 
     @property
     def run(self) -> int:
-        """1 for the first run of the instance, one more after every `recur`."""
+        """1 for the first run of the instance, one more after every `recur` and every retry."""
         return self._commands.started.run
 
     @property
@@ -210,7 +210,7 @@ class ActivityPort(Protocol):
 class ActivityContext:
     """What an activity knows of the attempt it is."""
 
-    __slots__ = ("_details", "_nonce", "_port", "activity_id", "attempt", "instance_id")
+    __slots__ = ("_details", "_key", "_nonce", "_port", "activity_id", "attempt", "instance_id")
 
     def __init__(
         self,
@@ -220,8 +220,10 @@ class ActivityContext:
         attempt: int,
         nonce: str,
         details: Raw | None = None,
+        key: str = "",
     ) -> None:
         self._port = port
+        self._key = key
         self._nonce = nonce
         self._details = details
         self.instance_id = instance_id
@@ -230,8 +232,11 @@ class ActivityContext:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt and worker, another in every run and life of the instance's id."""
-        return idempotency_key(self.instance_id, self._nonce, self.activity_id)
+        """The same for every attempt and worker, another in every run and life of the instance's id.
+
+        A retry keeps the key of what failed or was cancelled, and has a new one for what was undone.
+        """
+        return self._key or idempotency_key(self.instance_id, self._nonce, self.activity_id)
 
     @overload
     async def session(self, /) -> Session: ...

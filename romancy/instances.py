@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Raw
 
@@ -252,13 +252,15 @@ class Instances:
         row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
         await send_in(session, self._opened(), outbox=[row])
 
-    async def retry(self, instance_id: str) -> None:
-        """Let a failed instance go on from before its failure, as a new run under its id.
+    async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
+        """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
 
-        What was completed stays completed; what failed, and what was undone since, is done again. Raises UsageError
-        when the instance has not failed.
+        What was completed and not undone is answered from memory when the body asks for it with the same arguments.
+        What failed is tried again under the same idempotency key; what was undone is done again under a new one.
+        Raises UsageError when the instance has not failed, and when the compensation of an activity failed for good:
+        say then whether what these activities did stands, with `unsure="done"` or `"undone"`.
         """
-        await retry(self._to_write("retry", instance_id), self._worker_token(), instance_id)
+        await retry(self._to_write("retry", instance_id), instance_id, unsure)
         self._stir()
 
     async def resume(self, instance_id: str) -> None:
@@ -332,11 +334,16 @@ class Instances:
         /,
         *,
         workflow_name: str | None = None,
+        unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let every failed instance that fits go on from its failure; the ids of those that do."""
+        """Retry every failed instance that fits and can be retried; the ids of those that are."""
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
-        return await _each(found, lambda instance_id: _if_still(self.retry(instance_id)), dry_run=dry_run)
+
+        def again(instance_id: str) -> Awaitable[bool]:
+            return _if_still(self.retry(instance_id, unsure=unsure))
+
+        return await _each(found, again, dry_run=dry_run)
 
     async def resume_many(
         self,

@@ -99,6 +99,7 @@ from romancy.core._events import (
     WorkflowFailed,
     WorkflowParked,
     WorkflowResumed,
+    WorkflowRetried,
     WorkflowStarted,
     decode_commit,
     encode_commit,
@@ -115,9 +116,13 @@ from romancy.core._loop import (
 from romancy.core._nothing import (
     NO_DICT,
 )
+from romancy.core._recall import (
+    Recall,
+)
 from romancy.core._replay import Replayed, current_run, replay
 from romancy.core._run import (
     Run,
+    begin_of_retry,
 )
 from romancy.core._stage import driving
 
@@ -166,6 +171,7 @@ __all__ = [
     "PatchMarked",
     "ProgressReported",
     "Publish",
+    "Recall",
     "Replayed",
     "Report",
     "Run",
@@ -187,7 +193,9 @@ __all__ = [
     "WorkflowFailed",
     "WorkflowParked",
     "WorkflowResumed",
+    "WorkflowRetried",
     "WorkflowStarted",
+    "begin_of_retry",
     "current_commands",
     "current_run",
     "decode_commit",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from romancy.core import _events as ev
 from romancy.core._failures import activity_error, child_error
-from romancy.core._ids import Ids, derive
+from romancy.core._ids import Ids, automatic_child, derive
 from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation, running_loop
+from romancy.core._memory import Memory, what_of, without_number
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
 from romancy.errors import (
@@ -34,8 +35,6 @@ __all__ = ["Commands", "current_commands"]
 
 C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
-_LONGEST_ID: Final = 255
-"""Bytes that an instance id may have in every store."""
 
 
 class Answer(StableFuture[Any]):
@@ -202,9 +201,11 @@ class Commands:
         self._require_open(f"activity {name}")
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
-        scheduled = self.ask(command, chosen=id is not None, of=definition)
         if definition.undo is not None:
             self.state.can_undo(definition)
+        if self._remembers:
+            command = self._with_key(definition, command)
+        scheduled = self.ask(command, chosen=id is not None, of=definition)
         answer = self.activities[scheduled.id] = ActivityAnswer(loop=self.loop)
         answer.commands = self
         answer.id = scheduled.id
@@ -234,12 +235,14 @@ class Commands:
         id = self._ids.number("child", definition.name)
         if self.started.run > 1:
             id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
-        if instance_id is None:
-            life = derive(self.instance_id, self.started.nonce, "child", id).hex()
-            instance_id = f"{self.instance_id}/{id}-{life[:8]}"
-            if len(instance_id.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
-                instance_id = life[:32]  # a child of a child of a child
-        command = ev.ChildStarted(id, definition.name, instance_id, input, round(min(delay, FAR_FUTURE) * SECOND))
+        microseconds = round(min(delay, FAR_FUTURE) * SECOND)
+        former = self._former_child(definition, input, instance_id, microseconds) if self._remembers else None
+        if former is None:
+            if instance_id is None:
+                instance_id = automatic_child(self.instance_id, self.started.nonce, id)
+            command = ev.ChildStarted(id, definition.name, instance_id, input, microseconds)
+        else:
+            command = ev.ChildStarted(former.id, definition.name, former.instance_id, input, microseconds, again=True)
         started = self.ask(command, of=definition)
         if self._children is NO_DICT:
             self._children = {}
@@ -252,7 +255,8 @@ class Commands:
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
         """Send a message once this activation is durable."""
         self._require_open(f"publication of {name}")
-        self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key))
+        again = self._remembers and self._memory.look("messages", name, what_of(data, key)) is not None
+        self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
 
     def report(self, state: Raw) -> None:
         """Let the world see how far the workflow is."""
@@ -278,7 +282,36 @@ class Commands:
         if self._draws is NO_DICT:
             self._draws = {}
         number = self._draws[kind] = self._draws.get(kind, 0) + 1
-        return derive(self.instance_id, self.started.nonce, kind, number)
+        started = self.started
+        seed = started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce
+        return derive(self.instance_id, seed, kind, number)
+
+    # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _remembers(self) -> bool:
+        """Whether there may be an answer from a former run; on replay the record has it."""
+        return self.state.memory is not None and self.matcher is None
+
+    @property
+    def _memory(self) -> Memory:
+        memory = self.state.memory
+        assert memory is not None  # noqa: S101 - see _remembers
+        return memory
+
+    def _with_key(self, definition: ActivityDefinition, command: ev.ActivityScheduled) -> ev.ActivityScheduled:
+        """The call under the key that a former run had for it, unless what it did then was undone."""
+        chosen = without_number(command.name, command.id)
+        former = self._memory.call("activities", command.name, command.args, chosen, of=definition)
+        if former is None or former.undone:
+            return command
+        return ev.ActivityScheduled(command.id, command.name, command.args, former.key)
+
+    def _former_child(
+        self, definition: WorkflowDefinition, input: Raw, instance_id: str | None, delay: int
+    ) -> ev.ChildStarted | None:
+        former = self._memory.call("children", definition.name, input, instance_id or "", delay, of=definition)
+        return None if former is None else former.asked  # type: ignore[no-any-return]
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -294,7 +327,7 @@ class Commands:
 
     def due(self, when: float) -> int:
         """The loop's time `when` in µs since the epoch."""
-        return self.began + round(when * SECOND)
+        return self.began + round((when - self.loop.skipped) * SECOND)
 
     def write_timers(self) -> None:
         """Turn what the loop armed and disarmed into commands; a timer that did both in one go leaves no trace."""
@@ -303,7 +336,7 @@ class Commands:
         for timer in loop.started:
             if not timer.cancelled() and not ended:
                 id = self._ids.number("timer", "timer")
-                command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when())))
+                command = self.ask(ev.TimerStarted(id, timer.when(), self.due(timer.when()), timer.delay))
                 timer.id = command.id
                 if self._timers is NO_DICT:
                     self._timers = {}
@@ -347,7 +380,10 @@ class Commands:
         self.activities.pop(event.id).cancel()
 
     def _timer_fired(self, event: ev.TimerFired) -> None:
-        self.loop.fire(self._timers.pop(event.id))
+        timer = self._timers.pop(event.id)
+        if event.again:
+            self.loop.skip_to(timer.when())
+        self.loop.fire(timer)
 
     def _event_received(self, event: ev.EventReceived) -> None:
         answer = self.waits.pop(event.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
@@ -45,6 +45,8 @@ class StartActivity(Struct, frozen=True, gc=False):
     retry: RetryPolicy | None = None
     timeout: float | None = None
     details: Raw = NULL
+    key: str = ""
+    """Its idempotency key, where a former run gave it one."""
 
     @property
     def name(self) -> str:
@@ -86,7 +88,10 @@ class StopAwaiting(Struct, frozen=True, gc=False):
 
 
 class StartChild(Struct, frozen=True, gc=False):
-    """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`."""
+    """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`.
+
+    `again`: a former run has started it; it is to be retried if it failed, on behalf of the run `by`.
+    """
 
     child_id: str
     workflow: str
@@ -94,6 +99,9 @@ class StartChild(Struct, frozen=True, gc=False):
     input: Raw
     parent: Parent
     delay: int = 0
+    again: bool = False
+    by: str = ""
+    unsure: Literal["", "done", "undone"] = ""
 
 
 class CancelChild(Struct, frozen=True, gc=False):
@@ -129,6 +137,7 @@ class StartCompensation(Struct, frozen=True, gc=False):
     result: Raw
     attempt: int = 1
     due: int | None = None
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -158,6 +167,7 @@ class Outcome(Struct, frozen=True, gc=False):
     error: ErrorInfo | None = None
     reason: str = ""
     uncompensated: tuple[str, ...] = ()
+    unclaimed: tuple[str, ...] = ()
 
 
 class Activation(Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from romancy.core import _events as ev
+from romancy.core._outstanding import not_to_be_undone
 from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError
 from romancy.serialization import describe_exception
 
@@ -137,7 +138,11 @@ class Ending:
         elif isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
             self._advance_to_failure(verdict)
         else:
-            self._commands.ask(verdict)
+            self._commands.ask(self._with_unclaimed(verdict))
+
+    def _with_unclaimed(self, verdict: ev.Command) -> ev.Command:
+        left = self._commands.state.unclaimed()
+        return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict  # type: ignore[call-arg]
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
         """An outcome that came later would be taken for that of an activity of the next run: wait for all."""
@@ -158,13 +163,16 @@ class Ending:
         if state.to_compensate:
             self._compensate()
             return
-        self._commands.ask(msgspec.structs.replace(verdict, uncompensated=state.uncompensated))
+        self._commands.ask(self._with_unclaimed(msgspec.structs.replace(verdict, uncompensated=state.uncompensated)))
 
     def _compensate(self) -> None:
         commands = self._commands
         done = commands.state.to_compensate[-1]
-        compensation = commands.state.compensable[done.scheduled.name].undo
-        assert compensation is not None  # noqa: S101 - only such activities are noted
+        activity = commands.state.undoes(done.scheduled.name)
+        if activity is None:
+            raise not_to_be_undone(done.scheduled.name)
+        compensation = activity.undo
+        assert compensation is not None  # noqa: S101 - it says that it undoes
         commands.ask(
             ev.CompensationScheduled(
                 id=f"compensate:{done.scheduled.id}",
@@ -173,5 +181,6 @@ class Ending:
                 name=compensation.name,
                 args=done.scheduled.args,
                 result=done.result if compensation.takes_result else ev.NULL,
+                key=done.key,
             )
         )

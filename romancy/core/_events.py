@@ -8,7 +8,7 @@ events and nothing of how a run reacts to them.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -59,6 +59,7 @@ __all__ = [
     "WorkflowFailed",
     "WorkflowParked",
     "WorkflowResumed",
+    "WorkflowRetried",
     "WorkflowStarted",
     "decode_commit",
     "encode_commit",
@@ -103,6 +104,20 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     headers: dict[str, str] = {}
     runtime: str = ""
     budget: int = 10_000
+
+
+class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """A run begins that remembers what stands of the failed runs before it: their commits precede this one.
+
+    `seed` is the nonce of the first of them, from which all of them draw. `unsure` says what became of activities whose
+    compensation failed for good. The children in `gone` are no more, and are started anew. `by` names the run of the
+    parent that wanted this child retried.
+    """
+
+    seed: str = ""
+    unsure: Literal["", "done", "undone"] = ""
+    gone: tuple[str, ...] = ()
+    by: str = ""
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -157,9 +172,10 @@ class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The timer's time has come."""
+    """The timer's time has come. `again`: it had come in a run before this, and is not waited for once more."""
 
     id: str
+    again: bool = False
 
 
 class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -235,11 +251,12 @@ class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 
 class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow called an activity."""
+    """The workflow called an activity. `key` is its idempotency key where a run before this gave it one."""
 
     id: str
     name: str
     args: Raw
+    key: str = ""
 
 
 class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -253,11 +270,15 @@ class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True
 
 
 class TimerStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A delay inside the workflow: `when` in the run's own seconds, exactly; `due` in µs since the epoch."""
+    """A delay inside the workflow: `when` in the run's own seconds, exactly; `due` in µs since the epoch.
+
+    `delay` is there for a sleep, and not for a limit: a retry remembers the one and begins the other anew.
+    """
 
     id: str
     when: float
     due: int
+    delay: float | None = None
 
 
 class TimerCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -282,12 +303,13 @@ class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=
 
 
 class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow body published something; sent once this is durable."""
+    """The workflow body published something; sent once this is durable, or `again` if a run before this had sent it."""
 
     id: str
     name: str
     data: Raw
     key: str | None = None
+    again: bool = False
 
 
 class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -297,13 +319,14 @@ class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow started a child workflow."""
+    """The workflow started a child workflow. `again`: a run before this did, and the child is retried if it failed."""
 
     id: str
     workflow: str
     instance_id: str
     input: Raw
     delay: int = 0
+    again: bool = False
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -319,7 +342,10 @@ class PatchMarked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The effect of the completed activity `activity_id` is to be undone; `result` only for one that asks for it."""
+    """The effect of the completed activity `activity_id` is to be undone; `result` only for one that asks for it.
+
+    `key` is its idempotency key where a run before this tried it.
+    """
 
     id: str
     activity_id: str
@@ -327,6 +353,7 @@ class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, 
     name: str
     args: Raw
     result: Raw = NULL
+    key: str = ""
 
 
 class WorkflowAbandoned(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -356,9 +383,10 @@ class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class WorkflowCompleted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow returned."""
+    """The workflow returned; `unclaimed` names what runs before this had done and this one did not ask for."""
 
     result: Raw = NULL
+    unclaimed: tuple[str, ...] = ()
 
 
 class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -366,6 +394,7 @@ class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
 
     error: ErrorInfo
     uncompensated: tuple[str, ...] = ()
+    unclaimed: tuple[str, ...] = ()
 
 
 class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -373,10 +402,12 @@ class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
     reason: str = ""
     uncompensated: tuple[str, ...] = ()
+    unclaimed: tuple[str, ...] = ()
 
 
 INPUTS: Final[tuple[type[Input], ...]] = (
     WorkflowStarted,
+    WorkflowRetried,
     OwnerChanged,
     WorkflowResumed,
     ActivityAttemptFailed,

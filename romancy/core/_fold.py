@@ -6,14 +6,17 @@ code is missing or does not fit can still be looked at, cancelled and compensate
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from romancy.core import _events as ev
 from romancy.core._effects import Outcome
 from romancy.core._nothing import NO_DICT, NO_LIST
+from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_timer
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from romancy.core._definitions import ActivityDefinition
+    from romancy.core._memory import Kind, Memory, Remembered
 
 __all__ = ["Attempted", "Child", "Compensable", "State"]
+
+
+LATEST: Final = 1 << 62
 
 
 class Attempted(Struct, gc=False):
@@ -47,6 +54,10 @@ class Compensable(Struct, frozen=True, gc=False):
 
     scheduled: ev.ActivityScheduled
     result: Raw
+    position: int = LATEST
+    """When it completed, if that was in a former run."""
+    key: str = ""
+    """The key under which a former run tried to undo it."""
 
 
 class State:
@@ -54,14 +65,19 @@ class State:
 
     __slots__ = (
         "_due",
+        "_to_answer",
         "abandoned",
         "activities",
         "cancel",
         "children",
         "compensable",
         "compensations",
+        "known",
+        "memory",
         "parked",
         "progress",
+        "recall",
+        "remembered",
         "started",
         "terminal",
         "time",
@@ -74,6 +90,16 @@ class State:
     def __init__(self, compensable: dict[str, ActivityDefinition] = NO_DICT) -> None:
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
+        self.known: Mapping[str, ActivityDefinition] = NO_DICT
+        """Those that the run may not have called itself: they undo what former runs left."""
+        self.recall: Recall | None = None
+        """The runs that this one retries."""
+        self.memory: Memory | None = None
+        """What they left behind."""
+        self.remembered: dict[tuple[Kind, str], Remembered] = NO_DICT
+        """What was asked for and is to be answered from the memory."""
+        self._to_answer: list[tuple[int, Kind, str]] = NO_LIST
+        """A heap of it, the first that completed first; what was given up is left in it until it comes up."""
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
@@ -99,8 +125,15 @@ class State:
 
     def compensates(self, activity: str) -> str:
         """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
-        definition = self.compensable.get(activity)
+        definition = self.undoes(activity)
         return "" if definition is None else definition.compensate
+
+    def undoes(self, activity: str) -> ActivityDefinition | None:
+        """The activity of this name, if it has a compensation."""
+        definition = self.compensable.get(activity)
+        if definition is None and self.memory is not None:
+            definition = self.known.get(activity)
+        return None if definition is None or definition.undo is None else definition
 
     def apply(self, event: ev.LogEvent) -> None:
         """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""
@@ -147,9 +180,59 @@ class State:
 
     def undo_later(self, scheduled: ev.ActivityScheduled, result: Raw) -> None:
         """The effect of this activity is to be undone if the run fails."""
+        former = None if self.memory is None else self.memory.given.get(("activities", scheduled.id))
+        if former is None or former.undone:
+            self._undo(Compensable(scheduled, result))
+        else:
+            self._undo(Compensable(scheduled, result, former.position, former.undo_key))
+
+    def _undo(self, done: Compensable) -> None:
+        """Note it where it belongs by the time of its completion, in place of what a former run was owed for it."""
         if self.to_compensate is NO_LIST:
             self.to_compensate = []
-        self.to_compensate.append(Compensable(scheduled, result))
+        waiting = self.to_compensate
+        if done.position == LATEST:
+            waiting.append(done)
+            return
+        place = bisect_left(waiting, done.position, key=lambda one: one.position)
+        if place < len(waiting) and waiting[place].position == done.position:
+            waiting[place] = done
+        else:
+            waiting.insert(place, done)
+
+    # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
+
+    def remember(self, kind: Kind, id: str, former: Remembered | None) -> None:
+        """This was asked for, and a former run may have the answer."""
+        if former is None or not former.stands:
+            return
+        if self.remembered is NO_DICT:
+            self.remembered, self._to_answer = {}, []
+        self.remembered[kind, id] = former
+        heappush(self._to_answer, (former.position, kind, id))
+
+    def give_up(self, kind: Kind, id: str) -> None:
+        """Nobody waits for it any more: it is there for whoever asks next."""
+        if self.memory is not None:
+            self.remembered.pop((kind, id), None)
+            self.memory.give_back(kind, id)
+
+    def next_answer(self) -> ev.Input | None:
+        """The next input that comes from a former run, if any; once it is applied it is no longer the next."""
+        while self._to_answer:
+            _, kind, id = self._to_answer[0]
+            former = self.remembered.get((kind, id))
+            if former is not None and former.answer is not None:
+                return _again(former.answer, id, self.time)
+            heappop(self._to_answer)
+        return None
+
+    def unclaimed(self) -> tuple[str, ...]:
+        """What former runs had done, that still stands, and that this one has not asked for."""
+        if self.memory is None:
+            return ()
+        kinds = ("activities", "children")
+        return tuple(item.id for item in self.memory.left() if item.kind in kinds and item.stands)
 
     def status(self) -> Status:
         if self.terminal is not None:
@@ -162,21 +245,30 @@ class State:
             return Status.CANCELLING
         if self.started is None:
             return Status.PENDING
-        return Status.RUNNING if self.activities else Status.WAITING
+        return Status.RUNNING if self.activities or self.remembered else Status.WAITING
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None while it has not (or goes on as another run)."""
         if self.terminal is None:
             return None
         match self.terminal:
-            case ev.WorkflowCompleted(result=result):
-                return Outcome(Status.COMPLETED, result=result)
-            case ev.WorkflowFailed(error=error, uncompensated=left):
-                return Outcome(Status.FAILED, error=error, uncompensated=left)
-            case ev.WorkflowCancelled(reason=reason, uncompensated=left):
-                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left)
+            case ev.WorkflowCompleted(result=result, unclaimed=more):
+                return Outcome(Status.COMPLETED, result=result, unclaimed=more)
+            case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more):
+                return Outcome(Status.FAILED, error=error, uncompensated=left, unclaimed=more)
+            case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more):
+                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more)
             case _:
                 return None
+
+
+def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
+    """The answer that a former run got, for this one."""
+    if isinstance(answer, ev.EventReceived):
+        return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
+    if isinstance(answer, ev.TimerFired):
+        return ev.TimerFired(at, id, again=True)
+    return replace(answer, at=at, id=id)  # type: ignore[call-arg]
 
 
 _ENDS: Final[Mapping[type[ev.LogEvent], Status]] = {
@@ -201,8 +293,22 @@ def _started(state: State, event: ev.WorkflowStarted) -> None:
     state.started = event
 
 
+def _retried(state: State, event: ev.WorkflowRetried) -> None:
+    if state.recall is None or state.recall.started is None:
+        raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
+    _started(state, event)
+    state.memory = state.recall.begin(event)
+    state.recall = None
+    for item in state.memory.items:
+        if item.stands and item.kind == "activities" and (item.owed or state.compensates(item.name)):
+            scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
+            state._undo(Compensable(scheduled, item.answer.result, item.position, item.undo_key))  # type: ignore[union-attr]
+
+
 def _activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
     state.activities[event.id] = Attempted(event)
+    if state.memory is not None:
+        state.remember("activities", event.id, find_activity(state.memory, event))
 
 
 def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
@@ -216,6 +322,7 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     _time(state, event)
+    state.remembered.pop(("activities", event.id), None)
     scheduled = state.activities.pop(event.id).scheduled
     if state.compensates(scheduled.name):
         state.undo_later(scheduled, event.result)
@@ -231,6 +338,7 @@ def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelle
 def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
     if event.never_started:
         del state.activities[event.id]
+        state.give_up("activities", event.id)
     else:
         state.activities[event.id].cancel_requested = True
 
@@ -240,12 +348,17 @@ def _timer_started(state: State, event: ev.TimerStarted) -> None:
         state.timers = {}
     state.timers[event.id] = event
     state.expect(event.due, "timers", event.id)
+    if state.memory is not None:
+        state.remember("timers", event.id, find_timer(state.memory, event))
 
 
 def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
+    del state.timers[event.id]
     if isinstance(event, ev.Input):
         _time(state, event)
-    del state.timers[event.id]
+        state.remembered.pop(("timers", event.id), None)
+    else:
+        state.give_up("timers", event.id)
 
 
 def _awaited(state: State, event: ev.EventAwaited) -> None:
@@ -254,18 +367,26 @@ def _awaited(state: State, event: ev.EventAwaited) -> None:
     state.waits[event.id] = event
     if event.due is not None:
         state.expect(event.due, "waits", event.id)
+    if state.memory is not None:
+        state.remember("waits", event.id, find_event(state.memory, event))
 
 
 def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.EventWaitCancelled) -> None:
+    del state.waits[event.id]
     if isinstance(event, ev.Input):
         _time(state, event)
-    del state.waits[event.id]
+    if isinstance(event, ev.EventReceived):
+        state.remembered.pop(("waits", event.id), None)
+    else:
+        state.give_up("waits", event.id)
 
 
 def _child_started(state: State, event: ev.ChildStarted) -> None:
     if state.children is NO_DICT:
         state.children = {}
     state.children[event.id] = Child(event)
+    if state.memory is not None:
+        state.remember("children", event.id, find_child(state.memory, event))
 
 
 def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
@@ -275,15 +396,19 @@ def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> Non
 def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
     _time(state, event)
     state.children.pop(event.id, None)
+    state.remembered.pop(("children", event.id), None)
 
 
 def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
     if state.compensations is NO_DICT:
         state.compensations = {}
     state.compensations[event.id] = Attempted(event)
-    done = state.to_compensate.pop()
-    if done.scheduled.id != event.activity_id:
-        raise HistoryCorruptError(f"the log compensates {event.activity_id} before {done.scheduled.id}")
+    waiting = state.to_compensate
+    if waiting and waiting[-1].scheduled.id == event.activity_id:
+        waiting.pop()
+    elif state.memory is None or state.memory.by_id("activities", event.activity_id) is None:
+        first = waiting[-1].scheduled.id if waiting else "anything was done"
+        raise HistoryCorruptError(f"the log compensates {event.activity_id} before {first}")
 
 
 def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
@@ -324,8 +449,13 @@ def _progress(state: State, event: ev.ProgressReported) -> None:
     state.progress = event.state
 
 
+def _published(state: State, event: ev.MessagePublished) -> None:
+    if state.memory is not None:
+        find_message(state.memory, event)
+
+
 def _nothing(state: State, event: ev.Command) -> None:
-    """Published messages, patches and the like leave no trace in the state."""
+    """Patches and the like leave no trace in the state."""
 
 
 def _terminal(state: State, event: ev.Command) -> None:
@@ -334,6 +464,7 @@ def _terminal(state: State, event: ev.Command) -> None:
 
 _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowStarted: _started,
+    ev.WorkflowRetried: _retried,
     ev.OwnerChanged: _owner_changed,
     ev.WorkflowResumed: _time,
     ev.ActivityScheduled: _activity_scheduled,
@@ -362,7 +493,7 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowAbandoned: _abandoned,
     ev.WorkflowParked: _parked,
     ev.ProgressReported: _progress,
-    ev.MessagePublished: _nothing,
+    ev.MessagePublished: _published,
     ev.PatchMarked: _nothing,
     ev.WorkflowCaughtUp: _nothing,
     ev.WorkflowContinued: _terminal,

@@ -8,10 +8,12 @@ from typing import Final
 from romancy.core._nothing import NO_DICT
 from romancy.errors import UsageError
 
+_LONGEST_ID: Final = 255
+"""Bytes that an instance id may have in every store."""
 _DIGITS: Final = 18
 """No count of a run has as many."""
 
-__all__ = ["Ids", "derive", "idempotency_key"]
+__all__ = ["Ids", "automatic_child", "derive", "idempotency_key"]
 
 
 class Ids:
@@ -58,3 +60,12 @@ def derive(instance_id: str, nonce: str, *path: str | int) -> bytes:
 def idempotency_key(instance_id: str, nonce: str, activity_id: str) -> str:
     """The key of an activity: the same for all its attempts and workers, another in every run and life of the id."""
     return derive(instance_id, nonce, "activity", activity_id).hex()[:32]
+
+
+def automatic_child(instance_id: str, nonce: str, child_id: str) -> str:
+    """The instance id of a child for which none was chosen."""
+    life = derive(instance_id, nonce, "child", child_id).hex()
+    automatic = f"{instance_id}/{child_id}-{life[:8]}"
+    if len(automatic.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
+        return life[:32]  # a child of a child of a child
+    return automatic

@@ -38,6 +38,9 @@ __all__ = [
 
 _Ts = TypeVarTuple("_Ts")
 
+_wakes_a_sleeper: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+"""What `asyncio.sleep` arms a timer with."""
+
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
 """Delays of more than a century never end; they are not worth a row."""
 
@@ -65,13 +68,14 @@ class _Ready(asyncio.Handle):
 
 
 class Timer(asyncio.TimerHandle):
-    """A timer of the run; `id` once it has been written to the log."""
+    """A timer of the run; `id` once it has been written to the log. Only a sleep has a `delay`; a limit has none."""
 
-    __slots__ = ("id",)
+    __slots__ = ("delay", "id")
 
     def __init__(self, when: float, callback: Callable[..., object], args: Any, loop: Any, context: Any) -> None:
         super().__init__(when, callback, args, loop, context)
         self.id: str | None = None
+        self.delay: float | None = None
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
@@ -96,6 +100,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "dead",
         "now",
         "patience",
+        "skipped",
         "spent",
         "started",
         "violation",
@@ -103,6 +108,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, salt: int) -> None:
         self.now = 0.0
+        self.skipped = 0.0
+        """Seconds that a former run has waited for this one."""
         self.budget = 0
         self.spent = 0
         self.dead = False
@@ -150,7 +157,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        timer = self.call_at(self.now + delay, callback, *args, context=context)
+        if callback is _wakes_a_sleeper and isinstance(timer, Timer):
+            timer.delay = delay
+        return timer
 
     def call_at(
         self,
@@ -251,6 +261,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         body = self._body
         others = [task for task in self._tasks if not task.done()]
         return others if body is None or body.done() else [body, *others]
+
+    def skip_to(self, when: float) -> None:
+        """Time that has been waited for already passes at once."""
+        if when > self.now:
+            self.skipped += when - self.now
+            self.now = when
 
     def fire(self, timer: Timer) -> None:
         """The timer's time has come: the loop's clock shows at least that time, whatever rounding did."""

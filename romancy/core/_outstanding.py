@@ -8,36 +8,60 @@ import msgspec
 
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
+from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from romancy.core._commands import Commands
     from romancy.core._fold import Attempted
+    from romancy.core._memory import Kind
 
-__all__ = ["effects_of", "outstanding"]
+__all__ = ["effects_of", "not_to_be_undone", "outstanding"]
 
 
 def _start_activity(
     commands: Commands, event: ev.ActivityScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartActivity:
     call = commands.activities[event.id]
-    return fx.StartActivity(event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout)
+    return fx.StartActivity(
+        event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout, key=event.key
+    )
 
 
 def _start_compensation(
     commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartCompensation:
-    activity = commands.state.compensable[event.activity_name]
-    assert activity.undo is not None  # noqa: S101 - only such activities are noted
+    activity = commands.state.undoes(event.activity_name)
+    if activity is None:
+        raise not_to_be_undone(event.activity_name)
+    assert activity.undo is not None  # noqa: S101 - it says that it undoes
     return fx.StartCompensation(
-        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due
+        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key
+    )
+
+
+def not_to_be_undone(activity: str) -> NonDeterminismError:
+    """A former run did what the code of today does not know how to undo."""
+    return NonDeterminismError(
+        f"a former run completed the activity {activity!r}, which is to be undone: give the activity and its "
+        "compensation to the app"
     )
 
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
     parent = ev.Parent(commands.instance_id, event.id)
+    if event.again and isinstance(started := commands.started, ev.WorkflowRetried):
+        return fx.StartChild(
+            event.id, event.workflow, event.instance_id, event.input, parent, event.delay, again=True,
+            by=started.nonce, unsure=started.unsure,
+        )  # fmt: skip
     return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, parent, event.delay)
+
+
+def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:
+    answered = event.again and event.id not in commands.state.children
+    return None if answered else _start_child(commands, event)
 
 
 def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.CancelChild | None:
@@ -46,20 +70,28 @@ def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.Canc
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    return _start_activity(commands, event) if event.id in commands.activities else None
+    if event.id not in commands.activities or ("activities", event.id) in commands.state.remembered:
+        return None
+    return _start_activity(commands, event)
+
+
+def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
+    """Whether the world has to do with it: what former runs answer, it has not."""
+    state = commands.state
+    return state.memory is None or (event.id in getattr(state, kind) and (kind, event.id) not in state.remembered)
 
 
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: lambda _, e: None if e.never_started else fx.CancelActivity(e.id),
-    ev.TimerStarted: lambda _, e: fx.StartTimer(e.id, e.due),
+    ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
     ev.TimerCancelled: lambda _, e: fx.CancelTimer(e.id),
-    ev.EventAwaited: lambda _, e: fx.AwaitEvent(e.id, e.name, e.key, e.due),
+    ev.EventAwaited: lambda c, e: fx.AwaitEvent(e.id, e.name, e.key, e.due) if _is_open(c, "waits", e) else None,
     ev.EventWaitCancelled: lambda _, e: fx.StopAwaiting(e.id),
-    ev.ChildStarted: _start_child,
+    ev.ChildStarted: _new_child,
     ev.ChildCancelRequested: _cancel_child,
-    ev.MessagePublished: lambda _, e: fx.Publish(e.id, e.name, e.data, e.key),
+    ev.MessagePublished: lambda _, e: None if e.again else fx.Publish(e.id, e.name, e.data, e.key),
     ev.ProgressReported: lambda _, e: fx.Report(e.state),
     ev.CompensationScheduled: _start_compensation,
 }
@@ -87,13 +119,19 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         return []
     effects: list[fx.Effect] = []
     for id, activity in state.activities.items():
+        if ("activities", id) in state.remembered:
+            continue
         if activity.cancel_requested:
             effects.append(fx.CancelActivity(id))
         elif id in commands.activities:
             effects.append(_resumed(_start_activity, commands, activity))
-    effects += [fx.StartTimer(timer.id, timer.due) for timer in state.timers.values()]
-    effects += [fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due) for wait in state.waits.values()]
+    timers = (timer for id, timer in state.timers.items() if ("timers", id) not in state.remembered)
+    waits = (wait for id, wait in state.waits.items() if ("waits", id) not in state.remembered)
+    effects += [fx.StartTimer(timer.id, timer.due) for timer in timers]
+    effects += [fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due) for wait in waits]
     for id, child in state.children.items():
+        if ("children", id) in state.remembered:
+            continue
         effects.append(_start_child(commands, child.started))
         if child.cancel_requested:
             effects.append(fx.CancelChild(id, child.started.instance_id))

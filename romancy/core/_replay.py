@@ -67,10 +67,10 @@ def replay(
 
 
 def current_run(commits: Iterable[Sequence[ev.LogEvent]]) -> list[Sequence[ev.LogEvent]]:
-    """The commits from the one in which the latest run began."""
+    """The commits from the one in which the latest run began; those of failed runs that it retries come with it."""
     latest: list[Sequence[ev.LogEvent]] = []
     for commit in commits:
-        if any(isinstance(event, ev.WorkflowStarted) for event in commit):
+        if any(type(event) is ev.WorkflowStarted for event in commit):
             latest.clear()
         latest.append(commit)
     return latest

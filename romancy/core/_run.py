@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import msgspec
-
 from romancy.core import _events as ev
 from romancy.core._commands import SECOND, Commands
 from romancy.core._divergence import describe, divergence_report
@@ -21,6 +19,7 @@ from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
 from romancy.core._nothing import NO_LIST
 from romancy.core._outstanding import effects_of, outstanding
+from romancy.core._recall import Recall
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from romancy.core._stable import StableTask
     from romancy.status import Status
 
-__all__ = ["Run"]
+__all__ = ["Run", "begin_of_retry"]
 
 
 class Run:
@@ -40,6 +39,8 @@ class Run:
     With `activities` it runs without the workflow's code, which does not fit or is missing: it folds the log, keeps
     what comes in, and a `CancelRequested` ends the instance with the compensations that the log and these
     activities, by name, tell of.
+
+    `known` are the activities that undo what former runs did, if this run retries them and does not call them itself.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Run:
         code: str = "",
         runtime: str = "",
         activities: Mapping[str, ActivityDefinition] | None = None,
+        known: Mapping[str, ActivityDefinition] | None = None,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -74,6 +76,8 @@ class Run:
         self._runtime = runtime
         self._has_code = activities is None
         self.state = State()
+        if known is not None:
+            self.state.known = known
         for definition in () if activities is None else activities.values():
             if definition.undo is not None:
                 self.state.can_undo(definition)
@@ -119,6 +123,8 @@ class Run:
                     events.append(event)
                     answered = len(events)
                     events += self._live(event)
+                    if state.remembered:
+                        answered = self._answer_from_memory(events, answered)
                 else:
                     dropped.append(event)
         finally:
@@ -140,12 +146,47 @@ class Run:
             warnings,
         )
 
+    def _answer_from_memory(self, events: list[ev.LogEvent], answered: int) -> int:
+        """Feed what former runs know the answer to, as far as a commit has room; how many events are answered."""
+        room = _ROOM
+        while self.parked is None and room > 0 and (self._has_code or self.state.abandoned):
+            event = self.state.next_answer()
+            if event is None:
+                break
+            self.state.apply(event)
+            events.append(event)
+            answered = len(events)
+            events += self._live(event)
+            room -= sum(map(_size, events[answered - 1 :]))
+        return answered
+
+    @property
+    def remembers(self) -> bool:
+        """Whether former runs have answers for which the last commit had no room: feed `WorkflowResumed` to go on."""
+        return bool(self.state.remembered) and (self._has_code or self.state.abandoned)
+
+    def recall(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
+        """Take in commits of the runs that this one retries, before it begins."""
+        recall = self.state.recall
+        if recall is None:
+            recall = self.state.recall = Recall(self.instance_id)
+        for commit in commits:
+            for event in commit:
+                recall.follow(event)
+
     def replay(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
         """Feed the recorded commits of this run; the first may begin with the end of the run before.
+
+        Commits of failed runs that stand before it are recalled.
 
         Raises NonDeterminismError when the code and the log differ (the run is then parked and must be closed), and
         HistoryCorruptError when the log itself makes no sense.
         """
+        if isinstance(commits, list):
+            begins = begin_of_retry(commits)
+            if begins:
+                self.recall(commits[:begins])
+                commits = commits[begins:]
         page: list[_Segment] = []
         for commit in commits:
             segments = _segments(commit)
@@ -283,7 +324,7 @@ class Run:
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
         if event is started:
             commands.began = at
-        now = (at - commands.began) / SECOND
+        now = (at - commands.began) / SECOND + loop.skipped
         loop.now = max(loop.now, now)
         try:
             if event is started:
@@ -321,6 +362,7 @@ class Run:
             or state.timers
             or state.waits
             or state.children
+            or state.remembered
             or (self._loop.idle and self._loop.waits_for_ever)
             or state.started is None
         )
@@ -341,14 +383,17 @@ class Run:
         started, end = self.state.started, self.state.terminal
         if started is None or not isinstance(end, ev.WorkflowContinued):
             return None
-        return msgspec.structs.replace(
-            started,
+        return ev.WorkflowStarted(
             at=self.state.time,
+            workflow=started.workflow,
             input=end.input,
             nonce=derive(self.instance_id, started.nonce, "run", end.run).hex()[:32],
             run=end.run,
             code=self._code or started.code,
+            parent=started.parent,
+            headers=started.headers,
             runtime=self._runtime or started.runtime,
+            budget=started.budget,
         )
 
     def _report(self, event: ev.Input, matcher: Matcher) -> str:
@@ -364,6 +409,17 @@ class Run:
 
 
 _PAGE: Final = 256
+_ROOM: Final = 1024 * 1024
+"""Bytes of answers from former runs in one commit, about: what follows from them stands there too."""
+_EVENT: Final = 256
+"""Bytes of an event beside its payload, at most about."""
+
+
+def _size(event: ev.LogEvent) -> int:
+    payloads = (getattr(event, name, b"") for name in ("args", "result", "data", "input"))
+    return _EVENT + sum(map(len, payloads))
+
+
 _Segment: TypeAlias = tuple[ev.Input, list[ev.Command]]
 
 
@@ -378,6 +434,14 @@ def _segments(commit: Iterable[ev.LogEvent]) -> list[_Segment]:
         else:
             raise HistoryCorruptError(f"a commit begins with {describe(event)}, which is not an input")
     return segments
+
+
+def begin_of_retry(commits: Sequence[Sequence[ev.LogEvent]]) -> int | None:
+    """The index of the last commit in which a retry begins, if there is one."""
+    for index in range(len(commits) - 1, -1, -1):
+        if any(isinstance(event, ev.WorkflowRetried) for event in commits[index]):
+            return index
+    return None
 
 
 def _from_last_start(segments: list[_Segment]) -> list[_Segment]:

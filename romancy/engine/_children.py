@@ -19,7 +19,7 @@ def refused(activation: Activation, parent: str, taken: Collection[str]) -> list
     found: list[StartChild] = []
     begun = {parent}
     for effect in activation.effects:
-        if isinstance(effect, StartChild):
+        if isinstance(effect, StartChild) and not effect.again:
             if effect.instance_id in taken or effect.instance_id in begun:
                 found.append(effect)
             begun.add(effect.instance_id)

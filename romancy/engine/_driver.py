@@ -27,6 +27,7 @@ from romancy.core import (
     StartTimer,
     StopAwaiting,
     TimerFired,
+    WorkflowResumed,
     driving,
     encode_commit,
 )
@@ -102,6 +103,7 @@ class Driver:
         self.writer = writer
         self.alarms = alarms
         self.attempts: Attempts
+        self.revive: Callable[[Live, StartChild], None]
         self.observer: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
@@ -301,7 +303,7 @@ class Driver:
             consumed=consumed,
             outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
             deliveries=deliveries,
-            starts=tuple(self._child(child) for child in children),
+            starts=tuple(self.start_of_child(child) for child in children),
         )
 
     def settle(self, prepared: Prepared, outcome: Outcome) -> None:
@@ -347,6 +349,8 @@ class Driver:
                 self.attempts.start(live, effect)
             else:
                 self._do(live, effect)
+        if live.run.remembers:
+            live.inputs.append((WorkflowResumed(at=self.clock.now()), None))
         for event, _ in prepared.inputs:
             if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):
                 self._again(live, event.id)
@@ -368,8 +372,10 @@ class Driver:
                 self.alarms.clear(live, effect.wait_id)
             case CancelTimer():
                 self.alarms.clear(live, effect.timer_id)
+            case StartChild(again=True):
+                self.revive(live, effect)
             case _:
-                pass  # children and messages stood in the append itself
+                pass  # other children and messages stood in the append itself
 
     def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
         if self.clock.seconds_until(due):
@@ -413,7 +419,8 @@ class Driver:
         if mailbox is not None:
             self.receive(live, mailbox)
 
-    def _child(self, child: StartChild) -> Start:
+    def start_of_child(self, child: StartChild) -> Start:
+        """Its first commit."""
         definition: Workflow[..., object] | None = self.registry.workflows.get(child.workflow)
         if definition is None:
             raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
@@ -442,10 +449,7 @@ class Driver:
     def clear(self, live: Live) -> None:
         """Write that the instance is above suspicion, unless it writes by itself just now."""
         if not live.in_flight and not live.released and not is_held(live):
-            live.in_flight = True
-            item = live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code))
-            nothing = Activation(events=[], effects=[], status=live.run.status())
-            self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, nothing, ()), outcome))
+            self._release(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
     def _release(self, live: Live, item: Append) -> None:
         live.in_flight = True

@@ -85,6 +85,7 @@ class Live:
         "parent",
         "post",
         "released",
+        "reviving",
         "run",
         "run_from",
         "shown",
@@ -129,6 +130,8 @@ class Live:
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
         self.alarms: dict[str, None] = NO_DICT
+        self.reviving = _NOBODY
+        """Children that a former run had, and that are being brought back."""
         self.released = False
         """No longer ours: kept only in case it comes back unchanged."""
 
@@ -280,7 +283,8 @@ def side_effects(
     outbox: list[OutboxRow] = []
     for effect in effects:
         if isinstance(effect, StartChild):
-            children.append(effect)
+            if not effect.again:
+                children.append(effect)
         elif isinstance(effect, CancelChild):
             message = CancelMessage(reason=f"its parent {live.instance_id} gave it up")
             deliveries.append(_to(effect.instance_id, message, stamp()))
@@ -357,7 +361,9 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
 
 def _rests(live: Live, activation: Activation, now: int) -> bool:
     """Whether nothing is to be done for so long that the instance is better off without an owner."""
-    if live.inputs or live.attempts or activation.status in TERMINAL_STATUSES:
+    if live.inputs or live.attempts or activation.status in TERMINAL_STATUSES or is_bound(live):
+        return False
+    if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
         return False
     if any(isinstance(effect, StartActivity | StartCompensation | CancelActivity) for effect in activation.effects):
         return False
@@ -370,10 +376,15 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
 
 
+def is_bound(live: Live) -> bool:
+    """Whether a retried run has something left to do that nobody outside knows of."""
+    return bool(live.reviving) or live.run.remembers
+
+
 def idle_release(live: Live, now: int, writer: str) -> Append | None:
     """An append that only gives the ownership back, if the instance was claimed for nothing and has long to wait."""
     wake_at = live.run.state.wake_at()
-    idle = not (live.inputs or live.attempts or live.in_flight or live.released)
+    idle = not (live.inputs or live.attempts or live.in_flight or live.released or is_bound(live))
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
         return None
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
@@ -383,7 +394,7 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
 def handing_back(live: Live, now: int, writer: str) -> Append:
     """An append that gives the instance to whoever wants it: at once if there is something to do."""
     state = live.run.state
-    busy = live.inputs or live.run.resumable or state.activities or state.compensations
+    busy = live.inputs or live.run.resumable or is_bound(live) or state.activities or state.compensations
     wake_at = now if busy else state.wake_at()
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
     return live.append(writer, owner_changed(now, "", live.definition.code), change)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import ActivityScheduled, Run, WorkflowResumed
+from romancy.core import ActivityScheduled, Run, WorkflowResumed, WorkflowRetried, begin_of_retry
 from romancy.engine._live import Live
 from romancy.engine._runtime import RUNTIME
-from romancy.errors import HistoryCorruptError, InstanceNotFoundError
+from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
 
 if TYPE_CHECKING:
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed, LogRow
 
-__all__ = ["history", "load", "load_log", "resumption"]
+    _Commit = tuple[int, str | None, list[LogEvent]]
+
+__all__ = ["history", "load", "load_log", "resumption", "rows"]
 
 _PAGE = 1000
 
 
 async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """Each commit of the instance's current life with its seq, read page by page. Raises what `_rows` does."""
-    async for row, commit in _rows(store, instance_id, after=after):
+    """Each commit of the instance's current life with its seq, read page by page. Raises what `rows` does."""
+    async for row, commit in rows(store, instance_id, after=after):
         yield row.seq, commit
 
 
-async def _rows(store: Store, instance_id: str, *, after: int) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
+async def rows(store: Store, instance_id: str, *, after: int) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
     """Each row behind `after` with its events.
 
     Raises HistoryCorruptError where one is missing or cannot be read, and HistoryVersionError where one is newer than
@@ -53,31 +55,94 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     newer than this library, HistoryCorruptError when it makes no sense or is not all there.
     """
     definition = registry.workflows[claimed.workflow_name]
-    run = Run(definition, instance_id=claimed.instance_id, code=definition.code, runtime=RUNTIME)
-    live = Live(claimed.instance_id, claimed.life, definition, run)
-    await _replay(store, live, claimed)
-    return live
+    begins = claimed.run_from
+    while True:
+        run = Run(
+            definition,
+            instance_id=claimed.instance_id,
+            code=definition.code,
+            runtime=RUNTIME,
+            known=registry.activities,
+        )
+        live = Live(claimed.instance_id, claimed.life, definition, run)
+        try:
+            begins = await _replay(store, live, claimed, begins)
+        except NonDeterminismError:
+            later = await _last_retry(store, claimed, live.head)
+            run.close()
+            if not later:
+                raise
+            begins = later
+        else:
+            if not begins:
+                return live
+            run.close()
+
+
+async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
+    """The seq at which a retry began behind this one; 0 if none did."""
+    found = 0
+    async for seq, commit in history(store, claimed.instance_id, after=after):
+        if any(isinstance(event, WorkflowRetried) for event in commit):
+            found = seq
+    return found
 
 
 async def _replay(
-    store: Store, live: Live, claimed: Claimed, note: Callable[[Sequence[LogEvent]], None] | None = None
-) -> None:
-    async for seq, writer, commit in _commits(store, claimed):
-        try:
-            live.run.replay([commit])
-        except HistoryCorruptError as error:
-            raise HistoryCorruptError(f"instance {claimed.instance_id!r}, row {seq} of its log: {error}") from error
-        live.head, live.writer = seq, writer
-        if note is not None:
-            note(commit)
+    store: Store,
+    live: Live,
+    claimed: Claimed,
+    begins: int,
+    note: Callable[[Sequence[LogEvent]], None] | None = None,
+) -> int:
+    """Follow the log, in which the run begins at this seq; what stands before it is recalled.
+
+    The answer is 0, or the seq at which the run turned out to begin, because it was retried: nobody knows that of a
+    long log before it is read. Another run is to follow it from there.
+    """
+    page: list[_Commit] = []
+    async for one in _commits(store, claimed):
+        page.append(one)
+        if len(page) == _PAGE:
+            if begins_at := _follow(live, page, begins, note):
+                return begins_at
+            page = []
+    if begins_at := _follow(live, page, begins, note):
+        return begins_at
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
     live.signals = claimed.seen
     live.run_from = claimed.run_from
     live.shown = claimed.status
+    return 0
 
 
-async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, str | None, list[LogEvent]]]:
+def _follow(
+    live: Live,
+    page: list[_Commit],
+    begins: int,
+    note: Callable[[Sequence[LogEvent]], None] | None,
+) -> int:
+    index = begin_of_retry([commit for _, _, commit in page])
+    if index is not None and page[index][0] > begins:
+        if live.run.state.started is not None:
+            return page[index][0]
+        begins = page[index][0]
+    for seq, writer, commit in page:
+        try:
+            if seq < begins:
+                live.run.recall([commit])
+            else:
+                live.run.replay([commit])
+                if note is not None:
+                    note(commit)
+        except HistoryCorruptError as error:
+            raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
+        live.head, live.writer = seq, writer
+    return 0
+
+
+async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[_Commit]:
     """The commits of its current run: those that came along with the claim, if they are all there are.
 
     Of their writers the last one's is told.
@@ -86,29 +151,34 @@ async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[tuple[int, s
         for seq, body in enumerate(claimed.log, claimed.run_from):
             yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
         return
-    async for row, commit in _rows(store, claimed.instance_id, after=claimed.run_from - 1):
+    async for row, commit in rows(store, claimed.instance_id, after=claimed.run_from - 1):
         yield row.seq, row.writer, commit
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
     """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
-    run = Run(
-        definition,
-        instance_id=claimed.instance_id,
-        code=definition.code,
-        runtime=RUNTIME,
-        activities=registry.activities,
-    )
-    live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
+    begins = claimed.run_from
+    while True:
+        run = Run(
+            definition,
+            instance_id=claimed.instance_id,
+            code=definition.code,
+            runtime=RUNTIME,
+            activities=registry.activities,
+            known=registry.activities,
+        )
+        live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
 
-    def note(commit: Sequence[LogEvent]) -> None:
-        called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
+        def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
+            called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
 
-    await _replay(store, live, claimed, note)
-    return live, called - registry.activities.keys()
+        begins = await _replay(store, live, claimed, begins, note)
+        if not begins:
+            return live, called - registry.activities.keys()
+        run.close()
 
 
 def resumption(live: Live, now: int) -> WorkflowResumed | None:
-    """What drives on a run that was started, or parked, without having acted upon its last input."""
-    return WorkflowResumed(at=now) if live.run.resumable else None
+    """What drives on a run that was started, or parked, without having acted upon its last input, or has answers left to give."""
+    return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None

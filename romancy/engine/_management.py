@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.core import ChildStarted, WorkflowStarted, encode_commit
+from romancy.core import ChildStarted, WorkflowStarted
 from romancy.engine._live import owner_changed, terminated
 from romancy.engine._loading import history
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
-from romancy.engine._repair import run_without_failure
+from romancy.engine._retrying import opening_of_retry
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -24,7 +24,6 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
 
 if TYPE_CHECKING:
@@ -68,36 +67,17 @@ async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | N
     return max(seq, row.last_seq), at, writer
 
 
-async def retry(store: Store, worker: str | None, instance_id: str) -> None:
-    """Let a failed instance go on from before its failure, as a new run under its id; due at once for any worker."""
+async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"] | None = None) -> None:
+    """Let a failed instance begin a new run that remembers what stands; due at once for any worker."""
+    if unsure not in (None, "done", "undone"):
+        raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
-    row, commits = found.instance, [one async for one in history(store, instance_id, after=found.instance.run_from - 1)]
-    events = run_without_failure(instance_id, [commit for _, commit in commits])
-    seq = commits[-1][0] + 1
-    change = Change(
-        status=Status.RUNNING,
-        seen=row.signals,
-        release=True,
-        wake_at=1,
-        run_from=seq,
-        reopens=True,
-        input=row.input,
-        projection=project_with_index(row.input, ())[0],
-    )
-    item = Append(
-        instance_id=instance_id,
-        life=row.life,
-        seq=seq,
-        writer=f"{secrets.token_hex(8)}.retry",
-        body=encode_commit(events),
-        after=(await _end_of_log(store, row))[2],
-        change=change,
-    )
-    async with _acting(store, worker) as (token, _):
+    async with _acting(store, None) as (token, now):
+        item = await opening_of_retry(store, found.instance, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")

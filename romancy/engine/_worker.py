@@ -25,6 +25,7 @@ from romancy.engine._observer import Observer
 from romancy.engine._prepared import Prepared
 from romancy.engine._quarantine import Quarantine
 from romancy.engine._resting import Resting
+from romancy.engine._retrying import Revivals
 from romancy.engine._saying import say_end, say_refused, say_stuck
 from romancy.engine._session_commits import commit_session
 from romancy.engine._slots import Slots
@@ -101,6 +102,9 @@ class Worker:
         self._intake = Intake(
             store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
         )
+        self.driver.revive = Revivals(
+            store, self.driver, token=lambda: self.leases.token, spawn=self._spawn, look=self.claiming.look
+        ).begin
         self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None

@@ -1,0 +1,179 @@
+"""What stands of the runs before this one: the memory of a retry, and finding in it what the body asks for.
+
+A call is the same as one of a former run if its kind, its name and its arguments are, and it is the first of them that
+has not been asked for yet; where it stood in the former log does not matter. What is found depends on nothing but the
+former commits and on what was asked for since, so that a replay finds the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from msgspec import Raw
+
+    from romancy.core import _events as ev
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+
+__all__ = ["Kind", "Memory", "Remembered", "what_of", "without_number"]
+
+Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages"]
+
+_DIGEST_FROM: Final = 64
+_MOST_OLDER: Final = 100
+"""So many calls of other versions of one name are compared before a call is taken for a new one."""
+_NEW: Final = 1 << 62
+
+
+class Remembered(Struct, eq=False, kw_only=True):
+    """One thing that a former run asked for, and what became of it."""
+
+    kind: Kind
+    id: str
+    """The id that the run had for it, and the number of that run: `charge:1@1`."""
+    name: str
+    what: bytes
+    """What else has to be the same: arguments, a chosen id, a delay."""
+    key: str = ""
+    """Of an activity its idempotency key, of a child its instance id."""
+    asked: Any = None
+    """The command that asked for it."""
+    answer: ev.Input | None = None
+    """How it completed, if it did."""
+    position: int = _NEW
+    """When it completed, counted."""
+    undone: bool = False
+    """Nothing of it is left: it is done again as if for the first time."""
+    unsure: bool = False
+    """Its compensation failed for good."""
+    owed: bool = False
+    """It is to be undone if the run fails, whether it is asked for or not."""
+    undo_key: str = ""
+    """The idempotency key of the compensation that was tried."""
+    given: bool = False
+    """The run has asked for it."""
+    place: int = 0
+
+    @property
+    def stands(self) -> bool:
+        """It completed and was not undone."""
+        return self.answer is not None and not self.undone
+
+
+def _canonical(raw: Raw) -> bytes:
+    """Equal for equal JSON, whatever the order of its keys."""
+    plain = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
+    return plain if len(plain) < _DIGEST_FROM else hashlib.sha256(plain).digest()
+
+
+def without_number(name: str, id: str) -> str:
+    """The id of an activity if it was chosen, and nothing if it was counted."""
+    head, _, number = id.rpartition(":")
+    return "" if head == name and number.isascii() and number.isdigit() else id
+
+
+def what_of(raw: Raw, *more: object) -> bytes:
+    """What identifies a call beside its kind and name."""
+    return repr(more).encode() + b"\0" + _canonical(raw)
+
+
+class Memory:
+    """What former runs left behind, in the order in which they had asked for it."""
+
+    __slots__ = ("_by_id", "_by_key", "_groups", "_names", "_next", "given", "items")
+
+    def __init__(self, items: Iterable[Remembered] = ()) -> None:
+        self.items = list(items)
+        self.given: dict[tuple[Kind, str], Remembered] = {}
+        """What the run has asked for, by its own ids."""
+        self._groups: dict[tuple[Kind, str, bytes], list[Remembered]] = {}
+        self._names: dict[tuple[Kind, str], list[tuple[Kind, str, bytes]]] = {}
+        self._next: dict[tuple[Kind, str, bytes], int] = {}
+        self._by_key: dict[tuple[Kind, str], Remembered] = {}
+        self._by_id: dict[tuple[Kind, str], Remembered] = {}
+        for item in self.items:
+            item.given = False
+            group = (item.kind, item.name, item.what)
+            members = self._groups.get(group)
+            if members is None:
+                members = self._groups[group] = []
+                self._names.setdefault((item.kind, item.name), []).append(group)
+            item.place = len(members)
+            members.append(item)
+            self._by_id[item.kind, item.id] = item
+            if item.key and not item.undone:
+                self._by_key[item.kind, item.key] = item
+
+    # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self, kind: Kind, name: str, what: bytes) -> Remembered | None:
+        """The first such thing that was not asked for yet."""
+        group = (kind, name, what)
+        members = self._groups.get(group, ())
+        place = self._next.get(group, 0)
+        while place < len(members) and members[place].given:
+            place += 1
+        if place:
+            self._next[group] = place
+        return members[place] if place < len(members) else None
+
+    def call(
+        self, kind: Kind, name: str, raw: Raw, *more: object, of: ActivityDefinition | WorkflowDefinition
+    ) -> Remembered | None:
+        """The same call of a former run; also one of an older version, which today's defaults make the same."""
+        what = what_of(raw, *more)
+        found = self.look(kind, name, what)
+        if found is not None or (kind, name, what) in self._groups:
+            return found
+        before = what[: what.index(b"\0") + 1]
+        for group in self._names.get((kind, name), ())[:_MOST_OLDER]:
+            older = self.look(*group) if group[2].startswith(before) else None
+            if older is not None and of.is_same_call(_payload(older.asked), raw):
+                return older
+        return None
+
+    def event(self, name: str, key: str | None) -> Remembered | None:
+        """The first event of this name, and key if one is asked for, that was not given yet."""
+        found = [self.look(*group) for group in self._names.get(("waits", name), ())]
+        fitting = [one for one in found if one is not None and (key is None or one.asked.key == key)]
+        return min(fitting, key=lambda one: one.position, default=None)
+
+    # ── taking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, command: ev.Command, found: Remembered | None) -> Remembered | None:
+        """Note that the run has asked for it, by this command."""
+        if found is not None:
+            found.given = True
+            self.given[found.kind, command.id] = found  # type: ignore[attr-defined]
+        return found
+
+    def by_key(self, kind: Kind, key: str) -> Remembered | None:
+        """What bears this key."""
+        return self._by_key.get((kind, key))
+
+    def by_id(self, kind: Kind, id: str) -> Remembered | None:
+        """What a former run had under this id."""
+        return self._by_id.get((kind, id))
+
+    def give_back(self, kind: Kind, id: str) -> None:
+        """What the run had asked for under this id was given up before anything came of it."""
+        item = self.given.pop((kind, id), None)
+        if item is not None:
+            item.given = False
+            group = (kind, item.name, item.what)
+            self._next[group] = min(self._next.get(group, 0), item.place)
+
+    def left(self) -> Iterator[Remembered]:
+        """What the run has not asked for."""
+        return (item for item in self.items if not item.given)
+
+
+def _payload(command: Any) -> Raw:
+    """The arguments or the input of a call."""
+    return command.args if hasattr(command, "args") else command.input  # type: ignore[no-any-return]

@@ -1,0 +1,297 @@
+"""Former runs folded into the memory of the run that retries them. No workflow code is needed for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from romancy.core import _events as ev
+from romancy.core._ids import automatic_child, derive, idempotency_key
+from romancy.core._memory import Memory, Remembered, what_of, without_number
+from romancy.errors import HistoryCorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from romancy.core._memory import Kind
+
+__all__ = ["Recall", "recalled"]
+
+
+class Recall:
+    """The runs so far; `begin` makes the memory of the next."""
+
+    __slots__ = ("_activities", "_count", "_items", "_open", "_undoing", "ended", "instance_id", "memory", "started")
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self.started: ev.WorkflowStarted | None = None
+        self.ended: ev.Command | None = None
+        """How the last of them ended."""
+        self.memory = Memory()
+        self._items: dict[Remembered, None] = {}
+        self._activities: dict[str, Remembered] = {}
+        self._open: dict[tuple[Kind, str], Remembered] = {}
+        self._undoing: dict[str, Remembered] = {}
+        self._count = 0
+
+    def follow(self, event: ev.LogEvent) -> None:
+        """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
+        rule = _RULES.get(type(event))
+        if rule is not None:
+            try:
+                rule(self, event)
+            except KeyError as error:
+                name = type(event).__name__
+                raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
+
+    def unsure(self) -> list[Remembered]:
+        """What nobody knows of whether it stands: its compensation failed for good."""
+        return [item for item in self._all() if item.unsure]
+
+    def children(self) -> list[Remembered]:
+        """The children that did not complete."""
+        return [item for item in self._all() if item.kind == "children" and item.answer is None and not item.undone]
+
+    @property
+    def wanted_by(self) -> str:
+        """The run of the parent for which the last of them was a retry."""
+        return self.started.by if isinstance(self.started, ev.WorkflowRetried) else ""
+
+    def retried(
+        self, *, at: int, unsure: Literal["", "done", "undone"], gone: tuple[str, ...], by: str
+    ) -> ev.WorkflowRetried:
+        """What a retry of the last of them begins with."""
+        last = self._run
+        run = last.run + 1
+        return ev.WorkflowRetried(
+            at=at,
+            workflow=last.workflow,
+            input=last.input,
+            nonce=derive(self.instance_id, last.nonce, "retry", run).hex()[:32],
+            run=run,
+            code=last.code,
+            parent=last.parent,
+            headers=last.headers,
+            runtime=last.runtime,
+            budget=last.budget,
+            seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
+            unsure=unsure,
+            gone=gone,
+            by=by,
+        )
+
+    def begin(self, event: ev.WorkflowRetried) -> Memory:
+        """The memory with which this run begins."""
+        gone = set(event.gone)
+        items = [item for item in self._all() if _matters(item, gone)]
+        for item in items:
+            if item.unsure:
+                item.unsure = False
+                item.undone = event.unsure == "undone"
+                item.owed = not item.undone and item.answer is not None
+        self._start(event)
+        self.memory = Memory(items)
+        return self.memory
+
+    def _all(self) -> list[Remembered]:
+        """What the last run asked for, and what those before it left."""
+        return [*self._items, *self.memory.left()]
+
+    # ── rules ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _run(self) -> ev.WorkflowStarted:
+        assert self.started is not None  # noqa: S101 - a log begins with its start
+        return self.started
+
+    def _start(self, event: ev.WorkflowStarted) -> None:
+        self.started, self.ended = event, None
+        self.memory, self._items, self._open = Memory(), {}, {}
+        self._activities, self._undoing = {}, {}
+
+    def _note(self, kind: Kind, id: str, item: Remembered, former: Remembered | None) -> None:
+        if former is not None and not former.undone:
+            item.id, item.position, item.undo_key = former.id, former.position, former.undo_key
+        self._items[item] = None
+        self._open[kind, id] = item
+
+    def _activity(self, event: ev.ActivityScheduled) -> None:
+        former = find_activity(self.memory, event)
+        key = event.key or idempotency_key(self.instance_id, self._run.nonce, event.id)
+        what = what_of(event.args, without_number(event.name, event.id))
+        item = Remembered(kind="activities", id=self._named(event.id), name=event.name, what=what, key=key, asked=event)
+        self._activities[event.id] = item
+        self._note("activities", event.id, item, former)
+
+    def _child(self, event: ev.ChildStarted) -> None:
+        former = find_child(self.memory, event)
+        chosen = event.instance_id
+        if former is not None and event.again:
+            what = former.what
+        else:
+            if chosen == automatic_child(self.instance_id, self._run.nonce, event.id):
+                chosen = ""
+            what = what_of(event.input, chosen, event.delay)
+        item = Remembered(
+            kind="children",
+            id=self._named(event.id),
+            name=event.workflow,
+            what=what,
+            key=event.instance_id,
+            asked=event,
+        )
+        self._note("children", event.id, item, former)
+
+    def _timer(self, event: ev.TimerStarted) -> None:
+        former = find_timer(self.memory, event)
+        if event.delay is not None:
+            item = Remembered(
+                kind="timers", id=self._named(event.id), name="", what=repr(event.delay).encode(), asked=event
+            )
+            self._note("timers", event.id, item, former)
+
+    def _wait(self, event: ev.EventAwaited) -> None:
+        former = find_event(self.memory, event)
+        what = b"" if event.key is None else event.key.encode("utf-8", "surrogatepass")
+        item = Remembered(kind="waits", id=self._named(event.id), name=event.name, what=what, asked=event)
+        self._note("waits", event.id, item, former)
+
+    def _message(self, event: ev.MessagePublished) -> None:
+        former = find_message(self.memory, event)
+        item = Remembered(
+            kind="messages", id=self._named(event.id), name=event.name, what=what_of(event.data, event.key), asked=event
+        )
+        self._note("messages", event.id, item, former)
+
+    def _named(self, id: str) -> str:
+        return f"{id}@{self._run.run}"
+
+    def _completed(self, event: Any) -> None:
+        item = self._open.pop((_KINDS[type(event)], event.id), None)
+        if item is None:
+            return  # a limit came to its end, or a child of a run before this
+        item.answer = event
+        self._count += 1
+        item.position = min(item.position, self._count)
+
+    def _ended(self, event: Any) -> None:
+        self._open.pop((_KINDS[type(event)], event.id), None)
+
+    def _void(self, event: Any) -> None:
+        kind = _KINDS[type(event)]
+        item = self._open.pop((kind, event.id), None)
+        if item is not None:
+            del self._items[item]
+            self.memory.give_back(kind, event.id)
+
+    def _cancelled(self, event: ev.ActivityCancelRequested) -> None:
+        if event.never_started:
+            self._void(event)
+
+    def _undoing_began(self, event: ev.CompensationScheduled) -> None:
+        done = self._activities.get(event.activity_id) or self.memory.by_id("activities", event.activity_id)
+        if done is None:
+            raise KeyError(event.activity_id)
+        done.undo_key = event.key or idempotency_key(self.instance_id, self._run.nonce, event.id)
+        self._undoing[event.id] = done
+
+    def _was_undone(self, event: ev.CompensationCompleted) -> None:
+        done = self._undoing.pop(event.id)
+        done.undone, done.unsure = True, False
+
+    def _not_undone(self, event: ev.CompensationFailed) -> None:
+        self._undoing.pop(event.id).unsure = True
+
+    def _over(self, event: ev.Command) -> None:
+        self.ended = event
+
+
+def _matters(item: Remembered, gone: set[str]) -> bool:
+    """Whether a run can make use of it: a delay or a wait that did not end, and a child that is gone, are begun anew."""
+    if item.answer is None:
+        return item.kind in ("activities", "messages") or (item.kind == "children" and item.key not in gone)
+    return True
+
+
+# ── what a recorded command took of the memory ──────────────────────────────────────────────────────────────────────
+
+
+def find_activity(memory: Memory, event: ev.ActivityScheduled) -> Remembered | None:
+    if event.key:
+        found = memory.by_key("activities", event.key)
+    else:
+        found = memory.look("activities", event.name, what_of(event.args, without_number(event.name, event.id)))
+        if found is not None and not found.undone:
+            found = None
+    return memory.take(event, found)
+
+
+def find_child(memory: Memory, event: ev.ChildStarted) -> Remembered | None:
+    return memory.take(event, memory.by_key("children", event.instance_id) if event.again else None)
+
+
+def find_timer(memory: Memory, event: ev.TimerStarted) -> Remembered | None:
+    found = None if event.delay is None else memory.look("timers", "", repr(event.delay).encode())
+    return memory.take(event, found)
+
+
+def find_event(memory: Memory, event: ev.EventAwaited) -> Remembered | None:
+    return memory.take(event, memory.event(event.name, event.key))
+
+
+def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | None:
+    found = memory.look("messages", event.name, what_of(event.data, event.key)) if event.again else None
+    return memory.take(event, found)
+
+
+def recalled(instance_id: str, commits: Iterable[Sequence[ev.LogEvent]]) -> Recall:
+    """The runs that these commits tell of."""
+    recall = Recall(instance_id)
+    for commit in commits:
+        for event in commit:
+            recall.follow(event)
+    return recall
+
+
+_KINDS: Final[Mapping[type[ev.LogEvent], Kind]] = {
+    ev.ActivityCompleted: "activities",
+    ev.ActivityFailed: "activities",
+    ev.ActivityCancelled: "activities",
+    ev.ActivityCancelRequested: "activities",
+    ev.ChildCompleted: "children",
+    ev.ChildFailed: "children",
+    ev.ChildCancelled: "children",
+    ev.TimerFired: "timers",
+    ev.TimerCancelled: "timers",
+    ev.EventReceived: "waits",
+    ev.EventTimedOut: "waits",
+    ev.EventWaitCancelled: "waits",
+}
+
+_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
+    ev.WorkflowStarted: Recall._start,
+    ev.WorkflowRetried: Recall.begin,
+    ev.ActivityScheduled: Recall._activity,
+    ev.ActivityCompleted: Recall._completed,
+    ev.ActivityFailed: Recall._ended,
+    ev.ActivityCancelled: Recall._ended,
+    ev.ActivityCancelRequested: Recall._cancelled,
+    ev.ChildStarted: Recall._child,
+    ev.ChildCompleted: Recall._completed,
+    ev.ChildFailed: Recall._ended,
+    ev.ChildCancelled: Recall._ended,
+    ev.TimerStarted: Recall._timer,
+    ev.TimerFired: Recall._completed,
+    ev.TimerCancelled: Recall._void,
+    ev.EventAwaited: Recall._wait,
+    ev.EventReceived: Recall._completed,
+    ev.EventTimedOut: Recall._void,
+    ev.EventWaitCancelled: Recall._void,
+    ev.MessagePublished: Recall._message,
+    ev.CompensationScheduled: Recall._undoing_began,
+    ev.CompensationCompleted: Recall._was_undone,
+    ev.CompensationFailed: Recall._not_undone,
+    ev.WorkflowCompleted: Recall._over,
+    ev.WorkflowFailed: Recall._over,
+    ev.WorkflowCancelled: Recall._over,
+}

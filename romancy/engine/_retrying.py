@@ -1,0 +1,192 @@
+"""Retrying what failed: the one append that opens a run behind the end of another, and the children of such a run.
+
+A retry remembers what stands of the runs before it; `romancy.core` finds it in their commits, which stay where they
+are. What is decided here is whether there may be a retry at all, and what its first event says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final, Literal
+
+from romancy._logs import about, get_logger
+from romancy.core import ChildFailed, Recall, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, encode_commit
+from romancy.engine._loading import rows
+from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
+from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
+from romancy.serialization import describe_exception
+from romancy.status import Status
+from romancy.storage.records import Append, Change, Delivery, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from romancy.core import StartChild
+    from romancy.engine._driver import Driver
+    from romancy.engine._live import Live
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Delivered, InstanceRow
+
+    Unsure = Literal["", "done", "undone"]
+
+__all__ = ["Revivals", "opening_of_retry"]
+
+logger = get_logger("romancy.engine")
+
+_ENDED_BADLY: Final = (Status.FAILED, Status.CANCELLED)
+_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+async def opening_of_retry(store: Store, row: InstanceRow, *, now: int, unsure: Unsure, by: str = "") -> Append:
+    """The append that begins a new run of a failed instance. UsageError when nobody can know what it should do."""
+    recall, seq, after = await _recalled(store, row)
+    if not isinstance(recall.ended, WorkflowFailed if not by else (WorkflowFailed, WorkflowCancelled)):
+        raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
+    doubts = [item.id for item in recall.unsure()] if not unsure else []
+    gone: list[str] = []
+    for child in recall.children():
+        theirs = await _doubts_of_child(store, row.instance_id, child.key, look=not unsure)
+        if theirs is None:
+            gone.append(child.key)
+        else:
+            doubts += theirs
+    if doubts:
+        raise UsageError(
+            f"instance {row.instance_id!r} cannot be retried before somebody has looked: the compensation of "
+            f"{', '.join(doubts)} failed for good, and nobody knows whether what was done stands. Say "
+            "unsure='done' if it does, or unsure='undone' if it does not"
+        )
+    retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by)
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=seq + 1,
+        writer=f"{secrets.token_hex(8)}.retry",
+        body=encode_commit([retried]),
+        after=after,
+        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True),
+    )
+
+
+async def _recalled(store: Store, row: InstanceRow) -> tuple[Recall, int, str | None]:
+    """The runs so far, and the seq and the writer of their last commit."""
+    recall, seq, writer = Recall(row.instance_id), row.last_seq, None
+    async for last, commit in rows(store, row.instance_id, after=row.run_from - 1):
+        for event in commit:
+            recall.follow(event)
+        seq, writer = last.seq, last.writer
+    return recall, seq, writer
+
+
+async def _doubts_of_child(store: Store, parent: str, child: str, *, look: bool) -> list[str] | None:
+    """What of a child nobody knows whether it stands; None if there is no such child."""
+    found = await store.read(child, limit=0)
+    if found is None or found.instance.parent != parent:
+        return None
+    if not look or found.instance.status not in _ENDED_BADLY:
+        return []
+    try:
+        recall, _, _ = await _recalled(store, found.instance)
+    except InstanceNotFoundError:
+        return None
+    doubts = [f"{item.id} of instance {child!r}" for item in recall.unsure()]
+    for grandchild in recall.children():
+        doubts += await _doubts_of_child(store, child, grandchild.key, look=True) or []
+    return doubts
+
+
+class Revivals:
+    """Retries the failed children of retried runs, each when its parent asks for it. Doing it twice changes nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        *,
+        token: Callable[[], str],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        look: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._token = token
+        self._spawn = spawn
+        self._look = look
+
+    def begin(self, live: Live, child: StartChild) -> None:
+        """See to it that the child runs again, or that its parent hears why not. The parent stays here meanwhile."""
+        live.reviving |= {child.child_id}
+        self._spawn(self._bring_back(live, child))
+
+    async def _bring_back(self, live: Live, child: StartChild) -> None:
+        pause = _PAUSE
+        while not live.released:
+            try:
+                if await self._try(live, child):
+                    break
+                continue
+            except StorageUnavailableError as error:
+                logger.warning(
+                    "instance %s: its child %s cannot be retried yet, again in %.1f s: %s",
+                    live.instance_id, child.instance_id, pause, error, extra=about(live),
+                )  # fmt: skip
+            except StorageError as error:
+                self._refuse(live, child, error)
+                break
+            except UsageError as error:
+                self._refuse(live, child, error)
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        live.reviving -= {child.child_id}
+        if not live.released and self._driver.live.get(live.instance_id) is live:
+            self._driver.rest(live)
+        self._look()
+
+    def _refuse(self, live: Live, child: StartChild, error: Exception) -> None:
+        if not live.released:
+            now = max(self._driver.clock.now(), live.run.last_time)
+            self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
+
+    async def _try(self, live: Live, child: StartChild) -> bool:
+        """False: it has changed meanwhile and is to be looked at once more."""
+        found = await self._store.read(child.instance_id, limit=0)
+        if found is None:
+            (outcome,) = await self._store.commit([self._driver.start_of_child(child)], worker=self._token())
+            return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
+        row = found.instance
+        if row.status in (*_ENDED_BADLY, Status.COMPLETED):
+            recall, _, _ = await _recalled(self._store, row)
+            if recall.wanted_by == child.by:
+                return True  # it has run again, and its end is among the mail of its parent
+            if row.status is Status.COMPLETED:
+                await self._deliver(
+                    child.parent.instance_id, f"end-{child.by}-{child.child_id}", _end_of(child, recall)
+                )
+                return True
+            item = await opening_of_retry(
+                self._store, row, now=self._driver.clock.now(), unsure=child.unsure, by=child.by
+            )
+            (outcome,) = await self._store.commit([item], worker=self._token())
+            if outcome is Outcome.DEAD:
+                return True  # whoever takes the parent over sees to it
+            if outcome is not Outcome.ACCEPTED:
+                return False
+        still = live.run.state.children.get(child.child_id)
+        if not live.released and still is not None and still.cancel_requested:
+            reason = f"its parent {live.instance_id} gave it up"
+            await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", CancelMessage(reason=reason))
+        return True
+
+    async def _deliver(self, instance_id: str, delivery_id: str, message: ChildEnded | CancelMessage) -> Delivered:
+        delivery = Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(message))
+        (answer,) = await self._store.deliver([delivery])
+        return answer
+
+
+def _end_of(child: StartChild, recall: Recall) -> ChildEnded:
+    """What a child that completed in between has to tell."""
+    end = recall.ended
+    return ChildEnded(child_id=child.child_id, result=end.result if isinstance(end, WorkflowCompleted) else NO_RESULT)
