@@ -220,6 +220,7 @@ class ActivityContext:
         attempt: int,
         nonce: str,
         details: Raw | None = None,
+        *,
         key: str = "",
     ) -> None:
         self._port = port

@@ -311,7 +311,7 @@ class Commands:
         self, definition: WorkflowDefinition, input: Raw, instance_id: str | None, delay: int
     ) -> ev.ChildStarted | None:
         former = self._memory.call("children", definition.name, input, instance_id or "", delay, of=definition)
-        return None if former is None else former.asked  # type: ignore[no-any-return]
+        return None if former is None else former.asked
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -142,7 +142,7 @@ class Ending:
 
     def _with_unclaimed(self, verdict: ev.Command) -> ev.Command:
         left = self._commands.state.unclaimed()
-        return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict  # type: ignore[call-arg]
+        return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
         """An outcome that came later would be taken for that of an activity of the next run: wait for all."""

@@ -11,7 +11,6 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct
-from msgspec.structs import replace
 
 from romancy.core import _events as ev
 from romancy.core._effects import Outcome
@@ -65,7 +64,6 @@ class State:
 
     __slots__ = (
         "_due",
-        "_to_answer",
         "abandoned",
         "activities",
         "cancel",
@@ -77,7 +75,6 @@ class State:
         "parked",
         "progress",
         "recall",
-        "remembered",
         "started",
         "terminal",
         "time",
@@ -96,10 +93,6 @@ class State:
         """The runs that this one retries."""
         self.memory: Memory | None = None
         """What they left behind."""
-        self.remembered: dict[tuple[Kind, str], Remembered] = NO_DICT
-        """What was asked for and is to be answered from the memory."""
-        self._to_answer: list[tuple[int, Kind, str]] = NO_LIST
-        """A heap of it, the first that completed first; what was given up is left in it until it comes up."""
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
@@ -182,11 +175,11 @@ class State:
         """The effect of this activity is to be undone if the run fails."""
         former = None if self.memory is None else self.memory.given.get(("activities", scheduled.id))
         if former is None or former.undone:
-            self._undo(Compensable(scheduled, result))
+            self.put_back(Compensable(scheduled, result))
         else:
-            self._undo(Compensable(scheduled, result, former.position, former.undo_key))
+            self.put_back(Compensable(scheduled, result, former.position, former.undo_key))
 
-    def _undo(self, done: Compensable) -> None:
+    def put_back(self, done: Compensable) -> None:
         """Note it where it belongs by the time of its completion, in place of what a former run was owed for it."""
         if self.to_compensate is NO_LIST:
             self.to_compensate = []
@@ -202,37 +195,28 @@ class State:
 
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 
-    def remember(self, kind: Kind, id: str, former: Remembered | None) -> None:
-        """This was asked for, and a former run may have the answer."""
-        if former is None or not former.stands:
-            return
-        if self.remembered is NO_DICT:
-            self.remembered, self._to_answer = {}, []
-        self.remembered[kind, id] = former
-        heappush(self._to_answer, (former.position, kind, id))
+    @property
+    def remembered(self) -> Mapping[tuple[Kind, str], Remembered]:
+        """What was asked for and is to be answered from the memory."""
+        return NO_DICT if self.memory is None else self.memory.to_answer
 
-    def give_up(self, kind: Kind, id: str) -> None:
+    def answered(self, kind: Kind, id: str) -> None:
+        """It was asked for, and has its answer."""
+        if self.memory is not None:
+            self.memory.to_answer.pop((kind, id), None)
+
+    def given_up(self, kind: Kind, id: str) -> None:
         """Nobody waits for it any more: it is there for whoever asks next."""
         if self.memory is not None:
-            self.remembered.pop((kind, id), None)
             self.memory.give_back(kind, id)
 
     def next_answer(self) -> ev.Input | None:
         """The next input that comes from a former run, if any; once it is applied it is no longer the next."""
-        while self._to_answer:
-            _, kind, id = self._to_answer[0]
-            former = self.remembered.get((kind, id))
-            if former is not None and former.answer is not None:
-                return _again(former.answer, id, self.time)
-            heappop(self._to_answer)
-        return None
+        return None if self.memory is None else self.memory.next_answer(self.time)
 
     def unclaimed(self) -> tuple[str, ...]:
         """What former runs had done, that still stands, and that this one has not asked for."""
-        if self.memory is None:
-            return ()
-        kinds = ("activities", "children")
-        return tuple(item.id for item in self.memory.left() if item.kind in kinds and item.stands)
+        return () if self.memory is None else self.memory.unclaimed()
 
     def status(self) -> Status:
         if self.terminal is not None:
@@ -260,15 +244,6 @@ class State:
                 return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more)
             case _:
                 return None
-
-
-def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
-    """The answer that a former run got, for this one."""
-    if isinstance(answer, ev.EventReceived):
-        return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
-    if isinstance(answer, ev.TimerFired):
-        return ev.TimerFired(at, id, again=True)
-    return replace(answer, at=at, id=id)  # type: ignore[call-arg]
 
 
 _ENDS: Final[Mapping[type[ev.LogEvent], Status]] = {
@@ -300,15 +275,16 @@ def _retried(state: State, event: ev.WorkflowRetried) -> None:
     state.memory = state.recall.begin(event)
     state.recall = None
     for item in state.memory.items:
-        if item.stands and item.kind == "activities" and (item.owed or state.compensates(item.name)):
+        done = item.answer
+        if isinstance(done, ev.ActivityCompleted) and not item.undone and (item.owed or state.compensates(item.name)):
             scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
-            state._undo(Compensable(scheduled, item.answer.result, item.position, item.undo_key))  # type: ignore[union-attr]
+            state.put_back(Compensable(scheduled, done.result, item.position, item.undo_key))
 
 
 def _activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
     state.activities[event.id] = Attempted(event)
     if state.memory is not None:
-        state.remember("activities", event.id, find_activity(state.memory, event))
+        find_activity(state.memory, event)
 
 
 def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
@@ -322,7 +298,7 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     _time(state, event)
-    state.remembered.pop(("activities", event.id), None)
+    state.answered("activities", event.id)
     scheduled = state.activities.pop(event.id).scheduled
     if state.compensates(scheduled.name):
         state.undo_later(scheduled, event.result)
@@ -338,7 +314,7 @@ def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelle
 def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
     if event.never_started:
         del state.activities[event.id]
-        state.give_up("activities", event.id)
+        state.given_up("activities", event.id)
     else:
         state.activities[event.id].cancel_requested = True
 
@@ -349,16 +325,16 @@ def _timer_started(state: State, event: ev.TimerStarted) -> None:
     state.timers[event.id] = event
     state.expect(event.due, "timers", event.id)
     if state.memory is not None:
-        state.remember("timers", event.id, find_timer(state.memory, event))
+        find_timer(state.memory, event)
 
 
 def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
     del state.timers[event.id]
     if isinstance(event, ev.Input):
         _time(state, event)
-        state.remembered.pop(("timers", event.id), None)
+        state.answered("timers", event.id)
     else:
-        state.give_up("timers", event.id)
+        state.given_up("timers", event.id)
 
 
 def _awaited(state: State, event: ev.EventAwaited) -> None:
@@ -368,7 +344,7 @@ def _awaited(state: State, event: ev.EventAwaited) -> None:
     if event.due is not None:
         state.expect(event.due, "waits", event.id)
     if state.memory is not None:
-        state.remember("waits", event.id, find_event(state.memory, event))
+        find_event(state.memory, event)
 
 
 def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.EventWaitCancelled) -> None:
@@ -376,9 +352,9 @@ def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.Ev
     if isinstance(event, ev.Input):
         _time(state, event)
     if isinstance(event, ev.EventReceived):
-        state.remembered.pop(("waits", event.id), None)
+        state.answered("waits", event.id)
     else:
-        state.give_up("waits", event.id)
+        state.given_up("waits", event.id)
 
 
 def _child_started(state: State, event: ev.ChildStarted) -> None:
@@ -386,7 +362,7 @@ def _child_started(state: State, event: ev.ChildStarted) -> None:
         state.children = {}
     state.children[event.id] = Child(event)
     if state.memory is not None:
-        state.remember("children", event.id, find_child(state.memory, event))
+        find_child(state.memory, event)
 
 
 def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
@@ -396,7 +372,7 @@ def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> Non
 def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
     _time(state, event)
     state.children.pop(event.id, None)
-    state.remembered.pop(("children", event.id), None)
+    state.answered("children", event.id)
 
 
 def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
@@ -421,7 +397,9 @@ def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFail
 
 def _compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
     _time(state, event)
-    del state.compensations[event.id]
+    done = state.compensations.pop(event.id).scheduled
+    if state.memory is not None:
+        state.memory.was_undone(done.activity_id)
 
 
 def _compensation_failed(state: State, event: ev.CompensationFailed) -> None:

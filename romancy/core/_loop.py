@@ -159,7 +159,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         timer = self.call_at(self.now + delay, callback, *args, context=context)
         if callback is _wakes_a_sleeper and isinstance(timer, Timer):
-            timer.delay = delay
+            timer.delay = float(delay)
         return timer
 
     def call_at(

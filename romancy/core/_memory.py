@@ -8,17 +8,20 @@ former commits and on what was asked for since, so that a replay finds the same.
 from __future__ import annotations
 
 import hashlib
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy.core import _events as ev
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from msgspec import Raw
 
-    from romancy.core import _events as ev
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 
 __all__ = ["Kind", "Memory", "Remembered", "what_of", "without_number"]
@@ -86,12 +89,16 @@ def what_of(raw: Raw, *more: object) -> bytes:
 class Memory:
     """What former runs left behind, in the order in which they had asked for it."""
 
-    __slots__ = ("_by_id", "_by_key", "_groups", "_names", "_next", "given", "items")
+    __slots__ = ("_by_id", "_by_key", "_groups", "_names", "_next", "_order", "given", "items", "to_answer")
 
     def __init__(self, items: Iterable[Remembered] = ()) -> None:
         self.items = list(items)
         self.given: dict[tuple[Kind, str], Remembered] = {}
         """What the run has asked for, by its own ids."""
+        self.to_answer: dict[tuple[Kind, str], Remembered] = {}
+        """What of it is to be answered from here, and was not yet."""
+        self._order: list[tuple[int, Kind, str]] = []
+        """A heap of it, the first that completed first; what was given up is left in it until it comes up."""
         self._groups: dict[tuple[Kind, str, bytes], list[Remembered]] = {}
         self._names: dict[tuple[Kind, str], list[tuple[Kind, str, bytes]]] = {}
         self._next: dict[tuple[Kind, str, bytes], int] = {}
@@ -150,7 +157,11 @@ class Memory:
         """Note that the run has asked for it, by this command."""
         if found is not None:
             found.given = True
-            self.given[found.kind, command.id] = found  # type: ignore[attr-defined]
+            asked = (found.kind, command.id)  # type: ignore[attr-defined]
+            self.given[asked] = found
+            if found.stands and found.kind != "messages":
+                self.to_answer[asked] = found
+                heappush(self._order, (found.position, *asked))
         return found
 
     def by_key(self, kind: Kind, key: str) -> Remembered | None:
@@ -163,15 +174,47 @@ class Memory:
 
     def give_back(self, kind: Kind, id: str) -> None:
         """What the run had asked for under this id was given up before anything came of it."""
+        self.to_answer.pop((kind, id), None)
         item = self.given.pop((kind, id), None)
         if item is not None:
             item.given = False
             group = (kind, item.name, item.what)
             self._next[group] = min(self._next.get(group, 0), item.place)
 
+    def was_undone(self, activity_id: str) -> None:
+        """What this run was owed for has been undone."""
+        owed = self.by_id("activities", activity_id)
+        if owed is not None:
+            owed.undone = True
+
+    # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def next_answer(self, at: int) -> ev.Input | None:
+        """The answer to something that was asked for: the one that came first then. It stays until it is applied."""
+        while self._order:
+            _, kind, id = self._order[0]
+            former = self.to_answer.get((kind, id))
+            if former is not None and former.answer is not None:
+                return _again(former.answer, id, at)
+            heappop(self._order)
+        return None
+
+    def unclaimed(self) -> tuple[str, ...]:
+        """What stands and was not asked for: what people would want to know of."""
+        return tuple(item.id for item in self.left() if item.kind in ("activities", "children") and item.stands)
+
     def left(self) -> Iterator[Remembered]:
         """What the run has not asked for."""
         return (item for item in self.items if not item.given)
+
+
+def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
+    """The answer that a former run got, for this one."""
+    if isinstance(answer, ev.EventReceived):
+        return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
+    if isinstance(answer, ev.TimerFired):
+        return ev.TimerFired(at, id, again=True)
+    return replace(answer, at=at, id=id)
 
 
 def _payload(command: Any) -> Raw:

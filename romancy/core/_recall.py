@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from romancy.core import _events as ev
 from romancy.core._ids import automatic_child, derive, idempotency_key
@@ -36,7 +36,7 @@ class Recall:
 
     def follow(self, event: ev.LogEvent) -> None:
         """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
-        rule = _RULES.get(type(event))
+        rule = self._rules.get(type(event))
         if rule is not None:
             try:
                 rule(self, event)
@@ -205,9 +205,37 @@ class Recall:
     def _over(self, event: ev.Command) -> None:
         self.ended = event
 
+    _rules: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
+        ev.WorkflowStarted: _start,
+        ev.WorkflowRetried: begin,
+        ev.ActivityScheduled: _activity,
+        ev.ActivityCompleted: _completed,
+        ev.ActivityFailed: _ended,
+        ev.ActivityCancelled: _ended,
+        ev.ActivityCancelRequested: _cancelled,
+        ev.ChildStarted: _child,
+        ev.ChildCompleted: _completed,
+        ev.ChildFailed: _ended,
+        ev.ChildCancelled: _ended,
+        ev.TimerStarted: _timer,
+        ev.TimerFired: _completed,
+        ev.TimerCancelled: _void,
+        ev.EventAwaited: _wait,
+        ev.EventReceived: _completed,
+        ev.EventTimedOut: _void,
+        ev.EventWaitCancelled: _void,
+        ev.MessagePublished: _message,
+        ev.CompensationScheduled: _undoing_began,
+        ev.CompensationCompleted: _was_undone,
+        ev.CompensationFailed: _not_undone,
+        ev.WorkflowCompleted: _over,
+        ev.WorkflowFailed: _over,
+        ev.WorkflowCancelled: _over,
+    }
+
 
 def _matters(item: Remembered, gone: set[str]) -> bool:
-    """Whether a run can make use of it: a delay or a wait that did not end, and a child that is gone, are begun anew."""
+    """Whether a run can make use of it: delays and waits that did not end, and children that are gone, begin anew."""
     if item.answer is None:
         return item.kind in ("activities", "messages") or (item.kind == "children" and item.key not in gone)
     return True
@@ -266,32 +294,4 @@ _KINDS: Final[Mapping[type[ev.LogEvent], Kind]] = {
     ev.EventReceived: "waits",
     ev.EventTimedOut: "waits",
     ev.EventWaitCancelled: "waits",
-}
-
-_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
-    ev.WorkflowStarted: Recall._start,
-    ev.WorkflowRetried: Recall.begin,
-    ev.ActivityScheduled: Recall._activity,
-    ev.ActivityCompleted: Recall._completed,
-    ev.ActivityFailed: Recall._ended,
-    ev.ActivityCancelled: Recall._ended,
-    ev.ActivityCancelRequested: Recall._cancelled,
-    ev.ChildStarted: Recall._child,
-    ev.ChildCompleted: Recall._completed,
-    ev.ChildFailed: Recall._ended,
-    ev.ChildCancelled: Recall._ended,
-    ev.TimerStarted: Recall._timer,
-    ev.TimerFired: Recall._completed,
-    ev.TimerCancelled: Recall._void,
-    ev.EventAwaited: Recall._wait,
-    ev.EventReceived: Recall._completed,
-    ev.EventTimedOut: Recall._void,
-    ev.EventWaitCancelled: Recall._void,
-    ev.MessagePublished: Recall._message,
-    ev.CompensationScheduled: Recall._undoing_began,
-    ev.CompensationCompleted: Recall._was_undone,
-    ev.CompensationFailed: Recall._not_undone,
-    ev.WorkflowCompleted: Recall._over,
-    ev.WorkflowFailed: Recall._over,
-    ev.WorkflowCancelled: Recall._over,
 }

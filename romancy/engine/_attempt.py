@@ -86,7 +86,7 @@ class Attempt:
         definition: Any = effect.definition
         details = effect.details if isinstance(effect, StartActivity) else None
         kind = ActivityContext if definition.is_async else PlainActivityContext
-        return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details, effect.key)
+        return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details, key=effect.key)
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
         """Why what it raised is not its fault, if its session was taken away from it."""

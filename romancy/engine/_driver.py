@@ -437,8 +437,7 @@ class Driver:
 
     def rest(self, live: Live) -> None:
         """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
-        item = idle_release(live, self.clock.now(), self._nonce())
-        if item is not None:
+        if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
             self._release(live, item)
 
     def give_back(self, live: Live) -> None:

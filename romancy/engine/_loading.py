@@ -180,5 +180,5 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
 
 
 def resumption(live: Live, now: int) -> WorkflowResumed | None:
-    """What drives on a run that was started, or parked, without having acted upon its last input, or has answers left to give."""
+    """What drives on a run that has not acted upon its last input (it was started, or parked), or knows answers."""
     return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None

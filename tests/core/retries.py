@@ -1,0 +1,260 @@
+"""A small world for retries: it answers what a run asks for, keeps the log as bytes, and can be cut after any commit.
+
+What it did is its ledger: every attempt with its idempotency key, and every undoing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+
+from romancy.core import (
+    Activation,
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    AwaitEvent,
+    CancelActivity,
+    ChildCompleted,
+    ChildFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    Effect,
+    EventReceived,
+    EventTimedOut,
+    Input,
+    LogEvent,
+    Outcome,
+    Publish,
+    Recall,
+    Run,
+    StartActivity,
+    StartChild,
+    StartCompensation,
+    StartTimer,
+    TimerFired,
+    WorkflowResumed,
+    WorkflowStarted,
+    current_run,
+    decode_commit,
+    encode_commit,
+    idempotency_key,
+)
+from romancy.serialization import describe_exception
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from romancy.workflow import Workflow
+
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+SELF = "one"
+
+
+class Shop:
+    """The outside: what fails in it, what was done to it, and what was sent to the workflow."""
+
+    def __init__(self) -> None:
+        self.broken: set[str] = set()
+        self.slow: set[str] = set()
+        """What never answers until it is cancelled."""
+        self.calls: list[tuple[str, Any, str]] = []
+        self.undone: list[tuple[str, Any, str]] = []
+        self.children: list[tuple[str, bool]] = []
+        self.signals: list[tuple[str, Any]] = []
+        self.sent: list[str] = []
+        self.waited: list[float] = []
+
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.calls]
+
+    def keys(self, name: str) -> list[str]:
+        return [key for called, _, key in self.calls if called == name]
+
+
+class Retries:
+    """One instance in the shop."""
+
+    def __init__(
+        self,
+        workflow: Workflow[..., Any],
+        *args: Any,
+        shop: Shop,
+        commits: Sequence[bytes] = (),
+        named: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.args = args
+        self.named = dict(named or {})
+        self.shop = shop
+        self.commits = list(commits)
+        self.now = START
+        self.outcome: Outcome | None = None
+        self.activities = {each.name: each for each in _activities(workflow)}
+        self._todo: list[Effect] = []
+        if self.commits:
+            self._reopen()
+        else:
+            self.run = self._fresh()
+            input = workflow.bind(*args, **self.named).encode()
+            self._feed([WorkflowStarted(at=self.now, workflow=workflow.name, input=input, nonce="n")])
+
+    def _fresh(self) -> Run:
+        return Run(self.workflow, instance_id=SELF, known=self.activities)
+
+    def log(self) -> list[LogEvent]:
+        return [event for body in self.commits for event in decode_commit(body)]
+
+    def _reopen(self) -> None:
+        self.run = self._fresh()
+        self.run.replay(current_run(decode_commit(body) for body in self.commits))
+        self.now = max(self.now, self.run.last_time)
+        self.outcome = self.run.outcome()
+        self._todo = list(self.run.outstanding())
+        if self.run.resumable or self.run.remembers:
+            self._feed([WorkflowResumed(at=self.now)])
+
+    def retry(
+        self, workflow: Workflow[..., Any] | None = None, *, unsure: Any = "", gone: tuple[str, ...] = ()
+    ) -> None:
+        """Begin a new run, maybe of other code."""
+        assert self.outcome is not None
+        self.run.close()
+        self.workflow = workflow or self.workflow
+        self.activities |= {each.name: each for each in _activities(self.workflow)}
+        recall = Recall(SELF)
+        for event in self.log():
+            recall.follow(event)
+        self.now += SECOND
+        self.commits.append(encode_commit([recall.retried(at=self.now, unsure=unsure, gone=gone, by="")]))
+        self._reopen()
+
+    def cut(self, commits: int, shop: Shop | None = None) -> Retries:
+        """The world as it is when everything but the first commits is lost."""
+        again = Retries(
+            self.workflow, *self.args, shop=shop or self.shop, commits=self.commits[:commits], named=self.named
+        )
+        again.activities |= self.activities
+        return again
+
+    def _feed(self, inputs: list[Input]) -> None:
+        activation: Activation = self.run.activate(inputs)
+        assert activation.parked is None, activation.parked
+        if activation.events:
+            self.commits.append(encode_commit(activation.events))
+        self.outcome = activation.outcome
+        self._todo += activation.effects
+        if self.run.remembers:
+            self._feed([WorkflowResumed(at=self.now)])
+
+    def finish(self) -> Outcome:
+        """Do what is asked for until the run has ended."""
+        while self.outcome is None:
+            answer = self.next()
+            assert answer is not None, f"nothing is due: {self.run.outstanding()}"
+            self._feed([answer])
+        self.shop.sent += [effect.name for effect in self._todo if isinstance(effect, Publish)]
+        self._todo.clear()
+        return self.outcome
+
+    def result(self) -> Any:
+        outcome = self.finish()
+        assert outcome.result is not None, outcome
+        return msgspec.json.decode(outcome.result)
+
+    def fail(self) -> str:
+        outcome = self.finish()
+        assert outcome.error is not None, outcome
+        return outcome.error.message
+
+    def next(self) -> Input | None:
+        """Something that has come of what was asked for."""
+        for delay in (False, True):
+            for effect in list(self._todo):
+                answer = self._answer(effect, delay=delay)
+                if answer is not None:
+                    return answer
+        return None
+
+    def _answer(self, effect: Effect, *, delay: bool) -> Input | None:  # noqa: C901, PLR0911, PLR0912 - one case each
+        shop = self.shop
+        match effect:
+            case StartActivity(activity_id=id):
+                if effect.name in shop.slow:
+                    return None
+                self._todo.remove(effect)
+                if id not in self.run.state.activities:
+                    return None
+                return self._do(effect)
+            case CancelActivity(activity_id=id):
+                self._todo = [one for one in self._todo if getattr(one, "activity_id", "") != id]
+                return ActivityCancelled(self.now, id) if id in self.run.state.activities else None
+            case StartCompensation(compensation_id=id):
+                self._todo.remove(effect)
+                key = effect.key or idempotency_key(SELF, self._nonce(), id)
+                shop.undone.append((effect.activity_id, msgspec.json.decode(effect.args), key))
+                if effect.name in shop.broken:
+                    return CompensationFailed(self.now, id, describe_exception(ValueError("cannot undo")))
+                return CompensationCompleted(self.now, id)
+            case StartTimer(timer_id=id, due=due):
+                if not delay:
+                    return None
+                self._todo.remove(effect)
+                if id not in self.run.state.timers:
+                    return None
+                shop.waited.append((due - self.now) / SECOND)
+                self.now = max(self.now, due)
+                return TimerFired(self.now, id)
+            case AwaitEvent(wait_id=id, name=name):
+                return self._event(effect, id, name, delay=delay)
+            case StartChild(child_id=id):
+                self._todo.remove(effect)
+                shop.children.append((effect.instance_id, effect.again))
+                if effect.workflow in shop.broken:
+                    return ChildFailed(self.now, id, describe_exception(ValueError("child")))
+                return ChildCompleted(self.now, id, Raw(msgspec.json.encode(effect.instance_id)))
+            case Publish(name=name):
+                self._todo.remove(effect)
+                shop.sent.append(name)
+                return None
+            case _:
+                self._todo.remove(effect)
+                return None
+
+    def _nonce(self) -> str:
+        started = self.run.state.started
+        assert started is not None
+        return started.nonce
+
+    def _do(self, effect: StartActivity) -> Input:
+        self.now += SECOND
+        id, args = effect.activity_id, msgspec.json.decode(effect.args)
+        key = effect.key or idempotency_key(SELF, self._nonce(), id)
+        self.shop.calls.append((effect.name, args, key))
+        if effect.name in self.shop.broken:
+            return ActivityFailed(self.now, id, describe_exception(ValueError(f"{effect.name} is broken")))
+        return ActivityCompleted(self.now, id, Raw(msgspec.json.encode(f"{effect.name} {len(self.shop.calls)}")))
+
+    def _event(self, effect: AwaitEvent, id: str, name: str, *, delay: bool) -> Input | None:
+        if id not in self.run.state.waits:
+            self._todo.remove(effect)
+            return None
+        found = next((one for one in self.shop.signals if one[0] == name), None)
+        if found is not None:
+            self.shop.signals.remove(found)
+            self._todo.remove(effect)
+            return EventReceived(self.now, id, name, Raw(msgspec.json.encode(found[1])))
+        if not delay or effect.due is None:
+            return None
+        self._todo.remove(effect)
+        self.now = max(self.now, effect.due)
+        return EventTimedOut(self.now, id)
+
+
+def _activities(workflow: Workflow[..., Any]) -> list[Any]:
+    """The activities that the module of a workflow declares."""
+    fn: Callable[..., Any] = workflow.fn
+    return [each for each in fn.__globals__.values() if type(each).__name__ == "Activity"]
