@@ -85,7 +85,7 @@ class _Claim(NamedTuple):
         locking = [_due(database, request, name) for name in self.names]
         if request.recover:
             locking.append(database.statement("claim_owned", worker=request.worker))
-        _, *answers = await database.send(wire, [database.statement("begin"), *locking])
+        answers = (await database.send(wire, [database.begin, *locking]))[-len(locking) :]
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
         due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
         taken = [one.decode() for _, one in due[: request.limit]]
@@ -108,7 +108,7 @@ class _Claim(NamedTuple):
         take = self.database.statement(
             "take_claimed", worker=self.request.worker, ids=comma(sorted(ids)), expected=len(ids)
         )
-        return await self.database.carry_out(self.wire, [take], last=b"commit", then=then)
+        return await self.database.carry_out(self.wire, [take], last=self.database.end, then=then)
 
     def _reading(self, ids: list[str]) -> list[Statement]:
         return [
@@ -259,14 +259,14 @@ async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[by
     """In a transaction, those that no other holds, locked; the others are for the next sweep. None: it has ended."""
     wire.tainted = True
     look = database.statement("free_instances", ids=comma(sorted(ids)))
-    _, answer = await database.send(wire, [database.statement("begin"), look])
+    *_, answer = await database.send(wire, [database.begin, look])
     if not answer.rows:
         await database.roll_back(wire)
     return [line[0] for line in answer.rows]
 
 
 async def _end(database: Database, wire: Wire, statements: list[Statement]) -> None:
-    await database.send(wire, [*statements, database.statement("commit")])
+    await database.send(wire, [*statements, Statement("commit", database.end)])
     wire.tainted = False
 
 

@@ -19,6 +19,7 @@ from romancy.storage.sql import load_queries
 from romancy_mysql._connection import connect
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
+    WHOLE,
     ConnectionLostError,
     LockWaitError,
     MismatchError,
@@ -54,6 +55,11 @@ _MARGIN = 64 * 1024
 _SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
 """A body of which every byte must be escaped, and the rest of its statement."""
 _BEGIN = Statement("begin", b"start transaction")
+_COMMIT = b"commit"
+# A cluster (Galera) may take a transaction's head back between two statements of its packet, and carry out the rest by
+# itself. Without autocommit the rest is a transaction that knows no such savepoint, and does not come to its commit.
+_BEGIN_WHOLE = Statement("begin", b"set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
+_COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocommit = 1"
 # Rows touched are added up on the server, and a sum that falls short fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
@@ -68,6 +74,8 @@ class Database:
         self.settings = settings
         self._gate = gate
         self.dialect: Dialect | None = None
+        self.begin, self.end = _BEGIN, _COMMIT
+        """What a transaction is begun and committed with, each perhaps more than one statement."""
         self._max_packet = _SMALLEST_PACKET
         folder = files(__package__ or "")
         texts = {name: text for file in _FILES for name, text in load_queries(folder / file, settings.prefix).items()}
@@ -97,6 +105,7 @@ class Database:
             async with self.work.borrow() as wire:
                 self.dialect = dialect_of(wire.server_version, self.settings.where)
                 await self._measure_packets(wire)
+                await self._look_for_cluster(wire)
                 await bring_up_to_date(self, wire, self.dialect, allowed=migrate)
         except BaseException:
             await self.close()
@@ -195,18 +204,22 @@ class Database:
         if last:
             script.append(Statement("commit", last))
         answers = [answer for packet in self._packets([*script, *then]) for answer in await line.run(*packet)]
-        return answers[len(script) :]
+        return answers[len(answers) - len(then) :]
 
     async def roll_back(self, wire: Wire) -> None:
         """End the transaction in any case; the connection is good again if that succeeds."""
         wire.tainted = True
-        await wire.run(b"rollback", "rollback")
+        await wire.run(b"rollback" if self.end is _COMMIT else b"rollback; set autocommit = 1", "rollback")
         wire.tainted = False
+
+    def keep_whole(self) -> None:
+        """From here on a transaction of which the server loses the head is not committed."""
+        self.begin, self.end = _BEGIN_WHOLE, _COMMIT_WHOLE
 
     async def _transaction(self, wire: Wire, statements: Sequence[Statement]) -> bool:
         wire.tainted = True
         try:
-            await self.carry_out(wire, [_BEGIN, *statements], last=b"commit")
+            await self.carry_out(wire, [self.begin, *statements], last=self.end)
         except MismatchError:
             await self.roll_back(wire)
             return False
@@ -241,6 +254,11 @@ class Database:
                 f"{self.settings.where}: the server's max_allowed_packet is {self._max_packet:,}; "
                 f"set it to {2 * _SMALLEST_PACKET:,} or more, so that the largest commit fits"
             )
+
+    async def _look_for_cluster(self, wire: Wire) -> None:
+        (answer,) = await wire.run(b"show variables where variable_name = 'wsrep_on' and value = 'ON'", "open")
+        if answer.rows:
+            self.keep_whole()
 
     def _make_pools(self) -> None:
         size = self.settings.pool_size

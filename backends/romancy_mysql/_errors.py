@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLD_BY_THE_SERVER",
+    "WHOLE",
     "ConnectionLostError",
     "LockWaitError",
     "MismatchError",
@@ -30,6 +31,10 @@ __all__ = [
     "overran",
     "translate",
 ]
+
+
+WHOLE = "romancy_whole"
+"""The savepoint at the beginning of a transaction that must be there at its end."""
 
 
 class TransientError(Exception):
@@ -76,11 +81,12 @@ TOLD_BY_THE_SERVER = (
 )
 """Errors that are answers: the connection that brought them is in order."""
 
+_NO_SAVEPOINT = 1305
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
     1048: MismatchError,  # a NULL where none may be
     1242: MismatchError,  # two rows where one may be
-    1305: SavepointGoneError,
+    _NO_SAVEPOINT: SavepointGoneError,
     1243: UnpreparedError,  # a proxy has another server behind it now
     1615: UnpreparedError,  # the tables changed again and again
 }
@@ -169,6 +175,8 @@ def already_there(error: BaseException) -> bool:
 def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception:
     """What to raise for an error of the driver met by statement `what` on server `where`."""
     code = code_of(error)
+    if code == _NO_SAVEPOINT and WHOLE in str(error):
+        return TransientError(what, code)
     if (private := _PRIVATE.get(code)) is not None:
         return private(what)
     if code in _TRANSIENT:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import can_be_id
-from romancy_mysql._sql import comma, source
+from romancy_mysql._sql import Statement, comma, source
 
 if TYPE_CHECKING:
     from romancy.storage.records import PruneRequest
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
-    from romancy_mysql._sql import Statement
 
 __all__ = ["prune"]
 
@@ -45,14 +44,16 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
     if not looks:
         return 0
     wire.tainted = True
-    _, *found = await database.send(wire, [database.statement("begin"), *looks])
+    found = (await database.send(wire, [database.begin, *looks]))[-len(looks) :]
     doomed = list(dict.fromkeys(line[0] for answer in found for line in answer.rows))[: request.limit]
     if not doomed:
         await database.roll_back(wire)
         return 0
     ids = comma(sorted(doomed))
     names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
-    await database.send(wire, [*(database.statement(name, ids=ids) for name in names), database.statement("commit")])
+    await database.send(
+        wire, [*(database.statement(name, ids=ids) for name in names), Statement("commit", database.end)]
+    )
     wire.tainted = False
     return len(doomed)
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MySQLSession", "open_session"]
 
-_BEGIN = b"start transaction; savepoint romancy_session"
+_GUARD = b"; savepoint romancy_session"
 # The user may have changed how statements are read; ours must mean what they say.
 _RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
 _ENDED = (
@@ -113,7 +113,7 @@ class MySQLSession:
         settled = await self._settled_deliveries(item)
         write = _write(self._database, item, worker, settled)
         try:
-            await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=b"commit")
+            await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=self._database.end)
         except MismatchError:
             await self.roll_back()
             return await self._why(item, worker)
@@ -245,7 +245,7 @@ async def _begun(database: Database) -> Wire:
         wire = await database.sessions.take()
         fresh = wire.fresh
         try:
-            await wire.run(_BEGIN, "session")
+            await wire.run(database.begin.sql + _GUARD, "session")
         except ConnectionLostError:
             database.sessions.give_back(wire)
             database.sessions.drop_idle()

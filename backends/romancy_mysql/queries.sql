@@ -204,14 +204,6 @@ start transaction with consistent snapshot, read only
 -- Ends it; nothing was written.
 commit
 
--- name: begin
--- Begins a transaction.
-start transaction
-
--- name: commit
--- Ends one.
-commit
-
 -- name: read_instance
 -- One instance.
 select :columns from romancy_instances i where i.instance_id = :instance_id
