@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Value
 
-__all__ = ["Database", "pause"]
+__all__ = ["Database", "check_durability", "pause"]
 
 T = TypeVar("T")
 
@@ -247,8 +247,9 @@ class Database:
         return packets
 
     async def _measure_packets(self, wire: Wire) -> None:
-        (answer,) = await wire.run(b"select @@max_allowed_packet", "open")
-        self._max_packet = int(answer.rows[0][0])
+        (answer,) = await wire.run(b"select @@max_allowed_packet, @@global.innodb_flush_log_at_trx_commit", "open")
+        self._max_packet, flushes = (int(value) for value in answer.rows[0])
+        check_durability(self.settings, flushes)
         if self._max_packet < _SMALLEST_PACKET:
             raise StorageConfigurationError(
                 f"{self.settings.where}: the server's max_allowed_packet is {self._max_packet:,}; "
@@ -280,6 +281,15 @@ class Database:
             size,
             patience=settings.pool_timeout,
             idle=settings.idle_timeout / 2,
+        )
+
+
+def check_durability(settings: Settings, flushes: int) -> None:
+    """Refuse a server that acknowledges what a crash of its machine would lose, unless the URL says that it may."""
+    if flushes != 1 and settings.durable:
+        raise StorageConfigurationError(
+            f"{settings.where}: innodb_flush_log_at_trx_commit is {flushes} on this server, so that a crash of its "
+            "machine loses commits; set it to 1, or add durability=relaxed to the URL to live with it"
         )
 
 

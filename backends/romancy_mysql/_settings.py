@@ -12,6 +12,7 @@
 | `idle_timeout` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
+| `durability` | `full` | `relaxed`: take a server that does not write its log to the disk at every commit |
 | `tls_ca` `tls_cert` `tls_key` | | PEM files: who signs the server's certificate (system's if not given), and our own |
 
 `prefer` uses TLS wherever the server offers it, except on this very machine, where it is used only if the server
@@ -42,6 +43,7 @@ _OPTIONS = {
     "connect_timeout": "10",
     "idle_timeout": "60",
     "socket": "",
+    "durability": "full",
     "tls": "prefer",
     "tls_ca": "",
     "tls_cert": "",
@@ -67,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeout: float
     connect_timeout: float
     idle_timeout: int
+    durable: bool
     tls: str
     tls_ca: str
     tls_cert: str
@@ -102,6 +105,8 @@ def read_settings(url: StorageURL) -> Settings:
         raise StorageConfigurationError(f"storage URL {url}: tls is one of {', '.join(TLS_MODES)}")
     if options["tls_key"] and not options["tls_cert"]:
         raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
+    if options["durability"] not in ("full", "relaxed"):
+        raise StorageConfigurationError(f"storage URL {url}: durability is one of full, relaxed")
     return Settings(
         where=str(url),
         host=url.host or "localhost",
@@ -116,6 +121,7 @@ def read_settings(url: StorageURL) -> Settings:
         timeout=_number(url, options, "timeout"),
         connect_timeout=_number(url, options, "connect_timeout"),
         idle_timeout=int(_number(url, options, "idle_timeout", 5)),
+        durable=options["durability"] == "full",
         tls=options["tls"],
         tls_ca=options["tls_ca"],
         tls_cert=options["tls_cert"],

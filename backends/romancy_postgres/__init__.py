@@ -10,7 +10,9 @@ Options of the URL:
   stands idle in the middle of its transaction;
 - `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;
 - `listen=off`: do not listen for wake-ups, look once a second instead;
-- `sslmode` and `sslrootcert`, as libpq has them.
+- `sslmode` and `sslrootcert`, as libpq has them;
+- `durability=relaxed`: take the server as it is. Else (`full`) every commit waits for the disk (`synchronous_commit`),
+  whatever the server's settings, and a server with `fsync = off` is refused.
 """
 
 from __future__ import annotations

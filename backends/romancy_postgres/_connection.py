@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_TIMEOUT",
+<<<<<<< HEAD
     "LOCAL_SETTINGS",
+=======
+    "GuardedConnection",
+>>>>>>> be93b51 (backends: commits wait for the disk, or the server is refused by name)
     "Link",
     "SessionConnection",
     "as_connection",
@@ -27,17 +31,18 @@ __all__ = [
     "connect_for_search",
     "connect_for_session",
     "ended_under_a_call",
+    "local_settings",
     "rows_touched",
 ]
 
 ANSWER_TIMEOUT: Final = 20.0
 """Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
 
-LOCAL_SETTINGS: Final = (
+_LOCAL_SETTINGS: Final = (
     "set local lock_timeout = '1s'; set local enable_seqscan = off; set local enable_bitmapscan = off; "
     "set local jit = off"
 )
-"""What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
+_DURABLE: Final = {"synchronous_commit": "on"}
 
 COMMON_SETTINGS: Final = {
     "application_name": "romancy",
@@ -105,7 +110,14 @@ async def connect_for_session(settings: Settings) -> SessionConnection:
 
 def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
     # A pooler in transaction mode refuses settings at the start, and could not keep them.
-    return None if settings.pooled else COMMON_SETTINGS | more
+    if settings.pooled:
+        return None
+    return COMMON_SETTINGS | more | (_DURABLE if settings.durable else {})
+
+
+def local_settings(settings: Settings) -> str:
+    """What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
+    return _LOCAL_SETTINGS + ("; set local synchronous_commit = on" if settings.durable else "")
 
 
 def as_connection(value: object) -> asyncpg.Connection:

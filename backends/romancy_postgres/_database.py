@@ -19,12 +19,12 @@ from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sql import load_queries
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
-    LOCAL_SETTINGS,
     Link,
     connect,
     connect_for_search,
     connect_for_session,
     ended_under_a_call,
+    local_settings,
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
@@ -275,7 +275,7 @@ class Database:
     def begin(self) -> str:
         """How a transaction begins: its isolation and, where no connection can keep them, its settings."""
         plain = "begin isolation level read committed"
-        return f"{plain}; {LOCAL_SETTINGS}" if self.settings.pooled else plain
+        return f"{plain}; {local_settings(self.settings)}" if self.settings.pooled else plain
 
     async def _connect_for_engine(self) -> EngineConnection:
         async with self.understood():

@@ -15,8 +15,8 @@ OLDEST = 13
 
 
 async def check_server(database: Database) -> str:
-    """The server's version; `StorageConfigurationError` if it is too old or not in Unicode."""
-    ((number, version, encoding),) = await database.fetch("server")
+    """The server's version; `StorageConfigurationError` if it is too old, not in Unicode, or forgets in a crash."""
+    ((number, version, encoding, fsync),) = await database.fetch("server")
     where = f"storage {database.settings.url}"
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
@@ -26,6 +26,11 @@ async def check_server(database: Database) -> str:
     if encoding != "UTF8":
         raise StorageConfigurationError(
             f"{where}: the database is encoded in {encoding}; create one with ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if fsync != "on" and database.settings.durable:
+        raise StorageConfigurationError(
+            f"{where}: fsync is {fsync} on this server, so that a crash of its machine loses or damages what was "
+            "committed; set fsync = on, or add durability=relaxed to the URL to live with it"
         )
     return _short(version)
 

@@ -21,7 +21,7 @@ from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_en
 from romancy.storage.limits import check_batch, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
-from romancy_postgres._connection import ANSWER_TIMEOUT, LOCAL_SETTINGS, Link, rows_touched
+from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
     busy,
@@ -213,7 +213,8 @@ class PostgresSession:
         if self._torn:
             raise UsageError(_SWALLOWED)
         try:
-            await self._link.control("release", f"release savepoint {self._guard}; {LOCAL_SETTINGS}")
+            settings = local_settings(self._database.settings)
+            await self._link.control("release", f"release savepoint {self._guard}; {settings}")
         except asyncpg.PostgresError as error:
             if transaction_gone(error):
                 raise UsageError(

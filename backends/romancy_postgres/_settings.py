@@ -26,6 +26,7 @@ OPTIONS: Final = {
     "listen": "on",
     "sslmode": "",
     "sslrootcert": "",
+    "durability": "full",
 }
 """The options of the URL and what holds without them; the package's docstring explains them."""
 
@@ -46,6 +47,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     pooled: bool
     """A transaction-mode pooler stands between: nothing may rely on the state of a server session."""
     listen: bool
+    durable: bool
+    """A commit is on the disk when it is acknowledged, whatever the server, the database or the role say."""
 
     def __repr__(self) -> str:
         return f"Settings({self.url})"
@@ -75,6 +78,7 @@ def read_settings(url: StorageURL) -> Settings:
         session_idle=_number(url, options, "session_idle_timeout", 86_400),
         pooled=pooled,
         listen=_choice(url, options, "listen", ("on", "off")) == "on" and not pooled,
+        durable=_choice(url, options, "durability", ("full", "relaxed")) == "full",
     )
 
 

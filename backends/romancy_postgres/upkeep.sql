@@ -3,7 +3,7 @@
 -- name: server
 -- What the server is.
 select current_setting('server_version_num')::integer, current_setting('server_version'),
-       current_setting('server_encoding');
+       current_setting('server_encoding'), current_setting('fsync');
 
 -- name: place
 -- Equal on two connections if and only if they see the same tables.

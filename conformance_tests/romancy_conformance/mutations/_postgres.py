@@ -189,8 +189,8 @@ MUTATIONS = (
     _code(
         name="postgres: a session ended by user code is committed",
         pitfall="A9",
-        text='f"release savepoint {self._guard}; {LOCAL_SETTINGS}"',
-        replacement="LOCAL_SETTINGS",
+        text='f"release savepoint {self._guard}; {settings}"',
+        replacement="settings",
         tests="test_sessions.py agree",
     ),
     _sql(

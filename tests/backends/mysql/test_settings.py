@@ -7,6 +7,7 @@ import pytest
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
+from romancy_mysql._database import check_durability
 from romancy_mysql._settings import Settings, read_settings
 
 URL = "mysql://me:s%40cret@db.example:3307/orders"
@@ -94,3 +95,20 @@ def test_a_url_must_name_a_database() -> None:
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
 def test_either_scheme_finds_the_store(scheme: str) -> None:
     assert type(create_store(f"{scheme}://me@db.example/orders")).__name__ == "MySQLStore"
+
+
+@pytest.mark.parametrize("flushes", [0, 2])
+def test_a_server_that_does_not_write_at_every_commit_is_refused_unless_the_url_says_so(flushes: int) -> None:
+    with pytest.raises(StorageConfigurationError, match=f"innodb_flush_log_at_trx_commit is {flushes} on this server"):
+        check_durability(read_settings(parse_url("mysql://me@db.example/orders")), flushes)
+
+    check_durability(read_settings(parse_url("mysql://me@db.example/orders?durability=relaxed")), flushes)
+
+
+def test_a_server_that_writes_at_every_commit_is_taken() -> None:
+    check_durability(read_settings(parse_url("mysql://me@db.example/orders")), 1)
+
+
+def test_how_durable_is_one_of_two_words() -> None:
+    with pytest.raises(StorageConfigurationError, match="durability is one of full, relaxed"):
+        read_settings(parse_url("mysql://me@db.example/orders?durability=much"))

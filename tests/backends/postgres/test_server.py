@@ -12,8 +12,14 @@ from romancy_postgres._server import check_server
 from romancy_postgres._settings import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import asyncpg
+
     from romancy_postgres._database import Database
     from romancy_postgres._store import PostgresStore
+
+    Open = Callable[..., Awaitable[PostgresStore]]
 
 pytestmark = pytest.mark.anyio
 
@@ -24,10 +30,10 @@ NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE temp
 class Answering:
     """A server that says this of itself."""
 
-    def __init__(self, *answer: object) -> None:
-        self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders"))
+    def __init__(self, *answer: object, fsync: str = "on", options: str = "") -> None:
+        self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
         self.asked: list[str] = []
-        self._answer = answer
+        self._answer = (*answer, fsync)
 
     async def fetch(self, name: str) -> list[tuple[Any, ...]]:
         self.asked.append(name)
@@ -66,3 +72,41 @@ async def test_a_real_server_says_it_in_the_same_words(store: PostgresStore) -> 
     version = await check_server(store.database)
 
     assert store.capabilities.name == f"PostgreSQL {version}"
+
+
+async def test_a_server_that_does_not_wait_for_its_disk_is_refused() -> None:
+    with pytest.raises(
+        StorageConfigurationError, match=r"fsync is off .* or add durability=relaxed to the URL"
+    ) as told:
+        await check_server(cast("Database", Answering(180001, "18.1", "UTF8", fsync="off")))
+
+    assert "hunter2" not in str(told.value)
+
+
+async def test_a_server_that_does_not_wait_for_its_disk_is_taken_by_who_says_so() -> None:
+    server = Answering(180001, "18.1", "UTF8", fsync="off", options="?durability=relaxed")
+
+    assert await check_server(cast("Database", server)) == "18.1"
+
+
+async def test_how_durable_is_one_of_two_words() -> None:
+    with pytest.raises(StorageConfigurationError, match="durability='much' is not one of full, relaxed"):
+        Answering(180001, "18.1", "UTF8", options="?durability=much")
+
+
+@pytest.mark.backends("postgres")
+@pytest.mark.parametrize(("options", "said"), [("", "on"), ("durability=relaxed", "off")])
+async def test_commits_wait_for_the_disk_whatever_the_database_says(
+    open_store: Open, connection: asyncpg.Connection, options: str, said: str
+) -> None:
+    (name,) = await connection.fetchrow("select current_database()")
+    await connection.execute(f'alter database "{name}" set synchronous_commit = off')
+
+    store = await open_store(options)
+
+    async with store.session() as session:
+        (row,) = await session.fetch_all("select current_setting('synchronous_commit') as said")
+    ((engine,),) = await store.database.single(
+        lambda link: link.fetch_text("asked", "select current_setting('synchronous_commit')")
+    )
+    assert (row["said"], engine) == (said, said)
