@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_TIMEOUT",
-<<<<<<< HEAD
-    "LOCAL_SETTINGS",
-=======
-    "GuardedConnection",
->>>>>>> be93b51 (backends: commits wait for the disk, or the server is refused by name)
     "Link",
     "SessionConnection",
     "as_connection",

@@ -14,7 +14,7 @@ from tools import markdown, tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEPT = ["test_log", "test_leases", "test_claims", "test_inbox", "test_mail"]
+_KEPT = ["test_log", "test_fence", "test_leases", "test_claims", "test_inbox", "test_mail"]
 
 
 @pytest.fixture
