@@ -25,13 +25,16 @@ from romancy_sqlite._errors import unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-__all__ = ["BEGIN", "BEGIN_GUARD", "COMMIT", "END_GUARD", "OVER", "GuardedConnection", "Reason"]
+__all__ = ["BEGIN", "BEGIN_GUARD", "BEGIN_WHOLE", "COMMIT", "END_GUARD", "OVER", "GuardedConnection", "Reason"]
 
 _SECRET = secrets.token_hex(8)
 """The driver keeps compiled statements by their text, and SQLite asks about a statement only when it compiles it: a
 statement of ours must not have a text that the user can say."""
 _SAVEPOINT_NAME = "romancy_session"
 BEGIN = f"begin immediate -- {_SECRET}"
+_WHOLE_NAME = "romancy_session_whole"
+BEGIN_WHOLE = f"savepoint {_WHOLE_NAME} -- {_SECRET}"
+_UNDO_WHOLE = f"rollback to {_WHOLE_NAME} -- {_SECRET}"
 BEGIN_GUARD = f"savepoint {_SAVEPOINT_NAME} -- {_SECRET}"
 END_GUARD = f"release {_SAVEPOINT_NAME} -- {_SECRET}"
 COMMIT = f"commit -- {_SECRET}"
@@ -132,14 +135,31 @@ class GuardedConnection(sqlite3.Connection):
                 self.over = self.over or OVER
                 self._in_use = True
 
-    def end(self, reason: Reason) -> None:
-        """Roll back what is open, once no statement of the user's is running."""
+    def end(self, reason: Reason, parting: Callable[[sqlite3.Cursor], bool] | None = None) -> bool:
+        """Roll back what is open, once no statement of the user's is running.
+
+        With `parting`, what that writes is committed before anybody else can write; whether it was, and said True.
+        """
         self.over = reason
+        done = False
         with self.busy:
             self._in_use = False
+            if super().in_transaction and parting is not None:
+                done = self._part(parting)
             if super().in_transaction:
                 sqlite3.Cursor(self).execute(_ROLLBACK)
             self._in_use = True
+        return done
+
+    def _part(self, parting: Callable[[sqlite3.Cursor], bool]) -> bool:
+        cursor = sqlite3.Cursor(self)
+        try:
+            cursor.execute(_UNDO_WHOLE)
+            done = parting(cursor)
+            cursor.execute(COMMIT)
+        except sqlite3.Error:
+            return False
+        return done
 
     def renew(self) -> None:
         """Make it fit for another session. Nobody may hold it any more."""
@@ -167,7 +187,7 @@ class GuardedConnection(sqlite3.Connection):
             self.tainted = True
         if self.over is not None or not super().in_transaction:
             self._refusal = self.over or _LOST
-        elif action == _TRANSACTION or (action == _SAVEPOINT and second == _SAVEPOINT_NAME):
+        elif action == _TRANSACTION or (action == _SAVEPOINT and second in (_SAVEPOINT_NAME, _WHOLE_NAME)):
             self._refusal = _ENDING
         elif action in (_ATTACH, _DETACH):
             self._refusal = _ATTACHING

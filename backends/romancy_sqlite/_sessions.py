@@ -73,6 +73,16 @@ class SqliteSession:
             raise OVER.error()
         return self._turn.database
 
+    @property
+    def excluding(self) -> bool:
+        """Nobody else can write, and that is not about to end."""
+        return self._turn.excluding
+
+    @property
+    def renewed(self) -> bool | None:
+        """Whether the end of the session was a heartbeat of its worker; None: not known before it has ended."""
+        return self._turn.renewed
+
     async def execute(self, sql: str, *parameters: object) -> int:
         return await self._user_statement(partial(execute, self._turn.connection, sql, parameters))
 
@@ -145,11 +155,12 @@ class SqliteSession:
                 (outcome,) = write_items(tx, [item], worker)
                 if outcome is not Outcome.ACCEPTED:
                     return outcome
-                if worker is not None:
-                    tx.run("renew", (tx.now, worker))
+                renewed = worker is not None and tx.run("renew", (tx.now, worker)) == 1
                 if self._gate is not None:
                     self._gate("commit")
+                self._turn.excluding = False
                 self._end_transaction(cursor)
+                self._turn.renewed = renewed
                 self._shared.writer.wrote(connection.total_changes - changes)
         except sqlite3.Error as error:
             raise translate(error, self._shared.path) from error

@@ -90,6 +90,8 @@ class SqliteStore:
         self._company = Company()
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
+        self._worker: Worker | None = None
+        """The one that beats here: a session that was long for its lease beats for it when it ends."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -176,7 +178,9 @@ class SqliteStore:
         return await self.run_read(partial(collect, request=request, claimed=claimed))
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await self.run_write(partial(beat, worker=worker, leaving=leaving))
+        pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving))
+        self._worker = None if leaving else worker
+        return pulse
 
     async def census(self) -> Census:
         return await self.run_read(census)
@@ -197,7 +201,8 @@ class SqliteStore:
         if join is not None:
             yield JoinedSession(shared, self._sql, join)
             return
-        turn = Turn(shared, self._settings.session_limit)
+        beat = None if self._worker is None else (self._sql["renew"], self._worker)
+        turn = Turn(shared, self._settings.session_limit, beat)
         self._turns.add(turn)
         try:
             async with open_session(shared, self._sql, turn, self._thread_gate()) as session:

@@ -15,14 +15,15 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy_sqlite._connection import connect_as, patiently
+from romancy_sqlite._connection import connect_as, now, patiently
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import translate
-from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, OVER, GuardedConnection, Reason
+from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, BEGIN_WHOLE, OVER, GuardedConnection, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.storage.records import Worker
     from romancy_sqlite._file import SharedFile
 
 __all__ = ["Turn"]
@@ -46,7 +47,13 @@ _log = logging.getLogger("romancy.sqlite")
 class Turn:
     """Asked from the event loop, answered on the writer's thread."""
 
-    def __init__(self, shared: SharedFile, limit: float) -> None:
+    def __init__(self, shared: SharedFile, limit: float, beat: tuple[str, Worker] | None = None) -> None:
+        """`beat`: what renews the heartbeat of a worker, which could not be written while the turn lasted."""
+        self.excluding = False
+        """Nobody else can write, and that is not about to end."""
+        self.renewed: bool | None = None
+        """Whether the end was a heartbeat of the worker; None: not known before it has ended."""
+        self._beat = beat
         self._shared = shared
         self._limit = limit
         self._loop = asyncio.get_running_loop()
@@ -121,8 +128,9 @@ class Turn:
         try:
             self._serve(started + self._limit)
         finally:
-            self._end()
-            self._report(time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._end(seconds)
+            self._report(seconds)
 
     def _connect(self) -> GuardedConnection:
         connection = connect_as(GuardedConnection, self._shared.path)
@@ -136,6 +144,7 @@ class Turn:
                 database = Database(connection)
                 execute = sqlite3.Cursor(connection).execute
                 patiently(partial(execute, BEGIN), seconds=self._shared.lock_timeout, stop=self._shared.stop)
+                execute(BEGIN_WHOLE)
                 execute(BEGIN_GUARD)
                 connection.hand_over()
             except BaseException:
@@ -144,6 +153,7 @@ class Turn:
         except Exception as error:
             raise translate(error, self._shared.path) from error
         self._database = database
+        self.excluding = True
 
     def _serve(self, deadline: float) -> None:
         while True:
@@ -158,20 +168,30 @@ class Turn:
                 return
             request.run()
 
-    def _end(self) -> None:
+    def _end(self, seconds: float) -> None:
+        self.excluding = False
         with self._lock:
             self._over = self._over or OVER
         connection, self._database = self.connection, None
         try:
-            connection.end(self._over)
+            renewed = connection.end(self._over, self._parting(seconds))
+            self.renewed = self.renewed or renewed
             # Nobody else has it: no user, no cursor, no traceback. So no old session can reach into a new one.
             if sys.getrefcount(connection) == connection.alone and not connection.tainted:
                 connection.renew()
                 self._shared.spare = connection
         finally:
+            self.renewed = self.renewed or False
             if self._shared.spare is not connection:
                 connection.really_close()
         self._refuse_rest(self._over)
+
+    def _parting(self, seconds: float) -> Callable[[sqlite3.Cursor], bool] | None:
+        """The worker's heartbeat, if the turn was long for its lease: nobody is to find it silent now."""
+        if self._beat is None or seconds < self._beat[1].lease / 4_000_000:
+            return None
+        sql, worker = self._beat
+        return lambda cursor: cursor.execute(sql, (now(), worker.token)).rowcount == 1
 
     def _too_long(self) -> Reason:
         return Reason(UsageError, _TOO_LONG.format(limit=self._limit))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.engine._clock import DatabaseClock
-    from romancy.engine._leases import Leases
+    from romancy.engine._leases import Excluding, Leases
     from romancy.storage.protocol import Store
 
 __all__ = ["Beating"]
@@ -54,6 +54,7 @@ class Beating:
         self.leases = incarnate()
         self._given_up = False
         self._has_lapsed = False
+        self._stopped = False
         self._expiry: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
@@ -68,7 +69,7 @@ class Beating:
     async def run(self) -> None:
         """Beat, until cancelled or driven out by a worker of the same id."""
         silent = 0.0
-        self._watch_lease()
+        self.watch()
         while not self._given_up:
             tick = min(_LOOK_FOR_CORPSES_EVERY, self.leases.interval)
             pause = min(tick, self.leases.next_expiry() + _A_LITTLE)
@@ -87,22 +88,30 @@ class Beating:
 
     def stop(self) -> None:
         """Watch the lease no more."""
+        self._stopped = True
         if self._expiry is not None:
             self._expiry.cancel()
 
-    def _watch_lease(self) -> None:
+    def hold(self, session: Excluding) -> None:
+        """A session is open in which nobody else can write; `watch` when it has ended."""
+        self.leases.hold(session)
+
+    def watch(self) -> None:
         """C10: when the lease runs out, others may go on with what runs here; so it stops, before anybody is asked."""
-        self.stop()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._stopped:
+            return
         left = self.leases.left()
         if left:
-            self._expiry = asyncio.get_running_loop().call_later(left + _A_LITTLE, self._watch_lease)
+            self._expiry = asyncio.get_running_loop().call_later(left + _A_LITTLE, self.watch)
         elif not self._has_lapsed:
             self._has_lapsed = True
             self._lapsed()
 
     async def _beat(self) -> None:
         """Show that this worker lives, and take over from those that do not."""
-        self._watch_lease()
+        self.watch()
         if not await self.leases.beat():
             self._dead()
             self.leases = self._incarnate()
@@ -110,7 +119,7 @@ class Beating:
             self._has_lapsed = True
         if self._has_lapsed:
             self._has_lapsed = False
-            self._watch_lease()
+            self.watch()
             self._reborn()
         rival = self._rival()
         if rival is not None:

@@ -8,7 +8,7 @@ nobody. A process of this machine that is certainly gone need not be waited for.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy.engine._clock import boot_time
 from romancy.engine._host import certainly_gone, same_machine, this_host
@@ -19,11 +19,28 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Peer
 
-__all__ = ["Leases"]
+__all__ = ["Excluding", "Leases"]
 
 _BEAT_AMONG_OTHERS: Final = 1.5
 _LONGEST_INTERVAL: Final = 10.0
 """Each beat brings word of who is new; those of this machine are taken over at once, but only by who knows of them."""
+
+
+_LOOK_AT_SESSION: Final = 1.0
+
+
+class Excluding(Protocol):
+    """An open session of this worker's that keeps everybody else from writing."""
+
+    @property
+    def excluding(self) -> bool:
+        """Nobody else can write, and it is not about to end."""
+        ...
+
+    @property
+    def renewed(self) -> bool | None:
+        """Whether its end was a heartbeat of this worker; None: not known before it has ended."""
+        ...
 
 
 class Leases:
@@ -38,7 +55,9 @@ class Leases:
         lease: int,
         codes: tuple[str, ...],
         named: bool = False,
+        exclusive: bool = False,
     ) -> None:
+        """`exclusive`: while a session is open on this database, nobody else can give a sign of life."""
         here = this_host()
         self._store = store
         self._clock = clock
@@ -48,6 +67,9 @@ class Leases:
         )
         self.peers: list[Peer] = []
         self._named = named
+        self._exclusive = exclusive
+        self._held: Excluding | None = None
+        self._held_at = 0
         self._beaten_at: int | None = None
         self._watched: dict[str, tuple[int, int]] = {}
         self._elders: dict[str, int] | None = None
@@ -79,10 +101,37 @@ class Leases:
 
     def fresh(self) -> bool:
         """Whether this worker was seen alive so lately that nobody can have declared it dead."""
+        if self._held is not None and self._nobody_can_write():
+            return True
         return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
 
+    def hold(self, session: Excluding) -> None:
+        """Nobody can declare this worker dead while it has this session open, if nobody has before."""
+        if self.fresh():
+            self._held, self._held_at = session, boot_time()
+
+    def _nobody_can_write(self) -> bool:
+        """Whether the session that was open still is; when it has ended, what that means for the leases."""
+        now, held = boot_time(), self._held
+        if held is None:
+            return False
+        if held.excluding:
+            self._held_at = now
+            return True
+        renewed = held.renewed
+        if renewed is None:
+            return True
+        self._held = None
+        # The others could not beat either: nothing seen before counts.
+        self._watched = {token: (beat, now) for token, (beat, _) in self._watched.items()}
+        if renewed:
+            self._beaten_at = max(self._beaten_at or 0, self._held_at)
+        return False
+
     def left(self) -> float:
-        """Seconds until this worker is no longer fresh; 0 when it is not."""
+        """Seconds until this worker may no longer be fresh; 0 when it is not."""
+        if self._held is not None and self._nobody_can_write():
+            return _LOOK_AT_SESSION
         if self._beaten_at is None:
             return 0.0
         return max(0.0, (self._beaten_at + self.worker.lease - boot_time()) / 1_000_000)
@@ -102,8 +151,12 @@ class Leases:
         self._clock.observe(pulse.now)
         if pulse.alive:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
-            self._beaten_at = sent
-            self._watch(pulse.peers, sent, restart=missed)
+            now = boot_time()
+            # Whoever kept this beat waiting has kept those of the others waiting, too.
+            missed = missed or (self._exclusive and now - sent > self.worker.lease // 4)
+            self._nobody_can_write()
+            self._beaten_at = max(sent, self._beaten_at or 0)
+            self._watch(pulse.peers, now if missed else sent, restart=missed)
             if self._elders is None:
                 self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive

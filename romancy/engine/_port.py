@@ -95,6 +95,8 @@ class Port:
             self._give_slot_back()
             raise
         self._manager, self.opened = manager, opened
+        if self._slots is not None:
+            self._slots.held(opened)
         if self.ended or self.over:
             await self.close()
             raise UsageError(f"activity {self._effect.name} asked for its session after its attempt had ended")
@@ -159,6 +161,8 @@ class Port:
                 )
             finally:
                 self._give_slot_back()
+                if self._slots is not None:
+                    self._slots.let_go()
 
     def _about(self) -> dict[str, Any]:
         return about(self._live, self._id, self._effect.attempt)

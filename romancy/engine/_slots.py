@@ -8,7 +8,7 @@ Nothing is lost by it: what waits here could not be written anyway.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy.core import NO_DICT
 
@@ -40,10 +40,15 @@ def hand_over(live: Live) -> None:
 
 
 class Slots:
-    """How sessions take the slots of their instances. `freed` hears whose slot is free again."""
+    """How sessions take the slots of their instances.
 
-    def __init__(self, freed: Callable[[Live], None]) -> None:
+    `freed` hears whose slot is free again, `held` of every session that has begun, and `let_go` that one has ended.
+    """
+
+    def __init__(self, freed: Callable[[Live], None], held: Callable[[Any], None], let_go: Callable[[], None]) -> None:
         self._freed = freed
+        self.held = held
+        self.let_go = let_go
 
     async def take(self, live: Live, port: Port) -> None:
         """Return when the slot is the session's, or of no use to anybody."""

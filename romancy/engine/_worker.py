@@ -160,7 +160,9 @@ class Worker:
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         named = working.set(self._settings.worker_id)  # attempts begin in a context that is copied here
-        slots = Slots(self.driver.go_on) if self.store.capabilities.sessions_exclude else None
+        slots = None
+        if self.store.capabilities.sessions_exclude:
+            slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
         attempts = Attempts(
             Tools(self.store, self.stamp, slots),
             self.writer,
@@ -339,6 +341,7 @@ class Worker:
             lease=self._settings.lease,
             codes=tuple(self._codes.values()),
             named=self._settings.named,
+            exclusive=self.store.capabilities.sessions_exclude,
         )
 
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────

@@ -82,7 +82,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     item; elsewhere their number must not depend on the size of a batch."""
 
     sessions_exclude: bool = False
-    """While a session is open nothing else can be written, by nobody: whoever wants to write waits for its end."""
+    """While a session is open nothing else can be written, by nobody: whoever wants to write waits for its end.
+
+    Such a session says so (`excluding`), and its end, commit or not, is a heartbeat of the store's worker if it was
+    long for that one's lease (`renewed`, which is None until it has ended).
+    """
 
     place: str = ""
     """Where sessions exclude: what tells this database from others that the process may have open."""

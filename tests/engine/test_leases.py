@@ -125,3 +125,103 @@ async def test_workers_that_were_given_no_id_are_nobodys_rivals(ward: Ward, leas
     ward.worker_id = "w"
 
     assert await rival_at_each_beat(ward, leases, [1, 2, 3]) == [None, None, None]
+
+
+class Session:
+    """An open session that keeps everybody else from writing."""
+
+    def __init__(self) -> None:
+        self.excluding = True
+        self.renewed: bool | None = None
+
+    def end(self, *, renewed: bool) -> None:
+        """Its transaction has ended."""
+        self.excluding, self.renewed = False, renewed
+
+
+class Slow(Ward):
+    """One whose answers take their time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._monkeypatch = monkeypatch
+        self.answered_at = 0
+
+    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
+        if self.answered_at:
+            self._monkeypatch.setattr(_leases, "boot_time", lambda: self.answered_at)
+        return await super().heartbeat(worker, leaving=leaving)
+
+
+def at(monkeypatch: pytest.MonkeyPatch, time: int) -> None:
+    monkeypatch.setattr(_leases, "boot_time", lambda: time)
+
+
+async def test_nobody_is_found_silent_while_a_session_keeps_all_from_writing(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost_at(leases, monkeypatch, 0)
+    session = Session()
+    leases.hold(session)
+
+    at(monkeypatch, 100)
+    assert leases.fresh()
+    assert leases.left() > 0
+    session.end(renewed=True)
+
+    assert leases.fresh(), "its end was a heartbeat"
+    assert [] == leases.lost()
+    assert [] == await lost_at(leases, monkeypatch, 109), "the other could not beat either, until 100"
+    assert ["other"] == await lost_at(leases, monkeypatch, 110)
+
+
+async def test_an_end_that_was_no_heartbeat_leaves_the_lease_as_it_was(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost_at(leases, monkeypatch, 0)
+    session = Session()
+    leases.hold(session)
+    at(monkeypatch, 9)
+    assert leases.fresh()
+    at(monkeypatch, 100)
+    session.end(renewed=False)
+
+    assert not leases.fresh()
+    assert 0.0 == leases.left()
+
+
+async def test_an_end_that_is_not_known_yet_ends_nothing(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its COMMIT is under way. What counts is when it was last seen open."""
+    await lost_at(leases, monkeypatch, 0)
+    session = Session()
+    leases.hold(session)
+    at(monkeypatch, 100)
+    assert leases.fresh()
+    session.excluding = False
+    at(monkeypatch, 200)
+    assert leases.fresh()
+    session.end(renewed=True)
+
+    assert not leases.fresh(), "the beat was written some time after 100"
+
+
+async def test_a_lapsed_lease_is_not_held(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lost_at(leases, monkeypatch, 0)
+    at(monkeypatch, 10)
+    leases.hold(Session())
+
+    assert not leases.fresh()
+
+
+async def test_a_beat_that_had_to_wait_for_the_file_finds_nobody_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kept it waiting kept the others' beats waiting as well."""
+    ward = Slow(monkeypatch)
+    own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=(), exclusive=True)
+    await lost_at(own, monkeypatch, 0)
+    ward.answered_at = 9
+    await lost_at(own, monkeypatch, 4)
+    ward.answered_at = 0
+
+    assert [] == await lost_at(own, monkeypatch, 10)
+    assert [] == await lost_at(own, monkeypatch, 18)
+    assert ["other"] == await lost_at(own, monkeypatch, 19)

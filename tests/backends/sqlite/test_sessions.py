@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.errors import UsageError
-from romancy.storage.records import Outcome
+from romancy.storage.records import Outcome, Worker
 from romancy_conformance.contract.building import append, full_log, start
 from romancy_sqlite._driver import sqlite3
 from tests.backends.sqlite.dogs import DOG, contents
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
+OTHER = Worker(token="other", worker_id="other", lease=1_000_000)
 ENDINGS: dict[str, Write] = {
     "db.commit": lambda db: db.commit(),
     "db.rollback": lambda db: db.rollback(),
@@ -279,3 +281,42 @@ async def test_a_session_cancelled_while_it_waits_takes_no_turn(store: SqliteSto
         assert await session.commit(start()) is Outcome.ACCEPTED
 
     assert await store.commit([start()]) == [Outcome.ACCEPTED]
+
+
+@pytest.mark.parametrize("how", ["left", "refused", "committed"])
+async def test_the_end_of_a_session_that_was_long_for_the_lease_is_a_heartbeat(
+    actor: Actor, open_store: Open, how: str
+) -> None:
+    """Nobody could beat meanwhile, and nobody is to find its worker silent before that one can beat again."""
+    begun = await actor.begin()
+    worker, other = replace(actor.worker, lease=1), await open_store()
+    await actor.store.heartbeat(worker)
+    (before,) = (await other.heartbeat(OTHER)).peers
+
+    async with actor.store.session() as session:
+        assert session.excluding  # type: ignore[attr-defined]
+        await session.execute("create table mine (k text)")
+        if how != "left":
+            expected = Outcome.ACCEPTED if how == "committed" else Outcome.TAKEN
+            item = append(begun, 2 if how == "committed" else 1)
+            assert expected is await session.commit(item, worker=actor.token)
+
+    (after,) = (await other.heartbeat(OTHER)).peers
+    assert before.beat + 1 == after.beat
+    assert session.renewed  # type: ignore[attr-defined]
+    async with actor.store.session() as look:
+        tables = await look.fetch_all("select name from sqlite_master where name = 'mine'")
+    assert bool(tables) is (how == "committed")
+
+
+async def test_a_dead_worker_is_not_brought_back_by_a_session(actor: Actor, open_store: Open) -> None:
+    worker, other = replace(actor.worker, lease=1), await open_store()
+    await actor.store.heartbeat(worker)
+    (peer,) = (await other.heartbeat(OTHER)).peers
+    await other.takeover(OTHER.token, peer, b"[]", "w")
+
+    async with actor.store.session() as session:
+        await session.execute("select 1")
+
+    assert not (await actor.store.heartbeat(worker)).alive
+    assert session.renewed is False  # type: ignore[attr-defined]
