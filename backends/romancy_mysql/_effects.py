@@ -54,11 +54,7 @@ class PlainLog:
         """The statement for one, to be kept ready, with `bound` as its parameters."""
 
     def bound(self, item: Append, worker: str | None) -> tuple[Bound, ...]:
-<<<<<<< HEAD
-        """What one append is made of: who writes it (never None, or the batch would have been refused), behind whom."""
-=======
         """What one append is made of, who writes it (never None: it would have been refused), and behind whom."""
->>>>>>> d61b8ec (mysql: on a Galera cluster a transaction that loses its head does not commit)
         token, instance_id = (worker or "").encode(), item.instance_id.encode()
         behind = (instance_id, item.life, item.seq - 1, (item.behind or "").encode())
         return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *behind

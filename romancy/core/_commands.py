@@ -17,7 +17,6 @@ from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
 from romancy.errors import (
     EventTimeoutError,
-    NonDeterminismError,
     WorkflowCancelledError,
 )
 
@@ -176,14 +175,9 @@ class Commands:
         self.loop.spent = 0
         return command
 
-    def _require_open(self, what: str) -> None:
+    def _require_open(self) -> None:
         if self.loop.dead:
             self.loop.drop()
-        if self.loop.closing_generators:
-            raise NonDeterminismError(
-                f"{what} was asked for by an async generator that is being closed because nobody finished it: "
-                "use contextlib.aclosing() around the loop"
-            )
         if self.over:
             raise cancellation("the workflow has ended")
 
@@ -198,7 +192,7 @@ class Commands:
     ) -> Answer:
         """Schedule an activity; the future brings its decoded result or its failure."""
         name = definition.name
-        self._require_open(f"activity {name}")
+        self._require_open()
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         if definition.undo is not None:
@@ -217,7 +211,7 @@ class Commands:
 
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
         """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
-        self._require_open(f"event {name}")
+        self._require_open()
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
         awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
         if self.waits is NO_DICT:
@@ -231,7 +225,7 @@ class Commands:
         self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
     ) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow; the future brings its decoded result or its failure."""
-        self._require_open(f"child workflow {definition.name}")
+        self._require_open()
         id = self._ids.number("child", definition.name)
         if self.started.run > 1:
             id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
@@ -254,18 +248,18 @@ class Commands:
 
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
         """Send a message once this activation is durable."""
-        self._require_open(f"publication of {name}")
+        self._require_open()
         again = self._remembers and self._memory.look("messages", name, what_of(data, key)) is not None
         self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
 
     def report(self, state: Raw) -> None:
         """Let the world see how far the workflow is."""
-        self._require_open("report")
+        self._require_open()
         self.ask(ev.ProgressReported(state))
 
     def patched(self, name: str) -> bool:
         """Whether this history takes the new branch; decided once per run and remembered in the log."""
-        self._require_open(f"patch {name}")
+        self._require_open()
         known = self._patches.get(name)
         if known is None:
             known = self.matcher is None or self.matcher.holds_patch(name)
@@ -278,7 +272,7 @@ class Commands:
 
     def draw(self, kind: str) -> bytes:
         """The next 32 random-looking bytes of this kind; each kind counts for itself."""
-        self._require_open(kind)
+        self._require_open()
         if self._draws is NO_DICT:
             self._draws = {}
         number = self._draws[kind] = self._draws.get(kind, 0) + 1

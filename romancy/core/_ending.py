@@ -65,18 +65,29 @@ class Ending:
         commands = self._commands
         commands.over = True
         verdict = self._judge(body)
-        unfinished = commands.loop.unfinished()
-        for task in unfinished:
-            task.cancel()
-        if unfinished:
-            commands.loop.drive()
-        commands.loop.close_generators()
+        self._stop_the_rest()
         self._verdict = verdict
         if isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
             self._settle_activities()
             self._settle_children()
         elif isinstance(verdict, ev.WorkflowContinued):
             self._settle_activities()
+
+    def _stop_the_rest(self) -> None:
+        """What still runs is cancelled, and the async generators that nobody finished are finished in tasks."""
+        loop = self._commands.loop
+        self._cancel_tasks()
+        if loop.finish_generators():
+            loop.drive()
+            self._cancel_tasks()
+
+    def _cancel_tasks(self) -> None:
+        loop = self._commands.loop
+        unfinished = loop.unfinished()
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            loop.drive()
 
     def abandon(self, reason: str) -> None:
         """End the run from its log alone: settle and compensate, whatever the body would have done."""

@@ -7,22 +7,24 @@ knows asyncio and nothing of events, activities or logs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import sys
-import weakref
 from contextvars import Context, copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
 from romancy.core._forbidden import AUDITED, REFUSED
+from romancy.core._generators import Generators
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
 from romancy.core._stage import this_stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from romancy.core._commands import Commands
+    from romancy.core._generators import Generator
     from romancy.errors import NonDeterminismError
 
 __all__ = [
@@ -94,7 +96,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "_tasks",
         "budget",
         "cancelled",
-        "closing_generators",
         "commands",
         "complaints",
         "dead",
@@ -114,7 +115,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.spent = 0
         self.dead = False
         self.patience = 0
-        self.closing_generators = False
         self.commands: Commands | None = None
         self.violation: NonDeterminismError | None = None
         self.complaints: tuple[str, ...] = ()
@@ -125,8 +125,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._body: StableTask[Any] | None = None
         self._tasks: dict[StableTask[Any], None] = NO_DICT
         """The others."""
-        self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = NO_DICT
-        self._abandoned: list[AsyncGenerator[Any, Any]] = NO_LIST
+        self._generators: Generators | None = None
+        self._abandoned: list[tuple[Generator, Context]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
         self._stage = this_stage()
@@ -238,7 +238,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.complaints += (f"{context.get('message', 'unhandled error')}{cause}",)
 
     async def shutdown_asyncgens(self) -> None:
-        self.close_generators()
+        for task in self.finish_generators():
+            await task
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """There is none."""
@@ -292,6 +293,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return not self._ready
 
     @property
+    def has_generators(self) -> bool:
+        """Whether some async generator has begun and not ended."""
+        return bool(self._generators)
+
+    @property
     def waits_for_ever(self) -> bool:
         """Whether a delay without an end is being waited for: nothing will come of it, and that is meant."""
         self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
@@ -334,60 +340,61 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     except SystemExit:
                         pass  # the task that raised it holds it as its outcome
                 if self._abandoned:
-                    self._close_abandoned()
+                    self._finish_abandoned()
                 if self.spent > self.budget:
                     self._ready = round_[count:] + self._ready
                     break
 
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── async generators ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _meet_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        key = self.number()
-        if self._generators is NO_DICT:
-            self._generators = {}
-        generators = self._generators
+    def _meet_generator(self, generator: Generator) -> None:
+        if self._generators is None:
+            self._generators = Generators()
+        self._generators.meet(generator, self.number())
 
-        def forget(_: object) -> None:
-            generators.pop(key, None)
+    def _abandon_generator(self, generator: Generator) -> None:
+        """Nobody refers to it any more. Outside of a drive that is what the collector says, whenever that came."""
+        if this_stage().running is self:
+            if self._abandoned is NO_LIST:
+                self._abandoned = []
+            self._abandoned.append((generator, copy_context()))
+        elif self._generators is not None and not self.dead:
+            self._generators.lose(generator)
 
-        generators[key] = weakref.ref(generator, forget)
+    def _finish_abandoned(self) -> list[StableTask[None]]:
+        abandoned, self._abandoned = self._abandoned, NO_LIST
+        return [self._finish(generator, context) for generator, context in abandoned]
 
-    def _abandon_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        if self._abandoned is NO_LIST:
-            self._abandoned = []
-        self._abandoned.append(generator)
+    def finish_generators(self) -> list[StableTask[None]]:
+        """Begin to finish the async generators that nobody finished, in the order in which they began."""
+        if not self._generators:
+            return []
+        return [self._finish(generator, self._root.copy()) for generator in self._generators.unfinished()]
 
-    def _close_abandoned(self) -> None:
-        while self._abandoned:
-            self._close_generator(self._abandoned.pop())
-
-    def close_generators(self) -> None:
-        """Finish the async generators that nobody finished, in the order in which they began."""
-        self._close_abandoned()
-        for reference in list(self._generators.values()):
-            generator = reference()
-            if generator is not None:
-                self._close_generator(generator)
-        self._generators.clear()
-
-    def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Run its `finally` here and now. It may not await anything that takes a step: there is nobody to wait."""
-        self.closing_generators = True
-        closing: Any = generator.aclose()
+    def finish_lost_generators(self) -> bool:
+        """Begin to finish those that nobody can reach. Whether there is any; to know that costs a whole collection."""
+        if not self._generators:
+            return False
+        self.leave()
         try:
-            closing.send(None)
-        except (StopIteration, StopAsyncIteration):
-            return
-        except RunDropped:
-            return
+            gc.collect()
+        finally:
+            self.enter()
+        finishing = [self._finish(generator, self._root.copy()) for generator in self._generators.lost()]
+        return bool(finishing)
+
+    def _finish(self, generator: Generator, context: Context) -> StableTask[None]:
+        return self.create_task(self._closing(generator), context=context)  # type: ignore[no-any-return]
+
+    async def _closing(self, generator: Generator) -> None:
+        try:
+            await generator.aclose()
+        except (asyncio.CancelledError, RunDropped):
+            raise
         except BaseException as error:  # noqa: BLE001 - a generator's clean-up may raise anything; it is reported
             self.call_exception_handler({"message": f"{generator!r} failed while it was closed", "exception": error})
-        else:
-            message = "an async generator was left before its end and awaits in its clean-up: use aclosing()"
-            self.call_exception_handler({"message": f"{generator!r}: {message}"})
-            closing.close()
-        finally:
-            self.closing_generators = False
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def teardown(self) -> None:
         """Close every coroutine of the run, each in its own context, with everything it may ask for refused."""
@@ -399,6 +406,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         unfinished = self.unfinished()
         if unfinished or self._generators or self._abandoned:
             self._close_all(unfinished)
+        self._generators = None
         self._body = None
         self._tasks.clear()
         self.commands = None  # nobody can ask any more; and what is left of the run goes without a collector
@@ -410,7 +418,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 self.patience = PATIENCE
                 _close(task)
-            self.close_generators()
+            for generator in () if self._generators is None else self._generators.unfinished():
+                self.patience = PATIENCE
+                _close_generator(generator)
+            while self._abandoned:
+                self.patience = PATIENCE
+                _close_generator(self._abandoned.pop(0)[0])
         finally:
             self.leave()
 
@@ -437,6 +450,16 @@ def _close(task: StableTask[Any]) -> None:
         if coro.cr_frame is None:
             return
     undying.append(coro)
+
+
+def _close_generator(generator: Generator) -> None:
+    """Run its `finally` here and now, as far as that goes without awaiting anything that takes a step."""
+    closing: Any = generator.aclose()
+    try:
+        closing.send(None)
+        closing.close()
+    except BaseException:  # noqa: BLE001, S110 - as above
+        pass
 
 
 def _whereabouts(task: StableTask[Any]) -> str:

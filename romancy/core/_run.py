@@ -313,9 +313,20 @@ class Run:
             self._deliver(each, self.state.time if caught_up else each.at)
             self._loop.drive()
             self._conclude()
-        if self._loop.started or self._loop.cancelled:
-            commands.write_timers()
+        self._write_timers()
+        while self._is_at_an_end() and self._loop.finish_lost_generators():
+            self._loop.drive()
+            self._conclude()
+            self._write_timers()
         return asked
+
+    def _write_timers(self) -> None:
+        if self._loop.started or self._loop.cancelled:
+            self._commands.write_timers()
+
+    def _is_at_an_end(self) -> bool:
+        """Whether nothing but an async generator that nobody finished can make the run go on."""
+        return self._loop.has_generators and self._loop.idle and not self._has_prospects()
 
     def _deliver(self, event: ev.Input, at: int) -> None:
         loop, commands = self._loop, self._commands

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.tasks
+import gc
 import math
 import sys
 import threading
@@ -157,16 +158,23 @@ ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
 
 
 class Seams:
-    """Counts the drives under way in all threads: the first puts the stable names in, the last takes them out."""
+    """Counts the drives under way in all threads: the first puts the stable names in, the last takes them out.
+
+    Between the two no garbage is collected. What it is does not concern the runs, and when it is would: a coroutine
+    of another's that is closed in the middle of a drive finds the run's loop for its own and asks that for a delay.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._drives = 0
+        self._collects = False
 
     def close(self) -> None:
         with self.lock:
             self._drives += 1
             if self._drives == 1:
+                self._collects = gc.isenabled()
+                gc.disable()
                 for namespace, names in STABLE:
                     namespace.update(names)
 
@@ -176,6 +184,8 @@ class Seams:
             if self._drives == 0:
                 for namespace, names in ORIGINAL:
                     namespace.update(names)
+                if self._collects:
+                    gc.enable()
 
 
 seams = Seams()

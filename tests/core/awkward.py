@@ -5,13 +5,18 @@ They use what the core alone offers, and nothing of pytest: every Python plays t
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from romancy.activity import activity
 from romancy.context import WorkflowContext
 from romancy.errors import ActivityError, TerminalError
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
+from romancy_conformance.workflows.activities import echo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 
 @activity
@@ -83,6 +88,112 @@ CAUGHT = [
     EXHAUSTED.format(6, "ValueError: a cause", f"['ValueError', 'a cause', None, {REFUSED}, []]"),
 ]
 
+# ── async generators that nobody finishes ───────────────────────────────────────────────────────────────────────
+
+
+async def pages(slots: asyncio.Semaphore) -> AsyncGenerator[int, None]:
+    async with slots:
+        for page in range(10):
+            yield await echo(page)
+
+
+async def first_good(slots: asyncio.Semaphore) -> str:
+    reader = pages(slots)
+    error = None
+    async for page in reader:
+        try:
+            raise ValueError(f"page {page} is bad")
+        except ValueError as bad:
+            error = bad  # which refers to this frame, which refers to it, and to the reader
+            break
+    return str(error)
+
+
+@workflow
+async def leaves_a_reader_in_a_cycle(ctx: WorkflowContext) -> list[int]:
+    """Only once the reader is finished has anybody else a slot."""
+    slots = asyncio.Semaphore(1)
+    read: list[int] = []
+    await first_good(slots)
+
+    async def second() -> None:
+        async with slots:
+            read.append(await echo(1000))
+
+    task = asyncio.create_task(second())
+    read.extend([await echo(n) for n in range(6)])
+    await ctx.sleep(3)
+    await task
+    return read
+
+
+async def one_of_many(n: int, ended: list[int], all_ended: asyncio.Event) -> AsyncGenerator[int, None]:
+    try:
+        yield n
+    finally:
+        ended.append(n)
+        if len(ended) == MANY:
+            all_ended.set()
+
+
+MANY = 12
+
+
+@workflow
+async def leaves_many_in_cycles(ctx: WorkflowContext) -> list[Any]:
+    """They are finished in the order in which they began, and all at once."""
+    ended: list[int] = []
+    all_ended = asyncio.Event()
+    cycle: list[Any]
+    for n in range(MANY):
+        cycle = [one_of_many(n, ended, all_ended)]
+        cycle.append(cycle)
+        await echo(await anext(cycle[0]))
+    cycle = []
+    before = list(ended)
+    await ctx.sleep(1)
+    await all_ended.wait()
+    return [before, ended]
+
+
+@workflow
+async def leaves_cycles_until_its_end(ctx: WorkflowContext) -> list[int]:
+    ended: list[int] = []
+    for n in range(MANY):
+        cycle: list[Any] = [one_of_many(n, ended, asyncio.Event())]
+        cycle.append(cycle)
+        await echo(await anext(cycle[0]))
+    return ended
+
+
+async def tidies_for_long(seen: list[Any]) -> AsyncGenerator[int, None]:
+    try:
+        for n in range(5):
+            yield n
+    finally:
+        seen.append(asyncio.current_task() is not None)
+        async with asyncio.timeout(5):
+            await asyncio.sleep(1)
+            seen.append(await echo(7))
+
+
+@workflow
+async def leaves_what_tidies_for_long(ctx: WorkflowContext) -> list[Any]:
+    seen: list[Any] = []
+    async for n in tidies_for_long(seen):
+        if n == 2:
+            break
+    await ctx.sleep(3)
+    return seen
+
+
 AWKWARD: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (Scenario(catches_what_was_imported_late, result=CAUGHT),)
+    scenario.name: scenario
+    for scenario in (
+        Scenario(catches_what_was_imported_late, result=CAUGHT),
+        Scenario(leaves_a_reader_in_a_cycle, result=[*range(6), 1000]),
+        Scenario(leaves_many_in_cycles, result=[[], list(range(MANY))]),
+        Scenario(leaves_cycles_until_its_end, result=[]),
+        Scenario(leaves_what_tidies_for_long, result=[True, 7]),
+    )
 }

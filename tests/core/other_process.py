@@ -60,7 +60,7 @@ def main() -> None:
         return
     kept = shuffle_heap(options.heap)
     gc.collect()
-    gc.set_threshold(1 + options.heap % 50)  # the collector comes often, and elsewhere than where they were written
+    gc.set_threshold(50 + options.heap % 50)  # the collector comes often, and elsewhere than where they were written
     problems: dict[str, str] = {}
     for name, commits in json.load(sys.stdin).items():
         try:

@@ -11,6 +11,7 @@ __all__ = ["MUTATIONS"]
 _code = partial(Mutation, file="romancy/core/*.py")
 _ORDER = "tests/core/test_stable_order.py one_order"
 _TEARDOWN = "tests/core/test_teardown.py"
+_GARBAGE = "tests/core/test_garbage.py"
 _TIME = "tests/core/test_time.py"
 _FORBIDDEN = "tests/core/test_forbidden.py"
 _SAGAS = "tests/core/test_sagas.py"
@@ -92,11 +93,25 @@ _OF_ENDS = (
         tests=_TEARDOWN,
     ),
     _code(
-        name="memory: a generator that is closed may ask for more",
+        name="memory: a generator is finished when the collector finds it",
         pitfall="C4",
-        text="        if self.loop.closing_generators:\n",
-        replacement="        if self.loop.closing_generators and self.loop.dead:\n",
-        tests=_TEARDOWN,
+        text="        if this_stage().running is self:\n",
+        replacement="        if not self.dead:\n",
+        tests=f"{_GARBAGE} one_log",
+    ),
+    _code(
+        name="memory: what only the collector can find waits for the end",
+        pitfall="C4",
+        text="        while self._is_at_an_end() and self._loop.finish_lost_generators():\n",
+        replacement="        while False:\n",
+        tests=f"{_GARBAGE} one_log",
+    ),
+    _code(
+        name="memory: garbage is collected in the middle of a run",
+        pitfall="C4",
+        text="                gc.disable()\n",
+        replacement="",
+        tests=f"{_GARBAGE} somebody_else",
     ),
     _code(
         name="memory: a run torn down is heard",
