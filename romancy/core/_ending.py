@@ -76,6 +76,7 @@ class Ending:
     def _stop_the_rest(self) -> None:
         """What still runs is cancelled, and the async generators that nobody finished are finished in tasks."""
         loop = self._commands.loop
+        loop.spent = 0
         self._cancel_tasks()
         if loop.finish_generators():
             loop.drive()

@@ -150,6 +150,11 @@ class State:
             return self.started is None
         return not (isinstance(event, ev.CancelRequested) and self.cancel is not None)
 
+    @property
+    def waits_for_something(self) -> bool:
+        """Whether an input may come that answers a command."""
+        return bool(self.activities or self.timers or self.waits or self.children)
+
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""
         if self.terminal is not None:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
+from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
 from romancy.core._stage import this_stage
+from romancy.core._teardown import PATIENCE, close_generator, close_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,14 +48,12 @@ _wakes_a_sleeper: Final[Any] = asyncio.futures._set_result_unless_cancelled  # t
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
 """Delays of more than a century never end; they are not worth a row."""
 
-PATIENCE: Final = 10
-"""How often each task of a run being torn down is told so before it is left waiting for good."""
-
 
 class RunDropped(BaseException):
     """Raised in user code that is being torn down when it asks for anything; nobody but the teardown sees it."""
 
 
+<<<<<<< HEAD
 class _Ready(asyncio.Handle):
     """A handle without what a debugging loop adds to it."""
 
@@ -80,6 +80,8 @@ class Timer(asyncio.TimerHandle):
         self.delay: float | None = None
 
 
+=======
+>>>>>>> f3a4a16 (core: a drive is bounded by getting nowhere, not by how much it does)
 class DeterministicLoop(asyncio.AbstractEventLoop):
     """One per run. `drive` is the only thing that makes it move."""
 
@@ -142,7 +144,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = _Ready(callback, args, self, copy_context() if context is None else context)
+        handle = Ready(callback, args, self, copy_context() if context is None else context)
         if not self.dead:
             if self._ready is NO_LIST:
                 self._ready = [handle]
@@ -329,7 +331,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def drive(self) -> None:
-        """Run until nothing is ready, or until `budget` callbacks have run since the last command (`spent = 0`)."""
+        """Run until nothing is ready, or until the run has spent its budget since the last command and gets nowhere."""
+        self._drive_within_budget()
+        while self._ready and self._drive_beyond():
+            self._drive_within_budget()
+
+    def _drive_within_budget(self) -> None:
         while self._ready and self.spent <= self.budget:
             round_, self._ready = self._ready, NO_LIST
             for count, handle in enumerate(round_, 1):
@@ -344,6 +351,37 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if self.spent > self.budget:
                     self._ready = round_[count:] + self._ready
                     break
+
+    def _drive_beyond(self) -> bool:
+        """Go on as long as the run gets on: something that was awaited comes about. Whether it has asked for something.
+
+        What bounds it is counted, so that a replay stops at the same place.
+        """
+        still = 0
+        while self._ready and self.budget < self.spent <= self.budget * MOST:
+            round_, self._ready = self._ready, NO_LIST
+            patience = max(self.budget * self._holds_out(), len(round_) * TURNS)
+            for count, handle in enumerate(round_, 1):
+                if handle._cancelled:
+                    continue
+                self.spent += 1
+                effort = effort_of(handle)
+                still = still + effort if effort else 0
+                try:
+                    handle._run()
+                except SystemExit:
+                    pass  # as above
+                if self._abandoned:
+                    self._finish_abandoned()
+                if still > patience or not self.budget < self.spent <= self.budget * MOST:
+                    self._ready = round_[count:] + self._ready
+                    return self.spent <= self.budget
+        return False
+
+    def _holds_out(self) -> int:
+        """While something may come from outside, what gets nowhere soon gives way to it."""
+        waits = self.commands is not None and self.commands.state.waits_for_something
+        return GIVES_WAY if waits or self.started else HOLDS_OUT
 
     # ── async generators ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -417,13 +455,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             for task in unfinished:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 self.patience = PATIENCE
-                _close(task)
+                close_task(task)
             for generator in () if self._generators is None else self._generators.unfinished():
                 self.patience = PATIENCE
-                _close_generator(generator)
+                close_generator(generator)
             while self._abandoned:
                 self.patience = PATIENCE
-                _close_generator(self._abandoned.pop(0)[0])
+                close_generator(self._abandoned.pop(0)[0])
         finally:
             self.leave()
 
@@ -434,32 +472,6 @@ be in the middle of another run, and what they ask for in their clean-up would b
 
 orphans: list[DeterministicLoop] = []
 """Loops whose run was collected as garbage. That happens anywhere, a teardown must not: the next run made does it."""
-
-undying: list[Any] = []
-"""Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
-
-
-def _close(task: StableTask[Any]) -> None:
-    """Close the task's coroutine. One that waits again in its clean-up is closed again, up to a point."""
-    coro: Any = task.get_coro()
-    for _ in range(PATIENCE):
-        try:
-            task.context.run(coro.close)
-        except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
-            pass
-        if coro.cr_frame is None:
-            return
-    undying.append(coro)
-
-
-def _close_generator(generator: Generator) -> None:
-    """Run its `finally` here and now, as far as that goes without awaiting anything that takes a step."""
-    closing: Any = generator.aclose()
-    try:
-        closing.send(None)
-        closing.close()
-    except BaseException:  # noqa: BLE001, S110 - as above
-        pass
 
 
 def _whereabouts(task: StableTask[Any]) -> str:

@@ -382,7 +382,7 @@ class Run:
         name = self.workflow.name
         if not self._loop.idle:
             return (
-                f"workflow {name} ran {self._loop.budget} callbacks without asking for anything: it never yields. "
+                f"workflow {name} ran {self._loop.spent} callbacks without asking for anything: it never yields. "
                 "Await an activity, a delay or an event in the loop."
             )
         return (

@@ -187,6 +187,49 @@ async def leaves_what_tidies_for_long(ctx: WorkflowContext) -> list[Any]:
     return seen
 
 
+# ── what takes many turns and asks for nothing ──────────────────────────────────────────────────────────────────
+
+
+async def through_a_queue(items: int) -> int:
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+    passed: asyncio.Queue[int] = asyncio.Queue()
+
+    async def forward() -> None:
+        while True:
+            passed.put_nowait(await queue.get())
+
+    async def one(n: int) -> int:
+        await queue.put(n)
+        return await passed.get()
+
+    task = asyncio.create_task(forward())
+    total = sum(await asyncio.gather(*(one(n) for n in range(items))))
+    task.cancel()
+    return total
+
+
+@workflow
+async def takes_many_turns(ctx: WorkflowContext, items: int) -> list[int]:
+    async with asyncio.timeout(3_600):
+        within = await through_a_queue(items)
+    await ctx.sleep(1)
+    return [within, await through_a_queue(items), await echo(1)]
+
+
+async def gives_way(times: int) -> int:
+    for _ in range(times):
+        await asyncio.sleep(0)
+    return 1
+
+
+@workflow
+async def gives_way_often(ctx: WorkflowContext) -> list[int]:
+    async with asyncio.timeout(3_600):
+        alone = await gives_way(20_000)
+        together = sum(await asyncio.gather(*(gives_way(20) for _ in range(2_000))))
+    return [alone, together, await echo(1)]
+
+
 AWKWARD: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
@@ -195,5 +238,7 @@ AWKWARD: dict[str, Scenario] = {
         Scenario(leaves_many_in_cycles, result=[[], list(range(MANY))]),
         Scenario(leaves_cycles_until_its_end, result=[]),
         Scenario(leaves_what_tidies_for_long, result=[True, 7]),
+        Scenario(takes_many_turns, (3_000,), result=[4_498_500, 4_498_500, 1]),
+        Scenario(gives_way_often, result=[1, 2_000, 1]),
     )
 }

@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import ActivityCompleted, Run, WorkflowStarted, _loop, _stable
+from romancy.core import ActivityCompleted, Run, WorkflowStarted, _loop, _stable, _teardown
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import book, echo, slow
@@ -130,7 +130,7 @@ def test_code_that_catches_everything_is_still_put_down(capsys: pytest.CaptureFi
     run = begin(stubborn)
     run.close()
     gc.collect()
-    assert len(seen) <= 2 * _loop.PATIENCE
+    assert len(seen) <= 2 * _teardown.PATIENCE
     assert capsys.readouterr() == ("", "")
 
 
@@ -149,11 +149,11 @@ async def tidies_slowly(ctx: WorkflowContext) -> None:
 
 
 def test_clean_up_that_waits_is_ended_at_once_and_nothing_is_kept() -> None:
-    kept = len(_loop.undying)
+    kept = len(_teardown.undying)
     run = begin(tidies_slowly)
     run.close()
     assert seen == ["outer"]
-    assert len(_loop.undying) == kept
+    assert len(_teardown.undying) == kept
 
 
 @workflow

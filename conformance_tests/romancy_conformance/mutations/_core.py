@@ -83,6 +83,7 @@ _OF_ENDS = (
         pitfall="C3",
         text="                    self._ready = round_[count:] + self._ready\n",
         replacement="                    self._ready.clear()\n",
+        times=2,
         tests=_TEARDOWN,
     ),
     _code(

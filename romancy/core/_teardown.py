@@ -1,0 +1,40 @@
+"""Closing what is left of a run: its coroutines and async generators, however they resist."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from romancy.core._generators import Generator
+    from romancy.core._stable import StableTask
+
+__all__ = ["PATIENCE", "close_generator", "close_task", "undying"]
+
+PATIENCE: Final = 10
+"""How often each task of a run being torn down is told so before it is left waiting for good."""
+
+undying: list[Any] = []
+"""Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
+
+
+def close_task(task: StableTask[Any]) -> None:
+    """Close the task's coroutine. One that waits again in its clean-up is closed again, up to a point."""
+    coro: Any = task.get_coro()
+    for _ in range(PATIENCE):
+        try:
+            task.context.run(coro.close)
+        except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
+            pass
+        if coro.cr_frame is None:
+            return
+    undying.append(coro)
+
+
+def close_generator(generator: Generator) -> None:
+    """Run its `finally` here and now, as far as that goes without awaiting anything that takes a step."""
+    closing: Any = generator.aclose()
+    try:
+        closing.send(None)
+        closing.close()
+    except BaseException:  # noqa: BLE001, S110 - as above
+        pass
