@@ -11,7 +11,9 @@ from romancy.storage.limits import check_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_function", "is_async", "label_of", "name_of"]
+    from romancy.serialization import Signature
+
+__all__ = ["check_context", "check_function", "is_async", "label_of", "name_of"]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -33,6 +35,16 @@ def label_of(fn: Callable[..., Any], label: str, decorator: str, what: str) -> s
     except UsageError as error:
         raise RegistrationError(f"@{decorator} on {fn.__qualname__}: {error}") from None
     return label
+
+
+def check_context(signature: Signature, context: type) -> None:
+    """Raise RegistrationError if the first parameter is declared as something else than the context."""
+    name, kind = signature.leading[0], context.__name__
+    if not signature.is_declared_as(name, context):
+        raise RegistrationError(
+            f"{signature.subject}: its first parameter is the {kind}, which Romancy supplies, and {name!r} is declared "
+            f"as something else; put `ctx: {kind}` before it"
+        )
 
 
 def check_function(fn: object, decorator: str) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from msgspec import Raw
 
-from romancy._callables import check_function, is_async, name_of
+from romancy._callables import check_context, check_function, is_async, name_of
+from romancy.context import ActivityContext
 from romancy.core import current_commands
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
@@ -24,7 +25,6 @@ from romancy.storage.limits import check_event, check_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from romancy.context import ActivityContext
     from romancy.core import Commands
 
 __all__ = ["Activity", "Compensation", "activity", "compensation"]
@@ -156,6 +156,9 @@ class Activity(Generic[P, R_co]):
         self.signature = Signature.of(
             fn, int(pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
         )
+        if pass_context:
+            check_context(self.signature, ActivityContext)
+        self.signature.check_known()
         self._arguments = f"arguments of activity {self.name}"
         self._id: str | None = None
         self._retry: RetryPolicy | None = None
@@ -259,6 +262,12 @@ class Activity(Generic[P, R_co]):
         undo.check_fits(self)
         self._undo.append(undo)
         return undo
+
+    def check(self) -> None:
+        """Raise RegistrationError for a type that cannot be found or stored."""
+        if self.pass_context:
+            check_context(self.signature, ActivityContext)
+        self.signature.check()
 
     def read_result(self, result: Any, /) -> object:
         return self.signature.decode_result(result)

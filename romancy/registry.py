@@ -8,8 +8,10 @@ that nobody refers to any more is forgotten.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from romancy.errors import RegistrationError
@@ -71,6 +73,45 @@ def _checked(workflow: Any) -> Any:
     return workflow
 
 
+def _activities_of(workflows: Iterable[Any]) -> list[Any]:
+    """The activities that the code of these workflows names, and that of the functions it names in their modules."""
+    found: dict[int, Any] = {}
+    waiting: list[Any] = [workflow.fn for workflow in workflows]
+    seen: set[int] = set()
+    while waiting:
+        fn = waiting.pop()
+        if id(fn) in seen:
+            continue
+        seen.add(id(fn))
+        for thing in _named_by(fn):
+            if _is_activity(thing):
+                found[id(thing)] = thing
+            elif isinstance(thing, FunctionType) and thing.__module__ == fn.__module__:
+                waiting.append(thing)
+    return list(found.values())
+
+
+def _is_activity(thing: Any) -> bool:
+    return getattr(cast("type[object]", type(thing)), "kind", None) == "activity"
+
+
+def _named_by(fn: Any) -> list[Any]:
+    """What the names in a function's code stand for outside of it, also in modules."""
+    names: set[str] = set()
+    codes: list[CodeType] = [fn.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    things = [fn.__globals__[name] for name in names if name in fn.__globals__]
+    for module in [thing for thing in things if isinstance(thing, ModuleType)]:
+        things += [vars(module)[name] for name in names if name in vars(module)]
+    for cell in fn.__closure__ or ():
+        with suppress(ValueError):  # not assigned yet
+            things.append(cell.cell_contents)
+    return things
+
+
 def _place(definition: Any) -> str:
     return f"{definition.fn.__module__}.{definition.fn.__qualname__}"
 
@@ -99,4 +140,17 @@ class Registry:
             kind: _by_name(kind, definitions, strict=workflows is None or kind == "workflow")
             for kind, definitions in found.items()
         }
-        return cls(named["workflow"], named["activity"], named["compensation"])
+        registry = cls(named["workflow"], named["activity"], named["compensation"])
+        registry.check(everything=workflows is None)
+        return registry
+
+    def check(self, *, everything: bool) -> None:
+        """Look at every type now: those that were not to be found when they were named have to be by now.
+
+        Raises RegistrationError for one that is not, or cannot be stored. Without `everything` the activities are
+        looked at that the code of the workflows names; of others nobody knows whose they are.
+        """
+        for workflow in self.workflows.values():
+            workflow.check()
+        for activity in self.activities.values() if everything else _activities_of(self.workflows.values()):
+            activity.check()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from msgspec import Raw
 
-from romancy._callables import check_function, is_async, label_of, name_of
+from romancy._callables import check_context, check_function, is_async, label_of, name_of
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
@@ -70,6 +70,8 @@ class Workflow(Generic[P, R_co]):
         self.index = tuple(index)
         self.version = None if version is None else label_of(fn, version, "workflow", "version")
         self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
+        check_context(self.signature, WorkflowContext)
+        self.signature.check_known()
         self.instance_id: str | None = None
         self.delay = 0.0
         update_wrapper(self, fn)
@@ -151,6 +153,11 @@ class Workflow(Generic[P, R_co]):
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
         """The stored form of an input. Raises what `Signature.encode_arguments` does, and PayloadTooLargeError."""
         return Raw(check_event(self.signature.encode_arguments(args, kwargs), f"input of workflow {self.name}"))
+
+    def check(self) -> None:
+        """Raise RegistrationError for a type that cannot be found or stored."""
+        check_context(self.signature, WorkflowContext)
+        self.signature.check()
 
     # ── what the core asks of it ────────────────────────────────────────────────────────────────────────────────
 

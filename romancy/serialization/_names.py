@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from romancy.errors import RegistrationError
-from romancy.serialization._plan import plan_for
+from romancy.serialization._plan import UnknownTypeError, plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,19 +37,27 @@ class TypesOf:
 
         Raises RegistrationError if the type cannot be found or has no JSON form.
         """
+        declared, names = self._declared(name, where)
+        _settle_local_classes(names)
+        return plan_for(declared, where)
+
+    def declared(self, name: str, where: Where) -> Any:
+        """The type that is declared for a parameter. Raises as `plan` does if it cannot be found."""
+        return self._declared(name, where)[0]
+
+    def _declared(self, name: str, where: Where) -> tuple[Any, Mapping[str, Any]]:
+        """The type, and the names that could have been meant."""
         annotation = raw_annotations(self._fn).get(name, Any)
         names = {**self._around, **_names_used_in(self._fn)}
         try:
-            declared = _evaluate(annotation, self._fn, names)
-        except NameError as error:
-            raise RegistrationError(
+            return _evaluate(annotation, self._fn, names), names
+        except (NameError, AttributeError, ImportError) as error:
+            raise UnknownTypeError(
                 f"the type of the {where} cannot be found: {error}; import it outside `if TYPE_CHECKING`, "
                 "and define it before the function"
             ) from None
         except Exception as error:
             raise RegistrationError(f"the annotation of the {where} cannot be evaluated: {error}") from error
-        _settle_local_classes(names)
-        return plan_for(declared, where)
 
 
 def names_around(fn: Callable[..., object]) -> dict[str, Any]:

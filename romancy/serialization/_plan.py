@@ -83,6 +83,10 @@ def _cached_plan(declared: Any) -> Plan:
     return Plan(declared)
 
 
+class UnknownTypeError(RegistrationError):
+    """A type is named that cannot be found (yet): it may be defined before it is needed."""
+
+
 def plan_for(declared: Any, where: Where | str) -> Plan:
     """The plan of a type, made once. Raises RegistrationError if the type has no JSON form."""
     try:
@@ -90,7 +94,7 @@ def plan_for(declared: Any, where: Where | str) -> Plan:
     except UnsupportedTypeError as error:
         raise RegistrationError(f"{where}, declared as {type_name(declared)}, cannot be stored: {error}") from None
     except NameError as error:
-        raise RegistrationError(
+        raise UnknownTypeError(
             f"{where}, declared as {type_name(declared)}, cannot be stored: {error} in the annotations of a class "
             "it is made of; import it outside `if TYPE_CHECKING`, or define it before it is needed"
         ) from None

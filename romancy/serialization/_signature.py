@@ -11,6 +11,7 @@ Parameters that the engine supplies (the context, dependencies) are no part of i
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -18,7 +19,9 @@ import msgspec
 
 from romancy.errors import RegistrationError, UsageError
 from romancy.serialization._names import TypesOf, signature_of
+from romancy.serialization._plan import UnknownTypeError
 from romancy.serialization._reasons import raise_unreadable
+from romancy.serialization._types import may_be, members_of
 from romancy.serialization._where import Where, refusal
 
 if TYPE_CHECKING:
@@ -69,8 +72,11 @@ class Signature:
         subject: str,
         parameters: tuple[Parameter, ...],
         injected: Mapping[str, object],
+        leading: tuple[str, ...] = (),
     ) -> None:
         self.subject = subject
+        self.leading = leading
+        """The names of those that the engine supplies before all others."""
         self.parameters = parameters
         self.injected = injected
         """The names of the dependencies with what stands as their default."""
@@ -122,12 +128,26 @@ class Signature:
                 parameters.append(
                     Parameter(parameter.name, parameter.kind is parameter.KEYWORD_ONLY, parameter.default)
                 )
-        return cls(original, subject, tuple(parameters), injected)
+        return cls(original, subject, tuple(parameters), injected, tuple(each.name for each in given[:skip_first]))
 
     def check(self) -> None:
         """Resolve every type now. Raises RegistrationError for one that is not found or has no JSON form."""
         self._plans()
         self._plan_of_result()
+
+    def check_known(self) -> None:
+        """What `check` does, for the types that can be found by now."""
+        for checked in (self._plans, self._plan_of_result):
+            with suppress(UnknownTypeError):
+                checked()
+
+    def is_declared_as(self, name: str, *kinds: type) -> bool:
+        """Whether values of a parameter can be of one of these classes, as far as its type says and can be found."""
+        try:
+            declared = self._types.declared(name, Where(f"parameter {name!r}", self.subject))
+        except UnknownTypeError:
+            return True
+        return any(may_be(member, kinds) for member in members_of(declared))
 
     def encode_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
         """The stored form of this call, proved to read back as the same arguments.

@@ -28,7 +28,7 @@ from romancy.serialization._hooks import AnyOf, decode_hook
 from romancy.serialization._where import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _REFUSED_KEYS: Final = (
     inspect.BoolType, inspect.NoneType, inspect.ListType, inspect.TupleType, inspect.VarTupleType,
@@ -107,10 +107,53 @@ def _prepared_union(members: tuple[Any, ...]) -> Any:
         others = tuple(member for member in members if not _is_record(member))
         if not records:
             raise
+        _check_distinct(records)
         tried = [*records, reduce(_either, others)] if others else records
         decoders = tuple(msgspec.json.Decoder(member, dec_hook=decode_hook) for member in tried)
         return type("AnyOf", (AnyOf,), {"decoders": decoders, "members": members, "tried": tuple(tried)})
     return union
+
+
+def _check_distinct(records: Sequence[Any]) -> None:
+    """Which of two classes a document is of must be seen from its fields."""
+    seen: list[tuple[Any, Any]] = []
+    for record in records:
+        fields = _fields_of(record)
+        other = next((other for other, others in seen if others == fields), None)
+        if other is not None:
+            raise UnsupportedTypeError(
+                f"{type_name(other)} and {type_name(record)} have the same fields, and their JSON cannot be told "
+                'apart. Give each a field that says which it is, such as `kind: Literal["a"] = "a"`, or make them '
+                "msgspec.Structs with `tag=True`"
+            )
+        seen.append((record, fields))
+
+
+def _fields_of(record: Any) -> Any:
+    """What documents of a class look like, to be compared."""
+    if is_model(get_origin(record) or record):
+        return {
+            field.serialization_alias or field.alias or name: field.annotation
+            for name, field in record.model_fields.items()
+        }
+    info: Any = inspect.type_info(record)
+    fields = {field.encode_name: field.type for field in info.fields}
+    in_order = isinstance(info, inspect.NamedTupleType) or getattr(info, "array_like", False)
+    return list(fields.values()) if in_order else fields
+
+
+def members_of(declared: Any) -> tuple[Any, ...]:
+    """The members of a union, or the one type itself."""
+    is_union = get_origin(declared) in (Union, types.UnionType)
+    return get_args(declared) if is_union else (declared,)
+
+
+def may_be(declared: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a value of this type can be of one of these classes; what is no class may be anything."""
+    tp = get_origin(declared) or declared
+    if not isinstance(tp, type) or tp is Any or tp is object or getattr(tp, "_is_protocol", False):
+        return True
+    return issubclass(tp, kinds)
 
 
 def _either(one: Any, other: Any) -> Any:
@@ -181,12 +224,19 @@ def _traits_of_custom(cls: Any) -> Traits:
     if issubclass(cls, AnyOf):
         return reduce(Traits.plus, map(traits_of, cls.tried))
     if is_model(cls):
+        _complete(cls)
         return traits_of_model(cls)
     raise UnsupportedTypeError(
         f"{type_name(cls)} cannot be read back from JSON. "
         "Use builtins (list for any iterable), dataclasses, attrs, TypedDict, NamedTuple, Enum, msgspec.Struct "
         "or pydantic models"
     )
+
+
+def _complete(model: Any) -> None:
+    """A model that names types which were not there when it was defined is looked at when they are."""
+    if not getattr(model, "__pydantic_complete__", True) and not model.model_rebuild(raise_errors=False):
+        raise NameError(f"not all types that {type_name(model)} names are defined")
 
 
 def _read_core_schema(model: Any) -> Traits:
