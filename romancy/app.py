@@ -430,7 +430,11 @@ class Romancy(Instances):
         started = commit_of(row.instance_id, 1, first.rows[0].body)[0]
         return bytes(started.input) if isinstance(started, WorkflowStarted) else None
 
-    def handle(self, instance_id: str, wf: Workflow[..., T] | None = None, /) -> Handle[T]:
+    @overload
+    def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...
+    @overload
+    def handle(self, instance_id: str, wf: Workflow[..., T] | None, /) -> Handle[T]: ...
+    def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
         """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
         self._opened()
         return Handle(self, instance_id, wf)
@@ -477,7 +481,16 @@ class Romancy(Instances):
                     await asyncio.wait([news], timeout=_PAUSE)
                 finally:
                     news.cancel()
-        return watch.outcome
+        # Told once: whoever asks later asks the database, where it may have been removed by anybody.
+        outcome, watch.outcome = watch.outcome, None
+        return outcome
+
+    def _removed(self, instance_ids: Iterable[str]) -> None:
+        for instance_id in instance_ids:
+            watch = self._watches.get(instance_id)
+            if watch is not None:
+                watch.outcome = None
+                watch.tell()
 
     async def _read_outcome(self, instance_id: str) -> RunOutcome | None:
         store = self._opened()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
 from romancy.retry import seconds
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handle"]
 
+T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -90,11 +91,22 @@ class Handle(Generic[R_co]):
         """Ask the workflow to stop and to undo what it did; False if it had ended already."""
         return await self._app.cancel(self._instance_id, reason=reason)
 
+    @overload
+    async def signal(
+        self, event: EventType[None], data: None = None, *, key: str | None = None, session: object = None
+    ) -> None: ...
+    @overload
+    async def signal(self, event: EventType[T], data: T, *, key: str | None = None, session: object = None) -> None: ...
+    @overload
+    async def signal(
+        self, event: str, data: object = None, *, key: str | None = None, session: object = None
+    ) -> None: ...
     async def signal(
         self, event: EventType[Any] | str, data: object = None, *, key: str | None = None, session: object = None
     ) -> None:
         """Send the instance an event, kept until the workflow waits for it; with `session=` by your own commit."""
-        await self._app.signal(self._instance_id, event, data, key=key, session=session)
+        sent: Any = event  # with the data that belongs to it, as the overloads say
+        await self._app.signal(self._instance_id, sent, data, key=key, session=session)
 
     async def resume(self) -> None:
         """Let the instance, which is stuck, be tried again: see `Romancy.resume`."""

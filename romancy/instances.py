@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from msgspec import Raw
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     Statuses = Status | StatusName | Iterable[Status | StatusName] | None
 
 __all__ = ["Instances"]
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 20
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -219,6 +221,24 @@ class Instances:
             await _if_still(self.resume(instance_id))
         return asked
 
+    @overload
+    async def signal(
+        self,
+        instance_id: str,
+        event: EventType[None],
+        data: None = None,
+        *,
+        key: str | None = None,
+        session: object = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self, instance_id: str, event: EventType[T], data: T, *, key: str | None = None, session: object = None
+    ) -> None: ...
+    @overload
+    async def signal(
+        self, instance_id: str, event: str, data: object = None, *, key: str | None = None, session: object = None
+    ) -> None: ...
     async def signal(
         self,
         instance_id: str,
@@ -280,7 +300,12 @@ class Instances:
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        return await purge(self._to_write("purge", *instance_ids), instance_ids)
+        gone = await purge(self._to_write("purge", *instance_ids), instance_ids)
+        self._removed(instance_ids)
+        return gone
+
+    def _removed(self, instance_ids: Iterable[str]) -> None:
+        """These may be gone: whoever waits for one looks again."""
 
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"
@@ -366,7 +391,13 @@ class Instances:
         status: Statuses = tuple(TERMINAL_STATUSES),
         dry_run: bool = False,
     ) -> list[str]:
-        """Remove every ended instance that fits; the ids of those that are gone."""
+        """Remove every ended instance that fits; the ids of those that are gone. UsageError for an open status."""
+        asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
+        if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:
+            raise UsageError(
+                f"purge_many removes instances that have ended, not {', '.join(sorted(still_open))} ones; end them "
+                "first, with cancel_many or terminate_many"
+            )
         left: list[str] = []
 
         async def remove(instance_id: str) -> bool:
@@ -375,7 +406,7 @@ class Instances:
             left.append(instance_id)
             return False
 
-        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        found = self.iter_instances(where, workflow_name=workflow_name, status=asked)
         gone = await _each(found, remove, dry_run=dry_run)
         # What another call holds at that moment stays for the next: these were in each other's way, and no longer are.
         return gone + [instance_id for instance_id in left if await self.purge(instance_id)]

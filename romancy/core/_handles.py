@@ -43,13 +43,14 @@ class Ready(asyncio.Handle):
 
 
 class Timer(asyncio.TimerHandle):
-    """A timer of the run; `id` once it has been written to the log."""
+    """A timer of the run; `id` once it has been written to the log. Only a sleep has a `delay`; a limit has none."""
 
-    __slots__ = ("id",)
+    __slots__ = ("delay", "id")
 
     def __init__(self, when: float, callback: Callable[..., object], args: Any, loop: Any, context: Any) -> None:
         super().__init__(when, callback, args, loop, context)
         self.id: str | None = None
+        self.delay: float | None = None
 
 
 def effort_of(handle: asyncio.Handle) -> int:

@@ -53,35 +53,6 @@ class RunDropped(BaseException):
     """Raised in user code that is being torn down when it asks for anything; nobody but the teardown sees it."""
 
 
-<<<<<<< HEAD
-class _Ready(asyncio.Handle):
-    """A handle without what a debugging loop adds to it."""
-
-    __slots__ = ()
-
-    def __init__(self, callback: Callable[..., object], args: Any, loop: Any, context: Context) -> None:
-        self._callback = callback
-        self._args = args
-        self._loop = loop
-        self._context = context
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-
-
-class Timer(asyncio.TimerHandle):
-    """A timer of the run; `id` once it has been written to the log. Only a sleep has a `delay`; a limit has none."""
-
-    __slots__ = ("delay", "id")
-
-    def __init__(self, when: float, callback: Callable[..., object], args: Any, loop: Any, context: Any) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self.id: str | None = None
-        self.delay: float | None = None
-
-
-=======
->>>>>>> f3a4a16 (core: a drive is bounded by getting nowhere, not by how much it does)
 class DeterministicLoop(asyncio.AbstractEventLoop):
     """One per run. `drive` is the only thing that makes it move."""
 

@@ -185,3 +185,20 @@ async def use(app: Romancy, connection: sqlite3.Connection) -> Status:
     assert_type(activity_context().idempotency_key, str)
     assert_type(await reserve("unit test"), Receipt)
     return await handle.status()
+
+
+signalled_without_data = EventType("stop", None)
+of_anything = EventType("anything", Any)
+
+
+async def signals_and_handles(app: Romancy, handle: Handle[Receipt]) -> None:
+    await handle.signal(settled, Receipt("1"), key="k")
+    await handle.signal(signalled_without_data)
+    await handle.signal(of_anything, 3)
+    await handle.signal("by name", object())
+    await handle.signal("by name alone")
+    await app.signal("id", settled, Receipt("1"))
+    await app.signal("id", signalled_without_data, session=object())
+    await app.signal("id", "by name", 3)
+    untyped = app.handle("x")
+    assert_type(untyped, Handle[Any])

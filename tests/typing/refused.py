@@ -7,7 +7,7 @@ Nothing here runs.
 
 from __future__ import annotations
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
+from romancy import Handle, RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
 from romancy.event import EventType
 
 
@@ -68,3 +68,9 @@ async def use(app: Romancy) -> None:
     order.bind("12")  # type: ignore[arg-type]
     RetryPolicy(max_attempts="5")  # type: ignore[arg-type]
     print(result)
+
+
+async def signals_of_the_wrong_type(app: Romancy, handle: Handle[int]) -> None:
+    await handle.signal(settled, "three")  # type: ignore[misc]
+    await handle.signal(settled)  # type: ignore[arg-type]
+    await app.signal("id", settled, "three")  # type: ignore[misc]

@@ -456,3 +456,38 @@ async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
 
     assert {handle.instance_id for handle in handles} == set(await app.purge_many())
     assert (await app.list_instances()).instances == []
+
+
+async def test_open_instances_are_not_purged_by_a_search(app: Romancy) -> None:
+    handle = await app.start(waits_for_ever)
+
+    open_ones: list[Any] = ["waiting", ["completed", Status.WAITING]]
+    for status in open_ones:
+        for dry_run in (True, False):
+            with pytest.raises(UsageError, match=r"purge_many removes instances that have ended, not waiting ones"):
+                await app.purge_many(status=status, dry_run=dry_run)
+    assert await app.purge_many(status=None) == []
+    await handle.cancel()
+
+
+async def test_the_result_of_a_purged_instance_is_found_nowhere(open_app: Open) -> None:
+    app, other, idle = await open_app(), await open_app(), await open_app(worker=False)
+    handle = await app.start(in_line)
+    elsewhere = [each.handle(handle.instance_id, in_line) for each in (app, other, idle)]
+    for each in (handle, *elsewhere):
+        assert await each.result(timeout=60) == ["a", "b", "c"]
+
+    assert await other.purge(handle.instance_id) == 1
+
+    for each in (handle, *elsewhere):
+        with pytest.raises(InstanceNotFoundError):
+            await each.result(timeout=60)
+
+
+async def test_a_result_told_here_is_gone_with_its_instance(app: Romancy) -> None:
+    handle = await app.start(in_line)
+    await status_is(app, handle.instance_id, Status.COMPLETED)
+    await app.purge(handle.instance_id)
+
+    with pytest.raises(InstanceNotFoundError):
+        await handle.result(timeout=60)
