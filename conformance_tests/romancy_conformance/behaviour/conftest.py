@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from romancy import Romancy, Workflow
+from romancy_conformance.replaying.plugin import replay_afterwards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Apps live on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def histories(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the test leaves in its logs is replayed elsewhere when everything that it opened is closed."""
+    yield from replay_afterwards(request, swept="faults" in request.path.parts)
 
 
 @pytest.fixture

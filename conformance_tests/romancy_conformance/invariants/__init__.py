@@ -6,5 +6,6 @@ is no fault here. Rows of the outbox name no instance, so nothing is held agains
 """
 
 from romancy_conformance.invariants._sweep import Complaint, sweep, sweep_url
+from romancy_conformance.invariants._tables import Tables
 
-__all__ = ["Complaint", "sweep", "sweep_url"]
+__all__ = ["Complaint", "Tables", "sweep", "sweep_url"]

@@ -61,14 +61,19 @@ class Tables:
         found = await self._bare.read(instance_id, limit=0)
         return None if found is None else found.instance
 
-    async def log(self, instance_id: str) -> tuple[InstanceRow, list[LogRow]] | None:
-        """An instance and all that is left of its log, as they were together. CodecError where it is sealed."""
+    async def log(self, instance_id: str, *, at_most: int | None = None) -> tuple[InstanceRow, list[LogRow]] | None:
+        """An instance and all that is left of its log, as they were together; no rows if these are more than wanted.
+
+        CodecError where it is sealed.
+        """
         rows: list[LogRow] = []
         while True:
             page: History | None = await self._store.read(instance_id, after=rows[-1].seq if rows else 0)
             if page is None:
                 return None
             rows += page.rows
+            if at_most is not None and len(rows) > at_most:
+                return page.instance, []
             if not page.more:
                 return page.instance, rows
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from .server import Server
 
-pytest_plugins = ["romancy_conformance.plugin"]  # --storage-url, and the report on what it names
+pytest_plugins = [
+    "romancy_conformance.plugin",  # --storage-url, and the report on what it names
+    "romancy_conformance.replaying.plugin",  # the counts of what was replayed
+]
 
 ALL_BACKENDS = ("memory", "sqlite", *Kind)
 UNIQUE = "{unique}"

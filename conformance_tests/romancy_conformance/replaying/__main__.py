@@ -1,0 +1,46 @@
+"""The other process: reads a job a line, finds the workflow by importing its module, and answers by a line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import msgspec
+
+from romancy.workflow import Workflow
+from romancy_conformance.replaying.jobs import Answer, Job, again
+
+
+def found(job: Job) -> Workflow[..., Any] | None:
+    """The workflow as its module declares it here."""
+    thing: Any = importlib.import_module(job.module)
+    for name in job.qualname.split("."):
+        thing = getattr(thing, name, None)
+    fits = isinstance(thing, Workflow) and (thing.name, thing.code) == (job.workflow, job.code)
+    return thing if fits else None
+
+
+def answer(job: Job) -> Answer:
+    """What comes of one job; any failure is an answer too."""
+    try:
+        definition = found(job)
+    except Exception as error:  # noqa: BLE001 - a module may raise anything
+        return Answer(unknown=f"its module cannot be imported elsewhere ({type(error).__name__})")
+    if definition is None:
+        return Answer(unknown="its module declares it while the test runs")
+    try:
+        return again(definition, job)
+    except Exception as error:  # noqa: BLE001 - a finding, told to the test
+        return Answer(f"its replay raised {type(error).__name__}: {error}")
+
+
+def main() -> None:
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a module prints is no answer
+    for line in sys.stdin:
+        answers.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=Job))).decode() + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The other process, from this side: started when it is first needed, ended with the run, replaced when it hangs."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import subprocess
+import sys
+
+import msgspec
+
+from romancy_conformance.replaying.jobs import Answer, Job
+
+__all__ = ["Answer", "Replayer"]
+
+_PATIENCE = 60.0
+"""Seconds for one history; one whose body blocks the thread on purpose takes for ever."""
+
+
+class Replayer:
+    """A process with another hash seed, which lives for as long as it answers."""
+
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
+        self._process: subprocess.Popen[bytes] | None = None
+        mine = os.environ.get("PYTHONHASHSEED", "random")
+        self.seed = str(random.randrange(1, 2**32 - 1) if mine == "random" else int(mine) % (2**32 - 2) + 1)
+
+    def ask(self, job: Job) -> Answer:
+        """Have one history replayed there."""
+        for _ in range(2):
+            process = self._process = self._process or self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(msgspec.json.encode(job) + b"\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                self.close()
+                continue
+            if not select.select([process.stdout], [], [], self._patience)[0]:
+                self.close()
+                return Answer(unknown="its replay takes too long")
+            line = process.stdout.readline()
+            if line:
+                return msgspec.json.decode(line, type=Answer)
+            self.close()
+        return Answer(unknown="the other process has died")
+
+    def close(self) -> None:
+        """End it; the next question starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    _close(pipe)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        paths = os.pathsep.join(filter(None, sys.path))
+        return subprocess.Popen(
+            [sys.executable, "-m", "romancy_conformance.replaying"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": self.seed},
+        )
+
+
+def _close(pipe: object) -> None:
+    try:
+        pipe.close()  # type: ignore[attr-defined]
+    except BrokenPipeError:
+        return

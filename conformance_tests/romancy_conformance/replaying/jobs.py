@@ -1,0 +1,69 @@
+"""What the two processes say to each other, and what both of them do with it: one history, replayed by its code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from romancy.core import TERMINAL, decode_commit, replay
+from romancy.errors import HistoryCorruptError, NonDeterminismError
+from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from romancy.core import LogEvent
+    from romancy.workflow import Workflow
+
+__all__ = ["Answer", "Job", "again"]
+
+
+class Job(Struct):
+    """One history, how it ended, and where its workflow is declared."""
+
+    module: str
+    qualname: str
+    workflow: str
+    code: str
+    instance_id: str
+    status: Status
+    """What the instance's row says."""
+    commits: list[str]
+
+
+class Answer(Struct):
+    """What came of it: `problem` is None where the replay agrees; `unknown` says why there was no replay."""
+
+    problem: str | None = None
+    unknown: str | None = None
+
+
+def again(definition: Workflow[..., Any], job: Job) -> Answer:
+    """Replay the history with this code."""
+    commits = [decode_commit(body.encode()) for body in job.commits]
+    try:
+        done = replay(definition, commits, instance_id=job.instance_id)
+    except NonDeterminismError as error:
+        # One that was put aside because the code did not fit is not expected to fit now.
+        return Answer() if job.status is Status.STUCK else Answer(str(error))
+    except HistoryCorruptError as error:
+        return Answer(f"its log makes no sense: {error}")
+    if job.status not in TERMINAL_STATUSES or _by_force(commits):
+        return Answer()
+    if done.status is not job.status:
+        return Answer(f"it ended as {job.status}, and its replay as {done.status}")
+    recorded, outcome = _end(commits), done.outcome
+    mine = None if outcome is None or outcome.result is None else bytes(outcome.result)
+    if recorded is not None and mine is not None and bytes(recorded.result) != mine:
+        return Answer("its result is another when it is replayed")
+    return Answer()
+
+
+def _end(commits: list[list[LogEvent]]) -> Any:
+    """How it completed, if it did."""
+    ends = [event for commit in commits for event in commit if isinstance(event, TERMINAL)]
+    return ends[-1] if ends and hasattr(ends[-1], "result") else None
+
+
+def _by_force(commits: list[list[LogEvent]]) -> bool:
+    """Ended by an operator, with which the code has nothing to do."""
+    return [type(event).__name__ for event in commits[-1]] == ["OwnerChanged", "WorkflowCancelled"]

@@ -1,0 +1,71 @@
+"""The pytest side: the mark of tests whose logs are broken on purpose, the other process, the counts at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from romancy.storage.backends import create_store
+from romancy_conformance.replaying.client import Replayer
+from romancy_conformance.replaying.harvest import noting, replayed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["replay_afterwards"]
+
+_HISTORIES = "romancy histories"
+_KEEPERS = ("tmp_path", "storage_url", "server_for")
+"""Fixtures at whose end a database goes."""
+_replayer = Replayer()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unreplayable(why): what this test leaves in its logs is broken on purpose")
+
+
+def pytest_unconfigure() -> None:
+    _replayer.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many histories were replayed, and of those that were not, why."""
+    reports = [one for some in terminalreporter.stats.values() for one in some if isinstance(one, pytest.TestReport)]
+    counts: Counter[str] = Counter()
+    for report in reports:
+        for name, value in report.user_properties if report.when == "teardown" else ():
+            if name == _HISTORIES:
+                counts.update(cast("dict[str, int]", value))
+    if counts:
+        terminalreporter.section("romancy histories")
+        terminalreporter.line(f"replayed in another process: {counts.pop('elsewhere', 0)}")
+    for what, count in sorted(counts.items()):
+        terminalreporter.line(f"{count} {what}")
+
+
+def replay_afterwards(request: pytest.FixtureRequest, *, swept: bool = False) -> Iterator[None]:
+    """The body of a fixture: when the test has ended, replay what it has left, and fail it where that differs."""
+    names = set(request.fixturenames)
+    for name in _KEEPERS:
+        if name in names:
+            request.getfixturevalue(name)
+    if "storage_url" not in names:
+        yield
+        return
+    url = cast("str", request.getfixturevalue("storage_url"))
+    kept = create_store(url) if url.startswith("memory:") else None  # it lives for as long as somebody has it
+    with noting() as noted:
+        yield
+    node = cast("pytest.Item", request.node)
+    mark = node.get_closest_marker("unreplayable")
+    if mark is not None:
+        node.user_properties.append((_HISTORIES, {f"tests left out, {mark.args[0]}": 1}))
+        return
+    replays = replayed(url, noted, _replayer, swept=swept)
+    del kept
+    node.user_properties.append((_HISTORIES, {what: count for what, count in replays.counts.items() if count}))
+    if replays.wrong:
+        told = "\n".join(replays.wrong)
+        pytest.fail(f"{told}\n(replayed with the hash seed {_replayer.seed})", pytrace=False)
