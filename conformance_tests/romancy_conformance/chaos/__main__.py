@@ -1,0 +1,86 @@
+"""Chaos from a shell; it ends with 1 when anything was found. The seeds it prints play the same rounds again."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from romancy_conformance.chaos.faults import FAULTS
+from romancy_conformance.chaos.programs import FEATURES
+from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
+from romancy_conformance.chaos.workers import Nursery
+from romancy_conformance.servers import Kind, Server, private_server
+
+_ALL = FEATURES | FAULTS | WAYS
+
+
+def features(text: str) -> frozenset[str]:
+    """What a comma-separated list names."""
+    names = frozenset(filter(None, text.split(",")))
+    if unknown := names - _ALL:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(_ALL))}")
+    return names
+
+
+async def play(options: argparse.Namespace, server: Server | None, folder: Path) -> list[Told]:
+    """All rounds, one after another."""
+    told: list[Told] = []
+    async with Nursery() as nursery:
+        for number in range(options.first, options.first + options.rounds):
+            seed = f"{options.seed}-{number}"
+            place = folder / seed
+            place.mkdir(parents=True)
+            url = f"sqlite:///{place / 'chaos.db'}" if server is None else await asyncio.to_thread(server.fresh_database)
+            asked = Plan(
+                seed=seed,
+                programs=options.programs,
+                seconds=options.seconds,
+                workers=options.workers,
+                lease=options.lease,
+                patience=options.patience,
+                without=options.without,
+            )
+            one = await asyncio.to_thread(Round, asked, url, place, nursery, server)  # the oracle has loops of its own
+            told.append(await one.play())
+            print(f"{options.backend} {seed}: {told[-1]}", flush=True)
+            for finding in told[-1].findings:
+                print(f"  {finding}\n    {one.describe(finding.instance)}", flush=True)
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="romancy_conformance.chaos", description=__doc__)
+    parser.add_argument("--backend", choices=("sqlite", *Kind), default="sqlite")
+    parser.add_argument("--seed", default=secrets.token_hex(3), help="any word; the same word plays the same rounds")
+    parser.add_argument("--first", type=int, default=1, help="the number of the first round")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--programs", type=int, default=30, help="in each round")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long the faults of a round last")
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--lease", type=float, default=3.0)
+    parser.add_argument("--patience", type=float, default=90.0, help="seconds without progress that are too many")
+    parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
+    parser.add_argument("--keep", type=Path, help="a folder for databases and the logs of workers")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        server = None
+        if options.backend != "sqlite":
+            server = private_server(options.backend)
+            stack.callback(server.close)
+            server.start()
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        told = asyncio.run(play(options, server, folder))
+    programs, kills = sum(each.programs for each in told), sum(each.kills for each in told)
+    instances, seconds = sum(each.instances for each in told), sum(each.seconds for each in told)
+    findings = [finding for each in told for finding in each.findings]
+    print(f"{programs} programs, {instances} instances, {kills} kills, {seconds:.0f} s, {len(findings)} findings")
+    sys.exit(bool(findings))
+
+
+if __name__ == "__main__":
+    main()

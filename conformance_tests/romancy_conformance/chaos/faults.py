@@ -1,0 +1,150 @@
+"""What is done to the workers and to the server of a round, drawn from its seed, and the doing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy_conformance.chaos.worker import Job
+    from romancy_conformance.chaos.workers import Nursery, Worker
+    from romancy_conformance.servers import Server
+
+__all__ = ["FAULTS", "Crew", "Fault", "plan"]
+
+_WEIGHTS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "server-kill": 1, "server-freeze": 1}
+FAULTS = frozenset(_WEIGHTS)
+_SLOWEST_END = 120.0
+
+
+class Fault(Struct, frozen=True):
+    """One fault: so many seconds after the one before, done to the worker in this place, for so long."""
+
+    pause: float
+    kind: str
+    place: int
+    seconds: float
+
+
+def plan(
+    chance: random.Random, seconds: float, workers: int, *, lease: float, server: bool, without: frozenset[str]
+) -> list[Fault]:
+    """The faults of a round."""
+    kinds = [kind for kind in _WEIGHTS if kind not in without and (server or not kind.startswith("server"))]
+    found: list[Fault] = []
+    left = seconds
+    while kinds:
+        pause = chance.uniform(0.2, 1.2)
+        left -= pause
+        if left < 0:
+            break
+        (kind,) = chance.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
+        longest = lease * 1.5 + 1 if kind == "freeze-long" else 1.0
+        found.append(Fault(pause, kind, chance.randrange(workers), chance.uniform(longest / 3, longest)))
+    return found
+
+
+class Crew:
+    """The workers of a round, each in its place; who ends is followed by another one."""
+
+    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, server: Server | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.ended: list[str] = []
+        """Those that ended by themselves, though nobody had done anything to the server."""
+        self._nursery = nursery
+        self._jobs = jobs
+        self._server = server
+        self._places: list[Worker | None] = [None] * places
+        self._busy = [asyncio.Lock() for _ in range(places)]
+        self._server_down = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        """Fill every place."""
+        for place in range(len(self._places)):
+            self._places[place] = await self._nursery.make(self._jobs())
+
+    async def strike(self, faults: list[Fault]) -> None:
+        """Do what is planned; what takes a while goes on beside the next ones."""
+        for fault in faults:
+            await asyncio.sleep(fault.pause)
+            task = asyncio.create_task(self._do(fault))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait until every fault is over."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def look(self) -> None:
+        """Fill the places of workers that ended by themselves."""
+        for place, lock in enumerate(self._busy):
+            worker = self._places[place]
+            if lock.locked() or worker is None:
+                continue
+            async with lock:
+                if (status := await worker.status()) is not None:
+                    if not self.counts["server-kill"] and not self.counts["server-freeze"]:
+                        self.ended.append(f"a worker ended by itself with {status}")
+                    self._places[place] = await self._nursery.make(self._jobs())
+
+    async def end(self) -> None:
+        """Kill who is left."""
+        for worker in self._places:
+            if worker is not None:
+                await worker.kill()
+
+    async def _do(self, fault: Fault) -> None:
+        if fault.kind.startswith("server"):
+            await self._server_fault(fault)
+            return
+        async with self._busy[fault.place]:
+            worker = self._places[fault.place]
+            if worker is None or await worker.status() is not None:
+                return
+            self.counts[fault.kind] += 1
+            if fault.kind == "kill":
+                await worker.kill()
+                await asyncio.sleep(fault.seconds)
+                self._places[fault.place] = await self._nursery.make(self._jobs())
+            elif fault.kind == "drain":
+                self._places[fault.place] = await self._nursery.make(self._jobs())  # as a rolling deploy does
+                await self._drain(worker)
+            else:
+                await worker.send(signal.SIGSTOP)
+                await asyncio.sleep(fault.seconds)
+                await worker.send(signal.SIGCONT)
+
+    async def _drain(self, worker: Worker) -> None:
+        try:
+            async with asyncio.timeout(_SLOWEST_END):
+                status = await worker.stop(signal.SIGTERM)
+        except TimeoutError:
+            self.ended.append(f"a worker told to stop was there {_SLOWEST_END:.0f} s later")
+            await worker.kill()
+            return
+        # One that was not ready to hear the signal dies of it.
+        if status not in {0, -signal.SIGTERM} and not self.counts["server-kill"] and not self.counts["server-freeze"]:
+            self.ended.append(f"a worker told to stop ended with {status}")
+
+    async def _server_fault(self, fault: Fault) -> None:
+        server = self._server
+        assert server is not None
+        async with self._server_down:
+            self.counts[fault.kind] += 1
+            if fault.kind == "server-kill":
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(fault.seconds)
+                await asyncio.to_thread(server.start)
+            else:
+                await asyncio.to_thread(server.freeze)
+                await asyncio.sleep(fault.seconds)
+                await asyncio.to_thread(server.thaw)

@@ -1,0 +1,252 @@
+"""What each operation of a program means: the same code as a workflow on a worker and without durability.
+
+What stands here are effects and what comes from outside; `concurrent` has asyncio's means, `scoped` anyio's. It knows
+a `World` and nothing of where it runs. A result is plain JSON and does not tell which of two things came first, unless
+the program orders them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from romancy.errors import EventTimeoutError, TerminalError, WorkflowCancelledError, WorkflowFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy_conformance.chaos.programs import Node, Program
+
+__all__ = ["Handler", "Launched", "World", "block", "has_lasted", "interpret", "perform"]
+
+
+class Launched(Protocol):
+    """A child under way."""
+
+    async def result(self) -> Any: ...
+
+    def cancel(self) -> None: ...
+
+
+class World(Protocol):
+    """What a program can ask for beside asyncio and anyio."""
+
+    async def do(self, what: str, key: str, count: int = 0) -> str:
+        """Carry out an activity."""
+        ...
+
+    async def hear(self, name: str, timeout: float | None = None) -> int:
+        """Wait for a signal. Raises EventTimeoutError."""
+        ...
+
+    async def child(self, program: Program) -> Any:
+        """Run a child to its end."""
+        ...
+
+    async def launch(self, program: Program) -> Launched:
+        """Start a child and go on."""
+        ...
+
+    async def spawn(self, program: Program) -> None:
+        """Start a workflow of its own, in the session of an activity."""
+        ...
+
+    def now(self) -> float:
+        """Seconds, in the workflow's own time."""
+        ...
+
+    def draw(self) -> str:
+        """Something random."""
+        ...
+
+    def recur(self) -> Any:
+        """End this run and begin the next one."""
+        ...
+
+
+Handler: TypeAlias = "Callable[[World, Node], Awaitable[Any]]"
+
+
+async def interpret(world: World, node: Node) -> Any:
+    """Do what the node says; what came of it, as plain JSON."""
+    return await handlers()[node.op](world, node)
+
+
+async def perform(world: World, program: Program, run: int) -> Any:
+    """Do one run of a program, from 0; the last one ends as the program says."""
+    value = await interpret(world, program.runs[run])
+    if run + 1 < len(program.runs):
+        world.recur()
+    if program.ending == "fails":
+        raise TerminalError("as the program says")
+    if program.ending == "exhausts":
+        await world.do("exhausted", "end")
+    if program.ending == "stops-itself":
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+    if program.ending == "cancelled":
+        await world.do("write", "ready")
+        await asyncio.sleep(86_400)
+    return value
+
+
+def has_lasted(world: World, since: float, seconds: float) -> bool:
+    """Whether so much time has passed, but for what rounding takes."""
+    return world.now() - since >= seconds - 0.002
+
+
+async def block(world: World, node: Node) -> None:
+    """Wait for what never comes, or for hours."""
+    if node.op == "sleeps":
+        await asyncio.sleep(node.seconds)
+    elif node.op == "hears":
+        await world.hear(f"never-{node.key}")
+    elif node.op == "holds":
+        await world.do("hold", node.key)
+    else:
+        await asyncio.Event().wait()
+
+
+async def _leaf(world: World, node: Node) -> Any:
+    return await world.do(node.op, node.key, node.count)
+
+
+async def _nap(world: World, node: Node) -> Any:
+    since = world.now()
+    await asyncio.sleep(node.seconds)
+    return [node.key, has_lasted(world, since, node.seconds)]
+
+
+async def _draw(world: World, node: Node) -> Any:
+    drawn = world.draw()
+    return [node.key, drawn == await world.do("step", drawn)]
+
+
+async def _raises(world: World, node: Node) -> Any:
+    raise TerminalError(node.key)
+
+
+async def _seq(world: World, node: Node) -> Any:
+    return [await interpret(world, each) for each in node.of]
+
+
+async def _attempt(world: World, node: Node) -> Any:
+    done: list[Any] = []
+    try:
+        for each in node.of:
+            done.append(await interpret(world, each))  # noqa: PERF401 - what was done before it failed counts
+    except Exception as error:  # noqa: BLE001 - whatever it is, its name is part of the result
+        done.append(type(error).__name__)
+    return done
+
+
+async def _final(world: World, node: Node) -> Any:
+    try:
+        return await interpret(world, node.of[0])
+    finally:
+        await world.do("write", node.key)
+
+
+async def _signal(world: World, node: Node) -> Any:
+    return [node.key, await world.hear(node.key, timeout=node.of[0].seconds)]
+
+
+async def _signals(world: World, node: Node) -> Any:
+    """In the order they were sent; what a sender that got no answer sent again is there twice."""
+    heard: list[int] = []
+    while len(heard) < node.count:
+        number = await world.hear(node.key)
+        if not heard or number != heard[-1]:
+            heard.append(number)
+    return heard
+
+
+async def _signal_races(world: World, node: Node) -> Any:
+    """A signal against a sleep of hours, and whoever loses is stopped."""
+    signal = asyncio.ensure_future(world.hear(node.key))
+    sleep = asyncio.ensure_future(block(world, node.of[0]))
+    done, late = await asyncio.wait({signal, sleep}, return_when=asyncio.FIRST_COMPLETED)
+    for each in late:
+        each.cancel()
+    await asyncio.wait({signal, sleep})
+    return [node.key, signal in done, signal.done() and not signal.cancelled() and signal.result()]
+
+
+async def _signal_none(world: World, node: Node) -> Any:
+    since = world.now()
+    try:
+        await world.hear(node.key, timeout=node.seconds)
+    except EventTimeoutError:
+        return [node.key, has_lasted(world, since, node.seconds)]
+    return "a signal that nobody sent"
+
+
+async def _child(world: World, node: Node) -> Any:
+    assert node.program is not None
+    try:
+        return await world.child(node.program)
+    except WorkflowFailedError:
+        return "the child failed"
+
+
+async def _launch(world: World, node: Node) -> Any:
+    assert node.program is not None
+    child = await world.launch(node.program)
+    beside = await interpret(world, node.of[0])
+    return [beside, await child.result()]
+
+
+async def _launch_cancel(world: World, node: Node) -> Any:
+    assert node.program is not None
+    child = await world.launch(node.program)
+    await world.do("write", node.key)
+    child.cancel()
+    with suppress(WorkflowCancelledError):
+        await child.result()
+        return "a child that was stopped ended well"
+    return "the child was cancelled"
+
+
+async def _spawn(world: World, node: Node) -> Any:
+    assert node.program is not None
+    await world.spawn(node.program)
+    return node.key
+
+
+EFFECTS: dict[str, Handler] = {
+    **dict.fromkeys(
+        ("step", "write", "savepoint", "flaky", "reserve", "sync", "leaky", "long", "doomed", "exhausted"), _leaf
+    ),
+    "nap": _nap,
+    "draw": _draw,
+    "raises": _raises,
+    **dict.fromkeys(("sleeps", "hears", "holds", "stands"), block),
+    "seq": _seq,
+    "attempt": _attempt,
+    "final": _final,
+    "signal": _signal,
+    "signals": _signals,
+    "signal_races": _signal_races,
+    "signal_none": _signal_none,
+    "child": _child,
+    "child_fails": _child,
+    "launch": _launch,
+    "launch_cancel": _launch_cancel,
+    "spawn": _spawn,
+}
+
+_all: dict[str, Handler] = {}
+
+
+def handlers() -> dict[str, Handler]:
+    """Every operation there is."""
+    if not _all:
+        # They interpret nodes themselves, so they import this module.
+        from romancy_conformance.chaos.concurrent import CONCURRENT
+        from romancy_conformance.chaos.scoped import SCOPED
+
+        _all.update(EFFECTS | CONCURRENT | SCOPED)
+    return _all

@@ -1,0 +1,185 @@
+"""Holding what is there against what has to be: lost, doubled, phantom, stranded, parked, wrong, unreplayable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from romancy.core import (
+    TERMINAL,
+    ActivityCompleted,
+    ActivityScheduled,
+    CompensationCompleted,
+    CompensationScheduled,
+    WorkflowCompleted,
+    WorkflowContinued,
+    WorkflowFailed,
+    decode_commit,
+    replay,
+)
+from romancy.errors import RomancyError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
+from romancy_conformance.chaos.workflows import WORKFLOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from romancy.core import LogEvent
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow, LogRow
+    from romancy_conformance.chaos.oracle import Expected
+
+__all__ = ["Finding", "Judge", "read_log"]
+
+_WRITERS = frozenset(
+    f"chaos_{name}" for name in ("write", "reserve", "savepoint", "flaky", "leaky", "long", "spawn", "release")
+)
+
+
+class Finding(Struct, frozen=True):
+    """One thing that is not as it has to be."""
+
+    kind: str
+    instance: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.upper()} {self.instance}: {self.text}"
+
+
+async def read_log(store: Store, instance_id: str) -> tuple[InstanceRow, list[LogRow]] | None:
+    """An instance with its whole log."""
+    rows: list[LogRow] = []
+    while True:
+        page = await store.read(instance_id, after=rows[-1].seq if rows else 0)
+        if page is None:
+            return None
+        rows += page.rows
+        if not page.more:
+            return page.instance, rows
+
+
+class Judge:
+    """Looks at every instance of a round once it is over."""
+
+    def __init__(self, store: Store, expected: Mapping[str, Expected], starters: Iterable[str]) -> None:
+        self.findings: list[Finding] = []
+        self._store = store
+        self._expected = expected
+        self._starters = set(starters)
+        self._rows: dict[str, list[Row]] = {}
+
+    def find(self, kind: str, instance: str, text: str) -> None:
+        self.findings.append(Finding(kind, instance, text))
+
+    async def judge(self, instances: Iterable[str]) -> list[Finding]:
+        """All findings, given the ids of all instances there are."""
+        for row in await read(self._store):
+            self._rows.setdefault(row.instance, []).append(row)
+        there = set(instances)
+        known = self._expected.keys() | self._starters
+        for stranger in sorted((there | self._rows.keys()) - known):
+            self.find("phantom", stranger, "nobody started it")
+        for instance_id in sorted(known):
+            if instance_id in there:
+                await self._judge_one(instance_id)
+            elif instance_id not in self._expected or not self._expected[instance_id].program.undetermined:
+                self.find("lost", instance_id, "it is not there")
+        return self.findings
+
+    async def _judge_one(self, instance_id: str) -> None:
+        found = await read_log(self._store, instance_id)
+        assert found is not None
+        row, log = found
+        commits = [decode_commit(each.body) for each in log]
+        events = [event for commit in commits for event in commit]
+        if [each.seq for each in log] != list(range(1, len(log) + 1)):
+            self.find("gap", instance_id, f"the log has {[each.seq for each in log]}")
+        self._check_replay(row, commits)
+        self._check_against_log(instance_id, events)
+        expected = self._expected.get(instance_id)
+        if row.status is Status.STUCK:
+            self.find("parked", instance_id, f"{row.error}")
+        elif row.status not in TERMINAL_STATUSES:
+            self.find("stranded", instance_id, f"{row.status}, owner {row.owner}, wakes at {row.wake_at}")
+        else:
+            self._check_end(row, events, expected)
+        if expected is not None:
+            self._check_effects(row, expected)
+
+    def _check_replay(self, row: InstanceRow, commits: list[list[LogEvent]]) -> None:
+        """The log replays in this process, and says of itself what the row says."""
+        workflow = next(each for each in WORKFLOWS if each.name == row.workflow_name)
+        try:
+            replayed = replay(workflow, commits, instance_id=row.instance_id)
+        except RomancyError as error:
+            self.find("unreplayable", row.instance_id, f"{type(error).__name__}: {error}")
+            return
+        if row.status in TERMINAL_STATUSES and replayed.status is not row.status:
+            self.find("unreplayable", row.instance_id, f"is {row.status}, and replayed {replayed.status}")
+
+    def _check_end(self, row: InstanceRow, events: list[LogEvent], expected: Expected | None) -> None:
+        ends = [event for event in events if isinstance(event, TERMINAL) and not isinstance(event, WorkflowContinued)]
+        if len(ends) != 1 or events[-1] is not ends[0]:
+            names = [type(event).__name__ for event in events[-6:]]
+            self.find("unreplayable", row.instance_id, f"the log has {len(ends)} ends, its last events are {names}")
+            return
+        if expected is None or expected.program.undetermined:
+            return
+        end, wrong = ends[0], ""
+        if row.status != expected.status:
+            wrong = f"{row.status} ({row.error})"
+        elif isinstance(end, WorkflowCompleted):
+            value: Any = msgspec.json.decode(end.result)
+            wrong = "" if value == expected.result else f"returned {value}"
+        elif isinstance(end, WorkflowFailed):
+            name = end.error.type.rpartition(".")[2]
+            wrong = "" if name == expected.error else f"failed with {end.error.type}: {end.error.message}"
+        if wrong:
+            right = f"{expected.status} {expected.result if expected.status == 'completed' else expected.error}"
+            self.find("wrong", row.instance_id, f"{wrong}; it had to be {right}")
+
+    def _check_effects(self, row: InstanceRow, expected: Expected) -> None:
+        """The ledger against the oracle; more of what is left undone by a stranded one is no finding of its own."""
+        rows = self._rows.get(row.instance_id, [])
+        for what, right in ((DONE, expected.done), (UNDONE, expected.undone), (PHANTOM, Counter[str]())):
+            there = Counter(each.key for each in rows if each.what == what)
+            if expected.program.undetermined and what != PHANTOM:
+                right = Counter({key: min(times, 1) for key, times in there.items()})  # noqa: PLW2901 - so much is sure
+            if too_many := there - right:
+                kind = "phantom" if what == PHANTOM else "doubled"
+                self.find(kind, row.instance_id, f"{what} too often: {dict(too_many)}")
+            if (too_few := right - there) and row.status in TERMINAL_STATUSES:
+                self.find("lost", row.instance_id, f"never {what}: {dict(too_few)}")
+
+    def _check_against_log(self, instance_id: str, events: list[LogEvent]) -> None:
+        """What the log calls completed is in the ledger as often, and nothing else is; undone in the right order."""
+        names: dict[str, str] = {}
+        completed: Counter[str] = Counter()
+        done: list[str] = []
+        undone: list[str] = []
+        for event in events:
+            if isinstance(event, WorkflowContinued):
+                done, undone = [], []
+            elif isinstance(event, ActivityScheduled | CompensationScheduled):
+                names[event.id] = event.name
+                if isinstance(event, CompensationScheduled):
+                    undone.append(event.activity_id)
+            elif isinstance(event, ActivityCompleted | CompensationCompleted):
+                if names[event.id] in _WRITERS:
+                    completed[event.id] += 1
+                if names[event.id] == "chaos_reserve":
+                    done.append(event.id)
+        there = Counter(row.activity for row in self._rows.get(instance_id, []) if row.what != PHANTOM)
+        if lost := completed - there:
+            self.find("lost", instance_id, f"completed in the log and not in the ledger: {dict(lost)}")
+        if doubled := there - completed:
+            self.find("doubled", instance_id, f"in the ledger more often than in the log: {dict(doubled)}")
+        order = [done.index(each) for each in undone]
+        if any(later >= earlier for earlier, later in pairwise(order)):
+            self.find("order", instance_id, f"completed as {done} and undone as {undone}")

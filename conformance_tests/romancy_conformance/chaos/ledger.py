@@ -1,0 +1,52 @@
+"""The ledger: a table of the user's, one row for each effect, written in the sessions of activities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from romancy.status import Status
+from romancy_conformance.contract.building import start
+
+if TYPE_CHECKING:
+    from romancy import ActivityContext, Session
+    from romancy.storage.protocol import Store
+
+__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read"]
+
+DONE, UNDONE, PHANTOM = "done", "undone", "phantom"
+_CREATE = (
+    "create table chaos_ledger (instance varchar(200) not null, activity varchar(200) not null, "
+    "k varchar(100) not null, what varchar(10) not null)"
+)
+
+
+class Row(Struct, frozen=True):
+    """One effect."""
+
+    instance: str
+    activity: str
+    key: str
+    what: str
+
+
+async def begin(store: Store) -> None:
+    """Make the table."""
+    async with store.session() as session:
+        await session.execute(_CREATE)
+        if store.capabilities.transactional_ddl:
+            await session.commit(start(status=Status.COMPLETED, delay=None))
+
+
+async def insert(session: Session, context: ActivityContext, key: str, what: str) -> None:
+    """Write a row in the session of an activity; every word is of our own making."""
+    words = "', '".join((context.instance_id, context.activity_id, key, what))
+    await session.execute(f"insert into chaos_ledger values ('{words}')")  # noqa: S608 - as said
+
+
+async def read(store: Store) -> list[Row]:
+    """Every row there is."""
+    async with store.session() as session:
+        rows = await session.fetch_all("select instance, activity, k, what from chaos_ledger")
+    return [Row(row["instance"], row["activity"], row["k"], row["what"]) for row in rows]

@@ -1,0 +1,223 @@
+"""What a program does without durability and without faults, on an asyncio loop whose clock jumps to the next timer.
+
+How long activities take is drawn anew for each run of the oracle: a program whose outcome depends on it would not have
+one legal outcome, and two runs of the oracle tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct, field
+
+from romancy.errors import (
+    EventTimeoutError,
+    RetryExhaustedError,
+    TerminalError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+)
+from romancy_conformance.chaos.interpreting import perform
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from romancy_conformance.chaos.programs import Program
+
+__all__ = ["Expected", "foretell"]
+
+WRITERS = frozenset({"write", "savepoint", "flaky", "reserve", "leaky", "long", "spawn"})
+"""The activities that leave a row in the ledger."""
+
+
+class Expected(Struct):
+    """What has to be there when a workflow has ended."""
+
+    program: Program
+    status: str = ""
+    result: Any = None
+    error: str = ""
+    done: Counter[str] = field(default_factory=Counter[str])
+    """How many rows each key has."""
+    undone: Counter[str] = field(default_factory=Counter[str])
+
+
+class _Recur(BaseException):
+    """The run ends and the next one begins."""
+
+
+class _Selector(selectors.SelectSelector):
+    """Waits for no file, and jumps over the time it would have waited."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise RuntimeError("the program waits for something that nothing can bring")
+        self.now += max(timeout, 0.0)
+        return super().select(0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An ordinary loop with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.jumping = _Selector()
+        super().__init__(self.jumping)
+
+    def time(self) -> float:
+        return self.jumping.now
+
+
+class _Mail:
+    """What was sent to one workflow, all of it before it begins."""
+
+    def __init__(self, signals: tuple[tuple[str, int], ...]) -> None:
+        self._left = list(signals)
+
+    async def hear(self, name: str, timeout: float | None) -> int:
+        for sent in self._left:
+            if sent[0] == name:
+                self._left.remove(sent)
+                return sent[1]
+        if timeout is None:
+            await asyncio.sleep(10_000_000)
+        await asyncio.sleep(cast("float", timeout))
+        raise EventTimeoutError("nothing came")
+
+
+class _Launched:
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+
+    async def result(self) -> Any:
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if self._task.cancelled():
+                raise WorkflowCancelledError("the child was cancelled") from None
+            raise
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+
+class _Plain:
+    """The world without an engine."""
+
+    def __init__(self, expected: Expected, oracle: _Oracle) -> None:
+        self._expected = expected
+        self._oracle = oracle
+        self._mail = _Mail(expected.program.signals)
+        self.reserved: Counter[str] = Counter()
+
+    async def do(self, what: str, key: str, count: int = 0) -> str:
+        await asyncio.sleep(86_400.0 if what == "hold" else self._oracle.duration())
+        if what == "doomed":
+            raise TerminalError(key)
+        if what == "exhausted":
+            raise RetryExhaustedError(key)
+        if what in WRITERS:
+            self._expected.done[key] += 1
+        if what == "reserve":
+            self.reserved[key] += 1
+        return key
+
+    async def hear(self, name: str, timeout: float | None = None) -> int:
+        await asyncio.sleep(0)
+        return await self._mail.hear(name, timeout)
+
+    async def child(self, program: Program) -> Any:
+        return await self._oracle.run(program)
+
+    async def launch(self, program: Program) -> _Launched:
+        self._oracle.found[program.path] = Expected(program)  # it may be stopped before it begins
+        return _Launched(asyncio.ensure_future(self._oracle.run(program)))
+
+    async def spawn(self, program: Program) -> None:
+        await self.do("spawn", f"spawn-{program.path}")
+        self._oracle.spawned.append(asyncio.ensure_future(self._oracle.run(program)))
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def draw(self) -> str:
+        return f"{self._oracle.chance.random()}"
+
+    def recur(self) -> Any:
+        raise _Recur
+
+
+class _Oracle:
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.found: dict[str, Expected] = {}
+        self.spawned: list[asyncio.Future[Any]] = []
+
+    def duration(self) -> float:
+        return self.chance.choice((0.0, self.chance.uniform(0, 0.01), self.chance.uniform(0, 3.0)))
+
+    async def all(self, program: Program) -> None:
+        await asyncio.gather(self._outermost(program), return_exceptions=True)
+        await asyncio.gather(*self.spawned, return_exceptions=True)
+
+    async def _outermost(self, program: Program) -> None:
+        task = asyncio.ensure_future(self.run(program))
+        await asyncio.wait([task], timeout=80_000 if program.ending == "cancelled" else None)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def run(self, program: Program) -> Any:
+        """One workflow, and how it ended."""
+        expected = self.found[program.path] = Expected(program)
+        world = _Plain(expected, self)
+        try:
+            for run in range(len(program.runs)):
+                world.reserved.clear()  # what a former run did stands
+                try:
+                    expected.result = await self._in_its_own_task(perform(world, program, run))
+                except _Recur:
+                    continue
+            expected.status = "completed"
+        except asyncio.CancelledError:
+            expected.status, expected.undone = "cancelled", Counter(world.reserved)
+            raise
+        except Exception as error:
+            expected.status, expected.undone = "failed", Counter(world.reserved)
+            expected.error = type(error).__name__
+            raise WorkflowFailedError(str(error), instance_id=program.path, error_type=type(error).__name__) from error
+        return expected.result
+
+    async def _in_its_own_task(self, body: Coroutine[Any, Any, Any]) -> Any:
+        """So that a workflow that cancels itself does not cancel who waits for it."""
+        task = asyncio.ensure_future(_caught(body))
+        try:
+            value, recurs = await task
+        finally:
+            task.cancel()
+        if recurs:
+            raise _Recur
+        return value
+
+
+async def _caught(body: Coroutine[Any, Any, Any]) -> tuple[Any, bool]:
+    """A task must not end by a BaseException: its loop would."""
+    try:
+        return await body, False
+    except _Recur:
+        return None, True
+
+
+def foretell(program: Program, seed: int = 0) -> dict[str, Expected]:
+    """How the program and all that it starts must end, by instance id."""
+    loop, oracle = _Loop(), _Oracle(seed)
+    try:
+        loop.run_until_complete(oracle.all(program))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    return oracle.found

@@ -1,0 +1,188 @@
+"""Programs as data: what a workflow does, as a tree made from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ENDINGS", "FEATURES", "Node", "Program", "every", "generate"]
+
+
+class Node(Struct, frozen=True, omit_defaults=True):
+    """One thing a program does. `op` says what; the other fields mean what that makes of them."""
+
+    op: str
+    key: str = ""
+    count: int = 0
+    seconds: float = 0.0
+    of: tuple[Node, ...] = ()
+    program: Program | None = None
+
+    def __str__(self) -> str:
+        inside = [self.key, *([f"×{self.count}"] if self.count else []), *map(str, self.of)]
+        if self.program is not None:
+            inside.append(str(self.program))
+        return f"{self.op}({', '.join(filter(None, inside))})"
+
+
+class Program(Struct, frozen=True, omit_defaults=True):
+    """One workflow: the tree of each of its runs, and how the last one ends."""
+
+    path: str
+    """Its instance id."""
+    runs: tuple[Node, ...]
+    ending: str = "returns"
+    signals: tuple[tuple[str, int], ...] = ()
+    """What somebody outside sends to it, in this order."""
+    undetermined: bool = False
+    """Whether it is stopped while it does something, so that what it has done by then may be more or less."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {' then '.join(map(str, self.runs))}, {self.ending}"
+
+
+ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled")
+"""How a program ends; to be cancelled it says that it is ready, and waits."""
+
+LEAVES = ("step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky")
+_FAILING = ("doomed", "exhausted", "raises")
+_BLOCKS = ("sleeps", "hears", "holds", "stands")
+COMPOSITES = (
+    "seq", "attempt", "final", "gather", "gather_errors", "group", "group_fails", "as_completed", "wait_first",
+    "in_time", "too_late", "wait_for_hit", "shield", "cancel_task", "queue", "lock", "semaphore", "event",
+    "condition", "generator", "any_group", "any_group_fails", "move_on", "fail_after", "scope_cancel", "stream",
+    "callbacks",
+)  # fmt: skip
+OUTSIDE = ("signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn")  # fmt: skip
+RARE = ("long", "crowd")
+FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur"))
+"""What `--without` can leave out of programs."""
+
+
+def _seeded(*parts: object) -> random.Random:
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+def generate(path: str, seed: str, without: frozenset[str] = frozenset()) -> Program:
+    """The program of this seed, to run under this instance id."""
+    return _Maker(_seeded("program", seed), without).program(path, depth=0)
+
+
+def every(program: Program) -> Iterator[Program]:
+    """The program and all that it starts, at any depth."""
+    yield program
+    for run in program.runs:
+        yield from _started(run)
+
+
+def _started(node: Node) -> Iterator[Program]:
+    if node.program is not None:
+        yield from every(node.program)
+    for each in node.of:
+        yield from _started(each)
+
+
+class _Maker:
+    """Makes one program and its children; numbers are its own, so that every key stands for one effect."""
+
+    def __init__(self, chance: random.Random, without: frozenset[str]) -> None:
+        self._chance = chance
+        self._without = without
+        self._keys = 0
+        self._children = 0
+        self._path = ""
+        self._signals: list[tuple[str, int]] = []
+        self._spent = 0
+
+    def program(self, path: str, depth: int, ending: str | None = None) -> Program:
+        """A program whose tree is the smaller the deeper it lies."""
+        outer = self._path, self._signals, self._spent
+        self._path, self._signals, self._spent = path, [], 0
+        runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
+        trees = tuple(self._seq(1 + depth, most=4 if depth == 0 else 2) for _ in range(runs))
+        if ending is None:
+            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2)) if depth == 0 else "returns"
+        made = Program(path, trees, ending, tuple(self._signals))
+        self._path, self._signals, self._spent = outer
+        return made
+
+    def _pick(self, names: tuple[str, ...], weights: tuple[int, ...] | None = None) -> str:
+        allowed = [(name, 1 if weights is None else weights[at]) for at, name in enumerate(names)]
+        allowed = [(name, weight) for name, weight in allowed if name not in self._without] or allowed[:1]
+        return self._chance.choices([name for name, _ in allowed], [weight for _, weight in allowed])[0]
+
+    def _key(self) -> str:
+        self._keys += 1
+        return f"k{self._keys}"
+
+    def _seq(self, depth: int, most: int = 3) -> Node:
+        return Node("seq", of=tuple(self._node(depth) for _ in range(self._chance.randint(1, most))))
+
+    def _node(self, depth: int) -> Node:
+        self._spent += 1
+        if depth >= 4 or self._spent > 14 or self._chance.random() < 0.35:
+            return self._leaf()
+        if self._chance.random() < 0.03:
+            return Node(self._pick(RARE), self._key(), count=6000, seconds=3.0) if self._has(RARE) else self._leaf()
+        op = self._pick(COMPOSITES + OUTSIDE)
+        makers: dict[str, Callable[[str, int], Node]] = {"stream": self._signal, "launch_cancel": self._launch_cancel}
+        if op in OUTSIDE:
+            makers = {"child": self._child, "child_fails": self._child, "launch": self._child, "spawn": self._child}
+            makers["launch_cancel"] = self._launch_cancel
+            return makers.get(op, self._signal)(op, depth)
+        return self._composite(op, depth)
+
+    def _has(self, names: tuple[str, ...]) -> bool:
+        return any(name not in self._without for name in names)
+
+    def _leaf(self) -> Node:
+        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1))
+        return Node(op, self._key(), count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
+
+    def _failing(self) -> Node:
+        return Node(self._pick(_FAILING), self._key())
+
+    def _block(self) -> Node:
+        return Node(self._pick(_BLOCKS), self._key(), seconds=self._chance.choice((600.0, 3600.0, 86400.0)))
+
+    def _composite(self, op: str, depth: int) -> Node:
+        branches = tuple(self._node(depth + 1) for _ in range(self._chance.randint(2, 3)))
+        made = Node(op, self._key(), count=self._chance.randint(1, 4), seconds=round(self._chance.uniform(0.02, 0.3), 2))
+        match op:
+            case "attempt" | "gather_errors":
+                of = (*branches[:1], self._failing(), *branches[1:])
+            case "final" | "shield":
+                of = branches[:1]
+            case "too_late" | "wait_for_hit" | "move_on" | "fail_after" | "wait_first":
+                of = (branches[0], self._block())
+            case "group_fails" | "any_group_fails" | "cancel_task" | "scope_cancel":
+                of = (*branches[:2], self._block())
+            case _:
+                of = branches
+        return Node(made.op, made.key, made.count, made.seconds, of)
+
+    def _signal(self, op: str, depth: int) -> Node:
+        key = self._key()
+        count = self._chance.randint(2, 5) if op == "signals" else 1
+        if op != "signal_none":
+            self._signals += [(key, number) for number in range(1, count + 1)]
+        return Node(op, key, count=count, seconds=round(self._chance.uniform(0.05, 0.3), 2), of=(self._block(),))
+
+    def _child(self, op: str, depth: int) -> Node:
+        self._children += 1
+        ending = "fails" if op == "child_fails" else None
+        program = self.program(f"{self._path}.c{self._children}", depth + 2, ending or "returns")
+        return Node(op, self._key(), of=(self._leaf(),), program=program)
+
+    def _launch_cancel(self, op: str, depth: int) -> Node:
+        self._children += 1
+        tree = Node("seq", of=(Node("write", self._key()), self._block()))
+        program = Program(f"{self._path}.c{self._children}", (tree,), "returns", undetermined=True)
+        return Node(op, self._key(), program=program)

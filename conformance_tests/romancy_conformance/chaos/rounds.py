@@ -1,0 +1,262 @@
+"""A round: programs are started in every way there is, workers and servers suffer, and then everything is judged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.backends import create_store
+from romancy_conformance.chaos import ledger
+from romancy_conformance.chaos.faults import Crew, plan
+from romancy_conformance.chaos.judge import Finding, Judge
+from romancy_conformance.chaos.oracle import Expected, foretell
+from romancy_conformance.chaos.programs import Program, every, generate
+from romancy_conformance.chaos.worker import Job
+from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy_conformance.chaos.workers import Nursery
+    from romancy_conformance.servers import Server
+
+__all__ = ["WAYS", "Plan", "Round", "Told"]
+
+T = TypeVar("T")
+
+_WEIGHTS = {"client": 3, "many": 2, "delay": 2, "session": 2, "worker": 3, "crowded": 2}
+WAYS = frozenset(_WEIGHTS)
+"""How a program is started: by an app without a worker, alone, in a batch or with a delay; in a session of an
+activity; by a worker; by a worker that holds few at a time."""
+_OVER = (*TERMINAL_STATUSES, Status.STUCK)
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a round is to be."""
+
+    seed: str
+    programs: int = 30
+    seconds: float = 12.0
+    workers: int = 3
+    lease: float = 3.0
+    patience: float = 90.0
+    """Seconds without any progress after which what is left is stranded."""
+    without: frozenset[str] = frozenset()
+
+
+class Told(Struct):
+    """What came of a round."""
+
+    seed: str
+    programs: int
+    instances: int
+    faults: Counter[str]
+    seconds: float
+    findings: list[Finding]
+
+    @property
+    def kills(self) -> int:
+        return self.faults["kill"] + self.faults["server-kill"]
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "no faults"
+        found = Counter(finding.kind for finding in self.findings)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or "nothing"
+        return f"{self.programs} programs, {self.instances} instances, {faults}, {self.seconds:.1f} s; found {kinds}"
+
+
+class Round:
+    """One round on a fresh database."""
+
+    def __init__(self, told: Plan, url: str, folder: Path, nursery: Nursery, server: Server | None = None) -> None:
+        self._plan = told
+        self._url = url
+        self._folder = folder
+        self._chance = random.Random(f"round {told.seed}")
+        self._nursery = nursery
+        self._server = server
+        self.programs = [
+            generate(f"{told.seed}-{number}", f"{told.seed}-{number}", told.without) for number in range(told.programs)
+        ]
+        ways = [way for way in _WEIGHTS if way not in told.without]
+        self.ways = self._chance.choices(ways, [_WEIGHTS[way] for way in ways], k=len(self.programs))
+        self.expected: dict[str, Expected] = {}
+        for program in self.programs:
+            self.expected |= foretell(program)
+        self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
+        self._starters = {f"{program.path}.s": program for program in self._those("session")}
+        self._outside: set[asyncio.Task[None]] = set()
+
+    async def play(self) -> Told:
+        """Do it all, and judge."""
+        begun = time.monotonic()
+        async with AsyncExitStack() as stack:
+            self._store = create_store(self._url)
+            await self._store.open()
+            stack.push_async_callback(self._store.close)
+            await ledger.begin(self._store)
+            self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=WORKFLOWS))
+            faults = plan(
+                self._chance,
+                self._plan.seconds,
+                self._plan.workers,
+                lease=self._plan.lease,
+                server=self._server is not None,
+                without=self._plan.without,
+            )
+            crew = Crew(self._nursery, self._job, self._plan.workers, self._server)
+            await crew.begin()
+            stack.push_async_callback(crew.end)
+            self._from_outside()
+            stack.push_async_callback(self._stop_outside)
+            await asyncio.gather(crew.strike(faults), self._start_all())
+            await crew.settle()
+            await self._start_missing()
+            await self._until_over(crew)
+            instances = await self._instances()
+            judge = Judge(self._store, self.expected, self._starters)
+            findings = await judge.judge(instances)
+            findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
+        seconds = time.monotonic() - begun
+        return Told(self._plan.seed, len(self.programs), len(instances), crew.counts, seconds, findings)
+
+    def describe(self, instance: str) -> str:
+        """The program of a finding, and how it was started."""
+        for program, way in zip(self.programs, self.ways, strict=True):
+            if instance in {each.path for each in every(program)} | {f"{program.path}.s"}:
+                return f"started by {way}: {program}"
+        return "no program"
+
+    # ── workers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _those(self, way: str) -> list[Program]:
+        return [program for program, how in zip(self.programs, self.ways, strict=True) if how == way]
+
+    def _job(self) -> Job:
+        """The next worker: some start programs, some hold few of them."""
+        left = self._for_workers
+        way = "crowded" if left["crowded"] and self._chance.random() < 0.5 else "worker"
+        starts = tuple(left[way][:6])
+        del left[way][:6]
+        few = self._chance.random() < 0.2
+        return Job(
+            url=self._url,
+            log=str(self._folder / "workers.log"),
+            lease=self._plan.lease,
+            max_live=2 if starts and way == "crowded" else 4 if few else 10_000,
+            sticky=self._chance.choice((0, 2, 1000, 1000)),
+            drain=self._chance.choice((0.1, 0.5, 2.0)),
+            starts=starts,
+        )
+
+    # ── who starts, tells and stops ─────────────────────────────────────────────────────────────────────────────
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call from outside, again while the database is away."""
+        while True:
+            try:
+                return await call()
+            except StorageUnavailableError:
+                await asyncio.sleep(0.1)
+
+    async def _start(self, calls: list[Any]) -> None:
+        await self._insist(lambda: self._app.start_many(calls))
+
+    async def _start_all(self) -> None:
+        """Over the first two thirds of the time."""
+        pause = self._plan.seconds / max(len(self.programs), 1) * 2 / 3
+        many: list[Any] = []
+        for program, way in zip(self.programs, self.ways, strict=True):
+            await asyncio.sleep(pause)
+            if way == "client":
+                await self._start([call_of(program)])
+            elif way == "delay":
+                await self._start([call_of(program, delay=self._chance.uniform(0.2, 2.0))])
+            elif way == "session":
+                starter = chaos_starter.options(instance_id=f"{program.path}.s")
+                await self._start([starter.bind(msgspec.to_builtins(program))])
+            elif way == "many":
+                many.append(call_of(program))
+            if len(many) == 4:
+                await self._start(many)
+                many = []
+        await self._start(many)
+
+    async def _start_missing(self) -> None:
+        """What workers were to start and did not live to."""
+        await self._start([call_of(one) for one in self._those("worker") + self._those("crowded")])
+
+    def _from_outside(self) -> None:
+        talks = [self._tell(each) for program in self.programs for each in every(program) if each.signals]
+        for talk in (*talks, self._cancel()):
+            self._outside.add(asyncio.create_task(talk))
+
+    async def _stop_outside(self) -> None:
+        for task in self._outside:
+            task.cancel()
+        await asyncio.gather(*self._outside, return_exceptions=True)
+
+    async def _tell(self, program: Program) -> None:
+        """Send a workflow its signals, each once it is there and the one before has arrived."""
+        chance = random.Random(program.path)
+        for name, number in program.signals:
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            while True:
+                try:
+                    await self._app.signal(program.path, name, number)
+                    break
+                except (InstanceNotFoundError, StorageUnavailableError):
+                    await asyncio.sleep(0.2)
+                except UsageError:  # it has ended, which the judge will have something to say about
+                    return
+
+    async def _cancel(self) -> None:
+        """Cancel each program that waits for it."""
+        left = {program.path for program in self.programs if program.ending == "cancelled"}
+        while left:
+            await asyncio.sleep(0.3)
+            try:
+                ready = {row.instance for row in await ledger.read(self._store) if row.key == "ready"}
+                for path in ready & left:
+                    await self._app.cancel(path, reason="as the program says")
+                    left.discard(path)
+            except StorageUnavailableError:
+                continue
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _instances(self) -> dict[str, tuple[Status, int]]:
+        """Every workflow of the round, and how far it has come."""
+        found = {one.instance_id: one async for one in self._app.iter_instances({}, workflow_name="chaos_")}
+        return {id: (one.status, int(one.updated_at.timestamp() * 1_000_000)) for id, one in found.items()}
+
+    async def _until_over(self, crew: Crew) -> None:
+        """Wait until everything has ended, for as long as anything at all moves."""
+        must = {path for path, each in self.expected.items() if not each.program.undetermined} | set(self._starters)
+        before: object = None
+        moved = time.monotonic()
+        while time.monotonic() - moved < self._plan.patience:
+            await crew.look()
+            there = await self._insist(self._instances)
+            if must <= there.keys() and all(status in _OVER for status, _ in there.values()):
+                return
+            steps = [await self._steps(id) for id, (status, _) in there.items() if status not in _OVER]
+            now = (sorted(there.items()), steps)
+            if now != before:
+                before, moved = now, time.monotonic()
+            await asyncio.sleep(0.3)
+
+    async def _steps(self, instance_id: str) -> int:
+        """How many rows its log has, which its own row does not tell."""
+        page = await self._insist(lambda: self._store.read(instance_id))
+        return page.rows[-1].seq if page is not None and page.rows else 0

@@ -1,0 +1,101 @@
+"""Where worker processes come from: a process that has imported everything and forks one for each order.
+
+    python -m romancy_conformance.chaos.worker
+
+It reads orders, one a line: `work JSON` forks a worker and answers with its process id, `wait PID` answers with how
+that ended. At the end of its input it kills those that are left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+
+import msgspec
+
+from romancy import RetryPolicy, Romancy, StorageUnavailableError
+from romancy.storage.backends import create_store
+from romancy_conformance.chaos.programs import Program
+from romancy_conformance.chaos.workflows import WORKFLOWS, app_here, call_of
+
+__all__ = ["Job"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker process is to be."""
+
+    url: str
+    log: str
+    """Where its standard error goes."""
+    lease: float = 3.0
+    max_live: int = 10_000
+    sticky: int = 1000
+    drain: float = 2.0
+    starts: tuple[Program, ...] = ()
+    """Programs it starts itself."""
+
+
+async def work(job: Job) -> None:
+    """Work until told to stop."""
+    app = Romancy(
+        job.url,
+        workflows=WORKFLOWS,
+        lease=job.lease,
+        max_live=job.max_live,
+        sticky=job.sticky,
+        drain_timeout=job.drain,
+        retry=RetryPolicy.fixed(12, 0.01),
+    )
+    async with app:
+        app_here[:] = [app]
+        if job.starts:
+            with suppress(StorageUnavailableError):  # somebody looks for what is missing
+                await app.start_many([call_of(program) for program in job.starts])
+        await app.serve(drain_timeout=job.drain)
+
+
+def fork(job: Job) -> int:
+    """Be a worker in a process of its own; its id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        out = os.open(job.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (out, 1), (out, 2)):
+            os.dup2(source, target)
+        asyncio.run(work(job))
+        status = 0
+    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def main() -> None:
+    children: set[int] = set()
+    with suppress(Exception):
+        for scheme in ("sqlite:///x", "postgresql://x/x", "mysql://x/x", "mariadb://x/x"):
+            create_store(scheme)  # so that their drivers are imported once
+    for line in sys.stdin:
+        order, _, what = line.partition(" ")
+        if order == "work":
+            children.add(child := fork(msgspec.json.decode(what, type=Job)))
+            print(child, flush=True)
+        else:
+            pid, status = os.waitpid(int(what), os.WNOHANG)
+            children.discard(pid)
+            print(os.waitstatus_to_exitcode(status) if pid else "alive", flush=True)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()

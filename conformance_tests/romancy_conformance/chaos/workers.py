@@ -1,0 +1,100 @@
+"""The worker processes of a round, as those who maltreat them see them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from romancy_conformance.chaos.worker import Job
+
+__all__ = ["Nursery", "Worker"]
+
+_MODULE = "romancy_conformance.chaos.worker"
+
+
+class Nursery:
+    """The process that forks them. One order at a time."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._one = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await asyncio.to_thread(self._process.wait)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    async def make(self, job: Job) -> Worker:
+        """One more worker."""
+        return Worker(int(await self._order(f"work {msgspec.json.encode(job).decode()}")), self)
+
+    async def ended(self, pid: int) -> int | None:
+        """How this one ended; None while it has not. To be asked until it has, and never again."""
+        answer = await self._order(f"wait {pid}")
+        return None if answer == "alive" else int(answer)
+
+    async def _order(self, line: str) -> str:
+        async with self._one:
+            return await asyncio.to_thread(self._ask, line)
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+
+class Worker:
+    """One process. Its id is its own until its end has been asked for."""
+
+    def __init__(self, pid: int, nursery: Nursery) -> None:
+        self.pid = pid
+        self._nursery = nursery
+        self._status: int | None = None
+        self._asking = asyncio.Lock()
+
+    async def status(self) -> int | None:
+        """How it ended; None while it works."""
+        async with self._asking:
+            if self._status is None:
+                self._status = await self._nursery.ended(self.pid)
+            return self._status
+
+    async def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if await self.status() is None:
+            os.kill(self.pid, number)
+
+    async def stop(self, number: signal.Signals) -> int:
+        """Send it a signal that ends it, and how it ended."""
+        await self.send(signal.SIGCONT)
+        await self.send(number)
+        while (status := await self.status()) is None:
+            await asyncio.sleep(0.02)
+        return status
+
+    async def kill(self) -> None:
+        """End it at once, frozen or not."""
+        await self.send(signal.SIGKILL)
+        while await self.status() is None:  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.01)

@@ -1,0 +1,223 @@
+"""A program as a workflow: the activities that write the ledger, and the world of a run on a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from romancy import (
+    ActivityContext,
+    RetryPolicy,
+    Romancy,
+    TerminalError,
+    WorkflowContext,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy_conformance.chaos.interpreting import perform
+from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert
+from romancy_conformance.chaos.programs import Program
+
+if TYPE_CHECKING:
+    from romancy_conformance.chaos.interpreting import Launched
+
+__all__ = ["ACTIVITIES", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
+
+app_here: list[Romancy] = []
+"""The app of this process, for activities that start something."""
+_PATIENT = RetryPolicy.fixed(12, 0.01)
+_LEAKS: set[asyncio.Task[None]] = set()
+
+
+async def _write(key: str, what: str = DONE) -> str:
+    context = activity_context()
+    await insert(await context.session(), context, key, what)
+    return key
+
+
+@compensation(retry=_PATIENT)
+async def chaos_release(key: str, count: int) -> None:
+    await _write(key, UNDONE)
+
+
+@activity
+async def chaos_step(key: str, count: int) -> str:
+    await asyncio.sleep(count * 0.003)
+    return key
+
+
+@activity(retry=_PATIENT)
+def chaos_sync(key: str, count: int) -> str:
+    time.sleep(count * 0.003)
+    return key
+
+
+@activity(retry=_PATIENT)
+async def chaos_write(key: str, count: int) -> str:
+    await asyncio.sleep(count * 0.003)
+    return await _write(key)
+
+
+@activity(compensation=chaos_release, retry=_PATIENT)
+async def chaos_reserve(key: str, count: int) -> str:
+    written = await _write(key)
+    await asyncio.sleep(count * 0.003)
+    return written
+
+
+@activity(retry=_PATIENT)
+async def chaos_savepoint(key: str, count: int) -> str:
+    """A part that is undone, and one that stands."""
+    db = await activity_context().session()
+    try:
+        async with db.savepoint():
+            await _write(key, PHANTOM)
+            raise LookupError(key)
+    except LookupError:
+        return await _write(key)
+
+
+@activity(retry=_PATIENT)
+async def chaos_flaky(key: str, count: int) -> str:
+    await _write(key)
+    if activity_context().attempt <= count:
+        raise ConnectionError(f"attempt {activity_context().attempt} of {count}")
+    return key
+
+
+@activity
+async def chaos_doomed(key: str, count: int) -> str:
+    await _write(key, PHANTOM)
+    raise TerminalError(key)
+
+
+@activity(retry=RetryPolicy.fixed(2, 0.01))
+async def chaos_exhausted(key: str, count: int) -> str:
+    await _write(key, PHANTOM)
+    raise ConnectionError(key)
+
+
+@activity(retry=_PATIENT)
+async def chaos_leaky(key: str, count: int) -> str:
+    """Somebody keeps the session and goes on writing after the attempt has ended."""
+    context = activity_context()
+    db = await context.session()
+    await insert(db, context, key, DONE)
+
+    async def write_on() -> None:
+        for _ in range(20):
+            await asyncio.sleep(count * 0.002)
+            try:
+                await insert(db, context, key, PHANTOM)
+            except Exception:  # noqa: BLE001 - every error will do
+                return
+
+    if count > 1:
+        # Begins to write when the attempt has surely ended.
+        async def wait_and_write() -> None:
+            await asyncio.sleep(0.05)
+            await write_on()
+
+        task = asyncio.create_task(wait_and_write())
+        _LEAKS.add(task)
+        task.add_done_callback(_LEAKS.discard)
+    return key
+
+
+@activity(retry=_PATIENT)
+async def chaos_long(key: str, count: int) -> str:
+    """A session that is open for longer than short leases last."""
+    written = await _write(key)
+    await asyncio.sleep(3)
+    return written
+
+
+@activity
+async def chaos_hold(key: str, count: int) -> str:
+    await asyncio.sleep(86_400)
+    return key
+
+
+@activity(retry=_PATIENT)
+async def chaos_spawn(key: str, program: Any) -> str:
+    """Start a workflow of its own in this session: with its row, or not at all."""
+    context = activity_context()
+    session = await context.session()
+    await insert(session, context, key, DONE)
+    await app_here[-1].start_many([call_of(msgspec.convert(program, Program))], session=session)
+    return key
+
+
+ACTIVITIES: dict[str, Any] = {
+    "step": chaos_step,
+    "sync": chaos_sync,
+    "write": chaos_write,
+    "reserve": chaos_reserve,
+    "savepoint": chaos_savepoint,
+    "flaky": chaos_flaky,
+    "doomed": chaos_doomed,
+    "exhausted": chaos_exhausted,
+    "leaky": chaos_leaky,
+    "long": chaos_long,
+    "hold": chaos_hold,
+}
+
+
+class _Durable:
+    """The world of one run."""
+
+    def __init__(self, ctx: WorkflowContext, program: Program, run: int) -> None:
+        self._ctx = ctx
+        self._program = program
+        self._run = run
+
+    async def do(self, what: str, key: str, count: int = 0) -> str:
+        return str(await ACTIVITIES[what](key, count))
+
+    async def hear(self, name: str, timeout: float | None = None) -> int:
+        return (await self._ctx.wait_event(name, model=int, timeout=timeout)).data
+
+    async def child(self, program: Program) -> Any:
+        return await chaos_program.options(instance_id=program.path)(msgspec.to_builtins(program), 0)
+
+    async def launch(self, program: Program) -> Launched:
+        child = chaos_program.options(instance_id=program.path)
+        return await self._ctx.start(child, msgspec.to_builtins(program), 0)
+
+    async def spawn(self, program: Program) -> None:
+        await chaos_spawn(f"spawn-{program.path}", msgspec.to_builtins(program))
+
+    def now(self) -> float:
+        return self._ctx.now().timestamp()
+
+    def draw(self) -> str:
+        return f"{self._ctx.uuid4()} {self._ctx.random().random()}"
+
+    def recur(self) -> Any:
+        chaos_program.recur(msgspec.to_builtins(self._program), self._run + 1)
+
+
+@workflow(version="1")
+async def chaos_program(ctx: WorkflowContext, program: Any, run: int) -> Any:
+    read = msgspec.convert(program, Program)
+    return await perform(_Durable(ctx, read, run), read, run)
+
+
+@workflow(version="1")
+async def chaos_starter(ctx: WorkflowContext, program: Any) -> None:
+    """For a start in a session: with `chaos_spawn` as its only activity."""
+    await chaos_spawn(f"spawn-{msgspec.convert(program, Program).path}", program)
+
+
+WORKFLOWS = (chaos_program, chaos_starter)
+
+
+def call_of(program: Program, delay: float = 0.0) -> Any:
+    """The program as a call to start."""
+    bound = chaos_program.options(instance_id=program.path, delay=delay)
+    return bound.bind(msgspec.to_builtins(program), 0)
