@@ -24,8 +24,6 @@ from romancy.errors import (
 from romancy_conformance.chaos.interpreting import perform
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from romancy_conformance.chaos.programs import Program
 
 __all__ = ["Expected", "foretell"]
@@ -179,7 +177,7 @@ class _Oracle:
             for run in range(len(program.runs)):
                 world.reserved.clear()  # what a former run did stands
                 try:
-                    expected.result = await self._in_its_own_task(perform(world, program, run))
+                    expected.result = await self._in_its_own_task(world, program, run)
                 except _Recur:
                     continue
             expected.status = "completed"
@@ -192,9 +190,9 @@ class _Oracle:
             raise WorkflowFailedError(str(error), instance_id=program.path, error_type=type(error).__name__) from error
         return expected.result
 
-    async def _in_its_own_task(self, body: Coroutine[Any, Any, Any]) -> Any:
+    async def _in_its_own_task(self, world: _Plain, program: Program, run: int) -> Any:
         """So that a workflow that cancels itself does not cancel who waits for it."""
-        task = asyncio.ensure_future(_caught(body))
+        task = asyncio.ensure_future(_caught(world, program, run))
         try:
             value, recurs = await task
         finally:
@@ -204,10 +202,10 @@ class _Oracle:
         return value
 
 
-async def _caught(body: Coroutine[Any, Any, Any]) -> tuple[Any, bool]:
+async def _caught(world: _Plain, program: Program, run: int) -> tuple[Any, bool]:
     """A task must not end by a BaseException: its loop would."""
     try:
-        return await body, False
+        return await perform(world, program, run), False
     except _Recur:
         return None, True
 

@@ -61,8 +61,8 @@ COMPOSITES = (
 )  # fmt: skip
 OUTSIDE = ("signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn")  # fmt: skip
 RARE = ("long", "crowd")
-FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur"))
-"""What `--without` can leave out of programs."""
+FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur", "first"))
+"""What `--without` can leave out of programs; without `first` each run begins with an activity."""
 
 
 def _seeded(*parts: object) -> random.Random:
@@ -106,7 +106,7 @@ class _Maker:
         outer = self._path, self._signals, self._spent
         self._path, self._signals, self._spent = path, [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
-        trees = tuple(self._seq(1 + depth, most=4 if depth == 0 else 2) for _ in range(runs))
+        trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
         if ending is None:
             ending = self._pick(ENDINGS, (8, 3, 1, 1, 2)) if depth == 0 else "returns"
         made = Program(path, trees, ending, tuple(self._signals))
@@ -122,8 +122,10 @@ class _Maker:
         self._keys += 1
         return f"k{self._keys}"
 
-    def _seq(self, depth: int, most: int = 3) -> Node:
-        return Node("seq", of=tuple(self._node(depth) for _ in range(self._chance.randint(1, most))))
+    def _run(self, depth: int, most: int) -> Node:
+        """One run's tree; what comes first is what a start that nobody drove begins with."""
+        first = (Node("step", self._key()),) if "first" in self._without else ()
+        return Node("seq", of=(*first, *(self._node(depth) for _ in range(self._chance.randint(1, most)))))
 
     def _node(self, depth: int) -> Node:
         self._spent += 1
@@ -149,8 +151,9 @@ class _Maker:
     def _failing(self) -> Node:
         return Node(self._pick(_FAILING), self._key())
 
-    def _block(self) -> Node:
-        return Node(self._pick(_BLOCKS), self._key(), seconds=self._chance.choice((600.0, 3600.0, 86400.0)))
+    def _block(self, *, alone: bool = False) -> Node:
+        """What never ends by itself; `alone`, it must wait for something that could come."""
+        return Node(self._pick(_BLOCKS[:3] if alone else _BLOCKS), self._key(), seconds=self._chance.choice((600.0, 3600.0, 86400.0)))
 
     def _composite(self, op: str, depth: int) -> Node:
         branches = tuple(self._node(depth + 1) for _ in range(self._chance.randint(2, 3)))
@@ -183,6 +186,6 @@ class _Maker:
 
     def _launch_cancel(self, op: str, depth: int) -> Node:
         self._children += 1
-        tree = Node("seq", of=(Node("write", self._key()), self._block()))
+        tree = Node("seq", of=(Node("write", self._key()), self._block(alone=True)))
         program = Program(f"{self._path}.c{self._children}", (tree,), "returns", undetermined=True)
         return Node(op, self._key(), program=program)
