@@ -49,7 +49,9 @@ async def play(options: argparse.Namespace, server: Server | None, folder: Path)
             told.append(await one.play())
             print(f"{options.backend} {seed}: {told[-1]}", flush=True)
             for finding in told[-1].findings:
-                print(f"  {finding}\n    {one.describe(finding.instance)}", flush=True)
+                print(f"  {finding}", flush=True)
+            for program in sorted({one.describe(finding.instance) for finding in told[-1].findings}):
+                print(f"    {program}", flush=True)
     return told
 
 

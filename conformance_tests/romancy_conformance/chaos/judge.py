@@ -106,7 +106,9 @@ class Judge:
         if row.status is Status.STUCK:
             self.find("parked", instance_id, f"{row.error}")
         elif row.status not in TERMINAL_STATUSES:
-            self.find("stranded", instance_id, f"{row.status}, owner {row.owner}, wakes at {row.wake_at}")
+            last = [type(event).__name__ for event in events[-4:]]
+            state = f"{row.status}, owner {row.owner}, wakes at {row.wake_at}, {row.seen} of {row.signals} messages seen"
+            self.find("stranded", instance_id, f"{state}, its log ends {last}")
         else:
             self._check_end(row, events, expected)
         if expected is not None:
