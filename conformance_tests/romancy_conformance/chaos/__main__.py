@@ -35,7 +35,9 @@ async def play(options: argparse.Namespace, server: Server | None, folder: Path)
             seed = f"{options.seed}-{number}"
             place = folder / seed
             place.mkdir(parents=True)
-            url = f"sqlite:///{place / 'chaos.db'}" if server is None else await asyncio.to_thread(server.fresh_database)
+            url = f"sqlite:///{place / 'chaos.db'}"
+            if server is not None:
+                url = await asyncio.to_thread(server.fresh_database)
             asked = Plan(
                 seed=seed,
                 programs=options.programs,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy_conformance.chaos.programs import Node, Program
 
-__all__ = ["Handler", "Launched", "World", "block", "has_lasted", "interpret", "perform"]
+__all__ = ["EFFECTS", "HANDLERS", "Handler", "Launched", "World", "block", "has_lasted", "interpret"]
 
 
 class Launched(Protocol):
@@ -68,29 +68,13 @@ class World(Protocol):
 Handler: TypeAlias = "Callable[[World, Node], Awaitable[Any]]"
 
 
+HANDLERS: dict[str, Handler] = {}
+"""Every operation there is; `performing` fills it."""
+
+
 async def interpret(world: World, node: Node) -> Any:
     """Do what the node says; what came of it, as plain JSON."""
-    return await handlers()[node.op](world, node)
-
-
-async def perform(world: World, program: Program, run: int) -> Any:
-    """Do one run of a program, from 0; the last one ends as the program says."""
-    value = await interpret(world, program.runs[run])
-    if run + 1 < len(program.runs):
-        world.recur()
-    if program.ending == "fails":
-        raise TerminalError("as the program says")
-    if program.ending == "exhausts":
-        await world.do("exhausted", "end")
-    if program.ending == "stops-itself":
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
-        await asyncio.sleep(0)
-    if program.ending == "cancelled":
-        await world.do("write", "ready")
-        await asyncio.sleep(86_400)
-    return value
+    return await HANDLERS[node.op](world, node)
 
 
 def has_lasted(world: World, since: float, seconds: float) -> bool:
@@ -237,16 +221,3 @@ EFFECTS: dict[str, Handler] = {
     "launch_cancel": _launch_cancel,
     "spawn": _spawn,
 }
-
-_all: dict[str, Handler] = {}
-
-
-def handlers() -> dict[str, Handler]:
-    """Every operation there is."""
-    if not _all:
-        # They interpret nodes themselves, so they import this module.
-        from romancy_conformance.chaos.concurrent import CONCURRENT
-        from romancy_conformance.chaos.scoped import SCOPED
-
-        _all.update(EFFECTS | CONCURRENT | SCOPED)
-    return _all

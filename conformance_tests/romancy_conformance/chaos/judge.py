@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,8 +106,8 @@ class Judge:
             self.find("parked", instance_id, f"{row.error}")
         elif row.status not in TERMINAL_STATUSES:
             last = [type(event).__name__ for event in events[-4:]]
-            state = f"{row.status}, owner {row.owner}, wakes at {row.wake_at}, {row.seen} of {row.signals} messages seen"
-            self.find("stranded", instance_id, f"{state}, its log ends {last}")
+            where = f"owner {row.owner}, wakes at {row.wake_at}, {row.seen} of {row.signals} messages seen"
+            self.find("stranded", instance_id, f"{row.status}, {where}, its log ends {last}")
         else:
             self._check_end(row, events, expected)
         if expected is not None:
@@ -163,25 +162,28 @@ class Judge:
         """What the log calls completed is in the ledger as often, and nothing else is; undone in the right order."""
         names: dict[str, str] = {}
         completed: Counter[str] = Counter()
-        done: list[str] = []
-        undone: list[str] = []
         for event in events:
-            if isinstance(event, WorkflowContinued):
-                done, undone = [], []
-            elif isinstance(event, ActivityScheduled | CompensationScheduled):
+            if isinstance(event, ActivityScheduled | CompensationScheduled):
                 names[event.id] = event.name
-                if isinstance(event, CompensationScheduled):
-                    undone.append(event.activity_id)
-            elif isinstance(event, ActivityCompleted | CompensationCompleted):
-                if names[event.id] in _WRITERS:
-                    completed[event.id] += 1
-                if names[event.id] == "chaos_reserve":
-                    done.append(event.id)
+            elif isinstance(event, ActivityCompleted | CompensationCompleted) and names[event.id] in _WRITERS:
+                completed[event.id] += 1
         there = Counter(row.activity for row in self._rows.get(instance_id, []) if row.what != PHANTOM)
         if lost := completed - there:
             self.find("lost", instance_id, f"completed in the log and not in the ledger: {dict(lost)}")
         if doubled := there - completed:
             self.find("doubled", instance_id, f"in the ledger more often than in the log: {dict(doubled)}")
-        order = [done.index(each) for each in undone]
-        if any(later >= earlier for earlier, later in pairwise(order)):
-            self.find("order", instance_id, f"completed as {done} and undone as {undone}")
+        self._check_order(instance_id, events)
+
+    def _check_order(self, instance_id: str, events: list[LogEvent]) -> None:
+        """What completed last is undone first, in each run."""
+        done: list[str] = []
+        undone: list[int] = []
+        for event in events:
+            if isinstance(event, WorkflowContinued):
+                done, undone = [], []
+            elif isinstance(event, ActivityCompleted):
+                done.append(event.id)
+            elif isinstance(event, CompensationScheduled):
+                undone.append(done.index(event.activity_id))
+        if undone != sorted(undone, reverse=True):
+            self.find("order", instance_id, f"of {done} these were undone, in this order: {undone}")

@@ -41,8 +41,8 @@ async def begin(store: Store) -> None:
 
 async def insert(session: Session, context: ActivityContext, key: str, what: str) -> None:
     """Write a row in the session of an activity; every word is of our own making."""
-    words = "', '".join((context.instance_id, context.activity_id, key, what))
-    await session.execute(f"insert into chaos_ledger values ('{words}')")  # noqa: S608 - as said
+    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
+    await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
 
 
 async def read(store: Store) -> list[Row]:

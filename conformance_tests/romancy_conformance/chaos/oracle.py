@@ -10,7 +10,7 @@ import asyncio
 import random
 import selectors
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from msgspec import Struct, field
 
@@ -21,10 +21,8 @@ from romancy.errors import (
     WorkflowCancelledError,
     WorkflowFailedError,
 )
-from romancy_conformance.chaos.interpreting import perform
-
-if TYPE_CHECKING:
-    from romancy_conformance.chaos.programs import Program
+from romancy_conformance.chaos.performing import perform
+from romancy_conformance.chaos.programs import Program
 
 __all__ = ["Expected", "foretell"]
 

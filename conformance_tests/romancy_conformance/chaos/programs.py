@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["ENDINGS", "FEATURES", "Node", "Program", "every", "generate"]
 
@@ -59,7 +59,9 @@ COMPOSITES = (
     "condition", "generator", "any_group", "any_group_fails", "move_on", "fail_after", "scope_cancel", "stream",
     "callbacks",
 )  # fmt: skip
-OUTSIDE = ("signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn")  # fmt: skip
+OUTSIDE = (
+    "signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn",
+)  # fmt: skip
 RARE = ("long", "crowd")
 FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur", "first"))
 """What `--without` can leave out of programs; without `first` each run begins with an activity."""
@@ -132,32 +134,32 @@ class _Maker:
         if depth >= 4 or self._spent > 14 or self._chance.random() < 0.35:
             return self._leaf()
         if self._chance.random() < 0.03:
-            return Node(self._pick(RARE), self._key(), count=6000, seconds=3.0) if self._has(RARE) else self._leaf()
+            return Node(self._pick(RARE), self._key(), count=6000) if self._has(RARE) else self._leaf()
         op = self._pick(COMPOSITES + OUTSIDE)
-        makers: dict[str, Callable[[str, int], Node]] = {"stream": self._signal, "launch_cancel": self._launch_cancel}
-        if op in OUTSIDE:
-            makers = {"child": self._child, "child_fails": self._child, "launch": self._child, "spawn": self._child}
-            makers["launch_cancel"] = self._launch_cancel
-            return makers.get(op, self._signal)(op, depth)
-        return self._composite(op, depth)
+        if op in COMPOSITES:
+            return self._composite(op, depth)
+        if op.startswith("signal"):
+            return self._signal(op)
+        return self._launch_cancel(op) if op == "launch_cancel" else self._child(op, depth)
 
     def _has(self, names: tuple[str, ...]) -> bool:
         return any(name not in self._without for name in names)
 
     def _leaf(self) -> Node:
-        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1))
-        return Node(op, self._key(), count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
+        op, key = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1)), self._key()
+        return Node(op, key, count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
 
     def _failing(self) -> Node:
         return Node(self._pick(_FAILING), self._key())
 
     def _block(self, *, alone: bool = False) -> Node:
         """What never ends by itself; `alone`, it must wait for something that could come."""
-        return Node(self._pick(_BLOCKS[:3] if alone else _BLOCKS), self._key(), seconds=self._chance.choice((600.0, 3600.0, 86400.0)))
+        op = self._pick(_BLOCKS[:3] if alone else _BLOCKS)
+        return Node(op, self._key(), seconds=self._chance.choice((600.0, 3600.0, 86_400.0)))
 
     def _composite(self, op: str, depth: int) -> Node:
         branches = tuple(self._node(depth + 1) for _ in range(self._chance.randint(2, 3)))
-        made = Node(op, self._key(), count=self._chance.randint(1, 4), seconds=round(self._chance.uniform(0.02, 0.3), 2))
+        key, count = self._key(), self._chance.randint(1, 4)
         match op:
             case "attempt" | "gather_errors":
                 of = (*branches[:1], self._failing(), *branches[1:])
@@ -169,9 +171,9 @@ class _Maker:
                 of = (*branches[:2], self._block())
             case _:
                 of = branches
-        return Node(made.op, made.key, made.count, made.seconds, of)
+        return Node(op, key, count, round(self._chance.uniform(0.02, 0.3), 2), of)
 
-    def _signal(self, op: str, depth: int) -> Node:
+    def _signal(self, op: str) -> Node:
         key = self._key()
         count = self._chance.randint(2, 5) if op == "signals" else 1
         if op != "signal_none":
@@ -184,7 +186,7 @@ class _Maker:
         program = self.program(f"{self._path}.c{self._children}", depth + 2, ending or "returns")
         return Node(op, self._key(), of=(self._leaf(),), program=program)
 
-    def _launch_cancel(self, op: str, depth: int) -> Node:
+    def _launch_cancel(self, op: str) -> Node:
         self._children += 1
         tree = Node("seq", of=(Node("write", self._key()), self._block(alone=True)))
         program = Program(f"{self._path}.c{self._children}", (tree,), "returns", undetermined=True)

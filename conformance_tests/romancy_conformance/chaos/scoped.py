@@ -80,6 +80,7 @@ async def _scope_cancel(world: World, node: Node) -> Any:
     """A group whose scope is cancelled when its branch has come to where it waits."""
     first, second, blocked = node.of
     there = anyio.Event()
+    beside: Any = None
 
     async def branch() -> None:
         try:
@@ -93,7 +94,7 @@ async def _scope_cancel(world: World, node: Node) -> Any:
     async with anyio.create_task_group() as group:
         group.start_soon(branch)
         await there.wait()
-        # In a task of its own: a TaskGroup in it that fails leaves a request to cancel with its task, before Python 3.13.
+        # In a task of its own: before Python 3.13 a TaskGroup that fails leaves its task asked to be cancelled.
         beside = await asyncio.ensure_future(interpret(world, second))
         group.cancel_scope.cancel()
     return [beside, group.cancel_scope.cancel_called]

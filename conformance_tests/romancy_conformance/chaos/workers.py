@@ -89,7 +89,7 @@ class Worker:
         """Send it a signal that ends it, and how it ended."""
         await self.send(signal.SIGCONT)
         await self.send(number)
-        while (status := await self.status()) is None:
+        while (status := await self.status()) is None:  # noqa: ASYNC110 - another process ends
             await asyncio.sleep(0.02)
         return status
 

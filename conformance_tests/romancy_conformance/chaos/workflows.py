@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy import (
-    ActivityContext,
     RetryPolicy,
     Romancy,
     TerminalError,
@@ -19,8 +18,8 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy_conformance.chaos.interpreting import perform
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert
+from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.programs import Program
 
 if TYPE_CHECKING:

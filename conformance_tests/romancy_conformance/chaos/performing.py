@@ -1,0 +1,39 @@
+"""One run of a program, with every operation there is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from romancy.errors import TerminalError
+from romancy_conformance.chaos.concurrent import CONCURRENT
+from romancy_conformance.chaos.interpreting import EFFECTS, HANDLERS, interpret
+from romancy_conformance.chaos.scoped import SCOPED
+
+if TYPE_CHECKING:
+    from romancy_conformance.chaos.interpreting import World
+    from romancy_conformance.chaos.programs import Program
+
+__all__ = ["perform"]
+
+HANDLERS.update(EFFECTS | CONCURRENT | SCOPED)
+
+
+async def perform(world: World, program: Program, run: int) -> Any:
+    """Do one run of a program, from 0; the last one ends as the program says."""
+    value = await interpret(world, program.runs[run])
+    if run + 1 < len(program.runs):
+        world.recur()
+    if program.ending == "fails":
+        raise TerminalError("as the program says")
+    if program.ending == "exhausts":
+        await world.do("exhausted", "end")
+    if program.ending == "stops-itself":
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+    if program.ending == "cancelled":
+        await world.do("write", "ready")
+        await asyncio.sleep(86_400)
+    return value
