@@ -74,6 +74,11 @@ test-again: $(READY) ## the few tests that failed last, alone; names those that 
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
+# Seeds are printed and repeat: `make chaos ARGS='--backend postgres --seed last1 --first 10 --rounds 1'`
+.PHONY: chaos
+chaos: $(READY) ## random programs under killed, frozen and drained workers and killed servers, against an oracle
+	$(BIN)/python -m romancy_conformance.chaos $(ARGS)
+
 # A mend is taken out of a copy of the tree and the tests named for it are run there: `make mutations ARGS='A4 B1'`
 .PHONY: mutations
 mutations: $(READY) ## take each mend out in turn, and see that the tests turn red

@@ -10,11 +10,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from romancy_conformance.chaos.faults import FAULTS
+from romancy_conformance.chaos.faults import FAULTS, Served
 from romancy_conformance.chaos.programs import FEATURES
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
 from romancy_conformance.chaos.workers import Nursery
-from romancy_conformance.servers import Kind, Server, private_server
+from romancy_conformance.servers import Kind, private_server
+from romancy_conformance.servers.proxy import Proxy
 
 _ALL = FEATURES | FAULTS | WAYS
 
@@ -27,7 +28,7 @@ def features(text: str) -> frozenset[str]:
     return names
 
 
-async def play(options: argparse.Namespace, server: Server | None, folder: Path) -> list[Told]:
+async def play(options: argparse.Namespace, served: Served | None, folder: Path) -> list[Told]:
     """All rounds, one after another."""
     told: list[Told] = []
     async with Nursery() as nursery:
@@ -36,8 +37,10 @@ async def play(options: argparse.Namespace, server: Server | None, folder: Path)
             place = folder / seed
             place.mkdir(parents=True)
             url = f"sqlite:///{place / 'chaos.db'}"
-            if server is not None:
-                url = await asyncio.to_thread(server.fresh_database)
+            if options.url:
+                url = options.url
+            elif served is not None:
+                url = await asyncio.to_thread(served.server.fresh_database)
             asked = Plan(
                 seed=seed,
                 programs=options.programs,
@@ -47,9 +50,9 @@ async def play(options: argparse.Namespace, server: Server | None, folder: Path)
                 patience=options.patience,
                 without=options.without,
             )
-            one = await asyncio.to_thread(Round, asked, url, place, nursery, server)  # the oracle has loops of its own
+            one = await asyncio.to_thread(Round, asked, url, place, nursery, served)  # the oracle has loops of its own
             told.append(await one.play())
-            print(f"{options.backend} {seed}: {told[-1]}", flush=True)
+            print(f"{url.partition(':')[0]} {seed}: {told[-1]}", flush=True)
             for finding in told[-1].findings:
                 print(f"  {finding}", flush=True)
             for program in sorted({one.describe(finding.instance) for finding in told[-1].findings}):
@@ -60,6 +63,7 @@ async def play(options: argparse.Namespace, server: Server | None, folder: Path)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="romancy_conformance.chaos", description=__doc__)
     parser.add_argument("--backend", choices=("sqlite", *Kind), default="sqlite")
+    parser.add_argument("--url", help="an empty database, for one round; its server is let alone")
     parser.add_argument("--seed", default=secrets.token_hex(3), help="any word; the same word plays the same rounds")
     parser.add_argument("--first", type=int, default=1, help="the number of the first round")
     parser.add_argument("--rounds", type=int, default=10)
@@ -72,13 +76,14 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for databases and the logs of workers")
     options = parser.parse_args()
     with ExitStack() as stack:
-        server = None
-        if options.backend != "sqlite":
+        served = None
+        if options.backend != "sqlite" and not options.url:
             server = private_server(options.backend)
             stack.callback(server.close)
             server.start()
+            served = Served(server, stack.enter_context(Proxy("127.0.0.1", server.port)))
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        told = asyncio.run(play(options, server, folder))
+        told = asyncio.run(play(options, served, folder))
     programs, kills = sum(each.programs for each in told), sum(each.kills for each in told)
     instances, seconds = sum(each.instances for each in told), sum(each.seconds for each in told)
     findings = [finding for each in told for finding in each.findings]

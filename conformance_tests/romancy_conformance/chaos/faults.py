@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from romancy_conformance.servers import Server
+from romancy_conformance.servers.proxy import Direction, Proxy
+from romancy_conformance.servers.proxy import Fault as ProxyFault
+
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
     from romancy_conformance.chaos.worker import Job
     from romancy_conformance.chaos.workers import Nursery, Worker
-    from romancy_conformance.servers import Server
 
-__all__ = ["FAULTS", "Crew", "Fault", "plan"]
+__all__ = ["FAULTS", "Crew", "Fault", "Served", "plan"]
 
-_WEIGHTS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "server-kill": 1, "server-freeze": 1}
+_ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2}
+_ON_SERVERS = {"server-kill": 1, "server-freeze": 1}
+_ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
+_WEIGHTS = _ON_WORKERS | _ON_SERVERS | _ON_THE_WIRE
 FAULTS = frozenset(_WEIGHTS)
 _SLOWEST_END = 120.0
 
@@ -37,7 +43,7 @@ def plan(
     chance: random.Random, seconds: float, workers: int, *, lease: float, server: bool, without: frozenset[str]
 ) -> list[Fault]:
     """The faults of a round."""
-    kinds = [kind for kind in _WEIGHTS if kind not in without and (server or not kind.startswith("server"))]
+    kinds = [kind for kind in _WEIGHTS if kind not in without and (server or kind in _ON_WORKERS)]
     found: list[Fault] = []
     left = seconds
     while kinds:
@@ -51,19 +57,26 @@ def plan(
     return found
 
 
+class Served(Struct, frozen=True):
+    """A server of our own, and the wire to it."""
+
+    server: Server
+    wire: Proxy
+
+
 class Crew:
     """The workers of a round, each in its place; who ends is followed by another one."""
 
-    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, server: Server | None) -> None:
+    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, server: Served | None) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
         """Those that ended by themselves, though nobody had done anything to the server."""
         self._nursery = nursery
         self._jobs = jobs
-        self._server = server
+        self._served = server
         self._places: list[Worker | None] = [None] * places
         self._busy = [asyncio.Lock() for _ in range(places)]
-        self._server_down = asyncio.Lock()
+        self._database = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
@@ -92,7 +105,7 @@ class Crew:
                 continue
             async with lock:
                 if (status := await worker.status()) is not None:
-                    if not self.counts["server-kill"] and not self.counts["server-freeze"]:
+                    if not self._was_hurt:
                         self.ended.append(f"a worker ended by itself with {status}")
                     self._places[place] = await self._nursery.make(self._jobs())
 
@@ -103,8 +116,8 @@ class Crew:
                 await worker.kill()
 
     async def _do(self, fault: Fault) -> None:
-        if fault.kind.startswith("server"):
-            await self._server_fault(fault)
+        if fault.kind not in _ON_WORKERS:
+            await self._hurt_the_database(fault)
             return
         async with self._busy[fault.place]:
             worker = self._places[fault.place]
@@ -132,19 +145,52 @@ class Crew:
             await worker.kill()
             return
         # One that was not ready to hear the signal dies of it.
-        if status not in {0, -signal.SIGTERM} and not self.counts["server-kill"] and not self.counts["server-freeze"]:
+        if status not in {0, -signal.SIGTERM} and not self._was_hurt:
             self.ended.append(f"a worker told to stop ended with {status}")
 
-    async def _server_fault(self, fault: Fault) -> None:
-        server = self._server
-        assert server is not None
-        async with self._server_down:
+    @property
+    def _was_hurt(self) -> bool:
+        return any(self.counts[kind] for kind in _ON_SERVERS | _ON_THE_WIRE)
+
+    async def _hurt_the_database(self, fault: Fault) -> None:
+        """One such thing at a time."""
+        assert self._served is not None
+        server, wire = self._served.server, self._served.wire
+        async with self._database:
             self.counts[fault.kind] += 1
-            if fault.kind == "server-kill":
-                await asyncio.to_thread(server.kill)
-                await asyncio.sleep(fault.seconds)
-                await asyncio.to_thread(server.start)
-            else:
-                await asyncio.to_thread(server.freeze)
-                await asyncio.sleep(fault.seconds)
-                await asyncio.to_thread(server.thaw)
+            match fault.kind:
+                case "server-kill":
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.sleep(fault.seconds)
+                    await asyncio.to_thread(server.start)
+                case "server-freeze":
+                    await asyncio.to_thread(server.freeze)
+                    await asyncio.sleep(fault.seconds)
+                    await asyncio.to_thread(server.thaw)
+                case "wire-slow":
+                    wire.delay = fault.seconds / 3
+                    await asyncio.sleep(fault.seconds * 3)
+                    wire.delay = 0.0
+                case "wire-hole":
+                    await asyncio.to_thread(wire.black_hole)
+                    await asyncio.sleep(fault.seconds)
+                    await asyncio.to_thread(wire.heal)
+                case "wire-cut-all":
+                    await asyncio.to_thread(wire.cut)
+                case _:
+                    await self._cut(wire, fault)
+
+    async def _cut(self, wire: Proxy, fault: Fault) -> None:
+        """Cut some connections for a while, each at some chunk, before it arrives or before it is answered."""
+        chance = random.Random(fault.seconds)
+        for _ in range(5):
+            how = chance.choice((ProxyFault.CUT, ProxyFault.CUT_ANSWER))
+            left = chance.randint(1, 40)
+
+            def counts_down(direction: Direction, data: bytes) -> bool:
+                nonlocal left
+                left -= direction is Direction.TO_SERVER
+                return left <= 0
+
+            await asyncio.to_thread(wire.when, counts_down, how)
+            await asyncio.sleep(fault.seconds / 5)

@@ -16,7 +16,7 @@ from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, Usa
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos import ledger
-from romancy_conformance.chaos.faults import Crew, plan
+from romancy_conformance.chaos.faults import Crew, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import Program, every, generate
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from romancy_conformance.chaos.workers import Nursery
-    from romancy_conformance.servers import Server
 
 __all__ = ["WAYS", "Plan", "Round", "Told"]
 
@@ -78,13 +77,13 @@ class Told(Struct):
 class Round:
     """One round on a fresh database."""
 
-    def __init__(self, told: Plan, url: str, folder: Path, nursery: Nursery, server: Server | None = None) -> None:
+    def __init__(self, told: Plan, url: str, folder: Path, nursery: Nursery, served: Served | None = None) -> None:
         self._plan = told
         self._url = url
         self._folder = folder
         self._chance = random.Random(f"round {told.seed}")
         self._nursery = nursery
-        self._server = server
+        self._served = served
         self.programs = [
             generate(f"{told.seed}-{number}", f"{told.seed}-{number}", told.without) for number in range(told.programs)
         ]
@@ -111,10 +110,10 @@ class Round:
                 self._plan.seconds,
                 self._plan.workers,
                 lease=self._plan.lease,
-                server=self._server is not None,
+                server=self._served is not None,
                 without=self._plan.without,
             )
-            crew = Crew(self._nursery, self._job, self._plan.workers, self._server)
+            crew = Crew(self._nursery, self._job, self._plan.workers, self._served)
             await crew.begin()
             stack.push_async_callback(crew.end)
             self._from_outside()
@@ -150,7 +149,7 @@ class Round:
         del left[way][:6]
         few = self._chance.random() < 0.2
         return Job(
-            url=self._url,
+            url=self._url if self._served is None else self._served.wire.url(self._url),
             log=str(self._folder / "workers.log"),
             lease=self._plan.lease,
             max_live=2 if starts and way == "crowded" else 4 if few else 10_000,

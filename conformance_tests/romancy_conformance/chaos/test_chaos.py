@@ -1,0 +1,58 @@
+"""A round of random programs under killed and frozen workers: every outcome and every effect is as it has to be.
+
+A round ends when all has ended, or when nothing has moved for minutes: no test fails because the machine is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+LEFT_OUT = "crowd,drain,first,freeze-long,leaky,long"
+"""What takes too long here, or is known to fail until it is mended."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Apps live on asyncio."""
+    return "asyncio"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+async def test_a_round(storage_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = create_store(storage_url)
+    await store.open()
+    shared = store.capabilities.processes
+    await store.close()
+    if not shared:
+        pytest.skip("capability: a database of this kind lives in one process")
+    size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4")
+    options = ("--seed", "short", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "romancy_conformance.chaos", "--url", storage_url, "--keep", str(tmp_path / "kept")),
+        *("--without", LEFT_OUT, *options),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        said = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert 0 == process.returncode, said
+    with capsys.disabled():
+        print(f"\n{said.strip()}")

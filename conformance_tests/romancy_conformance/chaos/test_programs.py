@@ -1,0 +1,56 @@
+"""Programs of the chaos: the same seed makes the same one, and each has one legal outcome."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from romancy_conformance.chaos.oracle import Expected, foretell
+from romancy_conformance.chaos.programs import FEATURES, Program, every, generate
+
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+FEWER = frozenset({"crowd", "long"})
+"""What takes long and is the same each time."""
+
+
+def some(count: int) -> list[Program]:
+    return [generate(f"p-{number}", f"some-{number}", FEWER) for number in range(count)]
+
+
+def determined(found: dict[str, Expected]) -> dict[str, Expected]:
+    """Those whose end and effects are known."""
+    return {path: each for path, each in found.items() if not each.program.undetermined}
+
+
+def test_a_seed_makes_one_program() -> None:
+    assert some(20) == some(20)
+    assert 20 == len({str(program).partition(":")[2] for program in some(20)})
+
+
+def test_every_operation_is_used() -> None:
+    text = " ".join(map(str, some(600)))
+
+    assert set() == {name for name in FEATURES - FEWER - {"recur", "first"} if name not in text}
+    assert any(len(program.runs) > 1 for program in some(20))
+
+
+def test_ids_are_told_apart() -> None:
+    paths = [each.path for program in some(100) for each in every(program)]
+
+    assert len(paths) == len(set(paths))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_however_long_activities_take_the_outcome_is_the_same() -> None:
+    for program in some(1000 if SOAK else 60):
+        assert determined(foretell(program, 1)) == determined(foretell(program, 2)), str(program)
+
+
+def test_what_is_left_out_does_not_occur() -> None:
+    without = frozenset({"child", "child_fails", "launch", "launch_cancel", "spawn", "recur", "reserve", "cancelled"})
+    programs = [generate(f"p-{number}", f"some-{number}", without) for number in range(100)]
+
+    assert all(1 == len(list(every(program))) == len(program.runs) for program in programs)
+    assert not any("reserve(" in str(program) or program.ending == "cancelled" for program in programs)
