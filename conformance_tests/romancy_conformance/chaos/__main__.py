@@ -48,6 +48,7 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 workers=options.workers,
                 lease=options.lease,
                 patience=options.patience,
+                kills=options.kills,
                 without=options.without,
             )
             one = await asyncio.to_thread(Round, asked, url, place, nursery, served)  # the oracle has loops of its own
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--lease", type=float, default=3.0)
     parser.add_argument("--patience", type=float, default=90.0, help="seconds without progress that are too many")
+    parser.add_argument("--kills", type=int, help="at most so many workers are killed in a round")
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
     parser.add_argument("--keep", type=Path, help="a folder for databases and the logs of workers")
     options = parser.parse_args()

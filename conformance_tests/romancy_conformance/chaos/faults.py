@@ -40,9 +40,16 @@ class Fault(Struct, frozen=True):
 
 
 def plan(
-    chance: random.Random, seconds: float, workers: int, *, lease: float, server: bool, without: frozenset[str]
+    chance: random.Random,
+    seconds: float,
+    workers: int,
+    *,
+    lease: float,
+    server: bool,
+    without: frozenset[str],
+    kills: int | None = None,
 ) -> list[Fault]:
-    """The faults of a round."""
+    """The faults of a round; with `kills` no more workers are killed than so many."""
     kinds = [kind for kind in _WEIGHTS if kind not in without and (server or kind in _ON_WORKERS)]
     found: list[Fault] = []
     left = seconds
@@ -52,6 +59,10 @@ def plan(
         if left < 0:
             break
         (kind,) = chance.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
+        if kind == "kill" and kills is not None:
+            if not kills:
+                continue
+            kills -= 1
         longest = lease * 1.5 + 1 if kind == "freeze-long" else 1.0
         found.append(Fault(pause, kind, chance.randrange(workers), chance.uniform(longest / 3, longest)))
     return found

@@ -50,6 +50,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     lease: float = 3.0
     patience: float = 90.0
     """Seconds without any progress after which what is left is stranded."""
+    kills: int | None = None
+    """At most so many workers are killed; five in a row make an instance look as if it killed them."""
     without: frozenset[str] = frozenset()
 
 
@@ -112,6 +114,7 @@ class Round:
                 lease=self._plan.lease,
                 server=self._served is not None,
                 without=self._plan.without,
+                kills=self._plan.kills,
             )
             crew = Crew(self._nursery, self._job, self._plan.workers, self._served)
             await crew.begin()

@@ -39,8 +39,8 @@ async def test_a_round(storage_url: str, tmp_path: Path, capsys: pytest.CaptureF
     await store.close()
     if not shared:
         pytest.skip("capability: a database of this kind lives in one process")
-    size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4")
-    options = ("--seed", "short", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
+    size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4", "--kills", "4")
+    options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "romancy_conformance.chaos", "--url", storage_url, "--keep", str(tmp_path / "kept")),
         *("--without", LEFT_OUT, *options),
