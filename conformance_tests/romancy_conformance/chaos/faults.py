@@ -192,8 +192,12 @@ class Crew:
                     await self._cut(wire, fault)
 
     async def _cut(self, wire: Proxy, fault: Fault) -> None:
-        """Cut some connections for a while, each at some chunk, before it arrives or before it is answered."""
+        """Cut some connections for a while, each at some chunk, before it arrives or before it is answered.
+
+        The wire is slow meanwhile, so that answers come when what they tell is no longer so.
+        """
         chance = random.Random(fault.seconds)
+        wire.delay = chance.choice((0.0, 0.02, 0.1, 0.3))
         for _ in range(5):
             how = chance.choice((ProxyFault.CUT, ProxyFault.CUT_ANSWER))
             left = chance.randint(1, 40)
@@ -205,3 +209,4 @@ class Crew:
 
             await asyncio.to_thread(wire.when, counts_down, how)
             await asyncio.sleep(fault.seconds / 5)
+        wire.delay = 0.0
