@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from romancy_conformance.chaos.faults import FAULTS, Served
-from romancy_conformance.chaos.programs import FEATURES
+from romancy_conformance.chaos.programs import FEATURES, UNUSUAL
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
 from romancy_conformance.chaos.workers import Nursery
 from romancy_conformance.servers import Kind, private_server
@@ -49,7 +49,7 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 lease=options.lease,
                 patience=options.patience,
                 kills=options.kills,
-                without=options.without,
+                without=options.without | (UNUSUAL - options.unusual),
             )
             one = await asyncio.to_thread(Round, asked, url, place, nursery, served)  # the oracle has loops of its own
             told.append(await one.play())
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=90.0, help="seconds without progress that are too many")
     parser.add_argument("--kills", type=int, help="at most so many workers are killed in a round")
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
+    parser.add_argument("--with", dest="unusual", type=features, default=frozenset(), help="of: " + ", ".join(UNUSUAL))
     parser.add_argument("--keep", type=Path, help="a folder for databases and the logs of workers")
     options = parser.parse_args()
     with ExitStack() as stack:

@@ -56,6 +56,10 @@ class World(Protocol):
         """Seconds, in the workflow's own time."""
         ...
 
+    def is_retried(self) -> bool:
+        """Whether somebody retries the program when it has failed."""
+        ...
+
     def draw(self) -> str:
         """Something random."""
         ...
@@ -78,8 +82,8 @@ async def interpret(world: World, node: Node) -> Any:
 
 
 def has_lasted(world: World, since: float, seconds: float) -> bool:
-    """Whether so much time has passed, but for what rounding takes."""
-    return world.now() - since >= seconds - 0.002
+    """Whether so much time has passed, but for what rounding takes; a retry remembers delays and waits for none."""
+    return world.is_retried() or world.now() - since >= seconds - 0.002
 
 
 async def block(world: World, node: Node) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy import ActivityContext, Session
     from romancy.storage.protocol import Store
 
-__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read"]
+__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "was_undone"]
 
 DONE, UNDONE, PHANTOM = "done", "undone", "phantom"
 _CREATE = (
@@ -43,6 +43,12 @@ async def insert(session: Session, context: ActivityContext, key: str, what: str
     """Write a row in the session of an activity; every word is of our own making."""
     values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
     await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
+
+
+async def was_undone(session: Session, context: ActivityContext, key: str) -> bool:
+    """Whether this instance has undone what it did under the key."""
+    where = f"instance = '{context.instance_id}' and k = '{key}' and what = '{UNDONE}'"
+    return bool(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
 
 
 async def read(store: Store) -> list[Row]:

@@ -141,6 +141,9 @@ class _Plain:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def is_retried(self) -> bool:
+        return False
+
     def draw(self) -> str:
         return f"{self._oracle.chance.random()}"
 
@@ -179,6 +182,9 @@ class _Oracle:
                 except _Recur:
                     continue
             expected.status = "completed"
+            if program.ending == "retry":  # once it failed, everything was undone, and it was done again
+                expected.undone = Counter(world.reserved)
+                expected.done.update(world.reserved)
         except asyncio.CancelledError:
             expected.status, expected.undone = "cancelled", Counter(world.reserved)
             raise

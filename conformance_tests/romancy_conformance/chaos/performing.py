@@ -33,6 +33,9 @@ async def perform(world: World, program: Program, run: int) -> Any:
         assert task is not None
         task.cancel()
         await asyncio.sleep(0)
+    if program.ending == "retry":
+        await world.do("reserve", "last")
+        await world.do("relents", "last")
     if program.ending == "cancelled":
         await world.do("write", "ready")
         await asyncio.sleep(86_400)

@@ -11,7 +11,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENDINGS", "FEATURES", "Node", "Program", "every", "generate"]
+__all__ = ["ENDINGS", "FEATURES", "UNUSUAL", "Node", "Program", "every", "generate"]
 
 
 class Node(Struct, frozen=True, omit_defaults=True):
@@ -47,8 +47,13 @@ class Program(Struct, frozen=True, omit_defaults=True):
         return f"{self.path}: {' then '.join(map(str, self.runs))}, {self.ending}"
 
 
-ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled")
-"""How a program ends; to be cancelled it says that it is ready, and waits."""
+ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry")
+"""How a program ends; to be cancelled it says that it is ready, and waits; to be retried it fails until
+what it did was undone."""
+UNUSUAL = frozenset({"retry"})
+"""What only `--with` brings in."""
+_NOT_RETRIED = frozenset({"child_fails", "launch_cancel"})
+"""What a retry may do again or answer from memory, and either is right."""
 
 LEAVES = ("step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky")
 _FAILING = ("doomed", "exhausted", "raises")
@@ -72,7 +77,7 @@ def _seeded(*parts: object) -> random.Random:
     return random.Random(int.from_bytes(digest[:8], "big"))
 
 
-def generate(path: str, seed: str, without: frozenset[str] = frozenset()) -> Program:
+def generate(path: str, seed: str, without: frozenset[str] = UNUSUAL) -> Program:
     """The program of this seed, to run under this instance id."""
     return _Maker(_seeded("program", seed), without).program(path, depth=0)
 
@@ -108,9 +113,11 @@ class _Maker:
         outer = self._path, self._signals, self._spent
         self._path, self._signals, self._spent = path, [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
-        trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
         if ending is None:
-            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2)) if depth == 0 else "returns"
+            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4)) if depth == 0 else "returns"
+        allowed, self._without = self._without, self._without | (_NOT_RETRIED if ending == "retry" else frozenset())
+        trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
+        self._without = allowed
         made = Program(path, trees, ending, tuple(self._signals))
         self._path, self._signals, self._spent = outer
         return made

@@ -19,7 +19,7 @@ from romancy_conformance.chaos import ledger
 from romancy_conformance.chaos.faults import Crew, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge
 from romancy_conformance.chaos.oracle import Expected, foretell
-from romancy_conformance.chaos.programs import Program, every, generate
+from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
 
@@ -52,7 +52,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Seconds without any progress after which what is left is stranded."""
     kills: int | None = None
     """At most so many workers are killed; five in a row make an instance look as if it killed them."""
-    without: frozenset[str] = frozenset()
+    without: frozenset[str] = UNUSUAL
 
 
 class Told(Struct):
@@ -97,6 +97,7 @@ class Round:
         self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
+        self._to_retry = {program.path for program in self.programs if program.ending == "retry"}
 
     async def play(self) -> Told:
         """Do it all, and judge."""
@@ -200,7 +201,7 @@ class Round:
 
     def _from_outside(self) -> None:
         talks = [self._tell(each) for program in self.programs for each in every(program) if each.signals]
-        for talk in (*talks, self._cancel()):
+        for talk in (*talks, self._cancel(), self._retry()):
             self._outside.add(asyncio.create_task(talk))
 
     async def _stop_outside(self) -> None:
@@ -235,6 +236,20 @@ class Round:
             except StorageUnavailableError:
                 continue
 
+    async def _retry(self) -> None:
+        """Retry each program that has failed as it says; until then it is not over."""
+        while self._to_retry:
+            await asyncio.sleep(0.3)
+            try:
+                for path in sorted(self._to_retry):
+                    found = await self._app.get_instance(path)
+                    if found is not None and found.status is Status.FAILED:
+                        await self._app.retry(path)
+                    if found is not None and found.status in _OVER:
+                        self._to_retry.discard(path)
+            except (StorageUnavailableError, UsageError):  # it may have been heard all the same
+                continue
+
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _instances(self) -> dict[str, tuple[Status, int]]:
@@ -250,7 +265,7 @@ class Round:
         while time.monotonic() - moved < self._plan.patience:
             await crew.look()
             there = await self._insist(self._instances)
-            if must <= there.keys() and all(status in _OVER for status, _ in there.values()):
+            if not self._to_retry and must <= there.keys() and all(status in _OVER for status, _ in there.values()):
                 return
             steps = [await self._steps(id) for id, (status, _) in there.items() if status not in _OVER]
             now = (sorted(there.items()), steps)

@@ -18,7 +18,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert
+from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, was_undone
 from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.programs import Program
 
@@ -142,6 +142,17 @@ async def chaos_hold(key: str, count: int) -> str:
     return key
 
 
+@activity
+async def chaos_relents(key: str, count: int) -> str:
+    """Fails until the reservation of this key was undone."""
+    context = activity_context()
+    db = await context.session()
+    if not await was_undone(db, context, key):
+        await insert(db, context, key, PHANTOM)
+        raise TerminalError(key)
+    return key
+
+
 @activity(retry=_PATIENT)
 async def chaos_spawn(key: str, program: Any) -> str:
     """Start a workflow of its own in this session: with its row, or not at all."""
@@ -164,6 +175,7 @@ ACTIVITIES: dict[str, Any] = {
     "leaky": chaos_leaky,
     "long": chaos_long,
     "hold": chaos_hold,
+    "relents": chaos_relents,
 }
 
 
@@ -193,6 +205,9 @@ class _Durable:
 
     def now(self) -> float:
         return self._ctx.now().timestamp()
+
+    def is_retried(self) -> bool:
+        return self._program.ending == "retry"
 
     def draw(self) -> str:
         return f"{self._ctx.uuid4()} {self._ctx.random().random()}"
