@@ -17,7 +17,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos import ledger
 from romancy_conformance.chaos.faults import Crew, Served, plan
-from romancy_conformance.chaos.judge import Finding, Judge
+from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
 from romancy_conformance.chaos.worker import Job
@@ -129,6 +129,8 @@ class Round:
             instances = await self._instances()
             judge = Judge(self._store, self.expected, self._starters)
             findings = await judge.judge(instances)
+            for instance_id in {finding.instance for finding in findings} & instances.keys():
+                await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
         seconds = time.monotonic() - begun
         return Told(self._plan.seed, len(self.programs), len(instances), crew.counts, seconds, findings)
@@ -272,6 +274,13 @@ class Round:
             if now != before:
                 before, moved = now, time.monotonic()
             await asyncio.sleep(0.3)
+
+    async def _keep_log(self, instance_id: str) -> None:
+        """The log of an instance that something is wrong with, to read."""
+        found = await read_log(self._store, instance_id)
+        if found is not None:
+            lines = [f"{row.seq} {row.writer} {row.at} {bytes(row.body).decode(errors='replace')}" for row in found[1]]
+            (self._folder / f"{instance_id}.log").write_text("\n".join([str(found[0]), *lines, ""]), encoding="utf-8")
 
     async def _steps(self, instance_id: str) -> int:
         """How many rows its log has, which its own row does not tell."""
