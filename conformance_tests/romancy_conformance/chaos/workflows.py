@@ -103,28 +103,25 @@ async def chaos_exhausted(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_leaky(key: str, count: int) -> str:
-    """Somebody keeps the session and goes on writing after the attempt has ended."""
+    """Somebody keeps the session and goes on writing when it has been committed."""
     context = activity_context()
     db = await context.session()
     await insert(db, context, key, DONE)
 
     async def write_on() -> None:
         for _ in range(20):
-            await asyncio.sleep(count * 0.002)
             try:
                 await insert(db, context, key, PHANTOM)
             except Exception:  # noqa: BLE001 - every error will do
                 return
+            await asyncio.sleep(count * 0.002)
 
-    if count > 1:
-        # Begins to write when the attempt has surely ended.
-        async def wait_and_write() -> None:
-            await asyncio.sleep(0.05)
-            await write_on()
-
-        task = asyncio.create_task(wait_and_write())
+    def begin() -> None:
+        task = asyncio.create_task(write_on())
         _LEAKS.add(task)
         task.add_done_callback(_LEAKS.discard)
+
+    context.after_commit(begin)
     return key
 
 
