@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -103,26 +104,23 @@ async def chaos_exhausted(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_leaky(key: str, count: int) -> str:
-    """Somebody keeps the session and goes on writing when it has been committed."""
+    """The first attempt fails, and somebody keeps its session and goes on writing, again and again."""
     context = activity_context()
     db = await context.session()
-    await insert(db, context, key, DONE)
+    if context.attempt > 1:
+        await insert(db, context, key, DONE)
+        return key
 
     async def write_on() -> None:
         for _ in range(20):
-            try:
+            with suppress(Exception):  # every error will do
                 await insert(db, context, key, PHANTOM)
-            except Exception:  # noqa: BLE001 - every error will do
-                return
-            await asyncio.sleep(count * 0.002)
+            await asyncio.sleep(count * 0.005)
 
-    def begin() -> None:
-        task = asyncio.create_task(write_on())
-        _LEAKS.add(task)
-        task.add_done_callback(_LEAKS.discard)
-
-    context.after_commit(begin)
-    return key
+    task = asyncio.create_task(write_on())
+    _LEAKS.add(task)
+    task.add_done_callback(_LEAKS.discard)
+    raise ConnectionError("the first attempt")
 
 
 @activity(retry=_PATIENT)
