@@ -1,0 +1,542 @@
+"""Retrying failed instances: what stands is remembered, what failed keeps its key, what was undone gets another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    Romancy,
+    Status,
+    TerminalError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+from romancy.core import ActivityScheduled, ChildStarted, WorkflowCompleted, WorkflowRetried
+from romancy.storage.backends import create_store
+from romancy.storage.records import PruneRequest
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+calls: list[tuple[str, str]] = []
+"""Every attempt, with its key; and every undoing, with its own."""
+broken: set[str] = set()
+gates: dict[str, asyncio.Event] = {}
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    calls.clear()
+    broken.clear()
+    gates.clear()
+
+
+def do(what: str) -> str:
+    calls.append((what, activity_context().idempotency_key))
+    if what in broken:
+        raise TerminalError(f"{what} is broken")
+    return what
+
+
+def names() -> list[str]:
+    return [name for name, _ in calls]
+
+
+def keys(name: str) -> list[str]:
+    return [key for called, key in calls if called == name]
+
+
+@compensation
+async def refund(what: str) -> None:
+    do(f"refund {what}")
+
+
+@activity(compensation=refund)
+async def charge(what: str) -> str:
+    return do(what)
+
+
+@activity
+async def act(what: str) -> str:
+    return do(what)
+
+
+@activity
+async def waits_at_a_gate(what: str) -> str:
+    do(what)
+    await gates[what].wait()
+    return what
+
+
+@workflow
+async def order(ctx: WorkflowContext) -> list[Any]:
+    done = [await act("note"), await charge("charge"), await act("ship")]
+    return [*done, ctx.run]
+
+
+@workflow
+async def part(ctx: WorkflowContext, what: str) -> str:
+    await act(f"note of {what}")
+    return await act(what)
+
+
+@workflow
+async def whole(ctx: WorkflowContext, what: str) -> list[str]:
+    note = await act("note")
+    return [note, await part(what), await act("ship")]
+
+
+@workflow
+async def two_parts(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(part("left"), part("right")))
+
+
+@workflow
+async def approved(ctx: WorkflowContext) -> list[str]:
+    one = await ctx.wait_event("approval")
+    await act("ship")
+    two = await ctx.wait_event("approval")
+    return [one.data, two.data]
+
+
+@workflow
+async def goes_on(ctx: WorkflowContext, left: int) -> int:
+    await act(f"step {left}")
+    if left:
+        goes_on.recur(left - 1)
+    return ctx.run
+
+
+@workflow
+async def draws(ctx: WorkflowContext) -> int:
+    await act(str(ctx.uuid4()))
+    await act(str(ctx.random().random()))
+    await act("ship")
+    return ctx.run
+
+
+@workflow
+async def long(ctx: WorkflowContext, count: int) -> int:
+    done = 0
+    for first in range(0, count, 500):
+        done += len(await asyncio.gather(*(number(each) for each in range(first, min(first + 500, count)))))
+    await act("ship")
+    return done
+
+
+@activity
+async def number(n: int) -> int:
+    calls.append(("number", ""))
+    return n
+
+
+@workflow
+async def stands_at_a_gate(ctx: WorkflowContext) -> str:
+    await act("note")
+    await act("ship")
+    return await waits_at_a_gate("gate")
+
+
+async def fail(app: Romancy, instance_id: str) -> None:
+    with pytest.raises(WorkflowFailedError):
+        await app.handle(instance_id).result(timeout=60)
+
+
+async def failed(app: Romancy, wf: Any, *args: Any, what: str = "ship") -> str:
+    """An instance that has failed because something was broken, which has been repaired since."""
+    broken.add(what)
+    handle = await app.start(wf, *args)
+    await fail(app, handle.instance_id)
+    broken.clear()
+    return str(handle.instance_id)
+
+
+async def test_each_effect_stands_once_and_keys_say_which_is_which(app: Romancy) -> None:
+    instance_id = await failed(app, order)
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "charge", "ship", 2]
+    assert names() == ["note", "charge", "ship", "refund charge", "charge", "ship"]
+    assert len(set(keys("charge"))) == 2
+    assert len(set(keys("ship"))) == 1
+    scheduled = [event for event in await app.history(instance_id) if isinstance(event, ActivityScheduled)]
+    assert [event.key for event in scheduled if event.name == "act" and event.key] == [*keys("note"), keys("ship")[0]]
+
+
+async def test_retrying_until_it_succeeds(app: Romancy) -> None:
+    broken.add("ship")
+    handle = await app.start(order)
+    for _ in range(4):
+        await fail(app, handle.instance_id)
+        await app.retry(handle.instance_id)
+    await fail(app, handle.instance_id)
+    broken.clear()
+    await app.retry(handle.instance_id)
+
+    assert (await handle.result(timeout=60))[-1] == 6
+    assert Counter(names()) == {"note": 1, "charge": 6, "refund charge": 5, "ship": 6}
+    assert len(set(keys("charge"))) == 6
+    assert len(set(keys("refund charge"))) == 5
+    assert len(set(keys("ship"))) == 1
+
+
+async def test_arguments_that_were_drawn_meet_the_memory(app: Romancy) -> None:
+    instance_id = await failed(app, draws)
+    first = names()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == 2
+    assert names() == [*first, "ship"]
+
+
+async def test_signals_that_had_come_and_those_that_nobody_had_waited_for(app: Romancy) -> None:
+    broken.add("ship")
+    handle = await app.start(approved)
+    await handle.signal("approval", "boss")
+    await fail(app, handle.instance_id)
+    broken.clear()
+
+    await app.retry(handle.instance_id)
+    await handle.signal("approval", "chief")
+
+    assert await handle.result(timeout=60) == ["boss", "chief"]
+
+
+async def test_mail_that_was_kept_when_it_failed_is_there_for_the_retry(app: Romancy) -> None:
+    broken.add("ship")
+    handle = await app.start(
+        approved,
+    )
+    await handle.signal("approval", "boss")
+    await handle.signal("approval", "chief")
+    await fail(app, handle.instance_id)
+    broken.clear()
+
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == ["boss", "chief"]
+
+
+async def test_a_failed_child_is_retried_with_its_own_memory(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    assert names() == ["note", "note of part", "part", "part", "ship"]
+    assert len(set(keys("part"))) == 1
+    (child,) = [instance async for instance in app.iter_instances(workflow_name="part")]
+    assert child.status is Status.COMPLETED
+
+
+async def test_a_child_that_fails_again_fails_its_parent_again(app: Romancy) -> None:
+    broken.add("part")
+    handle = await app.start(whole, "part")
+    for _ in range(3):
+        await fail(app, handle.instance_id)
+        await app.retry(handle.instance_id)
+    await fail(app, handle.instance_id)
+    broken.clear()
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == ["note", "part", "ship"]
+    assert Counter(names()) == {"note": 1, "note of part": 1, "part": 5, "ship": 1}
+
+
+async def test_a_child_that_was_cancelled_beside_one_that_failed(app: Romancy) -> None:
+    gates["right"] = asyncio.Event()
+    instance_id = await failed(app, one_fails, what="left")
+    broken.clear()
+    gates["right"].set()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["left", "right"]
+    assert names().count("note of left") == 1
+    assert len(set(keys("left"))) == 1
+
+
+@workflow
+async def slow_part(ctx: WorkflowContext) -> str:
+    return await waits_at_a_gate("right")
+
+
+@workflow
+async def one_fails(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(part("left"), slow_part()))
+
+
+async def test_a_child_that_was_retried_by_hand_before_its_parent(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+    await app.retry(child)
+    assert await app.handle(child).result(timeout=60) == "part"
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    assert names().count("part") == 2
+
+
+async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+    assert await app.purge(child) == 1
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    ids = [event.instance_id for event in await app.history(instance_id) if isinstance(event, ChildStarted)]
+    assert len(set(ids)) == 2
+    assert names().count("note of part") == 2
+
+
+async def test_children_side_by_side(app: Romancy) -> None:
+    broken.add("left")
+    handle = await app.start(two_parts)
+    await fail(app, handle.instance_id)
+    broken.clear()
+
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == ["left", "right"]
+    assert names().count("note of left") == 1
+    assert len(set(keys("left"))) == 1
+    assert len(set(keys("right"))) == 1
+
+
+async def test_an_undone_activity_before_a_child(app: Romancy) -> None:
+    instance_id = await failed(app, with_a_child_of_a_name, "mine")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["charge", "part", "ship"]
+    assert names().count("part") == 1
+
+
+@workflow
+async def with_a_child_of_a_name(ctx: WorkflowContext, name: str) -> list[str]:
+    return [await charge("charge"), await part.options(instance_id=name)("part"), await act("ship")]
+
+
+async def test_what_could_not_be_undone_is_named_and_asked_about(app: Romancy) -> None:
+    broken.add("refund charge")
+    instance_id = await failed(app, order)
+
+    with pytest.raises(UsageError, match=r"charge:1.*unsure='done'"):
+        await app.retry(instance_id)
+    with pytest.raises(UsageError, match="unsure='maybe'"):
+        await app.retry(instance_id, unsure="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - users do
+    assert await app.retry_many() == []
+    assert await app.handle(instance_id).status() is Status.FAILED
+
+    assert await app.retry_many(unsure="done") == [instance_id]
+    await app.handle(instance_id).result(timeout=60)
+    assert names().count("charge") == 1
+
+
+async def test_what_was_undone_by_hand_is_done_again(app: Romancy) -> None:
+    broken.add("refund charge")
+    instance_id = await failed(app, order)
+
+    await app.retry(instance_id, unsure="undone")
+
+    await app.handle(instance_id).result(timeout=60)
+    assert len(set(keys("charge"))) == 2
+
+
+async def test_what_could_not_be_undone_in_a_child_is_named_too(app: Romancy) -> None:
+    broken.add("refund charge")
+    instance_id = await failed(app, with_an_order)
+
+    with pytest.raises(UsageError, match=r"charge:1.* of instance"):
+        await app.retry(instance_id)
+
+    await app.retry(instance_id, unsure="done")
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "charge", "ship", 2]
+    assert names().count("charge") == 1
+
+
+@workflow
+async def with_an_order(ctx: WorkflowContext) -> list[Any]:
+    return await order()
+
+
+async def test_what_was_known_for_sure_is_undone_if_the_retry_fails(app: Romancy) -> None:
+    broken.add("refund charge")
+    instance_id = await failed(app, order)
+    broken.add("ship")
+
+    await app.retry(instance_id, unsure="done")
+    await fail(app, instance_id)
+
+    assert names().count("refund charge") == 2
+    assert len(set(keys("refund charge"))) == 1, "whoever gives the money back must see that it is the same"
+    broken.clear()
+    await app.retry(instance_id)
+    await app.handle(instance_id).result(timeout=60)
+    assert len(set(keys("charge"))) == 2
+
+
+async def test_a_retried_run_continues_as_new(app: Romancy) -> None:
+    instance_id = await failed(app, goes_on, 2, what="step 1")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == 4
+    assert names() == ["step 2", "step 1", "step 1", "step 0"]
+    assert len(set(keys("step 1"))) == 1
+
+
+async def test_a_parent_that_goes_on_hears_nothing_of_a_retried_child(app: Romancy) -> None:
+    gates["gate"] = asyncio.Event()
+    broken.add("part")
+    handle = await app.start(tolerant)
+    await fail_of(app, "part")
+    broken.clear()
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+
+    await app.retry(child)
+    assert await app.handle(child).result(timeout=60) == "part"
+    gates["gate"].set()
+
+    assert await handle.result(timeout=60) == "gate"
+
+
+async def fail_of(app: Romancy, name: str) -> None:
+    async with asyncio.timeout(60):
+        while (await app.list_instances(workflow_name=name, status=Status.FAILED)).instances == []:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@workflow
+async def tolerant(ctx: WorkflowContext) -> str:
+    try:
+        return await part("part")
+    except WorkflowFailedError:
+        return await waits_at_a_gate("gate")
+
+
+async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None:
+    gates["gate"] = asyncio.Event()
+    instance_id = await failed(app, charges_at_a_gate)
+    await app.retry(instance_id)
+    async with asyncio.timeout(60):
+        while "gate" not in names():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+
+    assert await app.cancel(instance_id)
+
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle(instance_id).result(timeout=60)
+    assert names().count("refund charge") == 2
+    with pytest.raises(UsageError, match="only a failed one"):
+        await app.retry(instance_id)
+
+
+@workflow
+async def charges_at_a_gate(ctx: WorkflowContext) -> str:
+    await charge("charge")
+    await act("ship")
+    return await waits_at_a_gate("gate")
+
+
+async def test_of_many_retries_one_is_done(app: Romancy) -> None:
+    instance_id = await failed(app, order)
+
+    answers = await asyncio.gather(*(app.retry(instance_id) for _ in range(5)), return_exceptions=True)
+
+    assert [type(answer) for answer in answers if answer is not None] == [UsageError] * 4
+    assert (await app.handle(instance_id).result(timeout=60))[-1] == 2
+    assert sum(isinstance(event, WorkflowRetried) for event in await app.history(instance_id)) == 1
+
+
+async def test_a_retry_and_a_purge_at_once(app: Romancy) -> None:
+    ids = [await failed(app, order) for _ in range(4)]
+    calls.clear()
+
+    answers = await asyncio.gather(*(act(one) for one in ids for act in (app.retry, app.purge)), return_exceptions=True)
+
+    for one, retried, purged in zip(ids, answers[::2], answers[1::2], strict=True):
+        left = await app.get_instance(one)
+        assert (purged == 1) is (left is None)
+        assert (retried is None) is (left is not None)
+        if left is not None:
+            await app.handle(one).result(timeout=60)
+
+
+async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app: Open, storage_url: str) -> None:
+    gates["gate"] = asyncio.Event()
+    instance_id = await failed(app, stands_at_a_gate)
+    await app.retry(instance_id)
+    await status_is(app, instance_id, Status.RUNNING)
+    store = create_store(storage_url)
+    await store.open()
+    try:
+        await store.prune(PruneRequest(ended_before=1 << 60))
+    finally:
+        await store.close()
+    gates["gate"].set()
+
+    assert await app.handle(instance_id).result(timeout=60) == "gate"
+    assert names().count("note") == 1
+
+
+async def test_what_nobody_asks_for_again_is_named_in_the_log(app: Romancy) -> None:
+    instance_id = await failed(app, forgetful)
+
+    await app.retry(instance_id)
+
+    await app.handle(instance_id).result(timeout=60)
+    (end,) = [event for event in await app.history(instance_id) if isinstance(event, WorkflowCompleted)]
+    assert end.unclaimed == ("act:1@1",)
+
+
+@workflow
+async def forgetful(ctx: WorkflowContext) -> str:
+    if ctx.run == 1:
+        await act("note")
+    return await act("ship")
+
+
+@pytest.mark.timeout(300)
+async def test_a_memory_of_thousands(app: Romancy) -> None:
+    count = 5_000
+    instance_id = await failed(app, long, count)
+    assert names().count("number") == count
+    before = len(await app.history(instance_id))
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=200) == count
+    assert names().count("number") == count
+    assert len(await app.history(instance_id)) > before + 2 * count
+
+
+async def test_a_retry_goes_on_in_a_process_that_never_saw_it(app: Romancy, open_app: Open) -> None:
+    instance_id = await failed(app, order)
+    await app.drain()
+    other = await open_app()
+
+    await other.retry(instance_id)
+
+    assert (await other.handle(instance_id).result(timeout=60))[-1] == 2
+    assert names().count("note") == 1
