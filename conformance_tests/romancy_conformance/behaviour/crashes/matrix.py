@@ -74,8 +74,7 @@ class Tally(Struct):
 class Workshop:
     """Where workers are made: a process that has imported everything and forks one for each job."""
 
-    def __init__(self) -> None:
-        module = "romancy_conformance.behaviour.crashes.worker"
+    def __init__(self, module: str = "romancy_conformance.behaviour.crashes.worker") -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -89,8 +88,10 @@ class Workshop:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
-    async def run(self, job: Job) -> int:
+    async def run(self, job: Struct) -> int:
         """Run one worker to its end; how it ended."""
         return await asyncio.to_thread(self._ask, msgspec.json.encode(job).decode())
 

@@ -1,0 +1,172 @@
+"""A worker that sells something, fails on the way, is repaired and retries, as a process that may die at any write.
+
+    python -m romancy_conformance.behaviour.crashes.retried
+
+It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status. What it does to the
+outside stands in a file: a line for each effect, with the key by which the outside would tell two of them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import msgspec
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    TerminalError,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+
+__all__ = ["Sale", "effects"]
+
+_TOO_LATE = 3
+_ledger = Path()
+
+
+class Sale(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one process."""
+
+    url: str
+    instance_id: str
+    ledger: str
+    fail: str = ""
+    limit: float = 120.0
+
+
+def effects(ledger: Path) -> list[tuple[str, str]]:
+    """What was done to the outside, and under which key."""
+    if not ledger.exists():
+        return []
+    return [(name, key) for name, key in (line.split() for line in ledger.read_text(encoding="utf-8").splitlines())]
+
+
+def _do(name: str, key: str = "") -> str:
+    key = key or activity_context().idempotency_key
+    file = os.open(_ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, f"{name} {key}\n".encode())
+    finally:
+        os.close(file)
+    return key
+
+
+def _repaired(what: str) -> Path:
+    return _ledger.with_suffix(f".{what}")
+
+
+def _unless_broken(what: str) -> str:
+    key = _do(what)
+    if not _repaired(what).exists():
+        raise TerminalError(f"{what} is broken")
+    return key
+
+
+@compensation
+async def refund_sale(result: str, order: str) -> None:
+    """The receipt says which charge is given back."""
+    _do("refund", result)
+
+
+@activity(compensation=refund_sale)
+async def charge_sale(order: str) -> str:
+    return _do("charge")
+
+
+@activity
+async def note_sale(order: str) -> str:
+    return _do("note")
+
+
+@activity
+async def wrap_box(what: str) -> str:
+    return _do("wrap")
+
+
+@activity
+async def seal_box(what: str) -> str:
+    return _unless_broken("seal")
+
+
+@activity
+async def ship_box(what: str) -> str:
+    return _unless_broken("ship")
+
+
+@workflow
+async def packs(ctx: WorkflowContext, what: str) -> str:
+    await wrap_box(what)
+    return await seal_box(what)
+
+
+@workflow
+async def sells(ctx: WorkflowContext) -> str:
+    order = str(ctx.uuid4())
+    await asyncio.gather(note_sale(order), charge_sale(order))
+    approval = await ctx.wait_event("approval")
+    await asyncio.sleep(0.001)
+    await packs("box")
+    await ship_box("box")
+    return str(approval.data)
+
+
+async def play(sale: Sale) -> int:
+    """Sell, and repair what is found broken, until it is sold."""
+    async with Romancy(sale.url, workflows=[sells, packs], retry=RetryPolicy.none(), lease=30.0) as app:
+        handle = await app.start(sells.options(instance_id=sale.instance_id))
+        try:
+            await handle.signal("approval", "yes")
+        except UsageError:
+            pass  # it has ended: it had one
+        try:
+            async with asyncio.timeout(sale.limit):
+                while True:
+                    try:
+                        await handle.result()
+                    except WorkflowFailedError:
+                        missing = [path for path in map(_repaired, ("seal", "ship")) if not path.exists()]
+                        if missing:
+                            missing[0].touch()
+                        await app.retry(sale.instance_id)
+                    else:
+                        return 0
+        except TimeoutError:
+            return _TOO_LATE
+
+
+def in_a_process_of_its_own(line: str) -> int:
+    """Fork, play the job there, and return how the process ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        sale = msgspec.json.decode(line, type=Sale)
+        os.environ["ROMANCY_FAIL"] = sale.fail
+        globals()["_ledger"] = Path(sale.ledger)
+        status = asyncio.run(play(sale))
+    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(in_a_process_of_its_own(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
