@@ -59,6 +59,10 @@ class Shop:
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.broken_args: set[Any] = set()
+        self.succeeded: list[tuple[str, Any, str]] = []
+        self.gone: list[tuple[str, Any, str]] = []
+        """What has been undone indeed."""
         self.slow: set[str] = set()
         """What never answers until it is cancelled."""
         self.calls: list[tuple[str, Any, str]] = []
@@ -198,6 +202,7 @@ class Retries:
                 shop.undone.append((effect.activity_id, msgspec.json.decode(effect.args), key))
                 if effect.name in shop.broken:
                     return CompensationFailed(self.now, id, describe_exception(ValueError("cannot undo")))
+                shop.gone.append(shop.undone[-1])
                 return CompensationCompleted(self.now, id)
             case StartTimer(timer_id=id, due=due):
                 if not delay:
@@ -213,7 +218,7 @@ class Retries:
             case StartChild(child_id=id):
                 self._todo.remove(effect)
                 shop.children.append((effect.instance_id, effect.again))
-                if effect.workflow in shop.broken:
+                if effect.workflow in shop.broken or _in(msgspec.json.decode(effect.input), shop.broken_args):
                     return ChildFailed(self.now, id, describe_exception(ValueError("child")))
                 return ChildCompleted(self.now, id, Raw(msgspec.json.encode(effect.instance_id)))
             case Publish(name=name):
@@ -234,8 +239,9 @@ class Retries:
         id, args = effect.activity_id, msgspec.json.decode(effect.args)
         key = effect.key or idempotency_key(SELF, self._nonce(), id)
         self.shop.calls.append((effect.name, args, key))
-        if effect.name in self.shop.broken:
+        if effect.name in self.shop.broken or _in(args, self.shop.broken_args):
             return ActivityFailed(self.now, id, describe_exception(ValueError(f"{effect.name} is broken")))
+        self.shop.succeeded.append(self.shop.calls[-1])
         return ActivityCompleted(self.now, id, Raw(msgspec.json.encode(f"{effect.name} {len(self.shop.calls)}")))
 
     def _event(self, effect: AwaitEvent, id: str, name: str, *, delay: bool) -> Input | None:
@@ -252,6 +258,10 @@ class Retries:
         self._todo.remove(effect)
         self.now = max(self.now, effect.due)
         return EventTimedOut(self.now, id)
+
+
+def _in(args: Any, broken: set[Any]) -> bool:
+    return isinstance(args, str) and args in broken
 
 
 def _activities(workflow: Workflow[..., Any]) -> list[Any]:
