@@ -214,10 +214,11 @@ def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
 
 
 async def _sweep(database: Database, request: ClaimRequest) -> None:
-    """Repair what a crash between two commits left asleep, and offer parked instances to this worker's code."""
-    alive, uncounted, *parked = await database.ask(
+    """Repair what was left asleep or stranded, and offer parked instances to this worker's code."""
+    alive, uncounted, *asleep = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("find_uncounted", age=_SLEEPER_GRACE, closed=CLOSED, limit=_SWEPT_AT_ONCE),
+        database.statement("find_stranded", limit=_SWEPT_AT_ONCE),
         *(
             database.statement("find_parked", workflow_name=name, code=f"\n{code}\n", limit=_SWEPT_AT_ONCE)
             for name, code in request.codes.items()
@@ -225,11 +226,11 @@ async def _sweep(database: Database, request: ClaimRequest) -> None:
     )
     if not alive.rows:
         return
-    stuck = {line[0] for answer in parked for line in answer.rows}
+    wanted = {line[0] for answer in asleep for line in answer.rows}
     mail: dict[bytes, list[bytes]] = {}
     orphans: list[tuple[bytes, bytes]] = []
-    for instance_id, delivery_id, wanted in uncounted.rows:
-        if wanted:
+    for instance_id, delivery_id, is_open in uncounted.rows:
+        if is_open:
             mail.setdefault(instance_id, []).append(delivery_id)
         else:
             orphans.append((instance_id, delivery_id))
@@ -237,8 +238,8 @@ async def _sweep(database: Database, request: ClaimRequest) -> None:
         await database.ask(_drop(database, orphans))
     if mail:
         await database.insist(lambda wire: _count_mail(database, wire, mail))
-    if stuck:
-        await database.insist(lambda wire: _offer(database, wire, stuck))
+    if wanted:
+        await database.insist(lambda wire: _offer(database, wire, wanted))
 
 
 async def _count_mail(database: Database, wire: Wire, mail: dict[bytes, list[bytes]]) -> None:
@@ -249,10 +250,10 @@ async def _count_mail(database: Database, wire: Wire, mail: dict[bytes, list[byt
         await _end(database, wire, [count, _drop(database, counted)])
 
 
-async def _offer(database: Database, wire: Wire, stuck: set[bytes]) -> None:
-    free = await _free(database, wire, stuck)
+async def _offer(database: Database, wire: Wire, asleep: set[bytes]) -> None:
+    free = await _free(database, wire, asleep)
     if free:
-        await _end(database, wire, [database.statement("offer_parked", ids=comma(free))])
+        await _end(database, wire, [database.statement("offer_asleep", ids=comma(free))])
 
 
 async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:

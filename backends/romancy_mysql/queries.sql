@@ -315,6 +315,13 @@ where i.status = _binary'stuck' and i.owner is null and i.wake_at is null
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
 limit :limit)
 
+-- name: find_stranded
+-- Nobody's, not due, and by their status not at rest.
+select i.instance_id
+from romancy_instances i force index (by_status)
+where i.status in (_binary'running', _binary'cancelling', _binary'compensating') and i.owner is null and i.wake_at is null
+limit :limit
+
 -- name: count_mail
 -- Make the owner look again, and wake who sleeps.
 update romancy_instances i
@@ -325,13 +332,14 @@ set
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id in (:ids) and i.status not in (:closed)
 
--- name: offer_parked
+-- name: offer_asleep
 -- Due for whoever has fitting code.
 update romancy_instances i
 set
     i.wake_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
-where i.instance_id in (:ids) and i.status = _binary'stuck' and i.owner is null and i.wake_at is null
+where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
+    and i.status in (_binary'stuck', _binary'running', _binary'cancelling', _binary'compensating')
 
 -- ----------------------------------------------------------------------------------------------------------------- waiting
 

@@ -30,11 +30,17 @@ where i.instance_id = new.instance_id
 returning i.instance_id;
 
 -- name: sweep_asleep
--- Wake what has unseen mail and nothing to wake it, and parked instances that the code of this request may fit.
+-- Wake what has unseen mail and nothing to wake it, what is stranded (by its status not at rest, and nobody's), and
+-- parked instances that the code of this request may fit.
 with asleep as materialized (
     select instance_id from romancy_instances
     where owner is null and signals <> seen and wake_at is null
       and status not in ('completed', 'failed', 'cancelled', 'stuck')
+    limit 1000
+    for no key update skip locked
+), stranded as materialized (
+    select instance_id from romancy_instances
+    where status in ('running', 'cancelling', 'compensating') and owner is null and wake_at is null
     limit 1000
     for no key update skip locked
 ), parked as materialized (
@@ -47,7 +53,11 @@ with asleep as materialized (
 )
 update romancy_instances i
 set wake_at = romancy_now()
-where i.instance_id in (select instance_id from asleep union all select instance_id from parked)
+where i.instance_id in (
+        select instance_id from asleep
+        union all select instance_id from stranded
+        union all select instance_id from parked
+    )
   and exists (select from romancy_workers where token = $1 and not dead)
 returning i.instance_id;
 

@@ -43,6 +43,7 @@ def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
         return []
     if request.sweep:
         tx.run("sweep_asleep", (tx.now,))
+        tx.run("sweep_stranded", (tx.now,))
         tx.run("sweep_parked", _due(tx, request))
     due = [row[0] for row in tx.rows("due", _due(tx, request))]
     mine = [row[0] for row in tx.rows("owned", (request.worker,))] if request.recover else []

@@ -99,6 +99,11 @@ where
     owner is null and signals <> seen and wake_at is null
     and status not in ('completed', 'failed', 'cancelled', 'stuck');
 
+-- name: sweep_stranded
+-- Repair: nobody's, not due, and by its status not at rest.
+update romancy_instances set wake_at = ?
+where status in ('running', 'cancelling', 'compensating') and owner is null and wake_at is null;
+
 -- name: sweep_parked
 -- Parked instances become due when there is code that has not refused them.
 update romancy_instances set wake_at = :now

@@ -13,14 +13,12 @@ import msgspec
 from romancy.core import (
     NO_DICT,
     AwaitEvent,
-    CancelActivity,
     CancelChild,
     OwnerChanged,
     Publish,
     Run,
     StartActivity,
     StartChild,
-    StartCompensation,
     WorkflowCancelled,
     WorkflowStarted,
     encode_commit,
@@ -62,6 +60,7 @@ __all__ = [
 ]
 
 _REST_AFTER: Final = 2_000_000
+_LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
 _NOBODY: Final = frozenset[str]()
 _NO_HEADERS: Final[dict[str, str]] = {}
@@ -352,7 +351,7 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
         error = short(f"{failure.type}: {failure.message}") if failure is not None else None
         return Change(status=status, seen=live.signals, error=error)
     if _rests(live, activation, now):
-        return Change(status=status, seen=live.signals, release=True, wake_at=activation.wake_at)
+        return Change(status=status, seen=live.signals, release=True, wake_at=_look_again(live, now))
     if consumed or status in (Status.CANCELLING, Status.COMPENSATING) or live.shown is not Status.RUNNING:
         visible = status if status in (Status.CANCELLING, Status.COMPENSATING) else Status.RUNNING
         return Change(status=visible, seen=live.signals) if consumed or visible is not live.shown else None
@@ -361,11 +360,9 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
 
 def _rests(live: Live, activation: Activation, now: int) -> bool:
     """Whether nothing is to be done for so long that the instance is better off without an owner."""
-    if live.inputs or live.attempts or activation.status in TERMINAL_STATUSES or is_bound(live):
+    if live.inputs or _is_at_work(live) or activation.status in TERMINAL_STATUSES or is_bound(live):
         return False
     if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
-        return False
-    if any(isinstance(effect, StartActivity | StartCompensation | CancelActivity) for effect in activation.effects):
         return False
     if live.post.is_pressing:
         return False  # it is fed as soon as this is in: the run before had no use for it
@@ -381,10 +378,29 @@ def is_bound(live: Live) -> bool:
     return bool(live.reviving) or live.run.remembers
 
 
+def _is_at_work(live: Live) -> bool:
+    """Whether something is to be brought about for the run, here or, where its attempts were dropped, elsewhere."""
+    state = live.run.state
+    return bool(live.attempts or state.activities or state.compensations)
+
+
+def _look_again(live: Live, now: int) -> int | None:
+    """When an instance at rest is to be taken up, if nothing is delivered before.
+
+    What waits for its children to stop shows that it is being cancelled, and by that status a sweep would take it for
+    stranded: it is looked at now and then, and less often the longer it lasts.
+    """
+    state = live.run.state
+    wake_at = state.wake_at()
+    if wake_at is not None or state.cancel is None or state.status() is not Status.CANCELLING:
+        return wake_at
+    return now + max(_LOOK_AFTER, now - state.cancel.at)
+
+
 def idle_release(live: Live, now: int, writer: str) -> Append | None:
     """An append that only gives the ownership back, if the instance was claimed for nothing and has long to wait."""
-    wake_at = live.run.state.wake_at()
-    idle = not (live.inputs or live.attempts or live.in_flight or live.released or is_bound(live))
+    wake_at = _look_again(live, now)
+    idle = not (live.inputs or _is_at_work(live) or live.in_flight or live.released or is_bound(live))
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
         return None
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
@@ -393,9 +409,8 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
 
 def handing_back(live: Live, now: int, writer: str) -> Append:
     """An append that gives the instance to whoever wants it: at once if there is something to do."""
-    state = live.run.state
-    busy = live.inputs or live.run.resumable or is_bound(live) or state.activities or state.compensations
-    wake_at = now if busy else state.wake_at()
+    busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live)
+    wake_at = now if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
     return live.append(writer, owner_changed(now, "", live.definition.code), change)
 

@@ -140,7 +140,8 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """What an append changes in the instance's row. Only what a query or a claim must see is ever changed.
 
     `release` gives up the ownership: the instance is due at `wake_at` (None: when something is delivered), or at
-    once if something was delivered that the owner had not seen (`seen` differs from the row's counter).
+    once if something was delivered that the owner had not seen (`seen` differs from the row's counter). Only what is
+    WAITING or STUCK rests without a `wake_at`: by any other status it is stranded, and made due by a sweep.
     A terminal status is refused (`Outcome.UNSEEN`) in that case: the owner must look first.
     """
 
@@ -365,8 +366,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000
     sweep: bool = False
-    """Also repair what a crash between two commits may have left asleep, and take up parked instances
-    that this worker's code has not refused."""
+    """Also repair what a crash between two commits may have left asleep, make due what is stranded (nobody's, without
+    a time to wake at, and at work by its status), and take up parked instances that this code has not refused."""
     recover: bool = False
     """Also return everything this worker already owns, because an earlier answer may have been lost."""
     known: dict[str, int] = {}

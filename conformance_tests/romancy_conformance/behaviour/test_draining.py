@@ -1,16 +1,24 @@
 """Draining a worker while mail comes for what it has: what it had goes on elsewhere, and nothing is done again."""
 
+# The worker of an app is nobody's business but a test's that stops it at a chosen moment.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+import romancy.app
+from romancy import Romancy, Status, WorkflowContext, activity, activity_context, workflow
+from romancy.storage.backends import create_store
+from romancy.storage.records import Append
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
 
@@ -54,3 +62,85 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
     other = await open_app()
     assert await other.handle(handle.instance_id, drain_flow).result(timeout=10) == "done"
     assert begun == [handle.instance_id]
+
+
+class Held:
+    """A store whose appends wait while they are held up."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.free = asyncio.Event()
+        self.free.set()
+        self.waiting = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Any, /, **options: Any) -> Any:
+        if any(isinstance(item, Append) for item in batch):
+            self.waiting.set()
+            await self.free.wait()
+        return await self._store.commit(batch, **options)
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
+    """Those of the apps opened from here on."""
+    made: list[Held] = []
+
+    def create(url: str) -> Any:
+        made.append(Held(create_store(url)))
+        return made[-1]
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    return made
+
+
+ends: dict[int, asyncio.Event] = {}
+
+
+@activity
+async def drain_one_of(number: int) -> int:
+    begun.append(f"{number}")
+    await ends[number].wait()
+    return number
+
+
+@workflow
+async def drain_gathers(ctx: WorkflowContext) -> int:
+    return sum(await asyncio.gather(*(drain_one_of(number) for number in (1, 2, 3))))
+
+
+async def true(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - what is asked for tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_end_is_written_after_the_others_were_dropped(open_app: Open, stores: list[Held]) -> None:
+    """What is left of the instance runs nowhere then, and still it is not at rest."""
+    ends.update({number: asyncio.Event() for number in (1, 2, 3)})
+    app = await open_app()
+    store = stores[-1]
+    handle = await app.start(drain_gathers)
+    await true(lambda: len(begun) == 3)
+    assert app._worker is not None
+    live = app._worker.driver.live[handle.instance_id]
+    store.waiting.clear()
+    store.free.clear()
+    ends[1].set()
+    await asyncio.wait_for(store.waiting.wait(), 60)
+    ends[2].set()
+    await true(lambda: bool(live.inputs))
+    draining = asyncio.create_task(app.drain(0))
+    await true(lambda: not live.attempts)
+    store.free.set()
+    await asyncio.wait_for(draining, 60)
+
+    row = await app.get_instance(handle.instance_id)
+    assert row is not None
+    assert (row.status, row.wakes_at is not None) == (Status.RUNNING, True)
+    ends[3].set()
+    other = await open_app()
+    assert await other.handle(handle.instance_id, drain_gathers).result(timeout=60) == 6
+    assert sorted(begun) == ["1", "2", "3", "3"]

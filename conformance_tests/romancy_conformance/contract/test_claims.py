@@ -229,6 +229,30 @@ async def test_a_parked_instance_waits_for_fitting_code(hire: Hire, workflow_nam
     assert len(await good.claim()) == 1
 
 
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.CANCELLING, Status.COMPENSATING])
+async def test_what_is_stranded_is_found_by_a_sweep(actor: Actor, hire: Hire, status: Status) -> None:
+    """Nobody's and never due, though its status says that there is something to do: no such row stays as it is."""
+    stranded, asleep, parked = await actor.begin(), await actor.begin(), await actor.begin()
+    for item, rest in (
+        (stranded, change(status, release=True)),
+        (asleep, change(Status.WAITING, release=True)),
+        (parked, change(Status.STUCK, release=True, refused_by="c1", error="diverged")),
+    ):
+        assert await actor.write(append(item, 2, change=rest)) is Outcome.ACCEPTED
+    owned = await actor.begin()
+    assert await actor.write(append(owned, 2, change=change(status))) is Outcome.ACCEPTED
+    other = await hire(**actor.workflows)
+    assert await other.claim() == []
+
+    (claimed,) = await other.claim(sweep=True)
+
+    assert (claimed.instance_id, claimed.status, claimed.head) == (stranded.instance_id, status, 2)
+    assert await other.claim(sweep=True) == []
+    history = await other.store.read(owned.instance_id, limit=0)
+    assert history is not None
+    assert history.instance.owner == actor.token
+
+
 async def test_a_parked_instance_that_is_forgiven_is_due_for_everybody(hire: Hire, workflow_name: str) -> None:
     """Somebody says that the cause is gone: the very code that refused it may try again, and refuse it again."""
     bad = await hire(**{workflow_name: "bad"})

@@ -187,6 +187,13 @@ _OF_SESSIONS = (
         waits=True,
     ),
     _code(
+        name="memory: what was dropped is taken for done",
+        pitfall="B8",
+        text="    return bool(live.attempts or state.activities or state.compensations)\n",
+        replacement="    return bool(live.attempts)\n",
+        tests="behaviour/test_draining.py dropped",
+    ),
+    _code(
         name="memory: what a run that ended did not take is nobody's",
         pitfall="A14",
         text="            live.keep_for_next_run(inputs, activation.dropped)\n",

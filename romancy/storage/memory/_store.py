@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStore"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
+_AT_WORK = frozenset({Status.RUNNING, Status.CANCELLING, Status.COMPENSATING})
 _SLEEPER_GRACE = 5_000_000
 _LOCK_PATIENCE, _MAIL_PATIENCE = 1.0, 3.0
 
@@ -196,7 +197,7 @@ class MemoryStore:
         return sorted(due, key=lambda row: (row.wake_at or 0, row.instance_id))
 
     def _sweep(self, tx: Transaction, request: ClaimRequest) -> None:
-        """Repair what a crash between two commits left asleep, and offer parked instances to fitting code."""
+        """Repair what was left asleep or stranded, and offer parked instances to fitting code."""
         now = self.database.now()
         old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.at < now - _SLEEPER_GRACE}
         for key, row in tx.scan("instances"):
@@ -207,10 +208,8 @@ class MemoryStore:
             if uncounted:
                 row = replace(row, signals=row.signals + 1)  # noqa: PLW2901 - the row as it is from here on
             asleep = row.owner is None and row.wake_at is None
-            if row.status is Status.STUCK:
-                tx.put("instances", key, replace(row, wake_at=now) if asleep and fitting else row)
-            else:
-                tx.put("instances", key, replace(row, wake_at=now) if asleep and row.signals != row.seen else row)
+            wanted = fitting if row.status is Status.STUCK else row.signals != row.seen or row.status in _AT_WORK
+            tx.put("instances", key, replace(row, wake_at=now) if asleep and wanted else row)
 
     def _claimed(self, row: Instance) -> Claimed:
         own = {"head", "head_writer", "crashes", "log"}
