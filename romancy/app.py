@@ -10,12 +10,13 @@ from weakref import WeakValueDictionary
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
+from romancy._outcomes import read_outcome
 from romancy._place import check_place
 from romancy._starts import check_call, check_workflow, new_id
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
-from romancy.core import TERMINAL, State, WorkflowStarted, driving
 from romancy.core import Outcome as RunOutcome
+from romancy.core import WorkflowStarted, driving
 from romancy.depends import Dependencies
 from romancy.engine import (
     LogWriter,
@@ -25,7 +26,6 @@ from romancy.engine import (
     Worker,
     armed,
     coded,
-    history,
     new_life,
     refuse_to_wait,
     start_in,
@@ -34,7 +34,6 @@ from romancy.engine import (
 )
 from romancy.errors import (
     InstanceConflictError,
-    InstanceNotFoundError,
     RomancyError,
     StorageUnavailableError,
     UsageError,
@@ -45,7 +44,7 @@ from romancy.log import commit_of
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs, refuse_sealed
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
@@ -472,7 +471,7 @@ class Romancy(Instances):
                     continue
                 news = watch.news()
                 try:
-                    watch.outcome = await self._read_outcome(instance_id) or watch.outcome
+                    watch.outcome = await read_outcome(self._opened(), instance_id) or watch.outcome
                     if watch.outcome is None:
                         refuse_to_wait(self._opened(), "result")
                         await news
@@ -491,21 +490,3 @@ class Romancy(Instances):
             if watch is not None:
                 watch.outcome = None
                 watch.tell()
-
-    async def _read_outcome(self, instance_id: str) -> RunOutcome | None:
-        store = self._opened()
-        found = await store.read(instance_id, limit=0)
-        if found is None:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-        row = found.instance
-        if row.status not in TERMINAL_STATUSES:
-            return None
-        state = State()
-        for seq in dict.fromkeys([row.last_seq, row.run_from]):  # nearly always the last commit is the end
-            async for _, commit in history(store, instance_id, after=seq - 1):
-                for event in commit:
-                    if isinstance(event, TERMINAL):
-                        state.terminal = event
-            if state.terminal is not None:
-                break
-        return state.outcome()

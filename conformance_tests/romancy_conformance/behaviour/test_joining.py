@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -207,12 +207,13 @@ async def test_a_signal_that_cannot_arrive_leaves_the_transaction_good(app: Roma
     await caller.begin()
     await caller.write("ann")
 
+    much: Any = "much"
     with pytest.raises(InstanceNotFoundError, match="nobody"):
         await app.signal("nobody", PAID, 1, session=caller.connection)
     with pytest.raises(UsageError, match="has ended"):
         await ended.signal(PAID, 1, session=caller.connection)
     with pytest.raises(SerializationError):
-        await ended.signal(PAID, "much", session=caller.connection)
+        await ended.signal(PAID, much, session=caller.connection)
     await caller.commit()
 
     assert await caller.names() == ["ann"]

@@ -378,13 +378,14 @@ async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> 
     meant = [await in_a_state_for(app, what) for _ in range(2)]
     other = await app.start(for_customer, "bob", 0)
     await status_is(app, other.instance_id, Status.WAITING)
-    for_all = {
+    many: dict[str, Callable[..., Awaitable[list[str]]]] = {
         "cancel": app.cancel_many,
         "terminate": app.terminate_many,
         "retry": app.retry_many,
         "resume": app.resume_many,
         "purge": app.purge_many,
-    }[what]
+    }
+    for_all = many[what]
     before = {one: (await app.get_instance(one), await app.history(one)) for one in [*meant, other.instance_id]}
     did = list(done)
 

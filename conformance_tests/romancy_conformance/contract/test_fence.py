@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -68,7 +68,7 @@ async def test_appends_follow_each_other(actor: Actor) -> None:
     ids=["plain", "change", "release", "end", "child", "next run"],
 )
 async def test_an_append_whose_predecessor_is_not_the_one_it_knows_is_lost(
-    actor: Actor, fields: dict[str, object], after: str | None
+    actor: Actor, fields: dict[str, Any], after: str | None
 ) -> None:
     """A tail that was acknowledged is gone, and perhaps another one stands in its place."""
     begun = await actor.begin()
@@ -128,7 +128,7 @@ async def test_the_same_append_sent_again_is_accepted_whatever_has_followed(acto
 async def test_nothing_follows_an_end(actor: Actor, status: Status) -> None:
     begun, end = await ended(actor, status)
     target = await actor.begin()
-    late = [
+    late: list[dict[str, Any]] = [
         {},
         {"change": change()},
         {"change": change(Status.COMPLETED)},

@@ -17,7 +17,7 @@ from romancy_conformance.contract.building import LEASE, start, unique
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy_postgres._connection import GuardedConnection
+    from romancy_postgres._connection import SessionConnection
     from romancy_postgres._store import PostgresStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
@@ -164,7 +164,7 @@ async def test_a_connection_that_ends_while_it_is_lent_is_nobodys_fault_and_keep
     store = await open_store("pool_size=2")
     borrow = store.database.borrow_for_session
 
-    async def too_late() -> GuardedConnection:
+    async def too_late() -> SessionConnection:
         connection = await borrow()
         asyncpg.Connection.terminate(connection)
         return connection

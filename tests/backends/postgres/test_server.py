@@ -99,7 +99,7 @@ async def test_how_durable_is_one_of_two_words() -> None:
 async def test_commits_wait_for_the_disk_whatever_the_database_says(
     open_store: Open, connection: asyncpg.Connection, options: str, said: str
 ) -> None:
-    (name,) = await connection.fetchrow("select current_database()")
+    name = await connection.fetchval("select current_database()")
     await connection.execute(f'alter database "{name}" set synchronous_commit = off')
 
     store = await open_store(options)
