@@ -10,6 +10,7 @@ from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
     CodecError,
+    DatabaseReplacedError,
     EventTimeoutError,
     HeartbeatTimeoutError,
     InstanceConflictError,
@@ -45,6 +46,7 @@ __all__ = [
     "Check",
     "CodecError",
     "Codecs",
+    "DatabaseReplacedError",
     "Depends",
     "Event",
     "EventTimeoutError",

@@ -33,6 +33,7 @@ from romancy.engine import (
     waits_in_vain,
 )
 from romancy.errors import (
+    DatabaseReplacedError,
     InstanceConflictError,
     RomancyError,
     StorageUnavailableError,
@@ -242,9 +243,9 @@ class Romancy(Instances):
         while True:
             try:
                 changed = await store.wait_for_work(_SAFETY_POLL)
-            except StorageUnavailableError as error:
+            except (StorageUnavailableError, DatabaseReplacedError) as error:
                 logger.warning("cannot listen for changes: %s", error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(1 if isinstance(error, StorageUnavailableError) else _SAFETY_POLL)
                 changed = None
             except Exception:
                 logger.exception("cannot listen for changes")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityError",
     "CodecError",
+    "DatabaseReplacedError",
     "EventTimeoutError",
     "HeartbeatTimeoutError",
     "HistoryCorruptError",
@@ -168,6 +169,10 @@ class StorageError(RomancyError):
 
 class StorageConfigurationError(StorageError):
     """The store cannot be used as configured: unknown scheme, missing driver, wrong password, old server."""
+
+
+class DatabaseReplacedError(StorageConfigurationError):
+    """The file was deleted, moved or replaced while it was open: what is written to it is lost with the process."""
 
 
 class CodecError(StorageConfigurationError):

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
+from romancy.errors import DatabaseReplacedError, StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy_sqlite._connection import Tx, connect, patiently
 from romancy_sqlite._errors import translate
 from romancy_sqlite._writer import Writer
@@ -29,6 +29,10 @@ Result = TypeVar("Result")
 
 _READERS = 2
 _LEAST_BETWEEN_LOOKS = 0.01
+_REPLACED = (
+    "SQLite file {path}: it {what} while it was open; nothing more is written, because it would be lost with this "
+    "process. Stop every process that uses the file, put the right one in its place, and start them again"
+)
 _files: dict[tuple[int, int], SharedFile] = {}
 _files_lock = threading.Lock()
 
@@ -52,6 +56,9 @@ class SharedFile:
         """A connection that a session has left behind as new. Belongs to the writer's thread."""
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
+        self._opened = {path: _identity(path)}
+        """What tells the open files from others that may come to bear their names."""
+        self._replaced: str | None = None
         self._idle: list[sqlite3.Connection] = []
 
     def take_spare(self) -> GuardedConnection | None:
@@ -70,7 +77,36 @@ class SharedFile:
         if now - self._looked < _LEAST_BETWEEN_LOOKS:
             return
         self._looked = now
+        self._look_for_file()
         self.catch_up()
+
+    def check_file(self) -> None:
+        """`DatabaseReplacedError`, from then on for ever, once the name no longer leads to the file that is open."""
+        self._look_for_file()
+        self.check_replaced()
+
+    def check_replaced(self) -> None:
+        """The same as far as it is known, without looking."""
+        if self._replaced is not None:
+            raise DatabaseReplacedError(self._replaced)
+
+    def _look_for_file(self) -> None:
+        """See whether the file and its write-ahead log are still the ones that are open; these stay while it is."""
+        log = self.path.with_name(self.path.name + "-wal")
+        for path in (self.path, log):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                found = None
+            except OSError:
+                continue  # the disk cannot say now
+            else:
+                found = status.st_dev, status.st_ino
+            if path in self._opened and found != self._opened[path]:
+                what = "was deleted or moved" if found is None else "was replaced by another"
+                self._replaced = self._replaced or _REPLACED.format(path=path, what=what)
+            elif found is not None:
+                self._opened[path] = found
 
     def catch_up(self) -> None:
         """Wake everybody who has not heard of what other connections have written until now."""
@@ -100,6 +136,11 @@ class SharedFile:
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connect(self.path)
+        try:
+            self.check_file()
+        except BaseException:
+            connection.close()
+            raise
         connection.execute("pragma query_only = on")
         return connection
 

@@ -178,6 +178,7 @@ class SqliteStore:
         return await self.run_read(partial(collect, request=request, claimed=claimed))
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+        self._use()[0].check_file()
         pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving))
         self._worker = None if leaving else worker
         return pulse
@@ -234,6 +235,7 @@ class SqliteStore:
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
             )
         self._opened[0].check_process()
+        self._opened[0].check_replaced()
         return self._opened
 
     async def run_read(self, work: Callable[[Tx], Result]) -> Result:

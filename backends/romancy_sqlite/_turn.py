@@ -134,6 +134,11 @@ class Turn:
 
     def _connect(self) -> GuardedConnection:
         connection = connect_as(GuardedConnection, self._shared.path)
+        try:
+            self._shared.check_file()
+        except BaseException:
+            connection.really_close()
+            raise
         connection.alone = sys.getrefcount(connection)
         return connection
 

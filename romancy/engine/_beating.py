@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.engine._live import owner_changed
-from romancy.errors import StorageUnavailableError, UsageError
+from romancy.errors import DatabaseReplacedError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._leases import Excluding, Leases
+    from romancy.errors import RomancyError
     from romancy.storage.protocol import Store
 
 __all__ = ["Beating"]
@@ -39,7 +40,7 @@ class Beating:
         dead: Callable[[], None],
         reborn: Callable[[], None],
         freed: Callable[[], None],
-        failed: Callable[[UsageError], None],
+        failed: Callable[[RomancyError], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -67,7 +68,7 @@ class Beating:
         await self._take_over()
 
     async def run(self) -> None:
-        """Beat, until cancelled or driven out by a worker of the same id."""
+        """Beat, until cancelled, or driven out by a worker of the same id or the loss of the database."""
         silent = 0.0
         self.watch()
         while not self._given_up:
@@ -83,6 +84,9 @@ class Beating:
             except StorageUnavailableError as error:
                 logger.warning("no heartbeat: %s", error)
                 silent = self.leases.interval
+            except DatabaseReplacedError as error:
+                self._given_up = True
+                self._failed(error)
             except Exception:
                 logger.exception("no heartbeat")
 

@@ -31,7 +31,7 @@ from romancy.engine._session_commits import commit_session
 from romancy.engine._slots import Slots
 from romancy.engine._starting import begin
 from romancy.engine._watchdog import SecondHeart, Watchdog
-from romancy.errors import StorageUnavailableError, UsageError
+from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from romancy.engine._prepared import Given
     from romancy.engine._settings import Settings
     from romancy.engine._starting import Begun
+    from romancy.errors import RomancyError
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.workflow import Workflow
@@ -115,7 +116,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing: set[asyncio.Task[None]] = set()
         self.draining = False
-        self.failed: UsageError | None = None
+        self.failed: RomancyError | None = None
         """Why this worker gave up for good."""
 
     @property
@@ -284,7 +285,7 @@ class Worker:
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.beat(leaving=True)
-        except (StorageUnavailableError, TimeoutError) as error:
+        except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
             logger.warning("could not say goodbye to the database: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
@@ -321,7 +322,7 @@ class Worker:
         logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
         self._drop_everything()
 
-    def _gave_up(self, reason: UsageError) -> None:
+    def _gave_up(self, reason: RomancyError) -> None:
         logger.critical("%s", reason)
         self.failed = reason
         self.draining = True
