@@ -55,25 +55,27 @@ async def sweep(
     *,
     codecs: Codecs = NO_CODECS,
     again: Again | None = None,
+    at_most: int | None = None,
 ) -> list[Complaint]:
     """Everything that is wrong in the database, by instance; given workflows, their logs are replayed.
 
     Where workers are at work, what is read first may be old by the time the next thing is read: `again` is awaited
-    then, and what seemed wrong is told only if it is as wrong as before.
+    then, and what seemed wrong is told only if it is as wrong as before. With `at_most` the newest so many instances
+    are looked at, and all of what belongs to none.
     """
     tables = Tables(store, codecs)
-    found = await _complaints(tables, workflows or {})
+    ids = [row.instance_id async for row in tables.rows()][:at_most]
+    found = await _complaints(tables, workflows or {}, ids)
     if found and again is not None:
         await again()
-        still = set(await _complaints(tables, workflows or {}, {one.instance_id for one in found}))
+        still = set(await _complaints(tables, workflows or {}, sorted({one.instance_id for one in found})))
         found = [one for one in found if one in still]
     return found
 
 
 async def _complaints(
-    tables: Tables, workflows: Mapping[str, WorkflowDefinition], only: Collection[str] | None = None
+    tables: Tables, workflows: Mapping[str, WorkflowDefinition], ids: Collection[str]
 ) -> list[Complaint]:
-    ids = [row.instance_id async for row in tables.rows()] if only is None else sorted(only)
     found = [Complaint(*stray) for stray in await tables.strays()]
     for instance_id in ids:
         found += [Complaint(instance_id, what) async for what in _of_instance(tables, instance_id, workflows)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,8 +17,10 @@ def found(job: Job) -> Workflow[..., Any] | None:
     thing: Any = importlib.import_module(job.module)
     for name in job.qualname.split("."):
         thing = getattr(thing, name, None)
-    fits = isinstance(thing, Workflow) and (thing.name, thing.code) == (job.workflow, job.code)
-    return thing if fits else None
+    if not isinstance(thing, Workflow):
+        return None
+    declared = cast("Workflow[..., Any]", thing)
+    return declared if (declared.name, declared.code) == (job.workflow, job.code) else None
 
 
 def answer(job: Job) -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from unittest.mock import patch
 
 from romancy import Romancy
@@ -18,7 +18,7 @@ from romancy_conformance.invariants import Tables, sweep
 from romancy_conformance.replaying.jobs import Answer, Job, again
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -28,6 +28,8 @@ __all__ = ["Noted", "noting", "replayed"]
 
 MOST_HISTORIES: Final = 200
 """Of one test."""
+MOST_SWEPT: Final = 1000
+"""Instances of one test."""
 LONGEST: Final = 2000
 """Commits of a history that is replayed."""
 PATIENCE: Final = 30.0
@@ -63,7 +65,7 @@ class Noted:
 @contextmanager
 def noting() -> Generator[Noted]:
     """Note the apps that are opened meanwhile."""
-    noted, begin = Noted(), Romancy._begin
+    noted, begin = Noted(), cast("Callable[[Romancy, Store], Awaitable[None]]", vars(Romancy)["_begin"])
 
     async def begun(app: Romancy, store: Store) -> None:
         noted.note(app)
@@ -101,10 +103,10 @@ async def _jobs(url: str, noted: Noted, replays: Replays, *, swept: bool) -> lis
     try:
         async with asyncio.timeout(PATIENCE):
             await store.open(migrate=False)
+            tables = Tables(store, noted.codecs)
             if swept:
-                known = {each.name: each for each in noted.known}
-                replays.wrong += map(str, await sweep(store, known, codecs=noted.codecs))
-            return await _histories(Tables(store, noted.codecs), replays.counts)
+                replays.wrong += await _swept(store, tables, noted)
+            return await _histories(tables, replays.counts)
     except (RomancyError, OSError, TimeoutError) as error:
         replays.counts[f"in a database that cannot be read any more ({type(error).__name__})"] += 1
         return []
@@ -114,13 +116,21 @@ async def _jobs(url: str, noted: Noted, replays: Replays, *, swept: bool) -> lis
                 await store.close()
 
 
+async def _swept(store: Store, tables: Tables, noted: Noted) -> list[str]:
+    """What must never be, but for the instances that tests make up, which are of no workflow."""
+    known = {each.name: each for each in noted.known}
+    made_up = {row.instance_id async for row in tables.rows() if row.workflow_name not in known}
+    found = await sweep(store, known, codecs=noted.codecs, at_most=MOST_SWEPT)
+    return [str(one) for one in found if one.instance_id not in made_up]
+
+
 async def _histories(tables: Tables, counts: Counter[str]) -> list[tuple[InstanceRow, Job]]:
     rows = [row async for row in tables.rows()]
     counts["more than are replayed of one test"] += max(0, len(rows) - MOST_HISTORIES)
     jobs: list[tuple[InstanceRow, Job]] = []
     for row in rows[:MOST_HISTORIES]:
         try:
-            read = await tables.log(row.instance_id, at_most=LONGEST) if row.last_seq <= LONGEST else (row, [])
+            read = await tables.log(row.instance_id, at_most=LONGEST)
         except CodecError:
             counts["sealed by a codec that no app of the test has"] += 1
             continue
