@@ -54,6 +54,8 @@ class WorkflowEnded(_About):
     reason: str
     """Why it was cancelled."""
     uncompensated: tuple[str, ...]
+    unclaimed: tuple[str, ...] = ()
+    """What failed runs had done, that still stands, and that the retry did not ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

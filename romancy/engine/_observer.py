@@ -154,6 +154,7 @@ class Observer:
             error_message=outcome.error.message if outcome.error is not None else None,
             reason=outcome.reason,
             uncompensated=outcome.uncompensated,
+            unclaimed=outcome.unclaimed,
         )
 
     def _begun(self, attempt: Attempt) -> ActivityStarted:

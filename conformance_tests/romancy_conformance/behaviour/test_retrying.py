@@ -22,6 +22,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityScheduled, ChildStarted, WorkflowCompleted, WorkflowRetried
+from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
@@ -529,6 +530,61 @@ async def test_a_memory_of_thousands(app: Romancy) -> None:
     assert await app.handle(instance_id).result(timeout=200) == count
     assert names().count("number") == count
     assert len(await app.history(instance_id)) > before + 2 * count
+
+
+@activity
+async def step(n: int) -> None:
+    calls.append((f"step {n}", ""))
+
+
+@workflow
+async def in_many_commits(ctx: WorkflowContext, count: int) -> int:
+    for n in range(count):
+        await step(n if "other code" not in broken or n else count)
+    await act("ship")
+    return ctx.run
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("code", ["the same code", "other code"])
+async def test_a_failed_run_of_more_commits_than_a_page(app: Romancy, code: str) -> None:
+    count = 1_100  # a page has a thousand
+    instance_id = await failed(app, in_many_commits, count)
+    broken.add(code)
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=200) == 2
+    assert max(Counter(names()).values()) == 2
+    expected = [*(f"step {n}" for n in range(count)), "ship", *(["step 1100"] if code == "other code" else []), "ship"]
+    assert names() == expected
+
+
+class Told(Hook):
+    """What was told of instances that ended."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+        self.ended: list[WorkflowEnded] = []
+
+    def happened(self, event: Happening) -> None:
+        if isinstance(event, WorkflowStarted):
+            self.runs.append(event.run)
+        elif isinstance(event, WorkflowEnded):
+            self.ended.append(event)
+
+
+async def test_hooks_hear_of_a_retry(open_app: Open) -> None:
+    told = Told()
+    app = await open_app(hooks=[told])
+    instance_id = await failed(app, forgetful)
+
+    await app.retry(instance_id)
+    await app.handle(instance_id).result(timeout=60)
+    await app.drain()
+
+    assert [event.unclaimed for event in told.ended] == [(), ("act:1@1",)]
+    assert told.runs == [1, 2]
 
 
 async def test_a_retry_goes_on_in_a_process_that_never_saw_it(app: Romancy, open_app: Open) -> None:
