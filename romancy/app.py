@@ -27,6 +27,7 @@ from romancy.engine import (
     armed,
     coded,
     new_life,
+    opened,
     refuse_to_wait,
     start_in,
     start_of,
@@ -153,8 +154,7 @@ class Romancy(Instances):
         if self._store is not None:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        store = coded(armed(create_store(self._url)), self._codecs)
-        await store.open()
+        store = await opened(lambda: coded(armed(create_store(self._url)), self._codecs), patient=self._works)
         try:
             await self._begin(store)
         except BaseException:

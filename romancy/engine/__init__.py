@@ -11,6 +11,7 @@ from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
 from romancy.engine._management import purge, resume, retry, terminate
 from romancy.engine._messages import outgoing
+from romancy.engine._opening import opened
 from romancy.engine._runtime import RUNTIME
 from romancy.engine._settings import Settings
 from romancy.engine._signals import ToldToStop
@@ -28,6 +29,7 @@ __all__ = [
     "coded",
     "history",
     "new_life",
+    "opened",
     "outgoing",
     "purge",
     "refuse_to_wait",

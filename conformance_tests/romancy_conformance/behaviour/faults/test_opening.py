@@ -1,0 +1,89 @@
+"""Apps that open while their database is down: a worker waits for it and says so, who only asks is told at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+import romancy.app
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.engine import _opening
+from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from romancy_conformance.servers import Server
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def greets(ctx: WorkflowContext) -> str:
+    return "hello"
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.getMessage() for line in caplog.records if "waits for its database" in line.getMessage()]
+
+
+@pytest.mark.timeout(300)
+async def test_a_worker_waits_for_a_server_that_is_down(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    url = server.fresh_database()
+    await asyncio.to_thread(server.kill)
+    async with AsyncExitStack() as stack:
+        try:
+            with pytest.raises(StorageUnavailableError):
+                await Romancy(url, workflows=[greets], worker=False).__aenter__()
+            opening = asyncio.create_task(stack.enter_async_context(Romancy(url, workflows=[greets])))
+            async with asyncio.timeout(120):
+                while not said(caplog):  # noqa: ASYNC110 - a log tells nobody
+                    await asyncio.sleep(0.01)
+            assert not opening.done()
+        finally:
+            await asyncio.to_thread(server.start)
+        app = await asyncio.wait_for(opening, 120)
+        assert await app.run(greets) == "hello"
+
+
+async def test_who_waits_says_so_again_and_opens_when_it_can(
+    storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(_opening, "_SAY_EVERY", 0.0)
+    monkeypatch.setattr(_opening, "_LONGEST_PAUSE", 0.01)
+    away = 3
+
+    def create(url: str) -> Any:
+        store = create_store(url)
+        is_there = store.open
+
+        async def open_(**options: Any) -> None:
+            nonlocal away
+            if away:
+                away -= 1
+                raise StorageUnavailableError("nobody answers")
+            await is_there(**options)
+
+        store.open = open_  # type: ignore[method-assign]
+        return store
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    async with Romancy(storage_url, workflows=[greets]) as app:
+        assert await app.run(greets) == "hello"
+
+    assert [line.partition(": ")[2] for line in said(caplog)] == ["nobody answers"] * 3
+    assert any("the database is there" in line.getMessage() for line in caplog.records)
+
+
+async def test_what_can_never_open_fails_at_once(server: Server) -> None:
+    url = server.fresh_database()
+    parts = urlsplit(url)
+    missing = url.replace(parts.path, "/there_is_no_such_database")
+    for wrong in (missing, f"nosuch://{parts.netloc}/x"):
+        with pytest.raises(StorageConfigurationError):
+            await asyncio.wait_for(Romancy(wrong, workflows=[greets]).__aenter__(), 120)

@@ -1,0 +1,54 @@
+"""Opening the store: at once or not at all for who only asks; a worker waits for a database that is down.
+
+A worker is often started beside its database, by the same boot or the same deployment, and the database takes longer.
+What no waiting can mend (a wrong password, an unknown scheme, a newer schema) is told at once to both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import get_logger
+from romancy.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["opened"]
+
+logger = get_logger("romancy.engine")
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_SAY_EVERY: Final = 30.0
+
+
+async def opened(make: Callable[[], Store], *, patient: bool) -> Store:
+    """A store made by `make` and opened; the patient wait, and say so, for as long as it is StorageUnavailableError."""
+    store = make()
+    if not patient:
+        await store.open()
+        return store
+    loop = asyncio.get_running_loop()
+    began, said, pause = loop.time(), 0, _FIRST_PAUSE
+    while True:
+        try:
+            await store.open()
+        except StorageUnavailableError as error:
+            waited = loop.time() - began
+            if not said or waited >= said * _SAY_EVERY:
+                said += 1
+                logger.warning(
+                    "the worker cannot begin and waits for its database (for %.0f s so far): %s", waited, error
+                )
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            store = make()
+        else:
+            if said:
+                logger.info("the database is there after %.0f s", loop.time() - began)
+            return store
