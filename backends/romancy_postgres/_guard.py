@@ -91,6 +91,11 @@ class GuardedConnection(asyncpg.Connection):
             raise UsageError(OVER)
         raise not_yours(what)
 
+    def taint(self) -> None:
+        """The user changes what a later session on this connection would meet."""
+        self._check_open()
+        self.tainted = True
+
     def _check_open(self) -> None:
         if self.over:
             raise UsageError(OVER)
@@ -105,8 +110,7 @@ class GuardedConnection(asyncpg.Connection):
 
 def _tainting(name: str) -> Callable[..., Any]:
     async def call(guard: GuardedConnection, *arguments: Any, **options: Any) -> Any:
-        guard._check_open()  # noqa: SLF001 - one of our own
-        guard.tainted = True
+        guard.taint()
         return await getattr(asyncpg.Connection, name)(guard, *arguments, **options)
 
     return call

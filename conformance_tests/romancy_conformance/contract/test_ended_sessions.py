@@ -38,8 +38,10 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
     begun = await actor.begin()
     if how == "refused":
         await actor.write(append(begun, 2))
+    opened: list[Session] = []
     with contextlib.suppress(LookupError):
         async with actor.store.session() as session:
+            opened.append(session)
             await ledger.write(session, "a", 1)
             answer = seen(session)
             if inspect.isawaitable(answer):
@@ -49,7 +51,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
             if how != "left":
                 expected = Outcome.ACCEPTED if how == "committed" else Outcome.TAKEN
                 assert expected is await session.commit(append(begun, 2), worker=actor.token)
-    return session
+    return opened[0]
 
 
 async def write_natively(native: Any, ledger: Ledger, key: str) -> None:

@@ -119,8 +119,9 @@ async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> Non
     begun = await actor.begin()
 
     async with actor.store.session() as session:
-        one, two = await session.native.cursor(), await session.native.cursor()
-        answers = await asyncio.gather(
+        one: Any = await session.native.cursor()
+        two: Any = await session.native.cursor()
+        answers: list[object] = await asyncio.gather(
             one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3"), return_exceptions=True
         )
         assert [1, UsageError, UsageError] == [answers[0], *map(type, answers[1:])]

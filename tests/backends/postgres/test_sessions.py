@@ -162,7 +162,7 @@ class Taken:
             await self.native.transaction().start()
 
         async def listen() -> None:
-            await self.native.add_listener("somewhere", lambda *_: None)
+            await self.native.add_listener("somewhere", print)
 
         return {
             "statement": self.statement.fetch,
