@@ -121,9 +121,8 @@ async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> Non
     async with actor.store.session() as session:
         one: Any = await session.native.cursor()
         two: Any = await session.native.cursor()
-        answers: list[object] = await asyncio.gather(
-            one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3"), return_exceptions=True
-        )
+        calls: list[Any] = [one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3")]
+        answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
         assert [1, UsageError, UsageError] == [answers[0], *map(type, answers[1:])]
         assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
