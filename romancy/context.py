@@ -71,6 +71,9 @@ class ChildHandle(Generic[T_co]):
         self._stop = stop
         answer.add_done_callback(_noticed)
 
+    def __hash__(self) -> int:
+        return hash(self._answer)  # a number of the run: a set of children has one order on every replay
+
     async def result(self) -> T_co:
         """What the child returned.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.core._numbered import hash_by_number
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
@@ -30,7 +32,9 @@ _CANCELLED: Final = 10
 class Ready(asyncio.Handle):
     """A handle without what a debugging loop adds to it."""
 
-    __slots__ = ()
+    __slots__ = ("_order",)
+
+    __hash__ = hash_by_number
 
     def __init__(self, callback: Callable[..., object], args: Any, loop: Any, context: Context) -> None:
         self._callback = callback

@@ -21,13 +21,13 @@ from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
 from romancy.core._stage import this_stage
 from romancy.core._teardown import PATIENCE, close_generator, close_task
+from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from romancy.core._commands import Commands
     from romancy.core._generators import Generator
-    from romancy.errors import NonDeterminismError
 
 __all__ = [
     "DeterministicLoop",
@@ -257,7 +257,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def refuse(self, call: str) -> NonDeterminismError:
         """Remember that the run tried to leave the loop, even if user code swallows the error."""
-        error = leaves_the_loop(call)
+        return self._violate(leaves_the_loop(call))
+
+    def forbid(self, reason: str) -> NonDeterminismError:
+        """The same for what would have another outcome on replay."""
+        return self._violate(NonDeterminismError(reason))
+
+    def _violate(self, error: NonDeterminismError) -> NonDeterminismError:
         self.violation = self.violation or error
         return error
 

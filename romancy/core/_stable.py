@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio._backends._asyncio as anyio_backend
 
+from romancy.core._numbered import OF_ANYIO
 from romancy.errors import NonDeterminismError
 
 if sys.platform != "win32":
@@ -84,8 +85,11 @@ def _running() -> Any:
 
 def _stable_set(items: Iterable[Any] = ()) -> Any:
     """What asyncio.tasks finds under the name `set`: coroutines hash by address, so they keep their order instead."""
-    if _running() is None:
+    running = _running()
+    if running is None:
         return set(items)
+    if isinstance(items, (set, frozenset)) and any(map(asyncio.iscoroutine, items)):
+        raise running.forbid("a set of coroutines has another order on each replay: await a list of them instead")
     ordered = dict.fromkeys(items)
     return ordered if any(map(asyncio.iscoroutine, ordered)) else set(ordered)
 
@@ -145,7 +149,7 @@ _THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread
 STABLE: list[tuple[Any, dict[str, Any]]] = [
     (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
     (vars(asyncio), {"all_tasks": _all_tasks}),
-    (vars(anyio_backend), {"CancelScope": _StableScope}),
+    (vars(anyio_backend), {"CancelScope": _StableScope, **OF_ANYIO}),
     (vars(threading), {name: _refusing("Thread.start()", vars(threading)[name]) for name in _THREAD_STARTS}),
 ]
 if sys.platform != "win32":  # multiprocessing spawns through it, which the interpreter does not audit

@@ -18,7 +18,7 @@ from romancy_conformance.workflows.activities import add, charge, echo
 from tests.core.driver import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RUNS = 30
 
@@ -117,6 +117,99 @@ async def keeps_futures_in_a_set(ctx: WorkflowContext) -> None:
     order: dict[asyncio.Future[None], int] = {loop.create_future(): n for n in range(8)}
     for future in set(order):
         await add(order[future], 1)
+
+
+def kinds() -> list[Callable[[], Any]]:
+    """What asyncio and anyio offer that somebody may put into a set."""
+
+    def one_end(which: int) -> Any:
+        ends = anyio.create_memory_object_stream[int]()
+        ends[1 - which].close()
+        return ends[which]
+
+    streams: list[Callable[[], Any]] = [lambda: one_end(0), lambda: one_end(1)]
+    others: list[Callable[[], Any]] = [
+        asyncio.Lock,
+        asyncio.Event,
+        asyncio.Condition,
+        lambda: asyncio.Semaphore(1),
+        lambda: asyncio.BoundedSemaphore(1),
+        lambda: asyncio.Barrier(2),
+        asyncio.Queue,
+        asyncio.PriorityQueue,
+        asyncio.LifoQueue,
+        asyncio.TaskGroup,
+        lambda: asyncio.timeout(None),
+        lambda: asyncio.get_running_loop().call_soon(int),
+        lambda: asyncio.get_running_loop().call_later(0, int),
+        anyio.Event,
+        anyio.Lock,
+        anyio.Condition,
+        lambda: anyio.Semaphore(1),
+        lambda: anyio.CapacityLimiter(1),
+        anyio.CancelScope,
+        anyio.create_task_group,
+    ]
+    return [*others, *streams]
+
+
+def keeps_in_a_set(make: Callable[[], Any], number: int) -> Workflow[[], Any]:
+    @workflow(name=f"keeps kind {number} in a set")
+    async def keeps(ctx: WorkflowContext) -> None:
+        made = [make() for _ in range(8)]
+        order: dict[int, int] = {id(each): n for n, each in enumerate(made)}
+        for each in set(made):
+            await echo(order[id(each)])
+        for each in made:
+            if hasattr(each, "close"):
+                each.close()
+
+    return keeps
+
+
+@pytest.mark.parametrize("number", range(len(kinds())))
+def test_one_order_of_each_kind(number: int) -> None:
+    logs = logs_of(keeps_in_a_set(kinds()[number], number))
+    assert len({next(logs) for _ in range(10)}) == 1
+
+
+def test_what_a_host_has_hashes_as_it_did() -> None:
+    for lock in (asyncio.Lock(), asyncio.Event(), asyncio.Queue[int]()):
+        assert hash(lock) == object.__hash__(lock)
+        assert {lock: 1}[lock] == 1
+
+
+@workflow
+async def completes_a_set_of_coroutines(ctx: WorkflowContext) -> None:
+    for result in asyncio.as_completed({tidy(n) for n in range(8)}):
+        await result
+
+
+def test_a_set_of_coroutines_is_refused() -> None:
+    world = World(Scenario(completes_a_set_of_coroutines))
+    assert world.main.parked is not None
+    assert "await a list of them" in world.main.parked
+
+
+@workflow
+async def child_of_a_set(ctx: WorkflowContext, n: int) -> int:
+    return n
+
+
+@workflow
+async def keeps_children_in_a_set(ctx: WorkflowContext) -> None:
+    for child in {await ctx.start(child_of_a_set, n) for n in range(8)}:
+        await add(await child.result(), 1)
+
+
+def test_one_order_of_children() -> None:
+    logs: set[tuple[bytes, ...]] = set()
+    for kept in (between for between, _ in zip(noise(), range(RUNS), strict=False)):
+        world = World(Scenario(keeps_children_in_a_set, children=(child_of_a_set,)))
+        world.finish()
+        logs.add(tuple(body for _, body in world.commits))
+        assert kept is not None
+    assert len(logs) == 1
 
 
 def noise() -> Iterator[list[object]]:
