@@ -42,9 +42,13 @@ def seconds(value: Duration, what: str = "duration") -> float:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"{what} must be a number of seconds or a timedelta, not {type(value).__name__}")
+    try:
+        value = float(value)
+    except OverflowError:  # an int beyond all floats
+        value = math.inf
     if not math.isfinite(value) or value < 0:
         raise UsageError(f"{what} must be a finite number of seconds, at least 0, not {value!r}")
-    return float(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True, init=False)

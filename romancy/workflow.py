@@ -7,7 +7,19 @@ import hashlib
 import inspect
 from dataclasses import dataclass
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from msgspec import Raw
 
@@ -30,6 +42,8 @@ __all__ = ["Call", "Workflow", "workflow"]
 P = ParamSpec("P")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+
+_LONGEST_DELAY: Final = 100 * 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,13 @@ class Workflow(Generic[P, R_co]):
             check_id(instance_id)
         changed = copy.copy(self)
         changed.instance_id = self.instance_id if instance_id is None else instance_id
-        changed.delay = self.delay if delay is None else seconds(delay, "the delay of the start")
+        if delay is not None:
+            changed.delay = seconds(delay, "the delay of the start")
+            if changed.delay > _LONGEST_DELAY:
+                raise UsageError(
+                    f"the delay of the start must be at most {_LONGEST_DELAY:.0f} seconds (a century), "
+                    f"not {changed.delay:g}"
+                )
         return changed
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:

@@ -50,6 +50,8 @@ REFUSED: Final = [
 
 AUDITED: Final = frozenset(
     {
+        "_thread.start_joinable_thread",
+        "_thread.start_new_thread",
         "os.exec",
         "os.fork",
         "os.forkpty",

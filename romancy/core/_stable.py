@@ -9,7 +9,9 @@ deterministic loop: other threads find the behaviour they had.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import asyncio.events
 import asyncio.tasks
 import gc
 import math
@@ -146,9 +148,13 @@ if not hasattr(asyncio.tasks, "set"):
     setattr(asyncio.tasks, "set", set)  # noqa: B010 - no name of the module as checkers know it
 
 _THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
+_RAW_STARTS = [name for name in ("start_new_thread", "start_new", "start_joinable_thread") if hasattr(_thread, name)]
+_new_event_loop = _refusing("asyncio.new_event_loop()", asyncio.new_event_loop)
 STABLE: list[tuple[Any, dict[str, Any]]] = [
     (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
-    (vars(asyncio), {"all_tasks": _all_tasks}),
+    (vars(asyncio), {"all_tasks": _all_tasks, "new_event_loop": _new_event_loop}),
+    (vars(asyncio.events), {"new_event_loop": _new_event_loop}),
+    (vars(_thread), {name: _refusing(f"_thread.{name}()", vars(_thread)[name]) for name in _RAW_STARTS}),
     (vars(anyio_backend), {"CancelScope": _StableScope, **OF_ANYIO}),
     (vars(threading), {name: _refusing("Thread.start()", vars(threading)[name]) for name in _THREAD_STARTS}),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import multiprocessing
 import os
@@ -148,6 +149,23 @@ async def timer_thread() -> Any:
     threading.Timer(0.01, int).start()
 
 
+async def raw_thread() -> Any:
+    _thread.start_new_thread(print, ())
+
+
+async def another_loop() -> Any:
+    return asyncio.new_event_loop()
+
+
+async def another_loop_by_its_module() -> Any:
+    return asyncio.events.new_event_loop()
+
+
+async def another_runner() -> Any:
+    with asyncio.Runner() as runner:
+        return runner.get_loop()
+
+
 LEAVING: list[tuple[Leave, str]] = [
     (open_connection, "loop.create_connection()"),
     (create_subprocess, "loop.subprocess_exec()"),
@@ -164,6 +182,10 @@ LEAVING: list[tuple[Leave, str]] = [
     (nested_loop, "loop.run_forever()"),
     (eager_tasks, "create_task(eager_start=True)"),
     (task_factory, "loop.set_task_factory()"),
+    (raw_thread, "_thread.start_new_thread"),
+    (another_loop, "asyncio.new_event_loop()"),
+    (another_loop_by_its_module, "asyncio.new_event_loop()"),
+    (another_runner, "asyncio.new_event_loop()"),
     (plain_socket, "socket.connect"),
     (name_lookup, "socket.getaddrinfo"),
     (plain_subprocess, "subprocess.Popen"),
