@@ -348,8 +348,8 @@ _OF_LEASES = (
     _code(
         name="memory: who died in company counts as having died alone",
         pitfall="D3",
-        text="isinstance(event, OwnerChanged) and event.alone for event",
-        replacement="isinstance(event, OwnerChanged) for event",
+        text="        if before.alone and not after.alone:\n",
+        replacement="        if not after.alone:\n",
         tests="tests/engine/test_quarantine.py",
     ),
     _code(
