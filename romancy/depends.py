@@ -43,7 +43,7 @@ def Depends(provider: Callable[[], Awaitable[T]], /) -> T: ...
 @overload
 def Depends(provider: Callable[[], T], /) -> T: ...
 def Depends(provider: Provider, /) -> Any:  # noqa: N802 - reads as a mark on the parameter
-    """Default of a keyword parameter of an activity: what `provider` gives is passed for it."""
+    """Default of a keyword parameter of an activity or a compensation: what `provider` gives is passed for it."""
     if not callable(provider):
         raise UsageError(f"Depends needs a function that provides the thing, not {type(provider).__name__}")
     return Dependency(provider)
