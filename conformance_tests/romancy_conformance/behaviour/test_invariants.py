@@ -11,7 +11,15 @@ import pytest
 from msgspec import Raw
 
 from romancy import Romancy, Status, TerminalError, WorkflowContext, activity, compensation, workflow
-from romancy.core import ActivityCompleted, OwnerChanged, TimerFired, TimerStarted, WorkflowCompleted, encode_commit
+from romancy.core import (
+    ActivityCompleted,
+    EventAwaited,
+    OwnerChanged,
+    TimerFired,
+    TimerStarted,
+    WorkflowCompleted,
+    encode_commit,
+)
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.planting import Planting
@@ -83,7 +91,7 @@ swept_app = Romancy("memory://", workflows=SWEPT)
 DONE = ("done", "behind", "twice", "reopened", "elsewhere", "woken")
 WAITING = (
     *("gap", "lost tail", "logless", "same append", "garbled", "empty", "senseless", "open", "owned", "unread"),
-    *("under way", "for nothing", "other code", "orphan"),
+    *("under way", "for nothing", "other code", "no clock", "orphan"),
 )
 SLEEPING = ("sleeping", "stranded", "oversleeps")
 PARENTS = ("parent", "childless", "another", "unanswered")
@@ -142,6 +150,7 @@ async def damage(plant: Planting) -> None:
         "under way": [],
         "for nothing": [again],
         "other code": [again, TimerStarted(id="sleep:1", when=1.0, due=now + HOUR)],
+        "no clock": [again, EventAwaited(id="go:1", name="go", due=HOUR)],
     }
     for name, events in cut.items():
         await plant.cut(name, keep=1)
@@ -183,6 +192,11 @@ DAMAGES = {
     "under way": ["nobody owns it and nothing wakes it, and swept_step:1 is under way"],
     "for nothing": ["its log does not replay", "nobody owns it, nothing wakes it, and it waits for nothing"],
     "other code": ["its log does not replay"],
+    "no clock": [
+        "go:1 is due at …, and the instance was started at …",
+        "its log does not replay",
+        "nobody owns it and nothing wakes it, and something is due at …",
+    ],
     "orphan": ["there is a log of it, and no such instance"],
     "never there": ["there is a message for it in the inbox, and no such instance"],
     "child of parent": ["its parent parent is not there"],

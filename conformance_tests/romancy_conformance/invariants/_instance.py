@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import CancelRequested, replay
+from romancy.core import CancelRequested, EventAwaited, TimerStarted, replay
 from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_children", "of_replay", "of_row"]
 
+_DAY = 24 * 3600 * 1_000_000
 _LONG = 60_000_000
 """Microseconds that nobody sleeps with work in hand, nor beyond what is due, however late a commit may have been."""
 
@@ -34,9 +35,18 @@ def of_row(row: InstanceRow, log: Told) -> Iterator[str]:
         yield f"it has ended ({row.status}), and yet it is owned or to be woken"
     if log.state is None:
         return
+    yield from _of_time(row, log)
     yield from _of_end(row, log.state)
     if row.owner is None and not ended and row.status is not Status.STUCK and log.state.terminal is None:
         yield from _of_sleep(row, log.state)
+
+
+def _of_time(row: InstanceRow, log: Told) -> Iterator[str]:
+    """Nothing is due long before the instance was there: a clock that was never set would have it so."""
+    for commit in log.commits:
+        for event in commit:
+            if isinstance(event, TimerStarted | EventAwaited) and (event.due or row.created_at) < row.created_at - _DAY:
+                yield f"{event.id} is due at {event.due}, and the instance was started at {row.created_at}"
 
 
 def _of_end(row: InstanceRow, state: State) -> Iterator[str]:
