@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["of_children", "of_replay", "of_row"]
 
 _DAY = 24 * 3600 * 1_000_000
-_LONG = 60_000_000
-"""Microseconds that nobody sleeps with work in hand, nor beyond what is due, however late a commit may have been."""
+_LONG = 2 * 3600 * 1_000_000
+"""Microseconds that nobody sleeps with work in hand, nor beyond what is due, however late a commit may have been, and
+though a clock may have jumped by an hour."""
 
 
 def of_row(row: InstanceRow, log: Told) -> Iterator[str]:

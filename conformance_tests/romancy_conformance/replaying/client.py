@@ -39,7 +39,9 @@ class Replayer:
             except BrokenPipeError:
                 self.close()
                 continue
-            if not select.select([process.stdout], [], [], self._patience)[0]:
+            poll = select.poll()  # a test may have many files open, which `select` cannot do with
+            poll.register(process.stdout, select.POLLIN)
+            if not poll.poll(self._patience * 1000):
                 self.close()
                 return Answer(unknown="its replay takes too long")
             line = process.stdout.readline()
