@@ -10,7 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from romancy_conformance.chaos.faults import FAULTS, Served
+from romancy_conformance.chaos.faults import FAULTS, File, Served
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
 from romancy_conformance.chaos.workers import Nursery
@@ -37,10 +37,11 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
             place = folder / seed
             place.mkdir(parents=True)
             url = f"sqlite:///{place / 'chaos.db'}"
+            database: Served | File | None = File(place / "chaos.db")
             if options.url:
-                url = options.url
+                url, database = options.url, None
             elif served is not None:
-                url = await asyncio.to_thread(served.server.fresh_database)
+                url, database = await asyncio.to_thread(served.server.fresh_database), served
             asked = Plan(
                 seed=seed,
                 programs=options.programs,
@@ -51,7 +52,9 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 kills=options.kills,
                 without=options.without | (UNUSUAL - options.unusual),
             )
-            one = await asyncio.to_thread(Round, asked, url, place, nursery, served)  # the oracle has loops of its own
+            one = await asyncio.to_thread(
+                Round, asked, url, place, nursery, database
+            )  # the oracle has loops of its own
             told.append(await one.play())
             print(f"{url.partition(':')[0]} {seed}: {told[-1]}", flush=True)
             for finding in told[-1].findings:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sqlite3
+import time
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,12 +24,13 @@ if TYPE_CHECKING:
     from romancy_conformance.chaos.worker import Job
     from romancy_conformance.chaos.workers import Nursery, Worker
 
-__all__ = ["FAULTS", "Crew", "Fault", "Served", "plan"]
+__all__ = ["FAULTS", "Crew", "Fault", "File", "Served", "plan"]
 
 _ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2}
-_ON_SERVERS = {"server-kill": 1, "server-freeze": 1}
+_ON_DATABASES = {"stall": 1, "drain-stall": 2}
+_ON_SERVERS = {"server-kill": 1}
 _ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
-_WEIGHTS = _ON_WORKERS | _ON_SERVERS | _ON_THE_WIRE
+_WEIGHTS = _ON_WORKERS | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE
 FAULTS = frozenset(_WEIGHTS)
 _SLOWEST_END = 120.0
 
@@ -45,12 +50,12 @@ def plan(
     workers: int,
     *,
     lease: float,
-    server: bool,
+    databases: frozenset[str],
     without: frozenset[str],
     kills: int | None = None,
 ) -> list[Fault]:
-    """The faults of a round; with `kills` no more workers are killed than so many."""
-    kinds = [kind for kind in _WEIGHTS if kind not in without and (server or kind in _ON_WORKERS)]
+    """The faults of a round, of those that its database can have; with `kills` at most so many workers are killed."""
+    kinds = [kind for kind in _WEIGHTS if kind not in without and (kind in _ON_WORKERS or kind in databases)]
     found: list[Fault] = []
     left = seconds
     while kinds:
@@ -74,20 +79,52 @@ class Served(Struct, frozen=True):
     server: Server
     wire: Proxy
 
+    @property
+    def faults(self) -> frozenset[str]:
+        """What can be done to it."""
+        return frozenset(_ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
+
+    async def stall(self, seconds: float) -> None:
+        """Let it answer nothing for a while."""
+        await asyncio.to_thread(self.server.freeze)
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(self.server.thaw)
+
+
+class File(Struct, frozen=True):
+    """A database that is a file of our own."""
+
+    path: Path
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """What can be done to it."""
+        return frozenset(_ON_DATABASES)
+
+    async def stall(self, seconds: float) -> None:
+        """Hold it, so that nobody else writes."""
+        await asyncio.to_thread(self._hold, seconds)
+
+    def _hold(self, seconds: float) -> None:
+        with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as holder:
+            holder.execute("begin immediate")
+            time.sleep(seconds)
+            holder.execute("rollback")
+
 
 class Crew:
     """The workers of a round, each in its place; who ends is followed by another one."""
 
-    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, server: Served | None) -> None:
+    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, database: Served | File | None) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
         """Those that ended by themselves, though nobody had done anything to the server."""
         self._nursery = nursery
         self._jobs = jobs
-        self._served = server
+        self._database = database
         self._places: list[Worker | None] = [None] * places
         self._busy = [asyncio.Lock() for _ in range(places)]
-        self._database = asyncio.Lock()
+        self._hurting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
@@ -127,9 +164,19 @@ class Crew:
                 await worker.kill()
 
     async def _do(self, fault: Fault) -> None:
-        if fault.kind not in _ON_WORKERS:
+        if fault.kind == "drain-stall":
+            assert self._database is not None
+            self.counts[fault.kind] += 1
+            stalled = asyncio.create_task(self._database.stall(fault.seconds + 1))
+            await asyncio.sleep(0.2)
+            await self._do(Fault(0.0, "drain", fault.place, 0.0))
+            await stalled
+        elif fault.kind not in _ON_WORKERS:
             await self._hurt_the_database(fault)
-            return
+        else:
+            await self._hurt_a_worker(fault)
+
+    async def _hurt_a_worker(self, fault: Fault) -> None:
         async with self._busy[fault.place]:
             worker = self._places[fault.place]
             if worker is None or await worker.status() is not None:
@@ -161,23 +208,23 @@ class Crew:
 
     @property
     def _was_hurt(self) -> bool:
-        return any(self.counts[kind] for kind in _ON_SERVERS | _ON_THE_WIRE)
+        return any(self.counts[kind] for kind in _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
 
     async def _hurt_the_database(self, fault: Fault) -> None:
         """One such thing at a time."""
-        assert self._served is not None
-        server, wire = self._served.server, self._served.wire
-        async with self._database:
+        assert self._database is not None
+        async with self._hurting:
             self.counts[fault.kind] += 1
+            if fault.kind == "stall":
+                await self._database.stall(fault.seconds)
+                return
+            assert isinstance(self._database, Served)
+            server, wire = self._database.server, self._database.wire
             match fault.kind:
                 case "server-kill":
                     await asyncio.to_thread(server.kill)
                     await asyncio.sleep(fault.seconds)
                     await asyncio.to_thread(server.start)
-                case "server-freeze":
-                    await asyncio.to_thread(server.freeze)
-                    await asyncio.sleep(fault.seconds)
-                    await asyncio.to_thread(server.thaw)
                 case "wire-slow":
                     wire.delay = fault.seconds / 3
                     await asyncio.sleep(fault.seconds * 3)

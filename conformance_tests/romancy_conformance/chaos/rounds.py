@@ -16,7 +16,7 @@ from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, Usa
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos import ledger
-from romancy_conformance.chaos.faults import Crew, Served, plan
+from romancy_conformance.chaos.faults import Crew, File, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
@@ -79,13 +79,15 @@ class Told(Struct):
 class Round:
     """One round on a fresh database."""
 
-    def __init__(self, told: Plan, url: str, folder: Path, nursery: Nursery, served: Served | None = None) -> None:
+    def __init__(
+        self, told: Plan, url: str, folder: Path, nursery: Nursery, database: Served | File | None = None
+    ) -> None:
         self._plan = told
         self._url = url
         self._folder = folder
         self._chance = random.Random(f"round {told.seed}")
         self._nursery = nursery
-        self._served = served
+        self._database = database
         self.programs = [
             generate(f"{told.seed}-{number}", f"{told.seed}-{number}", told.without) for number in range(told.programs)
         ]
@@ -113,11 +115,11 @@ class Round:
                 self._plan.seconds,
                 self._plan.workers,
                 lease=self._plan.lease,
-                server=self._served is not None,
+                databases=frozenset() if self._database is None else self._database.faults,
                 without=self._plan.without,
                 kills=self._plan.kills,
             )
-            crew = Crew(self._nursery, self._job, self._plan.workers, self._served)
+            crew = Crew(self._nursery, self._job, self._plan.workers, self._database)
             await crew.begin()
             stack.push_async_callback(crew.end)
             self._from_outside()
@@ -155,7 +157,7 @@ class Round:
         del left[way][:6]
         few = self._chance.random() < 0.2
         return Job(
-            url=self._url if self._served is None else self._served.wire.url(self._url),
+            url=self._database.wire.url(self._url) if isinstance(self._database, Served) else self._url,
             log=str(self._folder / "workers.log"),
             lease=self._plan.lease,
             max_live=2 if starts and way == "crowded" else 4 if few else 10_000,
