@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import build_query, project_with_index
-from romancy.storage.records import ClaimRequest, Outcome, Start
+from romancy.storage.records import ClaimRequest, Outcome, Start, as_end
 from romancy.storage.records import Worker as WorkerRow
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ class Population:
         status = Status.PENDING if self.backlog else STATUSES[number % 23 % len(STATUSES)]
         raw = b'{"customer":{"id":"c-%d"},"order":{"total":%d,"status":"paid"}}' % (number // PER_CUSTOMER, number)
         projection, index = project_with_index(raw, [] if self.backlog else ["customer.id"])
+        nonce = f"bench-{number}"
         return Start(
             instance_id=f"order-{secrets.token_hex(12)}", life=secrets.randbits(52) + 1,
             workflow_name=UNDECLARED if self.backlog else WORKFLOWS[number % len(WORKFLOWS)], code="c1",
-            writer=f"bench-{number}", body=b'[{"type":"WorkflowStarted"}]', input=raw, projection=projection,
+            writer=as_end(nonce) if status in TERMINAL_STATUSES else nonce,
+            body=b'[{"type":"WorkflowStarted"}]', input=raw, projection=projection,
             index=index, status=status, delay=self._delay(status),
         )  # fmt: skip
 

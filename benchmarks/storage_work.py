@@ -41,14 +41,15 @@ class Stream:
         self.instance_id = start.instance_id
         self.life = start.life
         self.seq = 1
+        self.last = start.writer
 
     def next(
         self, *, change: Change | None = None, outbox: tuple[OutboxRow, ...] = (), deliveries: tuple[Delivery, ...] = ()
     ) -> Append:
         self.seq += 1
-        writer = f"worker-{secrets.token_hex(8)}"
+        after, self.last = self.last, f"worker-{secrets.token_hex(8)}"
         return Append(
-            instance_id=self.instance_id, life=self.life, seq=self.seq, writer=writer, body=BODY,
+            instance_id=self.instance_id, life=self.life, seq=self.seq, writer=self.last, body=BODY, after=after,
             change=change, outbox=outbox, deliveries=deliveries,
         )  # fmt: skip
 
