@@ -42,6 +42,20 @@ MUTATIONS = (
         tests="test_log.py dead_worker or thaw",
     ),
     _code(
+        name="memory: whatever stands before will do",
+        pitfall="A4",
+        text="if before is None or before.writer != item.behind:",
+        replacement="if before is None:",
+        tests="test_fence.py predecessor_is_not",
+    ),
+    _code(
+        name="memory: a change may follow an end",
+        pitfall="A6",
+        text="if row.status in TERMINAL_STATUSES and not change.reopens:",
+        replacement="if row.status in TERMINAL_STATUSES and not change:",
+        tests="test_fence.py cannot_know",
+    ),
+    _code(
         name="memory: a former life reaches the new one",
         pitfall="A4",
         text="if row is None or row.life != item.life:",

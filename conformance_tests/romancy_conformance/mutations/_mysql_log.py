@@ -60,6 +60,13 @@ OF_THE_LOG = (
         tests="test_log.py dead_worker_cannot_write_a_batch",
     ),
     _sql(
+        name="mysql: whatever stands before will do",
+        pitfall="A4",
+        text="and p.writer = :known",
+        replacement="and :known is not null",
+        tests="test_fence.py predecessor_is_not",
+    ),
+    _sql(
         name="mysql: a former life reaches the new one",
         pitfall="A4",
         text="and i.life = :life and (not :ends",

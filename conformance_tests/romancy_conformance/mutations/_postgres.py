@@ -10,7 +10,7 @@ __all__ = ["MUTATIONS"]
 
 _sql = partial(Mutation, file="backends/romancy_postgres/*.sql")
 _code = partial(Mutation, file="backends/romancy_postgres/*.py")
-_ALIVE = "where exists (select from romancy_workers where token = $1 and not dead)\non conflict do nothing;"
+_ALIVE = "where exists (select from romancy_workers where token = $1 and not dead)\n  and ("
 
 MUTATIONS = (
     _code(
@@ -45,9 +45,23 @@ MUTATIONS = (
         name="postgres: the writer's row is not asked",
         pitfall="A4",
         text=_ALIVE,
-        replacement="where exists (select from romancy_workers where token = $1)\non conflict do nothing;",
+        replacement="where exists (select from romancy_workers where token = $1)\n  and (",
         times=2,
         tests="test_log.py dead_worker or thaw",
+    ),
+    _sql(
+        name="postgres: whatever stands before will do",
+        pitfall="A4",
+        text="p.seq = $4 - 1) = $7)",
+        replacement="p.seq = $4 - 1) is not null)",
+        tests="test_fence.py predecessor_is_not",
+    ),
+    _sql(
+        name="postgres: whatever stands before a change will do",
+        pitfall="A4",
+        text="p.seq = item.seq - 1) = item.after)",
+        replacement="p.seq = item.seq - 1) is not null)",
+        tests="test_fence.py predecessor_is_not",
     ),
     _sql(
         name="postgres: a former life reaches the new one",
@@ -206,8 +220,8 @@ MUTATIONS = (
     _code(
         name="postgres: a claim tells a former head",
         pitfall="A11",
-        text="return Claimed(**fields, head=head,",
-        replacement='return Claimed(**fields, head=row["run_from"],',
+        text="        head=head,\n",
+        replacement='        head=row["run_from"],\n',
         tests="test_claims.py recovering",
     ),
     _code(

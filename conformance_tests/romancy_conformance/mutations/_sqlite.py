@@ -43,9 +43,16 @@ MUTATIONS = (
     _sql(
         name="sqlite: the writer's row is not asked",
         pitfall="A4",
-        text="where exists (select 1 from romancy_workers where token = ? and dead = 0)",
-        replacement="where exists (select 1 from romancy_workers where token = ?)",
+        text="exists (select 1 from romancy_workers where token = ?7 and dead = 0)",
+        replacement="exists (select 1 from romancy_workers where token = ?7)",
         tests="test_log.py dead_worker or thaw",
+    ),
+    _sql(
+        name="sqlite: whatever stands before will do",
+        pitfall="A4",
+        text="seq = ?3 - 1 and writer = ?8)",
+        replacement="seq = ?3 - 1 and ?8 is not null)",
+        tests="test_fence.py predecessor_is_not",
     ),
     _code(
         name="sqlite: a former life reaches the new one",
@@ -205,8 +212,8 @@ MUTATIONS = (
     _sql(
         name="sqlite: in a batch an end does not look at the counter",
         pitfall="B1",
-        text=" and (not column3 or signals = column5);",
-        replacement=" and column3 is not null;",
+        text=" and (not column3 or signals = column5)\n",
+        replacement=" and column3 is not null\n",
         tests="test_batches.py unseen_mail",
     ),
     _sql(
@@ -219,9 +226,16 @@ MUTATIONS = (
     _sql(
         name="sqlite: in a batch the writer's row is not asked",
         pitfall="A4",
-        text="where column1 is not null and exists (select 1 from romancy_workers where token = ? and dead = 0);",
-        replacement="where column1 is not null and ? is not null;",
+        text="    and exists (select 1 from romancy_workers where token = ? and dead = 0)\n",
+        replacement="    and ? is not null\n",
         tests="test_batches.py dead_worker",
+    ),
+    _sql(
+        name="sqlite: in a batch whatever stands before will do",
+        pitfall="A4",
+        text="seq = column3 - 1 and writer = column6",
+        replacement="seq = column3 - 1",
+        tests="test_fence.py neighbours",
     ),
     _code(
         name="sqlite: in a batch nobody counts what was written",
