@@ -153,11 +153,11 @@ class Memory:
 
     # ── taking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, command: ev.Command, found: Remembered | None) -> Remembered | None:
+    def take(self, command: Any, found: Remembered | None) -> Remembered | None:
         """Note that the run has asked for it, by this command."""
         if found is not None:
             found.given = True
-            asked = (found.kind, command.id)  # type: ignore[attr-defined]
+            asked: tuple[Kind, str] = (found.kind, command.id)
             self.given[asked] = found
             if found.stands and found.kind != "messages":
                 self.to_answer[asked] = found

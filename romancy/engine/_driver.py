@@ -281,9 +281,8 @@ class Driver:
                     f"it asks again and again for a child with the id {children[0].instance_id!r}, which is taken"
                 )
             self.taken.difference_update(child.instance_id for child in children)
-            more: list[Given] = [
-                (event, None) for event in refusals(children, max(self.clock.now(), live.run.last_time))
-            ]
+            now = max(self.clock.now(), live.run.last_time)
+            more: list[Given] = [(event, None) for event in refusals(children, now)]
             activation = joined(without(activation, children), self._activate(live, more))
             inputs += more
         return activation

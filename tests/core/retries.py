@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
+from romancy.activity import activity, compensation
 from romancy.core import (
     Activation,
     ActivityCancelled,
@@ -37,10 +38,12 @@ from romancy.core import (
     TimerFired,
     WorkflowResumed,
     WorkflowStarted,
+    begin_of_retry,
     current_run,
     decode_commit,
     encode_commit,
     idempotency_key,
+    replay,
 )
 from romancy.serialization import describe_exception
 
@@ -268,3 +271,61 @@ def _activities(workflow: Workflow[..., Any]) -> list[Any]:
     """The activities that the module of a workflow declares."""
     fn: Callable[..., Any] = workflow.fn
     return [each for each in fn.__globals__.values() if type(each).__name__ == "Activity"]
+
+
+# ── what the tests share ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@compensation
+async def refund(x: int) -> None: ...
+
+
+@activity(compensation=refund)
+async def charge(x: int) -> str: ...  # type: ignore[empty-body]
+
+
+@activity
+async def note(x: int) -> str: ...  # type: ignore[empty-body]
+
+
+@activity
+async def stamp(x: str) -> str: ...  # type: ignore[empty-body]
+
+
+@activity
+async def ship(x: int) -> str: ...  # type: ignore[empty-body]
+
+
+@compensation
+async def give_back(x: int) -> None: ...
+
+
+@activity(compensation=give_back, compensate="attempted")
+async def lend(x: int) -> str: ...  # type: ignore[empty-body]
+
+
+def failed(wf: Any, *args: Any, shop: Shop, broken: str = "ship", **named: Any) -> Retries:
+    """An instance whose first run has failed, in a world that has been repaired since."""
+    shop.broken.add(broken)
+    one = Retries(wf, *args, shop=shop, named=named)
+    one.fail()
+    shop.broken.clear()
+    shop.calls.clear()
+    return one
+
+
+def text(event: ActivityCompleted) -> str:
+    return str(msgspec.json.decode(event.result))
+
+
+def agree(one: Retries) -> None:
+    """A crash behind any commit of the retry leads to the same end."""
+    end = one.finish()
+    begins = begin_of_retry([decode_commit(body) for body in one.commits])
+    assert begins is not None
+    for count in range(begins + 1, len(one.commits) + 1):
+        shop = Shop()
+        shop.broken |= one.shop.broken
+        shop.signals += one.shop.signals
+        assert one.cut(count, shop).finish().status is end.status
+    assert replay(one.workflow, [decode_commit(body) for body in one.commits], instance_id=SELF).outcome == end

@@ -141,7 +141,8 @@ def test_each_effect_stands_exactly_once(program: list[Step], broken: list[Any])
     shop.signals += [(name, n) for n in range(waits) for name in ("x", "y")]
     account = Account(shop, program)
     one: Retries | None = None
-    for whats, undoing, unsure in [*broken, (set(), False, "done")]:
+    runs: list[tuple[set[str], bool, str]] = [*broken, (set(), False, "done")]
+    for whats, undoing, unsure in runs:
         shop.broken_args = set(whats)
         shop.broken = {"undo_it"} if undoing else set()
         if one is None:

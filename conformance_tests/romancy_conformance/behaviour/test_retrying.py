@@ -11,20 +11,29 @@ import pytest
 from romancy import (
     Romancy,
     Status,
-    TerminalError,
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
-    WorkflowFailedError,
     activity,
-    activity_context,
-    compensation,
     workflow,
 )
-from romancy.core import ActivityScheduled, ChildStarted, WorkflowCompleted, WorkflowRetried
+from romancy.core import ActivityScheduled, WorkflowCompleted, WorkflowRetried
 from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
+from romancy_conformance.behaviour.retries import (
+    act,
+    broken,
+    calls,
+    charge,
+    fail,
+    failed,
+    forget,
+    gates,
+    keys,
+    names,
+    waits_at_a_gate,
+)
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
@@ -32,80 +41,15 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Awaitable[Romancy]]
 
+__all__ = ["forget"]
+
 pytestmark = pytest.mark.anyio
-
-calls: list[tuple[str, str]] = []
-"""Every attempt, with its key; and every undoing, with its own."""
-broken: set[str] = set()
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    """Each test notes for itself."""
-    calls.clear()
-    broken.clear()
-    gates.clear()
-
-
-def do(what: str) -> str:
-    calls.append((what, activity_context().idempotency_key))
-    if what in broken:
-        raise TerminalError(f"{what} is broken")
-    return what
-
-
-def names() -> list[str]:
-    return [name for name, _ in calls]
-
-
-def keys(name: str) -> list[str]:
-    return [key for called, key in calls if called == name]
-
-
-@compensation
-async def refund(what: str) -> None:
-    do(f"refund {what}")
-
-
-@activity(compensation=refund)
-async def charge(what: str) -> str:
-    return do(what)
-
-
-@activity
-async def act(what: str) -> str:
-    return do(what)
-
-
-@activity
-async def waits_at_a_gate(what: str) -> str:
-    do(what)
-    await gates[what].wait()
-    return what
 
 
 @workflow
 async def order(ctx: WorkflowContext) -> list[Any]:
     done = [await act("note"), await charge("charge"), await act("ship")]
     return [*done, ctx.run]
-
-
-@workflow
-async def part(ctx: WorkflowContext, what: str) -> str:
-    await act(f"note of {what}")
-    return await act(what)
-
-
-@workflow
-async def whole(ctx: WorkflowContext, what: str) -> list[str]:
-    note = await act("note")
-    return [note, await part(what), await act("ship")]
-
-
-@workflow
-async def two_parts(ctx: WorkflowContext) -> list[str]:
-    return list(await asyncio.gather(part("left"), part("right")))
 
 
 @workflow
@@ -152,20 +96,6 @@ async def stands_at_a_gate(ctx: WorkflowContext) -> str:
     await act("note")
     await act("ship")
     return await waits_at_a_gate("gate")
-
-
-async def fail(app: Romancy, instance_id: str) -> None:
-    with pytest.raises(WorkflowFailedError):
-        await app.handle(instance_id).result(timeout=60)
-
-
-async def failed(app: Romancy, wf: Any, *args: Any, what: str = "ship") -> str:
-    """An instance that has failed because something was broken, which has been repaired since."""
-    broken.add(what)
-    handle = await app.start(wf, *args)
-    await fail(app, handle.instance_id)
-    broken.clear()
-    return str(handle.instance_id)
 
 
 async def test_each_effect_stands_once_and_keys_say_which_is_which(app: Romancy) -> None:
@@ -236,108 +166,6 @@ async def test_mail_that_was_kept_when_it_failed_is_there_for_the_retry(app: Rom
     assert await handle.result(timeout=60) == ["boss", "chief"]
 
 
-async def test_a_failed_child_is_retried_with_its_own_memory(app: Romancy) -> None:
-    instance_id = await failed(app, whole, "part", what="part")
-
-    await app.retry(instance_id)
-
-    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
-    assert names() == ["note", "note of part", "part", "part", "ship"]
-    assert len(set(keys("part"))) == 1
-    (child,) = [instance async for instance in app.iter_instances(workflow_name="part")]
-    assert child.status is Status.COMPLETED
-
-
-async def test_a_child_that_fails_again_fails_its_parent_again(app: Romancy) -> None:
-    broken.add("part")
-    handle = await app.start(whole, "part")
-    for _ in range(3):
-        await fail(app, handle.instance_id)
-        await app.retry(handle.instance_id)
-    await fail(app, handle.instance_id)
-    broken.clear()
-    await app.retry(handle.instance_id)
-
-    assert await handle.result(timeout=60) == ["note", "part", "ship"]
-    assert Counter(names()) == {"note": 1, "note of part": 1, "part": 5, "ship": 1}
-
-
-async def test_a_child_that_was_cancelled_beside_one_that_failed(app: Romancy) -> None:
-    gates["right"] = asyncio.Event()
-    instance_id = await failed(app, one_fails, what="left")
-    broken.clear()
-    gates["right"].set()
-
-    await app.retry(instance_id)
-
-    assert await app.handle(instance_id).result(timeout=60) == ["left", "right"]
-    assert names().count("note of left") == 1
-    assert len(set(keys("left"))) == 1
-
-
-@workflow
-async def slow_part(ctx: WorkflowContext) -> str:
-    return await waits_at_a_gate("right")
-
-
-@workflow
-async def one_fails(ctx: WorkflowContext) -> list[str]:
-    return list(await asyncio.gather(part("left"), slow_part()))
-
-
-async def test_a_child_that_was_retried_by_hand_before_its_parent(app: Romancy) -> None:
-    instance_id = await failed(app, whole, "part", what="part")
-    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
-    await app.retry(child)
-    assert await app.handle(child).result(timeout=60) == "part"
-
-    await app.retry(instance_id)
-
-    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
-    assert names().count("part") == 2
-
-
-async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
-    instance_id = await failed(app, whole, "part", what="part")
-    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
-    assert await app.purge(child) == 1
-
-    await app.retry(instance_id)
-
-    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
-    ids = [event.instance_id for event in await app.history(instance_id) if isinstance(event, ChildStarted)]
-    assert len(set(ids)) == 2
-    assert names().count("note of part") == 2
-
-
-async def test_children_side_by_side(app: Romancy) -> None:
-    broken.add("left")
-    handle = await app.start(two_parts)
-    await fail(app, handle.instance_id)
-    broken.clear()
-
-    await app.retry(handle.instance_id)
-
-    assert await handle.result(timeout=60) == ["left", "right"]
-    assert names().count("note of left") == 1
-    assert len(set(keys("left"))) == 1
-    assert len(set(keys("right"))) == 1
-
-
-async def test_an_undone_activity_before_a_child(app: Romancy) -> None:
-    instance_id = await failed(app, with_a_child_of_a_name, "mine")
-
-    await app.retry(instance_id)
-
-    assert await app.handle(instance_id).result(timeout=60) == ["charge", "part", "ship"]
-    assert names().count("part") == 1
-
-
-@workflow
-async def with_a_child_of_a_name(ctx: WorkflowContext, name: str) -> list[str]:
-    return [await charge("charge"), await part.options(instance_id=name)("part"), await act("ship")]
-
-
 async def test_what_could_not_be_undone_is_named_and_asked_about(app: Romancy) -> None:
     broken.add("refund charge")
     instance_id = await failed(app, order)
@@ -405,35 +233,6 @@ async def test_a_retried_run_continues_as_new(app: Romancy) -> None:
     assert await app.handle(instance_id).result(timeout=60) == 4
     assert names() == ["step 2", "step 1", "step 1", "step 0"]
     assert len(set(keys("step 1"))) == 1
-
-
-async def test_a_parent_that_goes_on_hears_nothing_of_a_retried_child(app: Romancy) -> None:
-    gates["gate"] = asyncio.Event()
-    broken.add("part")
-    handle = await app.start(tolerant)
-    await fail_of(app, "part")
-    broken.clear()
-    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
-
-    await app.retry(child)
-    assert await app.handle(child).result(timeout=60) == "part"
-    gates["gate"].set()
-
-    assert await handle.result(timeout=60) == "gate"
-
-
-async def fail_of(app: Romancy, name: str) -> None:
-    async with asyncio.timeout(60):
-        while (await app.list_instances(workflow_name=name, status=Status.FAILED)).instances == []:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-@workflow
-async def tolerant(ctx: WorkflowContext) -> str:
-    try:
-        return await part("part")
-    except WorkflowFailedError:
-        return await waits_at_a_gate("gate")
 
 
 async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None:
@@ -568,10 +367,13 @@ class Told(Hook):
         self.ended: list[WorkflowEnded] = []
 
     def happened(self, event: Happening) -> None:
-        if isinstance(event, WorkflowStarted):
-            self.runs.append(event.run)
-        elif isinstance(event, WorkflowEnded):
-            self.ended.append(event)
+        match event:
+            case WorkflowStarted():
+                self.runs.append(event.run)
+            case WorkflowEnded():
+                self.ended.append(event)
+            case _:
+                pass
 
 
 async def test_hooks_hear_of_a_retry(open_app: Open) -> None:

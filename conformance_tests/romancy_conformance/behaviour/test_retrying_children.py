@@ -1,0 +1,187 @@
+"""Retrying a workflow whose children completed, failed, were cancelled, purged, or retried by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    Romancy,
+    Status,
+    WorkflowContext,
+    WorkflowFailedError,
+    workflow,
+)
+from romancy.core import ChildStarted
+from romancy_conformance.behaviour.retries import (
+    act,
+    broken,
+    charge,
+    fail,
+    failed,
+    forget,
+    gates,
+    keys,
+    names,
+    waits_at_a_gate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+__all__ = ["forget"]
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def part(ctx: WorkflowContext, what: str) -> str:
+    await act(f"note of {what}")
+    return await act(what)
+
+
+@workflow
+async def whole(ctx: WorkflowContext, what: str) -> list[str]:
+    note = await act("note")
+    return [note, await part(what), await act("ship")]
+
+
+@workflow
+async def two_parts(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(part("left"), part("right")))
+
+
+async def test_a_failed_child_is_retried_with_its_own_memory(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    assert names() == ["note", "note of part", "part", "part", "ship"]
+    assert len(set(keys("part"))) == 1
+    (child,) = [instance async for instance in app.iter_instances(workflow_name="part")]
+    assert child.status is Status.COMPLETED
+
+
+async def test_a_child_that_fails_again_fails_its_parent_again(app: Romancy) -> None:
+    broken.add("part")
+    handle = await app.start(whole, "part")
+    for _ in range(3):
+        await fail(app, handle.instance_id)
+        await app.retry(handle.instance_id)
+    await fail(app, handle.instance_id)
+    broken.clear()
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == ["note", "part", "ship"]
+    assert Counter(names()) == {"note": 1, "note of part": 1, "part": 5, "ship": 1}
+
+
+async def test_a_child_that_was_cancelled_beside_one_that_failed(app: Romancy) -> None:
+    gates["right"] = asyncio.Event()
+    instance_id = await failed(app, one_fails, what="left")
+    broken.clear()
+    gates["right"].set()
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["left", "right"]
+    assert names().count("note of left") == 1
+    assert len(set(keys("left"))) == 1
+
+
+@workflow
+async def slow_part(ctx: WorkflowContext) -> str:
+    return await waits_at_a_gate("right")
+
+
+@workflow
+async def one_fails(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(part("left"), slow_part()))
+
+
+async def test_a_child_that_was_retried_by_hand_before_its_parent(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+    await app.retry(child)
+    assert await app.handle(child).result(timeout=60) == "part"
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    assert names().count("part") == 2
+
+
+async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
+    instance_id = await failed(app, whole, "part", what="part")
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+    assert await app.purge(child) == 1
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
+    ids = [event.instance_id for event in await app.history(instance_id) if isinstance(event, ChildStarted)]
+    assert len(set(ids)) == 2
+    assert names().count("note of part") == 2
+
+
+async def test_children_side_by_side(app: Romancy) -> None:
+    broken.add("left")
+    handle = await app.start(two_parts)
+    await fail(app, handle.instance_id)
+    broken.clear()
+
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == ["left", "right"]
+    assert names().count("note of left") == 1
+    assert len(set(keys("left"))) == 1
+    assert len(set(keys("right"))) == 1
+
+
+async def test_an_undone_activity_before_a_child(app: Romancy) -> None:
+    instance_id = await failed(app, with_a_child_of_a_name, "mine")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == ["charge", "part", "ship"]
+    assert names().count("part") == 1
+
+
+@workflow
+async def with_a_child_of_a_name(ctx: WorkflowContext, name: str) -> list[str]:
+    return [await charge("charge"), await part.options(instance_id=name)("part"), await act("ship")]
+
+
+async def test_a_parent_that_goes_on_hears_nothing_of_a_retried_child(app: Romancy) -> None:
+    gates["gate"] = asyncio.Event()
+    broken.add("part")
+    handle = await app.start(tolerant)
+    await fail_of(app, "part")
+    broken.clear()
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+
+    await app.retry(child)
+    assert await app.handle(child).result(timeout=60) == "part"
+    gates["gate"].set()
+
+    assert await handle.result(timeout=60) == "gate"
+
+
+async def fail_of(app: Romancy, name: str) -> None:
+    async with asyncio.timeout(60):
+        while (await app.list_instances(workflow_name=name, status=Status.FAILED)).instances == []:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@workflow
+async def tolerant(ctx: WorkflowContext) -> str:
+    try:
+        return await part("part")
+    except WorkflowFailedError:
+        return await waits_at_a_gate("gate")
