@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import (
+    Handle,
     Romancy,
     Status,
     UsageError,
@@ -326,7 +327,8 @@ async def test_a_memory_of_thousands(app: Romancy) -> None:
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=200) == count
+    handle: Handle[int] = app.handle(instance_id)
+    assert await handle.result(timeout=200) == count
     assert names().count("number") == count
     assert len(await app.history(instance_id)) > before + 2 * count
 
