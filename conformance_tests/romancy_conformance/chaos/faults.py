@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sqlite3
@@ -153,7 +154,7 @@ class Crew:
                 continue
             async with lock:
                 if (status := await worker.status()) is not None:
-                    if not self._was_hurt:
+                    if status != os.EX_TEMPFAIL and not self._was_hurt:
                         self.ended.append(f"a worker ended by itself with {status}")
                     self._places[place] = await self._nursery.make(self._jobs())
 
@@ -203,7 +204,7 @@ class Crew:
             await worker.kill()
             return
         # One that was not ready to hear the signal dies of it.
-        if status not in {0, -signal.SIGTERM} and not self._was_hurt:
+        if status not in {0, -signal.SIGTERM, os.EX_TEMPFAIL} and not self._was_hurt:
             self.ended.append(f"a worker told to stop ended with {status}")
 
     @property

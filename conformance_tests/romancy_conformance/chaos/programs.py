@@ -115,7 +115,8 @@ class _Maker:
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
         if ending is None:
             ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4)) if depth == 0 else "returns"
-        allowed, self._without = self._without, self._without | (_NOT_RETRIED if ending == "retry" else frozenset())
+        allowed = self._without
+        self._without = allowed | _NOT_RETRIED if ending == "retry" else allowed
         trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
         self._without = allowed
         made = Program(path, trees, ending, tuple(self._signals))

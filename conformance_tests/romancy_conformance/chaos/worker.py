@@ -71,6 +71,9 @@ def fork(job: Job) -> int:
             os.dup2(source, target)
         asyncio.run(work(job))
         status = 0
+    except StorageUnavailableError:
+        traceback.print_exc()
+        status = os.EX_TEMPFAIL  # it could not begin, or end, for want of a database
     except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
         traceback.print_exc()
     finally:
