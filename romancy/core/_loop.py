@@ -124,11 +124,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_later(
-        self,
-        delay: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: *_Ts,
-        context: Context | None = None,
+        self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = self.call_at(self.now + delay, callback, *args, context=context)
         if callback is _wakes_a_sleeper and isinstance(timer, Timer):
@@ -136,11 +132,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return timer
 
     def call_at(
-        self,
-        when: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: *_Ts,
-        context: Context | None = None,
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         if math.isnan(when):
             raise ValueError("a delay must be a number, not NaN")

@@ -161,7 +161,7 @@ class Memory:
             self.given[asked] = found
             if found.stands and found.kind != "messages":
                 self.to_answer[asked] = found
-                heappush(self._order, (found.position, *asked))
+                heappush(self._order, (found.position, found.kind, command.id))
         return found
 
     def by_key(self, kind: Kind, key: str) -> Remembered | None:

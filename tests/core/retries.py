@@ -197,7 +197,7 @@ class Retries:
                     return None
                 return self._do(effect)
             case CancelActivity(activity_id=id):
-                self._todo = [one for one in self._todo if getattr(one, "activity_id", "") != id]
+                self._todo = [one for one in self._todo if not _is_of(one, id)]
                 return ActivityCancelled(self.now, id) if id in self.run.state.activities else None
             case StartCompensation(compensation_id=id):
                 self._todo.remove(effect)
@@ -261,6 +261,10 @@ class Retries:
         self._todo.remove(effect)
         self.now = max(self.now, effect.due)
         return EventTimedOut(self.now, id)
+
+
+def _is_of(effect: Effect, activity_id: str) -> bool:
+    return isinstance(effect, StartActivity | CancelActivity) and effect.activity_id == activity_id
 
 
 def _in(args: Any, broken: set[Any]) -> bool:

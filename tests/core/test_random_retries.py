@@ -135,7 +135,7 @@ class Account:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs, breakage)
-def test_each_effect_stands_exactly_once(program: list[Step], broken: list[Any]) -> None:
+def test_each_effect_stands_exactly_once(program: list[Step], broken: list[tuple[set[str], bool, str]]) -> None:
     shop = Shop()
     waits = str(program).count("'wait'")
     shop.signals += [(name, n) for n in range(waits) for name in ("x", "y")]
