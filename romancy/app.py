@@ -462,8 +462,8 @@ class Romancy(Instances):
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
         """How the instance ended, once it has."""
-        if watch.outcome is not None and watch.outcome.status is Status.FAILED:
-            watch.outcome = None  # it may have been retried since, by anybody
+        if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
+            watch.outcome = None  # it may have been retried since, by anybody or with its parent
         async with asyncio.timeout(timeout):
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())

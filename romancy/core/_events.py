@@ -104,20 +104,20 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     headers: dict[str, str] = {}
     runtime: str = ""
     budget: int = 10_000
+    by: str = ""
+    """The run of the parent that wanted this child retried, since when it may have continued as new."""
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """A run begins that remembers what stands of the failed runs before it: their commits precede this one.
 
     `seed` is the nonce of the first of them, from which all of them draw. `unsure` says what became of activities whose
-    compensation failed for good. The children in `gone` are no more, and are started anew. `by` names the run of the
-    parent that wanted this child retried.
+    compensation failed for good. The children in `gone` are no more, and are started anew.
     """
 
     seed: str = ""
     unsure: Literal["", "done", "undone"] = ""
     gone: tuple[str, ...] = ()
-    by: str = ""
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

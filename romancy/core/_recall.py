@@ -54,8 +54,8 @@ class Recall:
 
     @property
     def wanted_by(self) -> str:
-        """The run of the parent for which the last of them was a retry."""
-        return self.started.by if isinstance(self.started, ev.WorkflowRetried) else ""
+        """The run of the parent for which they were retried."""
+        return "" if self.started is None else self.started.by
 
     def retried(
         self, *, at: int, unsure: Literal["", "done", "undone"], gone: tuple[str, ...], by: str

@@ -405,6 +405,7 @@ class Run:
             headers=started.headers,
             runtime=self._runtime or started.runtime,
             budget=started.budget,
+            by=started.by,
         )
 
     def _report(self, event: ev.Input, matcher: Matcher) -> str:

@@ -14,7 +14,7 @@ from romancy.core import ChildStarted, WorkflowStarted
 from romancy.engine._live import owner_changed, terminated
 from romancy.engine._loading import history
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
-from romancy.engine._retrying import opening_of_retry
+from romancy.engine._retrying import opening_of_retry, runs_so_far
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -77,7 +77,8 @@ async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
     async with _acting(store, None) as (token, now):
-        item = await opening_of_retry(store, found.instance, now=now, unsure=unsure or "")
+        recall, last = await runs_so_far(store, found.instance)
+        item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")

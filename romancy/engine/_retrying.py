@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from romancy.engine._driver import Driver
     from romancy.engine._live import Live
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivered, InstanceRow
+    from romancy.storage.records import Delivered, InstanceRow, LogRow
 
     Unsure = Literal["", "done", "undone"]
 
-__all__ = ["Revivals", "opening_of_retry"]
+__all__ = ["Revivals", "opening_of_retry", "runs_so_far"]
 
 logger = get_logger("romancy.engine")
 
@@ -39,10 +39,14 @@ _ENDED_BADLY: Final = (Status.FAILED, Status.CANCELLED)
 _PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
-async def opening_of_retry(store: Store, row: InstanceRow, *, now: int, unsure: Unsure, by: str = "") -> Append:
-    """The append that begins a new run of a failed instance. UsageError when nobody can know what it should do."""
-    recall, seq, after = await _recalled(store, row)
-    if not isinstance(recall.ended, WorkflowFailed if not by else (WorkflowFailed, WorkflowCancelled)):
+async def opening_of_retry(
+    store: Store, row: InstanceRow, recall: Recall, last: LogRow, *, now: int, unsure: Unsure, by: str = ""
+) -> Append:
+    """The append, behind this row, that begins a new run of a failed instance; a child is retried `by` its parent.
+
+    Raises UsageError when it has not failed, or when nobody can know what a retry should do.
+    """
+    if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled) if by else WorkflowFailed):
         raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
     doubts = [item.id for item in recall.unsure()] if not unsure else []
     gone: list[str] = []
@@ -62,22 +66,24 @@ async def opening_of_retry(store: Store, row: InstanceRow, *, now: int, unsure: 
     return Append(
         instance_id=row.instance_id,
         life=row.life,
-        seq=seq + 1,
+        seq=last.seq + 1,
         writer=f"{secrets.token_hex(8)}.retry",
         body=encode_commit([retried]),
-        after=after,
+        after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True),
     )
 
 
-async def _recalled(store: Store, row: InstanceRow) -> tuple[Recall, int, str | None]:
-    """The runs so far, and the seq and the writer of their last commit."""
-    recall, seq, writer = Recall(row.instance_id), row.last_seq, None
-    async for last, commit in rows(store, row.instance_id, after=row.run_from - 1):
+async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
+    """The runs so far, and the last row of the log. Raises what reading a log does."""
+    recall, last = Recall(row.instance_id), None
+    async for one, commit in rows(store, row.instance_id, after=row.run_from - 1):
         for event in commit:
             recall.follow(event)
-        seq, writer = last.seq, last.writer
-    return recall, seq, writer
+        last = one
+    if last is None:
+        raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
+    return recall, last
 
 
 async def _doubts_of_child(store: Store, parent: str, child: str, *, look: bool) -> list[str] | None:
@@ -88,7 +94,7 @@ async def _doubts_of_child(store: Store, parent: str, child: str, *, look: bool)
     if not look or found.instance.status not in _ENDED_BADLY:
         return []
     try:
-        recall, _, _ = await _recalled(store, found.instance)
+        recall, _ = await runs_so_far(store, found.instance)
     except InstanceNotFoundError:
         return None
     doubts = [f"{item.id} of instance {child!r}" for item in recall.unsure()]
@@ -121,29 +127,32 @@ class Revivals:
         self._spawn(self._bring_back(live, child))
 
     async def _bring_back(self, live: Live, child: StartChild) -> None:
+        try:
+            await self._until_done(live, child)
+        finally:
+            live.reviving -= {child.child_id}
+        if not live.released and self._driver.live.get(live.instance_id) is live:
+            self._driver.rest(live)
+        self._look()
+
+    async def _until_done(self, live: Live, child: StartChild) -> None:
         pause = _PAUSE
         while not live.released:
             try:
                 if await self._try(live, child):
-                    break
-                continue
+                    return
+            except InstanceNotFoundError:
+                pass  # it was purged just now
             except StorageUnavailableError as error:
                 logger.warning(
                     "instance %s: its child %s cannot be retried yet, again in %.1f s: %s",
                     live.instance_id, child.instance_id, pause, error, extra=about(live),
                 )  # fmt: skip
-            except StorageError as error:
+            except (StorageError, UsageError) as error:
                 self._refuse(live, child, error)
-                break
-            except UsageError as error:
-                self._refuse(live, child, error)
-                break
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        live.reviving -= {child.child_id}
-        if not live.released and self._driver.live.get(live.instance_id) is live:
-            self._driver.rest(live)
-        self._look()
 
     def _refuse(self, live: Live, child: StartChild, error: Exception) -> None:
         if not live.released:
@@ -158,17 +167,17 @@ class Revivals:
             return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
         row = found.instance
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
-            recall, _, _ = await _recalled(self._store, row)
-            if recall.wanted_by == child.by:
+            recall, last = await runs_so_far(self._store, row)
+            if recall.wanted_by == child.by or child.child_id not in live.run.state.children:
                 return True  # it has run again, and its end is among the mail of its parent
+            if recall.ended is None:
+                return False  # somebody else has retried it just now
             if row.status is Status.COMPLETED:
-                await self._deliver(
-                    child.parent.instance_id, f"end-{child.by}-{child.child_id}", _end_of(child, recall)
-                )
+                name = f"end-{child.by}-{child.child_id}"
+                await self._deliver(child.parent.instance_id, name, _end_of(child, recall))
                 return True
-            item = await opening_of_retry(
-                self._store, row, now=self._driver.clock.now(), unsure=child.unsure, by=child.by
-            )
+            now = self._driver.clock.now()
+            item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
             (outcome,) = await self._store.commit([item], worker=self._token())
             if outcome is Outcome.DEAD:
                 return True  # whoever takes the parent over sees to it

@@ -185,3 +185,59 @@ async def tolerant(ctx: WorkflowContext) -> str:
         return await part("part")
     except WorkflowFailedError:
         return await waits_at_a_gate("gate")
+
+
+@workflow
+async def counts_down(ctx: WorkflowContext, left: int) -> int:
+    await act(f"left {left}")
+    if left:
+        counts_down.recur(left - 1)
+    return left
+
+
+@workflow
+async def over_one_that_counts(ctx: WorkflowContext) -> int:
+    return await counts_down(2)
+
+
+async def test_a_child_that_continues_as_new_and_fails_again_and_again(app: Romancy) -> None:
+    broken.add("left 1")
+    handle = await app.start(over_one_that_counts)
+    await fail(app, handle.instance_id)
+    broken.clear()
+    broken.add("left 0")
+    for _ in range(2):
+        await app.retry(handle.instance_id)
+        await fail(app, handle.instance_id)
+    broken.clear()
+    await app.retry(handle.instance_id)
+
+    assert await handle.result(timeout=60) == 0
+    assert names() == ["left 2", "left 1", "left 1", "left 0", "left 0", "left 0"]
+    assert len(set(keys("left 0"))) == 1
+
+
+@workflow
+async def charges(ctx: WorkflowContext) -> str:
+    return await charge("charge")
+
+
+@workflow
+async def over_two_levels(ctx: WorkflowContext) -> str:
+    return await over_one_level()
+
+
+@workflow
+async def over_one_level(ctx: WorkflowContext) -> str:
+    await act("note")
+    await charges()
+    return await part("part")
+
+
+async def test_a_grandchild_that_failed(app: Romancy) -> None:
+    instance_id = await failed(app, over_two_levels, what="part")
+
+    await app.retry(instance_id)
+
+    assert await app.handle(instance_id).result(timeout=60) == "part"
+    assert names() == ["note", "charge", "note of part", "part", "part"]
