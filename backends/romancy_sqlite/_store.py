@@ -9,7 +9,7 @@ from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
-from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
+from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries
 from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
@@ -123,9 +123,9 @@ class SqliteStore:
 
     def _acquire(self, *, migrate: bool) -> _file.SharedFile:
         if not migrate and not self._settings.path.exists():
-            raise StorageConfigurationError(
-                f"SQLite file {self._settings.path}: there is no such file; an app that is opened makes it, "
-                "and so does `romancy migrate`"
+            raise SchemaVersionError(
+                f"SQLite file {self._settings.path}: there is no such file; a database that is missing, or older than "
+                "this version, is brought up to date by opening an app or by `romancy migrate`"
             )
         shared = _file.acquire(self._settings)
         try:

@@ -181,6 +181,8 @@ class Retries:
         """Something that has come of what was asked for."""
         for delay in (False, True):
             for effect in list(self._todo):
+                if not any(effect is one for one in self._todo):
+                    continue  # it was given up just now
                 answer = self._answer(effect, delay=delay)
                 if answer is not None:
                     return answer
@@ -197,7 +199,8 @@ class Retries:
                     return None
                 return self._do(effect)
             case CancelActivity(activity_id=id):
-                self._todo = [one for one in self._todo if not _is_of(one, id)]
+                mine = (StartActivity, CancelActivity)
+                self._todo = [one for one in self._todo if not (isinstance(one, mine) and one.activity_id == id)]
                 return ActivityCancelled(self.now, id) if id in self.run.state.activities else None
             case StartCompensation(compensation_id=id):
                 self._todo.remove(effect)
@@ -261,10 +264,6 @@ class Retries:
         self._todo.remove(effect)
         self.now = max(self.now, effect.due)
         return EventTimedOut(self.now, id)
-
-
-def _is_of(effect: Effect, activity_id: str) -> bool:
-    return isinstance(effect, StartActivity | CancelActivity) and effect.activity_id == activity_id
 
 
 def _in(args: Any, broken: set[Any]) -> bool:

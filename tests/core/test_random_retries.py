@@ -133,7 +133,7 @@ class Account:
             assert self.standing(kind) == Counter({k: n for k, n in self.wanted.items() if k[0] == kind})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs, breakage)
 def test_each_effect_stands_exactly_once(program: list[Step], broken: list[tuple[set[str], bool, str]]) -> None:
     shop = Shop()

@@ -179,6 +179,11 @@ async def test_an_unmigrated_file_is_refused_when_migrations_are_not_wanted(path
 
     with pytest.raises(SchemaVersionError, match="older"):
         await store.open(migrate=False)
+    assert not path.exists()
+
+    path.touch()
+    with pytest.raises(SchemaVersionError, match="older"):
+        await store.open(migrate=False)
 
     await store.open()
     await store.close()
