@@ -15,6 +15,7 @@ _GARBAGE = "tests/core/test_garbage.py"
 _TIME = "tests/core/test_time.py"
 _FORBIDDEN = "tests/core/test_forbidden.py"
 _SAGAS = "tests/core/test_sagas.py"
+_RETRY = "tests/core/test_retry.py"
 
 _OF_ORDER = (
     _code(
@@ -263,4 +264,35 @@ _OF_SAGAS = (
     ),
 )
 
-MUTATIONS = (*_OF_ORDER, *_OF_ENDS, *_OF_TIME, *_OF_SAGAS)
+_OF_RETRIES = (
+    _code(
+        name="memory: what was undone is done again under the key that was refunded",
+        pitfall="C9",
+        text="        if former is None or former.undone:\n            return command\n",
+        replacement="        if former is None:\n            return command\n",
+        tests=f"{_RETRY} keeps_its_key",
+    ),
+    _code(
+        name="memory: what failed is tried again under another key",
+        pitfall="C9",
+        text="        if former is None or former.undone:\n            return command\n",
+        replacement="        if former is None or not former.stands:\n            return command\n",
+        tests=f"{_RETRY} keeps_its_key",
+    ),
+    _code(
+        name="memory: a retry draws other numbers",
+        pitfall="C9",
+        text="        seed = started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce\n",
+        replacement="        seed = started.nonce\n",
+        tests=f"{_RETRY} draws_as_before",
+    ),
+    _code(
+        name="memory: what stands of the runs before is forgotten when it is owed",
+        pitfall="C8",
+        text="            state.put_back(Compensable(scheduled, done.result, item.position, item.undo_key))\n",
+        replacement="            _ = Compensable(scheduled, done.result, item.position, item.undo_key)\n",
+        tests=f"{_RETRY} order_of_all",
+    ),
+)
+
+MUTATIONS = (*_OF_RETRIES, *_OF_ORDER, *_OF_ENDS, *_OF_TIME, *_OF_SAGAS)
