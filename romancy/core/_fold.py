@@ -303,7 +303,8 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     _time(state, event)
-    state.answered("activities", event.id)
+    if state.memory is not None:
+        state.answered("activities", event.id)
     scheduled = state.activities.pop(event.id).scheduled
     if state.compensates(scheduled.name):
         state.undo_later(scheduled, event.result)

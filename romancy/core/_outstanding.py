@@ -70,7 +70,7 @@ def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.Canc
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    if event.id not in commands.activities or ("activities", event.id) in commands.state.remembered:
+    if event.id not in commands.activities or not _is_open(commands, "activities", event):
         return None
     return _start_activity(commands, event)
 

@@ -123,7 +123,7 @@ class Run:
                     events.append(event)
                     answered = len(events)
                     events += self._live(event)
-                    if state.remembered:
+                    if state.memory is not None:
                         answered = self._answer_from_memory(events, answered)
                 else:
                     dropped.append(event)
