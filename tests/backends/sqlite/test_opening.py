@@ -113,7 +113,7 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
         asyncio.run(create_store(parse_url(f"sqlite:///{path}")).open())
 
     assert (3, 34, 0) == _connection.MINIMUM_VERSION
-    assert not path.exists()  # noqa: ASYNC240 - nothing else runs
+    assert not path.exists()
 
 
 async def test_a_closed_store_says_so(store: SqliteStore) -> None:
