@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
-LEFT_OUT = "crowd,drain,first,freeze-long,leaky,long"
-"""What takes too long here, or is known to fail until it is mended."""
+LEFT_OUT = "crowd,freeze-long,long"
+"""What takes too long here."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def test_a_round(storage_url: str, tmp_path: Path, capsys: pytest.CaptureF
     options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "romancy_conformance.chaos", "--url", storage_url, "--keep", str(tmp_path / "kept")),
-        *("--without", LEFT_OUT, *options),
+        *("--without", LEFT_OUT, "--with", "retry", *options),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,
     )
