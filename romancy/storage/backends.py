@@ -27,6 +27,9 @@ def create_store(url: str) -> Store:
     """The unopened store for this URL; nothing is connected yet."""
     parsed = parse_url(url)
     found = entry_points(group=GROUP, name=parsed.scheme)
+    if not found:  # an adapter may have a scheme with a driver for itself
+        parsed = parsed.without_driver()
+        found = entry_points(group=GROUP, name=parsed.scheme)
     if not found:
         known = sorted({point.name for point in entry_points(group=GROUP)})
         raise StorageConfigurationError(

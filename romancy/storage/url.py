@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
 
 __all__ = ["StorageURL", "parse_url"]
+
+_SERVERS: Final = frozenset({"mariadb", "mysql", "postgres", "postgresql"})
+_SAME_FILE: Final = frozenset({"aiosqlite", "pysqlite"})
+"""Drivers of SQLite that write a plain file. Others do not: a file that `pysqlcipher` made is encrypted."""
+_NAMEABLE: Final = re.compile(r"[\w+.-]{1,40}")
 
 
 class StorageURL(Struct, frozen=True, kw_only=True):
@@ -28,6 +36,15 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     def database(self) -> str:
         """The path without its leading slash: the database's name on a server."""
         return self.path.removeprefix("/")
+
+    def without_driver(self) -> StorageURL:
+        """The URL without the driver that its scheme names for SQLAlchemy, as in `postgresql+asyncpg://`.
+
+        A driver is taken off where it changes nothing about what is reached; otherwise the URL stays as it is.
+        """
+        scheme, _, driver = self.scheme.partition("+")
+        known = scheme in _SERVERS or (scheme == "sqlite" and driver in _SAME_FILE)
+        return replace(self, scheme=scheme) if driver and known else self
 
     def take_options(self, known: dict[str, str]) -> dict[str, str]:
         """The options with these defaults filled in; an option nobody knows is an error that lists the known."""
@@ -63,6 +80,12 @@ def parse_url(url: str) -> StorageURL:
         raise StorageConfigurationError(
             "storage URL: host or port is malformed; percent-encode special characters in the password"
         ) from error
+    if not parts.scheme:  # what stands there is no scheme to the standard library, which leaves all of it in the path
+        written = url.partition("://")[0]
+        named = f" {written!r}" if _NAMEABLE.fullmatch(written) else ""
+        raise StorageConfigurationError(
+            f"storage URL: what stands before ://{named} is no scheme; write e.g. postgresql://user@host/database"
+        )
     options = parse_qsl(parts.query, keep_blank_values=True)
     names = [name for name, _ in options]
     if len(names) != len(set(names)):
