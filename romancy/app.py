@@ -12,6 +12,7 @@ from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._outcomes import read_outcome
 from romancy._place import check_place
+from romancy._reasons import in_time
 from romancy._starts import check_call, check_workflow, new_id
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
@@ -464,7 +465,7 @@ class Romancy(Instances):
         """How the instance ended, once it has."""
         if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
             watch.outcome = None  # it may have been retried since, by anybody or with its parent
-        async with asyncio.timeout(timeout):
+        async with in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())
                 if not held and self._worker is not None and instance_id in self._worker.driver.live:

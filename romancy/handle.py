@@ -48,7 +48,8 @@ class Handle(Generic[R_co]):
         """What the workflow returned, once it has.
 
         Raises WorkflowFailedError or WorkflowCancelledError when it ended otherwise, TimeoutError when it has not
-        ended within `timeout` (it goes on), and InstanceNotFoundError when there is no such instance.
+        ended within `timeout` (it goes on; the error says what it waits for), and InstanceNotFoundError when there is
+        no such instance.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         outcome = await self._app.outcome(self._instance_id, self._watch, limit)

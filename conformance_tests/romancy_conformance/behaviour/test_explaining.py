@@ -1,0 +1,148 @@
+"""Why an instance does not move, told by the error of a wait that was in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    EventType,
+    RetryPolicy,
+    Romancy,
+    Status,
+    StorageUnavailableError,
+    WorkflowContext,
+    activity,
+    workflow,
+)
+from romancy import _reasons as reasons_module
+from romancy_conformance.behaviour.coded import SECRET, Masking
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+Approved = EventType("approved", str)
+
+
+@activity(retry=RetryPolicy.fixed(9, 3600))
+async def explained_hesitation() -> None:
+    raise ValueError("not yet")
+
+
+@workflow
+async def explained_approval(ctx: WorkflowContext, item: str) -> str:
+    return (await ctx.wait_event(Approved)).data
+
+
+@workflow
+async def explained_parent(ctx: WorkflowContext, item: str) -> str:
+    return await explained_approval(item)
+
+
+@workflow
+async def explained_patience(ctx: WorkflowContext) -> None:
+    await explained_hesitation()
+
+
+@workflow
+async def explained_rounds(ctx: WorkflowContext, left: int) -> str:
+    if left:
+        return explained_rounds.recur(left - 1)
+    return (await ctx.wait_event(Approved)).data
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with much else to do the reason may be long in coming."""
+    monkeypatch.setattr(reasons_module, "PATIENCE", 60.0)
+
+
+async def in_vain(app: Romancy, instance_id: str) -> str:
+    with pytest.raises(TimeoutError) as caught:
+        await app.handle(instance_id).result(timeout=0.001)
+    assert type(caught.value) is TimeoutError
+    return str(caught.value)
+
+
+async def test_a_time_out_says_which_instance_and_what_it_waits_for(app: Romancy) -> None:
+    await app.start(explained_approval.options(instance_id="a-1"), "lamp")
+    await status_is(app, "a-1", Status.WAITING)
+
+    said = await in_vain(app, "a-1")
+
+    assert said.startswith(
+        "instance a-1 of workflow explained_approval has not ended within 0.001 s. Its status is waiting. "
+        "It waits for the event 'approved', without a time limit"
+    )
+
+
+async def test_a_time_out_names_the_child_that_is_waited_for(app: Romancy) -> None:
+    await app.start(explained_parent.options(instance_id="p-1"), "lamp")
+    await status_is(app, "p-1", Status.WAITING)
+
+    assert "It waits for its child p-1/explained_approval:1" in await in_vain(app, "p-1")
+
+
+async def test_a_time_out_names_the_last_error_and_the_next_attempt(app: Romancy) -> None:
+    handle = await app.start(explained_patience.options(instance_id="h-1"))
+    async for entry in handle.entries(follow=True):
+        if type(entry.event).__name__ == "ActivityAttemptFailed":
+            break
+
+    said = await in_vain(app, "h-1")
+
+    assert "waits for attempt 2" in said
+    assert "ValueError: not yet" in said
+
+
+async def test_only_the_current_run_is_told(app: Romancy) -> None:
+    await app.start(explained_rounds.options(instance_id="r-1"), 3)
+    await status_is(app, "r-1", Status.WAITING)
+
+    assert "It waits for the event 'approved'" in await in_vain(app, "r-1")
+
+
+async def test_a_time_out_that_nobody_can_help_says_so(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    await front.start(explained_approval.options(instance_id="n-1"), "lamp")
+
+    said = await in_vain(front, "n-1")
+
+    assert "Its status is pending" in said
+    assert "No worker is alive" in said
+
+
+async def test_a_sealed_log_leaves_the_status(open_app: Open) -> None:
+    sealing = await open_app(codecs=[Masking()])
+    await sealing.start(explained_approval.options(instance_id="s-1"), SECRET)
+    await status_is(sealing, "s-1", Status.WAITING)
+    front = await open_app(worker=False)
+
+    said = await in_vain(front, "s-1")
+
+    assert "Its status is waiting. What it waits for could not be read (CodecError)" in said
+    assert SECRET not in said
+    assert "It waits for the event 'approved'" in await in_vain(sealing, "s-1")
+    await sealing.cancel("s-1")
+    await status_is(sealing, "s-1", Status.CANCELLED)
+
+
+async def test_a_failing_database_does_not_hide_the_time_out(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    await app.start(explained_approval.options(instance_id="f-1"), "lamp")
+    await status_is(app, "f-1", Status.WAITING)
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise StorageUnavailableError("the database has gone")
+
+    monkeypatch.setattr(reasons_module, "_row", fail)
+
+    assert (
+        "instance f-1 has not ended within 0.001 s. What it waits for could not be read (StorageUnavailableError)"
+        == await in_vain(app, "f-1")
+    )

@@ -1,0 +1,69 @@
+"""Why an instance does not move, read from its store: what `app.explain` tells, and a wait that was in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from romancy.engine import history
+from romancy.errors import InstanceNotFoundError
+from romancy.insight import Timeline, explain
+from romancy.status import TERMINAL_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["in_time", "reasons_of"]
+
+PATIENCE: Final = 2.0
+"""Seconds for which a wait that is over may still ask for its reason: the database may be why it was in vain."""
+
+
+async def reasons_of(store: Store, instance_id: str) -> list[str]:
+    """Why the instance does not move, in sentences; its current run is read. Raises InstanceNotFoundError."""
+    before = await _row(store, instance_id)
+    timeline = Timeline()
+    async for _, commit in history(store, instance_id, after=before.run_from - 1):
+        for event in commit:
+            timeline.take(event)
+    return explain(await _row(store, instance_id), timeline, await store.census())
+
+
+async def _row(store: Store, instance_id: str) -> InstanceRow:
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    return found.instance
+
+
+@asynccontextmanager
+async def in_time(opened: Callable[[], Store], instance_id: str, timeout: float | None) -> AsyncGenerator[None]:
+    """Wait for the end of an instance; the TimeoutError says what the instance waits for."""
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if timeout is None or not limit.expired():
+            raise
+        raise TimeoutError(await _in_vain(opened, instance_id, timeout)) from None
+
+
+async def _in_vain(opened: Callable[[], Store], instance_id: str, timeout: float) -> str:
+    """What a TimeoutError says. A failure here is never raised: it would hide that the time is over."""
+    said = [f"instance {instance_id} has not ended within {timeout:g} s"]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            store = opened()
+            row = await _row(store, instance_id)
+            said = [f"instance {instance_id} of workflow {row.workflow_name} has not ended within {timeout:g} s"]
+            if row.status in TERMINAL_STATUSES:
+                return f"{said[0]}, but has just now ({row.status}): ask again"
+            said.append(f"Its status is {row.status}")
+            return ". ".join([*said, " ".join(await reasons_of(store, instance_id))])
+    except Exception as error:  # noqa: BLE001 - whatever it is, what counts is that the time is over
+        return f"{'. '.join(said)}. What it waits for could not be read ({type(error).__name__})"
