@@ -117,6 +117,10 @@ class Handle(Generic[R_co]):
         """What the workflow last said of its progress with `ctx.report`; None if nothing."""
         return await self._app.report(self._instance_id)
 
+    async def explain(self) -> list[str]:
+        """Why the instance does not move, in sentences: see `Romancy.explain`."""
+        return await self._app.explain(self._instance_id)
+
     async def history(self) -> list[LogEvent]:
         """Every event of the instance's log, oldest first."""
         return await self._app.history(self._instance_id)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from msgspec import Raw
 
+from romancy._reasons import reasons_of
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
@@ -203,6 +204,15 @@ class Instances:
                 elif isinstance(event, ProgressReported):
                     last = loads(event.state, Any, f"report of instance {instance_id}")
         return last
+
+    async def explain(self, instance_id: str) -> list[str]:
+        """Why an instance does not move, in sentences, the most important first; what `romancy why` prints.
+
+        Who holds it, what it waits for, when the next attempt is due and after which error, why it is stuck, how it
+        ended. The words are for people and may change. Raises InstanceNotFoundError, and CodecError where a codec that
+        this app does not have sealed the log.
+        """
+        return await reasons_of(self._opened(), instance_id)
 
     # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -170,10 +170,12 @@ def _record(step: Step) -> dict[str, Any]:
 async def why(url: str | None, app: str | None, instance_id: str, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """Why an instance does not move."""
     async with desk(url, app) as open_desk:
-        row, timeline, census = await _looked(open_desk, instance_id)
-    reasons = explain(row, timeline, census)
+        reasons = await open_desk.explain(instance_id)
+        instance = await open_desk.get_instance(instance_id)
+    if instance is None:
+        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     if json_lines:
-        as_json({"instance_id": instance_id, "status": str(row.status), "reasons": reasons})
+        as_json({"instance_id": instance_id, "status": str(instance.status), "reasons": reasons})
         return
     for reason in reasons:
         click.echo(wrapped(reason))

@@ -151,6 +151,7 @@ def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Com
     listed = romancy("list", "--where", "amount>=100", "--where", "item=lamp", "--json")
     shown = romancy("show", "a-1")
     why = romancy("why", "a-1")
+    (explained,) = romancy("why", "a-1", "--json").records
 
     (record,) = listed.records
     assert ("a-1", "waiting", {"item": "lamp", "amount": 250}) == (
@@ -160,6 +161,11 @@ def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Com
     )
     assert "activity reserve:1: completed" in shown.out
     assert "waits for the event 'approved'" in why.out
+    assert ("a-1", "waiting", True) == (
+        explained["instance_id"],
+        explained["status"],
+        "waits for the event 'approved'" in explained["reasons"][0],
+    )
     assert romancy("list", "--where", "amount<100").out == ""
     assert all(len(line) <= 80 for line in (shown.out + why.out).splitlines())
 

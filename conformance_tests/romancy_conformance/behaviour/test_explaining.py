@@ -1,4 +1,4 @@
-"""Why an instance does not move, told by the error of a wait that was in vain."""
+"""Why an instance does not move, told by the app, and by the error of a wait that was in vain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import (
+    CodecError,
     EventType,
+    InstanceNotFoundError,
     RetryPolicy,
     Romancy,
     Status,
@@ -55,6 +57,16 @@ async def explained_rounds(ctx: WorkflowContext, left: int) -> str:
     if left:
         return explained_rounds.recur(left - 1)
     return (await ctx.wait_event(Approved)).data
+
+
+@activity(retry=RetryPolicy.none())
+async def explained_refusal() -> None:
+    raise ValueError("the card was declined")
+
+
+@workflow
+async def explained_failure(ctx: WorkflowContext) -> None:
+    await explained_refusal()
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +158,35 @@ async def test_a_failing_database_does_not_hide_the_time_out(app: Romancy, monke
         "instance f-1 has not ended within 0.001 s. What it waits for could not be read (StorageUnavailableError)"
         == await in_vain(app, "f-1")
     )
+
+
+async def test_the_app_and_the_handle_explain_an_open_instance(app: Romancy) -> None:
+    handle = await app.start(explained_rounds.options(instance_id="e-1"), 2)
+    await status_is(app, "e-1", Status.WAITING)
+
+    for told in (await app.explain("e-1"), await handle.explain()):
+        assert told[0].startswith("It waits for the event 'approved', without a time limit")
+
+
+async def test_the_app_explains_how_an_instance_ended(app: Romancy) -> None:
+    await app.start(explained_failure.options(instance_id="e-2"))
+    await status_is(app, "e-2", Status.FAILED)
+
+    ended, advice = await app.explain("e-2")
+
+    assert "It has ended (failed)" in ended
+    assert "the card was declined" in ended
+    assert "romancy retry e-2" in advice
+
+
+async def test_what_cannot_be_explained_is_an_error(open_app: Open) -> None:
+    sealing = await open_app(codecs=[Masking()])
+    await sealing.start(explained_approval.options(instance_id="e-3"), SECRET)
+    await status_is(sealing, "e-3", Status.WAITING)
+    front = await open_app(worker=False)
+
+    with pytest.raises(CodecError):
+        await front.explain("e-3")
+    with pytest.raises(InstanceNotFoundError, match="nobody"):
+        await front.explain("nobody")
+    assert "It waits for the event 'approved'" in (await sealing.explain("e-3"))[0]
