@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
+import traceback
+import warnings
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -12,11 +16,17 @@ from romancy.app import Romancy
 
 __all__ = ["load_app"]
 
+_NOT_WHEN_IMPORTED: Final = (
+    'put what it runs, opening the app included, under `if __name__ == "__main__":`; '
+    "the command opens the app by itself"
+)
+
 
 def load_app(target: str) -> Romancy:
     """The app of `module:attribute`; without an attribute `app`, or the only app that the module has.
 
-    Raises click.UsageError in words that say what was looked for where. Errors of the module's own come through.
+    Raises click.UsageError in words that say what was looked for where, and click.ClickException where the module
+    itself fails: with its file and line, and without the way there through Python's own files.
     """
     name, _, attribute = target.partition(":")
     module = _import(name, target)
@@ -42,11 +52,45 @@ def _import(name: str, target: str) -> object:
     if not name or name.endswith(".py") or "/" in name:
         raise click.UsageError(f"{target}: name a module as Python imports it, as in `shop.workflows:app`, not a file")
     try:
-        return importlib.import_module(name)
+        # Suspended around it: a coroutine that the module made and could not run is no second complaint.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            return _run(name, here)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise
         raise click.UsageError(f"{target}: there is no module {error.name!r} in {here} or among the packages") from None
+
+
+def _run(name: str, here: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except SystemExit:
+        raise click.ClickException(
+            f"module {name} ends the process when it is imported; {_NOT_WHEN_IMPORTED}"
+        ) from None
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and _is_of(error.name, name):
+            raise
+        told = _told(error, name, here)
+        traceback.clear_frames(error.__traceback__)
+        raise click.ClickException(told) from None
+
+
+def _is_of(missing: str | None, name: str) -> bool:
+    return missing is not None and (name == missing or name.startswith(f"{missing}."))
+
+
+def _told(error: Exception, name: str, here: str) -> str:
+    """Where the module failed and with what; a module that runs something is told not to."""
+    lines = [f"module {name} cannot be imported"]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(here)]
+    if frames and not isinstance(error, SyntaxError):  # which names its place itself
+        last = frames[-1]
+        source = linecache.getline(last.filename, last.lineno or 0).strip()
+        lines += [f'  File "{last.filename}", line {last.lineno}, in {last.name}', f"    {source}"]
+    lines += "".join(traceback.format_exception_only(error)).rstrip().splitlines()
+    if isinstance(error, RuntimeError) and "running" in str(error):
+        lines.append(f"It runs an event loop when it is imported; {_NOT_WHEN_IMPORTED}")
+    return "\n".join(lines)
 
 
 def _offer(name: str, apps: dict[str, Romancy]) -> str:

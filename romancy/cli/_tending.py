@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TENDING"]
 
 _SKEW: Final = 1_000_000
-_url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True, help="The database.")
+_url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True, show_envvar=True, help="The database.")
 
 
 @click.command()

@@ -28,6 +28,7 @@ _OPERATORS: Final[dict[str, Callable[[Any], Any]]] = {
     "^=": query.startswith,
     "*=": query.contains,
 }
+_MEANT: Final = {"==": "=", "<>": "!=", "=>": ">=", "=<": "<=", "!": "!="}
 _FORM: Final = re.compile(r"(?P<path>[^=!<>^*]+)(?P<operator>[=!<>^*]+)(?P<value>.*)", re.DOTALL)
 _TEXTUAL: Final = ("^=", "*=")
 
@@ -39,12 +40,10 @@ def parse_where(conditions: Iterable[str]) -> dict[str, Any]:
         form = _FORM.fullmatch(condition)
         operator = form["operator"] if form is not None else ""
         if form is None or operator not in _OPERATORS:
-            raise click.UsageError(
-                f"--where {condition!r}: give a path, one of {' '.join(_OPERATORS)} and a value, as in 'amount>=100'"
-            )
+            raise click.UsageError(f"--where {condition!r}: {_problem(condition, operator)}")
         path = form["path"].strip()
         value = form["value"].strip()
-        wanted = _OPERATORS[operator](value if operator in _TEXTUAL else _value(value))
+        wanted = _OPERATORS[operator](value if operator in _TEXTUAL else _value(value, condition))
         where[path] = _both(where[path], wanted, condition) if path in where else wanted
     return where
 
@@ -55,13 +54,20 @@ def _both(first: Any, second: Any, condition: str) -> Any:
     return first & second
 
 
-def _value(text: str) -> Any:
+def _problem(condition: str, operator: str) -> str:
+    if operator in _MEANT:
+        return f"there is no {operator}; write {_MEANT[operator]}"
+    cut = "; in quotes, since a shell takes > and < for itself" if not operator and "~" not in condition else ""
+    return f"give a path, one of {' '.join(_OPERATORS)} and a value, as in 'amount>=100'{cut}"
+
+
+def _value(text: str, condition: str) -> Any:
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         return text
     if isinstance(value, list | dict):
-        raise click.UsageError(f"--where: {text!r} is no single value; give a path that leads to one")
+        raise click.UsageError(f"--where {condition!r}: {text} is no single value; give a path that leads to one")
     return value
 
 

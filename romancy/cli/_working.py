@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,9 +17,11 @@ from romancy.cli._database import desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
+from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import timedelta
 
     from romancy.checking import Check, Misfit
@@ -34,15 +38,32 @@ _EACH: Final = 1000
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 @running
 async def run(target: str, drain: timedelta, quiet: bool) -> None:  # noqa: FBT001 - by name
-    """Run a worker until SIGTERM or Ctrl-C; then let activities end and give everything back."""
+    """Run a worker until SIGTERM or Ctrl-C; then let activities end and give everything back.
+
+    A second signal ends it at once; other workers take over what it had.
+    """
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = load_app(target)
     async with app:
-        names = sorted(app.workflows)
-        say(f"worker runs {len(names)} workflows: {', '.join(names) or 'none; the module declares none'}")
-        await app.serve(drain_timeout=drain)
+        with ToldToStop() as told:
+            say(_at_work(target, sorted(app.workflows)))
+            await told.wait()
+        # By an exception the app would be closed in a loop whose tasks are all cancelled, which takes its time.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        grace = drain.total_seconds()
+        say(f"told to stop: activities have {grace:g} s to end; a second Ctrl-C ends the worker at once")
+        await app.drain(drain)
     say("worker has stopped")
+
+
+def _at_work(target: str, names: list[str]) -> str:
+    if names:
+        return f"worker runs {len(names)} workflows: {', '.join(names)}"
+    return (
+        f"{target} knows no workflow, so this worker has nothing to do. Declare one with @workflow in that "
+        "module, or import the module that does; an app that was made with workflows=[…] knows those alone"
+    )
 
 
 @click.command()
@@ -68,8 +89,7 @@ async def start(
     async with load_app(target).as_client() as app:
         found = app.workflows.get(workflow)
         if found is None:
-            known = ", ".join(sorted(app.workflows)) or "none"
-            raise click.UsageError(f"{target} knows no workflow {workflow!r}; it knows {known}")
+            raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
         handle = await app.start(found.options(instance_id=instance_id, delay=delay), *args, **kwargs)
         if not wait:
@@ -79,6 +99,13 @@ async def start(
         click.echo(msgspec.json.encode(await handle.result()).decode())
 
 
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"{meant}It knows {', '.join(names)}" if near else f"it knows {', '.join(names) or 'none'}"
+
+
 def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if data is None and not workflow.signature.names:
         return (), {}
@@ -86,9 +113,12 @@ def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[An
         given = Raw(b"{}" if data is None else msgspec.json.format(data.encode(), indent=-1))
         return workflow.signature.decode_arguments(given)
     except (SerializationError, msgspec.DecodeError) as error:
+        takes = ", ".join(workflow.signature.names) or "nothing"
+        problem = "no input was given" if data is None else str(error)
         raise click.UsageError(
-            f"the input does not fit workflow {workflow.name}, which takes {workflow.signature.names}: {error}. "
-            "Give the JSON of its only parameter, or an object of several, as in '{\"order\": 42}'"
+            f"the input does not fit workflow {workflow.name}, which takes {takes}: {problem}. "
+            "Give the JSON of its only parameter, or an object of several, as in '{\"order\": 42}'; "
+            "a text needs its quotes: '\"text\"'"
         ) from None
 
 

@@ -6,6 +6,7 @@ unopened `Store`. A missing driver is reported by the adapter as `StorageConfigu
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
@@ -32,9 +33,11 @@ def create_store(url: str) -> Store:
         found = entry_points(group=GROUP, name=parsed.scheme)
     if not found:
         known = sorted({point.name for point in entry_points(group=GROUP)})
+        near = get_close_matches(parsed.scheme, known, 1)
+        meant = f"did you mean {near[0]}? Known" if near else "known"
         raise StorageConfigurationError(
             f"storage URL {parsed}: no backend for the scheme {parsed.scheme!r}; "
-            f"known are {', '.join(known)}. An adapter adds its own through the entry-point group {GROUP!r}"
+            f"{meant} are {', '.join(known)}. An adapter adds its own through the entry-point group {GROUP!r}"
         )
     point = next(iter(found))
     try:

@@ -1,0 +1,79 @@
+"""How a worker of the command line is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+BUSY: Final = """
+import asyncio
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+
+@activity
+async def stay() -> None:
+    print("at work", flush=True)
+    await asyncio.Event().wait()
+
+@workflow
+async def staying(ctx: WorkflowContext) -> None:
+    await stay()
+
+app = Romancy("sqlite:///busy.db", workflows=[staying])
+"""
+IDLE: Final = 'from romancy import Romancy\n\napp = Romancy("sqlite:///idle.db")\n'
+ROMANCY: Final = (sys.executable, "-m", "romancy")
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """A worker in the folder, gone in any case when the block ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*ROMANCY, "run", *arguments], cwd=folder, stdout=pipe, stderr=pipe, text=True) as worker:
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+
+def said(worker: subprocess.Popen[str], what: str) -> str:
+    """The line of its talk that holds this, once it has said it."""
+    assert worker.stderr is not None
+    return next(line for line in worker.stderr if what in line)
+
+
+def test_a_second_ctrl_c_ends_a_worker_that_drains_at_once(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(BUSY)
+    subprocess.run([*ROMANCY, "migrate", "--url", "sqlite:///busy.db"], cwd=tmp_path, check=True)
+    subprocess.run([*ROMANCY, "start", "busy", "staying"], cwd=tmp_path, check=True)
+
+    with started(tmp_path, "busy", "--drain", "1h") as worker:
+        assert worker.stdout is not None
+        assert "at work\n" == worker.stdout.readline()
+        worker.send_signal(signal.SIGINT)
+        told = said(worker, "a second Ctrl-C")
+        worker.send_signal(signal.SIGINT)
+        code = worker.wait(60)
+
+    assert "3600 s to end" in told
+    assert -signal.SIGINT == code
+
+
+def test_a_worker_that_knows_no_workflow_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text(IDLE)
+
+    with started(tmp_path, "idle") as worker:
+        advice = said(worker, "knows no workflow")
+        worker.send_signal(signal.SIGTERM)
+        said(worker, "worker has stopped")
+        code = worker.wait(60)
+
+    assert "@workflow" in advice
+    assert 0 == code
