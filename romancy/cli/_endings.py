@@ -21,6 +21,7 @@ from romancy.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
 __all__ = ["DIVERGED", "FAILED", "ended"]
 
@@ -40,6 +41,7 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 
 def ended(command: Callable[[], object]) -> int:
     """Run a command; its exit code. Errors are told on stderr, one that is nobody's fault but ours with its trace."""
+    stdout = sys.stdout
     try:
         code = command()
         sys.stdout.flush()
@@ -53,9 +55,18 @@ def ended(command: Callable[[], object]) -> int:
         click.echo("interrupted", err=True)
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone, as `head` does: whatever is still buffered must not raise once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread(stdout)
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        return _unread(stdout)  # click puts another stream there, and ends the process with 1
     except (RomancyError, TimeoutError) as error:
         click.echo(f"romancy: {str(error) or type(error).__name__}", err=True)
         return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def _unread(stdout: TextIO) -> int:
+    """The reader has gone, as `head` does: whatever is still buffered must not raise once more at exit."""
+    sys.stdout = stdout
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    return 0

@@ -19,6 +19,7 @@ __all__ = ["as_json", "clean", "columns", "data_of", "json_option", "line", "say
 
 _GAP: Final = 2
 _LEAST: Final = 8
+_MUCH: Final = 10_000
 
 json_option = click.option("--json", "json_lines", is_flag=True, help="JSON Lines; fields are only ever added.")
 
@@ -53,8 +54,13 @@ def columns() -> int:
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    """Text in lines that fit."""
-    return click.wrap_text(clean(text), columns(), initial_indent=indent, subsequent_indent=indent + "  ")
+    """Text in lines that fit, broken between words; much text is cut, since a long word costs the square to break."""
+    shown, rest = clean(text), indent + "  "
+    if len(shown) <= _MUCH:
+        return click.wrap_text(shown, columns(), initial_indent=indent, subsequent_indent=rest)
+    first, room = columns() - len(indent), max(columns() - len(rest), _LEAST)
+    cuts = range(first, len(shown), room)
+    return "\n".join([indent + shown[:first], *(rest + shown[cut : cut + room] for cut in cuts)])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

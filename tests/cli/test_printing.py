@@ -1,0 +1,20 @@
+"""Lines that fit the terminal, however long the text is."""
+
+from __future__ import annotations
+
+import pytest
+
+from romancy.cli._printing import wrapped
+
+
+@pytest.mark.parametrize("indent", ["", " " * 12])
+@pytest.mark.parametrize("length", [1, 79, 80, 81, 9_999, 10_001, 2_000_000])
+def test_a_long_word_is_broken_into_lines_that_fit(length: int, indent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = ("0123456789" * (length // 10 + 1))[:length]
+
+    lines = wrapped(text, indent).splitlines()
+
+    assert all(len(line) <= 80 for line in lines)
+    assert all(line.startswith(indent) for line in lines)
+    assert text == "".join(line.strip() for line in lines)
