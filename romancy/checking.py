@@ -18,6 +18,7 @@ from romancy.errors import (
     InstanceNotFoundError,
     NonDeterminismError,
 )
+from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
 
@@ -70,9 +71,10 @@ async def check_open(
 ) -> Check:
     """Replay every open instance with these workflows. One that ends or is removed meanwhile is left out."""
     check = Check()
+    activities = Registry.collect(workflows.values()).activities
     async for row in _open_rows(store, workflow_name):
         try:
-            misfit = await _misfit(store, workflows, row)
+            misfit = await _misfit(store, workflows, activities, row)
         except InstanceNotFoundError:
             continue
         check.checked += 1
@@ -96,14 +98,23 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
             return
 
 
-async def _misfit(store: Store, workflows: Mapping[str, Workflow[..., Any]], row: InstanceRow) -> Misfit | None:
+async def _misfit(
+    store: Store, workflows: Mapping[str, Workflow[..., Any]], activities: Mapping[str, Any], row: InstanceRow
+) -> Misfit | None:
     definition = workflows.get(row.workflow_name)
     if definition is None:
         known = ", ".join(sorted(workflows)) or "none"
         return _of(row, "unknown workflow", f"this app has no workflow {row.workflow_name!r}; it has {known}")
     try:
         commits = [commit async for _, commit in history(store, row.instance_id, after=row.run_from - 1)]
-        replay(definition, commits, instance_id=row.instance_id, code=definition.code, runtime=RUNTIME)
+        replay(
+            definition,
+            commits,
+            instance_id=row.instance_id,
+            code=definition.code,
+            runtime=RUNTIME,
+            known=activities,
+        )
     except NonDeterminismError as error:
         return _of(row, "diverges", f"{error}\n  the code at hand:  {_place(definition)}")
     except _UNREADABLE as error:

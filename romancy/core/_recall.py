@@ -36,6 +36,8 @@ class Recall:
 
     def follow(self, event: ev.LogEvent) -> None:
         """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
+        if self.started is None and not isinstance(event, ev.WorkflowStarted):
+            return  # of the run that continued as the first of these: its end stands in the same commit
         rule = self._rules.get(type(event))
         if rule is not None:
             try:
@@ -45,7 +47,7 @@ class Recall:
                 raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def unsure(self) -> list[Remembered]:
-        """What nobody knows of whether it stands: its compensation failed for good."""
+        """What nobody knows of whether it stands: its compensation failed for good, or was under way at the end."""
         return [item for item in self._all() if item.unsure]
 
     def children(self) -> list[Remembered]:
@@ -112,6 +114,7 @@ class Recall:
     def _note(self, kind: Kind, id: str, item: Remembered, former: Remembered | None) -> None:
         if former is not None and not former.undone:
             item.id, item.position, item.undo_key = former.id, former.position, former.undo_key
+            item.answer = former.answer
         self._items[item] = None
         self._open[kind, id] = item
 
@@ -204,6 +207,9 @@ class Recall:
 
     def _over(self, event: ev.Command) -> None:
         self.ended = event
+        for item in self._undoing.values():
+            item.unsure = True  # the run was terminated while it undid this
+        self._undoing = {}
 
     _rules: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
         ev.WorkflowStarted: _start,

@@ -17,9 +17,9 @@ from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from romancy.core._definitions import WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 
 __all__ = ["Replayed", "current_run", "replay"]
 
@@ -42,13 +42,16 @@ def replay(
     instance_id: str,
     code: str = "",
     runtime: str = "",
+    known: Mapping[str, ActivityDefinition] | None = None,
 ) -> Replayed:
     """Replay the latest run of a history with this code. Nothing is written and nothing is started.
+
+    `known` are the activities that undo what former runs did, by name, as for `Run`.
 
     Raises NonDeterminismError with a readable report when the code does not do what the log says, and
     HistoryCorruptError when the log itself makes no sense.
     """
-    run = Run(workflow, instance_id=instance_id, code=code, runtime=runtime)
+    run = Run(workflow, instance_id=instance_id, code=code, runtime=runtime, known=known)
     try:
         run.replay(current_run(commits))
         started = run.state.started

@@ -54,6 +54,8 @@ def keys(name: str) -> list[str]:
 @compensation
 async def refund(what: str) -> None:
     do(f"refund {what}")
+    if f"refund {what}" in gates:
+        await gates[f"refund {what}"].wait()
 
 
 @activity(compensation=refund)

@@ -11,8 +11,11 @@ import pytest
 from romancy import (
     Romancy,
     Status,
+    UsageError,
     WorkflowContext,
     WorkflowFailedError,
+    activity,
+    compensation,
     workflow,
 )
 from romancy.core import ChildStarted
@@ -20,6 +23,7 @@ from romancy_conformance.behaviour.retries import (
     act,
     broken,
     charge,
+    do,
     fail,
     failed,
     forget,
@@ -241,3 +245,82 @@ async def test_a_grandchild_that_failed(app: Romancy) -> None:
 
     assert await app.handle(instance_id).result(timeout=60) == "part"
     assert names() == ["note", "charge", "note of part", "part", "part"]
+
+
+@workflow
+async def charged_part(ctx: WorkflowContext) -> str:
+    await charge("charge")
+    return await act("ship")
+
+
+@workflow
+async def over_a_charge(ctx: WorkflowContext) -> str:
+    return await charged_part()
+
+
+async def test_a_child_that_was_terminated_while_it_gave_the_money_back(app: Romancy) -> None:
+    gates["refund charge"] = asyncio.Event()
+    broken.add("ship")
+    handle = await app.start(over_a_charge)
+    child = await one_that_called(app, "charged_part", "refund charge")
+    assert await app.terminate(child)
+    await fail(app, handle.instance_id)
+    broken.clear()
+
+    with pytest.raises(UsageError, match=rf"charge:1@1 of instance '{child}'.*unsure='done'"):
+        await app.retry(handle.instance_id)
+    assert names().count("ship") == 1, "nothing is shipped for money that was perhaps given back"
+
+    await app.retry(handle.instance_id, unsure="undone")
+    assert await handle.result(timeout=60) == "ship"
+    assert len(set(keys("charge"))) == 2
+
+
+@compensation
+async def unlock(what: str) -> None:
+    do(f"unlock {what}")
+    await gates["unlock"].wait()
+
+
+@activity(compensation=unlock)
+async def lock(what: str) -> str:
+    return do(what)
+
+
+@workflow
+async def breaks_sooner(ctx: WorkflowContext) -> str:
+    if ctx.run > 1:
+        await act("look")
+    await lock("door")
+    return await waits_at_a_gate("gate")
+
+
+@workflow
+async def over_a_broken_one(ctx: WorkflowContext) -> str:
+    return await breaks_sooner()
+
+
+async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> None:
+    gates.update({"gate": asyncio.Event(), "unlock": asyncio.Event()})
+    handle = await app.start(over_a_broken_one)
+    child = await one_that_called(app, "breaks_sooner", "gate")
+    assert await app.terminate(child)
+    await fail(app, handle.instance_id)
+    broken.add("look")
+
+    await app.retry(handle.instance_id)
+    await one_that_called(app, "breaks_sooner", "unlock door")
+
+    assert (await app.check()).misfits == []
+    gates["unlock"].set()
+    await fail(app, handle.instance_id)
+    assert names() == ["door", "gate", "look", "unlock door"]
+
+
+async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:
+    """The only instance of this workflow, once it has called for that."""
+    async with asyncio.timeout(60):
+        while what not in names():  # noqa: ASYNC110 - the condition is a list that user code appends to
+            await asyncio.sleep(0.01)
+    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name=workflow_name)]
+    return child

@@ -21,6 +21,7 @@ from romancy.core import (
     replay,
 )
 from romancy.errors import RomancyError
+from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
 from romancy_conformance.chaos.workflows import WORKFLOWS
@@ -118,7 +119,9 @@ class Judge:
         """The log replays in this process, and says of itself what the row says."""
         workflow = next(each for each in WORKFLOWS if each.name == row.workflow_name)
         try:
-            replayed = replay(workflow, commits, instance_id=row.instance_id)
+            replayed = replay(
+                workflow, commits, instance_id=row.instance_id, known=Registry.collect(WORKFLOWS).activities
+            )
         except RomancyError as error:
             self.find("unreplayable", row.instance_id, f"{type(error).__name__}: {error}")
             return

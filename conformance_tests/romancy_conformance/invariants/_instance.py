@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.core import CancelRequested, EventAwaited, TimerStarted, replay
 from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
+from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefin
     if row.status in TERMINAL_STATUSES and getattr(definition, "code", row.code) != row.code:
         return
     try:
-        replay(definition, log.commits, instance_id=row.instance_id)
+        known = Registry.collect(()).activities
+        replay(definition, log.commits, instance_id=row.instance_id, known=known)
     except NonDeterminismError as error:
         yield f"its log does not replay: {error}"
     except HistoryCorruptError as error:

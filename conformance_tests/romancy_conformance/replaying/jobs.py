@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from romancy.core import TERMINAL, decode_commit, replay
 from romancy.errors import HistoryCorruptError, NonDeterminismError
+from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ def again(definition: Workflow[..., Any], job: Job) -> Answer:
     """Replay the history with this code."""
     commits = [decode_commit(body.encode()) for body in job.commits]
     try:
-        done = replay(definition, commits, instance_id=job.instance_id)
+        done = replay(
+            definition,
+            commits,
+            instance_id=job.instance_id,
+            known=Registry.collect([definition]).activities,
+        )
     except NonDeterminismError as error:
         # One that was put aside because the code did not fit is not expected to fit now.
         return Answer() if job.status is Status.STUCK else Answer(str(error))
