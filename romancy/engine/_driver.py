@@ -294,6 +294,8 @@ class Driver:
         mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
         live.taking = frozenset(delivery_id for delivery_id, _ in mails)
         consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
+        if activation.outcome is not None:
+            consumed += live.too_late(inputs, activation.dropped)
         children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
         return live.append(
             self._nonce(),

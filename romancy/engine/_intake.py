@@ -97,7 +97,7 @@ class Intake:
         self._nonce = nonce
         self._recover = recover
         self._resting = resting
-        self._after_mail: dict[str, tuple[Claimed, Sequence[Given]]] = {}
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
         """The counter of the mailbox that each was last given, as long as that very run of it is here."""
         self._unread: dict[str, Claimed] = {}
@@ -137,11 +137,11 @@ class Intake:
                 new.append(claimed)
         await self._admit_all(new, mail)
         after_mail, self._after_mail = self._after_mail, {}
-        for instance_id, (claimed, inputs) in after_mail.items():
+        for instance_id, (claimed, inputs, kept) in after_mail.items():
             if work.more and instance_id not in mail:
-                self._after_mail[instance_id] = (claimed, inputs)
+                self._after_mail[instance_id] = (claimed, inputs, kept)
             elif instance_id not in self._driver.live:
-                await self.take_up(claimed, inputs, mail.pop(instance_id, None))
+                await self.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
         self._hand_out(work, mail)
         for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
             mine = self._driver.live.get(instance_id)
@@ -219,9 +219,12 @@ class Intake:
         self._unread.clear()
         self.quarantine.forget()
 
-    def after_mail(self, live: Live, inputs: Sequence[Given]) -> None:
-        """Take the instance up once its mail has been looked at: it cannot end before."""
-        self._after_mail[live.instance_id] = (claimed_again(live), inputs)
+    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
+        """Take the instance up once its mail has been looked at: it cannot end before.
+
+        What it has read already, `kept`, is not brought again by a claim that is on its way and says so.
+        """
+        self._after_mail[live.instance_id] = (claimed_again(live), inputs, kept)
 
     async def take_up(
         self,
@@ -256,8 +259,7 @@ class Intake:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
                 live.run.close()  # it ended while the claim that may hold it was being answered
                 return
-            for mail in kept:
-                live.keep(mail)
+            live.keep_unless_fed(kept, inputs)
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             if given_up:
                 self._driver.wind_up(live, inputs, box)

@@ -140,6 +140,13 @@ class Live:
             self.post = Post()
         self.post.keep(mail)
 
+    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[tuple[Input, Mail | None]]) -> None:
+        """What the run before this one had read and kept, but for what it is about to be fed."""
+        fed = {mail.delivery_id for _, mail in inputs if mail is not None}
+        for mail in mails:
+            if mail.delivery_id not in fed:
+                self.keep(mail)
+
     def unread(self) -> tuple[Mail, ...]:
         """What is still in its inbox though it was read here: nothing waits for it, or its input was not fed yet."""
         return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
@@ -150,6 +157,13 @@ class Live:
         for event, mail in inputs:
             if mail is not None and id(event) in ids and isinstance(mail.message, Signal):
                 self.keep(mail)
+
+    def too_late(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> tuple[str, ...]:
+        """Mail about a run that has just ended without it: no signal. A retry of the run is not to find it."""
+        ids = {id(event) for event in dropped}
+        late = [mail for event, mail in inputs if id(event) in ids]
+        mails = (*late, *(mail for _, mail in self.inputs))
+        return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, Signal))
 
     def keep_for_next_run(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
         """Mail that the run which has just ended did not take is for the next one, whatever it says."""

@@ -374,7 +374,7 @@ class Worker:
             inputs += self.driver.ports.carry_over(live)
         self.driver.drop(live, inputs if still_ours else ())
         if outcome is Outcome.UNSEEN:
-            self._intake.after_mail(live, inputs)
+            self._intake.after_mail(live, inputs, kept)
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
             self._spawn(self._without_taken_children(prepared, inputs, kept))
