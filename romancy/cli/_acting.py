@@ -5,7 +5,7 @@ With a filter the number is told first and asked for; `--yes` answers, `--dry-ru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
@@ -126,10 +126,15 @@ async def terminate(reason: str, **options: Any) -> None:
 
 @click.command()
 @_bulk
+@click.option(
+    "--unsure",
+    type=click.Choice(["done", "undone"]),
+    help="What to take for granted of activities whose compensation failed for good.",
+)
 @running
-async def retry(**options: Any) -> None:
+async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:
     """Let a failed workflow go on from its failure."""
-    await _act(lambda desk, one: desk.retry(one), "retry", (Status.FAILED,), **options)
+    await _act(lambda desk, one: desk.retry(one, unsure=unsure), "retry", (Status.FAILED,), **options)
 
 
 @click.command()

@@ -121,7 +121,8 @@ class Timeline:
     def run_begins(self, event: ev.WorkflowStarted) -> None:
         self._open.clear()
         self.cancelling = None
-        self.note(f"workflow {event.workflow} started" + (f", run {event.run}" if event.run > 1 else ""))
+        begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
+        self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 
     def run_ends(self, text: str, error: ErrorInfo | None = None) -> None:
         self._open.clear()
@@ -151,6 +152,7 @@ def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
 
 _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.WorkflowStarted: Timeline.run_begins,
+    ev.WorkflowRetried: Timeline.run_begins,
     ev.OwnerChanged: _owner_changed,
     ev.WorkflowResumed: lambda timeline, _: timeline.note("resumed"),
     ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import EventType, RetryPolicy, Romancy, WorkflowContext, activity, workflow
+from romancy import EventType, RetryPolicy, Romancy, TerminalError, WorkflowContext, activity, workflow
 from romancy.cli import cli
 from romancy.cli._endings import ended
 from romancy.status import Status
@@ -63,6 +63,22 @@ async def patience(ctx: WorkflowContext) -> None:
     await hesitate()
 
 
+@activity
+async def hold(item: str) -> str:
+    return item
+
+
+@hold.compensation
+async def give_back(item: str) -> None:
+    raise TerminalError("nobody is there")
+
+
+@workflow
+async def held(ctx: WorkflowContext, item: str) -> None:
+    await hold(item)
+    await refuse()
+
+
 class Answer:
     """How a command ended and what it printed."""
 
@@ -100,7 +116,7 @@ def prepared(url: str, *calls: Any, until: Callable[[Romancy], Coroutine[Any, An
     """Start these with a worker and let it work until that is true."""
 
     async def prepare() -> None:
-        async with Romancy(url, workflows=[approval, purchase, patience]) as app:
+        async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
             await app.start_many(calls)
             while not await until(app):  # noqa: ASYNC110 - another worker of this process may do it
                 await asyncio.sleep(0.02)
@@ -212,6 +228,17 @@ def test_a_failed_instance_shows_its_error_and_what_was_undone(url: str, romancy
     } == steps
     assert "the card was declined" in romancy("show", "p-1").out
     assert "romancy retry p-1" in romancy("why", "p-1").out
+
+
+def test_a_retry_is_told_what_to_take_for_granted_and_is_shown(url: str, romancy: Command) -> None:
+    prepared(url, held.options(instance_id="r-1").bind("lamp"), until=standing("r-1", Status.FAILED))
+
+    refused = romancy("retry", "r-1")
+    assert refused.code
+    assert "hold:1" in refused.err
+
+    assert romancy("retry", "r-1", "--unsure", "done").code == 0
+    assert "workflow held retried, run 2" in romancy("show", "r-1").out
 
 
 def test_an_attempt_that_is_due_later_is_explained_with_the_last_error(url: str, romancy: Command) -> None:
