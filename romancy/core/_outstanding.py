@@ -75,6 +75,12 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
     return _start_activity(commands, event)
 
 
+def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
+    if event.never_started or not _is_open(commands, "activities", event):
+        return None  # nothing of it runs; how it completed in a former run is told all the same
+    return fx.CancelActivity(event.id)
+
+
 def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
     """Whether the world has to do with it: what former runs answer, it has not."""
     state = commands.state
@@ -84,7 +90,7 @@ def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
-    ev.ActivityCancelRequested: lambda _, e: None if e.never_started else fx.CancelActivity(e.id),
+    ev.ActivityCancelRequested: _cancel_activity,
     ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
     ev.TimerCancelled: lambda _, e: fx.CancelTimer(e.id),
     ev.EventAwaited: lambda c, e: fx.AwaitEvent(e.id, e.name, e.key, e.due) if _is_open(c, "waits", e) else None,

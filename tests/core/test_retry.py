@@ -13,15 +13,19 @@ from romancy.context import WorkflowContext
 from romancy.core import (
     ActivityCompleted,
     ActivityScheduled,
+    CancelRequested,
     Recall,
     Run,
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowResumed,
     WorkflowRetried,
+    current_run,
+    decode_commit,
     encode_commit,
 )
 from romancy.errors import ActivityError, HistoryCorruptError
+from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.retries import SELF, Retries, Shop, agree, charge, failed, lend, note, ship, stamp, text
 
@@ -292,6 +296,29 @@ def test_a_large_memory_is_written_in_commits_of_a_bounded_size() -> None:
         again = one.cut(count)
         assert again.result() == "done"
     assert set(shop.names()) == {"ship"}
+
+
+@workflow
+async def wide(ctx: WorkflowContext, n: int) -> str:
+    await asyncio.gather(*(stamp(str(number)) for number in range(n)))
+    return await ship(1)
+
+
+def test_a_cancellation_amid_a_large_memory_leaves_the_answers_to_the_memory() -> None:
+    one = failed(wide, 5_000, shop=Shop())
+    before = len(one.commits)
+    one.retry()
+    run = Run(wide, instance_id=SELF, known=one.activities)
+    run.replay(current_run(decode_commit(body) for body in one.commits[: before + 2]))
+    assert run.remembers
+
+    activation = run.activate([CancelRequested(at=one.now, reason="enough")])
+
+    assert not list(activation.effects), "an answer that somebody else gave would be one too many"
+    for _ in range(20):
+        if run.state.terminal is None:
+            activation = run.activate([WorkflowResumed(at=one.now)])
+    assert (activation.parked, activation.status) == (None, Status.CANCELLED)
 
 
 def test_a_retry_without_the_run_before_it_is_no_log() -> None:
