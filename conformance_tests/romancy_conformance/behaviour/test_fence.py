@@ -168,6 +168,7 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
     assert begun.count("wait") == 1
 
 
+@pytest.mark.unreplayable("a row is written behind its end")
 async def test_the_end_is_found_where_something_was_written_behind_it(
     open_app: Open, storage_url: str, gate: Gate
 ) -> None:
