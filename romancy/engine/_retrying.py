@@ -70,7 +70,7 @@ async def opening_of_retry(
         writer=f"{secrets.token_hex(8)}.retry",
         body=encode_commit([retried]),
         after=last.writer,
-        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True),
+        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
     )
 
 
