@@ -174,4 +174,4 @@ def test_every_locked_file_has_a_hash_and_none_has_an_address() -> None:
 def test_the_library_itself_needs_few_packages() -> None:
     needed = [Requirement(line) for line in metadata.requires("romancy") or []]
 
-    assert {"anyio", "msgspec", "sqlite-utils"} == {r.name for r in needed if r.marker is None}
+    assert {"anyio", "click", "msgspec", "sqlite-utils"} == {r.name for r in needed if r.marker is None}

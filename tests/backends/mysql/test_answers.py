@@ -150,12 +150,9 @@ async def _head(actor: Actor, item: Start | Any) -> int:
 
 async def test_what_a_cursor_left_unread_is_not_the_next_sessions(open_store: Open) -> None:
     store = await open_store("pool_size=3")  # one connection for sessions
-    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    begun = await actor.begin()
     with warnings.catch_warnings():  # the driver's, about the cursor that was left
         warnings.simplefilter("ignore")
         async with store.session() as session:
-            assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
             native = session.native
             assert isinstance(native, aiomysql.Connection)
             cursor = await native.cursor(aiomysql.SSCursor)
