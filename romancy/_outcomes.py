@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from romancy.core import TERMINAL, State
 from romancy.engine import history
 from romancy.errors import InstanceNotFoundError
+from romancy.log import commits_of
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from romancy.core import Outcome
+    from collections.abc import Iterable, Sequence
+
+    from romancy.core import LogEvent, Outcome
     from romancy.storage.protocol import Store
 
 __all__ = ["read_outcome"]
@@ -24,12 +28,18 @@ async def read_outcome(store: Store, instance_id: str) -> Outcome | None:
     row = found.instance
     if row.status not in TERMINAL_STATUSES:
         return None
-    state = State()
-    for seq in dict.fromkeys([row.last_seq, row.run_from]):  # nearly always the last commit is the end
-        async for _, commit in history(store, instance_id, after=seq - 1):
-            for event in commit:
-                if isinstance(event, TERMINAL):
-                    state.terminal = event
-        if state.terminal is not None:
-            break
+    end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
+    if end is None:
+        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
+    state = _ended([commit for _, commit in commits_of(end, row.last_seq - 1)])
+    if state.terminal is None:  # nearly always the last commit is the end
+        state = _ended([commit async for _, commit in history(store, instance_id, after=row.run_from - 1)])
     return state.outcome()
+
+
+def _ended(commits: Iterable[Sequence[LogEvent]]) -> State:
+    state = State()
+    for event in itertools.chain.from_iterable(commits):
+        if isinstance(event, TERMINAL):
+            state.terminal = event
+    return state
