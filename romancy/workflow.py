@@ -132,7 +132,7 @@ class Workflow(Generic[P, R_co]):
         return await answer
 
     def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
-        """The same workflow for one start: under an instance id of yours, or not before a delay."""
+        """The same workflow for one start: under an instance id of yours, or after a delay that mail ends."""
         if instance_id is not None:
             check_id(instance_id)
         changed = copy.copy(self)

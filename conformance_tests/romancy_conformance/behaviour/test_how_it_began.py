@@ -322,7 +322,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
 
     assert [fault for one, seen in zip(handles, results, strict=True) for fault in faults(one, seen, party.nap)] == []
     for instance_id, seen in zip(handles, results, strict=True):
-        if instance_id.startswith("delay-"):
+        if instance_id.startswith("delay-") and instance_id != "delay-wait":  # its signal begins that one at once
             row = await party.front.get_instance(instance_id)
             assert row is not None
             assert seen.began >= round(row.created_at.timestamp() * 1_000_000) + round(DELAY * 1_000_000)

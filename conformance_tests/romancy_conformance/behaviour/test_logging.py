@@ -91,13 +91,23 @@ def of(caplog: pytest.LogCaptureFixture, text: str) -> list[logging.LogRecord]:
     return [record for record in ours if text in record.getMessage()]
 
 
+async def said(caplog: pytest.LogCaptureFixture, text: str, times: int) -> list[logging.LogRecord]:
+    """Our lines with this text, once there are as many: a reader may see the row before its writer says the line."""
+    async with asyncio.timeout(60):
+        while True:
+            lines = of(caplog, text)
+            if len(lines) >= times:
+                return lines
+            await asyncio.sleep(0.01)
+
+
 async def test_a_failed_attempt_says_when_the_next_follows(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
     app = await open_app(worker_id="the-worker")
     with caplog.at_level(logging.INFO):
         handle = await app.start(succeeds, SECRET)
         await handle.result(timeout=60)
 
-    lines = of(caplog, "failed with")
+        lines = await said(caplog, "failed with", 2)
     assert [record.getMessage() for record in lines] == [
         f"instance {handle.instance_id}: attempt {number} at flaky:1 failed with ConnectionError; "
         "the next follows in 0.01 s"
@@ -115,9 +125,9 @@ async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pyt
     with caplog.at_level(logging.INFO), pytest.raises(WorkflowFailedError):
         await app.run(fails, SECRET)
 
-    (line,) = of(caplog, "failed with LookupError")
+    (line,) = await said(caplog, "failed with LookupError", 1)
     assert line.levelname == "WARNING"
-    (undone,) = of(caplog, "failed with romancy.errors.TerminalError")
+    (undone,) = await said(caplog, "failed with romancy.errors.TerminalError", 1)
     assert undone.getMessage().endswith("no other follows")
     assert vars(undone)["romancy_activity_id"] is not None
     assert vars(line)["romancy_workflow"] == "fails"
@@ -142,8 +152,8 @@ async def test_one_that_is_put_aside_is_told(open_app: Open, caplog: pytest.LogC
         second = await open_app(worker_id="second", workflows=[waits_no_more])
         await second.signal(waiting.instance_id, "go")
         await status_is(second, waiting.instance_id, Status.STUCK)
+        lines = await said(caplog, "put aside, it is stuck", 2)
 
-    lines = of(caplog, "put aside, it is stuck")
     assert [(record.levelname, *(vars(record)[name] for name in FIELDS)) for record in lines] == [
         ("WARNING", at_once.instance_id, "leaves_the_loop", None, None, "first"),
         ("WARNING", waiting.instance_id, "waits", None, None, "second"),

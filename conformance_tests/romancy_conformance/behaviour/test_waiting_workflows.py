@@ -160,6 +160,18 @@ async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:
     assert 0.2 <= await app.run(naps) < 30
 
 
+async def test_a_signal_or_a_cancellation_begins_a_delayed_start_at_once(app: Romancy) -> None:
+    woken = await app.start(waits.options(delay=3600))
+    ended = await app.start(waits.options(delay=3600))
+
+    await woken.signal(Paid, 1)
+    await woken.signal(Paid, 2, key="b")
+    await ended.cancel("no more")
+
+    assert await woken.result(timeout=60) == 102
+    await status_is(app, ended.instance_id, Status.CANCELLED)
+
+
 async def test_a_long_sleep_is_nobodys(app: Romancy) -> None:
     handle = await app.start(long_nap)
     await status_is(app, handle.instance_id, Status.WAITING)
