@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from romancy.core import ActivityScheduled, Run, WorkflowResumed, WorkflowRetried, begin_of_retry
+from romancy.core import ActivityScheduled, Run, WorkflowContinued, WorkflowResumed, WorkflowRetried, begin_of_retry
 from romancy.engine._live import Live
 from romancy.engine._runtime import RUNTIME
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["history", "load", "load_log", "resumption", "rows"]
 
 _PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the log of the current run is read from, and where in it the run begins: later, if it was retried."""
+
+    run_from: int
+    begins: int
 
 
 async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
@@ -55,7 +64,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     newer than this library, HistoryCorruptError when it makes no sense or is not all there.
     """
     definition = registry.workflows[claimed.workflow_name]
-    begins = claimed.run_from
+    place = _Place(claimed.run_from, claimed.run_from)
     while True:
         run = Run(
             definition,
@@ -66,17 +75,18 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
         )
         live = Live(claimed.instance_id, claimed.life, definition, run)
         try:
-            begins = await _replay(store, live, claimed, begins)
+            elsewhere = await _replay(store, live, claimed, place)
         except NonDeterminismError:
             later = await _last_retry(store, claimed, live.head)
             run.close()
             if not later:
                 raise
-            begins = later
+            elsewhere = _Place(place.run_from, later)
         else:
-            if not begins:
+            if elsewhere is None:
                 return live
             run.close()
+        place = elsewhere
 
 
 async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
@@ -92,41 +102,46 @@ async def _replay(
     store: Store,
     live: Live,
     claimed: Claimed,
-    begins: int,
+    place: _Place,
     note: Callable[[Sequence[LogEvent]], None] | None = None,
-) -> int:
-    """Follow the log, in which the run begins at this seq; what stands before it is recalled.
+) -> _Place | None:
+    """Follow the log from there; what stands before the run's begin is recalled.
 
-    The answer is 0, or the seq at which the run turned out to begin, because it was retried: nobody knows that of a
-    long log before it is read. Another run is to follow it from there.
+    The answer is None, or where the run turned out to begin, for another run to follow it from there: it was
+    retried, which nobody knows of a long log before it is read, or it was continued as new behind the claim, by an
+    append of this worker's own that reached the database late.
     """
     page: list[_Commit] = []
-    async for one in _commits(store, claimed):
+    async for one in _commits(store, claimed, place.run_from):
         page.append(one)
         if len(page) == _PAGE:
-            if begins_at := _follow(live, page, begins, note):
-                return begins_at
+            if elsewhere := _follow(live, page, place, note):
+                return elsewhere
             page = []
-    if begins_at := _follow(live, page, begins, note):
-        return begins_at
+    if elsewhere := _follow(live, page, place, note):
+        return elsewhere
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
     live.signals = claimed.seen
-    live.run_from = claimed.run_from
+    live.run_from = place.run_from
     live.shown = claimed.status
-    return 0
+    return None
 
 
 def _follow(
     live: Live,
     page: list[_Commit],
-    begins: int,
+    place: _Place,
     note: Callable[[Sequence[LogEvent]], None] | None,
-) -> int:
+) -> _Place | None:
+    begins = place.begins
+    continued = _continued(page)
+    if continued > place.run_from:
+        return _Place(continued, continued)
     index = begin_of_retry([commit for _, _, commit in page])
     if index is not None and page[index][0] > begins:
         if live.run.state.started is not None:
-            return page[index][0]
+            return _Place(place.run_from, page[index][0])
         begins = page[index][0]
     for seq, writer, commit in page:
         try:
@@ -139,26 +154,34 @@ def _follow(
         except HistoryCorruptError as error:
             raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
         live.head, live.writer = seq, writer
+    return None
+
+
+def _continued(page: list[_Commit]) -> int:
+    """The seq of the last commit that continued the instance as new; 0 if none did."""
+    for seq, _, commit in reversed(page):
+        if any(type(event) is WorkflowContinued for event in commit):
+            return seq
     return 0
 
 
-async def _commits(store: Store, claimed: Claimed) -> AsyncIterator[_Commit]:
+async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterator[_Commit]:
     """The commits of its current run: those that came along with the claim, if they are all there are.
 
     Of their writers the last one's is told.
     """
-    if claimed.log and len(claimed.log) == claimed.head - claimed.run_from + 1:
-        for seq, body in enumerate(claimed.log, claimed.run_from):
+    if claimed.log and run_from == claimed.run_from and len(claimed.log) == claimed.head - run_from + 1:
+        for seq, body in enumerate(claimed.log, run_from):
             yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
         return
-    async for row, commit in rows(store, claimed.instance_id, after=claimed.run_from - 1):
+    async for row, commit in rows(store, claimed.instance_id, after=run_from - 1):
         yield row.seq, row.writer, commit
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
     """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
-    begins = claimed.run_from
+    place = _Place(claimed.run_from, claimed.run_from)
     while True:
         run = Run(
             definition,
@@ -173,10 +196,11 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
         def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
             called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
 
-        begins = await _replay(store, live, claimed, begins, note)
-        if not begins:
+        elsewhere = await _replay(store, live, claimed, place, note)
+        if elsewhere is None:
             return live, called - registry.activities.keys()
         run.close()
+        place = elsewhere
 
 
 def resumption(live: Live, now: int) -> WorkflowResumed | None:

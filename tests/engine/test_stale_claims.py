@@ -1,0 +1,99 @@
+"""A log that was continued as new between the look at the row and the reading of the log."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy.checking import _misfit
+from romancy.engine._loading import load, load_log
+from romancy.registry import Registry
+from romancy.storage.records import Claimed, InstanceRow
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+PAGES = 600
+"""Steps of a run: two runs are more than a page of the log."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@activity
+async def step(number: int) -> int:
+    return number
+
+
+@workflow
+async def goes_round(ctx: WorkflowContext, rounds: int, steps: int) -> None:
+    for number in range(steps):
+        await step(number)
+    if rounds > 1:
+        goes_round.recur(rounds - 1, steps)
+    await ctx.wait_event("go")
+
+
+REGISTRY = Registry.collect([goes_round])
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Romancy]:
+    async with Romancy("memory://", workflows=[goes_round]) as app:
+        yield app
+
+
+async def seen_before_it_was_continued(app: Romancy, *, rounds: int, steps: int) -> tuple[Store, InstanceRow]:
+    """Its store, and its row as it was in the first run."""
+    handle = await app.start(goes_round, rounds, steps)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    store = app._store
+    assert store is not None
+    found = await store.read(handle.instance_id, limit=0)
+    assert found is not None
+    assert found.instance.run_from > 1
+    return store, replace(found.instance, run_from=1)
+
+
+@pytest.mark.parametrize(("rounds", "steps"), [(2, 0), (3, 2), (3, PAGES)])
+async def test_it_is_brought_back_from_the_run_it_is_in(app: Romancy, rounds: int, steps: int) -> None:
+    store, stale = await seen_before_it_was_continued(app, rounds=rounds, steps=steps)
+    claimed = Claimed(
+        instance_id=stale.instance_id,
+        life=stale.life,
+        workflow_name=stale.workflow_name,
+        status=Status.RUNNING,
+        code=stale.code,
+        run_from=1,
+        head=1,
+        signals=0,
+        seen=0,
+        crashes=0,
+    )
+
+    live = await load(store, REGISTRY, claimed)
+    told, _ = await load_log(store, REGISTRY, claimed)
+
+    for one in (live, told):
+        assert one.run.status() is Status.WAITING
+        assert one.run_from > 1
+        assert one.head == stale.last_seq
+        one.run.close()
+
+
+async def test_a_check_reads_the_run_it_is_in(app: Romancy) -> None:
+    store, stale = await seen_before_it_was_continued(app, rounds=3, steps=2)
+
+    assert await _misfit(store, REGISTRY.workflows, REGISTRY.activities, stale) is None
