@@ -62,12 +62,20 @@ check-tree: $(READY) ## sizes of files and functions, links, host names and mach
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m tools.check_hosts
 
+# A run that names tests runs all of them, on every database: `make test ARGS=tests/core/test_run.py`
+NAMED = $(filter -k% -m% %.py tests% conformance_tests% ./% /%,$(ARGS))
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
+
 .PHONY: test
-test: $(READY) ## the whole suite, in parallel, on every database
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+test: $(READY) ## every promise once, in parallel: the contract on every database, the rest by turns
+	$(PYTEST) --tier $(if $(NAMED),all,short) $(ARGS)
+
+.PHONY: test-long
+test-long: $(READY) ## what `make test` leaves out: the other databases, crashes, faults, mutations, builds
+	$(PYTEST) --tier long $(ARGS)
 
 .PHONY: test-again
-test-again: $(READY) ## the few tests that failed last, alone; names those that pass as unsteady
+test-again: $(READY) ## the few tests that failed last in either tier, alone; names those that pass as unsteady
 	$(BIN)/python -m tools.second_look
 
 .PHONY: soak

@@ -15,6 +15,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+pytest_plugins = ["tools.tiers"]
+
 PYTHON: Final = "romancy python"
 _LONGEST: Final = 300
 """How much of a reason is said again at the end."""
@@ -23,17 +25,6 @@ _LONGEST: Final = 300
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.register_profile("soak", settings.get_profile("suite"), max_examples=2000)
 settings.load_profile("soak" if os.environ.get("ROMANCY_SOAK") else "suite")
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    _note_exit(session, -1)
-
-
-def _note_exit(session: pytest.Session, exitstatus: int) -> None:
-    """Leave a note of how the run ended, for `tools.second_look`: a run cut short has no list of what failed."""
-    config = session.config
-    if config.pluginmanager.has_plugin("cacheprovider") and not hasattr(config, "workerinput"):
-        config.cache.set("romancy/exit", exitstatus)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -54,9 +45,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Name what failed once more, behind the counts: of a log that is cut the end is left."""
-    _note_exit(session, int(exitstatus))
     result = yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if isinstance(reporter, pytest.TerminalReporter) and not hasattr(session.config, "workerinput"):

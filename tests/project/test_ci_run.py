@@ -1,4 +1,4 @@
-"""`.ci/run` reports both jobs and leaves no process behind: no detached one, and none when interrupted.
+"""`.ci/run` reports every job and leaves no process behind: no detached one, and none when interrupted.
 
 The script runs here beside a Makefile of a few lines: it is the script that is tested, not this suite inside
 itself.
@@ -48,6 +48,10 @@ def start(checkout: Path, makefile: str) -> subprocess.Popen[str]:
     )
 
 
+def jobs_of(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line in {"checked", "tested", "long", "again"}]
+
+
 def is_running(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
@@ -57,33 +61,42 @@ def is_running(pid: int) -> bool:
 
 
 def test_success_is_success_and_the_jobs_know_that_they_are_in_ci(checkout: Path) -> None:
-    run = start(checkout, "check:\n\t@echo checked\ntest:\n\t@echo CI=$$CI; read line || echo no input\n")
+    makefile = "check:\n\t@echo checked\ntest:\n\t@echo CI=$$CI; read line || echo no input\ntest-long:\n\t@echo long\n"
+    run = start(checkout, makefile)
     output, _ = run.communicate(timeout=200)
 
-    assert (0, "checked\nCI=true\nno input\n") == (run.returncode, output)
+    assert (0, "checked\nCI=true\nno input\nlong\n") == (run.returncode, output)
 
 
 def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: Path) -> None:
-    run = start(checkout, "check:\n\t@echo checked; false\ntest:\n\t@echo tested\n")
+    run = start(checkout, "check:\n\t@echo checked; false\ntest:\n\t@echo tested\ntest-long:\n\t@echo long\n")
     output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
-    assert "checked\n" in output
-    assert "tested\n" in output
+    assert ["checked", "tested", "long"] == [
+        line for line in output.splitlines() if line in {"checked", "tested", "long"}
+    ]
 
 
+@pytest.mark.parametrize(("short", "long"), [("false", "true"), ("true", "false"), ("false", "false")])
 @pytest.mark.parametrize(("again", "fails"), [("true", False), ("false", True)])
-def test_failed_tests_get_a_second_look(checkout: Path, again: str, fails: bool) -> None:  # noqa: FBT001 - a case
-    run = start(checkout, f"check:\ntest:\n\t@echo tested; false\ntest-again:\n\t@echo again; {again}\n")
+def test_failed_tests_of_either_tier_get_a_second_look(
+    checkout: Path,
+    short: str,
+    long: str,
+    again: str,
+    fails: bool,  # noqa: FBT001 - a case
+) -> None:
+    tiers = f"test:\n\t@echo tested; {short}\ntest-long:\n\t@echo long; {long}\n"
+    run = start(checkout, f"check:\n{tiers}test-again:\n\t@echo again; {again}\n")
     output, _ = run.communicate(timeout=200)
 
     assert fails == (run.returncode != 0)
-    assert "tested\n" in output
-    assert "again\n" in output
+    assert ["tested", "long", "again"] == jobs_of(output)
 
 
 def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
-    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}")
+    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}test-long:\n")
     output, _ = run.communicate(timeout=200)
 
     pid = int((checkout / "pid").read_text())
@@ -94,7 +107,7 @@ def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path)
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_what_it_started(checkout: Path, signum: signal.Signals) -> None:
-    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}\t@echo ready\n\t@sleep 600\n")
+    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}\t@echo ready\n\t@sleep 600\ntest-long:\n")
     assert run.stdout is not None
     while "ready" not in run.stdout.readline():
         assert run.poll() is None

@@ -1,0 +1,81 @@
+"""The two tiers are all tests, each once; and every promise that is not long in itself is tried in the short one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, SERVERS, Case, deal
+
+FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
+STORES = ("memory", "sqlite", *SERVERS)
+
+
+def on_every_store(test: str, *, marked: bool = False) -> list[Case]:
+    """The same test on each."""
+    return [Case(test.format(store), store, marked=marked) for store in STORES]
+
+
+def test_every_test_of_this_run_is_in_one_tier(pytestconfig: pytest.Config) -> None:
+    """Of the whole suite where this is a part of it."""
+    dealt = pytestconfig.stash[DEALT]
+    all_of_them = {case.nodeid for case in dealt.cases}
+
+    assert all_of_them == dealt.short | dealt.long
+    assert not dealt.short & dealt.long
+    assert len(all_of_them) == len(dealt.cases)
+
+
+def test_every_test_of_this_run_that_is_not_long_is_in_the_short_tier_once(pytestconfig: pytest.Config) -> None:
+    dealt = pytestconfig.stash[DEALT]
+    wanted = {case.name for case in dealt.cases if not case.long}
+    tried = {case.name for case in dealt.cases if case.nodeid in dealt.short}
+
+    assert wanted == tried
+
+
+def test_the_contract_is_short_on_every_database() -> None:
+    cases = on_every_store(CONTRACT + "test_log.py::test_keys[{}]")
+
+    assert deal(cases).short == {case.nodeid for case in cases}
+
+
+def test_behaviour_is_short_on_sqlite_and_on_one_server() -> None:
+    cases = on_every_store(f"{FILE}::test_some[{{}}-a-b]")
+
+    dealt = deal(cases)
+
+    (server,) = dealt.short - {f"{FILE}::test_some[sqlite-a-b]"}
+    assert server in {f"{FILE}::test_some[{kind}-a-b]" for kind in SERVERS}
+    assert dealt.long == {case.nodeid for case in cases} - dealt.short
+
+
+def test_the_servers_take_turns_and_a_test_stays_where_it_is() -> None:
+    cases = [case for number in range(300) for case in on_every_store(f"{FILE}::test_some[{{}}-{number}]")]
+
+    dealt = deal(cases)
+
+    turns = Counter(case.backend for case in cases if case.nodeid in dealt.short)
+    assert turns["sqlite"] == 300
+    assert all(turns[server] > 70 for server in SERVERS)
+    assert all(deal(cases[at : at + 5]).short <= dealt.short for at in range(0, len(cases), 5))
+
+
+@pytest.mark.parametrize("store", ["memory", "postgres", "none"])
+def test_a_test_of_one_database_is_short_there(store: str) -> None:
+    assert len(deal([Case(f"{FILE}::test_some[{store}]", store)]).short) == 1
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [on_every_store(f"{FILE}::test_some[{{}}]", marked=True)]
+    + [on_every_store(f"{folder}test_some.py::test_some[{{}}]") for folder in LONG_FOLDERS],
+    ids=["marked", *(folder.rstrip("/").rpartition("/")[2] for folder in LONG_FOLDERS)],
+)
+def test_what_is_long_is_long_on_every_database(cases: list[Case]) -> None:
+    assert not deal(cases).short
+
+
+def test_folders_of_long_tests_exist(pytestconfig: pytest.Config) -> None:
+    assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS))

@@ -1,0 +1,150 @@
+"""Deals the tests into two tiers: `make test` tries every promise once, `make test-long` tries the rest.
+
+A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
+
+- A test marked `long` or `soak`, or in a folder of `LONG`, is in the long tier.
+- The contract runs in the short tier on every database.
+- Any other test that runs on several databases is in the short tier on SQLite and on one server, and in the long tier
+  on the others. The servers take turns: a digest of the test's name chooses, so a test stays where it is.
+- A test that runs on no database, or on one, is in the short tier.
+
+A run without `--tier` runs all that it names. Every run leaves a note for `tools.second_look`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+
+from tools import second_look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SHORT: Final = "short"
+LONG: Final = "long"
+ALL: Final = "all"
+TIERS: Final = (SHORT, LONG, ALL)
+SERVERS: Final = ("postgres", "mysql", "mariadb")
+
+_SUITE: Final = "conformance_tests/romancy_conformance/"
+CONTRACT: Final = f"{_SUITE}contract/"
+LONG_FOLDERS: Final = tuple(_SUITE + name for name in ("contract/fire/", "behaviour/faults/", "behaviour/crashes/"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rule looks at: a collected test."""
+
+    nodeid: str
+    backend: str | None = None
+    marked: bool = False
+    """It is marked `long` or `soak`."""
+
+    @property
+    def long(self) -> bool:
+        return self.marked or self.nodeid.startswith(LONG_FOLDERS)
+
+    @property
+    def name(self) -> str:
+        """Its name on every database: what stands in brackets, without the word for the database."""
+        test, _, words = self.nodeid.partition("[")
+        kept = words.removesuffix("]").split("-")
+        if self.backend in kept:
+            kept.remove(self.backend)
+        return f"{test}[{'-'.join(kept)}]"
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Which of the tests that were collected are in which tier."""
+
+    cases: tuple[Case, ...]
+    short: frozenset[str]
+    long: frozenset[str]
+
+
+DEALT: Final = pytest.StashKey[Tiers]()
+"""The tiers of a run, before one of them was chosen."""
+
+
+def deal(cases: Iterable[Case]) -> Tiers:
+    """Deal the tests."""
+    cases = tuple(cases)
+    short: set[str] = set()
+    stores: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for case in cases:
+        if case.long:
+            continue
+        if case.backend is None or case.nodeid.startswith(CONTRACT):
+            short.add(case.nodeid)
+        else:
+            stores[case.name][case.backend] = case.nodeid
+    for name, nodeids in stores.items():
+        short.update(nodeids[store] for store in _turn(name, list(nodeids)))
+    return Tiers(cases, frozenset(short), frozenset(case.nodeid for case in cases) - short)
+
+
+def _turn(name: str, stores: list[str]) -> list[str]:
+    """The databases among `stores` on which the test is in the short tier."""
+    chosen = ["sqlite"] if "sqlite" in stores else []
+    servers = [server for server in SERVERS if server in stores]
+    if servers:
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+        chosen.append(servers[int.from_bytes(digest) % len(servers)])
+    return chosen or stores
+
+
+# --- hooks --------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("romancy").addoption(
+        "--tier",
+        choices=TIERS,
+        default=ALL,
+        help="short: every promise once; long: the rest; all: both, which is what a run does without this option",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m: they narrow a tier, they do not change it
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tiers = config.stash[DEALT] = deal(map(_case, items))
+    tier = str(config.getoption("--tier"))
+    if tier == ALL:
+        return
+    chosen = tiers.short if tier == SHORT else tiers.long
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+    items[:] = [item for item in items if item.nodeid in chosen]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _note(session.config, second_look.CUT_SHORT, [])
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(reporter, pytest.TerminalReporter):
+        reports = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
+        _note(session.config, int(exitstatus), sorted({report.nodeid for report in reports}))
+
+
+def _note(config: pytest.Config, ended: int, failed: list[str]) -> None:
+    """Leave a note of the run for `tools.second_look`. The long tier goes on where the short one ended."""
+    if not config.pluginmanager.has_plugin("cacheprovider") or hasattr(config, "workerinput"):
+        return
+    tier = str(config.getoption("--tier"))
+    for other in TIERS if tier != LONG else ():
+        config.cache.set(f"romancy/{other}", None)
+    config.cache.set(f"romancy/{tier}", {"ended": ended, "failed": failed})
+
+
+def _case(item: pytest.Item) -> Case:
+    call: Any = getattr(item, "callspec", None)  # what a parametrised test has
+    backend = None if call is None else cast("str | None", call.params.get("backend"))
+    marked = any(item.get_closest_marker(name) for name in ("long", "soak"))
+    return Case(item.nodeid, backend, marked=marked)
