@@ -1,13 +1,15 @@
 """An AI agent in three steps of minutes each. A crash in the second does not pay for the first again.
 
-    python -m examples.research_agent [database]
+    THINK=10 python -m examples.research_agent [database]
 
-The model is a stand-in, provided by `Depends`, so that a test or another model replaces it in one place.
+The model is a stand-in, provided by `Depends`, so that a test or another model replaces it in one place. It says what
+it is asked, and thinks for THINK seconds: kill it meanwhile and start it again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,12 +26,17 @@ class Model(Protocol):
 class Echo:
     """Answers with the prompt."""
 
+    def __init__(self, think: float = 0) -> None:
+        self.think = think
+
     async def generate(self, prompt: str) -> str:
+        print(f"the model is asked: {prompt}", flush=True)
+        await asyncio.sleep(self.think)
         return f"[{prompt}]"
 
 
 def model() -> Model:
-    return Echo()
+    return Echo(float(os.environ.get("THINK", "0")))
 
 
 @dataclass
@@ -65,7 +72,8 @@ async def ai_research(ctx: WorkflowContext, topic: str) -> Report:
 
 async def main(url: str) -> Report:
     async with Romancy(url, workflows=[ai_research]) as app:
-        return await app.run(ai_research, "durable execution")
+        handle = await app.start(ai_research.options(instance_id="research-1"), "durable execution")
+        return await handle.result()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,114 @@
+"""The checksums of all files of a folder, so many at a time, with a bar. Kill it and start it: it goes on.
+
+    python -m examples.checksums FOLDER --to checksums.txt
+
+A batch of fifty files is a workflow of its own, so that no log is long. Four batches are worked on at once, and
+eight files of each. GENTLE=0.01 in the environment makes it rest for so many seconds before each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from romancy import Depends, Handle, Romancy, WorkflowContext, activity, workflow
+
+BATCH = 50
+
+
+def gentle() -> float:
+    return float(os.environ.get("GENTLE", "0"))
+
+
+@activity
+def files_of(folder: str) -> list[str]:
+    return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+
+
+@activity
+def checksum(path: str, *, rest: float = Depends(gentle)) -> str:
+    """A plain function runs on a thread, so reading a large file holds up nobody."""
+    time.sleep(rest)
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@activity
+def write(to: str, sums: list[tuple[str, str]]) -> None:
+    """Write it whole and then put it in its place: a second attempt does no harm."""
+    draft = Path(f"{to}.draft")
+    draft.write_text("".join(f"{digest}  {path}\n" for path, digest in sums), "utf-8")
+    draft.replace(to)
+
+
+@workflow
+async def checksums_of_batch(ctx: WorkflowContext, paths: list[str]) -> list[tuple[str, str]]:
+    turns = asyncio.Semaphore(8)
+
+    async def one(path: str) -> tuple[str, str]:
+        async with turns:
+            return path, await checksum(path)
+
+    return await asyncio.gather(*(one(path) for path in paths))
+
+
+@workflow
+async def checksums(ctx: WorkflowContext, folder: str, to: str) -> int:
+    paths = await files_of(folder)
+    turns = asyncio.Semaphore(4)
+    done = 0
+
+    async def batch(first: int) -> list[tuple[str, str]]:
+        nonlocal done
+        async with turns:
+            sums = await checksums_of_batch(paths[first : first + BATCH])
+        done += len(sums)
+        await ctx.report([done, len(paths)])
+        return sums
+
+    batches = await asyncio.gather(*(batch(first) for first in range(0, len(paths), BATCH)))
+    await write(to, [each for sums in batches for each in sums])
+    return len(paths)
+
+
+def draw(done: int, total: int) -> None:
+    bar = "#" * (40 * done // total)
+    print(f"[{bar:<40}] {done}/{total}", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+
+async def watch(handle: Handle[int]) -> int:
+    """Draw what the workflow reports until it has ended. The report is in the database: any process may watch."""
+    result = asyncio.create_task(handle.result())
+    shown: list[int] | None = None
+    while not result.done():
+        await asyncio.wait([result], timeout=0.1)
+        reported: list[int] | None = await handle.report()
+        if reported and reported != shown:
+            draw(*reported)
+            shown = reported
+    return result.result()
+
+
+async def work(url: str, folder: str, to: str) -> int:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    async with Romancy(url, workflows=[checksums, checksums_of_batch]) as app:
+        return await watch(await app.start(checksums.options(instance_id=f"{folder} {today}"), folder, to))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--to", default="checksums.txt")
+    parser.add_argument("--database", default="sqlite:///checksums.db")
+    said = parser.parse_args()
+    print(f"\n{asyncio.run(work(said.database, said.folder, said.to))} files: see {said.to}")
+
+
+if __name__ == "__main__":
+    main()

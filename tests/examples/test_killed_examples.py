@@ -1,0 +1,185 @@
+"""The examples are killed in the middle, at a point that they announce, and started again: nothing is done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from examples import approval, subscription
+from romancy import Romancy
+from tools.tree import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import pytest
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", *map(str, words)]
+
+
+def killed(*words: object, at: str, **environment: str) -> list[str]:
+    """Run an example up to the first line that holds `at`, kill it there, and return the lines it has printed."""
+    told: list[str] = []
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", env={**os.environ, **environment}
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            told.append(line.rstrip())
+            if at in line:
+                process.kill()
+                break
+    assert told, "it has said nothing"
+    assert at in told[-1], told
+    return told
+
+
+def finished(*words: object) -> list[str]:
+    """Run an example to its end, and return the lines it has printed."""
+    ended = subprocess.run(command(*words), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", timeout=200, check=True)
+    return ended.stdout.splitlines()
+
+
+@contextmanager
+def started(*words: object) -> Generator[subprocess.Popen[str]]:
+    """Run an example beside the test, which lets it end by itself."""
+    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def test_an_approval_that_nobody_works_at_keeps_its_decision(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/expenses.db"
+    ask = ("examples.approval", "--database", url, "ask", "lunch-7", 120)
+
+    killed(*ask, at="waits for a decision")
+    asyncio.run(approval.decide(url, "lunch-7", approval.Decision(yes=True, by="Ann")))
+
+    told = finished(*ask)
+    told.remove("lunch-7 waits for a decision")
+    assert told == ["120 paid out for lunch-7", "to the employee: Ann said yes to lunch-7", "paid"]
+
+
+def test_an_approval_that_nobody_answers_lapses(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> str:
+        async with Romancy("memory://", workflows=[approval.approval]) as app:
+            return await app.run(approval.approval.options(instance_id="lunch-8"), 120, 0.01)
+
+    assert asyncio.run(run()) == "lapsed"
+    assert capsys.readouterr().out.splitlines() == [
+        "to the manager: lunch-8 costs 120, please decide",
+        "to the manager: lunch-8 costs 120, please decide today",
+        "to the employee: nobody decided on lunch-8",
+    ]
+
+
+def test_a_thousand_checksums_go_on_where_they_were(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(1000):
+        (folder / f"{number:04}").write_text(str(number), "utf-8")
+    to = tmp_path / "checksums.txt"
+    work = ("examples.checksums", folder, "--to", to, "--database", f"sqlite:///{tmp_path}/checksums.db")
+
+    done = int(killed(*work, at="/1000", GENTLE="0.2")[-1].split()[-1].partition("/")[0])
+    bars = [line for line in finished(*work) if line.endswith("/1000")]
+
+    assert 0 < done < 1000
+    assert all(int(bar.split()[-1].partition("/")[0]) >= done for bar in bars)
+    assert to.read_text("utf-8").splitlines() == [
+        f"{hashlib.sha256(str(number).encode()).hexdigest()}  {folder / f'{number:04}'}" for number in range(1000)
+    ]
+
+
+def test_a_subscription_gets_its_receipts_from_the_next_month_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/subscriptions.db"
+    run = ("examples.subscription", "--database", url, "run", "ada")
+
+    before = killed(*run, "--code", "old", at="has paid")
+    with started(*run) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().rstrip()]
+        asyncio.run(subscription.request(url, "ada", "large"))
+        asyncio.run(subscription.request(url, "ada", "end"))
+        told += process.stdout.read().splitlines()
+
+    assert before == ["charge ada for month 1, small", "ada has paid"]
+    assert told == [
+        "ada has paid",
+        "charge ada for month 2, large",
+        "send ada the receipt ada-2",
+        "ada was with us for 2 months",
+    ]
+
+
+def test_a_month_that_is_over_is_followed_by_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> int:
+        async with Romancy("memory://", workflows=[subscription.subscription]) as app:
+            handle = await app.start(subscription.subscription, "bob", "small", 1, 0.01)
+            runs = 0
+            async for entry in handle.entries(follow=True):
+                runs += type(entry.event).__name__ == "WorkflowStarted"
+                if runs == 3:
+                    break
+            await handle.signal(subscription.change, "end")
+            return await handle.result()
+
+    assert asyncio.run(run()) >= 3
+    told = capsys.readouterr().out.splitlines()
+    assert told[:4] == [
+        "charge bob for month 1, small",
+        "send bob the receipt bob-1",
+        "charge bob for month 2, small",
+        "send bob the receipt bob-2",
+    ]
+
+
+def test_missed_nights_are_made_up_for_and_none_is_collected_twice(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.db"
+    url = f"sqlite:///{tmp_path}/nightly.db"
+    work = ("examples.nightly_report", shop, "2026-03-01", "--nights", 2, "--database", url)
+    with closing(sqlite3.connect(shop, isolation_level=None)) as mine:
+        mine.execute("create table sales (day text, item text, amount integer)")
+        mine.execute("create table reports (day text primary key, total integer, best text)")
+        mine.executemany(
+            "insert into sales values (?, ?, ?)",
+            [("2026-03-01", "lamp", 5), ("2026-03-01", "book", 7), ("2026-03-01", "lamp", 4), ("2026-03-02", "pen", 1)],
+        )
+        mine.execute("begin immediate")
+        before = killed(*work, at="archive 2026-03-01")
+        mine.execute("rollback")
+        after = finished(*work)
+        reports = mine.execute("select * from reports order by day").fetchall()
+
+    assert before == ["collect 2026-03-01", "archive 2026-03-01"]
+    assert after == [
+        "archive 2026-03-01",
+        "collect 2026-03-02",
+        "archive 2026-03-02",
+        "2026-03-02: 1, most of it with pen",
+    ]
+    assert reports == [("2026-03-01", 16, "lamp"), ("2026-03-02", 1, "pen")]
+
+
+def test_an_agent_pays_for_no_answer_twice(tmp_path: Path) -> None:
+    work = ("examples.research_agent", f"sqlite:///{tmp_path}/research.db")
+
+    before = killed(*work, at="asked: Analyze", THINK="1")
+    after = finished(*work)
+
+    asked = ["Research: durable execution", "Analyze: [Research: durable execution]"]
+    assert before == [f"the model is asked: {prompt}" for prompt in asked]
+    assert not any(line.endswith(asked[0]) for line in after)
+    assert "[Synthesize: [Analyze: [Research: durable execution]]]" in after[-1]
