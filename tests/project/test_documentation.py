@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What a fence may say, and what the suite does about it.
 RUN = "python"
 NAMES_CHECKED = "shell"
-SHOWN_ONLY = {"json", "sql", "text", "toml", "yaml"}
+SHOWN_ONLY = {"go", "json", "sql", "text", "toml", "yaml"}
 
 PAGES = {tree.name_of(path): markdown.read(path.read_text("utf-8")) for path in tree.files(".md")}
 BLOCKS = {f"{name}:{block.line}": block for name, page in PAGES.items() for block in page.blocks}
