@@ -1,0 +1,68 @@
+"""docs/reference/ and llms.txt are what `python -m tools.make_reference` makes, and leave nothing out."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+import pytest
+
+import romancy
+from romancy import errors, hooks, query
+from tools import markdown, tree
+from tools.make_reference import INDEX, pages
+
+MAKE = "make the pages again: python -m tools.make_reference"
+WRITTEN = {tree.name_of(path): text for path, text in pages().items()}
+# Each decision is a page that the list of decisions links.
+PAGES = {tree.name_of(path) for path in tree.files(".md")}
+ORDINARY = {name for name in PAGES if name.startswith("docs/")} - {
+    name for name in PAGES if name.startswith("docs/decisions/") and name != "docs/decisions/README.md"
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_page_is_current(name: str) -> None:
+    assert WRITTEN[name] == (tree.ROOT / name).read_text("utf-8"), MAKE
+
+
+def test_no_page_is_left_of_what_is_no_longer_made() -> None:
+    assert {name for name in PAGES if name.startswith("docs/reference/")} == WRITTEN.keys() - {tree.name_of(INDEX)}
+
+
+def test_every_public_name_has_its_place() -> None:
+    public = [*romancy.__all__, *errors.__all__, *hooks.__all__, *query.__all__]
+    headings = re.findall(r"^## (\w+)$", "\n".join(WRITTEN.values()), re.MULTILINE)
+
+    assert {*public} <= {*headings}
+
+
+def test_every_method_that_is_shown_says_what_it_promises() -> None:
+    silent = re.findall(r"^### (\S+)\n\n```[^`]+```\n\n(?=#)", "\n".join(WRITTEN.values()), re.MULTILINE)
+
+    # They are told at the protocol: `PayloadCodec.encode` and `.decode`.
+    assert [name for name in silent if name.partition(".")[0] not in {"ZlibCodec", "HmacCodec"}] == []
+
+
+def links_of(name: str) -> set[str]:
+    found = markdown.links(markdown.read((tree.ROOT / name).read_text("utf-8")))
+    return {
+        posixpath.normpath(posixpath.join(posixpath.dirname(name), target.partition("#")[0])) for _, target in found
+    }
+
+
+def test_the_index_links_every_page() -> None:
+    assert ORDINARY - {"docs/index.md"} <= links_of("docs/index.md")
+
+
+def test_the_list_of_decisions_links_every_decision() -> None:
+    decisions = {name for name in PAGES if re.match(r"docs/decisions/\d", name)}
+
+    assert decisions <= links_of("docs/decisions/README.md")
+
+
+def test_the_index_for_machines_links_every_page_with_a_line() -> None:
+    lines = (tree.ROOT / INDEX).read_text("utf-8").splitlines()
+    linked = {found[1] for line in lines if (found := re.match(r"^- \[[^\]]+\]\(([^)]+)\): \S", line))}
+
+    assert linked == {"README.md", *ORDINARY} - {"docs/index.md"}

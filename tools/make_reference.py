@@ -1,0 +1,263 @@
+"""Write `docs/reference/`, every public name with its full signature and its docstring, and `llms.txt`.
+
+Run as `python -m tools.make_reference`; a test says when it has to be run again. Signatures are read from the source,
+so the pages are the same under every Python. Which names there are, and in which order, `docs/api.md` says.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import romancy
+from romancy import Romancy, errors, hooks, query
+from romancy.instances import Instances
+from tools import markdown, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["FOLDER", "INDEX", "listed", "pages"]
+
+FOLDER = tree.ROOT / "docs" / "reference"
+INDEX = tree.ROOT / "llms.txt"
+WIDTH = 110
+FENCE = "```python no-run: signatures"
+
+# What the engine calls, and what only it makes.
+INTERNAL = {
+    "Activity": {"check", "is_same_call", "kind", "read_result", "undo"},
+    "Codecs": {"ids", "of", "unwrap", "wrap"},
+    "Instance": {"of", "raw_input"},
+    "RetryPolicy": {"decide", "delay"},
+    "Romancy": {"outcome", "watch"},
+    "Workflow": {
+        "body", "check", "code", "encode", "is_same_call", "kind", "launch", "read_result", "write_result",
+    },
+}  # fmt: skip
+MADE_FOR_YOU = {"Activity", "ActivityContext", "Handle", "Instances", "Session", "Workflow", "WorkflowContext"}
+UNSAID_BASES = re.compile(r"\((?:_\w+|Instances)\)")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Source(NamedTuple):
+    """A module's text and its tree."""
+
+    text: str
+    module: ast.Module
+
+
+def _source(module: str) -> Source:
+    text = inspect.getsource(importlib.import_module(module))
+    return Source(text, ast.parse(text))
+
+
+def _flat(text: str) -> str:
+    """The text on one line, without comments and without `self`."""
+    text = re.sub(r"[ \t]+#.*", "", text)
+    text = re.sub(r"\s+", " ", text).strip().removesuffix(":")
+    text = text.replace("( ", "(").replace("[ ", "[").replace(", )", ")").replace(" )", ")").replace(" ]", "]")
+    return re.sub(r"^((?:async )?def \w+)\((?:self|cls)(?:, /)?(?:, )?", r"\1(", text)
+
+
+def _wrapped(signature: str) -> str:
+    """One parameter a line where one line is too short."""
+    if len(signature) <= WIDTH:
+        return signature
+    depth, start = 0, signature.index("(") + 1
+    parts: list[str] = []
+    for at in range(start, len(signature)):
+        depth += (signature[at] in "([{") - (signature[at] in ")]}")
+        if depth < 0 or (depth == 0 and signature[at] == ","):
+            parts.append(signature[start:at].strip())
+            start = at + 1
+        if depth < 0:
+            inside = "".join(f"    {part},\n" for part in parts)
+            return f"{signature[: signature.index('(')]}(\n{inside}){signature[at + 1 :]}"
+    return signature
+
+
+def _head(text: str, node: Function | ast.ClassDef) -> str:
+    """What stands before the body, on one line."""
+    lines = text.splitlines()
+    first = node.body[0]
+    begin = lines[node.lineno - 1 : first.lineno]
+    begin[-1] = begin[-1].encode()[: first.col_offset].decode() if first.lineno >= node.lineno else ""
+    return _flat("\n".join(begin))
+
+
+def _decorators(node: Function) -> set[str]:
+    return {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+
+
+def _block(signatures: list[str]) -> list[str]:
+    return [FENCE, *(f"{_wrapped(signature)}: ..." for signature in signatures), "```", ""]
+
+
+def _documented(node: Function | ast.ClassDef) -> list[str]:
+    said = ast.get_docstring(node)
+    return [*said.splitlines(), ""] if said else []
+
+
+def _function(source: Source, named: list[Function], title: str, level: str) -> list[str]:
+    """A function or method with its overloads, if it has any."""
+    overloads = [node for node in named if "overload" in _decorators(node)]
+    signatures = [_head(source.text, node) for node in overloads or named[-1:]]
+    if "classmethod" in _decorators(named[-1]):
+        signatures = [f"@classmethod\n{signature}" for signature in signatures]
+    return [f"{level} {title}", "", *_block(signatures), *_documented(named[-1])]
+
+
+def _attribute(text: str, node: ast.stmt, following: ast.stmt | None) -> tuple[str, str] | None:
+    """The name and type of a field, an enum's member or a property, and what is said of it."""
+    said = ""
+    if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+        said = inspect.cleandoc(str(following.value.value))
+    if isinstance(node, ast.AnnAssign | ast.Assign):
+        return _flat(ast.get_source_segment(text, node) or "").partition(" = field(")[0], said
+    if isinstance(node, ast.FunctionDef) and _decorators(node) & {"property", "cached_property"}:
+        returns = ast.get_source_segment(text, node.returns) if node.returns else None
+        return f"{node.name}: {_flat(returns or 'Any')}", ast.get_docstring(node) or ""
+    return None
+
+
+def _name(node: ast.stmt) -> str:
+    if isinstance(node, Function):
+        return node.name
+    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else 0
+    return target.id if isinstance(target, ast.Name) else "_"
+
+
+def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
+    """The class and what of Romancy's it derives from, itself last; an error and the app stand for themselves."""
+    alone = issubclass(cls, Exception | Romancy)
+    known = [cls] if alone else [each for each in cls.__mro__ if "romancy" in each.__module__]
+    for each in reversed(known):
+        source = _source(each.__module__)
+        for node in source.module.body:
+            if isinstance(node, ast.ClassDef) and node.name == each.__name__:
+                yield source, node
+
+
+def _class(cls: type) -> list[str]:
+    title = "Romancy" if cls is Instances else cls.__name__
+    attributes: list[str] = []
+    methods: dict[str, tuple[Source, list[Function]]] = {}
+    made = ""
+    hidden = INTERNAL.get(cls.__name__, set())
+    head, documented = "", list[str]()
+    for source, node in _bodies(cls):
+        head, documented = _head(source.text, node), _documented(node)
+        for member, following in zip(node.body, [*node.body[1:], None], strict=True):
+            name = _name(member)
+            if name == "__init__" and isinstance(member, Function) and cls.__name__ not in MADE_FOR_YOU:
+                made = re.sub(r"^def __init__|( -> None)$", "", _head(source.text, member))
+            if name.startswith("_") or name in hidden:
+                continue
+            attribute = _attribute(source.text, member, following)
+            if attribute:
+                attributes.append(
+                    f"- `{attribute[0]}`" + (f": {' '.join(attribute[1].split())}" if attribute[1] else "")
+                )
+            elif isinstance(member, Function):
+                methods.setdefault(name, (source, []))[1].append(member)
+    head = head.replace("class Instances", "class Romancy")
+    shown = [UNSAID_BASES.sub("", head), *([f"def {cls.__name__}{made} -> {cls.__name__}"] if made else [])]
+    lines = [f"## {title}", "", *_block(shown), *documented, *attributes, *([""] if attributes else [])]
+    for name, (source, named) in methods.items():
+        lines += _function(source, named, f"{title}.{name}", "###")
+    return lines
+
+
+def _entry(name: str, value: object, module: str) -> list[str]:
+    if isinstance(value, type):
+        return _class(value)
+    source = _source(getattr(value, "__module__", module) if inspect.isfunction(value) else module)
+    named = [node for node in source.module.body if isinstance(node, Function) and node.name == name]
+    if named:
+        return _function(source, named, name, "##")
+    for node in source.module.body:
+        if isinstance(node, ast.ImportFrom) and node.module and name in {each.name for each in node.names}:
+            return _entry(name, value, node.module)
+    (alias,) = (node for node in source.module.body if _name(node) == name)
+    return [f"## {name}", "", FENCE, _flat(ast.get_source_segment(source.text, alias) or ""), "```", ""]
+
+
+def _sections() -> dict[str, list[str]]:
+    """The public names under each heading of the API page, in its order."""
+    sections: dict[str, list[str]] = {}
+    heading = ""
+    for _, line in markdown.read((tree.ROOT / "docs" / "api.md").read_text("utf-8")).prose:
+        heading = line.removeprefix("## ") if line.startswith("## ") else heading
+        found = re.match(r"^\| *`(\w+)", line)
+        if found:
+            sections.setdefault(heading, []).append(found[1])
+    return sections
+
+
+def listed() -> dict[str, list[tuple[str, object, str]]]:
+    """The pages by their title, and what stands on each: the name, the thing and its module."""
+    contents: dict[str, list[tuple[str, object, str]]] = {}
+    for heading, names in _sections().items():
+        for name in names:
+            module = errors if name in errors.__all__ else romancy
+            page = name if name == "Romancy" else heading
+            contents.setdefault(page, []).append((name, getattr(module, name), module.__name__))
+    contents["Instances"] = [("Romancy", Instances, "romancy")]
+    contents["Hooks"] = [(name, getattr(hooks, name), "romancy.hooks") for name in hooks.__all__]
+    contents["Comparisons"] = [(name, getattr(query, name), "romancy.query") for name in query.__all__]
+    return contents
+
+
+def _page(title: str, entries: list[tuple[str, object, str]]) -> str:
+    modules = sorted({module for _, _, module in entries})
+    lines = [
+        f"# Reference: {title}",
+        "",
+        f"`{modules[0]}`, with the signatures and docstrings of the source. [API](../api.md) has it all at a glance.",
+        "",
+    ]
+    for name, value, module in entries:
+        lines += _entry(name, value, module)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _index() -> str:
+    """Every page that the documentation's index links, with the question that it answers."""
+    lines = [
+        "# Romancy",
+        "",
+        "> Durable execution for plain async Python, in your own SQLite, PostgreSQL, MySQL or MariaDB.",
+        "",
+        "- [README](README.md): a program that is killed and goes on, the promises, the figures, how to install it",
+        "",
+    ]
+    for _, line in markdown.read((tree.ROOT / "docs" / "index.md").read_text("utf-8")).prose:
+        row = re.match(r"^\| \[(?P<title>[^\]]+)\]\((?P<page>[^)]+\.md)\) \| (?P<question>.+?) \|$", line)
+        if line.startswith("## ") and line != "## Examples":
+            lines += ["", line, ""] if lines[-1] else [line, ""]
+        elif row:
+            lines.append(f"- [{row['title']}](docs/{row['page']}): {row['question']}")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """What has to be written, by its path."""
+    written = {FOLDER / f"{title.lower()}.md": _page(title, entries) for title, entries in listed().items()}
+    return {**written, INDEX: _index()}
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, "utf-8")
+        print(tree.name_of(path), text.count("\n"))
+
+
+if __name__ == "__main__":
+    main()
