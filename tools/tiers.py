@@ -2,11 +2,12 @@
 
 A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
 
-- A test marked `long` or `soak`, or in a folder of `LONG`, is in the long tier.
-- The contract runs in the short tier on every database.
-- Any other test that runs on several databases is in the short tier on SQLite and on one server, and in the long tier
-  on the others. The servers take turns: a digest of the test's name chooses, so a test stays where it is.
-- A test that runs on no database, or on one, is in the short tier.
+- A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
+- The contract is in the short tier on every database, but for its tests marked `dealt`.
+- Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
+  others. The databases take turns: a digest of the test's name chooses, so a test stays where it is. The mark
+  `dealt("postgres", …)` names the databases among which it chooses.
+- A test that runs on no database is in the short tier.
 
 A run without `--tier` runs all that it names. Every run leaves a note for `tools.second_look`.
 """
@@ -29,7 +30,8 @@ SHORT: Final = "short"
 LONG: Final = "long"
 ALL: Final = "all"
 TIERS: Final = (SHORT, LONG, ALL)
-SERVERS: Final = ("postgres", "mysql", "mariadb")
+STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
+"""Those that take turns."""
 
 _SUITE: Final = "conformance_tests/romancy_conformance/"
 CONTRACT: Final = f"{_SUITE}contract/"
@@ -44,10 +46,18 @@ class Case:
     backend: str | None = None
     marked: bool = False
     """It is marked `long` or `soak`."""
+    dealt: bool = False
+    """It is marked `dealt`."""
+    among: tuple[str, ...] = STORES
 
     @property
     def long(self) -> bool:
         return self.marked or self.nodeid.startswith(LONG_FOLDERS)
+
+    @property
+    def everywhere(self) -> bool:
+        """It is in the short tier on every database."""
+        return self.backend is None or (self.nodeid.startswith(CONTRACT) and not self.dealt)
 
     @property
     def name(self) -> str:
@@ -76,27 +86,24 @@ def deal(cases: Iterable[Case]) -> Tiers:
     """Deal the tests."""
     cases = tuple(cases)
     short: set[str] = set()
-    stores: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    dealt: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.long:
             continue
-        if case.backend is None or case.nodeid.startswith(CONTRACT):
+        if case.everywhere:
             short.add(case.nodeid)
         else:
-            stores[case.name][case.backend] = case.nodeid
-    for name, nodeids in stores.items():
-        short.update(nodeids[store] for store in _turn(name, list(nodeids)))
+            dealt[case.name].append(case)
+    for name, stores in dealt.items():
+        short.add(_turn(name, stores).nodeid)
     return Tiers(cases, frozenset(short), frozenset(case.nodeid for case in cases) - short)
 
 
-def _turn(name: str, stores: list[str]) -> list[str]:
-    """The databases among `stores` on which the test is in the short tier."""
-    chosen = ["sqlite"] if "sqlite" in stores else []
-    servers = [server for server in SERVERS if server in stores]
-    if servers:
-        digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
-        chosen.append(servers[int.from_bytes(digest) % len(servers)])
-    return chosen or stores
+def _turn(name: str, cases: list[Case]) -> Case:
+    """The one of these, which are the same test on several databases, that is in the short tier."""
+    candidates = [case for case in cases if case.backend in case.among] or cases
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+    return candidates[int.from_bytes(digest) % len(candidates)]
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------
@@ -147,4 +154,6 @@ def _case(item: pytest.Item) -> Case:
     call: Any = getattr(item, "callspec", None)  # what a parametrised test has
     backend = None if call is None else cast("str | None", call.params.get("backend"))
     marked = any(item.get_closest_marker(name) for name in ("long", "soak"))
-    return Case(item.nodeid, backend, marked=marked)
+    dealt = item.get_closest_marker("dealt")
+    among = cast("tuple[str, ...]", dealt.args if dealt is not None else ()) or STORES
+    return Case(item.nodeid, backend, marked=marked, dealt=dealt is not None, among=among)

@@ -32,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes long; a run of the tree's short tier leaves it out")
+    config.addinivalue_line("markers", "long: takes long; the short tier of our own tree leaves it out")
+    config.addinivalue_line("markers", "dealt(*names): the short tier of our own tree runs it on one of these")
     config.addinivalue_line("markers", "soak: long runs with large numbers where ROMANCY_SOAK is set, else small ones")
     asked = config.getoption("--storage-url") or any(_is_ours(argument) for argument in config.args)
     if asked and not config.pluginmanager.has_plugin(_FIXTURES):

@@ -68,6 +68,7 @@ def test_the_contract_runs_on_a_named_store_with_a_verdict_per_promise(run: Call
     assert "failed" not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beside", [(), ("-p", "romancy_conformance.servers.plugin"), ("-n1",)])
 def test_broken_and_skipped_tests_are_named_with_their_promise(
     run: Callable[..., str], beside: tuple[str, ...]
@@ -83,6 +84,7 @@ def test_broken_and_skipped_tests_are_named_with_their_promise(
     assert "skipped, 1: needs an empty database; put {unique} into --storage-url\n" in report
 
 
+@pytest.mark.long
 def test_the_report_shows_no_password(run: Callable[..., str]) -> None:
     said = run("--tb=no", "elsewhere", "--storage-url", "memory://user:hunter2@host/it")
 
@@ -90,6 +92,7 @@ def test_the_report_shows_no_password(run: Callable[..., str]) -> None:
     assert "hunter2" not in said
 
 
+@pytest.mark.long
 def test_without_a_url_it_keeps_out_of_the_way(run: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("def test_mine():\n    pass\n", encoding="utf-8")
 

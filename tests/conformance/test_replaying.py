@@ -115,6 +115,7 @@ def test_a_row_that_says_something_else_than_its_log_is_found(replayer: Replayer
     assert "ended as failed, and its replay as completed" in problem
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("difficult", "why"),
     [
@@ -188,6 +189,7 @@ def test_without_a_database():
 """
 
 
+@pytest.mark.long
 def test_a_test_whose_history_differs_fails_when_it_has_passed(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
     plugin = ("-p", "romancy_conformance.servers.plugin")

@@ -48,6 +48,7 @@ def _judged(folder: Path, *families: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_the_toy_keeps_the_core_promises(installed: Path) -> None:
     said = _judged(installed, *_KEPT)
 
@@ -55,6 +56,7 @@ def test_the_toy_keeps_the_core_promises(installed: Path) -> None:
     assert len(_KEPT) == said.count("\nkept      ")
 
 
+@pytest.mark.long
 def test_what_the_toy_has_not_is_said_to_be_broken(installed: Path) -> None:
     said = _judged(installed, "test_sessions")
 

@@ -188,6 +188,7 @@ def test_several_runs_in_one_go() -> None:
     asyncio.run(host())
 
 
+@pytest.mark.long
 def test_on_every_python(python: Interpreter) -> None:
     assert python.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 9
 

@@ -105,6 +105,7 @@ def test_the_wheel_holds_every_module_of_the_five_packages_and_nothing_else(tmp_
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
@@ -121,6 +122,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     assert ["sqlite3", "sqlite_utils"] == seen["drivers that are installed"]
 
 
+@pytest.mark.long
 def test_the_editable_install_finds_the_packages_in_the_tree(tmp_path: Path) -> None:
     files = json.loads(run(sys.executable, "-c", WHERE_THEY_ARE, *sorted(PACKAGES), cwd=tmp_path))
 

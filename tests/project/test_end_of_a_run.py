@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TESTS = """
 import pytest
@@ -34,6 +36,7 @@ def test_left_out_elsewhere():
 """
 
 
+@pytest.mark.long
 def test_what_failed_stands_behind_the_counts_of_several_processes(tmp_path: Path) -> None:
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")

@@ -6,15 +6,17 @@ from collections import Counter
 
 import pytest
 
-from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, SERVERS, Case, deal
+from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, STORES, Case, deal
 
 FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
-STORES = ("memory", "sqlite", *SERVERS)
 
 
-def on_every_store(test: str, *, marked: bool = False) -> list[Case]:
+def on_every_store(
+    test: str, *, marked: bool = False, dealt: bool = False, among: tuple[str, ...] = STORES
+) -> list[Case]:
     """The same test on each."""
-    return [Case(test.format(store), store, marked=marked) for store in STORES]
+    stores = ("memory", *STORES)
+    return [Case(test.format(store), store, marked=marked, dealt=dealt, among=among) for store in stores]
 
 
 def test_every_test_of_this_run_is_in_one_tier(pytestconfig: pytest.Config) -> None:
@@ -41,25 +43,35 @@ def test_the_contract_is_short_on_every_database() -> None:
     assert deal(cases).short == {case.nodeid for case in cases}
 
 
-def test_behaviour_is_short_on_sqlite_and_on_one_server() -> None:
-    cases = on_every_store(f"{FILE}::test_some[{{}}-a-b]")
+@pytest.mark.parametrize("file", [FILE, CONTRACT + "test_opening.py"])
+def test_what_is_dealt_is_short_on_one_database(file: str) -> None:
+    cases = on_every_store(f"{file}::test_some[{{}}-a-b]", dealt=file.startswith(CONTRACT))
 
     dealt = deal(cases)
 
-    (server,) = dealt.short - {f"{FILE}::test_some[sqlite-a-b]"}
-    assert server in {f"{FILE}::test_some[{kind}-a-b]" for kind in SERVERS}
+    (nodeid,) = dealt.short
+    assert nodeid in {f"{file}::test_some[{store}-a-b]" for store in STORES}
     assert dealt.long == {case.nodeid for case in cases} - dealt.short
 
 
-def test_the_servers_take_turns_and_a_test_stays_where_it_is() -> None:
-    cases = [case for number in range(300) for case in on_every_store(f"{FILE}::test_some[{{}}-{number}]")]
+def test_the_databases_take_turns_and_a_test_stays_where_it_is() -> None:
+    cases = [case for number in range(400) for case in on_every_store(f"{FILE}::test_some[{{}}-{number}]")]
 
     dealt = deal(cases)
 
     turns = Counter(case.backend for case in cases if case.nodeid in dealt.short)
-    assert turns["sqlite"] == 300
-    assert all(turns[server] > 70 for server in SERVERS)
+    assert sum(turns.values()) == 400
+    assert all(turns[store] > 70 for store in STORES)
     assert all(deal(cases[at : at + 5]).short <= dealt.short for at in range(0, len(cases), 5))
+
+
+def test_a_mark_names_the_databases_that_take_turns() -> None:
+    among = ("postgres", "mariadb")
+    tests = [on_every_store(f"{FILE}::test_some[{{}}-{number}]", dealt=True, among=among) for number in range(50)]
+
+    dealt = deal(case for cases in tests for case in cases)
+
+    assert set(among) == {case.backend for case in dealt.cases if case.nodeid in dealt.short}
 
 
 @pytest.mark.parametrize("store", ["memory", "postgres", "none"])

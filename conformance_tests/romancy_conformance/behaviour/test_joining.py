@@ -219,6 +219,7 @@ async def test_a_signal_that_cannot_arrive_leaves_the_transaction_good(app: Roma
     assert await caller.names() == ["ann"]
 
 
+@pytest.mark.dealt("postgres", "mysql", "mariadb")
 async def test_an_open_transaction_holds_up_no_workflow(app: Romancy, caller: Caller, store: Store) -> None:
     """A5: where the database locks rows, only the caller's own are locked (a file of SQLite's has one writer)."""
     if store.capabilities.embedded:
@@ -286,6 +287,7 @@ async def test_a_connection_that_is_closed_is_refused(app: Romancy, caller: Call
         await app.publish("greeted", "ann", session=caller.connection)
 
 
+@pytest.mark.dealt("sqlite", "postgres")
 async def test_a_connection_to_another_place_is_refused(app: Romancy, caller: Caller) -> None:
     other = await caller.elsewhere()
     if other is None:

@@ -182,6 +182,7 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
         await late.close()
 
 
+@pytest.mark.dealt
 async def test_ten_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
     """On an old one: beside the adapters, which know what an old one looks like (`tests/backends`)."""
     written = await open_together(empty_url)
@@ -243,6 +244,7 @@ async def test_a_server_that_is_not_there_is_unavailable(storage_url: str) -> No
     assert _secrets_in(caught.value) == []
 
 
+@pytest.mark.dealt
 def test_a_missing_driver_says_what_to_install(storage_url: str) -> None:
     scheme = urlsplit(storage_url).scheme
     drivers = {name.lower(): dialect.driver for name, dialect in DIALECTS.items()}

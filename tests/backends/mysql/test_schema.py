@@ -81,7 +81,9 @@ insert into romancy_inbox (instance_id, delivery_id, body) values ('i1', 'd', ''
 
 @both
 @pytest.mark.parametrize(
-    ("version", "processes"), [(2, 0), (1, 10)], ids=["version 2 by one", "version 1 by ten processes at once"]
+    ("version", "processes"),
+    [(2, 0), pytest.param(1, 10, marks=pytest.mark.long)],
+    ids=["version 2 by one", "version 1 by ten processes at once"],
 )
 async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_uncounted(
     open_store: Open, storage_url: str, wire: Wire, monkeypatch: pytest.MonkeyPatch, version: int, processes: int

@@ -83,7 +83,9 @@ async def test_ten_at_once_make_a_schema_once(open_store: Open, connection: asyn
     await use(stores[-1])
 
 
-@pytest.mark.parametrize("processes", [0, 10], ids=["by one", "by ten processes at once"])
+@pytest.mark.parametrize(
+    "processes", [0, pytest.param(10, marks=pytest.mark.long)], ids=["by one", "by ten processes at once"]
+)
 async def test_an_old_database_learns_which_workflow_declared_what(
     open_store: Open,
     storage_url: str,

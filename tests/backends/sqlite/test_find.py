@@ -64,7 +64,9 @@ async def places(store: SqliteStore, query: Query) -> int:
     return 0 if statement is None else statement.sql.count("limit ?") - (" union all " in statement.sql)
 
 
-@pytest.mark.parametrize("processes", [0, 10], ids=["by one", "by ten processes at once"])
+@pytest.mark.parametrize(
+    "processes", [0, pytest.param(10, marks=pytest.mark.long)], ids=["by one", "by ten processes at once"]
+)
 async def test_an_old_file_learns_which_workflow_declared_what(
     open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
