@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.mail import Waiting, choose_mail
+from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
-from romancy_mysql._sql import Raw, Statement, comma, source
+from romancy_mysql._sql import Raw, Statement, comma, literal, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -164,7 +164,11 @@ def _next_due(database: Database, names: Iterable[str]) -> Statement:
 
 def _mailboxes(database: Database, request: ClaimRequest, fresh: Iterable[str]) -> Statement:
     unknown = {*fresh, *(instance_id for instance_id, signals in request.known.items() if signals < 0)}
-    return database.statement("read_mailboxes", worker=request.worker, ids=_ids(unknown))
+    kept = {one: number for one, number in request.kept.items() if one not in unknown} or {"": 0}
+    cases = b" ".join(
+        b"when %b then if(%d > i.signals, 0, %d)" % (literal(one), number, number) for one, number in kept.items()
+    )
+    return database.statement("read_mailboxes", worker=request.worker, ids=_ids(unknown), kept=Raw(cases))
 
 
 async def _mail(
@@ -178,12 +182,26 @@ async def _mail(
     fresh = set(ids)
     waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in boxes.items()]
     chosen, more = choose_mail(waiting, request)
-    mail = {one: Mailbox(instance_id=one, life=boxes[one].life, signals=boxes[one].signals, rows=[]) for one in chosen}
+    mail = {one: _mailbox(request, one, boxes[one], fresh=one in fresh) for one in chosen}
     if any(boxes[one].size for one in chosen):
-        (answer,) = await read(database.statement("read_mail", ids=comma(sorted(chosen))))
+        (answer,) = await read(database.statement("read_mail", wanted=_lying(mail.values())))
         for instance_id, delivery_id, body, at in answer.rows:
             mail[instance_id.decode()].rows.append(InboxRow(delivery_id.decode(), body, at))
     return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
+
+
+def _lying(boxes: Iterable[Mailbox]) -> Raw:
+    """The condition of what is to be read: of constants alone, so that each box is one range of an index."""
+    whole = [box.instance_id for box in boxes if not box.after]
+    parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
+    parts += [b"instance_id = %b and number > %d" % (literal(box.instance_id), box.after) for box in boxes if box.after]
+    return Raw(b" or ".join(parts))
+
+
+def _mailbox(request: ClaimRequest, instance_id: str, box: _Box, *, fresh: bool) -> Mailbox:
+    """The box of an instance, with nothing in it yet."""
+    after = left_out(request, instance_id, box.signals, fresh=fresh)
+    return Mailbox(instance_id=instance_id, life=box.life, signals=box.signals, rows=[], after=after)
 
 
 def _ids(ids: Iterable[str]) -> Raw:

@@ -193,18 +193,22 @@ class Write:
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
         keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
         yield from self._insert("add_seen", [row(key) for key in keys])
-        yield from self._insert("add_inbox", [row(one.instance_id, one.delivery_id, one.body) for one in mail])
         if self._session:
+            yield from self._insert("add_inbox", [_mail_row(one, Raw(b"default")) for one in mail])
             places = [row(one.instance_id, one.delivery_id) for one in mail]
             yield from self._insert("add_uncounted", places, counted=False)
         else:
             yield from self._signals([one.instance_id for one in mail], counted=True)
+            number = self._query("number_now").render
+            rows = [_mail_row(one, number(instance_id=one.instance_id)) for one in mail]
+            yield from self._insert("add_inbox", rows)
 
     def count_later(self, mail: Iterable[tuple[str, str]]) -> Iterator[Statement]:
         """Count messages that a session wrote. Who has ended meanwhile is told of none."""
         places = sorted(mail)
         yield from self._signals([one for one, _ in places], counted=False)
-        yield from self._joined("drop_uncounted", ("instance_id", "delivery_id"), places, counted=False)
+        for name in ("number_inbox", "drop_uncounted"):
+            yield from self._joined(name, ("instance_id", "delivery_id"), places, counted=False)
 
     def _signals(self, receivers: list[str], *, counted: bool) -> Iterator[Statement]:
         rows = sorted(Counter(receivers).items())
@@ -235,6 +239,10 @@ class Write:
         if rows:
             parameters = source(columns, rows)
             yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
+
+
+def _mail_row(one: Delivery, number: Raw) -> Raw:
+    return row(one.instance_id, one.delivery_id, one.body, number)
 
 
 _CHANGED = (

@@ -50,15 +50,15 @@ where i.instance_id in (:ids)
 order by l.instance_id, l.seq
 
 -- name: read_mail
--- All that lies in some inboxes. Their counters were read before, by `read_mailboxes`.
-select instance_id, delivery_id, body, at from romancy_inbox where instance_id in (:ids) order by instance_id, delivery_id
+-- What lies in some inboxes, each from behind a number. Their counters were read before, by `read_mailboxes`.
+select instance_id, delivery_id, body, at from romancy_inbox where :wanted order by instance_id, delivery_id
 
 -- name: read_mailboxes
--- The counters and sizes of the mail of instances the worker owns that have news, and of those whose mail it does not
--- know.
+-- The counters and sizes of the mail of instances the worker owns that have news, without what it keeps if the counter has
+-- not gone back behind that; and of those whose mail it does not know.
 (select i.instance_id, i.life, i.signals,
        (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
-        where x.instance_id = i.instance_id)
+        where x.instance_id = i.instance_id and x.number > (case i.instance_id :kept else 0 end))
 from romancy_instances i force index (mail)
 where i.mail_for = :worker)
 union all

@@ -118,9 +118,20 @@ insert into romancy_seen (dedupe) values :rows
 on duplicate key update dedupe = romancy_seen.dedupe
 
 -- name: add_inbox
--- Messages for instances.
-insert into romancy_inbox (instance_id, delivery_id, body) values :rows
+-- Messages for instances, after their counters have moved, or with the number of those that are not counted.
+insert into romancy_inbox (instance_id, delivery_id, body, number) values :rows
 on duplicate key update delivery_id = romancy_inbox.delivery_id
+
+-- name: number_now
+-- The number of a message that the counter has just been moved for: this transaction has locked it.
+(select i.signals from romancy_instances i where i.instance_id = :instance_id)
+
+-- name: number_inbox
+-- The numbers of messages that the counter has just been moved for. What had one before keeps it.
+update :source romancy_inbox x
+join romancy_instances i on i.instance_id = x.instance_id
+set x.number = least(x.number, i.signals)
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
 -- name: add_uncounted
 -- Messages of a session, whose receivers' counters move after its commit.
@@ -139,7 +150,8 @@ from :source romancy_instances i
 where i.instance_id = :instance_id for update
 
 -- name: signal_instances
--- The last statement of a delivery: the counter moves, and a sleeper is due. Whoever sees it move sees the mail too.
+-- The counter moves, and a sleeper is due. Its new value is the number of the mail that follows in this transaction, so
+-- that whoever sees it move sees the mail too, and none with a number that is not above the old value comes later.
 update :source romancy_instances i
 set
     i.signals = i.signals + :count,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.mail import Waiting, choose_mail
+from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     if given or unknown or head["mail"]:
         fresh = [row["instance_id"] for row in given]
         short = (SHORT_LOG_COMMITS, SHORT_COMMIT_BYTES)
-        boxes = await database.fetch("mailboxes", request.worker, fresh, unknown, *short)
+        kept = [(one, number) for one, number in request.kept.items() if one not in fresh]
+        columns = [one for one, _ in kept], [number for _, number in kept]
+        boxes = await database.fetch("mailboxes", request.worker, fresh, unknown, *short, *columns)
         heads = {box["instance_id"]: box for box in boxes if box["fresh"]}
         mail, more = await _mail(database, request, boxes)
     claimed = [_claimed(row, heads[row["instance_id"]]) for row in given if row["instance_id"] in heads]
@@ -61,12 +63,18 @@ async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Re
     waiting = [Waiting(row["instance_id"], row["signals"], row["size"], row["fresh"]) for row in rows]
     chosen, more = choose_mail(waiting, request)
     by_id = {row["instance_id"]: row for row in rows}
-    boxes = {
-        one: Mailbox(instance_id=one, life=by_id[one]["life"], signals=by_id[one]["signals"], rows=[]) for one in chosen
-    }
-    for mail in await database.fetch("mail", chosen) if any(by_id[one]["size"] for one in chosen) else ():
+    boxes = {one: _mailbox(request, by_id[one]) for one in chosen}
+    after = [box.after for box in boxes.values()]
+    for mail in await database.fetch("mail", chosen, after) if any(by_id[one]["size"] for one in chosen) else ():
         boxes[mail["instance_id"]].rows.append(InboxRow(mail["delivery_id"], mail["body"], mail["at"]))
     return [box for one, box in boxes.items() if box.rows or not by_id[one]["fresh"]], more
+
+
+def _mailbox(request: ClaimRequest, row: asyncpg.Record) -> Mailbox:
+    """The box of an instance, with nothing in it yet."""
+    instance_id, signals = row["instance_id"], row["signals"]
+    after = left_out(request, instance_id, signals, fresh=row["fresh"])
+    return Mailbox(instance_id=instance_id, life=row["life"], signals=signals, rows=[], after=after)
 
 
 def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:

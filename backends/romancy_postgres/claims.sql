@@ -11,12 +11,12 @@ with posted as materialized (
       and exists (select from romancy_workers where token = $1 and not dead)
     order by at limit 1000
 ), held as materialized (
-    select instance_id from romancy_instances
+    select instance_id, signals from romancy_instances
     where instance_id in (select instance_id from posted)
     order by instance_id
     for no key update skip locked
 ), marked as (
-    update romancy_inbox m set counted = true
+    update romancy_inbox m set counted = true, number = held.signals + 1
     from posted join held using (instance_id)
     where m.instance_id = posted.instance_id and m.delivery_id = posted.delivery_id and not m.counted
     returning m.instance_id
@@ -126,7 +126,8 @@ order by given.since, given.instance_id;
 -- name: mailboxes
 -- The mailboxes of what a worker owns that have unseen mail, of what it has just claimed ($2), and of what it knows
 -- nothing of ($3): their counters and sizes, and of what it has just claimed the heads of the logs, their writers, and the
--- logs as far as they are within $4 commits of at most $5 bytes. No message is read for its size. `offset 0` asks inbox by inbox;
+-- logs as far as they are within $4 commits of at most $5 bytes. No message is read for its size, and what the worker keeps
+-- ($6, up to the numbers $7) is left out if the counter has not gone back behind that. `offset 0` asks inbox by inbox;
 -- merged, all the mail there is would be read.
 select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
        (select l.writer from romancy_log l
@@ -147,7 +148,12 @@ from (
 ) i
 cross join lateral (
     select coalesce(sum(octet_length(m.body)), 0)::bigint as size
-    from romancy_inbox m where m.instance_id = i.instance_id offset 0
+    from romancy_inbox m
+    where m.instance_id = i.instance_id
+      and m.number > coalesce((select least(k.number, case when k.number > i.signals then 0 end)
+                               from unnest($6::text[], $7::bigint[]) as k (instance_id, number)
+                               where k.instance_id = i.instance_id), 0)
+    offset 0
 ) m
 cross join lateral (
     select case when i.fresh then greatest(i.last_seq, (select max(seq) from romancy_log l
@@ -157,12 +163,12 @@ cross join lateral (
 ) h;
 
 -- name: mail
--- All that lies in some inboxes. The counters were read before.
+-- What lies in some inboxes, each from behind a number. The counters were read before.
 select m.instance_id, m.delivery_id, m.body, m.at
-from unnest($1::text[]) as wanted (instance_id)
+from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)
 cross join lateral (
     select m.instance_id, m.delivery_id, m.body, m.at
-    from romancy_inbox m where m.instance_id = wanted.instance_id offset 0
+    from romancy_inbox m where m.instance_id = wanted.instance_id and m.number > wanted.after offset 0
 ) m
 order by m.instance_id, m.delivery_id;
 

@@ -206,18 +206,19 @@ order by outbox_id collate "C";
 
 -- name: deliver
 -- Messages into inboxes, one answer each in their order. Targets are locked first, so each is decided on the row as
--- it is, and the counter moves in the same commit as the rows that it counts.
+-- it is, and the counter moves in the same commit as the rows that it counts. Their numbers lie behind the counter of
+-- before, and not behind that of after.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), held as materialized (
-    select instance_id, status in ('completed', 'failed', 'cancelled') as closed
+    select instance_id, signals, status in ('completed', 'failed', 'cancelled') as closed
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
     for no key update
 ), fitting as materialized (
-    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*
+    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
     from message m join held using (instance_id)
     where not held.closed
     order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
@@ -236,8 +237,8 @@ with message as materialized (
     where f.dedupe is null or keyed.dedupe is not null
     order by f.instance_id, f.delivery_id, f.n
 ), taken as (
-    insert into romancy_inbox (instance_id, delivery_id, body, at, counted)
-    select instance_id, delivery_id, body, romancy_now(), true
+    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
+    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
     from fresh
     order by instance_id collate "C", delivery_id collate "C"
     on conflict do nothing
@@ -314,9 +315,9 @@ order by m.n;
 with posted as materialized (
     select * from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
 ), held as materialized (
-    select instance_id from romancy_instances where instance_id = any ($1) order by instance_id for no key update
+    select instance_id, signals from romancy_instances where instance_id = any ($1) order by instance_id for no key update
 ), marked as (
-    update romancy_inbox m set counted = true
+    update romancy_inbox m set counted = true, number = held.signals + 1
     from posted join held using (instance_id)
     where m.instance_id = posted.instance_id and m.delivery_id = posted.delivery_id and not m.counted
     returning m.instance_id

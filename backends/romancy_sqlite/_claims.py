@@ -8,7 +8,7 @@ import msgspec
 
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.mail import Waiting, choose_mail
+from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import (
     Census,
     Claimed,
@@ -85,12 +85,18 @@ def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
         return Work(claimed=[], mail=[], now=tx.now)
     fresh = {one.instance_id for one in claimed}
     unknown = fresh | {instance_id for instance_id, signals in request.known.items() if signals < 0}
-    rows = tx.rows("mailboxes", {"worker": request.worker, "unknown": _json(sorted(unknown))})
+    kept = {one: number for one, number in request.kept.items() if one not in fresh}
+    about = {"worker": request.worker, "unknown": _json(sorted(unknown)), "kept": _json(kept)}
+    rows = tx.rows("mailboxes", about)
     chosen, more = choose_mail([Waiting(row[0], row[2], row[3], row[0] in fresh) for row in rows], request)
     known = {row[0]: row for row in rows}
-    boxes = {one: Mailbox(instance_id=one, life=known[one][1], signals=known[one][2], rows=[]) for one in chosen}
+    after = {one: left_out(request, one, known[one][2], fresh=one in fresh) for one in chosen}
+    boxes = {
+        one: Mailbox(instance_id=one, life=known[one][1], signals=known[one][2], rows=[], after=after[one])
+        for one in chosen
+    }
     if boxes:
-        for row in tx.rows("mail", (_json(list(boxes)),)):
+        for row in tx.rows("mail", (_json(after),)):
             boxes[row[0]].rows.append(InboxRow(row[1], row[2], row[3]))
     due = tx.row("next_due", (_json(list(request.codes)),))
     return Work(

@@ -30,8 +30,8 @@ def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
         return Delivered.CLOSED
     if delivery.dedupe is not None and tx.row("seen_has", (delivery.dedupe,)) is not None:
         return Delivered.DUPLICATE
-    row = (delivery.instance_id, delivery.delivery_id, delivery.body, tx.now)
-    if tx.run("inbox_insert", row) == 0:
+    row = {"instance_id": delivery.instance_id, "delivery_id": delivery.delivery_id, "body": delivery.body}
+    if tx.run("inbox_insert", {**row, "now": tx.now}) == 0:
         return Delivered.DUPLICATE
     if delivery.dedupe is not None:
         tx.run("seen_insert", (delivery.dedupe, tx.now))

@@ -67,14 +67,20 @@ order by seq;
 
 -- name: mailboxes
 -- Owned instances with mail their owner has not seen, and those of whose mail it knows nothing; each with the size of
--- its mail, for which no message is read.
+-- its mail, for which no message is read; without what a worker keeps, if the counter has not gone back behind that.
 select
-    instance_id,
-    life,
-    signals,
-    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = owned.instance_id)
+    owned.instance_id,
+    owned.life,
+    owned.signals,
+    (
+        select coalesce(sum(length(body)), 0)
+        from romancy_inbox as inbox
+        where inbox.instance_id = owned.instance_id
+        and inbox.number > iif(kept.value <= owned.signals, kept.value, 0)
+    )
 from romancy_instances as owned
-where owner = :worker and signals <> seen
+left join json_each(:kept) as kept on kept.key = owned.instance_id
+where owned.owner = :worker and owned.signals <> owned.seen
 union all
 select
     instance.instance_id,
@@ -86,10 +92,10 @@ cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
 -- name: mail
--- Everything in some inboxes, in the order of each sender.
+-- What lies in some inboxes, each from behind a number, in the order of each sender.
 select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
 from json_each(?) as wanted
-cross join romancy_inbox as inbox on inbox.instance_id = wanted.value
+cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
 order by inbox.instance_id, inbox.delivery_id;
 
 -- name: sweep_asleep

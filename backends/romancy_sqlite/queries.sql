@@ -160,8 +160,12 @@ select 1 from romancy_inbox where instance_id = ? and delivery_id = ?;
 delete from romancy_inbox where instance_id = ? and delivery_id = ?;
 
 -- name: inbox_insert
--- A message arrives, once.
-insert into romancy_inbox (instance_id, delivery_id, body, at) values (?, ?, ?, ?) on conflict do nothing;
+-- A message arrives, once, with the number that the counter is about to have.
+insert into romancy_inbox (instance_id, delivery_id, body, at, number)
+select :instance_id, :delivery_id, :body, :now, signals + 1
+from romancy_instances
+where instance_id = :instance_id
+on conflict do nothing;
 
 -- name: seen_has
 -- Whether a delivery was taken before, even if it has been consumed since.

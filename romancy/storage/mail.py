@@ -11,10 +11,17 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import ClaimRequest
 
-__all__ = ["MAX_MAIL_BYTES", "Waiting", "choose_mail"]
+__all__ = ["MAX_MAIL_BYTES", "UNCOUNTED", "Waiting", "choose_mail", "left_out"]
 
 MAX_MAIL_BYTES = 8 * 1024 * 1024
 """How much mail one answer brings, unless a single mailbox is larger."""
+
+UNCOUNTED = 2**63 - 1
+"""The number of a message that its instance's counter does not cover yet, or that nobody has numbered.
+
+Any other lies above the counter as it was before the message was counted, and not above what it was then. So whoever
+has been told of a counter, and holds what there was, lacks only messages with higher numbers.
+"""
 
 
 class Waiting(Struct, frozen=True):
@@ -25,6 +32,12 @@ class Waiting(Struct, frozen=True):
     size: int
     """Bytes of its messages, as they were counted before any is read."""
     fresh: bool
+
+
+def left_out(request: ClaimRequest, instance_id: str, signals: int, *, fresh: bool) -> int:
+    """Up to which number a mailbox is left out: nothing of one just claimed, nor where the counter has gone back."""
+    kept = 0 if fresh else request.kept.get(instance_id, 0)
+    return kept if 0 < kept <= signals else 0
 
 
 def choose_mail(waiting: Iterable[Waiting], request: ClaimRequest) -> tuple[list[str], bool]:

@@ -295,13 +295,16 @@ class History(Struct, frozen=True, kw_only=True):
 class Mailbox(Struct, frozen=True, kw_only=True):
     """Everything waiting for one instance, in the order of each sender, and the counter that covers it.
 
-    `signals` was read no later than the rows: a change that says `seen=signals` misses nothing.
+    `signals` was read no later than the rows: a change that says `seen=signals` misses nothing. What is not counted
+    yet may be among the rows, and comes again once it is.
     """
 
     instance_id: str
     life: int
     signals: int
     rows: list[InboxRow]
+    after: int = 0
+    """What was counted up to here is left out, because the worker keeps it (`ClaimRequest.kept`)."""
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -373,6 +376,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     known: dict[str, int] = {}
     """Of what it owns already: the counter of the mailbox it was last given, whose mail is not brought again until the
     counter has moved. -1: it was given none although there may be mail (`Work.more`)."""
+    kept: dict[str, int] = {}
+    """Of what it owns already, where it holds much mail: the counter up to which it has every message that is not
+    consumed. Of these only what was counted later is brought, unless the very same call claims or recovers them."""
 
 
 class Claimed(Struct, frozen=True, kw_only=True, gc=False):

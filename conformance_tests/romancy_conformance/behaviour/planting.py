@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
 from romancy.storage.memory import MemoryStore
+from romancy.storage.memory._rows import Numbered
 from romancy.storage.records import InboxRow, LogRow
 from romancy_conformance.contract.building import unique
 
@@ -93,7 +94,7 @@ class Planting:
     async def mailed(self, instance_id: str) -> None:
         """Put a message into the inbox of an instance that need not be there."""
         if isinstance(self.store, MemoryStore):
-            self.store.database.tables["inbox"][instance_id, "planted"] = InboxRow("planted", b"{}", 1)
+            self.store.database.tables["inbox"][instance_id, "planted"] = Numbered(InboxRow("planted", b"{}", 1))
             return
         postgres = self.store.capabilities.name.startswith("PostgreSQL")
         counted = (", counted", ", {}") if postgres else ("", "")

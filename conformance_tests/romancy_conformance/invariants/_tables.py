@@ -81,7 +81,7 @@ class Tables:
         """The bodies in one inbox, as they are stored."""
         if isinstance(self._bare, MemoryStore):
             inbox = self._bare.database.tables["inbox"]
-            return [row.body for key, row in sorted(inbox.items()) if key[0] == instance_id]
+            return [mail.row.body for key, mail in sorted(inbox.items()) if key[0] == instance_id]
         sql = f"select body from romancy_inbox where instance_id = {self._bare.capabilities.placeholder}"  # noqa: S608
         return [bytes(row["body"]) for row in await self._select(sql, instance_id)]
 

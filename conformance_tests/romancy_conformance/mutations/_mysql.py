@@ -47,10 +47,10 @@ _OF_SESSIONS = (
     _python(
         name="mysql: a session locks the rows of others",
         pitfall="A7",
-        text="        if self._session:\n            places",
+        text="        if self._session:\n            yield from self._insert(",
         replacement="        if self._session:\n"
         "            yield from self._signals([one.instance_id for one in mail], counted=True)\n"
-        "            places",
+        "            yield from self._insert(",
         tests="test_sessions.py holds_up_nobody",
     ),
     _sql(

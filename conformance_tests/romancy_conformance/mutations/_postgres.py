@@ -319,8 +319,8 @@ MUTATIONS = (
     _sql(
         name="postgres: mail is of no time",
         pitfall="B7",
-        text="    select instance_id, delivery_id, body, romancy_now(), true\n",
-        replacement="    select instance_id, delivery_id, body, 0, true\n",
+        text="    select instance_id, delivery_id, body, romancy_now(), true, signals + 1\n",
+        replacement="    select instance_id, delivery_id, body, 0, true, signals + 1\n",
         tests="test_inbox.py bears_the_time",
     ),
     _sql(

@@ -268,8 +268,8 @@ MUTATIONS = (
     _sql(
         name="sqlite: nobody tells an owner of its mail",
         pitfall="B6",
-        text="where owner = :worker and signals <> seen\nunion all",
-        replacement="where owner = :worker and signals < seen\nunion all",
+        text="where owned.owner = :worker and owned.signals <> owned.seen\nunion all",
+        replacement="where owned.owner = :worker and owned.signals < owned.seen\nunion all",
         tests="test_inbox.py owner_gets",
     ),
     _code(

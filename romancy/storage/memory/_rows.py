@@ -6,9 +6,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, InstanceRow, Start, Worker
+from romancy.storage.mail import UNCOUNTED
+from romancy.storage.records import Append, Change, InboxRow, InstanceRow, Start, Worker
 
-__all__ = ["Instance", "WorkerRow", "after_change", "after_delivery", "after_takeover", "started"]
+__all__ = ["Instance", "Numbered", "WorkerRow", "after_change", "after_delivery", "after_takeover", "started"]
 
 
 class Instance(InstanceRow, frozen=True, kw_only=True):
@@ -28,6 +29,13 @@ class Instance(InstanceRow, frozen=True, kw_only=True):
     def public(self) -> InstanceRow:
         """What leaves the store."""
         return InstanceRow(**{name: getattr(self, name) for name in InstanceRow.__struct_fields__})
+
+
+class Numbered(Struct, frozen=True):
+    """A message with its number: its instance's counter once it was counted."""
+
+    row: InboxRow
+    number: int = UNCOUNTED
 
 
 class WorkerRow(Struct, frozen=True, kw_only=True):

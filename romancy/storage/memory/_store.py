@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
-from romancy.storage.mail import Waiting, choose_mail
+from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._rows import Instance, WorkerRow
@@ -166,9 +166,11 @@ class MemoryStore:
         )  # fmt: skip
 
     def _mail(self, tx: Transaction, request: ClaimRequest, fresh: set[str]) -> tuple[list[Mailbox], bool]:
-        """Whole mailboxes within bounds; empty ones only where somebody may wait for news."""
+        """Mailboxes within bounds, without what is kept; empty ones only where somebody may wait for news."""
         boxes = {
-            row.instance_id: self._mailbox(tx, row)
+            row.instance_id: self._mailbox(
+                tx, row, left_out(request, row.instance_id, row.signals, fresh=row.instance_id in fresh)
+            )
             for _, row in tx.scan("instances")
             if row.owner == request.worker
             and (row.signals != row.seen or row.instance_id in fresh or request.known.get(row.instance_id) == -1)
@@ -199,7 +201,7 @@ class MemoryStore:
     def _sweep(self, tx: Transaction, request: ClaimRequest) -> None:
         """Repair what was left asleep or stranded, and offer parked instances to fitting code."""
         now = self.database.now()
-        old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.at < now - _SLEEPER_GRACE}
+        old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.row.at < now - _SLEEPER_GRACE}
         for key, row in tx.scan("instances"):
             if row.status in TERMINAL_STATUSES or not tx.try_lock("instances", key):
                 continue
@@ -224,9 +226,10 @@ class MemoryStore:
             log=short_log(self.database, row, head),
         )
 
-    def _mailbox(self, tx: Transaction, row: Instance) -> Mailbox:
-        rows = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id]
-        return Mailbox(instance_id=row.instance_id, life=row.life, signals=row.signals, rows=rows)
+    def _mailbox(self, tx: Transaction, row: Instance, after: int) -> Mailbox:
+        mails = [mail for key, mail in tx.scan("inbox") if key[0] == row.instance_id and mail.number > after]
+        rows = [mail.row for mail in mails]
+        return Mailbox(instance_id=row.instance_id, life=row.life, signals=row.signals, rows=rows, after=after)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         async with self._begin() as tx:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.memory._rows import Instance, after_change, after_delivery, after_takeover, started
+from romancy.storage.memory._rows import Instance, Numbered, after_change, after_delivery, after_takeover, started
 from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
 
 if TYPE_CHECKING:
@@ -156,7 +158,10 @@ async def deliver(tx: Transaction, database: Database, delivery: Delivery, *, wa
     if row is None or refusal is not None:
         tx.rewind(mark)
         return refusal or Delivered.UNKNOWN
-    tx.put("instances", (delivery.instance_id,), after_delivery(row, database.now()))
+    counted = after_delivery(row, database.now())
+    tx.put("instances", (delivery.instance_id,), counted)
+    key = (delivery.instance_id, delivery.delivery_id)
+    tx.put("inbox", key, replace(tx.get("inbox", key), number=counted.signals))
     tx.touched.add(delivery.instance_id)
     return Delivered.ACCEPTED
 
@@ -175,7 +180,7 @@ async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) 
     key = (delivery.instance_id, delivery.delivery_id)
     if await tx.lock("inbox", key) is not None:
         return False
-    tx.put("inbox", key, InboxRow(delivery.delivery_id, delivery.body, database.now()))
+    tx.put("inbox", key, Numbered(InboxRow(delivery.delivery_id, delivery.body, database.now())))
     return True
 
 

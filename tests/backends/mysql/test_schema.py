@@ -9,6 +9,7 @@ import pytest
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start, unique
@@ -101,16 +102,18 @@ async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_u
     await open_together(storage_url, processes)
     store = await open_store()
 
-    sets, uncounted = await wire.run(
+    sets, uncounted, numbers = await wire.run(
         b"select workflow_name, index_paths, paths from romancy_index_sets where workflow_name <> 'flow' "
         b"order by 1, 2; "
-        b"select instance_id, delivery_id from romancy_uncounted",
+        b"select instance_id, delivery_id from romancy_uncounted; "
+        b"select distinct number from romancy_inbox",
         "test",
     )
     assert sets.rows == (
         (b"always", b"customer", b"customer"), (b"since", b"", b""), (b"since", b"customer", b"customer")
     )  # fmt: skip
     assert uncounted.rows == ((b"i1", b"d"),)
+    assert numbers.rows == ((UNCOUNTED,),)
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
         page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
         assert [row.instance_id for row in page.rows] == found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.errors import SchemaVersionError, StorageConfigurationError
+from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
@@ -35,6 +36,8 @@ values (1, 1, 1, 'i1', 'always', 'completed', 'c1', 'customer', '\\x', '{"custom
        (1, 3, 3, 'i3', 'since', 'completed', 'c1', 'customer', '\\x', '{"customer":"s:x"}');
 insert into romancy_index (path, value, created_at, instance_id)
 values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
+insert into romancy_inbox (at, counted, instance_id, delivery_id, body)
+values (1, true, 'i1', 'd1', ''), (2, false, 'i1', 'd2', '');
 """
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
@@ -113,6 +116,8 @@ async def test_an_old_database_learns_which_workflow_declared_what(
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
         page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
         assert [row.instance_id for row in page.rows] == found
+    numbers = await connection.fetch("select number from romancy_inbox where instance_id = 'i1'")
+    assert [row["number"] for row in numbers] == [UNCOUNTED] * 2
     await use(store)
 
 

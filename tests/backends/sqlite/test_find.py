@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
+from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, change, start
@@ -44,6 +45,7 @@ values (1, 1, 1, 'i1', 'always', 'completed', 'c1', 'customer', x'', '{"customer
        (1, 3, 3, 'i3', 'since', 'completed', 'c1', 'customer', x'', '{"customer":"s:x"}');
 insert into romancy_index (path, value, created_at, instance_id)
 values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
+insert into romancy_inbox (instance_id, delivery_id, body, at) values ('i1', 'd', x'', 1);
 """
 
 
@@ -85,7 +87,9 @@ async def test_an_old_file_learns_which_workflow_declared_what(
     rows = of_version_2.execute(
         "select workflow_name, paths from romancy_index_sets where workflow_name <> 'flow' order by 1, 2"
     ).fetchall()
+    numbers = of_version_2.execute("select number from romancy_inbox").fetchall()
     of_version_2.close()
+    assert numbers == [(UNCOUNTED,)]
     assert [("always", "customer"), ("since", ""), ("since", "customer")] == rows
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], None: ["i3", "i2", "i1"]}.items():
         page = await store.find(of_customer(name))
