@@ -171,6 +171,7 @@ class Claiming:
             sweep=sweep,
             recover=self._recover,
             known=self.intake.known(),
+            kept=self.intake.kept(),
         )
         before = self.intake.standing() if self._recover else {}
         self._recover = False
@@ -183,8 +184,7 @@ class Claiming:
         self._swept = now if sweep else self._swept
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
-        await self.intake.take_in(work)
-        if work.more:
+        if await self.intake.take_in(work):
             self.look()
         elif len(work.claimed) >= limit > 0:
             self._digest()

@@ -188,6 +188,7 @@ class Driver:
         try:
             live.keep(Mail(row.delivery_id, row.at, decode_message(row.body), live.post.read + 1))
         except HistoryVersionError as error:
+            live.passed_over = True
             logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
         except CodecError as error:
             self._broken(live, error)

@@ -47,6 +47,8 @@ __all__ = ["Intake", "claimed_again"]
 logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 16
+_MUCH: Final = 32
+"""Messages that are cheaper left out of an answer than brought again."""
 
 
 def _is_given_up(box: Mailbox | None) -> bool:
@@ -124,8 +126,21 @@ class Intake:
         counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
         return counters | dict.fromkeys(self._unread, -1)
 
-    async def take_in(self, work: Work) -> None:
-        """Go on with what was claimed, and hand out the mail."""
+    def kept(self) -> dict[str, int]:
+        """Of what is `known`, where much of it is held here: only what is new need be brought (`ClaimRequest.kept`)."""
+        much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
+        return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
+
+    def _lacks(self, box: Mailbox) -> bool:
+        """Whether what was left out of this mailbox is not here: it was kept by a run that has been dropped since."""
+        told, signals = self._told.get(box.instance_id, (None, 0))
+        return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
+
+    async def take_in(self, work: Work) -> bool:
+        """Go on with what was claimed, and hand out the mail. True if another claim is to bring what this one did not.
+
+        A mailbox that lacks what is no longer here is none: the next claim does not say that it is kept.
+        """
         mail = {box.instance_id: box for box in work.mail}
         self._note(work)
         unread, self._unread = self._unread, {}
@@ -138,15 +153,17 @@ class Intake:
         await self._admit_all(new, mail)
         after_mail, self._after_mail = self._after_mail, {}
         for instance_id, (claimed, inputs, kept) in after_mail.items():
-            if work.more and instance_id not in mail:
+            box = mail.get(instance_id)
+            if work.more if box is None else self._lacks(box):
                 self._after_mail[instance_id] = (claimed, inputs, kept)
             elif instance_id not in self._driver.live:
                 await self.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
-        self._hand_out(work, mail)
+        late = self._hand_out(work, mail)
         for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
             mine = self._driver.live.get(instance_id)
             if mine is not None:
                 self._driver.rest(mine)
+        return work.more or late
 
     def standing(self) -> dict[str, tuple[Live, int]]:
         """What is here and has nothing on its way to the log, with the ends of the logs."""
@@ -176,16 +193,19 @@ class Intake:
                 # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
                 self._recover()
 
-    def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> None:
+    def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
+        """Give each its mail. True if some mailboxes lack something: they are as if they had not come."""
         live = self._driver.live
+        late = {box.instance_id for box in work.mail if self._lacks(box)}
         for instance_id, box in mail.items():
             mine = live.get(instance_id)
-            if mine is not None and mine.life == box.life:
+            if mine is not None and mine.life == box.life and instance_id not in late:
                 self._driver.receive(mine, box)
         for box in work.mail:
             mine = live.get(box.instance_id)
-            if mine is not None and mine.life == box.life:
+            if mine is not None and mine.life == box.life and box.instance_id not in late:
                 self._told[box.instance_id] = (mine, box.signals)
+        return bool(late)
 
     async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
         """Take them up some at a time: most of it is waiting for the database."""

@@ -82,6 +82,7 @@ class Live:
         "life",
         "moved",
         "parent",
+        "passed_over",
         "post",
         "released",
         "reviving",
@@ -118,6 +119,8 @@ class Live:
         """An append (or a session's commit) of this instance is on its way: its slot is taken."""
         self.post = NO_POST
         """Mail that nothing waits for yet, which stays in the inbox, and the waits that no mail has ended."""
+        self.passed_over = False
+        """A message lies in its inbox that is not kept here: nobody could read it, or the run had no use for it."""
         self.taking = _NOBODY
         """Deliveries that the append on its way consumes."""
         self.moved: Callable[[], None] | None = None
@@ -155,8 +158,11 @@ class Live:
         """A signal that came too late for its wait is there for the next one, as if it had not been looked at."""
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
-            if mail is not None and id(event) in ids and isinstance(mail.message, Signal):
-                self.keep(mail)
+            if mail is not None and id(event) in ids:
+                if isinstance(mail.message, Signal):
+                    self.keep(mail)
+                else:
+                    self.passed_over = True
 
     def too_late(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> tuple[str, ...]:
         """Mail about a run that has just ended without it: no signal. A retry of the run is not to find it."""

@@ -63,10 +63,14 @@ class Worker:
         self.limits.append(request.limit)
         return Work(claimed=[], mail=[], now=1, next_due=FAR)
 
-    async def take_in(self, work: Work) -> None:
+    async def take_in(self, work: Work) -> bool:
         assert not work.claimed
+        return False
 
     def known(self) -> dict[str, int]:
+        return {}
+
+    def kept(self) -> dict[str, int]:
         return {}
 
     async def claims_after(self, changed: frozenset[str] | None) -> int:

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import EventType, Romancy, WorkflowContext, workflow
+import romancy.app
+from romancy import EventType, Romancy, WorkflowContext, activity, workflow
+from romancy.storage.backends import create_store
 from romancy.storage.mail import MAX_MAIL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import ClaimRequest, Work
 
     Open = Callable[..., Awaitable[Romancy]]
 
@@ -24,6 +29,9 @@ COUNT = 2 * MAX_MAIL_BYTES // LARGE + 1
 """Messages of which a third fits into one answer."""
 
 SIGNALS = 20_000 if os.environ.get("ROMANCY_SOAK") else 1_000
+ONE_BY_ONE = 20_000 if os.environ.get("ROMANCY_SOAK") else 96
+TIMES = 8
+"""How often each is brought at most; all of them again with each would be 48 times."""
 
 Page = EventType("page", str)
 Number = EventType("number", int)
@@ -70,3 +78,70 @@ async def test_many_messages_are_not_looked_at_again_and_again(open_app: Open, m
 
     assert await handle.result(timeout=600) == sum(range(SIGNALS))
     assert SIGNALS <= looked <= 10 * SIGNALS
+
+
+gates: list[asyncio.Event] = []
+
+
+@activity
+async def waits_at_the_gate() -> None:
+    await gates[0].wait()
+
+
+@workflow
+async def adds_up_later(ctx: WorkflowContext, numbers: int) -> int:
+    await waits_at_the_gate()
+    return sum([(await ctx.wait_event(Number)).data for _ in range(numbers)])
+
+
+class Bringing:
+    """The store, counting the messages that its claims bring."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.rows = 0
+        self.covered = 0
+        """The highest counter of a mailbox."""
+        self.brought = asyncio.Condition()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        work = await self._store.claim(request)
+        self.rows += sum(len(box.rows) for box in work.mail)
+        async with self.brought:
+            self.covered = max([self.covered, *(box.signals for box in work.mail)])
+            self.brought.notify_all()
+        return work
+
+    async def until(self, covered: int) -> None:
+        """Return when a claim has brought so many in all."""
+        async with self.brought:
+            await self.brought.wait_for(lambda: self.covered >= covered)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+async def test_messages_that_are_kept_are_not_brought_again_and_again(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes by itself to a workflow that is at work elsewhere, and is brought before the next is sent."""
+    made: list[Bringing] = []
+
+    def create(url: str) -> Any:
+        made.append(Bringing(create_store(url)))
+        return made[-1]
+
+    gates[:] = [asyncio.Event()]
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    app = await open_app()
+    (store,) = made
+    handle = await app.start(adds_up_later, ONE_BY_ONE)
+    for number in range(ONE_BY_ONE):
+        await handle.signal(Number, number)
+        await store.until(number + 1)
+    gates[0].set()
+
+    assert await handle.result(timeout=600) == sum(range(ONE_BY_ONE))
+    assert ONE_BY_ONE <= store.rows <= TIMES * ONE_BY_ONE
