@@ -249,6 +249,14 @@ class Attempts:
             return False
         return True
 
+    async def nothing_runs(self, timeout: float) -> bool:
+        """As `all_ended`, and nothing is left on a thread that nobody waits for either."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.all_ended(timeout) and await self._threads.all_left() is None
+        except TimeoutError:
+            return False
+
     def resume(self) -> None:
         """The worker is known to be alive again: start what waited for that."""
         self._launch()

@@ -54,6 +54,7 @@ from romancy.engine._post import Mail
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.engine._slots import hand_over, is_held
+from romancy.engine._solitude import Solitude
 from romancy.errors import CodecError, HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome, Start
@@ -115,6 +116,7 @@ class Driver:
         self._broken = broken
         self._in_session = in_session
         self.ports = Ports()
+        self.solitude = Solitude()
         self.at_once: int | None = None
         """How many of those that are due are fed in one turn; None: all."""
         self._due: list[Live] = []
@@ -221,6 +223,8 @@ class Driver:
         """Feed what waits, and send the append that follows from it."""
         if not live.inputs or live.in_flight or live.released or is_held(live):
             return
+        if self.solitude.only is not None and self.solitude.only != live.instance_id:
+            return  # who ends the trial comes back to it
         ports = NO_PORTS
         try:
             inputs, ports = self.ports.take(live)

@@ -259,8 +259,10 @@ class Intake:
         `kept` are messages that nothing waited for when it was last here: they have been counted, and are not brought
         again.
         """
+        await self._driver.solitude.turn_of(claimed.instance_id)
         try:
-            live, given_up = await self._load(claimed, box)
+            with self._driver.solitude.replaying():
+                live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except HistoryCorruptError as error:

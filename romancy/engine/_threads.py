@@ -32,6 +32,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
         self._given_up: set[Future[Any]] = set()
         """Those that nobody waits for, and that go on."""
+        self._left = asyncio.Event()
 
     async def call(
         self,
@@ -82,6 +83,13 @@ class Threads:
     def _is_free(self, begun: Future[Any]) -> None:
         self._given_up.discard(begun)
         self._slots.release()
+        self._left.set()
+
+    async def all_left(self) -> None:
+        """Return when nothing is at work on a thread that nobody waits for."""
+        while self._given_up:
+            self._left.clear()
+            await self._left.wait()
 
     def close(self) -> None:
         """Begin nothing more; what runs goes on by itself."""

@@ -469,7 +469,7 @@ class Worker:
     def _has_enough(self) -> bool:
         """Whether one more instance is better off with others, or in the database until there is room for it."""
         begun = len(self._intake.starting)
-        if len(self.driver.live) + begun >= self._settings.max_live:
+        if len(self.driver.live) + begun >= self._settings.max_live or self.driver.solitude.only is not None:
             return True
         return self.driver.attempts.spare <= begun and self.leases.company()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +11,8 @@ import pytest
 from msgspec import Raw
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
-from romancy.engine._quarantine import Quarantine, deaths_and_trials
+from romancy.engine._quarantine import Evidence, Quarantine, evidence_in
+from romancy.engine._solitude import Solitude
 from romancy.serialization import dumps
 from romancy.status import Status
 from romancy.storage.records import Append, Claimed, Outcome
@@ -39,22 +41,78 @@ TRIAL = [TRIED, TAKEN_OVER]
 @pytest.mark.parametrize(
     ("commits", "expected"),
     [
-        ([STEP], (0, ())),
-        ([STEP, TAKEN_OVER], (1, ())),
-        ([STEP, TAKEN_OVER, TAKEN_OVER], (2, ())),
-        ([STEP, TAKEN_OVER, STEP, TAKEN_OVER], (1, ())),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL], (3, (2,))),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TRIED], (3, (2,))),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL], (5, (2, 2, 2))),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, TAKEN_OVER], (5, ())),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TAKEN_OVER, *TRIAL, *TRIAL], (6, (2, 2))),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, RELEASED], (0, ())),
-        ([STEP, TAKEN_OVER, RELEASED, TAKEN_OVER], (1, ())),
-        ([], (0, ())),
+        ([STEP], (0, (), 0)),
+        ([STEP, TAKEN_OVER], (1, (), 0)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER], (2, (), 0)),
+        ([STEP, TAKEN_OVER, STEP, TAKEN_OVER], (1, (), 0)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL], (3, (2,), 0)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TRIED], (3, (2,), 0)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL], (5, (2, 2, 2), 0)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, TAKEN_OVER], (5, (), 1)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TAKEN_OVER, *TRIAL, *TRIAL], (6, (2, 2), 1)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, TAKEN_OVER, *TRIAL, TAKEN_OVER], (5, (), 2)),
+        ([STEP, TAKEN_OVER, TAKEN_OVER, RELEASED], (0, (), 0)),
+        ([STEP, TAKEN_OVER, RELEASED, TAKEN_OVER], (1, (), 0)),
+        ([], (0, (), 0)),
     ],
 )
-def test_deaths_in_a_row_and_those_alone(commits: list[list[LogEvent]], expected: tuple[int, tuple[int, ...]]) -> None:
-    assert expected == deaths_and_trials(commits)
+def test_deaths_in_a_row_and_those_alone(
+    commits: list[list[LogEvent]], expected: tuple[int, tuple[int, ...], int]
+) -> None:
+    assert expected == evidence_in(commits)
+
+
+def test_who_tried_it_and_lives_did_not_die_of_it() -> None:
+    commits = [STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL]
+
+    assert evidence_in(commits, living=["w2"]).trials == ()
+    assert evidence_in(commits, living=["w3"]).trials == (2, 2)
+
+
+def test_a_death_that_speaks_for_it_asks_for_one_trial_more() -> None:
+    assert Evidence(6, (1,) * 4).enough
+    assert not Evidence(7, (1,) * 4, 1).enough
+    assert Evidence(8, (1,) * 5, 1).enough
+    assert Evidence(30, (1,) * 8, 20).enough
+
+
+def test_a_worker_has_lived_much_longer_than_any_trial_took() -> None:
+    assert [1.0, 2.0, 4.0, 8.0] == [Evidence(2, (1,) * trials).alive_before(30.0) for trials in range(4)]
+    assert 16.0 == Evidence(4, (2_000_000, 1_000_000)).alive_before(30.0)
+    assert 120.0 == Evidence(4, (20_000_000,)).alive_before(30.0)
+    assert 24.0 == Evidence(4, (20_000_000,)).alive_before(3.0)
+
+
+def is_parked(*, life: float, lasting: float, patience: float, deaths: int, chance: random.Random) -> bool:
+    """Whether an innocent is put aside while workers die at random that have it and others, each after its own time.
+
+    It needs so many seconds in one worker. Each takes over from the one before, as a log would tell.
+    """
+    now = 0.0
+    commits: list[list[LogEvent]] = [STEP]
+    for _ in range(deaths):
+        evidence = evidence_in(commits[-32:])
+        if evidence.enough:
+            return True
+        left = chance.expovariate(1 / life)
+        before = evidence.alive_before(patience) if evidence.suspicious else 0.0
+        if left - before > (min(lasting, patience) if evidence.suspicious else lasting):
+            commits = [STEP]  # it has ended, or survived its trial, and the next begins
+        elif evidence.suspicious and left > before:
+            commits.append([OwnerChanged(at=round((now + before) * 1_000_000), owner="w", alone=True)])
+        now += left + 0.2
+        commits.append([OwnerChanged(at=round(now * 1_000_000), owner="w")])
+    return False
+
+
+@pytest.mark.parametrize("life", [0.3, 1.0, 3.0, 10.0, 60.0])
+@pytest.mark.parametrize("times", [0.1, 1.0, 2.0])
+def test_workers_that_die_at_random_park_no_innocent(life: float, times: float) -> None:
+    chance = random.Random(f"{life} {times}")
+
+    parked = [is_parked(life=life, lasting=times * life, patience=30.0, deaths=40, chance=chance) for _ in range(30)]
+
+    assert sum(parked) == 0
 
 
 CLAIMED = Claimed(
@@ -66,24 +124,33 @@ CLAIMED = Claimed(
 class World:
     """What a quarantine is among: it notes what is done with the suspect."""
 
-    def __init__(self, *commits: list[LogEvent], attempts: bool = True, alone: bool = True) -> None:
+    def __init__(self, *commits: list[LogEvent], attempts: bool = True, alone: bool = True, lived: float = 0.0) -> None:
         self.done: list[str] = []
         self.paused: list[float] = []
         self.parked = ""
         self.finished = asyncio.Event()
+        self.taken_up = asyncio.Event()
         self._rows = [SimpleNamespace(body=encode_commit(commit)) for commit in commits]
         self._alone = alone
+        self._times = iter((0.0, lived))
         self.live: dict[str, Any] = {}
         self._suspect = SimpleNamespace(
-            attempts={"a:1": None} if attempts else {}, inputs=[], in_flight=False, head=CLAIMED.head + 1, moved=None
+            instance_id=CLAIMED.instance_id,
+            attempts={"a:1": None} if attempts else {},
+            inputs=[],
+            in_flight=False,
+            head=CLAIMED.head + 1,
+            moved=None,
         )
         self.attempts = self.writer = self.clock = self
+        self.solitude = Solitude()
 
-    def quarantine(self) -> Quarantine:
+    def quarantine(self, *, patience: float = 0.0) -> Quarantine:
         world = cast("Any", self)
         return Quarantine(
-            world, world, world, nonce=str, token=lambda: "w3", patience=0.0, done=self.finished.set, pause=self.pause
-        )
+            world, world, world, nonce=str, token=lambda: "w3", patience=patience, done=self.finished.set,
+            pause=self.pause, clock=self._times.__next__,
+        )  # fmt: skip
 
     async def read(self, _instance_id: str, **_page: int) -> object:
         return SimpleNamespace(rows=self._rows)
@@ -95,9 +162,13 @@ class World:
         self.done.append("held" if only is None else "only it")
 
     def let_go_on(self) -> None:
+        assert self.solitude.only is None
         self.done.append("let go on")
 
-    async def all_ended(self, _patience: float) -> bool:
+    def go_on(self, _live: object) -> None:
+        self.done.append("driven on")
+
+    async def nothing_runs(self, _patience: float) -> bool:
         return self._alone
 
     async def pause(self, seconds: float) -> None:
@@ -110,11 +181,19 @@ class World:
         tell(Outcome.ACCEPTED)
 
     async def take_up(self, claimed: Claimed, *_with: object) -> None:
+        assert self.solitude.only == (CLAIMED.instance_id if self._alone else None)
         self.done.append(f"taken up at {claimed.head}")
         self.live[claimed.instance_id] = self._suspect
+        self.taken_up.set()
 
-    def clear(self, _live: object) -> None:
+    def clear(self, live: Any) -> None:
         self.done.append("cleared")
+        asyncio.get_running_loop().call_soon(self._is_cleared, live)
+
+    def _is_cleared(self, live: Any) -> None:
+        self.done.append("written")
+        if live.moved is not None:
+            live.moved()
 
     def park(self, _claimed: Claimed, reason: str) -> None:
         self.parked = reason
@@ -131,36 +210,90 @@ async def tried(world: World) -> list[str]:
 
 
 async def test_a_suspect_is_tried_alone_and_cleared_when_it_survives() -> None:
+    """The others go on when it stands in its log that it has survived, not before."""
     world = World(STEP, TAKEN_OVER, TAKEN_OVER)
 
-    assert await tried(world) == ["held", "marked", "taken up at 4", "only it", "cleared", "let go on"]
+    assert await tried(world) == [
+        "held", "marked", "taken up at 4", "only it", "cleared", "written", "driven on", "let go on",
+    ]  # fmt: skip
     assert world.paused == [1.0]
 
 
 async def test_what_runs_nothing_is_cleared_once_it_is_replayed() -> None:
     world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, attempts=False)
 
-    assert await tried(world) == ["held", "marked", "taken up at 4", "cleared", "let go on"]
+    assert await tried(world) == [
+        "held", "marked", "taken up at 4", "only it", "cleared", "written", "driven on", "let go on",
+    ]  # fmt: skip
     assert world.paused == [4.0]
+
+
+async def test_a_worker_that_has_lived_for_long_does_not_wait() -> None:
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, lived=100.0)
+
+    assert "marked" in await tried(world)
+    assert world.paused == [0.0]
 
 
 async def test_what_is_not_alone_is_not_said_to_be() -> None:
     world = World(STEP, TAKEN_OVER, TAKEN_OVER, alone=False)
 
-    assert await tried(world) == ["held", "taken up at 3", "let go on"]
+    assert await tried(world) == ["held", "taken up at 3", "driven on", "let go on"]
+
+
+async def test_a_worker_that_is_stopped_in_a_trial_clears_it() -> None:
+    """Whoever ends the process after that does not make a suspect of what it was trying."""
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+    quarantine = world.quarantine(patience=1000.0)
+    assert await quarantine.holds(CLAIMED, None)
+    running = asyncio.create_task(quarantine.run())
+    await world.taken_up.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert "cleared" in world.done
+    assert "let go on" in world.done
 
 
 async def test_it_is_parked_with_what_was_seen() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL)
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL, *TRIAL)
 
     assert await world.quarantine().holds(CLAIMED, None)
 
-    assert "5 workers in a row were lost while they had it, the last 3 while they ran nothing else" in world.parked
-    assert "(another worker had it 0.0, 0.0, 0.0 s after they had begun it)" in world.parked
+    assert "6 workers in a row were lost while they had it, the last 4 while they ran nothing else" in world.parked
+    assert "(another worker had it 0.0, 0.0, 0.0, 0.0 s after they had begun it)" in world.parked
 
 
 async def test_deaths_without_it_speak_for_it() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL, TAKEN_OVER)
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL, *TRIAL, TAKEN_OVER)
 
     assert "marked" in await tried(world)
     assert not world.parked
+
+
+async def test_alone_is_who_alone_may_be_driven() -> None:
+    """Whoever replays just now is waited for, and who comes then waits."""
+    solitude, order = Solitude(), list[str]()
+
+    async def replay(instance_id: str, done: asyncio.Event) -> None:
+        await solitude.turn_of(instance_id)
+        with solitude.replaying():
+            order.append(f"{instance_id} begins")
+            await done.wait()
+            order.append(f"{instance_id} ends")
+
+    done = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(replay("before", done))
+        await asyncio.sleep(0)
+        assert not await solitude.begin("suspect", 0.0)
+        beginning = group.create_task(solitude.begin("suspect", 1000.0))
+        await asyncio.sleep(0)
+        group.create_task(replay("after", done))
+        await asyncio.sleep(0)
+        done.set()
+        assert await beginning
+        await replay("suspect", done)
+        solitude.end()
+
+    assert order == [f"{who} {what}" for who in ("before", "suspect", "after") for what in ("begins", "ends")]

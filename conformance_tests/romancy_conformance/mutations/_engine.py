@@ -353,10 +353,24 @@ _OF_LEASES = (
         tests="tests/engine/test_quarantine.py",
     ),
     _code(
+        name="memory: a death that speaks for a suspect is forgotten",
+        pitfall="D3",
+        text="            trials.clear()\n            without += 1\n",
+        replacement="            without += 0\n",
+        tests="tests/engine/test_quarantine.py",
+    ),
+    _code(
+        name="memory: others are driven while a suspect is tried alone",
+        pitfall="D3",
+        text="        self.only = instance_id\n",
+        replacement="",
+        tests="tests/engine/test_quarantine.py alone_is_who",
+    ),
+    _code(
         name="sqlite: nobody is tried alone",
         pitfall="D3",
-        text="        if deaths < _SUSPICIOUS:\n",
-        replacement="        if deaths < 100 * _SUSPICIOUS:\n",
+        text="return self.deaths >= _SUSPICIOUS\n",
+        replacement="return self.deaths >= 100 * _SUSPICIOUS\n",
         tests="behaviour/faults/test_poison.py parked",
     ),
 )

@@ -3,7 +3,8 @@
     python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING
 
 The first process starts them all, the poisonous one in the middle; any process goes on with what it finds and ends by
-itself once nothing is open any more. ENDING is how the poison ends it: `exit`, or the name of a signal.
+itself once nothing is open any more. ENDING is how the poison ends it: `exit`, or the name of a signal; behind `body:`
+its body does it, otherwise an activity.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 
 from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy.engine import _quarantine
 
 POISON = "poison"
 
@@ -38,10 +40,13 @@ def die(ending: str) -> None:
 @workflow
 async def toast(ctx: WorkflowContext, cup: str) -> str:
     await drink(f"{cup} to begin with" if cup != POISON else "water")
+    if cup == POISON and sys.argv[3].startswith("body:"):
+        die(sys.argv[3].removeprefix("body:"))
     return await drink(cup)
 
 
 async def main(url: str, count: int) -> None:
+    vars(_quarantine).update(_ALIVE=0.05, _TIMES_LONGER=0)  # nobody kills these processes at random
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)
