@@ -1,0 +1,196 @@
+"""A worker that is told to stop with everything under way that can be, as a process that may die at any write of it.
+
+    python -m romancy_conformance.behaviour.crashes.drained
+
+It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status. A worker goes on with
+what those before it left, starts a shift of its own, and stops in the middle of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.engine import _failpoint
+from romancy.status import TERMINAL_STATUSES, Status
+
+__all__ = ["RESULTS", "WORKFLOWS", "Shift"]
+
+_TOO_LATE = 3
+_OPEN = tuple(set(Status) - TERMINAL_STATUSES)
+_NOT_YET = 1_000_000
+_points: list[Any] = []
+
+
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one process."""
+
+    url: str
+    name: str = ""
+    """The ids of the instances it starts begin with it; empty: it goes on with what is there until all has ended."""
+    fail: str = ""
+    """Counted from the moment it is told to stop."""
+    hasty: bool = False
+    """It begins while it takes up what others left."""
+    limit: float = 120.0
+
+
+class _Here:
+    """What the activities know of the process they run in."""
+
+    def __init__(self) -> None:
+        self.shift = Shift(url="")
+        self.stopping = asyncio.Event()
+        self.at_work = asyncio.Event()
+        self._begun: set[str] = set()
+
+    def is_mine(self) -> bool:
+        """Whether the activity belongs to this shift, and not to one before."""
+        instance_id = activity_context().instance_id
+        mine = bool(self.shift.name) and instance_id.startswith(f"{self.shift.name}-")
+        if mine:
+            self._begun.add(instance_id)
+        if len(self._begun) == _AT_WORK:
+            self.at_work.set()
+        return mine
+
+
+_here = _Here()
+
+
+@activity
+async def shift_short() -> str:
+    """Its end is written while its worker stops."""
+    if _here.is_mine():
+        await _here.stopping.wait()
+    return "short"
+
+
+@activity
+async def shift_writes() -> str:
+    """As the one before, with a session."""
+    if _here.is_mine():
+        await _here.stopping.wait()
+    context = activity_context()
+    db = await context.session()
+    await db.execute(f"insert into effects values ('{context.instance_id}', '{context.activity_id}')")  # noqa: S608 - ids of this module's making
+    return "writes"
+
+
+@activity
+async def shift_long() -> str:
+    """It is cut off, and made again by another worker."""
+    if _here.is_mine():
+        await asyncio.Event().wait()
+    return "long"
+
+
+@workflow
+async def shift_steps(ctx: WorkflowContext) -> str:
+    """What follows its first activity is begun by another worker."""
+    return await shift_short() + await shift_writes()
+
+
+@workflow
+async def shift_commits(ctx: WorkflowContext) -> str:
+    return await shift_writes()
+
+
+@workflow
+async def shift_cut_off(ctx: WorkflowContext) -> str:
+    return await shift_long()
+
+
+@workflow
+async def shift_rests(ctx: WorkflowContext) -> str:
+    """It is here only because its time is near."""
+    await asyncio.sleep(0.3)
+    return "rested"
+
+
+@workflow
+async def shift_ends(ctx: WorkflowContext) -> str:
+    return await shift_short()
+
+
+@workflow
+async def shift_parent(ctx: WorkflowContext) -> str:
+    """Its child ends while the worker stops."""
+    return await shift_ends()
+
+
+WORKFLOWS = (shift_steps, shift_commits, shift_cut_off, shift_rests, shift_ends, shift_parent)
+RESULTS = {
+    "steps": (shift_steps, "shortwrites"),
+    "commits": (shift_commits, "writes"),
+    "cut_off": (shift_cut_off, "long"),
+    "rests": (shift_rests, "rested"),
+    "parent": (shift_parent, "short"),
+}
+"""What each shift starts, and how that ends, whoever is killed."""
+_AT_WORK = 4
+"""How many activities a shift has under way when it stops."""
+
+
+async def play(shift: Shift) -> int:
+    """Go on with what is there, begin, and stop in the middle."""
+    _here.shift = shift
+    try:
+        async with (
+            asyncio.timeout(shift.limit),
+            Romancy(shift.url, workflows=WORKFLOWS, lease=30.0, drain_timeout=0.1) as app,
+        ):
+            while not shift.hasty and (await app.list_instances(status=_OPEN)).instances:  # noqa: ASYNC110 - asked
+                await asyncio.sleep(0.01)
+            if shift.name:
+                calls = [kind.options(instance_id=f"{shift.name}-{name}").bind() for name, (kind, _) in RESULTS.items()]
+                await app.start_many(calls)
+                await _here.at_work.wait()
+            for point in _points:
+                point._left = int(shift.fail.rpartition(":")[2])
+            asyncio.get_running_loop().call_later(0.001, _here.stopping.set)  # when it waits for them to end
+    except TimeoutError:
+        return _TOO_LATE
+    return 0
+
+
+class _Patient(_failpoint._Failpoint):
+    """A failpoint that is known here, and does not count before it is told to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._left = _NOT_YET
+        _points.append(self)
+
+
+def in_a_process_of_its_own(line: str) -> int:
+    """Fork, play the job there, and return how the process ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        shift = msgspec.json.decode(line, type=Shift)
+        os.environ["ROMANCY_FAIL"] = shift.fail
+        vars(_failpoint)["_Failpoint"] = _Patient
+        status = asyncio.run(play(shift))
+    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(in_a_process_of_its_own(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
