@@ -71,10 +71,10 @@ async def check_open(
 ) -> Check:
     """Replay every open instance with these workflows. One that ends or is removed meanwhile is left out."""
     check = Check()
-    activities = Registry.collect(workflows.values()).activities
+    registry = Registry.collect(workflows.values())
     async for row in _open_rows(store, workflow_name):
         try:
-            misfit = await _misfit(store, workflows, activities, row)
+            misfit = await _misfit(store, registry, row)
         except InstanceNotFoundError:
             continue
         check.checked += 1
@@ -98,12 +98,10 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
             return
 
 
-async def _misfit(
-    store: Store, workflows: Mapping[str, Workflow[..., Any]], activities: Mapping[str, Any], row: InstanceRow
-) -> Misfit | None:
-    definition = workflows.get(row.workflow_name)
+async def _misfit(store: Store, registry: Registry, row: InstanceRow) -> Misfit | None:
+    definition = registry.workflows.get(row.workflow_name)
     if definition is None:
-        known = ", ".join(sorted(workflows)) or "none"
+        known = ", ".join(sorted(registry.workflows)) or "none"
         return _of(row, "unknown workflow", f"this app has no workflow {row.workflow_name!r}; it has {known}")
     try:
         commits = [commit async for _, commit in history(store, row.instance_id, after=row.run_from - 1)]
@@ -113,7 +111,7 @@ async def _misfit(
             instance_id=row.instance_id,
             code=definition.code,
             runtime=RUNTIME,
-            known=activities,
+            known=registry.activities_of(row.workflow_name),
         )
     except NonDeterminismError as error:
         return _of(row, "diverges", f"{error}\n  the code at hand:  {_place(definition)}")

@@ -45,14 +45,15 @@ def declare(definition: D) -> D:
     return definition
 
 
-def _by_name(kind: str, definitions: Iterable[Any], *, strict: bool) -> dict[str, Any]:
+def _by_name(kind: str, definitions: Iterable[Any], *, matters: Callable[[Any], bool]) -> dict[str, Any]:
+    """Those whose name is theirs alone. Raises RegistrationError for two that share one which `matters` to either."""
     named: dict[str, Any] = {}
     ambiguous: set[str] = set()
     for definition in definitions:
         other = named.setdefault(definition.name, definition)
         if other is definition or other.fn is definition.fn:
             continue
-        if strict:
+        if matters(other) or matters(definition):
             raise RegistrationError(
                 f"two functions declare the {kind} {definition.name!r}: {_place(other)} and {_place(definition)}. "
                 f'Give one of them another name with @{kind}(name="…").'
@@ -91,6 +92,22 @@ def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     return list(found.values())
 
 
+def _own_activities(workflow: Any) -> dict[str, Any]:
+    return _by_name("activity", _activities_of([workflow]), matters=_is_undone)
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _is_undone(activity: Any) -> bool:
+    return activity.undo is not None
+
+
 def _is_activity(thing: Any) -> bool:
     return getattr(cast("type[object]", type(thing)), "kind", None) == "activity"
 
@@ -123,13 +140,21 @@ class Registry:
     workflows: Mapping[str, Any] = field(default_factory=dict[str, Any])
     activities: Mapping[str, Any] = field(default_factory=dict[str, Any])
     compensations: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """By the name of a workflow: the activities that its code names and that bear their names alone there."""
+
+    def activities_of(self, workflow: str) -> Mapping[str, Any]:
+        """The activities by name as this workflow means them: its own go before others of the same name."""
+        own = self.own.get(workflow, {})
+        return self.activities if own.items() <= self.activities.items() else {**self.activities, **own}
 
     @classmethod
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:
         """Everything declared so far, or these workflows with the activities whose names are unambiguous.
 
-        Raises RegistrationError when two functions bear one name, where that matters: among the given workflows, or
-        anywhere if the app takes everything.
+        Raises RegistrationError when two functions bear one name, where that matters: among the given workflows,
+        anywhere if the app takes everything, and where one workflow calls both and the log could not tell which of
+        them is to be undone.
         """
         found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         for definition in list(_declared.values()):
@@ -137,10 +162,11 @@ class Registry:
         if workflows is not None:
             found["workflow"] = [_checked(workflow) for workflow in _each(workflows)]
         named = {
-            kind: _by_name(kind, definitions, strict=workflows is None or kind == "workflow")
+            kind: _by_name(kind, definitions, matters=_always if workflows is None or kind == "workflow" else _never)
             for kind, definitions in found.items()
         }
-        registry = cls(named["workflow"], named["activity"], named["compensation"])
+        own = {name: _own_activities(definition) for name, definition in named["workflow"].items()}
+        registry = cls(named["workflow"], named["activity"], named["compensation"], own)
         registry.check(everything=workflows is None)
         return registry
 

@@ -64,6 +64,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     newer than this library, HistoryCorruptError when it makes no sense or is not all there.
     """
     definition = registry.workflows[claimed.workflow_name]
+    known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
     while True:
         run = Run(
@@ -71,7 +72,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
             instance_id=claimed.instance_id,
             code=definition.code,
             runtime=RUNTIME,
-            known=registry.activities,
+            known=known,
         )
         live = Live(claimed.instance_id, claimed.life, definition, run)
         try:
@@ -181,6 +182,7 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
     """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
+    known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
     while True:
         run = Run(
@@ -188,8 +190,8 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
             instance_id=claimed.instance_id,
             code=definition.code,
             runtime=RUNTIME,
-            activities=registry.activities,
-            known=registry.activities,
+            activities=known,
+            known=known,
         )
         live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
 
@@ -198,7 +200,7 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
 
         elsewhere = await _replay(store, live, claimed, place, note)
         if elsewhere is None:
-            return live, called - registry.activities.keys()
+            return live, called - known.keys()
         run.close()
         place = elsewhere
 

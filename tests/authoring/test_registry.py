@@ -116,3 +116,49 @@ def test_a_narrowed_app_does_not_mind_names_it_cannot_tell_apart() -> None:
     registry = Registry.collect([registry_narrow])
     assert registry.activities == {}
     assert list(registry.workflows) == ["registry_narrow"]
+
+
+def test_of_two_activities_of_one_name_a_workflow_means_the_one_that_its_code_names() -> None:
+    @activity(name="registry_same")
+    async def mine() -> None: ...
+
+    @activity(name="registry_same")
+    async def other() -> None: ...
+
+    @activity(name="registry_shared")
+    async def shared() -> None: ...
+
+    @workflow
+    async def registry_mine(ctx: WorkflowContext) -> None:
+        await mine()
+
+    @workflow
+    async def registry_others(ctx: WorkflowContext) -> None:
+        await other()
+
+    @workflow
+    async def registry_neither(ctx: WorkflowContext) -> None: ...
+
+    registry = Registry.collect([registry_mine, registry_others, registry_neither])
+    assert registry.activities_of("registry_mine") == {"registry_same": mine, "registry_shared": shared}
+    assert registry.activities_of("registry_others") == {"registry_same": other, "registry_shared": shared}
+    assert registry.activities_of("registry_neither") == registry.activities == {"registry_shared": shared}
+
+
+def test_one_workflow_that_calls_two_of_one_name_is_refused_if_one_is_undone() -> None:
+    @compensation
+    async def registry_undo_one() -> None: ...
+
+    @activity(name="registry_same", compensation=registry_undo_one)
+    async def one() -> None: ...
+
+    @activity(name="registry_same")
+    async def other() -> None: ...
+
+    @workflow
+    async def registry_both(ctx: WorkflowContext) -> None:
+        await one()
+        await other()
+
+    with pytest.raises(RegistrationError, match=r"two functions declare the activity 'registry_same': .* and .*"):
+        Registry.collect([registry_both])

@@ -119,9 +119,8 @@ class Judge:
         """The log replays in this process, and says of itself what the row says."""
         workflow = next(each for each in WORKFLOWS if each.name == row.workflow_name)
         try:
-            replayed = replay(
-                workflow, commits, instance_id=row.instance_id, known=Registry.collect(WORKFLOWS).activities
-            )
+            known = Registry.collect(WORKFLOWS).activities_of(workflow.name)
+            replayed = replay(workflow, commits, instance_id=row.instance_id, known=known)
         except RomancyError as error:
             self.find("unreplayable", row.instance_id, f"{type(error).__name__}: {error}")
             return

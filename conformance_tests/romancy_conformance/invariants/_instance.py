@@ -9,6 +9,7 @@ from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -129,7 +130,8 @@ def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefin
     if row.status in TERMINAL_STATUSES and getattr(definition, "code", row.code) != row.code:
         return
     try:
-        known = Registry.collect(()).activities
+        registry = Registry.collect([definition] if isinstance(definition, Workflow) else ())
+        known = registry.activities_of(row.workflow_name)
         replay(definition, log.commits, instance_id=row.instance_id, known=known)
     except NonDeterminismError as error:
         yield f"its log does not replay: {error}"

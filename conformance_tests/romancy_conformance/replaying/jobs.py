@@ -46,7 +46,7 @@ def again(definition: Workflow[..., Any], job: Job) -> Answer:
             definition,
             commits,
             instance_id=job.instance_id,
-            known=Registry.collect([definition]).activities,
+            known=Registry.collect([definition]).activities_of(definition.name),
         )
     except NonDeterminismError as error:
         # One that was put aside because the code did not fit is not expected to fit now.

@@ -1,0 +1,110 @@
+"""Two activities bear one name, each in the code of a workflow of its own: each is undone by its own compensation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    TerminalError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    compensation,
+    workflow,
+)
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+undone: list[str] = []
+bank_is_down: list[bool] = []
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test notes for itself."""
+    undone.clear()
+    bank_is_down.clear()
+
+
+@compensation(retry=RetryPolicy.none())
+async def same_refund() -> None:
+    if bank_is_down:
+        raise TerminalError("the bank is down")
+    undone.append("money")
+
+
+@activity(name="same_take", compensation=same_refund)
+async def take_money() -> None: ...
+
+
+@compensation
+async def same_put_back() -> None:
+    undone.append("goods")
+
+
+@activity(name="same_take", compensation=same_put_back)
+async def take_goods() -> None: ...
+
+
+@workflow(name="same_payment", version="1")
+async def payment(ctx: WorkflowContext, truck: str) -> None:
+    await take_money()
+    if not truck:
+        raise TerminalError("no truck")
+    await ctx.wait_event("never")
+
+
+@workflow(name="same_payment", version="2")
+async def later_payment(ctx: WorkflowContext, truck: str) -> None:
+    if ctx.run > 1:
+        raise TerminalError("no money is needed any more")
+    await ctx.sleep(1)
+    await take_money()
+
+
+@workflow(name="same_storage")
+async def storing(ctx: WorkflowContext) -> None:
+    await take_goods()
+
+
+async def test_it_is_undone_without_the_code(open_app: Open, storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[payment, storing]) as app:
+        await app.start(payment.options(instance_id="payment"), truck="red")
+        await status_is(app, "payment", Status.WAITING)
+    app = await open_app(workflows=[later_payment, storing])
+    await app.signal("payment", "wake up")
+    await status_is(app, "payment", Status.STUCK)
+
+    await app.cancel("payment")
+
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle("payment").result(timeout=60)
+    assert undone == ["money"]
+
+
+async def test_a_retry_that_does_not_ask_for_it_undoes_it(open_app: Open, storage_url: str) -> None:
+    bank_is_down.append(True)
+    async with Romancy(storage_url, workflows=[payment, storing]) as app:
+        await app.start(payment.options(instance_id="payment"), truck="")
+        with pytest.raises(WorkflowFailedError):
+            await app.handle("payment").result(timeout=60)
+    bank_is_down.clear()
+    app = await open_app(workflows=[later_payment, storing])
+
+    await app.retry("payment", unsure="done")
+
+    with pytest.raises(WorkflowFailedError, match="no money is needed any more"):
+        await app.handle("payment").result(timeout=60)
+    assert undone == ["money"]
