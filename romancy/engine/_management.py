@@ -143,9 +143,8 @@ async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
 async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
     seq, at, after = await _end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
-    if row.parent is not None:
-        ended = ChildEnded(child_id=await _child_id(store, row, row.parent), reason=reason)
-        deliveries = (_message(row.parent, ended),)
+    if row.parent is not None and (child_id := await _child_id(store, row, row.parent)):
+        deliveries = (_message(row.parent, ChildEnded(child_id=child_id, reason=reason)),)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
@@ -159,7 +158,11 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
 
 
 async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
-    """What its parent calls the instance: its own log says so, and where that cannot be read its parent's."""
+    """What its parent calls the instance: its own log says so, and where that cannot be read its parent's.
+
+    Empty where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
+    wait for ever.
+    """
     try:
         async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
             for event in commit:
@@ -172,8 +175,17 @@ async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
             for event in commit:
                 if isinstance(event, ChildStarted) and event.instance_id == row.instance_id:
                     return event.id
-    except (*_UNREADABLE, InstanceNotFoundError):
+    except InstanceNotFoundError:
         pass
+    except _UNREADABLE as error:
+        found = await store.read(parent, limit=0)
+        if found is not None and found.instance.status not in TERMINAL_STATUSES:
+            raise UsageError(
+                f"instance {row.instance_id!r} cannot be terminated here: its parent {parent!r} waits for it, and what "
+                f"the parent calls it can be read neither in its log nor in the parent's ({type(error).__name__}). "
+                "Let an app do it that has the codecs of both (`--app MODULE:APP` in a shell), "
+                "or terminate the parent first"
+            ) from error
     return ""
 
 

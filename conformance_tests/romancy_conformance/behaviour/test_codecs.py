@@ -21,6 +21,8 @@ from romancy import (
     Romancy,
     Status,
     StorageUnavailableError,
+    UsageError,
+    WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
     activity,
@@ -102,6 +104,16 @@ async def coded_parent(ctx: WorkflowContext, secret: str) -> list[str]:
     await ctx.report({"secret": secret})
     heard = await ctx.wait_event(Word)
     return [await coded_take(secret), heard.data, await coded_child(secret)]
+
+
+@workflow
+async def coded_boss(ctx: WorkflowContext) -> str:
+    words = await ctx.start(coded_words.options(instance_id="words"), 1)
+    try:
+        await words.result()
+    except WorkflowCancelledError:
+        return "no word came"
+    return "a word came"
 
 
 @workflow
@@ -364,3 +376,43 @@ async def test_managing_what_a_codec_wrote(open_app: Open, storage_url: str) -> 
     assert await app.terminate(waiting.instance_id, reason="enough")
     await status_is(app, waiting.instance_id, Status.CANCELLED)
     assert len(await app.purge_many()) == 4
+
+
+@pytest.fixture
+async def parked(storage_url: str, workflows: Known) -> None:
+    """A parent and its child whose logs a codec wrote, parked by a worker with another key."""
+    async with Romancy(storage_url, workflows=workflows, codecs=[Masking()]) as app:
+        await app.start(coded_boss.options(instance_id="boss"))
+        await status_is(app, "boss", Status.WAITING)
+        await status_is(app, "words", Status.WAITING)
+    another = Codecs(read_only=[Masking(b"another key")])
+    async with Romancy(storage_url, workflows=workflows, codecs=another) as app:
+        for instance_id in ("boss", "words"):
+            await app.signal(instance_id, "wake up")
+            await status_is(app, instance_id, Status.STUCK)
+
+
+@pytest.mark.usefixtures("parked")
+async def test_a_child_is_not_ended_by_somebody_who_cannot_tell_its_parent(open_app: Open) -> None:
+    reader = await open_app(worker=False, codecs=[Masking()])
+    before = await reader.history("words")
+    stranger = await open_app(worker=False)
+
+    with pytest.raises(UsageError, match="codecs of both"):
+        await stranger.terminate("words")
+
+    assert await reader.history("words") == before
+    assert await reader.terminate("words", reason="enough")
+    app = await open_app(codecs=[Masking()])
+    await app.resume("boss")
+    assert await app.handle("boss", coded_boss).result(timeout=60) == "no word came"
+
+
+@pytest.mark.usefixtures("parked")
+async def test_the_child_of_an_ended_parent_is_ended_without_the_codecs(open_app: Open) -> None:
+    stranger = await open_app(worker=False)
+
+    assert await stranger.terminate("boss")
+    assert await stranger.terminate("words")
+
+    assert {instance.status async for instance in stranger.iter_instances()} == {Status.CANCELLED}
