@@ -12,7 +12,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage"]
+__all__ = ["Instance", "InstancePage", "changed_at"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,6 +66,11 @@ class InstancePage:
     def has_more(self) -> bool:
         """Whether there is another page."""
         return self.next_page_token is not None
+
+
+def changed_at(instance: Instance) -> int:
+    """When it last changed as the database has it, in µs."""
+    return (instance.updated_at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _moment(microseconds: int) -> datetime:

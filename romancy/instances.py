@@ -19,7 +19,7 @@ from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, ret
 from romancy.engine._messages import CancelMessage, Signal, encode_message
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
-from romancy.instance import Instance, InstancePage
+from romancy.instance import Instance, InstancePage, changed_at
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
@@ -314,6 +314,13 @@ class Instances:
         self._removed(instance_ids)
         return gone
 
+    async def _purge_as_found(self, found: Instance) -> bool:
+        """Remove an instance unless it has changed since it was found, as by a retry."""
+        store = self._to_write("purge", found.instance_id)
+        gone = await purge(store, (found.instance_id,), until=changed_at(found))
+        self._removed((found.instance_id,))
+        return bool(gone)
+
     def _removed(self, instance_ids: Iterable[str]) -> None:
         """These may be gone: whoever waits for one looks again."""
 
@@ -401,25 +408,32 @@ class Instances:
         status: Statuses = tuple(TERMINAL_STATUSES),
         dry_run: bool = False,
     ) -> list[str]:
-        """Remove every ended instance that fits; the ids of those that are gone. UsageError for an open status."""
+        """Remove every ended instance that fits; the ids of those that are gone. UsageError for an open status.
+
+        One that changes after it was found, as by a retry, is left alone.
+        """
         asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
         if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:
             raise UsageError(
                 f"purge_many removes instances that have ended, not {', '.join(sorted(still_open))} ones; end them "
                 "first, with cancel_many or terminate_many"
             )
-        left: list[str] = []
+        seen: dict[str, Instance] = {}
+
+        async def found() -> AsyncIterator[Instance]:
+            async for one in self.iter_instances(where, workflow_name=workflow_name, status=asked):
+                seen[one.instance_id] = one
+                yield one
 
         async def remove(instance_id: str) -> bool:
-            if await self.purge(instance_id):
-                return True
-            left.append(instance_id)
-            return False
+            return await self._purge_as_found(seen[instance_id])
 
-        found = self.iter_instances(where, workflow_name=workflow_name, status=asked)
-        gone = await _each(found, remove, dry_run=dry_run)
+        gone = await _each(found(), remove, dry_run=dry_run)
+        if dry_run:
+            return gone
         # What another call holds at that moment stays for the next: these were in each other's way, and no longer are.
-        return gone + [instance_id for instance_id in left if await self.purge(instance_id)]
+        left = seen.keys() - set(gone)
+        return gone + [instance_id for instance_id in seen if instance_id in left and await remove(instance_id)]
 
 
 async def _if_still(act: Awaitable[None]) -> bool:

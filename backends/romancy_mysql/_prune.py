@@ -35,7 +35,8 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
     if named := sorted(filter(can_be_id, request.instance_ids)):
         ids = comma(named)
         ended = comma(statuses or [None])
-        looks.append(database.statement("find_named", ids=ids, statuses=ended, limit=request.limit))
+        until = request.named_until
+        looks.append(database.statement("find_named", ids=ids, statuses=ended, until=until, limit=request.limit))
     if request.ended_before is not None:
         before = request.ended_before
         looks += [

@@ -372,7 +372,7 @@ for update skip locked
 -- name: find_named
 -- Ended instances by id.
 select instance_id from romancy_instances
-where instance_id in (:ids) and status in (:statuses)
+where instance_id in (:ids) and status in (:statuses) and updated_at <= :until
 order by instance_id
 limit :limit
 for update skip locked

@@ -24,7 +24,7 @@ async def prune(database: Database, request: PruneRequest) -> int:
     named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0
     if named:
-        removed += await database.run("prune_named", statuses, named, request.limit)
+        removed += await database.run("prune_named", statuses, named, request.limit, request.named_until)
     if request.ended_before is not None and removed < request.limit:
         removed += await database.run("prune_old", statuses, request.ended_before, request.limit - removed)
     await database.run("prune_runs", request.limit)

@@ -30,6 +30,7 @@ insert into romancy_schema (version, name) values ($1, $2);
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and instance_id = any ($2::text[])
+        and updated_at <= $4
     limit $3
     for update skip locked
 ), log as (

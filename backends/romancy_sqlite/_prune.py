@@ -40,7 +40,8 @@ def forget_keys(tx: Tx, before: int) -> bool:
 def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:
     statuses = msgspec.json.encode(request.statuses).decode()
     named = msgspec.json.encode([one for one in request.instance_ids if can_be_id(one)]).decode()
-    found = tx.rows("prunable_named", {"statuses": statuses, "named": named, "limit": request.limit})
+    chosen = {"statuses": statuses, "named": named, "until": request.named_until, "limit": request.limit}
+    found = tx.rows("prunable_named", chosen)
     if request.ended_before is not None:
         old = {"statuses": statuses, "ended_before": request.ended_before, "limit": request.limit}
         found += tx.rows("prunable_old", old)

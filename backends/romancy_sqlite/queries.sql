@@ -233,6 +233,7 @@ cross join romancy_instances as instance on instance.instance_id = named.value
 where
     instance.status in ('completed', 'failed', 'cancelled')
     and instance.status in (select value from json_each(:statuses))
+    and instance.updated_at <= :until
 limit :limit;
 
 -- name: prune_instance

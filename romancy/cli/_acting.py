@@ -15,6 +15,7 @@ from romancy.cli._duration import DURATION
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._where import filters, parse_where
 from romancy.errors import RomancyError, UsageError
+from romancy.insight import many
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -79,8 +80,21 @@ async def _act(  # noqa: PLR0913 - what the options of every acting command say
             say(f"{len(ids)} to {verb}")
             return
         if filtered and not yes:
-            click.confirm(f"{verb} {len(ids)} instances?", abort=True, err=True)
-        await _each(act, open_desk, ids, verb, json_lines=json_lines, alone=instance_id is not None)
+            click.confirm(f"{verb} {many(len(ids), 'instance')}?", abort=True, err=True)
+        act_still = _if_still(act, tuple(Status(one) for one in status)) if status else act
+        await _each(act_still, open_desk, ids, verb, json_lines=json_lines, alone=instance_id is not None)
+
+
+def _if_still(act: Act, statuses: tuple[Status, ...]) -> Act:
+    """Act on what still has the status that was asked for: the question may have been answered hours later."""
+
+    async def act_still(open_desk: Desk, one: str) -> object:
+        now = await open_desk.get_instance(one)
+        if now is not None and now.status not in statuses:
+            raise UsageError(f"it is {now.status} now, and was left alone")
+        return await act(open_desk, one)
+
+    return act_still
 
 
 async def _each(act: Act, open_desk: Desk, ids: list[str], verb: str, *, json_lines: bool, alone: bool) -> None:
@@ -151,26 +165,32 @@ async def resume(**options: Any) -> None:
 @running
 async def purge(older_than: timedelta | None, **options: Any) -> None:
     """Remove ended workflows with everything that bears their ids."""
+    seen: dict[str, Instance] = {}
 
     async def act(open_desk: Desk, one: str) -> bool:
-        if await open_desk.purge(one):
+        if await (open_desk.purge_as_found(seen[one]) if one in seen else open_desk.purge(one)):
             return True
         found = await open_desk.get_instance(one)
         if found is None:
             await open_desk.history(one)  # says that there is none
+        if one in seen and found != seen[one]:
+            raise UsageError("it has changed since it was found, and was left alone")
         raise UsageError(f"instance {one!r} has not ended, or another call holds it; only ended ones can be removed")
+
+    def keep(one: Instance) -> bool:
+        seen[one.instance_id] = one
+        return before is None or one.updated_at.timestamp() < before
 
     if older_than is not None and options["instance_id"] is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
-    if older_than is None:
-        await _act(act, "purge", _ENDED, **options)
-        return
-    if not (options["where"] or options["workflow"] or options["status"]):
-        options["status"] = tuple(str(one) for one in _ENDED)
-    async with desk(options["url"], options["app"]) as open_desk:
-        now = (await open_desk.store.census()).now
-    before = now / 1_000_000 - older_than.total_seconds()
-    await _act(act, "purge", _ENDED, **options, keep=lambda one: one.updated_at.timestamp() < before)
+    before: float | None = None
+    if older_than is not None:
+        if not (options["where"] or options["workflow"] or options["status"]):
+            options["status"] = tuple(str(one) for one in _ENDED)
+        async with desk(options["url"], options["app"]) as open_desk:
+            now = (await open_desk.store.census()).now
+        before = now / 1_000_000 - older_than.total_seconds()
+    await _act(act, "purge", _ENDED, **options, keep=keep)
 
 
 @click.command()

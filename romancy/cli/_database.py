@@ -18,6 +18,7 @@ from romancy.storage.backends import create_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
+    from romancy.instance import Instance
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 
@@ -41,6 +42,10 @@ class Desk(Instances):
 
     def _opened(self) -> Store:
         return self.store
+
+    async def purge_as_found(self, found: Instance) -> bool:
+        """Remove an instance unless it has changed since it was found."""
+        return await self._purge_as_found(found)
 
 
 def database(command: Callable[P, T]) -> Callable[P, T]:

@@ -10,7 +10,7 @@ import click
 from romancy.cli._database import running
 from romancy.cli._printing import line, say
 from romancy.errors import SchemaVersionError
-from romancy.insight import ago, span
+from romancy.insight import ago, many, span
 from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _findings(census: Census, skew: int) -> list[tuple[bool, str]]:
     alive = len(census.workers) - len(silent)
     return [
         (abs(skew) < _SKEW, f"the database's clock differs from this machine's by {span(skew)}"),
-        (alive > 0, f"{alive} workers are alive"),
+        (alive > 0, f"{many(alive, 'worker')} {'is' if alive == 1 else 'are'} alive"),
         *(
             (
                 False,

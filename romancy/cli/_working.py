@@ -19,6 +19,7 @@ from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
+from romancy.insight import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ async def run(target: str, drain: timedelta, quiet: bool) -> None:  # noqa: FBT0
 
 def _at_work(target: str, names: list[str]) -> str:
     if names:
-        return f"worker runs {len(names)} workflows: {', '.join(names)}"
+        return f"worker runs {many(len(names), 'workflow')}: {', '.join(names)}"
     return (
         f"{target} knows no workflow, so this worker has nothing to do. Declare one with @workflow in that "
         "module, or import the module that does; an app that was made with workflows=[…] knows those alone"
@@ -138,13 +139,17 @@ async def check(target: str, url: str | None, workflow: str | None, json_lines: 
         found = await check_open(open_desk.store, app.workflows, workflow_name=workflow, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
-    say(f"{found.checked} open instances checked: {len(found.misfits)} do not fit this code")
+    say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")
     return 0 if found.fits else DIVERGED
 
 
 def _progress(check: Check) -> None:
     if check.checked % _EACH == 0:
-        say(f"{check.checked} checked, {len(check.misfits)} do not fit")
+        say(f"{check.checked} checked, {_misfits(check)}")
+
+
+def _misfits(check: Check) -> str:
+    return f"{len(check.misfits)} {'does' if len(check.misfits) == 1 else 'do'} not fit"
 
 
 def _print_misfit(misfit: Misfit, *, json_lines: bool) -> None:

@@ -24,7 +24,7 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
+from romancy.storage.records import LATEST, Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -193,8 +193,9 @@ def _message(instance_id: str, message: Message) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
 
 
-async def purge(store: Store, instance_ids: Sequence[str]) -> int:
-    """Remove ended instances with everything that bears their ids; how many."""
+async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST) -> int:
+    """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many."""
     if not instance_ids:
         return 0
-    return await store.prune(PruneRequest(instance_ids=tuple(instance_ids), limit=len(instance_ids)))
+    ids = tuple(instance_ids)
+    return await store.prune(PruneRequest(instance_ids=ids, named_until=until, limit=len(ids)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from romancy.insight._explain import explain
 from romancy.insight._moments import ago, moment, span
+from romancy.insight._numbers import many
 from romancy.insight._timeline import Attempt, Note, Step, Timeline
 
-__all__ = ["Attempt", "Note", "Step", "Timeline", "ago", "explain", "moment", "span"]
+__all__ = ["Attempt", "Note", "Step", "Timeline", "ago", "explain", "many", "moment", "span"]

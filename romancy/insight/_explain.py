@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from romancy.insight._moments import ago, moment, span
+from romancy.insight._numbers import many
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
     elif same:
         yield f"Live workers with its version of the code ({row.code}): {', '.join(sorted(same))}."
     else:
+        run = "runs" if len(alive) == 1 else "run"
         yield (
-            f"{len(alive)} live workers run other code than the version it began with ({row.code}); "
+            f"{many(len(alive), 'live worker')} {run} other code than the version it began with ({row.code}); "
             f"one of them has to know workflow {row.workflow_name}."
         )
 

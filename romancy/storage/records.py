@@ -14,6 +14,7 @@ from msgspec import Struct
 from romancy.status import TERMINAL_STATUSES, Status
 
 __all__ = [
+    "LATEST",
     "Append",
     "Capabilities",
     "Census",
@@ -43,6 +44,8 @@ __all__ = [
     "is_end",
 ]
 
+LATEST = (1 << 63) - 1
+"""Behind every time."""
 _END = "!"
 
 
@@ -434,6 +437,8 @@ class PruneRequest(Struct, frozen=True, kw_only=True):
 
     ended_before: int | None = None
     instance_ids: tuple[str, ...] = ()
+    named_until: int = LATEST
+    """Of those that are named, only what has not changed after this time."""
     statuses: tuple[Status, ...] = tuple(sorted(TERMINAL_STATUSES))
     limit: int = 500
     dedupe_before: int | None = None

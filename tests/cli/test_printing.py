@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from romancy.cli._printing import wrapped
+from romancy.insight import many
 
 
 @pytest.mark.parametrize("indent", ["", " " * 12])
@@ -18,3 +19,7 @@ def test_a_long_word_is_broken_into_lines_that_fit(length: int, indent: str, mon
     assert all(len(line) <= 80 for line in lines)
     assert all(line.startswith(indent) for line in lines)
     assert text == "".join(line.strip() for line in lines)
+
+
+def test_one_thing_is_one() -> None:
+    assert ["0 workers", "1 worker", "2 workers"] == [many(count, "worker") for count in range(3)]

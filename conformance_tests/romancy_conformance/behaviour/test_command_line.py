@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import EventType, RetryPolicy, Romancy, TerminalError, WorkflowContext, activity, workflow
+from romancy import (
+    EventType,
+    RetryPolicy,
+    Romancy,
+    TerminalError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
 from romancy.cli import cli
 from romancy.cli._endings import ended
 from romancy.status import Status
@@ -284,6 +295,71 @@ def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Comman
     assert "0 to purge" in romancy("purge", "--older-than", "1d", "--dry-run").err
     assert 0 == romancy("purge", "--status", "cancelled", "--yes").code
     assert 2 == len(romancy("list", "--json").records)
+
+
+@pytest.fixture
+def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Romancy], Any]], None]:
+    """Say what happens between a command's question and the answer, which is yes; another process would do it."""
+
+    def say(happens: Callable[[Romancy], Coroutine[Any, Any, object]]) -> None:
+        async def meanwhile() -> None:
+            async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
+                await happens(app)
+
+        def confirm(question: str, **_: object) -> None:
+            questions.append(question)
+            thread = threading.Thread(target=lambda: asyncio.run(meanwhile()))
+            thread.start()
+            thread.join()
+
+        monkeypatch.setattr("romancy.cli._acting.click.confirm", confirm)
+
+    questions.clear()
+    return say
+
+
+questions: list[str] = []
+
+
+def test_what_was_retried_before_the_answer_is_not_purged(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    calls = [purchase.options(instance_id=instance_id).bind("lamp") for instance_id in ("p-3", "p-4")]
+
+    async def both_failed(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.FAILED)).instances) == len(calls)
+
+    async def retried(app: Romancy) -> None:
+        await app.retry("p-3")
+        with contextlib.suppress(WorkflowFailedError):
+            await app.handle("p-3").result(timeout=60)
+
+    prepared(url, *calls, until=both_failed)
+    before_the_answer(retried)
+
+    answer = romancy("purge", "--status", "failed")
+
+    assert questions == ["purge 2 instances?"]
+    assert answer.code == 1
+    assert "p-3: it has changed since it was found, and was left alone" in answer.err
+    assert answer.out.split() == ["p-4", "purge:", "done"]
+    assert [("p-3", "failed")] == [(one["instance_id"], one["status"]) for one in romancy("list", "--json").records]
+
+
+def test_what_has_another_status_by_the_time_of_the_answer_is_left_alone(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    async def approved(app: Romancy) -> None:
+        await app.signal("a-4", APPROVED, "yes")
+        assert await app.handle("a-4", approval).result(timeout=60) == "yes"
+
+    prepared(url, approval.options(instance_id="a-4").bind("lamp", 1), until=standing("a-4", Status.WAITING))
+    before_the_answer(approved)
+
+    answer = romancy("terminate", "--status", "waiting")
+
+    assert questions == ["terminate 1 instance?"]
+    assert (1, True) == (answer.code, "a-4: it is completed now, and was left alone" in answer.err)
 
 
 def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:

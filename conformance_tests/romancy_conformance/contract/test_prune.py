@@ -108,6 +108,19 @@ async def test_only_the_statuses_asked_for(actor: Actor, store: Store) -> None:
     assert await store.read(completed) is None
 
 
+async def test_of_the_named_what_changed_since_stays(actor: Actor, store: Store) -> None:
+    ended = await end(actor)
+    found = await store.read(ended, limit=0)
+    assert found is not None
+
+    async def prune(until: int) -> int:
+        return await store.prune(PruneRequest(instance_ids=(ended,), named_until=until))
+
+    assert await prune(found.instance.updated_at - 1) == 0
+    assert await store.read(ended) is not None
+    assert await prune(found.instance.updated_at) == 1
+
+
 async def test_an_open_instance_is_never_pruned(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
 

@@ -331,7 +331,7 @@ class MemoryStore:
             doomed: list[str] = []
             for key, row in tx.scan("instances"):
                 old = request.ended_before is not None and row.updated_at < request.ended_before
-                named = row.instance_id in request.instance_ids
+                named = row.instance_id in request.instance_ids and row.updated_at <= request.named_until
                 ended = row.status in TERMINAL_STATUSES and row.status in request.statuses
                 if ended and (old or named) and len(doomed) < request.limit and tx.try_lock("instances", key):
                     doomed.append(row.instance_id)

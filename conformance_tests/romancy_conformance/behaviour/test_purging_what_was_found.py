@@ -1,0 +1,76 @@
+"""`purge_many` removes what it found, and leaves alone what changed before it got there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import PruneRequest
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+
+@activity(retry=RetryPolicy.none())
+async def found_refuse() -> None:
+    raise ValueError("the card was declined")
+
+
+@workflow
+async def found_purchase(ctx: WorkflowContext) -> None:
+    await found_refuse()
+
+
+class Slow:
+    """A store on which something happens before each instance is pruned."""
+
+    def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
+        self._store = store
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        for instance_id in request.instance_ids:
+            await self._happens(instance_id)
+        return await self._store.prune(request)
+
+
+async def failed(app: Romancy, instance_id: str) -> None:
+    with pytest.raises(WorkflowFailedError):
+        await app.handle(instance_id).result(timeout=60)
+
+
+async def test_what_was_retried_meanwhile_is_left_alone(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = await open_app()
+    for instance_id in ("one", "two"):
+        await app.start(found_purchase.options(instance_id=instance_id))
+        await failed(app, instance_id)
+    retried: list[str] = []
+
+    async def retry(instance_id: str) -> None:
+        if instance_id == "one" and not retried:
+            retried.append(instance_id)
+            await app.retry(instance_id)
+            await failed(app, instance_id)
+
+    def create(url: str) -> Slow:
+        return Slow(create_store(url), retry)
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    purging = await open_app(worker=False)
+
+    assert await purging.purge_many(status=Status.FAILED) == ["two"]
+    assert [one.instance_id async for one in app.iter_instances()] == ["one"]
+    assert await purging.purge_many(status=Status.FAILED) == ["one"]
