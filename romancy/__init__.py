@@ -28,6 +28,8 @@ from romancy.errors import (
     UsageError,
     WorkflowCancelledError,
     WorkflowFailedError,
+    WorkflowStuckError,
+    WorkflowUnknownError,
 )
 from romancy.event import Event, EventType
 from romancy.handle import Handle
@@ -81,6 +83,8 @@ __all__ = [
     "WorkflowCancelledError",
     "WorkflowContext",
     "WorkflowFailedError",
+    "WorkflowStuckError",
+    "WorkflowUnknownError",
     "ZlibCodec",
     "activity",
     "activity_context",

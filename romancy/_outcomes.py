@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent, Outcome
     from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
 
 __all__ = ["read_outcome"]
 
 
-async def read_outcome(store: Store, instance_id: str) -> Outcome | None:
-    """The end wherever it stands in the log, or None while there is none. Raises InstanceNotFoundError."""
+async def read_outcome(store: Store, instance_id: str) -> Outcome | InstanceRow:
+    """The end wherever it stands in the log, or the row while there is none. Raises InstanceNotFoundError."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     row = found.instance
     if row.status not in TERMINAL_STATUSES:
-        return None
+        return row
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
     if end is None:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     state = _ended([commit for _, commit in commits_of(end, row.last_seq - 1)])
     if state.terminal is None:  # nearly always the last commit is the end
         state = _ended([commit async for _, commit in history(store, instance_id, after=row.run_from - 1)])
-    return state.outcome()
+    return state.outcome() or row
 
 
 def _ended(commits: Iterable[Sequence[LogEvent]]) -> State:

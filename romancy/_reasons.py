@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine import history
-from romancy.errors import InstanceNotFoundError
+from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Timeline, explain
 from romancy.status import TERMINAL_STATUSES
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["in_time", "reasons_of"]
+__all__ = ["in_time", "reasons_of", "stuck_error"]
 
 PATIENCE: Final = 2.0
 """Seconds for which a wait that is over may still ask for its reason: the database may be why it was in vain."""
@@ -25,12 +25,35 @@ PATIENCE: Final = 2.0
 
 async def reasons_of(store: Store, instance_id: str) -> list[str]:
     """Why the instance does not move, in sentences; its current run is read. Raises InstanceNotFoundError."""
-    before = await _row(store, instance_id)
+    timeline = await _timeline(store, await _row(store, instance_id))
+    return explain(await _row(store, instance_id), timeline, await store.census())
+
+
+async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
+    """What a wait for this instance, which was read as stuck, is told."""
+    reason = row.error or "no reason was recorded"
+    try:
+        told = explain(row, await _timeline(store, row), await store.census())
+    except StorageUnavailableError:
+        raise
+    except RomancyError:  # its log cannot be read, which may be why it is stuck
+        told = [
+            f"It is stuck: {reason}",
+            f"After that is mended, `romancy resume {row.instance_id}` has it tried again.",
+        ]
+    return WorkflowStuckError(
+        f"instance {row.instance_id} of workflow {row.workflow_name} does not go on. {' '.join(told)}",
+        instance_id=row.instance_id,
+        reason=reason,
+    )
+
+
+async def _timeline(store: Store, row: InstanceRow) -> Timeline:
     timeline = Timeline()
-    async for _, commit in history(store, instance_id, after=before.run_from - 1):
+    async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
         for event in commit:
             timeline.take(event)
-    return explain(await _row(store, instance_id), timeline, await store.census())
+    return timeline
 
 
 async def _row(store: Store, instance_id: str) -> InstanceRow:

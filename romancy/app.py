@@ -10,10 +10,9 @@ from weakref import WeakValueDictionary
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
-from romancy._outcomes import read_outcome
 from romancy._place import check_place
-from romancy._reasons import in_time
 from romancy._starts import check_call, check_workflow, new_id
+from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
 from romancy.core import Outcome as RunOutcome
@@ -29,10 +28,8 @@ from romancy.engine import (
     coded,
     new_life,
     opened,
-    refuse_to_wait,
     start_in,
     start_of,
-    waits_in_vain,
 )
 from romancy.errors import (
     DatabaseReplacedError,
@@ -47,7 +44,6 @@ from romancy.log import commit_of
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs, refuse_sealed
-from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
@@ -75,7 +71,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SAFETY_POLL: Final = 30.0
-_PAUSE: Final = 0.5
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Bytes of starts that may be under way to the database; the next ones wait for their turn."""
 
@@ -128,6 +123,7 @@ class Romancy(Instances):
         self._registry = Registry()
         self._unknown: set[str] = set()
         self._unanswered: Unanswered
+        self._waiting: Waiting
         self.dependencies = Dependencies()
 
     @property
@@ -166,6 +162,7 @@ class Romancy(Instances):
 
     async def _begin(self, store: Store) -> None:
         self._unanswered = Unanswered(_MOST_UNANSWERED)
+        self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
             worker = Worker(
                 store,
@@ -259,11 +256,13 @@ class Romancy(Instances):
                 if watch is not None and watch.waiting:
                     watch.tell()
 
-    def _ended(self, instance_id: str, activation: Activation) -> None:
+    def _ended(self, instance_id: str, activation: Activation | None) -> None:
+        """It ended here; or it was put aside, of which nothing may be known but that."""
         watch = self._watches.get(instance_id)
-        if watch is not None and activation.outcome is not None:
-            watch.outcome = activation.outcome
-            watch.tell()
+        if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
+            return
+        watch.outcome = activation.outcome if activation is not None else None
+        watch.tell()
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -462,29 +461,8 @@ class Romancy(Instances):
         return watch
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
-        """How the instance ended, once it has."""
-        if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
-            watch.outcome = None  # it may have been retried since, by anybody or with its parent
-        async with in_time(self._opened, instance_id, timeout):
-            while watch.outcome is None:
-                held = waits_in_vain(self._opened())
-                if not held and self._worker is not None and instance_id in self._worker.driver.live:
-                    await watch.news()
-                    continue
-                news = watch.news()
-                try:
-                    watch.outcome = await read_outcome(self._opened(), instance_id) or watch.outcome
-                    if watch.outcome is None:
-                        refuse_to_wait(self._opened(), "result")
-                        await news
-                except StorageUnavailableError:
-                    self._opened()
-                    await asyncio.wait([news], timeout=_PAUSE)
-                finally:
-                    news.cancel()
-        # Told once: whoever asks later asks the database, where it may have been removed by anybody.
-        outcome, watch.outcome = watch.outcome, None
-        return outcome
+        """How the instance ended, once it has; WorkflowStuckError where nobody goes on with it."""
+        return await self._waiting.end_of(instance_id, watch, timeout)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         for instance_id in instance_ids:

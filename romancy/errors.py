@@ -7,6 +7,7 @@
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
+    ├── WorkflowStuckError            the awaited workflow does not go on, and would be awaited in vain
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
     ├── NonDeterminismError           the code: it no longer fits what the log says, or left the loop
@@ -50,6 +51,8 @@ __all__ = [
     "UsageError",
     "WorkflowCancelledError",
     "WorkflowFailedError",
+    "WorkflowStuckError",
+    "WorkflowUnknownError",
 ]
 
 
@@ -119,6 +122,18 @@ class WorkflowCancelledError(RomancyError):
         self.instance_id = instance_id
 
 
+class WorkflowStuckError(RomancyError):
+    """The awaited workflow does not go on by itself: it is stuck, or no live worker knows it. Nothing of it is lost.
+
+    `reason` says why, and the message what to do. Once that is done, `result()` waits again.
+    """
+
+    def __init__(self, message: str, *, instance_id: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.reason = reason
+
+
 class EventTimeoutError(RomancyError, TimeoutError):
     """`wait_event` reached its timeout before a matching event arrived."""
 
@@ -129,6 +144,10 @@ class UsageError(RomancyError):
 
 class RegistrationError(UsageError):
     """A decorator or an app was given a function it cannot use, or two functions under one name."""
+
+
+class WorkflowUnknownError(WorkflowStuckError, UsageError):
+    """No live worker knows the awaited workflow, and the worker of this very app was not given it."""
 
 
 class SerializationError(UsageError, TypeError):

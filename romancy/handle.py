@@ -48,8 +48,9 @@ class Handle(Generic[R_co]):
         """What the workflow returned, once it has.
 
         Raises WorkflowFailedError or WorkflowCancelledError when it ended otherwise, TimeoutError when it has not
-        ended within `timeout` (it goes on; the error says what it waits for), and InstanceNotFoundError when there is
-        no such instance.
+        ended within `timeout` (it goes on; the error says what it waits for), InstanceNotFoundError when there is no
+        such instance, and WorkflowStuckError when it does not go on by itself: it is stuck, or no live worker has known
+        its workflow for two leases. Once that is mended, ask again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         outcome = await self._app.outcome(self._instance_id, self._watch, limit)

@@ -10,6 +10,7 @@ import msgspec
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, clean, data_of, json_option, line, say, table, wrapped
 from romancy.cli._where import filters, parse_where
+from romancy.engine import names_in, versions_in
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, ago, explain, moment, span
 
@@ -243,7 +244,8 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "started_at": peer.started_at,
                 "beat_at": peer.beat_at,
                 "lease": peer.lease,
-                "codes": peer.codes,
+                "codes": sorted(versions_in(peer.codes)),
+                "workflows": sorted(names_in(peer.codes)),
             }
         )
     if not json_lines and census.workers:

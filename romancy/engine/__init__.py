@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from romancy.engine._absence import Absence, others_may_try
 from romancy.engine._coded import coded
 from romancy.engine._failpoint import armed
 from romancy.engine._holding import refuse_to_wait, waits_in_vain
 from romancy.engine._joining import send_in, start_in
+from romancy.engine._knowledge import names_in, versions_in
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
@@ -20,6 +22,7 @@ from romancy.engine._worker import Worker
 
 __all__ = [
     "RUNTIME",
+    "Absence",
     "LogWriter",
     "Settings",
     "ToldToStop",
@@ -28,8 +31,10 @@ __all__ = [
     "armed",
     "coded",
     "history",
+    "names_in",
     "new_life",
     "opened",
+    "others_may_try",
     "outgoing",
     "purge",
     "refuse_to_wait",
@@ -39,5 +44,6 @@ __all__ = [
     "start_in",
     "start_of",
     "terminate",
+    "versions_in",
     "waits_in_vain",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy.engine._clock import boot_time
 from romancy.engine._host import certainly_gone, same_machine, this_host
+from romancy.engine._knowledge import versions_in
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Leases:
 
     def company(self) -> bool:
         """Whether others live that could do the same work."""
-        mine = set(self.worker.codes)
+        mine = versions_in(self.worker.codes)
         return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
 
     def next_expiry(self) -> float:

@@ -17,6 +17,7 @@ from romancy.engine._claiming import Claiming
 from romancy.engine._clock import DatabaseClock
 from romancy.engine._driver import Driver
 from romancy.engine._intake import Intake, claimed_again
+from romancy.engine._knowledge import names_told
 from romancy.engine._leases import Leases
 from romancy.engine._live import Live, new_life, start_of
 from romancy.engine._loading import resumption
@@ -69,7 +70,7 @@ class Worker:
         settings: Settings,
         *,
         dependencies: Dependencies,
-        ended: Callable[[str, Activation], None],
+        ended: Callable[[str, Activation | None], None],
         another: Callable[[], Store] | None = None,
     ) -> None:
         self.store = store
@@ -103,6 +104,7 @@ class Worker:
         self._intake = Intake(
             store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
         )
+        self._intake.tell_parked = ended
         self.driver.revive = Revivals(
             store, self.driver, token=lambda: self.leases.token, spawn=self._spawn, look=self.claiming.look
         ).begin
@@ -340,7 +342,7 @@ class Worker:
             self.clock,
             worker_id=self._settings.worker_id,
             lease=self._settings.lease,
-            codes=tuple(self._codes.values()),
+            codes=(*self._codes.values(), *names_told(self._codes)),
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
         )

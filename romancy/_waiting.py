@@ -1,0 +1,100 @@
+"""Waiting for the end of an instance, by whoever goes on with it; or until nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy._outcomes import read_outcome
+from romancy._reasons import in_time, stuck_error
+from romancy.core import Outcome
+from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
+from romancy.errors import StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy._watch import Watch
+    from romancy.engine import Worker
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["Waiting"]
+
+_PAUSE: Final = 0.5
+
+
+class Waiting:
+    """How one app waits for results."""
+
+    def __init__(self, opened: Callable[[], Store], worker: Callable[[], Worker | None], lease: int) -> None:
+        self._opened = opened
+        self._worker = worker
+        self._lease = lease / 1_000_000
+        self._absence = Absence(lease)
+
+    async def end_of(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
+        """How the instance ended, once it has. WorkflowStuckError where nobody goes on with it."""
+        if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
+            watch.outcome = None  # it may have been retried since, by anybody or with its parent
+        patient = False
+        async with in_time(self._opened, instance_id, timeout):
+            while watch.outcome is None:
+                held = waits_in_vain(self._opened())
+                if not held and self._is_here(instance_id):
+                    await watch.news()
+                    continue
+                news = watch.news()
+                try:
+                    patient = await self._look(instance_id, watch, news, patient=patient)
+                except StorageUnavailableError:
+                    self._opened()
+                    await asyncio.wait([news], timeout=_PAUSE)
+                finally:
+                    news.cancel()
+        # Told once: whoever asks later asks the database, where it may have been removed by anybody.
+        outcome, watch.outcome = watch.outcome, None
+        return outcome
+
+    async def _look(self, instance_id: str, watch: Watch, news: asyncio.Future[None], *, patient: bool) -> bool:
+        """Read how it stands, and wait for news of it; whether a lease has gone by without any, now or before."""
+        store = self._opened()
+        read = await read_outcome(store, instance_id)
+        if isinstance(read, Outcome):
+            watch.outcome = read
+        if watch.outcome is not None or isinstance(read, Outcome):
+            return patient
+        refuse_to_wait(store, "result")
+        if read.status is Status.STUCK and not await others_may_try(store, read):
+            raise await stuck_error(store, read)
+        if patient and not self._is_known_here(read.workflow_name) and await self._absence.is_over(store, read):
+            raise self._nobody_knows(read)
+        done, _ = await asyncio.wait([news], timeout=self._lease)
+        return patient or not done
+
+    def _is_here(self, instance_id: str) -> bool:
+        worker = self._worker()
+        return worker is not None and instance_id in worker.driver.live
+
+    def _is_known_here(self, name: str) -> bool:
+        worker = self._worker()
+        return worker is not None and not worker.draining and name in worker.registry.workflows
+
+    def _nobody_knows(self, row: InstanceRow) -> WorkflowStuckError:
+        worker, name = self._worker(), row.workflow_name
+        reason = f"no live worker has known workflow {name} for two leases ({2 * self._lease:g} s)"
+        said = f"instance {row.instance_id} does not go on: {reason}"
+        if worker is not None and name not in worker.registry.workflows:
+            return WorkflowUnknownError(
+                f"{said}, and this app's own does not: give it the workflow in workflows=[…]. "
+                "The instance is kept, and a worker that knows it goes on with it",
+                instance_id=row.instance_id,
+                reason=reason,
+            )
+        return WorkflowStuckError(
+            f"{said}. The instance is kept: start a worker that knows the workflow, with `romancy run MODULE:APP`, "
+            "and wait for the result again",
+            instance_id=row.instance_id,
+            reason=reason,
+        )
