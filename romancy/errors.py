@@ -33,6 +33,7 @@ __all__ = [
     "HistoryCorruptError",
     "HistoryVersionError",
     "InstanceConflictError",
+    "InstanceEndedError",
     "InstanceNotFoundError",
     "InternalError",
     "NonDeterminismError",
@@ -176,6 +177,15 @@ class InstanceConflictError(UsageError):
 
 class InstanceNotFoundError(UsageError, LookupError):
     """There is no instance with this id."""
+
+
+class InstanceEndedError(UsageError):
+    """The instance has ended, with this `status`, and what was sent to it would never be seen."""
+
+    def __init__(self, message: str, *, instance_id: str = "", status: str = "") -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.status = status
 
 
 class NonDeterminismError(RomancyError):

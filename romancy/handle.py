@@ -95,20 +95,37 @@ class Handle(Generic[R_co]):
 
     @overload
     async def signal(
-        self, event: EventType[None], data: None = None, *, key: str | None = None, session: object = None
+        self,
+        event: EventType[None],
+        data: None = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
     ) -> None: ...
     @overload
-    async def signal(self, event: EventType[T], data: T, *, key: str | None = None, session: object = None) -> None: ...
+    async def signal(
+        self, event: EventType[T], data: T, *, key: str | None = None, id: str | None = None, session: object = None
+    ) -> None: ...
     @overload
     async def signal(
-        self, event: str, data: object = None, *, key: str | None = None, session: object = None
+        self, event: str, data: object = None, *, key: str | None = None, id: str | None = None, session: object = None
     ) -> None: ...
     async def signal(
-        self, event: EventType[Any] | str, data: object = None, *, key: str | None = None, session: object = None
+        self,
+        event: EventType[Any] | str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
     ) -> None:
-        """Send the instance an event, kept until the workflow waits for it; with `session=` by your own commit."""
+        """Send the instance an event, kept until the workflow waits for it; with `session=` by your own commit.
+
+        A second one with the same `id` is dropped: see `Romancy.signal`.
+        """
         sent: Any = event  # with the data that belongs to it, as the overloads say
-        await self._app.signal(self._instance_id, sent, data, key=key, session=session)
+        await self._app.signal(self._instance_id, sent, data, key=key, id=id, session=session)
 
     async def resume(self) -> None:
         """Let the instance, which is stuck, be tried again: see `Romancy.resume`."""

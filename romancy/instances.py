@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from msgspec import Raw
@@ -17,6 +18,7 @@ from romancy._reasons import reasons_of
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
 from romancy.engine._messages import CancelMessage, Signal, encode_message
+from romancy.engine._once import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
 from romancy.instance import Instance, InstancePage, changed_at
@@ -44,6 +46,7 @@ __all__ = ["Instances"]
 T = TypeVar("T")
 
 _AT_ONCE: Final = 20
+_FORGET_EVERY: Final = 3600.0
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
@@ -53,6 +56,7 @@ class Instances:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
+        self._forgets_at = 0.0
 
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
@@ -239,15 +243,30 @@ class Instances:
         data: None = None,
         *,
         key: str | None = None,
+        id: str | None = None,
         session: object = None,
     ) -> None: ...
     @overload
     async def signal(
-        self, instance_id: str, event: EventType[T], data: T, *, key: str | None = None, session: object = None
+        self,
+        instance_id: str,
+        event: EventType[T],
+        data: T,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
     ) -> None: ...
     @overload
     async def signal(
-        self, instance_id: str, event: str, data: object = None, *, key: str | None = None, session: object = None
+        self,
+        instance_id: str,
+        event: str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
     ) -> None: ...
     async def signal(
         self,
@@ -256,19 +275,29 @@ class Instances:
         data: object = None,
         *,
         key: str | None = None,
+        id: str | None = None,
         session: object = None,
     ) -> None:
         """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
 
-        Raises InstanceNotFoundError when there is no such instance, and UsageError when it has ended. With `session=`
-        it is sent by the commit of your own transaction, and these answers are what that transaction sees now.
+        Raises InstanceNotFoundError when there is no such instance, and InstanceEndedError when it has ended. With
+        `session=` it is sent by the commit of your own transaction, and these answers are what that transaction sees
+        now.
+
+        With an `id` of yours a second signal of the same id to the same instance is dropped, whatever it says, even
+        after the first one was received. The workflow sees it as the event's `id`. It is remembered for a week, and
+        longer until `purge` is called; an instance started anew under an id that was purged remembers nothing.
         """
         name, declared = _name_of(event), event.data if isinstance(event, EventType) else Any
         check_key(key)
         what = f"data of the signal {name!r} to instance {instance_id}"
-        raw = check_event(dumps(data, what, declared), what)
-        if not await self._send(instance_id, Signal(name=name, data=Raw(raw), key=key), session):
-            raise UsageError(f"instance {instance_id!r} has ended: the signal {name!r} would never be seen")
+        message = Signal(
+            name=name, data=Raw(check_event(dumps(data, what, declared), what)), key=key, event_id=id or ""
+        )
+        store = self._opened() if session is not None else self._to_write("signal", instance_id)
+        dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
+        if not await self._send(instance_id, message, session, dedupe=dedupe):
+            await refuse_ended(store, instance_id, name, id)
 
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
@@ -310,7 +339,10 @@ class Instances:
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        gone = await purge(self._to_write("purge", *instance_ids), instance_ids)
+        forget, now = False, time.monotonic()
+        if now >= self._forgets_at:
+            forget, self._forgets_at = True, now + _FORGET_EVERY
+        gone = await purge(self._to_write("purge", *instance_ids), instance_ids, forget=forget)
         self._removed(instance_ids)
         return gone
 
@@ -327,9 +359,13 @@ class Instances:
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"
 
-    async def _send(self, instance_id: str, message: Message, session: object = None) -> bool:
+    async def _send(
+        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
+    ) -> bool:
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        delivery = Delivery(instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message))
+        delivery = Delivery(
+            instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message), dedupe=dedupe
+        )
         if session is None:
             (answer,) = await store.deliver([delivery])
         else:

@@ -199,17 +199,16 @@ async def purge(older_than: timedelta | None, **options: Any) -> None:
 @click.argument("event", metavar="EVENT")
 @click.argument("data", metavar="[JSON]", required=False)
 @click.option("--key", help="The key that the workflow waits with.")
+@click.option("--id", help="An id of yours: a second signal that bears it is dropped.")
 @running
-async def signal(
-    url: str | None, app: str | None, instance_id: str, event: str, data: str | None, key: str | None
-) -> None:
+async def signal(instance_id: str, event: str, data: str | None, **options: str | None) -> None:
     """Send an event to one instance; it is kept until the workflow waits for it."""
     try:
         payload = None if data is None else msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         raise click.UsageError(f"the data is no JSON ({error}); a text needs its quotes: '\"text\"'") from None
-    async with desk(url, app) as open_desk:
-        await open_desk.signal(instance_id, event, payload, key=key)
+    async with desk(options["url"], options["app"]) as open_desk:
+        await open_desk.signal(instance_id, event, payload, key=options["key"], id=options["id"])
     say(f"signal {event} sent to {instance_id}")
 
 

@@ -14,6 +14,7 @@ from romancy.core import ChildStarted, WorkflowStarted
 from romancy.engine._live import owner_changed, terminated
 from romancy.engine._loading import history
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
+from romancy.engine._once import REMEMBERED
 from romancy.engine._retrying import opening_of_retry, runs_so_far
 from romancy.errors import (
     CodecError,
@@ -193,9 +194,15 @@ def _message(instance_id: str, message: Message) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
 
 
-async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST) -> int:
-    """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many."""
+async def purge(
+    store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False
+) -> int:
+    """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many.
+
+    Old ids of signals are forgotten with it, if it is told to `forget`.
+    """
     if not instance_ids:
         return 0
     ids = tuple(instance_ids)
-    return await store.prune(PruneRequest(instance_ids=ids, named_until=until, limit=len(ids)))
+    before = (await store.census()).now - REMEMBERED if forget else None
+    return await store.prune(PruneRequest(instance_ids=ids, named_until=until, limit=len(ids), dedupe_before=before))

@@ -265,7 +265,12 @@ class Quarantine:
         finally:
             if not moved.is_set():
                 self._driver.clear(live)
-        await moved.wait()  # until that stands in its log, a death would be laid to its charge
+        try:
+            # Until that stands in its log, a death would be laid to its charge; but the others do not wait for ever.
+            async with asyncio.timeout(self._patience):
+                await moved.wait()
+        except TimeoutError:
+            pass
         live.moved = None
 
     async def _write(self, claimed: Claimed, nonce: str, body: bytes) -> Outcome:

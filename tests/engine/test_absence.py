@@ -133,7 +133,7 @@ async def test_one_look_a_lease_serves_all(world: World) -> None:
 
 
 async def test_a_session_that_keeps_a_worker_from_beating_is_no_absence(world: World) -> None:
-    """Where sessions exclude, a process of this machine that is there may be at work; elsewhere it has lost its lease."""
+    """Where sessions exclude, a process of this machine may be at work; elsewhere it has lost its lease."""
     here = replace(beating(1000), host=this_host())
     world.store.capabilities = replace(world.store.capabilities, sessions_exclude=True)
     assert not any([await world.at(now, here) for now in range(1000, 1100, 10)])

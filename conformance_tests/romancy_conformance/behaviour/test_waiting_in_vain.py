@@ -103,7 +103,7 @@ async def test_after_a_resumption_it_is_waited_for_again(app: Romancy) -> None:
 
 
 async def test_another_app_hears_it_too(app: Romancy, open_app: Open) -> None:
-    front = await open_app(worker=False)
+    front = await open_app(worker=False, lease=SHORT)
     faults.add("s-3")
     handle = await front.start(vain_breaks.options(instance_id="s-3"))
     await handle.signal("go")
@@ -159,14 +159,14 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     front = await open_app(worker=False, lease=SHORT)
     worker = await open_app()
     looks = 0
-    census = front._opened().census  # noqa: SLF001 - what a look asks of the store
+    census = front._opened().census
 
     async def counted() -> Census:
         nonlocal looks
         looks += 1
         return await census()
 
-    monkeypatch.setattr(front._opened(), "census", counted)  # noqa: SLF001
+    monkeypatch.setattr(front._opened(), "census", counted)
     handle = await front.start(vain_patience.options(instance_id="k-1"))
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())
