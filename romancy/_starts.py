@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-from romancy.errors import UsageError
+from romancy.errors import InstanceConflictError, UsageError
 from romancy.workflow import Call, Workflow
 
-__all__ = ["check_call", "check_workflow", "new_id"]
+__all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow", "new_id", "taken"]
+
+IfExists: TypeAlias = Literal["return", "refuse"]
+"""What a start does whose id is taken."""
+
+OURS: Final = ("session", "if_exists")
+"""What is not for the workflow, unless that has a parameter of the name."""
 
 
 def check_workflow(wf: Any) -> None:
@@ -20,6 +26,20 @@ def check_workflow(wf: Any) -> None:
 def check_call(call: Any) -> None:
     if not isinstance(call, Call):
         raise UsageError(f"start_many takes workflows with their arguments, `wf.bind(…)`, not a {type(call).__name__}")
+
+
+def check_if_exists(choice: Any) -> None:
+    if choice not in get_args(IfExists):
+        raise UsageError(f"if_exists={choice!r}: say {' or '.join(repr(one) for one in get_args(IfExists))}")
+
+
+def taken(instance_id: str) -> InstanceConflictError:
+    """What a start is told that wants an id nobody has."""
+    return InstanceConflictError(
+        f"instance {instance_id!r} exists already, and if_exists='refuse' was given; choose another id, or leave that "
+        "out to get the one that is there",
+        conflicts=[instance_id],
+    )
 
 
 def new_id() -> str:

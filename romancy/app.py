@@ -11,7 +11,7 @@ from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._place import check_place
-from romancy._starts import check_call, check_workflow, new_id
+from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, taken
 from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
@@ -49,7 +49,7 @@ from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
+
+    Judge = Callable[[Handle[Any], Raw, Outcome], Awaitable[None]]
 
 __all__ = ["Romancy"]
 
@@ -269,23 +271,31 @@ class Romancy(Instances):
     @overload
     async def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     @overload
-    async def start(self, wf: Workflow[..., T], /, *args: Any, session: object, **kwargs: Any) -> Handle[T]: ...
+    async def start(
+        self, wf: Workflow[..., T], /, *args: Any, session: object, if_exists: IfExists = "return", **kwargs: Any
+    ) -> Handle[T]: ...
+    @overload
+    async def start(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> Handle[T]: ...
     async def start(self, wf: Workflow[Any, T], /, *args: Any, **kwargs: Any) -> Handle[T]:
         """Start a workflow; it is durable when this returns.
 
-        With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, if the
-        workflow and the input are the same; InstanceConflictError if they are not.
+        With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, open or
+        ended, if the workflow and the input are the same; InstanceConflictError if they are not. With
+        `if_exists="refuse"` it is raised for every id that is taken: also for one that was started by a call of yours
+        whose answer was lost, so a call that may be made again wants the default.
 
         With `session=`, a connection or session in a transaction of your own, it becomes durable with your commit:
-        Romancy neither commits nor rolls back. A workflow with a parameter of that name gets it as an argument; for
-        such a one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
+        Romancy neither commits nor rolls back. A workflow with a parameter of such a name gets it as an argument; for
+        that one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
         check_workflow(wf)
-        session = None if "session" in wf.signature.names else kwargs.pop("session", None)
-        (handle,) = await self.start_many([wf.bind(*args, **kwargs)], session=session)
+        ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
+        (handle,) = await self.start_many([wf.bind(*args, **kwargs)], **ours)
         return handle
 
-    async def start_many(self, calls: Iterable[Call[T]], /, *, session: object = None) -> list[Handle[T]]:
+    async def start_many(
+        self, calls: Iterable[Call[T]], /, *, session: object = None, if_exists: IfExists = "return"
+    ) -> list[Handle[T]]:
         """Start several workflows, each as `start` does; with `session=` in your own transaction.
 
         Without, they are written together: up to 1,000 (4 MB) in one commit, more in several. That is for speed, not
@@ -293,12 +303,14 @@ class Romancy(Instances):
         InstanceConflictError tells all such ids (`conflicts`) and all that exist now (`started`). Calling again with a
         mended list is safe where the ids are yours. Arguments that do not fit are refused before any is started.
         """
+        check_if_exists(if_exists)
+        judge = functools.partial(self._judge, if_exists=if_exists)
         prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
         for call in calls:
             prepared.append((call, *self._prepare(call)))
             await turn_after(len(prepared))
         if session is not None:
-            return await all_of((self._start_in(session, *one) for one in prepared), InstanceConflictError)
+            return await all_of((self._start_in(session, judge, *one) for one in prepared), InstanceConflictError)
         self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
@@ -308,7 +320,7 @@ class Romancy(Instances):
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
                     if len(submitted) < len(prepared):
                         await asyncio.sleep(0)
-        return await all_of((self._started(*one) for one in submitted), RomancyError)
+        return await all_of((self._started(judge, *one) for one in submitted), RomancyError)
 
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Start a workflow and return its result."""
@@ -330,7 +342,9 @@ class Romancy(Instances):
             del self._watches[instance_id]  # the end of a former life, perhaps
         return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
 
-    async def _start_in(self, session: object, call: Call[T], handle: Handle[T], raw: Raw, delay: int) -> Handle[T]:
+    async def _start_in(
+        self, session: object, judge: Judge, call: Call[T], handle: Handle[T], raw: Raw, delay: int
+    ) -> Handle[T]:
         outcome = await start_in(
             session,
             self._opened(),
@@ -345,7 +359,8 @@ class Romancy(Instances):
                 f"instance {handle.instance_id!r} was started in this very transaction already; start it once",
                 conflicts=[handle.instance_id],
             )
-        return await self._judge(handle, raw, outcome)
+        await judge(handle, raw, outcome)
+        return handle
 
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
@@ -394,18 +409,21 @@ class Romancy(Instances):
                 extra={"romancy_workflow": name},
             )
 
-    async def _started(self, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
+    async def _started(self, judge: Judge, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
         outcome = await answer
         if outcome is Outcome.INVALID:
             raise self._writer.refusal(handle.instance_id)
-        return handle if outcome is Outcome.ACCEPTED else await self._judge(handle, raw, outcome)
+        if outcome is not Outcome.ACCEPTED:
+            await judge(handle, raw, outcome)
+        return handle
 
-    async def _judge(self, handle: Handle[T], raw: Raw, outcome: Outcome) -> Handle[T]:
+    async def _judge(self, handle: Handle[Any], raw: Raw, outcome: Outcome, *, if_exists: IfExists) -> None:
         if outcome is Outcome.EXISTS:
+            if if_exists == "refuse":
+                raise taken(handle.instance_id)
             await self._check_same(handle.instance_id, handle.workflow, raw)
         elif outcome is not Outcome.ACCEPTED:
             raise StorageUnavailableError(f"instance {handle.instance_id} could not be started ({outcome}); try again")
-        return handle
 
     async def _check_same(self, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
         history = await self._opened().read(instance_id, limit=0)

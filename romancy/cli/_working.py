@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from romancy._starts import IfExists
     from romancy.checking import Check, Misfit
     from romancy.workflow import Workflow
 
@@ -72,6 +73,12 @@ def _at_work(target: str, names: list[str]) -> str:
 @click.argument("workflow", metavar="WORKFLOW")
 @click.argument("data", metavar="[JSON]", required=False)
 @click.option("--id", "instance_id", help="An instance id of yours: starting again gives the same instance.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(["return", "refuse"]),
+    default="return",
+    help="What to do where the id is taken: give that instance, if its input is the same, or exit with code 4.",
+)
 @click.option("--delay", type=DURATION, help="Do not begin before this time has passed.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
@@ -79,9 +86,11 @@ async def start(
     target: str,
     workflow: str,
     data: str | None,
+    *,
     instance_id: str | None,
+    if_exists: IfExists,
     delay: timedelta | None,
-    wait: bool,  # noqa: FBT001 - by name
+    wait: bool,
 ) -> None:
     """Start a workflow; any worker goes on with it. Prints the instance's id, or with --wait the result.
 
@@ -92,7 +101,8 @@ async def start(
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
-        handle = await app.start(found.options(instance_id=instance_id, delay=delay), *args, **kwargs)
+        call = found.options(instance_id=instance_id, delay=delay).bind(*args, **kwargs)
+        (handle,) = await app.start_many([call], if_exists=if_exists)
         if not wait:
             click.echo(handle.instance_id)
             return
