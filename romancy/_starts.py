@@ -18,9 +18,12 @@ OURS: Final = ("session", "if_exists")
 """What is not for the workflow, unless that has a parameter of the name."""
 
 
-def check_workflow(wf: Any) -> None:
+def check_workflow(wf: Any) -> Workflow[..., Any]:
     if not isinstance(wf, Workflow):
-        raise UsageError(f"a workflow is started, a function decorated with @workflow, not a {type(wf).__name__}")
+        raise UsageError(
+            f"a workflow is started, a function decorated with @workflow or its name, not a {type(wf).__name__}"
+        )
+    return wf
 
 
 def check_call(call: Any) -> None:

@@ -10,13 +10,15 @@ from weakref import WeakValueDictionary
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
+from romancy._named import NamedWorkflow, workflow_named
 from romancy._place import check_place
+from romancy._same import check_same
 from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, taken
 from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
 from romancy.core import Outcome as RunOutcome
-from romancy.core import WorkflowStarted, driving
+from romancy.core import driving
 from romancy.depends import Dependencies
 from romancy.engine import (
     LogWriter,
@@ -40,10 +42,9 @@ from romancy.errors import (
 )
 from romancy.handle import Handle
 from romancy.instances import Instances
-from romancy.log import commit_of
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
-from romancy.serialization import Codecs, refuse_sealed
+from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow
     from romancy.workflow import Call, Workflow
 
     Judge = Callable[[Handle[Any], Raw, Outcome], Awaitable[None]]
@@ -142,6 +142,14 @@ class Romancy(Instances):
     def workflows(self) -> Mapping[str, Workflow[..., Any]]:
         """What this app knows, by name; for an app that takes all that are declared, those declared so far."""
         return self._registry.workflows if self._store is not None else Registry.collect(self._workflows).workflows
+
+    def workflow(self, name: str) -> Workflow[..., Any]:
+        """The workflow of that name, to be started; where this app does not have its code, by the name alone.
+
+        Its input is then written as plain JSON (one value by position, or several by name), its result read as such,
+        and whether any worker knows it is not asked: a start waits for one that does.
+        """
+        return workflow_named(self.workflows, name)
 
     def as_client(self) -> Romancy:
         """The same app without a worker: the same database, workflows and codecs."""
@@ -276,8 +284,10 @@ class Romancy(Instances):
     ) -> Handle[T]: ...
     @overload
     async def start(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> Handle[T]: ...
-    async def start(self, wf: Workflow[Any, T], /, *args: Any, **kwargs: Any) -> Handle[T]:
-        """Start a workflow; it is durable when this returns.
+    @overload
+    async def start(self, wf: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
+    async def start(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Start a workflow, or one by its name (`app.workflow(name)`); it is durable when this returns.
 
         With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, open or
         ended, if the workflow and the input are the same; InstanceConflictError if they are not. With
@@ -288,7 +298,7 @@ class Romancy(Instances):
         Romancy neither commits nor rolls back. A workflow with a parameter of such a name gets it as an argument; for
         that one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
-        check_workflow(wf)
+        wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
         ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
         (handle,) = await self.start_many([wf.bind(*args, **kwargs)], **ours)
         return handle
@@ -322,7 +332,11 @@ class Romancy(Instances):
                         await asyncio.sleep(0)
         return await all_of((self._started(judge, *one) for one in submitted), RomancyError)
 
-    async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def run(self, wf: str, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def run(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Any:
         """Start a workflow and return its result."""
         return await (await self.start(wf, *args, **kwargs)).result()
 
@@ -384,14 +398,16 @@ class Romancy(Instances):
         definition, instance_id = call.workflow, handle.instance_id
         answer = self._unanswered.submitted(len(raw))
         done = functools.partial(self._unanswered.answer, answer)
-        if self._worker is not None and definition.name in self._registry.workflows and not self._worker.draining:
+        known = definition.name in self._registry.workflows
+        worker = self._worker
+        if worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow):
             try:
-                self._worker.start(definition, raw, instance_id, delay, done)
+                worker.start(definition, raw, instance_id, delay, done)
             except BaseException:
                 self._unanswered.answer(answer, Outcome.INVALID)
                 raise
             return handle, raw, answer
-        if self._worker is not None and definition.name not in self._registry.workflows:
+        if worker is not None and not known:
             self._warn_of_unknown(definition.name)
         item = start_of(
             definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
@@ -421,32 +437,9 @@ class Romancy(Instances):
         if outcome is Outcome.EXISTS:
             if if_exists == "refuse":
                 raise taken(handle.instance_id)
-            await self._check_same(handle.instance_id, handle.workflow, raw)
+            await check_same(self._opened(), handle.instance_id, handle.workflow, raw)
         elif outcome is not Outcome.ACCEPTED:
             raise StorageUnavailableError(f"instance {handle.instance_id} could not be started ({outcome}); try again")
-
-    async def _check_same(self, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
-        history = await self._opened().read(instance_id, limit=0)
-        if history is None:
-            raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
-        row, name = history.instance, definition.name if definition is not None else ""
-        given = await self._first_input(row) if row.run_from > 1 else row.input
-        refuse_sealed(given or b"", "input", f"the input of instance {instance_id}")
-        same = given is None or definition is None or definition.is_same_call(given, raw)
-        if row.workflow_name != name or not same:
-            what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
-            raise InstanceConflictError(
-                f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input",
-                conflicts=[instance_id],
-            )
-
-    async def _first_input(self, row: InstanceRow) -> bytes | None:
-        """What the instance was started with, though it continued as new since; None if that is pruned."""
-        first = await self._opened().read(row.instance_id, limit=1)
-        if first is None or not first.rows or first.rows[0].seq != 1:
-            return None
-        started = commit_of(row.instance_id, 1, first.rows[0].body)[0]
-        return bytes(started.input) if isinstance(started, WorkflowStarted) else None
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...

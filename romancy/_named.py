@@ -1,0 +1,71 @@
+"""Workflows by their names alone: for who starts what only other apps have the code of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import msgspec
+from msgspec import Raw
+
+from romancy.context import WorkflowContext  # noqa: TC001 - the decorated function is looked at
+from romancy.errors import UsageError
+from romancy.serialization import dumps, loads
+from romancy.storage.limits import check_event, check_id
+from romancy.workflow import Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["NamedWorkflow", "workflow_named"]
+
+_CODE: Final = "by-name"
+"""What stands as the version of the code in a start that no code has seen."""
+
+
+async def _elsewhere(ctx: WorkflowContext) -> Any: ...
+
+
+class NamedWorkflow(Workflow[..., Any]):
+    """A workflow of which only the name is known here. Its input is written, and its result read, as plain JSON."""
+
+    def __init__(self, name: str) -> None:
+        check_id(name, "name of the workflow")
+        if name != name.strip():
+            raise UsageError(f"{name!r} is not the name of a workflow: it begins or ends with a blank")
+        super().__init__(_elsewhere, name=name, version=_CODE)
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
+        """The stored form of an input: of one argument itself, of several by their names an object."""
+        if len(args) + bool(kwargs) > 1 or len(kwargs) == 1:
+            raise UsageError(
+                f"workflow {self.name!r} is known here by its name alone, so the names of its parameters are not: give "
+                "the value of its only parameter by position, or several by name, or a dict of all of them"
+            )
+        what = f"input of workflow {self.name}"
+        value = args[0] if args else kwargs
+        return Raw(check_event(dumps(value, what, Any), what))
+
+    def read_result(self, result: Raw, /) -> object:
+        """The result as plain JSON values."""
+        return loads(result, Any, f"result of workflow {self.name}")
+
+    def is_same_call(self, recorded: Raw | bytes, asked: Raw, /) -> bool:
+        """Whether both say the same as JSON; what the workflow has by default is not known here."""
+        if bytes(recorded) == bytes(asked):
+            return True
+        try:
+            return bool(msgspec.json.decode(recorded) == msgspec.json.decode(asked))
+        except msgspec.DecodeError:
+            return False
+
+    def _child(self, commands: object, args: Any, kwargs: Any) -> NoReturn:  # noqa: ARG002 - refused whatever they are
+        raise UsageError(
+            f"workflow {self.name!r} is known here by its name alone, and cannot be the child of another one; "
+            "an activity can start it with `app.start`"
+        )
+
+
+def workflow_named(known: Mapping[str, Workflow[..., Any]], name: str) -> Workflow[..., Any]:
+    """The workflow of that name, with its code if that is known here."""
+    found = known.get(name)
+    return NamedWorkflow(name) if found is None else found
