@@ -1,7 +1,6 @@
 """Instances from outside: looking at them, searching them, and acting on one or on all that a search finds.
 
-The part of an app that needs its store and nothing else. What acts on one instance exists for many as well
-(`cancel_many`, …): with `dry_run=True` it only says which ones it would act on.
+What acts on one instance exists for many as well (`cancel_many`, …); `dry_run=True` only names those it would act on.
 """
 
 from __future__ import annotations
@@ -339,18 +338,18 @@ class Instances:
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        forget, now = False, time.monotonic()
-        if now >= self._forgets_at:
-            forget, self._forgets_at = True, now + _FORGET_EVERY
+        now = time.monotonic()
+        if forget := now >= self._forgets_at:
+            self._forgets_at = now + _FORGET_EVERY
         gone = await purge(self._to_write("purge", *instance_ids), instance_ids, forget=forget)
         self._removed(instance_ids)
         return gone
 
     async def _purge_as_found(self, found: Instance) -> bool:
         """Remove an instance unless it has changed since it was found, as by a retry."""
-        store = self._to_write("purge", found.instance_id)
-        gone = await purge(store, (found.instance_id,), until=changed_at(found))
-        self._removed((found.instance_id,))
+        ids = (found.instance_id,)
+        gone = await purge(self._to_write("purge", *ids), ids, until=changed_at(found))
+        self._removed(ids)
         return bool(gone)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:

@@ -164,13 +164,8 @@ async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
     Empty where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
     wait for ever.
     """
-    try:
-        async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
-            for event in commit:
-                if isinstance(event, WorkflowStarted) and event.parent is not None:
-                    return event.parent.child_id
-    except _UNREADABLE:
-        pass
+    if own := await _child_id_of_itself(store, row):
+        return own
     try:
         async for _, commit in history(store, parent):
             for event in commit:
@@ -190,13 +185,22 @@ async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
     return ""
 
 
+async def _child_id_of_itself(store: Store, row: InstanceRow) -> str:
+    try:
+        async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
+            for event in commit:
+                if isinstance(event, WorkflowStarted) and event.parent is not None:
+                    return event.parent.child_id
+    except _UNREADABLE:
+        pass
+    return ""
+
+
 def _message(instance_id: str, message: Message) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
 
 
-async def purge(
-    store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False
-) -> int:
+async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False) -> int:
     """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many.
 
     Old ids of signals are forgotten with it, if it is told to `forget`.
