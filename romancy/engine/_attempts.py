@@ -253,9 +253,12 @@ class Attempts:
         """As `all_ended`, and nothing is left on a thread that nobody waits for either."""
         try:
             async with asyncio.timeout(timeout):
-                return await self.all_ended(timeout) and await self._threads.all_left() is None
+                if not await self.all_ended(timeout):
+                    return False
+                await self._threads.all_left()
         except TimeoutError:
             return False
+        return True
 
     def resume(self) -> None:
         """The worker is known to be alive again: start what waited for that."""

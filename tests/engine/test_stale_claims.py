@@ -96,4 +96,4 @@ async def test_it_is_brought_back_from_the_run_it_is_in(app: Romancy, rounds: in
 async def test_a_check_reads_the_run_it_is_in(app: Romancy) -> None:
     store, stale = await seen_before_it_was_continued(app, rounds=3, steps=2)
 
-    assert await _misfit(store, REGISTRY.workflows, REGISTRY.activities, stale) is None
+    assert await _misfit(store, REGISTRY, stale) is None
