@@ -96,7 +96,12 @@ def _decorators(node: Function) -> set[str]:
 
 
 def _block(signatures: list[str]) -> list[str]:
-    return [FENCE, *(f"{_wrapped(signature)}: ..." for signature in signatures), "```", ""]
+    """A block as the formatter wants it."""
+    lines: list[str] = []
+    for signature in signatures:
+        lines += ["", ""] if lines and lines[-1].startswith("class ") else []
+        lines.append(f"{_wrapped(signature)}: ...")
+    return [FENCE, *lines, "```", ""]
 
 
 def _documented(node: Function | ast.ClassDef) -> list[str]:
@@ -185,7 +190,10 @@ def _entry(name: str, value: object, module: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and node.module and name in {each.name for each in node.names}:
             return _entry(name, value, node.module)
     (alias,) = (node for node in source.module.body if _name(node) == name)
-    return [f"## {name}", "", FENCE, _flat(ast.get_source_segment(source.text, alias) or ""), "```", ""]
+    meant = _flat(ast.get_source_segment(source.text, alias) or "")
+    if len(meant) > WIDTH:
+        meant = re.sub(r"= \((.*)\)$", r"= (\n    \1\n)", meant)
+    return [f"## {name}", "", FENCE, meant, "```", ""]
 
 
 def _sections() -> dict[str, list[str]]:
