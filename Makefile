@@ -103,10 +103,27 @@ bench: $(READY) ## every benchmarks/bench_*.py, one after another
 		echo "$$module"; $(BIN)/python -m $$module $(ARGS); \
 	done
 
-.PHONY: docs
-docs: $(READY) ## check the links of README and docs, and run every code block in them
+.PHONY: test-docs
+test-docs: $(READY) ## check the links of README and docs, and run every code block in them
 	$(BIN)/python -m tools.check_links
-	$(BIN)/python -m pytest tests/project/test_documentation.py $(ARGS)
+	$(BIN)/python -m pytest tests/project/test_documentation.py tests/project/test_reference.py $(ARGS)
+
+# The site has an environment of its own: nothing else needs Sphinx.
+DOCS := build/docs-venv/bin
+$(DOCS)/sphinx-build: requirements/docs.txt
+	$(PYTHON) -m venv --clear build/docs-venv
+	$(DOCS)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
+.PHONY: docs
+docs: $(DOCS)/sphinx-build ## the site in build/docs; a warning, or a page without a place, fails it
+	$(DOCS)/python -m sphinx -W --keep-going -n -q -c docs . build/docs $(ARGS)
+
+.PHONY: lock-docs
+lock-docs: $(READY) ## write requirements/docs.txt again from requirements/docs.in
+	$(BIN)/uv pip compile requirements/docs.in --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock-docs' $(LOCK_ARGS) \
+		--output-file requirements/docs.txt
 
 .PHONY: format
 format: $(READY) ## let ruff format and mend what it can
