@@ -18,6 +18,10 @@ from typing import Final
 
 from tools import tree
 
+SHORT: Final = "short"
+LONG: Final = "long"
+ALL: Final = "all"
+TIERS: Final = (SHORT, LONG, ALL)
 MOST: Final = 5
 NOTES: Final = Path(".pytest_cache") / "v" / "romancy"
 """A note for each run: how it ended, and which tests failed in it. `tools.tiers` writes them."""
@@ -30,12 +34,16 @@ def last_runs(root: Path) -> tuple[list[int], list[str]]:
     """How the last runs of pytest ended, one of each tier, and which tests failed in them."""
     ended: list[int] = []
     failed: set[str] = set()
-    for file in sorted((root / NOTES).glob("*")):
+    for tier in TIERS:
+        file = root / NOTES / tier
+        if not file.exists():
+            continue
         try:
             note = json.loads(file.read_text("utf-8"))
         except ValueError:
-            note = {"ended": CUT_SHORT, "failed": []}
-        if note is not None:
+            ended.append(CUT_SHORT)
+            continue
+        if note is not None:  # else a later run has begun anew
             ended.append(int(note["ended"]))
             failed.update(note["failed"])
     return ended, sorted(failed)

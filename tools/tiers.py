@@ -21,15 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
-from tools import second_look
+from tools.second_look import ALL, CUT_SHORT, LONG, SHORT, TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SHORT: Final = "short"
-LONG: Final = "long"
-ALL: Final = "all"
-TIERS: Final = (SHORT, LONG, ALL)
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
 """Those that take turns."""
 
@@ -130,7 +126,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    _note(session.config, second_look.CUT_SHORT, [])
+    _note(session.config, CUT_SHORT, [])
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
