@@ -37,7 +37,9 @@ both = pytest.mark.backends("mysql", "mariadb")
 def test_every_version_has_its_steps(version: str) -> None:
     migrations = load_migrations("romancy_", dialect_of(version, "here"))
 
-    assert [migration.version for migration in migrations] == list(range(1, len(migrations) + 1))
+    only_for_one = set() if "MariaDB" in version else {7}
+    assert {migration.version for migration in migrations} | only_for_one == set(range(1, migrations[-1].version + 1))
+    assert [one.version for one in migrations] == sorted({one.version for one in migrations})
     assert all(migration.steps for migration in migrations)
     views = [step for migration in migrations for step in migration.steps if "view" in step]
     assert len(views) == (3 if "MariaDB" in version else 2)
