@@ -166,6 +166,11 @@ class Revivals:
             (outcome,) = await self._store.commit([self._driver.start_of_child(child)], worker=self._token())
             return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
         row = found.instance
+        if row.parent != live.instance_id:
+            raise UsageError(
+                f"the child {child.child_id} cannot be retried: it was removed, and its id {child.instance_id!r} is "
+                "another's"
+            )
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
             if recall.wanted_by == child.by or child.child_id not in live.run.state.children:

@@ -22,6 +22,7 @@ from romancy.core import ChildStarted
 from romancy_conformance.behaviour.retries import (
     act,
     broken,
+    calls,
     charge,
     do,
     fail,
@@ -132,6 +133,28 @@ async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
     ids = [event.instance_id for event in await app.history(instance_id) if isinstance(event, ChildStarted)]
     assert len(set(ids)) == 2
     assert names().count("note of part") == 2
+
+
+async def test_a_stranger_with_the_id_of_a_child_is_let_alone(open_app: Open, storage_url: str) -> None:
+    """The child was purged, and its id given to somebody else, before anybody went on with its retried parent."""
+    front = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=[whole, part]) as app:
+        instance_id = await failed(app, whole, "part", what="part")
+        (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
+    await front.retry(instance_id)
+    assert await front.purge(child) == 1
+    async with Romancy(storage_url, workflows=[part]) as app:
+        broken.add("stranger")
+        await app.start(part.options(instance_id=child), "stranger")
+        await fail(app, child)
+        broken.clear()
+    calls.clear()
+
+    app = await open_app()
+    with pytest.raises(WorkflowFailedError, match="is another's"):
+        await app.handle(instance_id).result(timeout=60)
+
+    assert (await app.handle(child).status(), names()) == (Status.FAILED, [])
 
 
 async def test_children_side_by_side(app: Romancy) -> None:

@@ -10,7 +10,9 @@ from romancy.core import (
     TERMINAL,
     CompensationScheduled,
     LogEvent,
+    Recall,
     State,
+    WorkflowRetried,
     WorkflowStarted,
     current_run,
     decode_commit,
@@ -55,7 +57,7 @@ def told(row: InstanceRow, rows: Sequence[LogRow]) -> Told:
         return log
     log.commits = [list(commit) for commit in current_run(log.commits)]
     try:
-        log.state = _folded(log.commits)
+        log.state = _folded(row.instance_id, log.commits)
     except HistoryCorruptError as error:
         log.wrong.append(str(error))
     except LookupError as error:  # what the fold takes for granted is not in the log
@@ -94,13 +96,20 @@ def _ends(rows: Sequence[LogRow], commits: Sequence[Sequence[LogEvent]]) -> Iter
                 ended = row.seq, name
 
 
-def _folded(commits: Sequence[Sequence[LogEvent]]) -> State:
-    """The state of a run; its compensations as the log tells of them, for which no code is asked."""
+def _folded(instance_id: str, commits: Sequence[Sequence[LogEvent]]) -> State:
+    """The state of a run; its compensations as the log tells of them, for which no code is asked.
+
+    A retry begins with what it remembers of the failed runs before it.
+    """
     events = [event for commit in commits for event in commit]
     begins = max((at for at, event in enumerate(events) if isinstance(event, WorkflowStarted)), default=None)
     if begins is None:
         raise HistoryCorruptError("its log holds no start")
     state = State()
+    if isinstance(events[begins], WorkflowRetried):
+        state.recall = Recall(instance_id)
+        for event in events[:begins]:
+            state.recall.follow(event)
     for event in events[begins:]:
         if isinstance(event, CompensationScheduled):
             if state.compensations is NO_DICT:

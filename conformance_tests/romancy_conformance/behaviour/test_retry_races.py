@@ -1,0 +1,189 @@
+"""Retrying an instance while somebody else retries, cancels, terminates or purges it: each finds what the other did.
+
+Whoever is held has looked at the instance and is about to write; what the other does stands before that is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import (
+    InstanceNotFoundError,
+    Romancy,
+    Status,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    workflow,
+)
+from romancy.core import WorkflowRetried
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.retries import act, failed, forget, gates, waits_at_a_gate
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.invariants import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+__all__ = ["forget"]
+
+pytestmark = pytest.mark.anyio
+
+SOON = 60.0
+CHANGED = "changed while it was to be retried"
+
+
+@workflow
+async def raced(ctx: WorkflowContext) -> str:
+    await act("note")
+    await act("ship")
+    return await waits_at_a_gate("end")
+
+
+class Gated:
+    """A store of which the next write of somebody outside waits at a gate, until it is opened."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.closed = False
+        self.waits = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def _pass(self) -> None:
+        if self.closed:
+            self.closed = False
+            self.waits.set()
+            await self.opened.wait()
+
+    async def commit(self, *args: Any, **options: Any) -> Any:
+        await self._pass()
+        return await self._store.commit(*args, **options)
+
+    async def deliver(self, *args: Any, **options: Any) -> Any:
+        await self._pass()
+        return await self._store.deliver(*args, **options)
+
+    async def prune(self, *args: Any, **options: Any) -> Any:
+        await self._pass()
+        return await self._store.prune(*args, **options)
+
+
+@pytest.fixture
+async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, Gated]:
+    """An app without a worker, and the gate before its writes."""
+    made: list[Gated] = []
+
+    def create(url: str) -> Any:
+        made.append(Gated(create_store(url)))
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(romancy.app, "create_store", create)
+        return await open_app(worker=False), made[0]
+
+
+async def race(app: Romancy, held: tuple[Romancy, Gated], instance_id: str, late: str, early: str) -> tuple[Any, Any]:
+    """What the one answers that is held at its write, and what the other that comes before."""
+    mine, gate = held
+    gate.closed = True
+    waiting = asyncio.ensure_future(getattr(mine, late)(instance_id))
+    await asyncio.wait_for(gate.waits.wait(), SOON)
+    (other,) = await asyncio.gather(getattr(app, early)(instance_id), return_exceptions=True)
+    gate.opened.set()
+    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
+    return answer, other
+
+
+async def whole(app: Romancy, storage_url: str, instance_id: str) -> Counter[type]:
+    """The events of its log, with which nothing is amiss."""
+    store = create_store(storage_url)
+    await store.open()
+    complaints = await sweep(store, {raced.name: raced})
+    await store.close()
+    assert [] == [each for each in complaints if each.instance_id == instance_id]
+    return Counter(type(event) for event in await app.history(instance_id))
+
+
+async def ended(app: Romancy, instance_id: str) -> Status:
+    """How it ends when the gate in its body is open."""
+    gates["end"].set()
+    with suppress(WorkflowCancelledError):
+        await app.handle(instance_id).result(timeout=SOON)
+    return await app.handle(instance_id).status()
+
+
+async def test_of_two_retries_one_is_done(app: Romancy, held: tuple[Romancy, Gated], storage_url: str) -> None:
+    gates["end"] = asyncio.Event()
+    one = await failed(app, raced)
+
+    answer, other = await race(app, held, one, "retry", "retry")
+
+    assert other is None
+    assert isinstance(answer, UsageError)
+    assert CHANGED in str(answer)
+    assert Status.COMPLETED is await ended(app, one)
+    assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
+
+
+@pytest.mark.parametrize("other", ["cancel", "terminate"])
+async def test_what_has_failed_cannot_be_stopped_and_a_retry_goes_on(
+    app: Romancy, held: tuple[Romancy, Gated], storage_url: str, other: str
+) -> None:
+    gates["end"] = asyncio.Event()
+    one = await failed(app, raced)
+
+    assert (None, False) == await race(app, held, one, "retry", other)
+    assert Status.COMPLETED is await ended(app, one)
+    assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
+
+
+async def test_what_was_purged_is_not_retried(app: Romancy, held: tuple[Romancy, Gated]) -> None:
+    one = await failed(app, raced)
+
+    answer, other = await race(app, held, one, "retry", "purge")
+
+    assert other == 1
+    assert isinstance(answer, UsageError | InstanceNotFoundError)
+    assert await app.get_instance(one) is None
+
+
+async def test_what_is_being_retried_is_not_purged(app: Romancy, held: tuple[Romancy, Gated], storage_url: str) -> None:
+    gates["end"] = asyncio.Event()
+    one = await failed(app, raced)
+
+    assert (0, None) == await race(app, held, one, "purge", "retry")
+    assert Status.COMPLETED is await ended(app, one)
+    assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
+
+
+@pytest.mark.parametrize("late", ["cancel", "terminate"])
+async def test_a_retried_run_is_stopped_once(
+    app: Romancy, held: tuple[Romancy, Gated], storage_url: str, late: str
+) -> None:
+    """The retry and its stop were both asked for while the other was not known."""
+    gates["end"] = asyncio.Event()
+    one = await failed(app, raced)
+    if late == "terminate":
+        await app.retry(one)  # what has failed is not terminated
+        await asyncio.wait_for(status_is(app, one, Status.RUNNING), SOON)
+
+    answer, other = await race(app, held, one, late, "retry")
+
+    assert answer is True
+    assert (other is None) == (late == "cancel")
+    assert late == "cancel" or isinstance(other, UsageError)
+    assert Status.CANCELLED is await ended(app, one)
+    assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
