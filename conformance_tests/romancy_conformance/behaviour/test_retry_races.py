@@ -101,10 +101,16 @@ async def race(app: Romancy, held: tuple[Romancy, Gated], instance_id: str, late
     gate.closed = True
     waiting = asyncio.ensure_future(getattr(mine, late)(instance_id))
     await asyncio.wait_for(gate.waits.wait(), SOON)
-    (other,) = await asyncio.gather(getattr(app, early)(instance_id), return_exceptions=True)
+    other = await _answer(getattr(app, early)(instance_id))
     gate.opened.set()
-    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
-    return answer, other
+    return await _answer(waiting), other
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except (UsageError, InstanceNotFoundError) as error:
+        return error
 
 
 async def whole(app: Romancy, storage_url: str, instance_id: str) -> Counter[type]:

@@ -7,13 +7,13 @@ import asyncio
 import secrets
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from romancy_conformance.chaos.faults import FAULTS, File, Served
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
-from romancy_conformance.chaos.workers import Nursery
+from romancy_conformance.chaos.workers import ByTurns, Makes, Nursery, put_tree
 from romancy_conformance.servers import Kind, private_server
 from romancy_conformance.servers.proxy import Proxy
 
@@ -31,7 +31,14 @@ def features(text: str) -> frozenset[str]:
 async def play(options: argparse.Namespace, served: Served | None, folder: Path) -> list[Told]:
     """All rounds, one after another."""
     told: list[Told] = []
-    async with Nursery() as nursery:
+    async with AsyncExitStack() as stack:
+        nursery: Makes = await stack.enter_async_context(Nursery())
+        if options.beside:
+            tree = await asyncio.to_thread(put_tree, options.beside, folder / "beside")
+            other = await stack.enter_async_context(Nursery(tree))
+            if (runs := await other.tree()) != tree:
+                raise SystemExit(f"{options.beside}: workers would run {runs}")
+            nursery = ByTurns((nursery, other))
         for number in range(options.first, options.first + options.rounds):
             seed = f"{options.seed}-{number}"
             place = folder / seed
@@ -79,6 +86,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, help="at most so many workers are killed in a round")
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
     parser.add_argument("--with", dest="unusual", type=features, default=frozenset(), help="of: " + ", ".join(UNUSUAL))
+    parser.add_argument("--beside", metavar="TREE", help="every other worker runs this source tree: a folder or commit")
     parser.add_argument("--keep", type=Path, help="a folder for databases and the logs of workers")
     options = parser.parse_args()
     with ExitStack() as stack:

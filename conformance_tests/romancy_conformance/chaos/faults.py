@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy_conformance.chaos.worker import Job
-    from romancy_conformance.chaos.workers import Nursery, Worker
+    from romancy_conformance.chaos.workers import Makes, Worker
 
 __all__ = ["FAULTS", "Crew", "Fault", "File", "Served", "plan"]
 
@@ -116,7 +116,7 @@ class File(Struct, frozen=True):
 class Crew:
     """The workers of a round, each in its place; who ends is followed by another one."""
 
-    def __init__(self, nursery: Nursery, jobs: Callable[[], Job], places: int, database: Served | File | None) -> None:
+    def __init__(self, nursery: Makes, jobs: Callable[[], Job], places: int, database: Served | File | None) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
         """Those that ended by themselves, though nobody had done anything to the server."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from romancy_conformance.chaos.workers import Nursery
+    from romancy_conformance.chaos.workers import Makes
 
 __all__ = ["WAYS", "Plan", "Round", "Told"]
 
@@ -80,7 +80,7 @@ class Round:
     """One round on a fresh database."""
 
     def __init__(
-        self, told: Plan, url: str, folder: Path, nursery: Nursery, database: Served | File | None = None
+        self, told: Plan, url: str, folder: Path, nursery: Makes, database: Served | File | None = None
     ) -> None:
         self._plan = told
         self._url = url

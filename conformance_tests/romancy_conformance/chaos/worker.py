@@ -3,7 +3,7 @@
     python -m romancy_conformance.chaos.worker
 
 It reads orders, one a line: `work JSON` forks a worker and answers with its process id, `wait PID` answers with how
-that ended. At the end of its input it kills those that are left.
+that ended, `tree` with the source tree it runs. At the end of its input it kills those that are left.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
+import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos.programs import Program
@@ -91,6 +93,8 @@ def main() -> None:
         if order == "work":
             children.add(child := fork(msgspec.json.decode(what, type=Job)))
             print(child, flush=True)
+        elif order == "tree":
+            print(Path(romancy.__path__[0]).parent, flush=True)
         else:
             pid, status = os.waitpid(int(what), os.WNOHANG)
             children.discard(pid)

@@ -7,25 +7,69 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Self
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
+import romancy_conformance
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from romancy_conformance.chaos.worker import Job
 
-__all__ = ["Nursery", "Worker"]
+__all__ = ["ByTurns", "Makes", "Nursery", "Worker", "put_tree"]
 
 _MODULE = "romancy_conformance.chaos.worker"
 
 
-class Nursery:
-    """The process that forks them. One order at a time."""
+def put_tree(tree: str, folder: Path) -> Path:
+    """The source tree that is meant: a folder, or a commit of this repository, which is put into `folder`."""
+    if Path(tree).is_dir():
+        return Path(tree).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--show-toplevel"]
+    top = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    command = ["git", "-C", top, "archive", tree, "romancy", "backends"]
+    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+    return folder.resolve()
 
-    def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+class Makes(Protocol):
+    """Whatever workers come from."""
+
+    async def make(self, job: Job) -> Worker:
+        """One more worker."""
+        ...
+
+
+class ByTurns:
+    """Workers of several nurseries, one after the other: who is killed or drained is replaced by one of the next."""
+
+    def __init__(self, nurseries: Sequence[Makes]) -> None:
+        self._nurseries = cycle(nurseries)
+
+    async def make(self, job: Job) -> Worker:
+        """One more worker, of the next nursery."""
+        return await next(self._nurseries).make(job)
+
+
+class Nursery:
+    """The process that forks them. One order at a time.
+
+    With `tree` its workers run the Romancy of that source tree, and the programs of this one.
+    """
+
+    def __init__(self, tree: Path | None = None) -> None:
+        path = [*filter(None, sys.path)]
+        if tree is not None:
+            programs = Path(romancy_conformance.__path__[0]).parent
+            path = [str(tree), str(tree / "backends"), str(programs)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -46,6 +90,10 @@ class Nursery:
     async def make(self, job: Job) -> Worker:
         """One more worker."""
         return Worker(int(await self._order(f"work {msgspec.json.encode(job).decode()}")), self)
+
+    async def tree(self) -> Path:
+        """The source tree that its workers run."""
+        return Path(await self._order("tree "))
 
     async def ended(self, pid: int) -> int | None:
         """How this one ended; None while it has not. To be asked until it has, and never again."""

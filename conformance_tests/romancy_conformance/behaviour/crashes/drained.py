@@ -12,20 +12,24 @@ import asyncio
 import os
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import msgspec
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
-from romancy.engine import _failpoint
+from romancy.engine._failpoint import armed
 from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
 
 __all__ = ["RESULTS", "WORKFLOWS", "Shift"]
 
 _TOO_LATE = 3
 _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
 _NOT_YET = 1_000_000
-_points: list[Any] = []
+_points: list[object] = []
 
 
 class Shift(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,20 +157,21 @@ async def play(shift: Shift) -> int:
                 await app.start_many(calls)
                 await _here.at_work.wait()
             for point in _points:
-                point._left = int(shift.fail.rpartition(":")[2])
+                vars(point)["_left"] = int(shift.fail.rpartition(":")[2])
             asyncio.get_running_loop().call_later(0.001, _here.stopping.set)  # when it waits for them to end
     except TimeoutError:
         return _TOO_LATE
     return 0
 
 
-class _Patient(_failpoint._Failpoint):
-    """A failpoint that is known here, and does not count before it is told to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._left = _NOT_YET
-        _points.append(self)
+def known(store: Store) -> Store:
+    """As `armed`; its point is known here, and counts nothing before it is told to."""
+    store = armed(store)
+    point = vars(store).get("_point")
+    if point is not None:
+        vars(point)["_left"] = _NOT_YET
+        _points.append(point)
+    return store
 
 
 def in_a_process_of_its_own(line: str) -> int:
@@ -178,8 +183,8 @@ def in_a_process_of_its_own(line: str) -> int:
     try:
         shift = msgspec.json.decode(line, type=Shift)
         os.environ["ROMANCY_FAIL"] = shift.fail
-        vars(_failpoint)["_Failpoint"] = _Patient
-        status = asyncio.run(play(shift))
+        with patch("romancy.app.armed", known):
+            status = asyncio.run(play(shift))
     except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
         traceback.print_exc()
     finally:

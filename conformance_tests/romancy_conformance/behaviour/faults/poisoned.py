@@ -46,7 +46,8 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 
 
 async def main(url: str, count: int) -> None:
-    vars(_quarantine).update(_ALIVE=0.05, _TIMES_LONGER=0)  # nobody kills these processes at random
+    for name, value in (("_ALIVE", 0.05), ("_TIMES_LONGER", 0)):
+        setattr(_quarantine, name, value)  # nobody kills these processes at random
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)
