@@ -37,7 +37,7 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
             tree = await asyncio.to_thread(put_tree, options.beside, folder / "beside")
             other = await stack.enter_async_context(Nursery(tree))
             if (runs := await other.tree()) != tree:
-                raise SystemExit(f"{options.beside}: workers would run {runs}")
+                raise SystemExit(f"{options.beside}: its workers cannot run these programs, or would run {runs}")
             nursery = ByTurns((nursery, other))
         for number in range(options.first, options.first + options.rounds):
             seed = f"{options.seed}-{number}"
