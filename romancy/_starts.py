@@ -6,10 +6,13 @@ import secrets
 import time
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from romancy._logs import get_logger
 from romancy.errors import InstanceConflictError, UsageError
 from romancy.workflow import Call, Workflow
 
-__all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow", "new_id", "taken"]
+__all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow", "new_id", "taken", "warn_of_unknown"]
+
+logger = get_logger("romancy")
 
 IfExists: TypeAlias = Literal["return", "refuse"]
 """What a start does whose id is taken."""
@@ -43,6 +46,18 @@ def taken(instance_id: str) -> InstanceConflictError:
         "out to get the one that is there",
         conflicts=[instance_id],
     )
+
+
+def warn_of_unknown(name: str, said: set[str]) -> None:
+    """Say, once, that this app's own worker cannot run what was started here."""
+    if name not in said:
+        said.add(name)
+        logger.warning(
+            "workflow %s was started here and this app does not know it: it waits for a worker that does. "
+            "Give it to the app in workflows=[…] if it is to run here",
+            name,
+            extra={"romancy_workflow": name},
+        )
 
 
 def new_id() -> str:

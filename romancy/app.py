@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
@@ -13,7 +13,9 @@ from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._named import NamedWorkflow, workflow_named
 from romancy._place import check_place
 from romancy._same import check_same
-from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, taken
+from romancy._sending import signal_message
+from romancy._starting_by_signal import Beginning, start_or_signal
+from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, taken, warn_of_unknown
 from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Activation
+    from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
@@ -340,6 +343,30 @@ class Romancy(Instances):
         """Start a workflow and return its result."""
         return await (await self.start(wf, *args, **kwargs)).result()
 
+    async def signal_with_start(
+        self,
+        call: Call[T],
+        event: EventType[Any] | str,
+        data: object = None,
+        /,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+    ) -> Handle[T]:
+        """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it is not there.
+
+        One commit starts it with the signal in its inbox. One that is there keeps the input it was started with; of
+        another workflow it is an InstanceConflictError, and an InstanceEndedError when it has ended. With an `id` the
+        call may be made again, by anybody: the signal is delivered once.
+        """
+        handle, raw, delay = self._prepare(call)
+        store = self._to_write("signal_with_start", handle.instance_id)
+        message = signal_message(handle.instance_id, event, data, key, id)
+        begin = Beginning(call, raw, delay, handle.instance_id, message, self._worker_token(), self._nonce, self._stamp)
+        await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id))
+        self._stir()
+        return handle
+
     def _prepare(self, call: Call[T]) -> tuple[Handle[T], Raw, int]:
         """The handle of an instance to be started, its input, and its delay in microseconds."""
         self._opened()
@@ -408,22 +435,12 @@ class Romancy(Instances):
                 raise
             return handle, raw, answer
         if worker is not None and not known:
-            self._warn_of_unknown(definition.name)
+            warn_of_unknown(definition.name, self._unknown)
         item = start_of(
             definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
         )
         self._writer.submit(item, done)
         return handle, raw, answer
-
-    def _warn_of_unknown(self, name: str) -> None:
-        if name not in self._unknown:
-            self._unknown.add(name)
-            logger.warning(
-                "workflow %s was started here and this app does not know it: it waits for a worker that does. "
-                "Give it to the app in workflows=[…] if it is to run here",
-                name,
-                extra={"romancy_workflow": name},
-            )
 
     async def _started(self, judge: Judge, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
         outcome = await answer

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from msgspec import Raw
 
 from romancy._reasons import reasons_of
+from romancy._sending import name_of_event, signal_message
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
-from romancy.engine._messages import CancelMessage, Signal, encode_message
+from romancy.engine._messages import CancelMessage, encode_message
 from romancy.engine._once import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
@@ -24,7 +25,7 @@ from romancy.instance import Instance, InstancePage, changed_at
 from romancy.log import Position, follow_log, read_log
 from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_event, check_id, check_key, check_text
+from romancy.storage.limits import check_event, check_key, check_text
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import Delivered, Delivery
 
@@ -287,16 +288,11 @@ class Instances:
         after the first one was received. The workflow sees it as the event's `id`. It is remembered for a week, and
         longer until `purge` is called; an instance started anew under an id that was purged remembers nothing.
         """
-        name, declared = _name_of(event), event.data if isinstance(event, EventType) else Any
-        check_key(key)
-        what = f"data of the signal {name!r} to instance {instance_id}"
-        message = Signal(
-            name=name, data=Raw(check_event(dumps(data, what, declared), what)), key=key, event_id=id or ""
-        )
+        message = signal_message(instance_id, event, data, key, id)
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
         dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
         if not await self._send(instance_id, message, session, dedupe=dedupe):
-            await refuse_ended(store, instance_id, name, id)
+            await refuse_ended(store, instance_id, message.name, id)
 
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
@@ -304,7 +300,7 @@ class Instances:
         """Send an event to the outside by the commit of your own transaction; a rollback sends nothing."""
         if session is None:
             raise UsageError("app.publish goes with a transaction of yours: give it as session=")
-        name, declared = _name_of(type), type.data if isinstance(type, EventType) else Any
+        name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
         check_key(key)
         what = f"event {name!r}"
         row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
@@ -478,12 +474,6 @@ async def _if_still(act: Awaitable[None]) -> bool:
     except UsageError:
         return False  # somebody else was faster
     return True
-
-
-def _name_of(event: Any) -> str:
-    name = event.name if isinstance(event, EventType) else event
-    check_id(name, "name of the event")
-    return str(name)
 
 
 async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

@@ -5,12 +5,15 @@ Nothing here is queued for the log writer: it is written when the call returns, 
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from romancy.engine._holding import note_start
-from romancy.engine._live import new_life, start_of
+from romancy.engine._live import new_life, owner_changed, start_of
+from romancy.engine._management import acting
+from romancy.errors import InternalError
 from romancy.session import Session
-from romancy.storage.records import Outcome
+from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +21,10 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivered, Delivery, OutboxRow
+    from romancy.storage.records import Delivery, OutboxRow, Start
     from romancy.workflow import Workflow
 
-__all__ = ["send_in", "start_in"]
+__all__ = ["send_in", "start_in", "start_with_mail"]
 
 
 async def start_in(
@@ -53,6 +56,30 @@ async def send_in(
     """Write messages into the transaction; UsageError as for a start."""
     async with store.session(join=_native(transaction)) as session:
         return await session.send(deliveries, outbox)
+
+
+async def start_with_mail(store: Store, worker: str | None, start: Start, delivery: Delivery) -> Outcome:
+    """Start an instance with a message in its inbox, by one commit: both are there, or neither.
+
+    The commit of a session of our own takes an append. It is the new log's second row, and says nothing.
+    """
+    async with acting(store, worker) as (token, now), store.session() as own:
+        async with store.session(join=own.native) as session:
+            outcome = await session.commit(start)
+            if outcome is not Outcome.ACCEPTED:
+                return outcome
+            (answer,) = await session.send([delivery])
+            if answer is not Delivered.ACCEPTED:
+                raise InternalError(f"instance {start.instance_id!r} is being started: its mail was refused ({answer})")
+        silent = Append(
+            instance_id=start.instance_id,
+            life=start.life,
+            seq=2,
+            writer=f"{secrets.token_hex(8)}.mail",
+            body=owner_changed(now, "", ""),
+            after=start.writer,
+        )
+        return await own.commit(silent, worker=token)
 
 
 def _native(transaction: object) -> object:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["purge", "resume", "retry", "terminate"]
+__all__ = ["acting", "purge", "resume", "retry", "terminate"]
 
 _TRIES: Final = 10
 _LEASE: Final = 60_000_000
@@ -42,7 +42,7 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
 @asynccontextmanager
-async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
+async def acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
     """The token to write under and the database's time."""
     acting = Worker(token=worker or secrets.token_hex(8), worker_id="management", lease=_LEASE)
     if worker is not None:
@@ -77,7 +77,7 @@ async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
-    async with _acting(store, None) as (token, now):
+    async with acting(store, None) as (token, now):
         recall, last = await runs_so_far(store, found.instance)
         item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
@@ -103,7 +103,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
         after=after,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
     )
-    async with _acting(store, worker) as (token, _):
+    async with acting(store, worker) as (token, _):
         outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
@@ -111,7 +111,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
 
 async def terminate(store: Store, worker: str | None, instance_id: str, reason: str) -> bool:
     """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
-    async with _acting(store, worker) as (token, now):
+    async with acting(store, worker) as (token, now):
         for _ in range(_TRIES):
             found = await store.read(instance_id, limit=0)
             if found is None:

@@ -1,0 +1,31 @@
+"""Signals as they are sent: named, checked and encoded before anything is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from romancy.engine._messages import Signal
+from romancy.event import EventType
+from romancy.serialization import dumps
+from romancy.storage.limits import check_event, check_id, check_key
+
+__all__ = ["name_of_event", "signal_message"]
+
+
+def name_of_event(event: Any) -> str:
+    """The name of an event type, or a name given as such. Raises UsageError for one that no row can bear."""
+    name = event.name if isinstance(event, EventType) else event
+    check_id(name, "name of the event")
+    return str(name)
+
+
+def signal_message(instance_id: str, event: Any, data: object, key: str | None, id: str | None) -> Signal:
+    """The message of a signal to this instance."""
+    name, declared = name_of_event(event), event.data if isinstance(event, EventType) else Any
+    check_key(key)
+    if id is not None:
+        check_id(id, "id of the signal")
+    what = f"data of the signal {name!r} to instance {instance_id}"
+    return Signal(name=name, data=Raw(check_event(dumps(data, what, declared), what)), key=key, event_id=id or "")
