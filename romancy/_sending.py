@@ -21,7 +21,9 @@ def name_of_event(event: Any) -> str:
     return str(name)
 
 
-def signal_message(instance_id: str, event: Any, data: object, key: str | None, id: str | None) -> Signal:
+def signal_message(
+    instance_id: str, event: EventType[Any] | str, data: object, key: str | None, id: str | None
+) -> Signal:
     """The message of a signal to this instance."""
     name, declared = name_of_event(event), event.data if isinstance(event, EventType) else Any
     check_key(key)

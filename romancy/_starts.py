@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from romancy._logs import get_logger
 from romancy.errors import InstanceConflictError, UsageError
@@ -26,7 +26,7 @@ def check_workflow(wf: Any) -> Workflow[..., Any]:
         raise UsageError(
             f"a workflow is started, a function decorated with @workflow or its name, not a {type(wf).__name__}"
         )
-    return wf
+    return cast("Workflow[..., Any]", wf)
 
 
 def check_call(call: Any) -> None:

@@ -171,7 +171,7 @@ async def nothing_is_there(app: Romancy) -> bool:
 
 
 async def test_only_workflows_are_started(app: Romancy) -> None:
-    things: list[Any] = ["length", text_of, length.fn, 5, None]
+    things: list[Any] = [b"length", text_of, length.fn, 5, None]
     for thing in things:
         with pytest.raises(UsageError, match="@workflow"):
             await app.start(thing)

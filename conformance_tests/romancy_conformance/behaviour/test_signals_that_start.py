@@ -22,7 +22,7 @@ from romancy.core import WorkflowStarted
 from romancy_conformance.behaviour.coded import SECRET, Masking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Session
 
@@ -77,14 +77,14 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     """The start and the signal are one commit: when that fails, there is neither, and the call can be made again."""
     app = await open_app()
     cart = begun_cart.options(instance_id="cart").bind("ann", 1)
-    store = app._opened()
+    store = app._opened()  # pyright: ignore[reportPrivateUsage]
     session = store.session
 
     async def fail(*_: Any, **__: Any) -> None:
         raise StorageUnavailableError("the connection is gone")
 
     @asynccontextmanager
-    async def failing(*, join: object | None = None) -> AsyncIterator[Session]:
+    async def failing(*, join: object | None = None) -> AsyncGenerator[Session]:
         async with session(join=join) as one:
             if join is None:
                 monkeypatch.setattr(one, "commit", fail)

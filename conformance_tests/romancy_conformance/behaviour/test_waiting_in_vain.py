@@ -159,14 +159,15 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     front = await open_app(worker=False, lease=SHORT)
     worker = await open_app()
     looks = 0
-    census = front._opened().census
+    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+    census = store.census
 
     async def counted() -> Census:
         nonlocal looks
         looks += 1
         return await census()
 
-    monkeypatch.setattr(front._opened(), "census", counted)
+    monkeypatch.setattr(store, "census", counted)
     handle = await front.start(vain_patience.options(instance_id="k-1"))
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())
