@@ -55,6 +55,9 @@ class Watch(ABC):
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
         """Make the call; what it cost."""
 
+    async def leave_uncounted(self) -> None:  # noqa: B027 - most databases do not count while a test fills them
+        """Keep the database from looking at its rows by itself until `analyze`."""
+
     @abstractmethod
     async def analyze(self, store: Store) -> None:
         """Let the database look at its rows, as it does by itself once in a while."""
@@ -121,6 +124,16 @@ class _Sqlite(Watch):
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
 
+_LEFT_UNCOUNTED = """
+    do $$
+        declare one text;
+        begin
+            for one in select quote_ident(tablename) from pg_tables where schemaname = current_schema() loop
+                execute 'alter table ' || one || ' set (autovacuum_enabled = false)';
+            end loop;
+        end
+    $$
+"""
 _SCANNED = re.compile(r"Scan.*\(actual rows=(\d+) loops=(\d+)\)")
 _REMOVED = re.compile(r"Rows Removed by (?:Filter|Index Recheck): (\d+)")
 _EXPLAINING = """
@@ -166,6 +179,11 @@ class _Postgres(Watch):
         await call
         plans = list(self._plans)
         return Cost(sum(map(_scanned, plans)), "\n".join(_postgres_plan(plan) for plan in plans))
+
+    async def leave_uncounted(self) -> None:
+        connection = await self._connect()
+        await connection.execute(_LEFT_UNCOUNTED)
+        await connection.close()
 
     async def analyze(self, store: Store) -> None:
         connection = await self._connect()

@@ -103,6 +103,7 @@ async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
     with watch.on():
         store = create_store(storage_url)
         await store.open()
+        await watch.leave_uncounted()
         idle = await Actor(store, workflows={"idle": "c1"}).register()
         addressed = [owned(idle, number) for number in range(2 * ENOUGH)]
         await fill(store, addressed)
