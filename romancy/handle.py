@@ -73,7 +73,7 @@ class Handle(Generic[R_co]):
                 f"instance {self._instance_id} was cancelled{reason}", instance_id=self._instance_id
             )
         error = outcome.error
-        text = f"{error.type}: {error.message}" if error is not None else "no error was recorded"
+        text = error.summary if error is not None else "no error was recorded"
         left = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
         raise WorkflowFailedError(
             f"instance {self._instance_id} failed with {text}{left}",

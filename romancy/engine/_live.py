@@ -368,7 +368,7 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
         )
     if activation.outcome is not None:
         failure = activation.outcome.error
-        error = short(f"{failure.type}: {failure.message}") if failure is not None else None
+        error = short(failure.summary) if failure is not None else None
         return Change(status=status, seen=live.signals, error=error)
     if _rests(live, activation, now):
         return Change(status=status, seen=live.signals, release=True, wake_at=_look_again(live, now))

@@ -27,6 +27,7 @@ _LONGEST_TRACE: Final = 8_000
 _LONGEST_LINE: Final = 500
 _LARGEST_DATA: Final = 16_000
 _MOST_EXCEPTIONS: Final = 24
+_MEMBERS_TOLD: Final = 3
 _MOST_BASES: Final = 8
 _FIRST_FRAMES: Final = 6
 _LAST_FRAMES: Final = 14
@@ -49,6 +50,16 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """What it was raised from, or what was being handled when it was raised."""
     members: tuple[ErrorInfo, ...] = ()
     """The exceptions of an exception group."""
+
+    @property
+    def summary(self) -> str:
+        """In one line what it is and says; of a group also what its first members are and say."""
+        own = f"{self.type}: {self.message}"
+        if not self.members:
+            return own
+        told = [member.summary for member in self.members[:_MEMBERS_TOLD]]
+        more = len(self.members) - len(told)
+        return f"{own} ({'; '.join(told)}{f'; and {more} more' if more else ''})"
 
 
 class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -364,3 +364,10 @@ def test_json_arguments_come_back(args: list[Any]) -> None:
 @given(st.lists(st.text(st.characters(codec=None)) | st.binary() | st.floats() | st.builds(m.Breaks), max_size=3))
 def test_any_arguments_are_described(args: list[Any]) -> None:
     assert type(there_and_back(ValueError(*args), ValueError)) is ValueError
+
+
+def test_a_group_tells_of_its_first_members_in_one_line() -> None:
+    info = describe_exception(ExceptionGroup("many", [ValueError("a"), ExceptionGroup("deep", [KeyError("b")])]))
+    assert info.summary == "ExceptionGroup: many (ValueError: a; ExceptionGroup: deep (KeyError: 'b'))"
+    several = describe_exception(ExceptionGroup("many", [ValueError(str(number)) for number in range(5)]))
+    assert several.summary == "ExceptionGroup: many (ValueError: 0; ValueError: 1; ValueError: 2; and 2 more)"

@@ -310,3 +310,25 @@ async def test_listing_and_finding(app: Romancy) -> None:
     assert [instance.input["amount"] for instance in found.instances] == [3]
     assert [instance.input["amount"] for instance in page.instances + rest.instances] == [5, 4, 3, 2, 1]
     assert (page.has_more, rest.has_more) == (True, False)
+
+
+@activity(retry=RetryPolicy.none())
+async def running_refuse(number: int) -> None:
+    raise ValueError(f"the disk {number} is full")
+
+
+@workflow
+async def fails_in_a_group(ctx: WorkflowContext) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(running_refuse(1))
+
+
+async def test_a_failure_in_a_group_says_what_failed(app: Romancy) -> None:
+    handle = await app.start(fails_in_a_group)
+
+    with pytest.raises(WorkflowFailedError, match=r"unhandled errors in a TaskGroup \(.*the disk 1 is full\)$"):
+        await handle.result(timeout=60)
+    instance = await app.get_instance(handle.instance_id)
+
+    assert instance is not None
+    assert "the disk 1 is full" in (instance.error or "")
