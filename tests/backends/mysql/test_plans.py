@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Awaitable[MySQLStore]]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.backends("mysql", "mariadb")]
 
 _DIGIT = "(select 0 d union all " + " union all ".join(f"select {n}" for n in range(1, 10)) + ")"
 _NUMBERS = "(select a.d + 10 * b.d + 100 * c.d + 1000 * e.d as n from DIGIT a join DIGIT b join DIGIT c join DIGIT e) g"
