@@ -203,8 +203,12 @@ class Quarantine:
         self._driver.attempts.let_go_on()
 
     async def _try(self, claimed: Claimed, box: Mailbox | None, evidence: Evidence) -> None:
+        # Everybody else goes on until this worker has lived for long enough.
+        await self._pause(max(0.0, evidence.alive_before(self._patience) + self._since - self._clock()))
+        if claimed.instance_id not in self._suspects:
+            return  # it belongs to others now
         self._driver.attempts.hold()
-        if not await self._alone(claimed, evidence):
+        if not await self._alone(claimed):
             logger.warning(
                 "instance %s may be killing its workers, and cannot be tried alone: others do not end",
                 claimed.instance_id,
@@ -231,11 +235,10 @@ class Quarantine:
                 self._driver.clear(live)  # nobody who is stopped died of it
             raise
 
-    async def _alone(self, claimed: Claimed, evidence: Evidence) -> bool:
-        """Wait until nothing runs and this worker has lived for long enough; False if something does not end."""
+    async def _alone(self, claimed: Claimed) -> bool:
+        """Wait until nothing runs and let nothing else begin; False if something does not end."""
         if not await self._driver.attempts.nothing_runs(self._patience):
             return False
-        await self._pause(max(0.0, evidence.alive_before(self._patience) + self._since - self._clock()))
         return await self._driver.solitude.begin(claimed.instance_id, self._patience)
 
     async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:

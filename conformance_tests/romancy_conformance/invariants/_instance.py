@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from romancy.core import CancelRequested, EventAwaited, TimerStarted, replay
 from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
@@ -122,6 +122,10 @@ async def _mail(instance_id: str, tables: Tables) -> list[object]:
     return messages
 
 
+def _workflows_of(definition: object) -> list[Workflow[..., Any]]:
+    return [cast("Workflow[..., Any]", definition)] if isinstance(definition, Workflow) else []
+
+
 def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefinition]) -> Iterator[str]:
     """The log and the code: what has not ended must fit the code of today, what has ended the code it ran on."""
     definition = workflows.get(row.workflow_name)
@@ -130,8 +134,7 @@ def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefin
     if row.status in TERMINAL_STATUSES and getattr(definition, "code", row.code) != row.code:
         return
     try:
-        registry = Registry.collect([definition] if isinstance(definition, Workflow) else ())
-        known = registry.activities_of(row.workflow_name)
+        known = Registry.collect(_workflows_of(definition)).activities_of(row.workflow_name)
         replay(definition, log.commits, instance_id=row.instance_id, known=known)
     except NonDeterminismError as error:
         yield f"its log does not replay: {error}"

@@ -37,7 +37,7 @@ both = pytest.mark.backends("mysql", "mariadb")
 def test_every_version_has_its_steps(version: str) -> None:
     migrations = load_migrations("romancy_", dialect_of(version, "here"))
 
-    only_for_one = set() if "MariaDB" in version else {7}
+    only_for_one: set[int] = set() if "MariaDB" in version else {7}
     assert {migration.version for migration in migrations} | only_for_one == set(range(1, migrations[-1].version + 1))
     assert [one.version for one in migrations] == sorted({one.version for one in migrations})
     assert all(migration.steps for migration in migrations)
