@@ -32,8 +32,8 @@ class Beginning(NamedTuple):
     delay: int
     instance_id: str
     message: Signal
-    worker: str | None
-    """The worker to write as; None: one that is registered for the moment."""
+    writes_as: Callable[[Store], Awaitable[tuple[str, int]]]
+    """The token to write under, and the database's time if it is known."""
     nonce: Callable[[], str]
     stamp: Callable[[], str]
 
@@ -79,7 +79,12 @@ async def _started(store: Store, begin: Beginning) -> bool:
         body=encode_message(begin.message),
         dedupe=key_of(instance_id, start.life, event_id) if event_id else None,
     )
-    outcome = await start_with_mail(store, begin.worker, start, mail)
+    token, now = await begin.writes_as(store)
+    outcome = await start_with_mail(store, token, now, start, mail)
+    if outcome is Outcome.DEAD:
+        raise StorageUnavailableError(
+            f"instance {instance_id!r} is not started: the lease ran out meanwhile; try again"
+        )
     if outcome is Outcome.INVALID:
         raise UsageError(f"the database cannot hold the start of instance {instance_id!r}, or its signal")
     return outcome is Outcome.ACCEPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
 from romancy._outcomes import read_outcome
@@ -38,7 +39,7 @@ class Waiting:
         """How the instance ended, once it has. WorkflowStuckError where nobody goes on with it."""
         if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
             watch.outcome = None  # it may have been retried since, by anybody or with its parent
-        patient = False
+        since = moment()
         async with in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())
@@ -47,7 +48,7 @@ class Waiting:
                     continue
                 news = watch.news()
                 try:
-                    patient = await self._look(instance_id, watch, news, patient=patient)
+                    await self._look(instance_id, watch, news, patient=moment() - since >= self._lease)
                 except StorageUnavailableError:
                     self._opened()
                     await asyncio.wait([news], timeout=_PAUSE)
@@ -57,21 +58,20 @@ class Waiting:
         outcome, watch.outcome = watch.outcome, None
         return outcome
 
-    async def _look(self, instance_id: str, watch: Watch, news: asyncio.Future[None], *, patient: bool) -> bool:
-        """Read how it stands, and wait for news of it; whether a lease has gone by without any, now or before."""
+    async def _look(self, instance_id: str, watch: Watch, news: asyncio.Future[None], *, patient: bool) -> None:
+        """Read how it stands, and wait for news of it; it is asked who knows the workflow after a lease in vain."""
         store = self._opened()
         read = await read_outcome(store, instance_id)
         if isinstance(read, Outcome):
             watch.outcome = read
         if watch.outcome is not None or isinstance(read, Outcome):
-            return patient
+            return
         refuse_to_wait(store, "result")
         if read.status is Status.STUCK and not await others_may_try(store, read):
             raise await stuck_error(store, read)
         if patient and not self._is_known_here(read.workflow_name) and await self._absence.is_over(store, read):
             raise self._nobody_knows(read)
-        done, _ = await asyncio.wait([news], timeout=self._lease)
-        return patient or not done
+        await asyncio.wait([news], timeout=self._lease / 2)
 
     def _is_here(self, instance_id: str) -> bool:
         worker = self._worker()

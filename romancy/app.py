@@ -362,7 +362,7 @@ class Romancy(Instances):
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
         message = signal_message(handle.instance_id, event, data, key, id)
-        begin = Beginning(call, raw, delay, handle.instance_id, message, self._worker_token(), self._nonce, self._stamp)
+        begin = Beginning(call, raw, delay, handle.instance_id, message, self._writes_as, self._nonce, self._stamp)
         await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id))
         self._stir()
         return handle

@@ -16,7 +16,7 @@ from msgspec import Raw
 from romancy._reasons import reasons_of
 from romancy._sending import name_of_event, signal_message
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
+from romancy.engine import Standing, history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
 from romancy.engine._messages import CancelMessage, encode_message
 from romancy.engine._once import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
@@ -57,6 +57,7 @@ class Instances:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
         self._forgets_at = 0.0
+        self._standing = Standing()
 
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
@@ -69,6 +70,11 @@ class Instances:
 
     def _stir(self) -> None:
         """Something may be due now: an app with a worker looks."""
+
+    async def _writes_as(self, store: Store) -> tuple[str, int]:
+        """The token to write under, of our worker or of a row for this app, and the database's time if it is known."""
+        worker = self._worker_token()
+        return (worker, 0) if worker is not None else await self._standing.look(store)
 
     def _worker_token(self) -> str | None:
         return None
@@ -334,19 +340,23 @@ class Instances:
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        now = time.monotonic()
-        if forget := now >= self._forgets_at:
-            self._forgets_at = now + _FORGET_EVERY
-        gone = await purge(self._to_write("purge", *instance_ids), instance_ids, forget=forget)
+        gone = await purge(self._to_write("purge", *instance_ids), instance_ids, forget=self._forgets())
         self._removed(instance_ids)
         return gone
 
     async def _purge_as_found(self, found: Instance) -> bool:
         """Remove an instance unless it has changed since it was found, as by a retry."""
         ids = (found.instance_id,)
-        gone = await purge(self._to_write("purge", *ids), ids, until=changed_at(found))
+        gone = await purge(self._to_write("purge", *ids), ids, until=changed_at(found), forget=self._forgets())
         self._removed(ids)
         return bool(gone)
+
+    def _forgets(self) -> bool:
+        """Whether it is time for old ids of signals to go with what is purged."""
+        now = time.monotonic()
+        if due := now >= self._forgets_at:
+            self._forgets_at = now + _FORGET_EVERY
+        return due
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         """These may be gone: whoever waits for one looks again."""

@@ -93,7 +93,7 @@ def _activities_of(workflows: Iterable[Any]) -> list[Any]:
 
 
 def _own_activities(workflow: Any) -> dict[str, Any]:
-    return _by_name("activity", _activities_of([workflow]), matters=_is_undone)
+    return _by_name("activity", _activities_of([workflow]), matters=_never)
 
 
 def _always(_: Any) -> bool:
@@ -102,10 +102,6 @@ def _always(_: Any) -> bool:
 
 def _never(_: Any) -> bool:
     return False
-
-
-def _is_undone(activity: Any) -> bool:
-    return activity.undo is not None
 
 
 def _is_activity(thing: Any) -> bool:

@@ -11,7 +11,7 @@ from romancy.engine._knowledge import names_in, versions_in
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
 from romancy.engine._log_writer import LogWriter
-from romancy.engine._management import purge, resume, retry, terminate
+from romancy.engine._management import Standing, purge, resume, retry, terminate
 from romancy.engine._messages import outgoing
 from romancy.engine._opening import opened
 from romancy.engine._runtime import RUNTIME
@@ -25,6 +25,7 @@ __all__ = [
     "Absence",
     "LogWriter",
     "Settings",
+    "Standing",
     "ToldToStop",
     "Unanswered",
     "Worker",

@@ -120,6 +120,10 @@ class Intake:
         """Whether nothing waits to be taken up once its mail has come."""
         return not (self._unread or self._after_mail)
 
+    def look_for_own(self) -> None:
+        """Ask the next claim for everything this worker owns: something is not as it seemed."""
+        self._recover()
+
     def known(self) -> dict[str, int]:
         """Which mail need not be brought again: what the next claim says (`ClaimRequest.known`)."""
         live = self._driver.live

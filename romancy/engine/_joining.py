@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from romancy.engine._holding import note_start
 from romancy.engine._live import new_life, owner_changed, start_of
-from romancy.engine._management import acting
 from romancy.errors import InternalError
 from romancy.session import Session
 from romancy.storage.records import Append, Delivered, Outcome
@@ -58,12 +57,12 @@ async def send_in(
         return await session.send(deliveries, outbox)
 
 
-async def start_with_mail(store: Store, worker: str | None, start: Start, delivery: Delivery) -> Outcome:
+async def start_with_mail(store: Store, token: str, now: int, start: Start, delivery: Delivery) -> Outcome:
     """Start an instance with a message in its inbox, by one commit: both are there, or neither.
 
     The commit of a session of our own takes an append. It is the new log's second row, and says nothing.
     """
-    async with acting(store, worker) as (token, now), store.session() as own:
+    async with store.session() as own:
         async with store.session(join=own.native) as session:
             outcome = await session.commit(start)
             if outcome is not Outcome.ACCEPTED:

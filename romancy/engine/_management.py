@@ -7,6 +7,7 @@ name of a live worker: the app's own, or one that is registered for the moment.
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["acting", "purge", "resume", "retry", "terminate"]
+__all__ = ["Standing", "purge", "resume", "retry", "terminate"]
 
 _TRIES: Final = 10
 _LEASE: Final = 60_000_000
@@ -42,7 +43,7 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
 @asynccontextmanager
-async def acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
+async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
     """The token to write under and the database's time."""
     acting = Worker(token=worker or secrets.token_hex(8), worker_id="management", lease=_LEASE)
     if worker is not None:
@@ -53,6 +54,30 @@ async def acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, 
         yield acting.token, pulse.now
     finally:
         await store.heartbeat(acting, leaving=True)
+
+
+class Standing:
+    """The worker row of an app that has no worker: one for all its calls, which ends as that of a crashed worker."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._beat = self._now = 0
+
+    async def look(self, store: Store) -> tuple[str, int]:
+        """The token to write under and the database's time."""
+        at = time.monotonic_ns() // 1000
+        if self._worker is None or at - self._beat > _LEASE // 3:
+            worker = self._worker or _manager()
+            pulse = await store.heartbeat(worker)
+            if not pulse.alive:
+                worker = _manager()
+                pulse = await store.heartbeat(worker)
+            self._worker, self._beat, self._now = worker, at, pulse.now
+        return self._worker.token, self._now + at - self._beat
+
+
+def _manager() -> Worker:
+    return Worker(token=secrets.token_hex(8), worker_id="management", lease=_LEASE)
 
 
 async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
@@ -77,7 +102,7 @@ async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
-    async with acting(store, None) as (token, now):
+    async with _acting(store, None) as (token, now):
         recall, last = await runs_so_far(store, found.instance)
         item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
@@ -103,7 +128,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
         after=after,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
     )
-    async with acting(store, worker) as (token, _):
+    async with _acting(store, worker) as (token, _):
         outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
@@ -111,7 +136,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
 
 async def terminate(store: Store, worker: str | None, instance_id: str, reason: str) -> bool:
     """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
-    async with acting(store, worker) as (token, now):
+    async with _acting(store, worker) as (token, now):
         for _ in range(_TRIES):
             found = await store.read(instance_id, limit=0)
             if found is None:

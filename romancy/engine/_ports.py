@@ -28,6 +28,11 @@ class Ports:
         """By the id of an input, which is held so that no other one can get its id."""
         self._ending: set[asyncio.Task[None]] = set()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing that ended attempts have left open waits for its input to be fed."""
+        return not self._of
+
     def put(self, event: Input, port: Port) -> None:
         """The input will be fed: this goes with it."""
         self._of[id(event)] = event, port

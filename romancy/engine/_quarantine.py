@@ -41,6 +41,9 @@ __all__ = ["Evidence", "Quarantine", "evidence_in"]
 
 logger = get_logger("romancy.engine")
 
+_GOODBYE: Final = 5.0
+"""Seconds that a trial which is stopped has to say how far it came."""
+_A_MOMENT: Final = 0.02
 _SUSPICIOUS: Final = 2
 _TRIALS: Final = 4
 _MOST_TRIALS: Final = 8
@@ -144,11 +147,13 @@ class Quarantine:
         """The incarnations in which it has tried something, and lives."""
         self._suspects: dict[str, tuple[Claimed, Mailbox | None, Evidence]] = {}
         self._wanted = asyncio.Event()
+        self._trying = False
+        self._moved = asyncio.Event()
 
     @property
     def busy(self) -> bool:
-        """Whether suspects wait or are tried: nothing else is to be claimed meanwhile."""
-        return bool(self._suspects)
+        """Whether a suspect is tried: nothing else is to be claimed meanwhile."""
+        return self._trying
 
     async def holds(self, claimed: Claimed, box: Mailbox | None) -> bool:
         """Look at the log of an instance whose owner died; True if it is a suspect and will be tried, or parked."""
@@ -180,33 +185,45 @@ class Quarantine:
             await self._wanted.wait()
             self._wanted.clear()
             while self._suspects:
-                claimed, box, evidence = min(self._suspects.values(), key=self._alive_before)
+                suspect = min(self._suspects.values(), key=self._alive_before)
+                claimed = suspect[0]
                 try:
-                    await self._try(claimed, box, evidence)
+                    await self._try(*suspect)
                 except StorageError as error:
                     logger.warning(
                         "instance %s: its trial is put off: %s", claimed.instance_id, error, extra=about(claimed)
                     )
                     await asyncio.sleep(1)
                 finally:
-                    self._suspects.pop(claimed.instance_id, None)
+                    self._trying = False
+                    if self._is_held(claimed):
+                        del self._suspects[claimed.instance_id]
                     self._let_all_go_on()
+                self._done()  # what was not claimed during the trial may be now
             self._done()
 
     def _alive_before(self, suspect: tuple[Claimed, Mailbox | None, Evidence]) -> float:
         return suspect[2].alive_before(self._patience)
 
+    def _is_held(self, claimed: Claimed) -> bool:
+        """Whether it is still held as it was claimed: not for others, and not claimed anew."""
+        held = self._suspects.get(claimed.instance_id)
+        return held is not None and held[0] is claimed
+
     def _let_all_go_on(self) -> None:
         self._driver.solitude.end()
-        for live in list(self._driver.live.values()):
-            self._driver.go_on(live)
-        self._driver.attempts.let_go_on()
+        try:
+            for live in list(self._driver.live.values()):
+                self._driver.go_on(live)
+        finally:
+            self._driver.attempts.let_go_on()
 
     async def _try(self, claimed: Claimed, box: Mailbox | None, evidence: Evidence) -> None:
         # Everybody else goes on until this worker has lived for long enough.
         await self._pause(max(0.0, evidence.alive_before(self._patience) + self._since - self._clock()))
-        if claimed.instance_id not in self._suspects:
+        if not self._is_held(claimed):
             return  # it belongs to others now
+        self._trying = True
         self._driver.attempts.hold()
         if not await self._alone(claimed):
             logger.warning(
@@ -217,7 +234,7 @@ class Quarantine:
             self._driver.solitude.end()
             await self._intake.take_up(claimed, (), box)
             return
-        if claimed.instance_id not in self._suspects:
+        if not self._is_held(claimed):
             return  # it belongs to others now
         logger.warning(
             "instance %s may be killing its workers: it is tried alone", claimed.instance_id, extra=about(claimed)
@@ -229,17 +246,30 @@ class Quarantine:
             if live is not None:
                 await self._until_moved(live)
         except asyncio.CancelledError:
-            if live is None:
-                live = await begun
+            await asyncio.wait([begun], timeout=_GOODBYE)  # the database may be away
+            if not begun.done():
+                begun.cancel()
+            elif begun.exception() is None:
+                live = begun.result()
             if live is not None:
                 self._driver.clear(live)  # nobody who is stopped died of it
             raise
 
     async def _alone(self, claimed: Claimed) -> bool:
         """Wait until nothing runs and let nothing else begin; False if something does not end."""
-        if not await self._driver.attempts.nothing_runs(self._patience):
+        if not await self._driver.attempts.nothing_runs(self._patience) or not await self._nothing_is_open():
             return False
         return await self._driver.solitude.begin(claimed.instance_id, self._patience)
+
+    async def _nothing_is_open(self) -> bool:
+        """Wait until what ended has been written: a session that was left open for it would stay so all the while."""
+        try:
+            async with asyncio.timeout(self._patience):
+                while not self._driver.ports.empty:  # noqa: ASYNC110 - rare, and nobody is told of it
+                    await asyncio.sleep(_A_MOMENT)
+        except TimeoutError:
+            return False
+        return True
 
     async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:
         """Write that the trial begins, and take the instance up; None if it is not here or has moved already."""
@@ -247,20 +277,24 @@ class Quarantine:
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
         nonce = self._nonce()
         if await self._write(claimed, nonce, mark) is not Outcome.ACCEPTED:
+            self._intake.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
         await self._intake.take_up(marked, (), box)
         live = self._driver.live.get(claimed.instance_id)
-        return live if live is not None and live.head == marked.head else None
+        if live is None or live.head != marked.head:
+            return None
+        self._moved = asyncio.Event()  # before anything else runs: its next commit may be in at once
+        live.moved = self._moved.set
+        return live
 
     async def _until_moved(self, live: Live) -> None:
         """Let it run until its log has grown, by itself or because it has survived for long enough."""
-        moved = asyncio.Event()
-        live.moved = moved.set
+        moved = self._moved
         self._driver.attempts.hold(only=live)
         try:
             # What has been replayed and waits runs nothing that could end anybody.
-            if live.attempts or live.inputs or live.in_flight:
+            if not moved.is_set() and (live.attempts or live.inputs or live.in_flight):
                 async with asyncio.timeout(self._patience):
                     await moved.wait()
         except TimeoutError:

@@ -135,6 +135,8 @@ def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
         yield from _nobody(census)
     elif same:
         yield f"Live workers with its version of the code ({row.code}): {', '.join(sorted(same))}."
+    elif row.code == "by-name":
+        yield f"It was started by its name. Whether one of {many(len(alive), 'live worker')} knows it shows when one takes it."
     else:
         run = "runs" if len(alive) == 1 else "run"
         yield (

@@ -28,6 +28,7 @@ _LONGEST_LINE: Final = 500
 _LARGEST_DATA: Final = 16_000
 _MOST_EXCEPTIONS: Final = 24
 _MEMBERS_TOLD: Final = 3
+_LONGEST_TOLD: Final = 500
 _MOST_BASES: Final = 8
 _FIRST_FRAMES: Final = 6
 _LAST_FRAMES: Final = 14
@@ -57,9 +58,13 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         own = f"{self.type}: {self.message}"
         if not self.members:
             return own
-        told = [member.summary for member in self.members[:_MEMBERS_TOLD]]
+        told = [_shortened(member.summary) for member in self.members[:_MEMBERS_TOLD]]
         more = len(self.members) - len(told)
         return f"{own} ({'; '.join(told)}{f'; and {more} more' if more else ''})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}…"
 
 
 class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -163,3 +163,12 @@ async def test_who_has_had_its_time_has_refused_it(world: World) -> None:
     assert not await others_may_try(cast("Store", world.store), ROW)
     world.store.workers = [replace(beating(world.store.now), started_at=41_000_000)]
     assert await others_may_try(cast("Store", world.store), ROW)
+
+
+async def test_an_older_worker_does_not_say_what_it_knows_and_may_know_it(world: World) -> None:
+    older = replace(PEER, codes=("v1",))
+
+    for now in range(1000, 1000 + 6 * LEASE, LEASE):
+        assert not await world.at(now, replace(older, beat_at=now))
+    assert not await world.at(2000, replace(PEER, codes=(), beat_at=2000))
+    assert await world.at(2000 + 2 * LEASE, replace(PEER, codes=(), beat_at=2000 + 2 * LEASE))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
 from romancy.engine._quarantine import Evidence, Quarantine, evidence_in
@@ -18,7 +20,7 @@ from romancy.status import Status
 from romancy.storage.records import Append, Claimed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -132,7 +134,7 @@ class World:
         self.taken_up = asyncio.Event()
         self._rows = [SimpleNamespace(body=encode_commit(commit)) for commit in commits]
         self._alone = alone
-        self._times = iter((0.0, lived))
+        self._times: Iterator[float] = iter((0.0, lived))
         self.live: dict[str, Any] = {}
         self._suspect = SimpleNamespace(
             instance_id=CLAIMED.instance_id,
@@ -144,6 +146,8 @@ class World:
         )
         self.attempts = self.writer = self.clock = self
         self.solitude = Solitude()
+        self.ports = SimpleNamespace(empty=True)
+        self.settles_at_once = False
 
     def quarantine(self, *, patience: float = 0.0) -> Quarantine:
         world = cast("Any", self)
@@ -185,6 +189,9 @@ class World:
         self.done.append(f"taken up at {claimed.head}")
         self.live[claimed.instance_id] = self._suspect
         self.taken_up.set()
+        if self.settles_at_once:
+            self._suspect.in_flight = True
+            asyncio.get_running_loop().call_soon(lambda: self._suspect.moved and self._suspect.moved())
 
     def clear(self, live: Any) -> None:
         self.done.append("cleared")
@@ -194,6 +201,9 @@ class World:
         self.done.append("written")
         if live.moved is not None:
             live.moved()
+
+    def look_for_own(self) -> None:
+        self.done.append("looked for own")
 
     def park(self, _claimed: Claimed, reason: str) -> None:
         self.parked = reason
@@ -207,6 +217,46 @@ async def tried(world: World) -> list[str]:
     await world.finished.wait()
     running.cancel()
     return world.done
+
+
+async def test_a_suspect_whose_next_commit_is_in_at_once_is_not_waited_for() -> None:
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+    world.settles_at_once = True
+    quarantine = world.quarantine(patience=3600.0)
+    assert await quarantine.holds(CLAIMED, None)
+    running = asyncio.create_task(quarantine.run())
+
+    async with asyncio.timeout(60):
+        await world.finished.wait()
+    running.cancel()
+
+    assert "cleared" not in world.done
+
+
+async def test_a_suspect_that_was_claimed_anew_is_not_tried_as_it_was() -> None:
+    """Its former claim waits for its time: the trial would be written where others have written since."""
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+    world._times = itertools.repeat(0.0)  # pyright: ignore[reportPrivateUsage]
+    quarantine = world.quarantine()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        await World.pause(world, seconds)
+        if len(world.paused) == 1:
+            begun.set()
+            await go_on.wait()
+
+    quarantine._pause = pause  # pyright: ignore[reportPrivateUsage]
+    assert await quarantine.holds(CLAIMED, None)
+    running = asyncio.create_task(quarantine.run())
+    await begun.wait()
+    quarantine.forget()
+    assert await quarantine.holds(replace(CLAIMED, head=CLAIMED.head + 1), None)
+    go_on.set()
+    await world.taken_up.wait()
+    running.cancel()
+
+    assert [f"taken up at {CLAIMED.head + 2}"] == [one for one in world.done if one.startswith("taken up")]
 
 
 async def test_a_suspect_is_tried_alone_and_cleared_when_it_survives() -> None:

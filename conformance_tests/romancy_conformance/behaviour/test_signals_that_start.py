@@ -100,6 +100,15 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     assert ["ann", "lamp"] == await handle.result()
 
 
+async def test_an_app_without_a_worker_has_one_row_for_all_it_starts(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    for number in range(5):
+        await front.signal_with_start(begun_cart.options(instance_id=f"c-{number}").bind("ann", 3), Added, "lamp")
+
+    census = await front._opened().census()  # pyright: ignore[reportPrivateUsage]
+    assert ["management"] == [peer.worker_id for peer in census.workers]
+
+
 async def test_what_cannot_be_sent_starts_nothing(open_app: Open) -> None:
     front = await open_app(worker=False)
     unsendable: Any = 7

@@ -129,7 +129,12 @@ async def test_the_parent_of_a_stuck_child_goes_on_waiting(app: Romancy) -> None
     assert "home at last" == await parent.result()
 
 
-async def test_who_waits_where_no_worker_lives_hears_of_it(open_app: Open) -> None:
+@pytest.mark.parametrize("poll", [30.0, SHORT / 4])
+async def test_who_waits_where_no_worker_lives_hears_of_it(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, poll: float
+) -> None:
+    """Also where news without names come more often than once a lease."""
+    monkeypatch.setattr("romancy.app._SAFETY_POLL", poll)
     front = await open_app(worker=False, lease=SHORT)
 
     with pytest.raises(
