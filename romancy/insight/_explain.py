@@ -136,7 +136,7 @@ def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
     elif same:
         yield f"Live workers with its version of the code ({row.code}): {', '.join(sorted(same))}."
     elif row.code == "by-name":
-        yield f"It was started by its name. Whether one of {many(len(alive), 'live worker')} knows it shows when one takes it."
+        yield f"It was started by its name: {many(len(alive), 'live worker')} may know it, or not."
     else:
         run = "runs" if len(alive) == 1 else "run"
         yield (
