@@ -126,9 +126,9 @@ class Live:
         self.moved: Callable[[], None] | None = None
         """Wants to hear of the next append that is in, or that the instance is no longer here."""
         self.holder: Port | None = None
-        """Whose session has the append slot, where sessions take it (`_slots.py`)."""
+        """The attempt whose session has the append slot, where sessions take it (`_slots.py`)."""
         self.wanting: dict[Port, Future[None]] = NO_DICT
-        """Whose sessions wait for it, the first first."""
+        """The attempts whose sessions wait for the slot, the first first."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run, or wait to be run, in this process."""
         self.alarms: dict[str, None] = NO_DICT
@@ -407,7 +407,7 @@ def _is_at_work(live: Live) -> bool:
 def _look_again(live: Live, now: int) -> int | None:
     """When an instance at rest is to be taken up, if nothing is delivered before.
 
-    What waits for its children to stop shows that it is being cancelled, and by that status a sweep would take it for
+    An instance that waits for its children to stop has the status of one being cancelled, which a sweep would take for
     stranded: it is looked at now and then, and less often the longer it lasts.
     """
     state = live.run.state

@@ -45,10 +45,10 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 @asynccontextmanager
 async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
     """The token to write under and the database's time."""
-    acting = Worker(token=worker or secrets.token_hex(8), worker_id="management", lease=_LEASE)
     if worker is not None:
         yield worker, 0
         return
+    acting = _manager()
     pulse = await store.heartbeat(acting)
     try:
         yield acting.token, pulse.now

@@ -13,6 +13,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
+from romancy.engine import _quarantine
 from romancy.engine._quarantine import Evidence, Quarantine, evidence_in
 from romancy.engine._solitude import Solitude
 from romancy.serialization import dumps
@@ -148,6 +149,9 @@ class World:
         self.solitude = Solitude()
         self.ports = SimpleNamespace(empty=True)
         self.settles_at_once = False
+        self.submitted = asyncio.Event()
+        self.is_away = False
+        """The database does not answer."""
 
     def quarantine(self, *, patience: float = 0.0) -> Quarantine:
         world = cast("Any", self)
@@ -182,10 +186,12 @@ class World:
         (event,) = decode_commit(item.body)
         assert isinstance(event, OwnerChanged)
         self.done.append("marked" if event.alone else "written")
-        tell(Outcome.ACCEPTED)
+        self.submitted.set()
+        if not self.is_away:
+            tell(Outcome.ACCEPTED)
 
     async def take_up(self, claimed: Claimed, *_with: object) -> None:
-        assert self.solitude.only == (CLAIMED.instance_id if self._alone else None)
+        assert self.solitude.only == (CLAIMED.instance_id if self._alone and self.ports.empty else None)
         self.done.append(f"taken up at {claimed.head}")
         self.live[claimed.instance_id] = self._suspect
         self.taken_up.set()
@@ -289,6 +295,29 @@ async def test_what_is_not_alone_is_not_said_to_be() -> None:
     world = World(STEP, TAKEN_OVER, TAKEN_OVER, alone=False)
 
     assert await tried(world) == ["held", "taken up at 3", "driven on", "let go on"]
+
+
+async def test_a_trial_does_not_begin_while_a_session_of_others_is_open() -> None:
+    """It would stay open for as long as the trial takes, for the input that ends it is not fed meanwhile."""
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+    world.ports = SimpleNamespace(empty=False)
+
+    assert await tried(world) == ["held", "taken up at 3", "driven on", "let go on"]
+
+
+async def test_a_trial_is_stopped_though_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_quarantine, "_GOODBYE", 0.0)
+    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+    world.is_away = True
+    quarantine = world.quarantine(patience=1000.0)
+    assert await quarantine.holds(CLAIMED, None)
+    running = asyncio.create_task(quarantine.run())
+    await world.submitted.wait()
+
+    running.cancel()
+    await asyncio.wait([running], timeout=60)
+
+    assert running.cancelled()
 
 
 async def test_a_worker_that_is_stopped_in_a_trial_clears_it() -> None:

@@ -108,6 +108,18 @@ async def test_purging_forgets_only_old_ids(app: Romancy, open_app: Open) -> Non
     assert [("a", 1), ("b", 2)] == await handle.result()
 
 
+async def test_purging_many_forgets_old_ids_too(app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await app.start(once_adds, 2)
+    await handle.signal(Paid, 1, id="a")
+    assert [] == await (await app.start(once_adds, 0)).result()
+    monkeypatch.setattr("romancy.engine._management.REMEMBERED", -3_600_000_000)  # whatever there is, is old
+
+    assert 1 == len(await (await open_app(worker=False)).purge_many(workflow_name=once_adds.name))
+
+    await handle.signal(Paid, 1, id="a")
+    assert [("a", 1), ("a", 1)] == await handle.result()
+
+
 async def test_an_id_sent_in_a_session_goes_with_its_commit(app: Romancy) -> None:
     apps[:] = [app]
     till = await app.start(once_adds.options(instance_id="till"), 2)
