@@ -87,10 +87,10 @@ soak: $(READY) ## the tests marked soak, with large numbers
 chaos: $(READY) ## random programs under killed, frozen and drained workers and killed servers, against an oracle
 	$(BIN)/python -m romancy_conformance.chaos $(ARGS)
 
-# A mend is taken out of a copy of the tree and the tests named for it are run there: `make mutations ARGS='A4 B1'`
+# Each fence in the SQL of an adapter is removed from a copy of the tree, where a named test must fail: `make mutations ARGS='A4 B1'`
 .PHONY: mutations
-mutations: $(READY) ## take each mend out in turn, and see that the tests turn red
-	$(BIN)/python -m romancy_conformance.mutations --jobs $(MUTATION_JOBS) $(ARGS)
+mutations: $(READY) ## remove each fence of the SQL in turn, and count those that no test notices
+	$(BIN)/python -m tools.mutations --jobs $(MUTATION_JOBS) $(ARGS)
 
 .PHONY: demo
 demo: $(READY) ## examples/demo.py

@@ -1,0 +1,28 @@
+"""Mutations of the SQL files: each removes one fence, and a named test of the contract must fail.
+
+A mutation is an exact piece of a `.sql` file of an adapter, its replacement, and the test that must fail. The tree is
+copied, the mutation applied to the copy, and the test run there. A mutation that no longer finds its text is an error:
+update it, or delete it together with the fence.
+
+    python -m tools.mutations [--jobs N] [WORD…]
+
+plays the mutations whose name holds a word or whose pitfall is one, and all of them without words. `make mutations`
+does the same. Python modules have no mutations here: their text changes too often.
+"""
+
+from __future__ import annotations
+
+from tools.mutations import mysql, postgres, sqlite
+from tools.mutations.playing import Mutation
+
+__all__ = ["HANDFUL", "MUTATIONS", "Mutation"]
+
+MUTATIONS: tuple[Mutation, ...] = (*sqlite.MUTATIONS, *postgres.MUTATIONS, *mysql.MUTATIONS)
+
+HANDFUL = (
+    "sqlite: an append does not check that its writer is alive",
+    "postgres: a release ignores unseen messages",
+    "mysql: a release ignores unseen messages",
+    "mariadb: a release ignores unseen messages",
+)
+"""The mutations that `make test-long` plays, one for each database. `make mutations` and `make soak` play all."""
