@@ -28,7 +28,6 @@ from romancy.engine import (
     ToldToStop,
     Unanswered,
     Worker,
-    armed,
     coded,
     new_life,
     opened,
@@ -164,7 +163,7 @@ class Romancy(Instances):
         if self._store is not None:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        store = await opened(lambda: coded(armed(create_store(self._url)), self._codecs), patient=self._works)
+        store = await opened(lambda: coded(create_store(self._url), self._codecs), patient=self._works)
         try:
             await self._begin(store)
         except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from romancy.engine._absence import Absence, others_may_try
 from romancy.engine._coded import coded
-from romancy.engine._failpoint import armed
 from romancy.engine._holding import refuse_to_wait, waits_in_vain
 from romancy.engine._joining import send_in, start_in, start_with_mail
 from romancy.engine._knowledge import names_in, versions_in
@@ -29,7 +28,6 @@ __all__ = [
     "ToldToStop",
     "Unanswered",
     "Worker",
-    "armed",
     "coded",
     "history",
     "names_in",

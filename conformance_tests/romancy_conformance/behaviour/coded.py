@@ -1,6 +1,6 @@
 """What the tests of codecs share, and a process that dies in the middle of a workflow whose log a codec writes.
 
-python -m romancy_conformance.behaviour.coded URL --ledger FILE
+python -m romancy_conformance.behaviour.coded URL --ledger FILE --fail WRITE
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from romancy import Romancy, WorkflowContext, ZlibCodec, activity, workflow
+from romancy_conformance.failpoint import Failpoint
 
 if TYPE_CHECKING:
     from romancy import PayloadCodec, PayloadContext
@@ -82,8 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="romancy_conformance.behaviour.coded", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--ledger", required=True)
+    parser.add_argument("--fail", required=True, help="the write at which the process dies")
     options = parser.parse_args()
     os.environ[LEDGER] = options.ledger
+    Failpoint(options.fail).arm()
     asyncio.run(work(options.url))
 
 

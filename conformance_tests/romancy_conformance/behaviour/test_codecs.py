@@ -219,8 +219,9 @@ async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
         pytest.skip("capability: a database of this kind lives in one process")
     ledger = tmp_path / "ledger"
     monkeypatch.setenv(LEDGER, str(ledger))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "ROMANCY_FAIL": moment}
-    command = [sys.executable, "-m", "romancy_conformance.behaviour.coded", storage_url, "--ledger", str(ledger)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    program = [sys.executable, "-m", "romancy_conformance.behaviour.coded"]
+    command = [*program, storage_url, "--ledger", str(ledger), "--fail", moment]
     killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=200)
     assert killed.returncode == -signal.SIGKILL
 

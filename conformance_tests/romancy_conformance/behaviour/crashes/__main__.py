@@ -12,7 +12,8 @@ from pathlib import Path
 from romancy import Romancy
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.crashes.matrix import Matrix, Tally, Workshop
+from romancy_conformance.behaviour.crashes.forking import Workshop
+from romancy_conformance.behaviour.crashes.matrix import Matrix, Tally
 from romancy_conformance.behaviour.crashes.transactional import CREATE_TABLE, TRANSACTIONAL
 from romancy_conformance.behaviour.crashes.worker import PLAYED
 from romancy_conformance.contract.building import start
@@ -62,7 +63,7 @@ async def play(url: str, names: list[str], *, full: bool) -> Tally:
     await create_table(url)
     store = create_store(url)
     await store.open()
-    with tempfile.TemporaryDirectory() as folder, Workshop() as workshop:
+    with tempfile.TemporaryDirectory() as folder, Workshop("romancy_conformance.behaviour.crashes.worker") as workshop:
         async with Romancy(url, worker=False) as app:
             matrix = Matrix(url, Path(folder), workshop, app, store)
             await matrix.clear()

@@ -2,47 +2,30 @@
 
     python -m romancy_conformance.behaviour.crashes.drained
 
-It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status. A worker goes on with
-what those before it left, starts a shift of its own, and stops in the middle of that.
+`forking` says how jobs come and how they are answered. A worker goes on with what those before it left, starts a shift
+of its own, and stops in the middle of that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import traceback
-from typing import TYPE_CHECKING
-from unittest.mock import patch
-
-import msgspec
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
-from romancy.engine._failpoint import armed
 from romancy.status import TERMINAL_STATUSES, Status
-
-if TYPE_CHECKING:
-    from romancy.storage.protocol import Store
+from romancy_conformance.behaviour.crashes.forking import TOO_LATE, Job, serve
 
 __all__ = ["RESULTS", "WORKFLOWS", "Shift"]
 
-_TOO_LATE = 3
 _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
-_NOT_YET = 1_000_000
-_points: list[object] = []
 
 
-class Shift(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one process."""
+class Shift(Job, frozen=True, kw_only=True):
+    """One run of one process. Its failpoint counts from the moment it is told to stop."""
 
-    url: str
     name: str = ""
     """The ids of the instances it starts begin with it; empty: it goes on with what is there until all has ended."""
-    fail: str = ""
-    """Counted from the moment it is told to stop."""
     hasty: bool = False
     """It begins while it takes up what others left."""
-    limit: float = 120.0
 
 
 class _Here:
@@ -145,6 +128,7 @@ _AT_WORK = 4
 async def play(shift: Shift) -> int:
     """Go on with what is there, begin, and stop in the middle."""
     _here.shift = shift
+    point = shift.arm(counting=False)
     try:
         async with (
             asyncio.timeout(shift.limit),
@@ -156,46 +140,13 @@ async def play(shift: Shift) -> int:
                 calls = [kind.options(instance_id=f"{shift.name}-{name}").bind() for name, (kind, _) in RESULTS.items()]
                 await app.start_many(calls)
                 await _here.at_work.wait()
-            for point in _points:
-                vars(point)["_left"] = int(shift.fail.rpartition(":")[2])
+            if point is not None:
+                point.begin()
             asyncio.get_running_loop().call_later(0.001, _here.stopping.set)  # when it waits for them to end
     except TimeoutError:
-        return _TOO_LATE
+        return TOO_LATE
     return 0
 
 
-def known(store: Store) -> Store:
-    """As `armed`; its point is known here, and counts nothing before it is told to."""
-    store = armed(store)
-    point = vars(store).get("_point")
-    if point is not None:
-        vars(point)["_left"] = _NOT_YET
-        _points.append(point)
-    return store
-
-
-def in_a_process_of_its_own(line: str) -> int:
-    """Fork, play the job there, and return how the process ended."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
-        shift = msgspec.json.decode(line, type=Shift)
-        os.environ["ROMANCY_FAIL"] = shift.fail
-        with patch("romancy.app.armed", known):
-            status = asyncio.run(play(shift))
-    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def main() -> None:
-    for line in sys.stdin:
-        print(in_a_process_of_its_own(line), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Shift, play)

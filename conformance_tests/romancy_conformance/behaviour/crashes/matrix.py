@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct, field
@@ -19,17 +17,17 @@ from romancy.registry import Registry
 from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.crashes.audit import Audit
 from romancy_conformance.behaviour.crashes.ledger import Ledger
-from romancy_conformance.behaviour.crashes.worker import PLAYED, Job, at_pace
+from romancy_conformance.behaviour.crashes.worker import PLAYED, WorkflowJob, at_pace
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
     from romancy.storage.protocol import Store
+    from romancy_conformance.behaviour.crashes.forking import Workshop
     from romancy_conformance.workflows import Scenario
 
-__all__ = ["Matrix", "Tally", "Workshop"]
+__all__ = ["Matrix", "Tally"]
 
 _KILLED = -9
 _MOST_KILLS = 60
@@ -69,38 +67,6 @@ class Tally(Struct):
             f"duplicated {self.duplicated}, stuck {self.stuck}, slowest recovery {self.slowest_recovery:.2f} s, "
             f"slowest takeover {self.slowest_takeover:.2f} s"
         )
-
-
-class Workshop:
-    """Where workers are made: a process that has imported everything and forks one for each job."""
-
-    def __init__(self, module: str = "romancy_conformance.behaviour.crashes.worker") -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-    async def run(self, job: Struct) -> int:
-        """Run one worker to its end; how it ended."""
-        return await asyncio.to_thread(self._ask, msgspec.json.encode(job).decode())
-
-    def _ask(self, line: str) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
 
 
 class Matrix:
@@ -166,11 +132,11 @@ class Matrix:
         await self._judge(f"{name} {fails[0]} ×{len(fails)}", audit, job.second)
         return kills
 
-    def _new_case(self, name: str) -> tuple[Job, Audit]:
+    def _new_case(self, name: str) -> tuple[WorkflowJob, Audit]:
         scenario = PLAYED[name]
         number = next(self._numbers)
         instance_id = "main" if len(scenario.children) == 0 else f"case-{number}"
-        job = Job(
+        job = WorkflowJob(
             url=self._url,
             scenario=name,
             instance_id=f"{instance_id}-{number}",
@@ -191,7 +157,7 @@ class Matrix:
         self._count(what, audit)
         await self.clear()
 
-    async def _until_it_ends(self, job: Job, fails: list[str], audit: Audit) -> int:
+    async def _until_it_ends(self, job: WorkflowJob, fails: list[str], audit: Audit) -> int:
         kills = 0
         for fail in [*fails, ""]:
             begun = time.monotonic()
@@ -209,7 +175,7 @@ class Matrix:
             break
         return kills
 
-    async def _outside(self, scenario: Scenario, job: Job) -> None:
+    async def _outside(self, scenario: Scenario, job: WorkflowJob) -> None:
         """Do what the outside does, at its time after the instance was first seen."""
         acts: list[tuple[float, str, object]] = list(scenario.events)
         if scenario.cancel_at is not None:

@@ -2,19 +2,15 @@
 
     python -m romancy_conformance.behaviour.crashes.retried
 
-It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status. What it does to the
-outside stands in a file: a line for each effect, with the key by which the outside would tell two of them apart.
+`forking` says how jobs come and how they are answered. What it does to the outside stands in a file: a line for each
+effect, with the key by which the outside would tell two of them apart.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import traceback
 from pathlib import Path
-
-import msgspec
 
 from romancy import (
     RetryPolicy,
@@ -28,21 +24,18 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy_conformance.behaviour.crashes.forking import TOO_LATE, Job, serve
 
 __all__ = ["Sale", "effects"]
 
-_TOO_LATE = 3
 _ledger = Path()
 
 
-class Sale(msgspec.Struct, frozen=True, kw_only=True):
+class Sale(Job, frozen=True, kw_only=True):
     """One run of one process."""
 
-    url: str
     instance_id: str
     ledger: str
-    fail: str = ""
-    limit: float = 120.0
 
 
 def effects(ledger: Path) -> list[tuple[str, str]]:
@@ -123,6 +116,8 @@ async def sells(ctx: WorkflowContext) -> str:
 
 async def play(sale: Sale) -> int:
     """Sell, and repair what is found broken, until it is sold."""
+    sale.arm()
+    globals()["_ledger"] = Path(sale.ledger)
     async with Romancy(sale.url, workflows=[sells, packs], retry=RetryPolicy.none(), lease=30.0) as app:
         handle = await app.start(sells.options(instance_id=sale.instance_id))
         try:
@@ -142,31 +137,8 @@ async def play(sale: Sale) -> int:
                     else:
                         return 0
         except TimeoutError:
-            return _TOO_LATE
-
-
-def in_a_process_of_its_own(line: str) -> int:
-    """Fork, play the job there, and return how the process ended."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
-        sale = msgspec.json.decode(line, type=Sale)
-        os.environ["ROMANCY_FAIL"] = sale.fail
-        globals()["_ledger"] = Path(sale.ledger)
-        status = asyncio.run(play(sale))
-    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def main() -> None:
-    for line in sys.stdin:
-        print(in_a_process_of_its_own(line), flush=True)
+            return TOO_LATE
 
 
 if __name__ == "__main__":
-    main()
+    serve(Sale, play)

@@ -15,7 +15,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.drained import RESULTS, WORKFLOWS, Shift
-from romancy_conformance.behaviour.crashes.matrix import Workshop
+from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 from romancy_conformance.invariants import sweep
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from romancy import Romancy, Status
-from romancy_conformance.behaviour.crashes.matrix import Workshop
+from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.behaviour.crashes.retried import Sale, effects, packs, sells
 from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 

@@ -2,29 +2,23 @@
 
     python -m romancy_conformance.behaviour.crashes.worker
 
-It reads jobs, one JSON object a line, forks a process for each, and answers with the exit status: 0 the workflow
-ended, 3 it did not in time, negative the signal it died of. Forking from a process that has imported everything and
-runs no loop makes a run cost milliseconds.
+`forking` says how jobs come and how they are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-import msgspec
 
 from romancy import Handle, Romancy, WorkflowCancelledError, WorkflowFailedError
 from romancy.core import _commands, _run
 from romancy.registry import Registry
 from romancy.retry import RetryPolicy
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy_conformance.behaviour.crashes.forking import TOO_LATE, Job, serve
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.behaviour.crashes.transactional import TRANSACTIONAL
 from romancy_conformance.workflows import FAMILY
@@ -34,25 +28,21 @@ if TYPE_CHECKING:
 
     from romancy_conformance.workflows import Scenario
 
-__all__ = ["PLAYED", "Job"]
+__all__ = ["PLAYED", "WorkflowJob"]
 
 PLAYED = {**FAMILY, **TRANSACTIONAL}
-_TOO_LATE = 3
 _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class WorkflowJob(Job, frozen=True, kw_only=True):
     """One run of one process."""
 
-    url: str
     scenario: str
     instance_id: str
     ledger: str
-    fail: str = ""
     second: float = 0.004
     """How long a second of a workflow's own time takes."""
     lease: float = 30.0
-    limit: float = 90.0
     tell: tuple[tuple[str, Any], ...] = ()
     """What to signal to the instance, instead of working on it: this is somebody outside."""
 
@@ -87,8 +77,9 @@ def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
         definition.fn = ledger.watched(definition.fn, 0.0, is_async=definition.is_async)
 
 
-async def play(job: Job) -> int:
+async def play(job: WorkflowJob) -> int:
     """Start the workflow, or find it started, and wait for its end; or tell it something, and go."""
+    job.arm()
     if job.tell:
         async with Romancy(job.url, worker=False) as app:
             for name, data in job.tell:
@@ -111,31 +102,9 @@ async def play(job: Job) -> int:
                 while (await app.list_instances(status=_OPEN)).instances:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            return _TOO_LATE
+            return TOO_LATE
     return 0
 
 
-def in_a_process_of_its_own(line: str) -> int:
-    """Fork, play the job there, and return how the process ended."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
-        job = msgspec.json.decode(line, type=Job)
-        os.environ["ROMANCY_FAIL"] = job.fail
-        status = asyncio.run(play(job))
-    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def main() -> None:
-    for line in sys.stdin:
-        print(in_a_process_of_its_own(line), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(WorkflowJob, play)

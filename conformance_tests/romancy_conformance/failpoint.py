@@ -1,0 +1,97 @@
+"""A failpoint: the apps of this process kill it at a chosen write.
+
+    Failpoint("commit:before:7").arm()
+
+sends this process SIGKILL right before its 7th commit, `commit:after:7` right after the database has acknowledged it.
+A commit is a batch of the log writer or a session's; `claim`, `heartbeat`, `takeover` and `deliver` are counted under
+their own names. Romancy itself knows nothing of it: a test process arms it before it opens an app.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+from unittest.mock import patch
+
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+
+__all__ = ["Failpoint"]
+
+_NAMES: Final = ("commit", "claim", "heartbeat", "takeover", "deliver")
+_MOMENTS: Final = ("before", "after")
+
+
+class Failpoint:
+    """Counts the writes of one name and kills the process at the chosen one."""
+
+    def __init__(self, text: str, *, counting: bool = True) -> None:
+        name, _, rest = text.partition(":")
+        moment, _, number = rest.partition(":")
+        if name not in _NAMES or moment not in _MOMENTS or not number.isdecimal():
+            raise ValueError(
+                f"{text!r} names no write: it is NAME:MOMENT:NUMBER with a name of {', '.join(_NAMES)} "
+                f"and {' or '.join(_MOMENTS)}, such as commit:before:7"
+            )
+        self.name = name
+        self._moment = moment
+        self._left = int(number)
+        self._counting = counting
+
+    def arm(self) -> None:
+        """Wrap every store that an app of this process opens from now on."""
+        patch("romancy.app.create_store", self.create_store).start()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._counting = True
+
+    def create_store(self, url: str) -> Store:
+        """Return the store for this URL with its writes counted."""
+        return cast("Store", _ArmedStore(create_store(url), self))
+
+    def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Return the write as one that kills the process when its number comes."""
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            self._left -= self._counting
+            chosen = self._counting and self._left == 0
+            if chosen and self._moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = await write(*args, **kwargs)
+            if chosen:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return counted
+
+
+class _ArmedStore:
+    def __init__(self, store: Store, point: Failpoint) -> None:
+        self._store = store
+        self._point = point
+        setattr(self, point.name, point.counted(getattr(store, point.name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join) as session:
+            yield _ArmedSession(session, self._point)
+
+
+class _ArmedSession:
+    def __init__(self, session: Any, point: Failpoint) -> None:
+        self._session = session
+        if point.name == "commit":
+            self.commit = point.counted(session.commit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
