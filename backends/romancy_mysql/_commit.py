@@ -14,6 +14,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import PlainLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
@@ -54,7 +55,7 @@ class Committer:
         plain = all(type(item) is Append and item.plain for item in batch)
         if not plain:
             await self.remember_paths(batch)
-        for portion in _portions(ordered):
+        for portion in portions(ordered, weight, _BATCH_BYTES):
             await _Settling(self._database, worker, outcomes, self._plain).settle(portion)
         if plain:
             return [outcomes[item.instance_id] for item in batch]
@@ -263,18 +264,3 @@ def _starts(batch: Sequence[Item]) -> Iterator[Start]:
             yield item
         else:
             yield from item.starts
-
-
-def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Items in order, in portions of a transaction each."""
-    part: list[Item] = []
-    size = 0
-    for item in items:
-        cost = weight(item)
-        if part and size + cost > _BATCH_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += cost
-    if part:
-        yield part

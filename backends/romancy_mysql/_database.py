@@ -7,7 +7,6 @@ away, `sessions` for user code.
 from __future__ import annotations
 
 import asyncio
-import random
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +15,7 @@ from msgspec import structs
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sql import load_queries
+from romancy.storage.sqlkit import pauses
 from romancy_mysql._connection import connect
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
@@ -323,4 +323,4 @@ async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], l
 
 async def pause(attempt: int) -> None:
     """Step aside for a moment that grows, different for everybody."""
-    await asyncio.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) * (0.5 + random.random()))  # noqa: S311 - no secret
+    await pauses.pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)

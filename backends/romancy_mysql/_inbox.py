@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.errors import InternalError, StorageUnavailableError
 from romancy.storage.limits import can_be_id, check_deliveries
 from romancy.storage.records import Delivered, OutboxRow
+from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import LockWaitError, RefusedValueError
@@ -14,7 +15,7 @@ from romancy_mysql._sql import comma
 from romancy_mysql._verdicts import look, on_delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.records import Delivery
     from romancy_mysql._database import Database
@@ -33,7 +34,7 @@ async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Deliver
     check_deliveries(batch)
     database.check_open()
     answers: dict[int, Delivered] = {}
-    for portion in _portions(batch):
+    for portion in portions(enumerate(batch), _size, _BATCH_BYTES):
         await _settle(database, portion, answers)
     return [answers[number] for number in range(len(batch))]
 
@@ -95,18 +96,8 @@ async def _apart(database: Database, todo: list[tuple[int, Delivery]], answers: 
             await _settle(database, rest, answers)
 
 
-def _portions(batch: Sequence[Delivery]) -> Iterator[list[tuple[int, Delivery]]]:
-    """Numbered deliveries, in portions of a transaction each."""
-    part: list[tuple[int, Delivery]] = []
-    size = 0
-    for number, one in enumerate(batch):
-        if part and size + len(one.body) > _BATCH_BYTES:
-            yield part
-            part, size = [], 0
-        part.append((number, one))
-        size += len(one.body)
-    if part:
-        yield part
+def _size(numbered: tuple[int, Delivery]) -> int:
+    return len(numbered[1].body)
 
 
 class MySQLOutbox:

@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+from romancy.storage.sqlkit.options import Options
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
@@ -96,17 +97,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def read_settings(url: StorageURL) -> Settings:
     """Take the URL's parts and options; what is missing or malformed is named."""
-    options = url.take_options(_OPTIONS)
+    options = Options(url, _OPTIONS)
     if not url.database:
         raise StorageConfigurationError(
             f"storage URL {url}: names no database; write {url.scheme}://user@host/database"
         )
-    if options["tls"] not in TLS_MODES:
-        raise StorageConfigurationError(f"storage URL {url}: tls is one of {', '.join(TLS_MODES)}")
     if options["tls_key"] and not options["tls_cert"]:
         raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
-    if options["durability"] not in ("full", "relaxed"):
-        raise StorageConfigurationError(f"storage URL {url}: durability is one of full, relaxed")
     return Settings(
         where=str(url),
         host=url.host or "localhost",
@@ -116,24 +113,14 @@ def read_settings(url: StorageURL) -> Settings:
         password=url.password or "",
         database=url.database,
         prefix=check_prefix(options["prefix"]),
-        pool_size=int(_number(url, options, "pool_size", _SMALLEST_POOL)),
-        pool_timeout=_number(url, options, "pool_timeout"),
-        timeout=_number(url, options, "timeout"),
-        connect_timeout=_number(url, options, "connect_timeout"),
-        idle_timeout=int(_number(url, options, "idle_timeout", 5)),
-        durable=options["durability"] == "full",
-        tls=options["tls"],
+        pool_size=int(options.number("pool_size", _SMALLEST_POOL)),
+        pool_timeout=options.number("pool_timeout"),
+        timeout=options.number("timeout"),
+        connect_timeout=options.number("connect_timeout"),
+        idle_timeout=int(options.number("idle_timeout", 5)),
+        durable=options.choice("durability", ("full", "relaxed")) == "full",
+        tls=options.choice("tls", TLS_MODES),
         tls_ca=options["tls_ca"],
         tls_cert=options["tls_cert"],
         tls_key=options["tls_key"],
     )
-
-
-def _number(url: StorageURL, options: dict[str, str], name: str, least: float = 0.1) -> float:
-    try:
-        value = float(options[name])
-    except ValueError:
-        value = -1.0
-    if not least <= value <= 1_000_000:  # noqa: PLR2004 - no figure here makes sense beyond
-        raise StorageConfigurationError(f"storage URL {url}: {name} must be a number of at least {least:g}")
-    return value

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
+from romancy.storage.sqlkit.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +50,7 @@ class Wakeups:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: set[asyncio.Future[frozenset[str] | None]] = set()
-        self._pending: set[str] = set()
-        self._everything = False
+        self._news = News(most=_AT_ONCE * 20)
         self._looking: asyncio.Task[None] | None = None
         self._pace = self._quickest = _QUICKEST
         """The seconds between two looks, and the fewest there may be after what the last one found."""
@@ -75,9 +74,7 @@ class Wakeups:
         """Those who wait fail."""
         with _lock:
             _siblings[self._database.settings.identity].discard(self)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(self._closed())
+        self._news.end(self._closed())
         self._loop = None
         if self._looking is not None:
             self._looking.cancel()
@@ -107,60 +104,19 @@ class Wakeups:
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """The promise of `Store.wait_for_work`."""
         self._database.check_open()
-        if self._pending or self._everything:
-            return self._take()
-        waiter: asyncio.Future[frozenset[str] | None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_while_somebody_waits())
-        try:
-            async with asyncio.timeout(timeout):
-                return await waiter
-        except TimeoutError:
-            return self._told_too_late(waiter)
-        except asyncio.CancelledError:
-            self._keep(self._told_too_late(waiter))
-            raise
-        finally:
-            self._waiters.discard(waiter)
-
-    def _told_too_late(self, waiter: asyncio.Future[frozenset[str] | None]) -> frozenset[str] | None:
-        told = waiter.done() and not waiter.cancelled() and waiter.exception() is None
-        return waiter.result() if told else frozenset()
+        return await self._news.wait(timeout)
 
     def _hear(self, ids: frozenset[str] | None) -> None:
-        """Pass it on to those who wait, or keep it for the next who does."""
         self._pace = _QUICKEST
         self._hurry.set()
-        self._keep(ids)
-        waiting = [waiter for waiter in self._waiters if not waiter.done()]
-        if not waiting:
-            if len(self._pending) > _AT_ONCE * 20:
-                self._pending.clear()
-                self._everything = True
-            return
-        news = self._take()
-        for waiter in waiting:
-            waiter.set_result(news)
-
-    def _keep(self, ids: frozenset[str] | None) -> None:
-        if ids is None:
-            self._everything = True
-        else:
-            self._pending |= ids
-
-    def _take(self) -> frozenset[str] | None:
-        news = None if self._everything else frozenset(self._pending)
-        self._pending.clear()
-        self._everything = False
-        return news
+        self._news.hear(ids)
 
     async def _look_while_somebody_waits(self) -> None:
         failed = False
-        while self._waiters:
-            await self._rest()
-            if not self._waiters:
-                return
+        await self._rest()
+        while self._news.is_awaited:
             self._looked_at = asyncio.get_running_loop().time()
             try:
                 await self._look(everything=failed)
@@ -170,6 +126,7 @@ class Wakeups:
             except Exception:  # noqa: BLE001 - it is told, and those who wait are not left alone with it
                 _log.exception("cannot look for work; looking again")
                 failed, self._pace = True, _AFTER_FAILURE
+            await self._rest()
 
     async def _rest(self) -> None:
         """Until it is time to look again, or sooner if something happened and looking has become slow."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._columns import path_sets, set_columns
 from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError
 from romancy_postgres._write import (
@@ -105,7 +106,7 @@ class Commits:
             else:
                 changes.append(item)
         kinds = ((self._plain, plain), (self._changes, changes), (self._effects, effects), (self._starts, starts))
-        return [(write, part) for write, items in kinds if items for part in _by_size(items)]
+        return [(write, part) for write, items in kinds for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
@@ -204,22 +205,6 @@ _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
 
 def _renews(item: Append) -> bool:
     return item.change is not None and item.change.run_from is not None
-
-
-def _by_size(items: list[Item]) -> Iterable[list[Item]]:
-    weights = [_weight(item) for item in items]
-    if len(items) <= _PART_ITEMS and sum(weights) <= _PART_BYTES:
-        yield items
-        return
-    part: list[Item] = []
-    size = 0
-    for item, weight in zip(items, weights, strict=True):
-        if part and (size + weight > _PART_BYTES or len(part) == _PART_ITEMS):
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += weight
-    yield part
 
 
 def _weight(item: Item) -> int:

@@ -8,7 +8,6 @@ with the one that listens.
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,6 +16,7 @@ import asyncpg
 
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sql import load_queries
+from romancy.storage.sqlkit.pauses import pause
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
     Link,
@@ -178,8 +178,7 @@ class Database:
                 if not contended(error) or tries == _TRIES or waits > lock_waits:
                     # Not `from error`: the driver repeats values in its messages.
                     raise self.explained(error) from None
-            pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
         connection = await pool.borrow()

@@ -16,9 +16,9 @@ from romancy.storage.query import (
     Missing,
     NotEquals,
     Range,
-    index_predicate,
 )
 from romancy.storage.records import Page
+from romancy.storage.sqlkit.searches import indexed_values
 from romancy_postgres._columns import stored_path
 from romancy_postgres._read import instance_row
 
@@ -54,7 +54,7 @@ async def find(database: Database, query: Query) -> Page:
         if not names:
             return Page(rows=[])
     others: list[PathSet] = []
-    if (indexed := _indexed(query)) is not None:
+    if (indexed := indexed_values(query)) is not None:
         others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
     name, text, values = compose(database.queries, query, names, others)
     found = await database.single(lambda link: link.fetch_text(name, text, *values), pool=database.search)
@@ -75,7 +75,7 @@ def compose(
     parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint")}
     wanted = {"i.status": [status.value for status in query.statuses] or None, "i.workflow_name": names}
     columns = {column: values for column, values in wanted.items() if values is not None}
-    indexed = _indexed(query)
+    indexed = indexed_values(query)
     if indexed is not None:
         name = "find_by_index"
         parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
@@ -147,19 +147,6 @@ def _position(table: str, query: Query, arguments: _Arguments) -> str:
         return "true"
     place = f"{arguments.bind(query.after.created_at, 'bigint')}, {arguments.bind(query.after.instance_id, 'text')}"
     return f"({table}.created_at, {table}.instance_id) < ({place})"
-
-
-def _indexed(query: Query) -> tuple[str, list[str]] | None:
-    """The first condition that an index of values can answer, and the values to look up."""
-    for condition in query.conditions:
-        match index_predicate(condition.predicate):
-            case Equals(word):
-                return condition.key, [word]
-            case In(words, or_missing=False):
-                return condition.key, list(dict.fromkeys(words))
-            case _:
-                continue
-    return None
 
 
 def _condition(condition: Condition, arguments: _Arguments) -> str:

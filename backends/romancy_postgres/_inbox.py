@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import check_deliveries
 from romancy.storage.records import Delivered
+from romancy.storage.sqlkit.portions import portions
 from romancy_postgres import _write
 from romancy_postgres._errors import LockedError
 
@@ -29,7 +30,7 @@ async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery
     """As `Store.deliver` promises; one statement for any batch within a few megabytes."""
     check_deliveries(batch)
     answers: list[Delivered] = []
-    for part in _by_size(batch):
+    for part in portions(batch, _size, _PART_BYTES):
         answers += await _deliver(database, signals, part)
     return answers
 
@@ -79,12 +80,5 @@ async def count_mail(database: Database, signals: Signals, posted: Iterable[tupl
     signals.tell({row[0] for row in woken})
 
 
-def _by_size(batch: Sequence[Delivery]) -> Iterable[Sequence[Delivery]]:
-    begin = size = 0
-    for number, one in enumerate(batch):
-        if number > begin and size + len(one.body) > _PART_BYTES:
-            yield batch[begin:number]
-            begin, size = number, 0
-        size += len(one.body)
-    if batch:
-        yield batch[begin:]
+def _size(one: Delivery) -> int:
+    return len(one.body)

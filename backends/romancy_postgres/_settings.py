@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+from romancy.storage.sqlkit.options import Options
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL  # noqa: TC004 - never read at run time: the struct is not decoded
@@ -56,8 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def read_settings(url: StorageURL) -> Settings:
     """Check a URL; `StorageConfigurationError` names the option and what it may be."""
-    options = url.take_options(dict(OPTIONS))
-    pooled = _choice(url, options, "pooler", ("none", "transaction")) == "transaction"
+    options = Options(url, OPTIONS)
+    pooled = options.choice("pooler", ("none", "transaction")) == "transaction"
     schema = options["schema"]
     return Settings(
         url=url,
@@ -67,47 +68,27 @@ def read_settings(url: StorageURL) -> Settings:
             "user": url.user,
             "password": url.password,
             "database": url.database or None,
-            "timeout": _number(url, options, "connect_timeout", 600),
+            "timeout": options.number("connect_timeout", most=600),
             "ssl": _encryption(url, options),
             "statement_cache_size": 0 if pooled else 200,
             "max_cached_statement_lifetime": 0,
         },
         prefix=check_prefix(options["prefix"]),
         schema=check_prefix(schema, "schema") if schema else None,
-        pool_size=int(_number(url, options, "pool_size", _LARGEST_POOL, least=2)),
-        session_idle=_number(url, options, "session_idle_timeout", 86_400),
+        pool_size=int(options.number("pool_size", 2, _LARGEST_POOL)),
+        session_idle=options.number("session_idle_timeout", most=86_400),
         pooled=pooled,
-        listen=_choice(url, options, "listen", ("on", "off")) == "on" and not pooled,
-        durable=_choice(url, options, "durability", ("full", "relaxed")) == "full",
+        listen=options.choice("listen", ("on", "off")) == "on" and not pooled,
+        durable=options.choice("durability", ("full", "relaxed")) == "full",
     )
 
 
-def _choice(url: StorageURL, options: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    if options[name] not in allowed:
-        raise StorageConfigurationError(
-            f"storage URL {url}: {name}={options[name]!r} is not one of {', '.join(allowed)}"
-        )
-    return options[name]
-
-
-def _number(url: StorageURL, options: dict[str, str], name: str, most: float, *, least: float = 0.1) -> float:
-    try:
-        number = float(options[name])
-    except ValueError:
-        number = -1.0
-    if not least <= number <= most:
-        raise StorageConfigurationError(
-            f"storage URL {url}: {name}={options[name]!r} is not a number from {least:g} to {most:g}"
-        )
-    return number
-
-
-def _encryption(url: StorageURL, options: dict[str, str]) -> ssl.SSLContext | str | None:
+def _encryption(url: StorageURL, options: Options) -> ssl.SSLContext | str | None:
     """The driver knows the modes by name; a certificate of one's own needs a context made here."""
     mode = options["sslmode"]
     if not mode and not options["sslrootcert"]:
         return None
-    mode = _choice(url, {"sslmode": mode or "verify-full"}, "sslmode", _SSL_MODES)
+    mode = options.choice("sslmode", _SSL_MODES) if mode else "verify-full"
     if not options["sslrootcert"]:
         return mode
     if not mode.startswith("verify"):
@@ -115,8 +96,6 @@ def _encryption(url: StorageURL, options: dict[str, str]) -> ssl.SSLContext | st
     try:
         context = ssl.create_default_context(cafile=options["sslrootcert"])
     except OSError as error:
-        raise StorageConfigurationError(
-            f"storage URL {url}: sslrootcert={options['sslrootcert']!r} cannot be read ({error.strerror})"
-        ) from error
+        raise options.refused("sslrootcert", f"cannot be read ({error.strerror})") from error
     context.check_hostname = mode == "verify-full"
     return context

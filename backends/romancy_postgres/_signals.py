@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy.errors import StorageError
+from romancy.storage.sqlkit.news import News
 from romancy_postgres._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ class Signals:
         self._database = database
         self._origin = token_hex(6)
         self._channel = channel_of(database.settings.schema, database.settings.prefix)
-        self._heard: set[str] | None = set()
-        """What nobody has been told yet; None: look everywhere."""
-        self._waiters: list[asyncio.Future[frozenset[str] | None]] = []
+        self._news = News()
         self._outgoing: set[str] = set()
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -71,7 +70,7 @@ class Signals:
             async with asyncio.timeout(_ANSWER):
                 await self._listening.wait()
         except TimeoutError:
-            self._hear(None)  # it goes on trying; until then the safety look does its work
+            self._news.hear(None)  # it goes on trying; until then the safety look does its work
 
     async def close(self) -> None:
         """Send what is to be sent, stop listening, and let everybody who waits go."""
@@ -84,7 +83,7 @@ class Signals:
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-        self._hear(set())
+        self._news.end()
 
     async def before_close(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that closing waits for, from a task that nobody else waits for; nothing once it has begun."""
@@ -103,7 +102,7 @@ class Signals:
         changed = set(instance_ids)
         if not changed:
             return
-        self._hear(changed)
+        self._news.hear(changed)
         self._outgoing |= changed
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
@@ -111,44 +110,17 @@ class Signals:
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """As `Store.wait_for_work` promises. Everybody who waits at the moment of a change is told of it."""
         self._database.check_open()
-        if self._heard is None or self._heard:
-            heard, self._heard = self._heard, set()
-            return None if heard is None else frozenset(heard)
         loop = asyncio.get_running_loop()
         until_look = max(0.0, self._looked + self._look_interval() - loop.time())
-        waiter: asyncio.Future[frozenset[str] | None] = loop.create_future()
-        self._waiters.append(waiter)
-        try:
-            await asyncio.wait({waiter}, timeout=min(timeout, until_look))
-            if waiter.done():
-                return waiter.result()
-        except asyncio.CancelledError:
-            if waiter.done():
-                self._hear(waiter.result())
-            raise
-        finally:
-            if not waiter.done():
-                self._waiters.remove(waiter)
-        if until_look > timeout:
-            return frozenset()
+        heard = await self._news.wait(min(timeout, until_look))
+        if heard != frozenset() or until_look > timeout or self._closing:
+            return heard
         self._looked = loop.time()
         return None
 
     def _look_interval(self) -> float:
         base = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
         return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not look all at once
-
-    def _hear(self, changed: Iterable[str] | None) -> None:
-        """Tell all who wait, or keep it for the next who asks."""
-        if self._waiters:
-            answer = None if changed is None else frozenset(changed)
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.set_result(answer)
-        elif changed is None or self._heard is None:
-            self._heard = None
-        else:
-            self._heard |= set(changed)
 
     async def _send(self) -> None:
         while self._outgoing:
@@ -170,7 +142,7 @@ class Signals:
                 try:
                     lost = await self._attach(connection)
                     if again:
-                        self._hear(None)
+                        self._news.hear(None)
                     again, pause = True, _FIRST_PAUSE
                     self._listening.set()
                     await self._watch(connection, lost)
@@ -199,7 +171,7 @@ class Signals:
     def _receive(self, payload: str) -> None:
         origin, *instance_ids = _decode(payload)
         if origin != self._origin:
-            self._hear(instance_ids or None)
+            self._news.hear(instance_ids or None)
 
 
 def channel_of(schema: str | None, prefix: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range, index_predicate
+from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
+from romancy.storage.sqlkit.searches import indexed_values
 from romancy_sqlite._read import instance_row
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def compose(tx: Tx, query: Query) -> Statement | None:
 
 def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> list[Part]:
     """One branch per place of an index that may hold matches; together they hold each match once."""
-    indexed = _indexed(query)
+    indexed = indexed_values(query)
     statuses = [status.value for status in query.statuses]
     by_status = _among("i.status", statuses) if statuses else None
     by_name = _among("i.workflow_name", names) if names is not None else None
@@ -109,19 +110,6 @@ def _branch(tx: Tx, query: Query, name: str, head: list[object], rest: list[Part
         parts.insert(0, (after, [query.after.created_at, query.after.instance_id]))
     sql = tx.text(name).format(conditions=" and ".join(text for text, _ in parts) or "true")
     return sql, [*head, *(value for _, values in parts for value in values), query.limit + 1]
-
-
-def _indexed(query: Query) -> tuple[str, list[str]] | None:
-    """The first condition that an index of values answers: its key, and the values to look up."""
-    for condition in query.conditions:
-        match index_predicate(condition.predicate):
-            case Equals(word):
-                return condition.key, [word]
-            case In(words, or_missing=False):
-                return condition.key, list(dict.fromkeys(words))
-            case _:
-                continue
-    return None
 
 
 def _conditions(query: Query) -> list[Part]:

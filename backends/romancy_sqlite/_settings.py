@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
+from romancy.storage.sqlkit.options import Options
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "read_settings"]
 
 _OPTIONS = {"prefix": DEFAULT_PREFIX, "lock_timeout": "60", "session_limit": "30"}
+_SHORTEST = 0.001
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -31,12 +33,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def read_settings(url: StorageURL) -> Settings:
     """Take the URL's path and options; a relative path is fixed to the working directory of now."""
-    options = url.take_options(_OPTIONS)
+    options = Options(url, _OPTIONS)
     return Settings(
         path=_path(url),
         prefix=check_prefix(options["prefix"]),
-        lock_timeout=_seconds(url, "lock_timeout", options["lock_timeout"]),
-        session_limit=_seconds(url, "session_limit", options["session_limit"]),
+        lock_timeout=options.number("lock_timeout", _SHORTEST),
+        session_limit=options.number("session_limit", _SHORTEST),
     )
 
 
@@ -55,15 +57,3 @@ def _path(url: StorageURL) -> Path:
     if "\x00" in name:
         raise StorageConfigurationError(f"storage URL {url}: the path holds a NUL character; remove it")
     return Path(name).absolute()
-
-
-def _seconds(url: StorageURL, name: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise StorageConfigurationError(
-            f"storage URL {url}: {name}={text!r} is no length of time; write a number of seconds over 0"
-        )
-    return seconds

@@ -1,0 +1,76 @@
+"""News of one store for those who wait for work: which instances changed, or that anything may have."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["News"]
+
+
+class News:
+    """News is kept until somebody takes it. All who wait when it comes get the same. One event loop uses it."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        """More ids than this become "anything may have changed"."""
+        self._kept: set[str] | None = set()
+        """What nobody has been told yet; None: anything may have changed."""
+        self._waiters: list[asyncio.Future[frozenset[str] | None]] = []
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody waits."""
+        return bool(self._waiters)
+
+    def hear(self, changed: Collection[str] | None) -> None:
+        """Tell those who wait that these instances changed, or that anything may have; keep it if nobody waits."""
+        self._keep(changed)
+        if self._waiters and self._kept != set():
+            self._answer(self._take())
+
+    async def wait(self, timeout: float) -> frozenset[str] | None:
+        """The ids that changed; None if anything may have; no ids after the time-out."""
+        if self._kept is None or self._kept:
+            return self._take()
+        waiter: asyncio.Future[frozenset[str] | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait({waiter}, timeout=timeout)
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.exception():
+                self.hear(waiter.result())
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return waiter.result() if waiter.done() else frozenset()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Let all who wait go: with this error, or as after the time-out."""
+        if error is None:
+            self._answer(frozenset())
+            return
+        for waiter in self._waiters:
+            waiter.set_exception(error)
+        self._waiters = []
+
+    def _keep(self, changed: Collection[str] | None) -> None:
+        if changed is None or self._kept is None:
+            self._kept = None
+            return
+        self._kept.update(changed)
+        if len(self._kept) > self._most:
+            self._kept = None
+
+    def _take(self) -> frozenset[str] | None:
+        kept, self._kept = self._kept, set()
+        return None if kept is None else frozenset(kept)
+
+    def _answer(self, news: frozenset[str] | None) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.set_result(news)
