@@ -73,7 +73,9 @@ class Claiming:
         self._look = asyncio.Event()
         self._recover = False
         self._swept = -_SWEEP_EVERY
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.Handle | None = None
+        self._next_look_at = 0.0
+        """By the event loop's clock. The handle cannot say: uvloop's has no `when()` where the delay is nearly zero."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
@@ -238,8 +240,9 @@ class Claiming:
     def _look_in(self, seconds: float) -> None:
         """Claim in so many seconds at the latest; what was to happen earlier still does."""
         loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
         if self._next_look is not None:
-            if self._next_look.when() <= loop.time() + seconds:
+            if self._next_look_at <= at:
                 return
             self._next_look.cancel()
-        self._next_look = loop.call_later(seconds, self.look)
+        self._next_look, self._next_look_at = loop.call_later(seconds, self.look), at

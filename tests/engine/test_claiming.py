@@ -190,3 +190,22 @@ async def test_news_that_were_left_are_looked_at_in_the_end_although_much_is_at_
         async with asyncio.timeout(10):
             while not worker.claims:  # noqa: ASYNC110 - a quarter of a second, by a timer of its own
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
+    """On uvloop a plain handle is made of a delay that rounds to nothing, and it has no time."""
+    make = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+
+    async def put_off_twice() -> int:
+        async with at_work(company=True) as worker:
+            for _ in range(3):
+                worker.claiming._look_in(0.0)
+                worker.claiming._look_in(0.0)
+                worker.claiming.notice(frozenset({"theirs"}))
+                worker.claiming.notice(None)
+                await asyncio.sleep(0.01)
+            return worker.claims
+
+    with asyncio.Runner(loop_factory=make) as runner:
+        assert runner.run(put_off_twice()) >= 1
