@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, ov
 from weakref import WeakValueDictionary
 
 from romancy._choices import hooks_of, label, some_time, whole_number
+from romancy._listening import listen
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._named import NamedWorkflow, workflow_named
@@ -34,13 +35,7 @@ from romancy.engine import (
     start_in,
     start_of,
 )
-from romancy.errors import (
-    DatabaseReplacedError,
-    InstanceConflictError,
-    RomancyError,
-    StorageUnavailableError,
-    UsageError,
-)
+from romancy.errors import InstanceConflictError, RomancyError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
 from romancy.registry import Registry
@@ -74,7 +69,6 @@ logger = get_logger("romancy")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SAFETY_POLL: Final = 30.0
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Bytes of starts that may be under way to the database; the next ones wait for their turn."""
 
@@ -157,6 +151,16 @@ class Romancy(Instances):
         """The same app without a worker: the same database, workflows and codecs."""
         return Romancy(self._url, workflows=self.workflows.values(), worker=False, codecs=self._codecs)
 
+    def with_worker(self) -> Self:
+        """This very app, to be opened with a worker although it was made with `worker=False`: what `romancy run` does.
+
+        Raises UsageError when the app is open already.
+        """
+        if self._store is not None:
+            raise UsageError("this app is open already: ask for a worker before it is opened")
+        self._works = True
+        return self
+
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
@@ -189,7 +193,7 @@ class Romancy(Instances):
         else:
             self._writer = LogWriter(store, lambda: None)
             self._tasks.add(asyncio.create_task(self._writer.run()))
-        self._tasks.add(asyncio.create_task(self._listen(store)))
+        self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -233,9 +237,14 @@ class Romancy(Instances):
         """Work until the process is told to stop (SIGTERM, or SIGINT by Ctrl-C), then drain and return.
 
         The last line of a script that is only a worker. A second signal ends the process as if nobody listened.
-        Raises UsageError outside of the main thread, where no signal is heard.
+        Raises UsageError outside of the main thread, where no signal is heard, and without a worker.
         """
         self._opened()
+        if self._worker is None:
+            raise UsageError(
+                "serve() needs a worker, and this app was made with worker=False: leave that out, open the app with "
+                "`async with app.with_worker():`, or let `romancy run MODULE:APP` run it"
+            )
         grace = seconds(drain_timeout, "drain_timeout")
         with ToldToStop() as told:
             await told.wait()
@@ -248,25 +257,6 @@ class Romancy(Instances):
 
     def _worker_token(self) -> str | None:
         return self._worker.leases.token if self._worker is not None else None
-
-    async def _listen(self, store: Store) -> None:
-        while True:
-            try:
-                changed = await store.wait_for_work(_SAFETY_POLL)
-            except (StorageUnavailableError, DatabaseReplacedError) as error:
-                logger.warning("cannot listen for changes: %s", error)
-                await asyncio.sleep(1 if isinstance(error, StorageUnavailableError) else _SAFETY_POLL)
-                changed = None
-            except Exception:
-                logger.exception("cannot listen for changes")
-                await asyncio.sleep(1)
-                changed = None
-            if self._worker is not None:
-                self._worker.claiming.notice(changed)
-            for instance_id in changed or list(self._watches):
-                watch = self._watches.get(instance_id)
-                if watch is not None and watch.waiting:
-                    watch.tell()
 
     def _ended(self, instance_id: str, activation: Activation | None) -> None:
         """It ended here; or it was put aside, of which nothing may be known but that."""

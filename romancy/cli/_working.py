@@ -42,12 +42,12 @@ _EACH: Final = 1000
 async def run(target: str, drain: timedelta, quiet: bool) -> None:  # noqa: FBT001 - by name
     """Run a worker until SIGTERM or Ctrl-C; then let activities end and give everything back.
 
-    A second signal ends it at once; other workers take over what it had.
+    A second signal ends it at once; other workers take over what it had. An app that was made with worker=False
+    gets a worker all the same.
     """
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app = load_app(target)
-    async with app:
+    async with load_app(target).with_worker() as app:
         with ToldToStop() as told:
             say(_at_work(target, sorted(app.workflows)))
             await told.wait()

@@ -77,3 +77,19 @@ def test_a_worker_that_knows_no_workflow_says_what_to_do(tmp_path: Path) -> None
 
     assert "@workflow" in advice
     assert 0 == code
+
+
+def test_an_app_without_a_worker_gets_one(tmp_path: Path) -> None:
+    """The web process opens it with `worker=False`, and `romancy run` names the same app."""
+    without = BUSY.replace("workflows=[staying]", "workflows=[staying], worker=False")
+    (tmp_path / "busy.py").write_text(without)
+    subprocess.run([*ROMANCY, "migrate", "--url", "sqlite:///busy.db"], cwd=tmp_path, check=True)
+    subprocess.run([*ROMANCY, "start", "busy", "staying"], cwd=tmp_path, check=True)
+
+    with started(tmp_path, "busy", "--drain", "0s") as worker:
+        assert worker.stdout is not None
+        assert "at work\n" == worker.stdout.readline()
+        worker.send_signal(signal.SIGTERM)
+        code = worker.wait(60)
+
+    assert 0 == code

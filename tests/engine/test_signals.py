@@ -80,3 +80,22 @@ def test_another_thread_hears_no_signals() -> None:
     thread.start()
     thread.join()
     assert len(errors) == 1
+
+
+def test_serving_without_a_worker_is_refused_with_what_to_do() -> None:
+    async def serve() -> None:
+        async with Romancy("memory://", workflows=[], worker=False) as app:
+            await app.serve()
+
+    with pytest.raises(UsageError, match=r"worker=False.*with_worker\(\).*romancy run MODULE:APP"):
+        asyncio.run(serve())
+
+
+def test_a_worker_is_asked_for_before_the_app_is_opened() -> None:
+    async def ask() -> None:
+        app = Romancy("memory://", workflows=[], worker=False)
+        async with app.with_worker():
+            app.with_worker()
+
+    with pytest.raises(UsageError, match="open already"):
+        asyncio.run(ask())

@@ -1,0 +1,43 @@
+"""Hearing what changed in the database: the worker looks for work, and who waits for an instance looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import get_logger
+from romancy.errors import DatabaseReplacedError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy._watch import Watch
+    from romancy.engine import Worker
+    from romancy.storage.protocol import Store
+
+__all__ = ["listen"]
+
+logger = get_logger("romancy")
+
+_SAFETY_POLL: Final = 30.0
+
+
+async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watch]) -> None:
+    """Pass on what the store says, until cancelled."""
+    while True:
+        try:
+            changed = await store.wait_for_work(_SAFETY_POLL)
+        except (StorageUnavailableError, DatabaseReplacedError) as error:
+            logger.warning("cannot listen for changes: %s", error)
+            await asyncio.sleep(1 if isinstance(error, StorageUnavailableError) else _SAFETY_POLL)
+            changed = None
+        except Exception:
+            logger.exception("cannot listen for changes")
+            await asyncio.sleep(1)
+            changed = None
+        if worker is not None:
+            worker.claiming.notice(changed)
+        for instance_id in changed or list(watches):
+            watch = watches.get(instance_id)
+            if watch is not None and watch.waiting:
+                watch.tell()
