@@ -27,10 +27,10 @@ from romancy.serialization import dumps, loads
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_event, check_key, check_text
 from romancy.storage.query import MAX_LIMIT, build_query
-from romancy.storage.records import Delivered, Delivery
+from romancy.storage.records import LATEST, Delivered, Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from romancy.core import LogEvent
     from romancy.engine._messages import Message
@@ -340,23 +340,20 @@ class Instances:
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
-        gone = await purge(self._to_write("purge", *instance_ids), instance_ids, forget=self._forgets())
-        self._removed(instance_ids)
-        return gone
+        return await self._purge(instance_ids)
 
     async def _purge_as_found(self, found: Instance) -> bool:
         """Remove an instance unless it has changed since it was found, as by a retry."""
-        ids = (found.instance_id,)
-        gone = await purge(self._to_write("purge", *ids), ids, until=changed_at(found), forget=self._forgets())
-        self._removed(ids)
-        return bool(gone)
+        return bool(await self._purge((found.instance_id,), changed_at(found)))
 
-    def _forgets(self) -> bool:
-        """Whether it is time for old ids of signals to go with what is purged."""
-        now = time.monotonic()
-        if due := now >= self._forgets_at:
-            self._forgets_at = now + _FORGET_EVERY
-        return due
+    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
+        """Remove these; once in a while, old ids of signals go with them."""
+        forget = time.monotonic() >= self._forgets_at
+        gone = await purge(self._to_write("purge", *ids), ids, until=until, forget=forget)
+        if forget:
+            self._forgets_at = time.monotonic() + _FORGET_EVERY
+        self._removed(ids)
+        return gone
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         """These may be gone: whoever waits for one looks again."""

@@ -13,6 +13,7 @@ from romancy import (
     InstanceNotFoundError,
     Romancy,
     Status,
+    StorageUnavailableError,
     UsageError,
     WorkflowContext,
     activity,
@@ -118,6 +119,28 @@ async def test_purging_many_forgets_old_ids_too(app: Romancy, open_app: Open, mo
 
     await handle.signal(Paid, 1, id="a")
     assert [("a", 1), ("a", 1)] == await handle.result()
+
+
+async def test_a_purge_that_fails_leaves_the_forgetting_to_the_next(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await app.start(once_adds, 2)
+    await handle.signal(Paid, 1, id="a")
+    monkeypatch.setattr("romancy.engine._management.REMEMBERED", -3_600_000_000)  # whatever there is, is old
+    front = await open_app(worker=False)
+    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+
+    async def fail(_: object) -> int:
+        raise StorageUnavailableError("the connection is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "prune", fail)
+        with pytest.raises(StorageUnavailableError):
+            await front.purge("nobody")
+    await front.purge("nobody")
+
+    await handle.signal(Paid, 1, id="a")
+    assert [("a", 1), ("a", 1)] == await handle.result(timeout=60)
 
 
 async def test_an_id_sent_in_a_session_goes_with_its_commit(app: Romancy) -> None:
