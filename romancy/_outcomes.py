@@ -30,11 +30,12 @@ async def read_outcome(store: Store, instance_id: str) -> Outcome | InstanceRow:
     if row.status not in TERMINAL_STATUSES:
         return row
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
-    if end is None:
+    if end is None or end.instance.life != row.life:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     state = _ended([commit for _, commit in commits_of(end, row.last_seq - 1)])
     if state.terminal is None:  # nearly always the last commit is the end
-        state = _ended([commit async for _, commit in history(store, instance_id, after=row.run_from - 1)])
+        commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
+        state = _ended([commit async for _, commit in commits])
     return state.outcome() or row
 
 

@@ -188,13 +188,16 @@ class Intake:
                 self._driver.drop(live)
 
     def _note(self, work: Work) -> None:
-        """What was claimed is to be taken up, unless it is here already."""
+        """What was claimed is to be taken up, unless this very life of it is here already."""
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
+            if mine is not None and mine.life != claimed.life and not mine.in_flight:
+                self._driver.drop(mine)  # its id is used anew, so it has ended
+                mine = None
             if mine is None and claimed.instance_id not in self.starting:
                 self._after_mail.pop(claimed.instance_id, None)
                 self._unread[claimed.instance_id] = claimed
-            elif mine is None or claimed.head > mine.head:
+            elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
                 # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
                 self._recover()
 

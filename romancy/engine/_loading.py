@@ -34,22 +34,29 @@ class _Place:
     begins: int
 
 
-async def history(store: Store, instance_id: str, *, after: int = 0) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """Each commit of the instance's current life with its seq, read page by page. Raises what `rows` does."""
-    async for row, commit in rows(store, instance_id, after=after):
+async def history(
+    store: Store, instance_id: str, *, after: int = 0, life: int | None = None
+) -> AsyncIterator[tuple[int, list[LogEvent]]]:
+    """Each commit of one life of the instance with its seq, read page by page. Raises what `rows` does."""
+    async for row, commit in rows(store, instance_id, after=after, life=life):
         yield row.seq, commit
 
 
-async def rows(store: Store, instance_id: str, *, after: int) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
-    """Each row behind `after` with its events.
+async def rows(
+    store: Store, instance_id: str, *, after: int, life: int | None = None
+) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
+    """Each row behind `after` with its events, of this life or (None) of the one that is there.
 
-    Raises HistoryCorruptError where one is missing or cannot be read, and HistoryVersionError where one is newer than
-    this library.
+    Raises HistoryCorruptError where one is missing or cannot be read, HistoryVersionError where one is newer than this
+    library, and InstanceNotFoundError where that life was removed, whatever its id is used for now.
     """
     while True:
         page = await store.read(instance_id, after=after, limit=_PAGE)
         if page is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        life = page.instance.life if life is None else life
+        if page.instance.life != life:
+            raise InstanceNotFoundError(f"instance {instance_id!r} was removed, and its id is used anew")
         for row, commit in commits_of(page, after):
             yield row, commit
             after = row.seq
@@ -93,7 +100,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
 async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
     """The seq at which a retry began behind this one; 0 if none did."""
     found = 0
-    async for seq, commit in history(store, claimed.instance_id, after=after):
+    async for seq, commit in history(store, claimed.instance_id, after=after, life=claimed.life):
         if any(isinstance(event, WorkflowRetried) for event in commit):
             found = seq
     return found
@@ -175,7 +182,7 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
         for seq, body in enumerate(claimed.log, run_from):
             yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
         return
-    async for row, commit in rows(store, claimed.instance_id, after=run_from - 1):
+    async for row, commit in rows(store, claimed.instance_id, after=run_from - 1, life=claimed.life):
         yield row.seq, row.writer, commit
 
 

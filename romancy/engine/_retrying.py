@@ -77,7 +77,7 @@ async def opening_of_retry(
 async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
     """The runs so far, and the last row of the log. Raises what reading a log does."""
     recall, last = Recall(row.instance_id), None
-    async for one, commit in rows(store, row.instance_id, after=row.run_from - 1):
+    async for one, commit in rows(store, row.instance_id, after=row.run_from - 1, life=row.life):
         for event in commit:
             recall.follow(event)
         last = one
