@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from romancy.core import _events as ev
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, automatic_child, derive
-from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation, running_loop
+from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation
 from romancy.core._memory import Memory, what_of, without_number
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
+from romancy.core._stage import threads
 from romancy.errors import (
     EventTimeoutError,
     WorkflowCancelledError,
@@ -153,9 +154,10 @@ class Commands:
 
     def begin(self) -> list[ev.Command]:
         """Begin an activation: the list in which its commands will stand."""
-        self.asked = []
         self.activation += 1
-        return self.asked
+        asked: list[ev.Command] = []
+        self.asked = asked
+        return asked
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,6 +178,10 @@ class Commands:
         return command
 
     def _require_open(self) -> None:
+        if self.loop.dead or self.over:
+            self._refuse()
+
+    def _refuse(self) -> None:
         if self.loop.dead:
             self.loop.drop()
         if self.over:
@@ -192,12 +198,13 @@ class Commands:
     ) -> Answer:
         """Schedule an activity; the future brings its decoded result or its failure."""
         name = definition.name
-        self._require_open()
+        if self.loop.dead or self.over:
+            self._refuse()
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         if definition.undo is not None:
             self.state.can_undo(definition)
-        if self._remembers:
+        if self.state.memory is not None and self._remembers:
             command = self._with_key(definition, command)
         scheduled = self.ask(command, chosen=id is not None, of=definition)
         answer = self.activities[scheduled.id] = ActivityAnswer(loop=self.loop)
@@ -350,12 +357,6 @@ class Commands:
 
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def deliver(self, event: ev.Input) -> None:
-        """Hand an input to whoever awaits it. Raises SerializationError when a result no longer fits its type."""
-        deliver = self._deliveries.get(type(event))
-        if deliver is not None:
-            deliver(self, event)
-
     def _activity_completed(self, event: ev.ActivityCompleted) -> None:
         answer = self.activities.pop(event.id)
         if not answer.done():
@@ -404,7 +405,7 @@ class Commands:
         if answer is not None and not answer.done():
             answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
-    _deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
+    deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
         ev.ActivityCompleted: _activity_completed,
         ev.ActivityAttemptFailed: _attempt_failed,
         ev.ActivityFailed: _activity_failed,
@@ -416,6 +417,7 @@ class Commands:
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
+    """Each hands an input to whoever awaits it. Raises SerializationError when a result no longer fits its type."""
 
 
 def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
@@ -424,5 +426,5 @@ def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
 
 def current_commands() -> Commands | None:
     """The door of the run this code belongs to, or None outside of any workflow."""
-    loop = running_loop()
+    loop = threads.stage.running
     return None if loop is None else loop.commands

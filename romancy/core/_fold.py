@@ -63,13 +63,13 @@ class State:
     """Where one run stands after the events applied so far."""
 
     __slots__ = (
-        "_due",
         "abandoned",
         "activities",
         "cancel",
         "children",
         "compensable",
         "compensations",
+        "due",
         "known",
         "memory",
         "parked",
@@ -107,7 +107,7 @@ class State:
         self.abandoned = False
         self.progress: Raw | None = None
         self.terminal: ev.Command | None = None
-        self._due: list[tuple[int, str, str]] = NO_LIST
+        self.due: list[tuple[int, str, str]] = NO_LIST
         """A heap of what is due when, in which things no longer waited for are left until they come up."""
 
     def can_undo(self, definition: ActivityDefinition) -> None:
@@ -145,7 +145,7 @@ class State:
             return False
         awaited = _AWAITED.get(type(event))
         if awaited is not None:
-            return event.id in awaited(self)  # type: ignore[attr-defined]
+            return event.id in getattr(self, awaited)  # type: ignore[attr-defined]
         if isinstance(event, ev.WorkflowStarted):
             return self.started is None
         return not (isinstance(event, ev.CancelRequested) and self.cancel is not None)
@@ -159,7 +159,7 @@ class State:
         """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""
         if self.terminal is not None:
             return None
-        due = self._due
+        due = self.due
         while due and not self._still_due(*due[0]):
             heappop(due)
         return due[0][0] if due else None
@@ -172,9 +172,9 @@ class State:
 
     def expect(self, at: int, kind: str, id: str) -> None:
         """Something is due at this time, if it is still waited for by then."""
-        if self._due is NO_LIST:
-            self._due = []
-        heappush(self._due, (at, kind, id))
+        if self.due is NO_LIST:
+            self.due = []
+        heappush(self.due, (at, kind, id))
 
     def undo_later(self, scheduled: ev.ActivityScheduled, result: Raw) -> None:
         """The effect of this activity is to be undone if the run fails."""
@@ -302,11 +302,12 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 
 
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
-    _time(state, event)
+    state.time = max(state.time, event.at)
+    state.parked = None
     if state.memory is not None:
         state.answered("activities", event.id)
     scheduled = state.activities.pop(event.id).scheduled
-    if state.compensates(scheduled.name):
+    if (state.compensable or state.memory is not None) and state.compensates(scheduled.name):
         state.undo_later(scheduled, event.result)
 
 
@@ -486,15 +487,16 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowCancelled: _terminal,
 }
 
-_AWAITED: Final[Mapping[type[ev.LogEvent], Callable[[State], Mapping[str, object]]]] = {
-    ev.ActivityAttemptFailed: lambda state: state.activities,
-    ev.ActivityCompleted: lambda state: state.activities,
-    ev.ActivityFailed: lambda state: state.activities,
-    ev.ActivityCancelled: lambda state: state.activities,
-    ev.TimerFired: lambda state: state.timers,
-    ev.EventReceived: lambda state: state.waits,
-    ev.EventTimedOut: lambda state: state.waits,
-    ev.CompensationAttemptFailed: lambda state: state.compensations,
-    ev.CompensationCompleted: lambda state: state.compensations,
-    ev.CompensationFailed: lambda state: state.compensations,
+_AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
+    ev.ActivityAttemptFailed: "activities",
+    ev.ActivityCompleted: "activities",
+    ev.ActivityFailed: "activities",
+    ev.ActivityCancelled: "activities",
+    ev.TimerFired: "timers",
+    ev.EventReceived: "waits",
+    ev.EventTimedOut: "waits",
+    ev.CompensationAttemptFailed: "compensations",
+    ev.CompensationCompleted: "compensations",
+    ev.CompensationFailed: "compensations",
 }
+"""Where what an input answers stands while the run waits for it."""

@@ -19,7 +19,7 @@ from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
-from romancy.core._stage import this_stage
+from romancy.core._stage import threads
 from romancy.core._teardown import PATIENCE, close_generator, close_task
 from romancy.errors import NonDeterminismError
 
@@ -60,7 +60,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "_abandoned",
         "_body",
         "_endless",
-        "_generators",
         "_next_number",
         "_outer",
         "_ready",
@@ -72,6 +71,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "commands",
         "complaints",
         "dead",
+        "generators",
         "now",
         "patience",
         "skipped",
@@ -98,11 +98,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._body: StableTask[Any] | None = None
         self._tasks: dict[StableTask[Any], None] = NO_DICT
         """The others."""
-        self._generators: Generators | None = None
+        self.generators: Generators | None = None
+        """Async generators that have begun and not ended."""
         self._abandoned: list[tuple[Generator, Context]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
-        self._stage = this_stage()
+        self._stage = threads.stage
         self._outer: DeterministicLoop | None = None
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
@@ -264,11 +265,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return not self._ready
 
     @property
-    def has_generators(self) -> bool:
-        """Whether some async generator has begun and not ended."""
-        return bool(self._generators)
-
-    @property
     def waits_for_ever(self) -> bool:
         """Whether a delay without an end is being waited for: nothing will come of it, and that is meant."""
         self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
@@ -280,11 +276,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
-        stage = self._stage = this_stage()
+        stage = self._stage = threads.stage
         stage.enter()
         self._outer, stage.running = stage.running, self
         asyncio._set_running_loop(self)
-        self._hook_generators()
+        sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def leave(self) -> None:
         """Give the thread back: its running loop, current task and generator hooks are as they were."""
@@ -293,20 +289,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         stage.running = outer
         asyncio._set_running_loop(stage.host if outer is None else outer)
         if outer is not None:
-            outer._hook_generators()
+            sys.set_asyncgen_hooks(outer._meet_generator, outer._abandon_generator)
         stage.leave()
-
-    def _hook_generators(self) -> None:
-        sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def drive(self) -> None:
         """Run until nothing is ready, or until the run has spent its budget since the last command and gets nowhere."""
-        self._drive_within_budget()
-        while self._ready and self._drive_beyond():
-            self._drive_within_budget()
-
-    def _drive_within_budget(self) -> None:
-        while self._ready and self.spent <= self.budget:
+        while self._ready and (self.spent <= self.budget or self._drive_beyond()):
             round_, self._ready = self._ready, NO_LIST
             for count, handle in enumerate(round_, 1):
                 if not handle._cancelled:
@@ -355,18 +343,18 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # ── async generators ────────────────────────────────────────────────────────────────────────────────────────
 
     def _meet_generator(self, generator: Generator) -> None:
-        if self._generators is None:
-            self._generators = Generators()
-        self._generators.meet(generator, self.number())
+        if self.generators is None:
+            self.generators = Generators()
+        self.generators.meet(generator, self.number())
 
     def _abandon_generator(self, generator: Generator) -> None:
         """Nobody refers to it any more. Outside of a drive that is what the collector says, whenever that came."""
-        if this_stage().running is self:
+        if threads.stage.running is self:
             if self._abandoned is NO_LIST:
                 self._abandoned = []
             self._abandoned.append((generator, copy_context()))
-        elif self._generators is not None and not self.dead:
-            self._generators.lose(generator)
+        elif self.generators is not None and not self.dead:
+            self.generators.lose(generator)
 
     def _finish_abandoned(self) -> list[StableTask[None]]:
         abandoned, self._abandoned = self._abandoned, NO_LIST
@@ -374,20 +362,20 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def finish_generators(self) -> list[StableTask[None]]:
         """Begin to finish the async generators that nobody finished, in the order in which they began."""
-        if not self._generators:
+        if not self.generators:
             return []
-        return [self._finish(generator, self._root.copy()) for generator in self._generators.unfinished()]
+        return [self._finish(generator, self._root.copy()) for generator in self.generators.unfinished()]
 
     def finish_lost_generators(self) -> bool:
         """Begin to finish those that nobody can reach. Whether there is any; to know that costs a whole collection."""
-        if not self._generators:
+        if not self.generators:
             return False
         self.leave()
         try:
             gc.collect()
         finally:
             self.enter()
-        finishing = [self._finish(generator, self._root.copy()) for generator in self._generators.lost()]
+        finishing = [self._finish(generator, self._root.copy()) for generator in self.generators.lost()]
         return bool(finishing)
 
     def _finish(self, generator: Generator, context: Context) -> StableTask[None]:
@@ -411,9 +399,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         alive.discard(self)
         unfinished = self.unfinished()
-        if unfinished or self._generators or self._abandoned:
+        if unfinished or self.generators or self._abandoned:
             self._close_all(unfinished)
-        self._generators = None
+        self.generators = None
         self._body = None
         self._tasks.clear()
         self.commands = None  # nobody can ask any more; and what is left of the run goes without a collector
@@ -425,7 +413,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 self.patience = PATIENCE
                 close_task(task)
-            for generator in () if self._generators is None else self._generators.unfinished():
+            for generator in () if self.generators is None else self.generators.unfinished():
                 self.patience = PATIENCE
                 close_generator(generator)
             while self._abandoned:
@@ -456,7 +444,7 @@ def cancellation(reason: str) -> asyncio.CancelledError:
 
 def running_loop() -> DeterministicLoop | None:
     """The loop of the run this code belongs to, or None outside of any workflow."""
-    return this_stage().running
+    return threads.stage.running
 
 
 def not_in_a_workflow(call: str) -> None:

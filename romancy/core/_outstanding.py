@@ -70,9 +70,10 @@ def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.Canc
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    if event.id not in commands.activities or not _is_open(commands, "activities", event):
+    call = commands.activities.get(event.id)
+    if call is None or (commands.state.memory is not None and not _is_open(commands, "activities", event)):
         return None
-    return _start_activity(commands, event)
+    return fx.StartActivity(event.id, call.definition, event.args, 1, None, call.retry, call.timeout, key=event.key)
 
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:

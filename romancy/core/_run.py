@@ -129,7 +129,7 @@ class Run:
                     dropped.append(event)
         finally:
             loop.leave()
-        if events and self.parked is None and not self._has_prospects():
+        if events and not state.activities and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
         self._commands.asked = NO_LIST
@@ -138,10 +138,10 @@ class Run:
             events,
             effects_of(events, self._commands),
             state.status(),
-            state.wake_at(),
-            state.outcome(),
+            state.wake_at() if state.due else None,
+            None if state.terminal is None else state.outcome(),
             self.parked,
-            self._successor() if state.terminal is not None else None,
+            None if state.terminal is None else self._successor(),
             tuple(dropped),
             warnings,
         )
@@ -305,28 +305,29 @@ class Run:
 
     def _drive(self, event: ev.Input) -> list[ev.Command]:
         """Act upon the input, and upon those put off before it; the commands this led to."""
-        commands = self._commands
+        commands, loop = self._commands, self._loop
         asked = commands.begin()
         deferred, self._deferred = self._deferred, ()
         caught_up = bool(deferred) and commands.catches_up()
         for each in (*deferred, event):
             self._deliver(each, self.state.time if caught_up else each.at)
-            self._loop.drive()
-            self._conclude()
-        self._write_timers()
-        while self._is_at_an_end() and self._loop.finish_lost_generators():
-            self._loop.drive()
-            self._conclude()
-            self._write_timers()
+            loop.drive()
+            if loop.violation is not None or (self._body is not None and self._body.done()):
+                self._conclude()
+        if loop.started or loop.cancelled:
+            commands.write_timers()
+        if loop.generators:
+            self._finish_lost_generators()
         return asked
 
-    def _write_timers(self) -> None:
-        if self._loop.started or self._loop.cancelled:
-            self._commands.write_timers()
-
-    def _is_at_an_end(self) -> bool:
-        """Whether nothing but an async generator that nobody finished can make the run go on."""
-        return self._loop.has_generators and self._loop.idle and not self._has_prospects()
+    def _finish_lost_generators(self) -> None:
+        """Go on where nothing but an async generator that nobody finished can make the run go on."""
+        loop = self._loop
+        while loop.generators and loop.idle and not self._has_prospects() and loop.finish_lost_generators():
+            loop.drive()
+            self._conclude()
+            if loop.started or loop.cancelled:
+                self._commands.write_timers()
 
     def _deliver(self, event: ev.Input, at: int) -> None:
         loop, commands = self._loop, self._commands
@@ -344,7 +345,9 @@ class Run:
             elif isinstance(event, ev.CancelRequested):
                 self._cancel(event)
             else:
-                commands.deliver(event)
+                deliver = commands.deliveries.get(type(event))
+                if deliver is not None:
+                    deliver(commands, event)
         except SerializationError as error:
             raise NonDeterminismError(
                 f"workflow {self.workflow.name}: what the log holds no longer fits the declared type: {error}"

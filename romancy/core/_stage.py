@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.core._loop import DeterministicLoop
 
-__all__ = ["Stage", "driving", "this_stage"]
+__all__ = ["Stage", "driving", "threads"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
@@ -66,16 +66,14 @@ class Stage:
                 _swap_current_task(self.host, None)
 
 
-_threads = threading.local()
+class _Threads(threading.local):
+    """`threads.stage` is the stage of the thread that asks."""
+
+    def __init__(self) -> None:
+        self.stage = Stage()
 
 
-def this_stage() -> Stage:
-    """The thread's own."""
-    try:
-        return _threads.stage  # type: ignore[no-any-return]
-    except AttributeError:
-        stage = _threads.stage = Stage()
-        return stage
+threads = _Threads()
 
 
 class driving:  # noqa: N801 - read as a verb: `with driving():`
@@ -84,7 +82,7 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
     __slots__ = ("_stage",)
 
     def __enter__(self) -> None:
-        self._stage = this_stage()
+        self._stage = threads.stage
         self._stage.enter()
 
     def __exit__(

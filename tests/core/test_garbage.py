@@ -144,7 +144,7 @@ async def reads_much(ctx: WorkflowContext) -> list[int]:
                 break
         if n % 500 == 0:
             loop: Any = asyncio.get_running_loop()
-            kept.append(len(loop._generators._begun) + len(loop._generators._fading))
+            kept.append(len(loop.generators._begun) + len(loop.generators._fading))
             await echo(n)
     return kept
 
