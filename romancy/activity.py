@@ -7,7 +7,7 @@ on replay. Outside it is the plain function, so that unit tests need nothing els
 from __future__ import annotations
 
 import copy
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from msgspec import Raw
@@ -20,7 +20,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import MAX_EVENT_BYTES, check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -140,7 +140,6 @@ class Activity(Generic[P, R_co]):
     ) -> None:
         check_function(fn, "activity")
         _check_choices(fn, executor=executor, compensate=compensate, raises=raises)
-        self._fn = fn
         self.name = name_of(fn, name, "activity")
         self.retry = policy(retry)
         self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
@@ -164,15 +163,12 @@ class Activity(Generic[P, R_co]):
         self._retry: RetryPolicy | None = None
         self._timeout: float | None = None
         update_wrapper(self, fn)
+        self.fn: Callable[P, Any] = fn
+        """The decorated function."""
         if executor == "process":
             self._check_process()
         if undo is not None:
             self._undo_with(undo)
-
-    @property
-    def fn(self) -> Callable[P, Any]:
-        """The decorated function."""
-        return self._fn
 
     @property
     def undo(self) -> Compensation | None:
@@ -193,11 +189,13 @@ class Activity(Generic[P, R_co]):
             return call
 
     async def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        outcome = self._fn(*args, **kwargs)
+        outcome = self.fn(*args, **kwargs)
         return await outcome if self.is_async else outcome
 
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        encoded = Raw(check_event(self.signature.encode_arguments(args, kwargs), self._arguments))
+        encoded = Raw(self.signature.encode_arguments(args, kwargs))
+        if len(encoded) > MAX_EVENT_BYTES:
+            check_event(encoded, self._arguments)
         del args, kwargs  # it may wait for days
         return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 
@@ -234,7 +232,7 @@ class Activity(Generic[P, R_co]):
         """Another process finds the function by its name, and shares nothing with this one."""
         if self.is_async:
             raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
-        if "<locals>" in self._fn.__qualname__:
+        if "<locals>" in self.fn.__qualname__:
             raise RegistrationError(
                 f"activity {self.name}: executor='process' needs a function at the top of a module, "
                 "where another process can find it"
@@ -269,8 +267,10 @@ class Activity(Generic[P, R_co]):
             check_context(self.signature, ActivityContext)
         self.signature.check()
 
-    def read_result(self, result: Any, /) -> object:
-        return self.signature.decode_result(result)
+    @cached_property
+    def read_result(self) -> Callable[[Any], object]:
+        """Reads a stored result as its declared type."""
+        return self.signature.decode_result
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
         return self.signature.is_same_call(recorded, asked)

@@ -338,6 +338,5 @@ def entered_activity() -> Callable[[], ActivityContext] | None:
     return _current.get(None)
 
 
-def enter_activity(context: Callable[[], ActivityContext]) -> None:
-    """Make this what `activity_context()` asks in the present `contextvars` context, which is the attempt's own."""
-    _current.set(context)
+enter_activity: Final[Callable[[Callable[[], ActivityContext]], object]] = _current.set
+"""Make this what `activity_context()` asks in the present `contextvars` context, which is the attempt's own."""

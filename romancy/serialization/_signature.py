@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -85,7 +86,6 @@ class Signature:
         self._plain = len(parameters) if len(parameters) == len(self._positional) else -1
         """How many positional arguments are all there are; -1 if some go by keyword only."""
         self._argument_plans: tuple[_Argument, ...] | None = None
-        self._result_plan: Plan | None = None
         self._result_where = Where("result", subject)
         self._arguments_where = Where("arguments", subject)
         self.names = tuple(parameter.name for parameter in parameters)
@@ -198,13 +198,15 @@ class Signature:
         except Exception:  # noqa: BLE001 (it cannot be read, or the user's `__eq__` raises)
             return False
 
-    def encode_result(self, value: object) -> bytes:
-        """The stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
-        return (self._result_plan or self._plan_of_result()).write(value, self._result_where)
+    @cached_property
+    def encode_result(self) -> Callable[[object], bytes]:
+        """Makes the stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
+        return partial(self._plan_of_result().write, where=self._result_where)
 
-    def decode_result(self, raw: bytes | msgspec.Raw) -> Any:
-        """The result as its declared type. Raises SerializationError if it is of another shape."""
-        return (self._result_plan or self._plan_of_result()).read(raw, self._result_where)
+    @cached_property
+    def decode_result(self) -> Callable[[bytes | msgspec.Raw], Any]:
+        """Reads a result as its declared type. Raises SerializationError if it is of another shape."""
+        return partial(self._plan_of_result().read, where=self._result_where)
 
     def decode_parameter(self, name: str, raw: bytes | msgspec.Raw) -> Any:
         """One value by the type of this parameter, which may be one that the engine supplies."""
@@ -226,9 +228,7 @@ class Signature:
         return self._argument_plans
 
     def _plan_of_result(self) -> Plan:
-        if self._result_plan is None:
-            self._result_plan = self._types.plan("return", self._result_where)
-        return self._result_plan
+        return self._types.plan("return", self._result_where)
 
     def _read_members(self, raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
         try:

@@ -72,7 +72,7 @@ def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
     registry = Registry.collect()
     for definition in registry.activities.values():
         seconds = scenario.durations.get(definition.name, 0.0) * second
-        definition._fn = ledger.watched(definition.fn, seconds, is_async=definition.is_async)
+        definition.fn = ledger.watched(definition.fn, seconds, is_async=definition.is_async)
     for definition in registry.compensations.values():
         definition.fn = ledger.watched(definition.fn, 0.0, is_async=definition.is_async)
 
