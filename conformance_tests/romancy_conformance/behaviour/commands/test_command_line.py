@@ -3,143 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import json
 import sys
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import (
-    EventType,
-    RetryPolicy,
-    Romancy,
-    TerminalError,
-    WorkflowContext,
-    WorkflowFailedError,
-    activity,
-    workflow,
-)
-from romancy.cli import cli
-from romancy.cli._endings import ended
+from romancy import Romancy
 from romancy.status import Status
 from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.commands.buying import approval, held, patience, prepared, purchase, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    Command = Callable[..., "Answer"]
-
-APPROVED = EventType("approved", str)
-
-
-@activity
-async def reserve(item: str) -> str:
-    return item
-
-
-@reserve.compensation
-async def release(item: str) -> None:
-    """Nothing has to be done."""
-
-
-@activity(retry=RetryPolicy.none())
-async def refuse() -> None:
-    raise ValueError("the card was declined")
-
-
-@activity(retry=RetryPolicy.fixed(9, 3600))
-async def hesitate() -> None:
-    raise ValueError("not yet")
-
-
-@workflow
-async def approval(ctx: WorkflowContext, item: str, amount: int) -> str:
-    await reserve(item)
-    event = await ctx.wait_event(APPROVED)
-    return event.data
-
-
-@workflow
-async def purchase(ctx: WorkflowContext, item: str) -> None:
-    await reserve(item)
-    await refuse()
-
-
-@workflow
-async def patience(ctx: WorkflowContext) -> None:
-    await hesitate()
-
-
-@activity
-async def hold(item: str) -> str:
-    return item
-
-
-@hold.compensation
-async def give_back(item: str) -> None:
-    raise TerminalError("nobody is there")
-
-
-@workflow
-async def held(ctx: WorkflowContext, item: str) -> None:
-    await hold(item)
-    await refuse()
-
-
-class Answer:
-    """How a command ended and what it printed."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-@pytest.fixture
-def url(backend: str, storage_url: str) -> str:
-    if backend == "memory":
-        pytest.skip("capability: a database of this kind lives in one process")
-    return storage_url
-
-
-@pytest.fixture
-def romancy(url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("ROMANCY_URL", url)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-
-    def run(*arguments: str) -> Answer:
-        capfd.readouterr()
-        code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
-        printed = capfd.readouterr()
-        return Answer(code, str(printed.out), str(printed.err))
-
-    return run
-
-
-def prepared(url: str, *calls: Any, until: Callable[[Romancy], Coroutine[Any, Any, bool]]) -> None:
-    """Start these with a worker and let it work until that is true."""
-
-    async def prepare() -> None:
-        async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
-            await app.start_many(calls)
-            while not await until(app):  # noqa: ASYNC110 - another worker of this process may do it
-                await asyncio.sleep(0.02)
-
-    asyncio.run(prepare())
-
-
-def standing(instance_id: str, status: Status) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
-    async def stands(app: Romancy) -> bool:
-        return await app.handle(instance_id).status() is status
-
-    return stands
+    from romancy_conformance.behaviour.commands.buying import Command
 
 
 def test_a_database_that_is_not_there_is_named_and_not_made(
@@ -276,92 +153,6 @@ def test_history_is_whole_and_goes_on_behind_a_cursor(url: str, romancy: Command
     assert 2 == romancy("history", "p-2", "--after", "nonsense").code
 
 
-def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Command) -> None:
-    calls = [approval.options(instance_id=f"m-{number}").bind("lamp", number) for number in range(4)]
-
-    async def all_wait(app: Romancy) -> bool:
-        return len((await app.list_instances(status=Status.WAITING)).instances) == len(calls)
-
-    prepared(url, *calls, until=all_wait)
-
-    dry = romancy("terminate", "--where", "amount>=2", "--dry-run")
-    unasked = romancy("terminate", "--where", "amount>=2")
-    done = romancy("terminate", "--where", "amount>=2", "--yes", "--json")
-
-    assert ["m-2", "m-3"] == sorted(line.split()[0] for line in dry.out.splitlines())
-    assert unasked.code != 0
-    assert ["m-2", "m-3"] == sorted(record["instance_id"] for record in done.records)
-    assert 2 == len(romancy("list", "--status", "cancelled", "--json").records)
-    assert "0 to purge" in romancy("purge", "--older-than", "1d", "--dry-run").err
-    assert 0 == romancy("purge", "--status", "cancelled", "--yes").code
-    assert 2 == len(romancy("list", "--json").records)
-
-
-@pytest.fixture
-def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Romancy], Any]], None]:
-    """Say what happens between a command's question and the answer, which is yes; another process would do it."""
-
-    def say(happens: Callable[[Romancy], Coroutine[Any, Any, object]]) -> None:
-        async def meanwhile() -> None:
-            async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
-                await happens(app)
-
-        def confirm(question: str, **_: object) -> None:
-            questions.append(question)
-            thread = threading.Thread(target=lambda: asyncio.run(meanwhile()))
-            thread.start()
-            thread.join()
-
-        monkeypatch.setattr("romancy.cli._acting.click.confirm", confirm)
-
-    questions.clear()
-    return say
-
-
-questions: list[str] = []
-
-
-def test_what_was_retried_before_the_answer_is_not_purged(
-    url: str, romancy: Command, before_the_answer: Callable[..., None]
-) -> None:
-    calls = [purchase.options(instance_id=instance_id).bind("lamp") for instance_id in ("p-3", "p-4")]
-
-    async def both_failed(app: Romancy) -> bool:
-        return len((await app.list_instances(status=Status.FAILED)).instances) == len(calls)
-
-    async def retried(app: Romancy) -> None:
-        await app.retry("p-3")
-        with contextlib.suppress(WorkflowFailedError):
-            await app.handle("p-3").result(timeout=60)
-
-    prepared(url, *calls, until=both_failed)
-    before_the_answer(retried)
-
-    answer = romancy("purge", "--status", "failed")
-
-    assert questions == ["purge 2 instances?"]
-    assert answer.code == 1
-    assert "p-3: it has changed since it was found, and was left alone" in answer.err
-    assert answer.out.split() == ["p-4", "purge:", "done"]
-    assert [("p-3", "failed")] == [(one["instance_id"], one["status"]) for one in romancy("list", "--json").records]
-
-
-def test_what_has_another_status_by_the_time_of_the_answer_is_left_alone(
-    url: str, romancy: Command, before_the_answer: Callable[..., None]
-) -> None:
-    async def approved(app: Romancy) -> None:
-        await app.signal("a-4", APPROVED, "yes")
-        assert await app.handle("a-4", approval).result(timeout=60) == "yes"
-
-    prepared(url, approval.options(instance_id="a-4").bind("lamp", 1), until=standing("a-4", Status.WAITING))
-    before_the_answer(approved)
-
-    answer = romancy("terminate", "--status", "waiting")
-
-    assert questions == ["terminate 1 instance?"]
-    assert (1, True) == (answer.code, "a-4: it is completed now, and was left alone" in answer.err)
-
-
 def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
     prepared(url, approval.options(instance_id="a-3").bind("lamp", 1), until=standing("a-3", Status.WAITING))
 
@@ -383,6 +174,13 @@ def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
         (("signal", "nobody", "approved"), 3),
         (("cancel",), 2),
         (("cancel", "x", "--workflow", "y"), 2),
+        (("cancel", "nobody", "--dry-run"), 3),
+        (("signal", "x"), 2),
+        (("signal", "x", "approved", "1", "2"), 2),
+        (("signal", "x", "approved", "1", "--workflow", "y"), 2),
+        (("purge", "--status", "waiting"), 2),
+        (("retry", "--status", "completed"), 2),
+        (("cancel", "--status", "failed", "--status", "waiting"), 2),
         (("list", "--where", "amount~3"), 2),
         (("list", "--limit", "0"), 2),
         (("lsit",), 2),

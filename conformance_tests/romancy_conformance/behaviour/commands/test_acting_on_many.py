@@ -1,0 +1,179 @@
+"""Commands that act on all that a filter finds, while instances begin, change and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, WorkflowFailedError
+from romancy.status import Status
+from romancy_conformance.behaviour.commands.buying import (
+    APPROVED,
+    approval,
+    held,
+    patience,
+    prepared,
+    purchase,
+    standing,
+    waiting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from romancy_conformance.behaviour.commands.buying import Command
+
+
+def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Command) -> None:
+    calls = [approval.options(instance_id=f"m-{number}").bind("lamp", number) for number in range(4)]
+
+    async def all_wait(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.WAITING)).instances) == len(calls)
+
+    prepared(url, *calls, until=all_wait)
+
+    dry = romancy("terminate", "--where", "amount>=2", "--dry-run")
+    unasked = romancy("terminate", "--where", "amount>=2")
+    done = romancy("terminate", "--where", "amount>=2", "--yes", "--json")
+
+    assert ["m-2", "m-3"] == sorted(line.split()[0] for line in dry.out.splitlines())
+    assert unasked.code != 0
+    assert ["m-2", "m-3"] == sorted(record["instance_id"] for record in done.records)
+    assert 2 == len(romancy("list", "--status", "cancelled", "--json").records)
+    assert "0 to purge" in romancy("purge", "--older-than", "1d", "--dry-run").err
+    assert 0 == romancy("purge", "--status", "cancelled", "--yes").code
+    assert 2 == len(romancy("list", "--json").records)
+
+
+@pytest.fixture
+def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Romancy], Any]], None]:
+    """Say what happens between a command's question and the answer, which is yes; another process would do it."""
+
+    def say(happens: Callable[[Romancy], Coroutine[Any, Any, object]]) -> None:
+        async def meanwhile() -> None:
+            async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
+                await happens(app)
+
+        def confirm(question: str, **_: object) -> None:
+            questions.append(question)
+            thread = threading.Thread(target=lambda: asyncio.run(meanwhile()))
+            thread.start()
+            thread.join()
+
+        monkeypatch.setattr("romancy.cli._bulk.click.confirm", confirm)
+
+    questions.clear()
+    return say
+
+
+questions: list[str] = []
+
+
+def test_what_was_retried_before_the_answer_is_not_purged(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    calls = [purchase.options(instance_id=instance_id).bind("lamp") for instance_id in ("p-3", "p-4")]
+
+    async def both_failed(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.FAILED)).instances) == len(calls)
+
+    async def retried(app: Romancy) -> None:
+        await app.retry("p-3")
+        with contextlib.suppress(WorkflowFailedError):
+            await app.handle("p-3").result(timeout=60)
+
+    prepared(url, *calls, until=both_failed)
+    before_the_answer(retried)
+
+    answer = romancy("purge", "--status", "failed")
+
+    assert questions == ["purge 2 instances?"]
+    assert answer.code == 1
+    assert "p-3: it has changed since it was found, and was left alone" in answer.err
+    assert answer.out.split() == ["p-4", "purge:", "done"]
+    assert [("p-3", "failed")] == [(one["instance_id"], one["status"]) for one in romancy("list", "--json").records]
+
+
+def test_what_has_another_status_by_the_time_of_the_answer_is_left_alone(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    async def approved(app: Romancy) -> None:
+        await app.signal("a-4", APPROVED, "yes")
+        assert await app.handle("a-4", approval).result(timeout=60) == "yes"
+
+    prepared(url, approval.options(instance_id="a-4").bind("lamp", 1), until=standing("a-4", Status.WAITING))
+    before_the_answer(approved)
+
+    answer = romancy("terminate", "--status", "waiting")
+
+    assert questions == ["terminate 1 instance?"]
+    assert (0, "") == (answer.code, answer.out)
+    assert "1 of 1 changed after the question, no longer fit and were left alone" in answer.err
+
+
+def test_many_are_met_once_each_over_pages_while_acting_changes_them(
+    url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romancy.instances.MAX_LIMIT", 3)
+    monkeypatch.setattr("romancy.cli._bulk._AT_ONCE", 2)
+    waiting(url, 10, "m")
+    everybody = sorted(f"m-{number}" for number in range(10))
+
+    dry = romancy("terminate", "--workflow", "approval", "--dry-run", "--json")
+    ended = romancy("terminate", "--status", "waiting", "--status", "running", "--yes", "--json")
+    again = romancy("terminate", "--workflow", "approval", "--yes")
+    purged = romancy("purge", "--where", "amount>=1", "--yes", "--json")
+
+    for answer in (dry, ended):
+        assert (0, everybody) == (answer.code, sorted(record["instance_id"] for record in answer.records))
+    assert {"terminate: done"} == {record["outcome"] for record in ended.records}
+    assert (0, "", True) == (again.code, again.out, "0 to terminate" in again.err)
+    assert 9 == len({record["instance_id"] for record in purged.records})
+    assert ["m-0"] == [record["instance_id"] for record in romancy("list", "--json").records]
+
+
+def test_what_began_after_the_question_is_left_alone(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    async def another(app: Romancy) -> None:
+        await app.start(approval.options(instance_id="late"), "lamp", 9)
+
+    waiting(url, 2, "b")
+    before_the_answer(another)
+
+    answer = romancy("cancel", "--workflow", "approval")
+
+    assert questions == ["cancel 2 instances?"]
+    assert (0, ["b-0", "b-1"]) == (answer.code, sorted(line.split()[0] for line in answer.out.splitlines()))
+
+
+def test_a_signal_goes_to_all_that_a_filter_finds_and_is_not_sent_twice_under_an_id(url: str, romancy: Command) -> None:
+    waiting(url, 3, "s")
+    send = ("signal", "approved", '"yes"', "--where", "amount>=1", "--id", "once", "--yes", "--json")
+
+    sent, again = romancy(*send), romancy(*send)
+    prepared(url, until=standing("s-1", Status.COMPLETED))
+    prepared(url, until=standing("s-2", Status.COMPLETED))
+
+    assert (0, 0) == (sent.code, again.code), sent.err + again.err
+    assert ["s-1", "s-2"] == sorted(record["instance_id"] for record in sent.records)
+    assert ["s-0"] == [record["instance_id"] for record in romancy("list", "--status", "waiting", "--json").records]
+
+
+def test_one_that_refuses_does_not_stop_the_others(url: str, romancy: Command) -> None:
+    calls = [held.options(instance_id="f-1").bind("lamp"), purchase.options(instance_id="f-2").bind("lamp")]
+
+    async def both_failed(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.FAILED)).instances) == len(calls)
+
+    prepared(url, *calls, until=both_failed)
+
+    answer = romancy("retry", "--status", "failed", "--yes")
+
+    assert (1, "f-2  retry: done\n") == (answer.code, answer.out)
+    assert "f-1: " in answer.err
+    assert "1 of 2 could not be acted on" in answer.err

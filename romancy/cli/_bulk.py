@@ -1,0 +1,226 @@
+"""Acting on one instance by its id, or on all that a filter finds.
+
+With a filter the number is told first and asked for; `--yes` answers, `--dry-run` only lists. Instances are read page
+by page and acted on as they come, so memory does not grow with their number. Instances that began after the command are
+left alone. What changed after the question is acted on only if it still fits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from romancy.cli._database import database, desk
+from romancy.cli._printing import as_json, json_option, line, say
+from romancy.cli._where import filters, parse_where
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError, UsageError
+from romancy.insight import many
+from romancy.instance import changed_at
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy.cli._database import Desk
+    from romancy.instance import Instance
+
+__all__ = ["Action", "act_on", "bulk"]
+
+_AT_ONCE: Final = 20
+_EACH: Final = 1000
+
+
+class Action(NamedTuple):
+    """What a command does to an instance."""
+
+    verb: str
+    statuses: tuple[Status, ...]
+    """Of the instances that it can be done to."""
+    act: Callable[[Desk, str, Instance | None], Awaitable[object]]
+    """Does it; the instance as a filter found it. False: it had ended already. UsageError: it cannot be done."""
+    quiet_for: float | None = None
+    """Only what has not changed for so many seconds."""
+    as_found: bool = False
+    """What has changed since the question is left alone."""
+
+
+def bulk(command: Any) -> Any:
+    """The options of a command that acts on one instance or on many."""
+    for option in (
+        json_option,
+        click.option("--yes", is_flag=True, help="Do not ask before acting on all that a filter finds."),
+        click.option("--dry-run", is_flag=True, help="Only list what would be acted on."),
+        filters,
+        database,
+    ):
+        command = option(command)
+    return command
+
+
+async def act_on(
+    action: Action,
+    *,
+    url: str | None,
+    app: str | None,
+    instance_id: str | None,
+    where: tuple[str, ...],
+    workflow: str | None,
+    status: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    json_lines: bool,
+) -> None:
+    """Do it to the instance, or to all that the filter finds; click.ClickException if it could not be done to some."""
+    chosen = parse_where(where)
+    if bool(chosen or workflow or status) == (instance_id is not None):
+        raise click.UsageError(f"name what to {action.verb}: either an ID, or --where, --workflow or --status")
+    wanted = _wanted(action, status)
+    async with desk(url, app) as open_desk:
+        if instance_id is not None:
+            await _one(open_desk, action, instance_id, dry_run=dry_run, json_lines=json_lines)
+            return
+        now = (await open_desk.store.census()).now
+
+        async def found() -> AsyncIterator[Instance]:
+            before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
+            async for one in open_desk.iter_instances(chosen, workflow_name=workflow, status=wanted):
+                changed = changed_at(one)
+                if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
+                    yield one
+
+        run = _Run(open_desk, action, now, wanted if status else None, json_lines=json_lines)
+        if dry_run:
+            await run.preview(found())
+            return
+        if not yes:
+            run.expected = await _counted(found())
+            if run.expected:
+                click.confirm(f"{action.verb} {many(run.expected, 'instance')}?", abort=True, err=True)
+        if run.expected != 0:
+            await run.act(found())
+        run.sum_up()
+
+
+def _wanted(action: Action, status: tuple[str, ...]) -> tuple[Status, ...]:
+    """The statuses to look for. One that the action is not for finds nothing that it could be done to."""
+    wanted = tuple(Status(one) for one in status) or action.statuses
+    if vain := sorted(set(wanted) - set(action.statuses)):
+        raise click.UsageError(
+            f"{action.verb} does nothing to {', '.join(vain)} instances; it is for those that are "
+            f"{', '.join(sorted(action.statuses))}"
+        )
+    return wanted
+
+
+async def _counted(found: AsyncIterator[Instance]) -> int:
+    count = 0
+    async for _ in found:
+        count += 1
+    return count
+
+
+async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> None:
+    if not dry_run:
+        _said(instance_id, action.verb, await action.act(open_desk, instance_id, None), json_lines=json_lines)
+        return
+    if await open_desk.get_instance(instance_id) is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    _print(instance_id, f"would {action.verb}", json_lines=json_lines)
+
+
+class _Run:
+    """One command at work on all that a filter finds."""
+
+    def __init__(
+        self, open_desk: Desk, action: Action, asked_at: int, only: tuple[Status, ...] | None, *, json_lines: bool
+    ) -> None:
+        self.expected: int | None = None
+        """How many were there to be asked about; None: nobody was asked."""
+        self._desk = open_desk
+        self._action = action
+        self._asked_at = asked_at
+        self._only = only
+        self._json_lines = json_lines
+        self._met = self._failed = 0
+
+    async def preview(self, found: AsyncIterator[Instance]) -> None:
+        """Only say what would be acted on."""
+        async for one in found:
+            self._met += 1
+            _print(one.instance_id, f"would {self._action.verb}", json_lines=self._json_lines)
+        say(f"{self._met} to {self._action.verb}")
+
+    async def act(self, found: AsyncIterator[Instance]) -> None:
+        """Act on them as they come, some at once."""
+        some: list[Instance] = []
+        try:
+            async for one in found:
+                some.append(one)
+                if len(some) == _AT_ONCE:
+                    await self._act_on(some)
+                    some.clear()
+            await self._act_on(some)
+        except asyncio.CancelledError:
+            self._stopped()
+            raise
+
+    def sum_up(self) -> None:
+        """Say what there was to do, and end the command with an error if a part of it could not be done."""
+        if not self._met:
+            say(f"0 to {self._action.verb}")
+        if self.expected is not None and self._met < self.expected:
+            gone = self.expected - self._met
+            say(f"{gone} of {self.expected} changed after the question, no longer fit and were left alone")
+        if self._failed:
+            raise click.ClickException(f"{self._failed} of {self._met} could not be acted on; the reasons are above")
+
+    async def _act_on(self, some: list[Instance]) -> None:
+        answers = await asyncio.gather(*map(self._act, some), return_exceptions=True)
+        outages: list[BaseException] = []
+        for one, answer in zip(some, answers, strict=True):
+            if isinstance(answer, BaseException) and not _is_of_one(answer):
+                outages.append(answer)
+                continue
+            self._met += 1
+            if isinstance(answer, BaseException):
+                self._failed += 1
+                say(f"{one.instance_id}: {answer}")
+            else:
+                _said(one.instance_id, self._action.verb, answer, json_lines=self._json_lines)
+            if self._met % _EACH == 0:
+                say(f"{self._met}{'' if self.expected is None else f' of {self.expected}'} so far")
+        if outages:
+            self._stopped()
+            raise outages[0]
+
+    def _stopped(self) -> None:
+        if self._met:
+            say(f"{self._action.verb} stopped after {many(self._met, 'instance')}; give the command again to go on")
+
+    async def _act(self, one: Instance) -> object:
+        if self._action.as_found and changed_at(one) > self._asked_at:
+            raise UsageError("it has changed since it was found, and was left alone")
+        if self._only is not None:
+            now = await self._desk.get_instance(one.instance_id)
+            if now is not None and now.status not in self._only:
+                raise UsageError(f"it is {now.status} now, and was left alone")
+        return await self._action.act(self._desk, one.instance_id, one)
+
+
+def _is_of_one(error: BaseException) -> bool:
+    """Whether the error concerns this instance alone. If the database is away, the others meet the same."""
+    return isinstance(error, UsageError | CodecError | HistoryVersionError | HistoryCorruptError)
+
+
+def _said(instance_id: str, verb: str, answer: object, *, json_lines: bool) -> None:
+    outcome = "done" if answer is not False else "it had ended already"
+    _print(instance_id, f"{verb}: {outcome}", json_lines=json_lines)
+
+
+def _print(instance_id: str, what: str, *, json_lines: bool) -> None:
+    if json_lines:
+        as_json({"instance_id": instance_id, "outcome": what})
+    else:
+        line(f"{instance_id}  {what}")

@@ -1,0 +1,108 @@
+"""Acting on very many instances: memory does not grow with their number, and an outage says how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.cli import _bulk
+from romancy.cli._bulk import Action, act_on
+from romancy.errors import StorageUnavailableError
+from romancy.instance import Instance
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+MANY = 30_000
+OPTIONS: dict[str, Any] = {
+    "url": "x", "app": None, "instance_id": None, "where": (), "workflow": "flow", "status": (), "dry_run": False,
+    "json_lines": False,
+}  # fmt: skip
+
+
+class Crowd:
+    """A database of very many instances that fit, none of which is kept."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.store = self
+        self.acted = 0
+
+    async def census(self) -> SimpleNamespace:
+        return SimpleNamespace(now=int(NOW.timestamp() * 1_000_000))
+
+    async def iter_instances(self, *_: object, **__: object) -> AsyncIterator[Instance]:
+        for number in range(self.count):
+            yield Instance(
+                f"instance-{number}", "flow", Status.WAITING, NOW, NOW, None, None, None, b"%d" % number + b"x" * 500
+            )
+
+    async def act(self, _desk: object, _id: str, _found: Instance | None) -> bool:
+        self.acted += 1
+        return True
+
+
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Crowd]:
+    def of(count: int) -> Crowd:
+        there = Crowd(count)
+
+        @asynccontextmanager
+        async def desk(url: str | None, app: str | None) -> AsyncIterator[Crowd]:
+            yield there
+
+        monkeypatch.setattr(_bulk, "desk", desk)
+        return there
+
+    return of
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_memory_does_not_grow_with_the_number(
+    yes: bool,  # noqa: FBT001 - pytest gives it by name
+    crowd: Callable[[int], Crowd],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = crowd(MANY)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    monkeypatch.setattr(_bulk, "line", lambda _: None)  # what is printed is kept by pytest
+
+    tracemalloc.start()
+    try:
+        asyncio.run(act_on(Action("cancel", (Status.WAITING,), there.act), **OPTIONS, yes=yes))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert MANY == there.acted
+    assert most < 2_000_000, f"{most:,} bytes for {MANY:,} instances of some 700 bytes each"
+    said = capsys.readouterr().err.splitlines()
+    assert f"{MANY}{'' if yes else f' of {MANY}'} so far" == said[-1]
+    assert MANY // 1000 == len(said)
+
+
+def test_an_outage_says_how_many_were_acted_on(
+    crowd: Callable[[int], Crowd], capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = crowd(100)
+
+    async def act(_desk: object, instance_id: str, _found: Instance | None) -> bool:
+        if instance_id == "instance-45":
+            raise StorageUnavailableError("the server has gone")
+        return await there.act(_desk, instance_id, _found)
+
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(act_on(Action("cancel", (Status.WAITING,), act), **OPTIONS, yes=True))
+
+    printed = capsys.readouterr()
+    assert "cancel stopped after 59 instances; give the command again to go on" in printed.err
+    assert 59 == len(printed.out.splitlines())
