@@ -11,6 +11,7 @@ import click
 from romancy.cli._acting import ACTING
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
+from romancy.cli._showing import show
 from romancy.cli._tending import TENDING
 from romancy.cli._working import WORKING
 
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for _command in (*WORKING, *LOOKING, *ACTING, *TENDING):
+for _command in (*WORKING, *LOOKING, show, *ACTING, *TENDING):
     cli.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""Commands that look: `list`, `find`, `show`, `why`, `history`, `watch`, `workers`. They write nothing."""
+"""Commands that look: `list`, `find`, `why`, `history`, `watch`, `workers`. They write nothing."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ import click
 import msgspec
 
 from romancy.cli._database import database, desk, running
-from romancy.cli._printing import as_json, clean, data_of, json_option, line, say, table, wrapped
+from romancy.cli._printing import as_json, clean, data_of, json_option, say, table, wrapped
 from romancy.cli._where import filters, parse_where
 from romancy.engine import names_in, versions_in
 from romancy.errors import InstanceNotFoundError
-from romancy.insight import Note, Step, Timeline, ago, explain, moment, span
+from romancy.insight import ago, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from romancy.cli._database import Desk
     from romancy.instance import Instance
     from romancy.log import LogEntry
-    from romancy.serialization import ErrorInfo
     from romancy.status import StatusName
-    from romancy.storage.records import Census, InstanceRow, Peer
+    from romancy.storage.records import Peer
 
 __all__ = ["LOOKING"]
 
@@ -80,94 +76,6 @@ find = click.Command(
 @click.argument("instance_id", metavar="ID")
 @json_option
 @running
-async def show(url: str | None, app: str | None, instance_id: str, json_lines: bool) -> None:  # noqa: FBT001 - by name
-    """What an instance did, step by step, and what it waits for."""
-    async with desk(url, app) as open_desk:
-        row, timeline, census = await _looked(open_desk, instance_id)
-        instance = await open_desk.get_instance(instance_id)
-    if instance is None:
-        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-    reasons = explain(row, timeline, census)
-    if json_lines:
-        as_json({**data_of(instance), "steps": [_record(step) for step in timeline.steps], "reasons": reasons})
-        return
-    _head(instance)
-    for entry in timeline.entries:
-        for text in _told(entry, row.created_at, census.now):
-            click.echo(text)
-    line()
-    for reason in reasons:
-        click.echo(wrapped(reason))
-
-
-def _head(instance: Instance) -> None:
-    line(f"{instance.workflow_name}  {instance.instance_id}")
-    line(f"status   {instance.status}")
-    line(f"started  {instance.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    if instance.parent_id is not None:
-        line(f"parent   {instance.parent_id}")
-    shown = data_of(instance)
-    text = (
-        "(sealed by a codec; give --app)" if shown.get("input_sealed") else msgspec.json.encode(shown["input"]).decode()
-    )
-    click.echo(wrapped(f"input    {text}", ""))
-    line()
-
-
-def _told(entry: Step | Note, start: int, now: int) -> Iterator[str]:
-    if isinstance(entry, Note):
-        yield wrapped(f"{_offset(entry.at, start)}  {entry.text}")
-        yield from _error(entry.error)
-        return
-    undoes = f" undoes {entry.undoes}" if entry.undoes else ""
-    child = f" {entry.instance_id}" if entry.instance_id else ""
-    took = span((entry.ended_at if entry.ended_at is not None else now) - entry.began_at)
-    yield wrapped(f"{_offset(entry.began_at, start)}  {entry.kind} {entry.id}{child}{undoes}: {entry.outcome}, {took}")
-    for failure in entry.failures:
-        yield wrapped(f"attempt {failure.number} failed {_offset(failure.at, start).strip()}", " " * 12)
-        yield from _error(failure.error)
-    yield from _error(entry.error)
-
-
-def _offset(at: int, start: int) -> str:
-    return f"+{span(max(at - start, 0))}".rjust(10)
-
-
-def _error(error: ErrorInfo | None, indent: str = " " * 12) -> Iterator[str]:
-    """The error, its members and its causes."""
-    if error is None:
-        return
-    yield wrapped(f"{error.type}: {error.message}" if error.message else error.type, indent)
-    for member in error.members:
-        yield from _error(member, indent + "  | ")
-    if error.cause is not None:
-        yield from _error(error.cause, indent + "  by ")
-
-
-def _record(step: Step) -> dict[str, Any]:
-    return {
-        "kind": step.kind,
-        "id": step.id,
-        "name": step.name,
-        "began_at": step.began_at,
-        "ended_at": step.ended_at,
-        "outcome": step.outcome,
-        "due": step.due,
-        "undoes": step.undoes,
-        "child_instance_id": step.instance_id,
-        "failures": [
-            {"attempt": failure.number, "at": failure.at, "error": failure.error.type, "message": failure.error.message}
-            for failure in step.failures
-        ],
-        "error": None if step.error is None else {"type": step.error.type, "message": step.error.message},
-    }
-
-
-@click.command()
-@database
-@click.argument("instance_id", metavar="ID")
-@json_option
-@running
 async def why(url: str | None, app: str | None, instance_id: str, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """Why an instance does not move."""
     async with desk(url, app) as open_desk:
@@ -182,37 +90,39 @@ async def why(url: str | None, app: str | None, instance_id: str, json_lines: bo
         click.echo(wrapped(reason))
 
 
-async def _looked(open_desk: Desk, instance_id: str) -> tuple[InstanceRow, Timeline, Census]:
-    timeline = Timeline.of(await open_desk.history(instance_id))
-    found = await open_desk.store.read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-    return found.instance, timeline, await open_desk.store.census()
+def _of_a_log(command: Any) -> Any:
+    """The options of a command that reads a log."""
+    for option in (
+        json_option,
+        click.option("--after", metavar="CURSOR", help="Only what follows an entry, by the cursor it bore."),
+        click.argument("instance_id", metavar="ID"),
+        database,
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
-@database
-@click.argument("instance_id", metavar="ID")
-@click.option("--after", metavar="CURSOR", help="Only what follows an entry, by the cursor it bore.")
-@json_option
+@_of_a_log
 @running
-async def history(url: str | None, app: str | None, instance_id: str, after: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
+async def history(**options: Any) -> None:
     """Every event of an instance's log, oldest first."""
-    async with desk(url, app) as open_desk:
-        async for entry in open_desk.entries_of(instance_id, after=after):
-            _print_entry(entry, json_lines=json_lines)
+    await _print_log(**options, follow=False)
 
 
 @click.command()
-@database
-@click.argument("instance_id", metavar="ID")
-@click.option("--after", metavar="CURSOR", help="Only what follows an entry, by the cursor it bore.")
-@json_option
+@_of_a_log
 @running
-async def watch(url: str | None, app: str | None, instance_id: str, after: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
+async def watch(**options: Any) -> None:
     """Every event of an instance's log, and those to come, until the instance ends."""
+    await _print_log(**options, follow=True)
+
+
+async def _print_log(
+    *, url: str | None, app: str | None, instance_id: str, after: str | None, json_lines: bool, follow: bool
+) -> None:
     async with desk(url, app) as open_desk:
-        async for entry in open_desk.entries_of(instance_id, after=after, follow=True):
+        async for entry in open_desk.entries_of(instance_id, after=after, follow=follow):
             _print_entry(entry, json_lines=json_lines)
 
 
@@ -264,4 +174,4 @@ def _state(peer: Peer, now: int) -> str:
     return "silent" if peer.beat_at + peer.lease < now else "alive"
 
 
-LOOKING = (list_instances, find, show, why, history, watch, workers)
+LOOKING = (list_instances, find, why, history, watch, workers)

@@ -24,6 +24,8 @@ class Attempt:
     number: int
     at: int
     error: ErrorInfo
+    due: int
+    """When it was to begin: with the step, or when the pause after the attempt before was over."""
 
 
 @dataclass(slots=True)
@@ -112,7 +114,8 @@ class Timeline:
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
         if step is not None:
-            step.failures.append(Attempt(event.attempt, event.at, event.error))
+            due = step.began_at if step.due is None else step.due
+            step.failures.append(Attempt(event.attempt, event.at, event.error, due))
             step.due = event.next_at
 
     def note(self, text: str, error: ErrorInfo | None = None) -> None:

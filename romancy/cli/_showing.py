@@ -1,0 +1,220 @@
+"""`show`: what an instance did, step by step, with its attempts, its errors and what its children did.
+
+Children are read down to a depth, and so many of them: a workflow may have thousands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from romancy.cli._database import database, desk, running
+from romancy.cli._printing import as_json, data_of, json_option, line, say, wrapped
+from romancy.errors import InstanceNotFoundError
+from romancy.insight import Note, Step, Timeline, explain, span
+from romancy.instance import Instance
+from romancy.storage.records import InstanceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from romancy.cli._database import Desk
+    from romancy.serialization import ErrorInfo
+
+__all__ = ["show"]
+
+_MARGIN: Final = " " * 12
+_BRANCH: Final = "| "
+
+
+@dataclass
+class _Node:
+    """An instance as it was read, with those of its children that were read too."""
+
+    row: InstanceRow
+    timeline: Timeline
+    children: dict[str, _Node | None] = field(default_factory=dict[str, "_Node | None"])
+    """By their ids; None: there is no such instance any more."""
+
+    def unread(self) -> int:
+        """How many children of this instance, and of those that were read, were not read."""
+        started = {step.instance_id for step in self.timeline.steps if step.instance_id is not None}
+        below = sum(child.unread() for child in self.children.values() if child is not None)
+        return len(started - self.children.keys()) + below
+
+
+@click.command()
+@database
+@click.argument("instance_id", metavar="ID")
+@click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="How deep to follow children.")
+@click.option(
+    "--children", type=click.IntRange(0), default=50, show_default=True, help="How many children to read at most."
+)
+@json_option
+@running
+async def show(
+    url: str | None,
+    app: str | None,
+    instance_id: str,
+    depth: int,
+    children: int,
+    json_lines: bool,  # noqa: FBT001 - click gives it by name
+) -> None:
+    """What an instance and its children did, step by step, and what it waits for."""
+    async with desk(url, app) as open_desk:
+        root = await _read(open_desk, instance_id)
+        if root is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        await _follow(open_desk, root, depth, children)
+        census = await open_desk.store.census()
+    instance, reasons = Instance.of(root.row), explain(root.row, root.timeline, census)
+    if json_lines:
+        as_json({**data_of(instance), "steps": _steps(root), "reasons": reasons})
+        return
+    _head(instance)
+    for text in _told(root, root.row.created_at, census.now):
+        click.echo(text)
+    line()
+    for reason in reasons:
+        click.echo(wrapped(reason))
+    if unread := root.unread():
+        say(f"{unread} of its children {'was' if unread == 1 else 'were'} not read; raise --children or --depth")
+
+
+async def _read(open_desk: Desk, instance_id: str) -> _Node | None:
+    """An instance with its log; its row is read last, so that it is no older than the log."""
+    try:
+        timeline = Timeline.of(await open_desk.history(instance_id))
+    except InstanceNotFoundError:
+        return None
+    found = await open_desk.store.read(instance_id, limit=0)
+    return None if found is None else _Node(found.instance, timeline)
+
+
+async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
+    """Read children level by level, as far down as asked for and no more than so many."""
+    level, known = [root], {root.row.instance_id}
+    for _ in range(depth):
+        below: list[_Node] = []
+        for node in level:
+            for step in node.timeline.steps:
+                if step.instance_id is None or step.instance_id in known or len(known) > limit:
+                    continue
+                known.add(step.instance_id)
+                child = node.children[step.instance_id] = await _read(open_desk, step.instance_id)
+                below += [child] if child is not None else []
+        level = below
+
+
+# ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _head(instance: Instance) -> None:
+    line(f"{instance.workflow_name}  {instance.instance_id}")
+    line(f"status   {instance.status}")
+    line(f"started  {instance.created_at:%Y-%m-%d %H:%M:%S} UTC")
+    if instance.parent_id is not None:
+        line(f"parent   {instance.parent_id}")
+    shown = data_of(instance)
+    text = (
+        "(sealed by a codec; give --app)" if shown.get("input_sealed") else msgspec.json.encode(shown["input"]).decode()
+    )
+    click.echo(wrapped(f"input    {text}", ""))
+    line()
+
+
+def _told(node: _Node, start: int, now: int, depth: int = 0) -> Iterator[str]:
+    """The lines of an instance. Each child's stand under the step that started it, where it was read."""
+    prefix = _MARGIN + _BRANCH * depth if depth else ""
+    told: set[str] = set()
+    for entry in node.timeline.entries:
+        yield from _entry(entry, start, now, prefix)
+        if not isinstance(entry, Step) or entry.instance_id not in node.children or entry.instance_id in told:
+            continue
+        told.add(entry.instance_id)
+        child = node.children[entry.instance_id]
+        if child is not None:
+            yield from _told(child, start, now, depth + 1)
+        else:
+            yield wrapped("this instance has been removed", _MARGIN + _BRANCH * (depth + 1))
+
+
+def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[str]:
+    detail = prefix + "  " if prefix else _MARGIN
+    if isinstance(entry, Note):
+        yield wrapped(f"{_offset(entry.at, start, prefix)}  {entry.text}", prefix)
+        yield from _error(entry.error, detail)
+        return
+    undoes = f" undoes {entry.undoes}" if entry.undoes else ""
+    child = f" {entry.instance_id}" if entry.instance_id else ""
+    took = span((entry.ended_at if entry.ended_at is not None else now) - entry.began_at)
+    at = _offset(entry.began_at, start, prefix)
+    yield wrapped(f"{at}  {entry.kind} {entry.id}{child}{undoes}: {entry.outcome}, {took}", prefix)
+    for failure in entry.failures:
+        lasted = span(max(failure.at - failure.due, 0))
+        yield wrapped(f"attempt {failure.number} failed {_offset(failure.at, start, detail)} after {lasted}", detail)
+        yield from _error(failure.error, detail)
+    yield from _error(entry.error, detail)
+
+
+def _offset(at: int, start: int, prefix: str) -> str:
+    text = f"+{span(max(at - start, 0))}"
+    return text if prefix else text.rjust(10)
+
+
+def _error(error: ErrorInfo | None, indent: str) -> Iterator[str]:
+    """The error, its members and its causes."""
+    if error is None:
+        return
+    yield wrapped(f"{error.type}: {error.message}" if error.message else error.type, indent)
+    for member in error.members:
+        yield from _error(member, indent + "  | ")
+    if error.cause is not None:
+        yield from _error(error.cause, indent + "  by ")
+
+
+# ── for scripts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _steps(node: _Node) -> list[dict[str, Any]]:
+    return [_step(node, step) for step in node.timeline.steps]
+
+
+def _step(node: _Node, step: Step) -> dict[str, Any]:
+    child = node.children.get(step.instance_id or "")
+    return {
+        "kind": step.kind,
+        "id": step.id,
+        "name": step.name,
+        "began_at": step.began_at,
+        "ended_at": step.ended_at,
+        "outcome": step.outcome,
+        "due": step.due,
+        "undoes": step.undoes,
+        "child_instance_id": step.instance_id,
+        "failures": [
+            {
+                "attempt": failure.number,
+                "at": failure.at,
+                "due": failure.due,
+                "error": failure.error.type,
+                "message": failure.error.message,
+                "members": [_problem(member) for member in failure.error.members],
+            }
+            for failure in step.failures
+        ],
+        "error": None if step.error is None else _problem(step.error),
+        "child": None if child is None else {**data_of(Instance.of(child.row)), "steps": _steps(child)},
+    }
+
+
+def _problem(error: ErrorInfo) -> dict[str, Any]:
+    return {
+        "type": error.type,
+        "message": error.message,
+        "members": [_problem(member) for member in error.members],
+        "cause": None if error.cause is None else _problem(error.cause),
+    }
