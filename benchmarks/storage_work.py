@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from romancy.engine._incarnation import Incarnation
 from romancy.engine._log_writer import LogWriter
 from romancy.status import Status
 from romancy.storage.query import project_with_index
@@ -99,7 +100,7 @@ class Workload:
 
     async def writers(self, count: int, seconds: float) -> float:
         """So many tasks, each appending again as soon as its last append is in; events a second."""
-        log = LogWriter(self._store, lambda: self._worker.token)
+        log = LogWriter(self._store, Incarnation(self._worker.token))
         writing = asyncio.create_task(log.run())
         began = time.perf_counter()
         counts = await asyncio.gather(*[_append(log, stream, began + seconds) for stream in self._streams[:count]])

@@ -191,7 +191,7 @@ class Romancy(Instances):
             await worker.open()
             self._worker, self._writer = worker, worker.writer
         else:
-            self._writer = LogWriter(store, lambda: None)
+            self._writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(self._writer.run()))
         self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches)))
 

@@ -8,13 +8,16 @@ events and nothing of how a run reacts to them.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Raw
 
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 from romancy.serialization import ErrorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "COMMANDS",
@@ -451,7 +454,6 @@ TERMINAL: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, Workflo
 _Commit: TypeAlias = list[LogEvent]
 _KNOWN: Final = {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
 _TAG: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
-_encoder = msgspec.json.Encoder()
 
 
 def _any_of(kinds: tuple[type[LogEvent], ...]) -> Any:
@@ -466,9 +468,8 @@ _decoder: msgspec.json.Decoder[_Commit] = msgspec.json.Decoder(list[_Known])
 _tags = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def encode_commit(events: list[LogEvent]) -> bytes:
-    """The body of a log row: the JSON array of the events decided together."""
-    return _encoder.encode(events)
+encode_commit: Final[Callable[[list[LogEvent]], bytes]] = msgspec.json.Encoder().encode
+"""The body of a log row: the JSON array of the events decided together."""
 
 
 def decode_commit(body: bytes) -> list[LogEvent]:

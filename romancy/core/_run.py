@@ -47,12 +47,12 @@ class Run:
         "_body",
         "_code",
         "_commands",
-        "_deferred",
         "_end",
         "_has_code",
         "_loop",
         "_position",
         "_runtime",
+        "deferred",
         "instance_id",
         "parked",
         "state",
@@ -86,7 +86,8 @@ class Run:
         self._loop.commands = self._commands
         self._end: Ending | None = None
         self._body: StableTask[Any] | None = None
-        self._deferred: tuple[ev.Input, ...] = ()
+        self.deferred: tuple[ev.Input, ...] = ()
+        """Inputs that a parked run could not act upon."""
         self._position = 0
 
     @property
@@ -104,7 +105,7 @@ class Run:
     @property
     def resumable(self) -> bool:
         """Whether inputs wait that a parked run could not act upon: feed `WorkflowResumed` to try again."""
-        return bool(self._deferred)
+        return bool(self.deferred)
 
     def activate(self, inputs: Sequence[ev.Input]) -> Activation:
         """Feed inputs, in the order of their times, and get what to append and what to do once it is durable.
@@ -273,11 +274,11 @@ class Run:
             return
         if isinstance(event, ev.WorkflowStarted) and not recorded:
             # Written by a process without a worker: nothing has been decided yet. `WorkflowResumed` drives it.
-            self._deferred += (event,)
+            self.deferred += (event,)
             return
         if recorded and isinstance(recorded[0], ev.WorkflowParked):
             self.state.apply(recorded[0])
-            self._deferred += (event,)
+            self.deferred += (event,)
             self._position += 1
             return
         if not self._has_code or self.state.abandoned or (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
@@ -307,7 +308,7 @@ class Run:
         """Act upon the input, and upon those put off before it; the commands this led to."""
         commands, loop = self._commands, self._loop
         asked = commands.begin()
-        deferred, self._deferred = self._deferred, ()
+        deferred, self.deferred = self.deferred, ()
         caught_up = bool(deferred) and commands.catches_up()
         for each in (*deferred, event):
             self._deliver(each, self.state.time if caught_up else each.at)

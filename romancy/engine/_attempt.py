@@ -63,7 +63,7 @@ class Attempt:
         self.tools = tools
         self.live = live
         self.effect = effect
-        self.id = id_of(effect)
+        self.id = effect.activity_id if type(effect) is StartActivity else id_of(effect)
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         self.nonce = started.nonce

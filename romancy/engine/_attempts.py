@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +36,7 @@ from romancy.engine._threads import Threads
 from romancy.errors import ActivityError
 from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
-from romancy.storage.limits import check_event
+from romancy.storage.limits import MAX_EVENT_BYTES, check_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -45,9 +44,9 @@ if TYPE_CHECKING:
     from romancy.core import Effect, Input
     from romancy.depends import Dependencies
     from romancy.engine._attempt import Tools
+    from romancy.engine._beating import Beating
     from romancy.engine._clock import DatabaseClock
     from romancy.engine._live import Live
-    from romancy.engine._log_writer import LogWriter
     from romancy.engine._observer import Observer
     from romancy.engine._port import Port
     from romancy.engine._prepared import Given
@@ -90,19 +89,18 @@ class Attempts:
     def __init__(
         self,
         tools: Tools,
-        writer: LogWriter,
         clock: DatabaseClock,
         *,
         threads: int,
         dependencies: Dependencies,
         retry: RetryPolicy | None,
-        fresh: Callable[[], bool],
+        beating: Beating,
         limit: int,
         ended: Ended,
+        ended_alone: Callable[[Live, Input, Port | None], Awaitable[None]],
         broken: Callable[[Live, Exception], None],
     ) -> None:
         self.tools = tools
-        self._writer = writer
         self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, whatever runs when it begins."""
         self._clock = clock
@@ -110,7 +108,8 @@ class Attempts:
         self._processes = Processes()
         self._dependencies = dependencies
         self._retry = retry
-        self._fresh = fresh
+        self._beating = beating
+        """Says whether this worker is known to be alive."""
         self._free = limit
         self._limit = limit
         self.relief: Callable[[], None] | None = None
@@ -120,6 +119,8 @@ class Attempts:
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
+        self._ended_alone = ended_alone
+        """The same where nothing else runs: it may write by itself what follows."""
         self._broken = broken
         self.patience = Patience()
         self.observer: Observer | None = None
@@ -136,8 +137,10 @@ class Attempts:
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if wait:
             attempt.timer = asyncio.get_running_loop().call_later(wait, self._enqueue, attempt)
-        else:
+        elif self._queue or self._held or not self._free or not self._beating.leases.fresh():
             self._enqueue(attempt)
+        else:
+            self._begin(attempt)
 
     def cancel(self, live: Live, activity_id: str) -> None:
         """The workflow no longer wants it; how it ended is still told."""
@@ -199,11 +202,8 @@ class Attempts:
         return self._free - len(self._queue)
 
     def _enqueue(self, attempt: Attempt) -> None:
-        if self._queue or self._held or not self._free or not self._fresh():
-            self._queue.append(attempt)
-            self._launch()
-        else:
-            self._begin(attempt)
+        self._queue.append(attempt)
+        self._launch()
 
     def _begin(self, attempt: Attempt) -> None:
         self._free -= 1
@@ -221,7 +221,7 @@ class Attempts:
                 waiting.append(attempt)
                 continue
             # C10: an attempt that waited starts only while this worker is known to be alive.
-            if not self._fresh():
+            if not self._beating.leases.fresh():
                 waiting.append(attempt)
                 break
             self._begin(attempt)
@@ -289,12 +289,17 @@ class Attempts:
             finally:
                 attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
                 self._one_free()
-            if attempt.live.attempts.get(attempt.id) is not attempt:
+            live, task = attempt.live, asyncio.current_task()
+            if live.attempts.get(attempt.id) is not attempt:
                 await attempt.close()
-            elif self.idle and not _is_being_cancelled():
-                await self._writer.write_at_once(functools.partial(self._end, attempt, event))
+                return
+            del live.attempts[attempt.id]
+            if attempt.port is not None:
+                attempt.port.ended = True
+            if self._free == self._limit and task is not None and not task.cancelling():
+                await self._ended_alone(live, event, attempt.port)
             else:
-                self._end(attempt, event)
+                self._ended(live, event, attempt.port)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and nobody waits for ever
             await self._cannot_tell(attempt, error)
 
@@ -329,7 +334,8 @@ class Attempts:
         definition: Any = effect.definition
         attempt.returned = True
         result = Raw(definition.signature.encode_result(value))
-        check_event(result, f"result of activity {attempt.id}")
+        if len(result) > MAX_EVENT_BYTES:
+            check_event(result, f"result of activity {attempt.id}")
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 
     async def _carefully(self, attempt: Attempt) -> Input:
@@ -372,12 +378,6 @@ class Attempts:
         # Another one, so that a thread which is still at the lost one is not taken for it.
         again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
         again.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, again)
-
-    def _end(self, attempt: Attempt, event: Input) -> None:
-        attempt.live.attempts.pop(attempt.id, None)
-        if attempt.port is not None:
-            attempt.port.ended = True
-        self._ended(attempt.live, event, attempt.port)
 
     async def _attempt(self, attempt: Attempt) -> Input:
         """Call the function and say that it succeeded; whatever it raises goes through."""
@@ -473,8 +473,3 @@ class Attempts:
             )
         final = CompensationFailed if isinstance(effect, StartCompensation) else ActivityFailed
         return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or bool(task.cancelling())

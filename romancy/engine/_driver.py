@@ -50,7 +50,7 @@ from romancy.engine._live import (
 from romancy.engine._mail import input_of
 from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._ports import Ports
-from romancy.engine._post import Mail
+from romancy.engine._post import NO_POST, Mail
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.engine._slots import hand_over, is_held
@@ -167,6 +167,18 @@ class Driver:
             self.ports.put(event, port)
         self.feed(live, event)
 
+    async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
+        """The same for an attempt beside which nothing runs: this task writes what follows, if nobody could join it."""
+        if self._due or live.due or live.in_flight or live.released:
+            self.ended(live, event, port)
+            return
+        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
+            self.ports.put(event, port)
+        live.inputs.append((event, None))
+        prepared = self._prepare(live)
+        if prepared is not None:
+            await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
+
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail: what somebody waits for becomes an input, the rest is kept."""
         live.signals = max(live.signals, mailbox.signals)
@@ -179,8 +191,9 @@ class Driver:
     def go_on(self, live: Live) -> None:
         """Do what waited for the slot of the instance, if that is free."""
         if not live.in_flight:
-            hand_over(live)
-            if len(live.post):
+            if live.wanting:
+                hand_over(live)
+            if live.post is not NO_POST and len(live.post):
                 self._sort_mail(live)
             if live.inputs:
                 self.advance(live)
@@ -221,22 +234,31 @@ class Driver:
 
     def advance(self, live: Live) -> None:
         """Feed what waits, and send the append that follows from it."""
-        if not live.inputs or live.in_flight or live.released or is_held(live):
-            return
+        prepared = self._prepare(live)
+        if prepared is not None:
+            self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
+
+    def _prepare(self, live: Live) -> Prepared | None:
+        """Feed what waits; the append that follows from it, which has the slot, unless its session writes it."""
+        if not live.inputs or live.in_flight or live.released or (live.holder is not None and is_held(live)):
+            return None
         if self.solitude.only is not None and self.solitude.only != live.instance_id:
-            return  # who ends the trial comes back to it
+            return None  # who ends the trial comes back to it
         ports = NO_PORTS
         try:
             inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
+            if live.run is before and not ports and is_step(live, activation, inputs):
+                live.in_flight = True
+                item = live.append(self._nonce(), encode_commit(activation.events))
+                return Prepared(live, item, activation, inputs)
             if activation.effects:
                 activation = self._with_refusals(live, activation, inputs)
             if activation.dropped:
                 ports = self.ports.of_fed(inputs, ports, activation.dropped)
             if not activation.events:
-                self.advance(live)
-                return
+                return self._prepare(live)
             live.in_flight = True
             item = self._append(live, activation, inputs, ports)
             if live.run is not before:
@@ -245,26 +267,28 @@ class Driver:
             logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
             self.ports.give_up(ports.values())
             self._broken(live, error)
-            return
+            return None
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         prepared = Prepared(live, item, activation, inputs, ports, session)
-        if session is not None:
-            self._in_session(prepared, session)
-        else:
-            self.writer.submit(item, functools.partial(self.settle, prepared))
+        if session is None:
+            return prepared
+        self._in_session(prepared, session)
+        return None
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
-        floor = live.run.last_time
-        if live.run.resumable:
+        floor = live.run.state.time
+        if live.run.deferred:
             floor = max(floor, self.clock.now())  # it goes on now, whenever that came which it goes on with
+        events: list[Input] = []
         for index, (event, mail) in enumerate(inputs):
             if type(event) is EventTimedOut:
                 live.post.stop_waiting(event.id)
             if event.at < floor:
-                inputs[index] = (msgspec.structs.replace(event, at=floor), mail)
-            else:
-                floor = event.at
-        activation = live.run.activate([event for event, _ in inputs])
+                event = msgspec.structs.replace(event, at=floor)  # noqa: PLW2901 - the same input, at its time
+                inputs[index] = event, mail
+            floor = event.at
+            events.append(event)
+        activation = live.run.activate(events)
         if activation.successor is not None:
             live.keep_for_next_run(inputs, activation.dropped)
             self._stop(live)
@@ -293,8 +317,6 @@ class Driver:
         return activation
 
     def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:
-        if not ports and is_step(live, activation, inputs):
-            return live.append(self._nonce(), encode_commit(activation.events))
         dropped = {id(event) for event in activation.dropped}
         mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
         live.taking = frozenset(delivery_id for delivery_id, _ in mails)
@@ -319,10 +341,8 @@ class Driver:
             live.moved()
         if outcome is Outcome.ACCEPTED:
             live.written(prepared.item)
-            for port in prepared.ports.values():
-                port.committed()
-            if self.observer is not None:
-                self.observer.committed(live, prepared.activation)
+            if prepared.ports or self.observer is not None:
+                self._tell_committed(prepared)
         if live.released:
             return  # it was dropped while this was on its way
         if outcome is not Outcome.ACCEPTED:
@@ -345,7 +365,14 @@ class Driver:
             self._broken(live, error)
             return
         live.in_flight = False
-        self.go_on(live)
+        if live.inputs or live.wanting or live.post is not NO_POST:
+            self.go_on(live)
+
+    def _tell_committed(self, prepared: Prepared) -> None:
+        for port in prepared.ports.values():
+            port.committed()
+        if self.observer is not None:
+            self.observer.committed(prepared.live, prepared.activation)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,7 +382,7 @@ class Driver:
                 self.attempts.start(live, effect)
             else:
                 self._do(live, effect)
-        if live.run.remembers:
+        if live.run.state.memory is not None and live.run.remembers:
             live.inputs.append((WorkflowResumed(at=self.clock.now()), None))
         for event, _ in prepared.inputs:
             if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):

@@ -333,7 +333,10 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
     for _, mail in inputs:
         if mail is not None:
             return False
-    return all(type(effect) is StartActivity for effect in activation.effects)
+    for effect in activation.effects:  # noqa: SIM110 - a generator costs a call for each
+        if type(effect) is not StartActivity:
+            return False
+    return True
 
 
 def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy._logs import about, get_logger
 from romancy.core import driving
 from romancy.engine._ease import Ease
+from romancy.engine._incarnation import Incarnation
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Item
 
     Done = Callable[[Outcome], None]
+    Entry = tuple[Item, Done, str | None]
 
 __all__ = ["LogWriter"]
 
@@ -45,10 +47,10 @@ _MANY: Final = 32
 class LogWriter:
     """Commits items in batches and tells each submitter the outcome of its own."""
 
-    def __init__(self, store: Store, worker: Callable[[], str | None]) -> None:
+    def __init__(self, store: Store, incarnation: Incarnation | None = None) -> None:
         self._store = store
-        self._worker = worker
-        self._queue: list[tuple[Item, Done, str | None]] = []
+        self._incarnation = incarnation or Incarnation()
+        self._queue: list[Entry] = []
         self._ease = Ease()
         self._refusals: dict[str, Exception] = {}
         self._sleeping: asyncio.Future[None] | None = None
@@ -61,7 +63,6 @@ class LogWriter:
         """When that was answered."""
         self.written = 0
         """How many items have been written in all."""
-        self._held = False
         self._gathering = 0
         """How many callers are about to submit more, which is to share the next batch."""
         self._guest: asyncio.Task[Any] | None = None
@@ -77,8 +78,8 @@ class LogWriter:
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
-        self._queue.append((item, done, self._worker()))
-        if not (self._busy or self._held or self._awaits_more):
+        self._queue.append((item, done, self._incarnation.token))
+        if not (self._busy or self._awaits_more):
             self._wake()
 
     @property
@@ -93,7 +94,7 @@ class LogWriter:
             yield
         finally:
             self._gathering -= 1
-            if self._queue and not (self._busy or self._held):
+            if self._queue and not self._busy:
                 self._wake()
 
     def _wake(self) -> None:
@@ -101,25 +102,31 @@ class LogWriter:
         if sleeping is not None and not sleeping.done():
             sleeping.set_result(None)
 
-    async def write_at_once(self, submitting: Callable[[], None]) -> None:
-        """Call what submits an item, and write it here and now; for a caller that knows of nobody who could join.
+    async def write(self, item: Item, done: Done) -> None:
+        """Write an item here and now and tell `done`; for a caller that knows of nobody who could join.
 
-        It saves the turn of the event loop in which the writer would wake up.
+        It saves the turn of the event loop in which the writer would wake up. While something is queued or on its way
+        the item is queued.
         """
         if self._busy or self._queue:
-            submitting()
+            self.submit(item, done)
             return
-        self._held = True
+        entry = item, done, self._incarnation.token
+        outcomes: list[Outcome] | None = None
+        self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
         try:
-            submitting()
-        finally:
-            self._held = False
-        if self._queue:
-            self._guest = asyncio.current_task()
             try:
-                await self._write_next()
-            finally:
-                self._guest = None
+                outcomes = await self._store.commit([item], worker=entry[2])
+            except Exception as error:  # noqa: BLE001 - told to whoever submitted it
+                outcomes = await self._insist([item], entry[2], error)
+            self.written += 1
+            self._written_at = asyncio.get_running_loop().time()
+            self._settle([entry], outcomes)
+        finally:
+            self._busy, self._guest = False, None
+            if outcomes is None:  # cancelled meanwhile: it is recognised by its nonce if it is in already
+                self._queue.insert(0, entry)
+            if self._queue or self._flushed:
                 self._wake()
 
     async def flushed(self) -> None:
@@ -184,7 +191,7 @@ class LogWriter:
             if outcomes is None:  # cancelled meanwhile: each is recognised by its nonce if it is in already
                 self._queue[:0] = batch
 
-    async def _settle_all(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
+    async def _settle_all(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         """Tell them all, with turns of the event loop for others; whoever is left is told at a cancellation."""
         step = _TOLD_AT_ONCE
         for first in range(0, len(batch), step):
@@ -197,7 +204,7 @@ class LogWriter:
             with driving():
                 self._settle(batch[first : first + step], outcomes[first : first + step])
 
-    def _settle(self, batch: list[tuple[Item, Done, str | None]], outcomes: list[Outcome]) -> None:
+    def _settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):
             item, done, _ = entry
             if outcome is Outcome.LOCKED:
@@ -208,13 +215,13 @@ class LogWriter:
             except Exception:
                 logger.exception("instance %s: what follows its commit failed", item.instance_id, extra=about(item))
 
-    def _wait_apart(self, entry: tuple[Item, Done, str | None]) -> None:
+    def _wait_apart(self, entry: Entry) -> None:
         """Send a locked item again by itself, so that nobody else waits for what holds it up."""
         item = entry[0]
         logger.warning(
             "instance %s: another transaction holds up its commit; sent again", item.instance_id, extra=about(item)
         )
-        waiting = asyncio.create_task(self._insist(entry))
+        waiting = asyncio.create_task(self._write_apart(entry))
         self._apart.add(waiting)
         waiting.add_done_callback(self._is_through)
 
@@ -222,7 +229,7 @@ class LogWriter:
         self._apart.discard(waiting)
         self._tell_flushed()
 
-    async def _insist(self, entry: tuple[Item, Done, str | None]) -> None:
+    async def _write_apart(self, entry: Entry) -> None:
         outcome, pause = Outcome.LOCKED, _FIRST_PAUSE
         while outcome is Outcome.LOCKED:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -236,7 +243,7 @@ class LogWriter:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _take(self) -> list[tuple[Item, Done, str | None]]:
+    def _take(self) -> list[Entry]:
         """The next batch: in order, within bounds, each instance at most once, all by one incarnation."""
         if len(self._queue) == 1:
             batch, self._queue = self._queue, []
@@ -253,17 +260,24 @@ class LogWriter:
         return batch
 
     async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
+        try:
+            return await self._store.commit(items, worker=worker)
+        except Exception as error:  # noqa: BLE001 - told to whoever submitted it
+            return await self._insist(items, worker, error)
+
+    async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:
+        """The outcomes of a batch whose commit raised this: send it again as long as the database is away."""
         pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await self._store.commit(items, worker=worker)
-            except StorageUnavailableError as error:
-                logger.warning("the database is away, %d commits wait: %s", len(items), error)
-            except Exception as error:  # noqa: BLE001 - told to whoever submitted it
-                if len(items) == 1:
-                    self.refuse(items[0], error)
-                    return [Outcome.INVALID]
-                # One of them cannot be written at all; the others must not suffer for it.
-                return [outcome for item in items for outcome in await self._commit([item], worker)]
+        while isinstance(error, StorageUnavailableError):
+            logger.warning("the database is away, %d commits wait: %s", len(items), error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
+            try:
+                return await self._store.commit(items, worker=worker)
+            except Exception as again:  # noqa: BLE001 - as above
+                error = again
+        if len(items) == 1:
+            self.refuse(items[0], error)
+            return [Outcome.INVALID]
+        # One of them cannot be written at all; the others must not suffer for it.
+        return [outcome for item in items for outcome in await self._commit([item], worker)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
@@ -16,6 +15,7 @@ from romancy.engine._beating import Beating
 from romancy.engine._claiming import Claiming
 from romancy.engine._clock import DatabaseClock
 from romancy.engine._driver import Driver
+from romancy.engine._incarnation import Incarnation
 from romancy.engine._intake import Intake, claimed_again
 from romancy.engine._knowledge import names_told
 from romancy.engine._leases import Leases
@@ -78,10 +78,11 @@ class Worker:
         self.clock = DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
-        self._numbers = itertools.count(1)
+        self._incarnation = Incarnation()
+        self.nonce = self._incarnation.nonce
         self._ended = ended
         self.beating = self._new_beating()
-        self.writer = LogWriter(store, lambda: self.leases.token)
+        self.writer = LogWriter(store, self._incarnation)
         self.driver = Driver(
             registry=registry,
             clock=self.clock,
@@ -168,14 +169,14 @@ class Worker:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
         attempts = Attempts(
             Tools(self.store, self.stamp, slots),
-            self.writer,
             self.clock,
             threads=self._settings.max_threads,
             dependencies=dependencies,
             retry=self._settings.retry,
-            fresh=self.is_alive,
+            beating=self.beating,
             limit=self._settings.max_activities,
             ended=self.driver.ended,
+            ended_alone=self.driver.ended_alone,
             broken=self._broken,
         )
         working.reset(named)
@@ -196,13 +197,9 @@ class Worker:
         """Whether nobody can have declared this incarnation dead; it changes with its lease."""
         return self.leases.fresh()
 
-    def nonce(self) -> str:
-        """A mark that no other append bears."""
-        return f"{self.leases.token}.{next(self._numbers)}"
-
     def stamp(self) -> str:
         """An id for a message; those of one worker sort in the order they were made."""
-        return f"{self.clock.mark():016x}{next(self._numbers):08x}{self.leases.token}"
+        return f"{self.clock.mark():016x}{next(self._incarnation.numbers):08x}{self.leases.token}"
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -337,7 +334,7 @@ class Worker:
         self._intake.forget()
 
     def _new_leases(self) -> Leases:
-        return Leases(
+        leases = Leases(
             self.store,
             self.clock,
             worker_id=self._settings.worker_id,
@@ -346,6 +343,8 @@ class Worker:
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
         )
+        self._incarnation.token = leases.token
+        return leases
 
     # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
 

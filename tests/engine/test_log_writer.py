@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from romancy.engine._incarnation import Incarnation
 from romancy.engine._log_writer import LogWriter
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.memory import Database, MemoryStore
@@ -67,16 +69,19 @@ class Submitted:
     """A writer with what became of the items it was given, in the order it was told."""
 
     def __init__(self, actor: Actor) -> None:
-        self.writer = LogWriter(actor.store, lambda: actor.token)
+        self.writer = LogWriter(actor.store, Incarnation(actor.token))
         self.told: list[tuple[str, Outcome]] = []
         self._more = asyncio.Event()
 
     def submit(self, item: Append) -> None:
-        def done(outcome: Outcome) -> None:
-            self.told.append((item.instance_id, outcome))
-            self._more.set()
+        self.writer.submit(item, partial(self._done, item))
 
-        self.writer.submit(item, done)
+    async def write(self, item: Append) -> None:
+        await self.writer.write(item, partial(self._done, item))
+
+    def _done(self, item: Append, outcome: Outcome) -> None:
+        self.told.append((item.instance_id, outcome))
+        self._more.set()
 
     async def until(self, count: int) -> None:
         """Return when so many outcomes are known."""
@@ -230,7 +235,7 @@ async def test_a_lone_item_is_written_by_the_task_it_comes_from(actors: tuple[Ac
     begun = await mine.begin()
     submitted = Submitted(mine)
 
-    await submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2)))
+    await submitted.write(append(begun, 2))
 
     assert submitted.told == [(begun.instance_id, Outcome.ACCEPTED)]
     await asyncio.wait_for(submitted.writer.flushed(), _SOON)
@@ -243,10 +248,10 @@ async def test_what_comes_while_a_task_writes_its_own_item_is_the_next_batch(act
     running = asyncio.create_task(submitted.writer.run())
     reached, go = slow(mine)
 
-    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(lone, 2))))
+    guest = asyncio.create_task(submitted.write(append(lone, 2)))
     await reached.wait()
     submitted.submit(append(later, 2))
-    await submitted.writer.write_at_once(lambda: submitted.submit(append(last, 2)))
+    await submitted.write(append(last, 2))
     flushed = asyncio.create_task(submitted.writer.flushed())
     done, _ = await asyncio.wait({flushed}, timeout=0.05)
     assert not done
@@ -268,7 +273,7 @@ async def test_an_item_whose_task_is_cancelled_is_written_all_the_same(actors: t
     running = asyncio.create_task(submitted.writer.run())
     reached, go = slow(mine)
 
-    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2))))
+    guest = asyncio.create_task(submitted.write(append(begun, 2)))
     await reached.wait()
     guest.cancel()
     go.set()
@@ -286,7 +291,7 @@ async def test_a_writer_that_is_stopped_stops_a_task_that_writes_its_own_item(ac
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
     reached, _ = slow(mine)
-    guest = asyncio.create_task(submitted.writer.write_at_once(lambda: submitted.submit(append(begun, 2))))
+    guest = asyncio.create_task(submitted.write(append(begun, 2)))
     await reached.wait()
 
     running.cancel()
