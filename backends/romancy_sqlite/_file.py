@@ -83,10 +83,13 @@ class SharedFile:
     def check_file(self) -> None:
         """`DatabaseReplacedError`, from then on for ever, once the name no longer leads to the file that is open."""
         self._look_for_file()
-        self.check_replaced()
+        if self._replaced is not None:
+            raise DatabaseReplacedError(self._replaced)
 
-    def check_replaced(self) -> None:
-        """The same as far as it is known, without looking."""
+    def check_usable(self) -> None:
+        """Refuse what `check_process` and, as far as it is known without looking, what `check_file` refuses."""
+        if self.pid != os.getpid():
+            raise _forked(self.path)
         if self._replaced is not None:
             raise DatabaseReplacedError(self._replaced)
 

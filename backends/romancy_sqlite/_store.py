@@ -154,17 +154,14 @@ class SqliteStore:
         check_batch(batch, worker)
         if not batch:
             return []
-        work = partial(write_items, batch=batch, worker=worker)
-        if len(batch) > 1 or not await self._is_alone():
-            return await self._queue(work, weight_of(batch))
-        item, writer = batch[0], self._use()[0].writer
-        if isinstance(item, Append) and item.plain:
-            row = plain_row(item, now(), worker)
-            if writer.write_one(self._sql["append_log"], row, weight_of(batch)):
-                return [Outcome.ACCEPTED]
-        elif done := writer.run_inline(partial(write_alone, item=item, worker=worker), self._sql, weight_of(batch)):
-            return [done[0]]
-        return await self._queue(work, weight_of(batch))
+        if len(batch) == 1 and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
+            item, writer = batch[0], self._use()[0].writer
+            if isinstance(item, Append) and item.plain:
+                if writer.write_one(self._sql["append_log"], plain_row(item, now(), worker), len(item.body)):
+                    return [Outcome.ACCEPTED]
+            elif done := writer.run_inline(partial(write_alone, item=item, worker=worker), self._sql, weight_of(batch)):
+                return [done[0]]
+        return await self._queue(partial(write_items, batch=batch, worker=worker), weight_of(batch))
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         if not can_be_id(instance_id):
@@ -234,8 +231,7 @@ class SqliteStore:
             raise StorageUnavailableError(
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
             )
-        self._opened[0].check_process()
-        self._opened[0].check_replaced()
+        self._opened[0].check_usable()
         return self._opened
 
     async def run_read(self, work: Callable[[Tx], Result]) -> Result:

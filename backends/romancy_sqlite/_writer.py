@@ -107,14 +107,14 @@ class Writer:
         """Queue something that needs the file for itself: nothing else of this process writes while it runs."""
         self._queue.put(action)
 
-    def write_one(self, sql: str, row: Sequence[object], weight: int) -> bool:
-        """Commit a statement that writes one row, here and now; whether it did. If not, nothing is written."""
+    def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
+        """Commit one row of about this size, here and now; whether it did. If not, nothing is written."""
         if not self._enter_inline():
             return False
         started = time.perf_counter()
         try:
             written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
-            self._measure(time.perf_counter() - started, weight)
+            self._measure(time.perf_counter() - started, 1 + (size >> 11))
         except Exception:  # noqa: BLE001 - the thread will meet it again, with patience and words for it
             return False
         finally:

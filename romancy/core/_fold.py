@@ -488,15 +488,12 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
 }
 
 _AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
-    ev.ActivityAttemptFailed: "activities",
-    ev.ActivityCompleted: "activities",
-    ev.ActivityFailed: "activities",
-    ev.ActivityCancelled: "activities",
+    **dict.fromkeys(
+        (ev.ActivityAttemptFailed, ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled), "activities"
+    ),
     ev.TimerFired: "timers",
     ev.EventReceived: "waits",
     ev.EventTimedOut: "waits",
-    ev.CompensationAttemptFailed: "compensations",
-    ev.CompensationCompleted: "compensations",
-    ev.CompensationFailed: "compensations",
+    **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
 }
 """Where what an input answers stands while the run waits for it."""

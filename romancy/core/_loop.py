@@ -179,8 +179,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def _forget(self, task: StableTask[Any]) -> None:
         self._tasks.pop(task, None)
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug: Any = bool
+    """Every future asks it when it is made: no Python function answers, and `bool()` is False."""
 
     def is_running(self) -> bool:
         return not self.dead

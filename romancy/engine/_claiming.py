@@ -212,7 +212,7 @@ class Claiming:
             return max(0, min(_CLAIM, room))
         if now < self._sated_until:
             return 0  # only the mail of what is here already
-        before, self._written = self._written, self._driver.written
+        before, self._written = self._written, self._driver.writer.written
         written = self._written - before if self._driver.to_write else 0
         share = max(_SHARE, min(written, _LARGEST_SHARE))
         return max(0, min(share, room, max(_FEW, self._driver.attempts.spare)))

@@ -6,6 +6,7 @@ Nothing that must be right depends on the estimate: it dates events and decides 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ __all__ = ["DatabaseClock", "boot_time"]
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+_nanoseconds: Final[Callable[[], int]] = partial(time.clock_gettime_ns, _CLOCK)
+"""Since boot, counting the time a suspended machine slept, where the system can tell."""
+
+
 def boot_time() -> int:
-    """Microseconds since boot, counting the time a suspended machine slept, where the system can tell."""
-    return time.clock_gettime_ns(_CLOCK) // 1000
+    """The same in microseconds."""
+    return _nanoseconds() // 1000
 
 
 class DatabaseClock:
@@ -27,18 +32,19 @@ class DatabaseClock:
 
     __slots__ = ("_last", "_local", "_offset")
 
-    def __init__(self, local: Callable[[], int] = boot_time) -> None:
+    def __init__(self, local: Callable[[], int] = _nanoseconds) -> None:
+        """`local`: the machine's own clock, in nanoseconds."""
         self._local = local
-        self._offset = time.time_ns() // 1000 - local()
+        self._offset = (time.time_ns() - local()) // 1000
         self._last = 0
 
     def observe(self, now: int) -> None:
         """The database has just said what time it is."""
-        self._offset = now - self._local()
+        self._offset = now - self._local() // 1000
 
     def now(self) -> int:
         """The estimate."""
-        return self._local() + self._offset
+        return self._local() // 1000 + self._offset
 
     def mark(self) -> int:
         """The estimate, or what was told here last if that is later: what is numbered by it stays in order."""
@@ -47,4 +53,4 @@ class DatabaseClock:
 
     def seconds_until(self, due: int) -> float:
         """How long to wait for a moment in the database's time; at least 0."""
-        return max(0.0, (due - self._local() - self._offset) / 1_000_000)
+        return max(0.0, (due - self._local() // 1000 - self._offset) / 1_000_000)

@@ -41,10 +41,8 @@ from romancy.engine._live import (
     handing_back,
     idle_release,
     is_step,
-    new_life,
     owner_changed,
     side_effects,
-    start_of,
     termination,
 )
 from romancy.engine._mail import input_of
@@ -55,14 +53,15 @@ from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.engine._slots import hand_over, is_held
 from romancy.engine._solitude import Solitude
+from romancy.engine._starting import start_of_child
 from romancy.errors import CodecError, HistoryVersionError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from romancy.core import Effect, Input
+    from romancy.core import Effect, Input, Run
     from romancy.engine._alarms import Alarms
     from romancy.engine._attempts import Attempts
     from romancy.engine._clock import DatabaseClock
@@ -72,7 +71,6 @@ if TYPE_CHECKING:
     from romancy.engine._prepared import Given
     from romancy.registry import Registry
     from romancy.storage.records import InboxRow, Mailbox
-    from romancy.workflow import Workflow
 
 __all__ = ["Driver"]
 
@@ -117,6 +115,8 @@ class Driver:
         self._in_session = in_session
         self.ports = Ports()
         self.solitude = Solitude()
+        self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
+        """The first commit of a child."""
         self.at_once: int | None = None
         """How many of those that are due are fed in one turn; None: all."""
         self._due: list[Live] = []
@@ -126,11 +126,6 @@ class Driver:
     def to_write(self) -> int:
         """How many instances have something to be written, or on its way, or had so a moment ago."""
         return len(self._due) + self.writer.load
-
-    @property
-    def written(self) -> int:
-        """How many commits of instances have been written in all."""
-        return self.writer.written
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,12 +218,10 @@ class Driver:
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it is: nothing more of it runs, nothing is undone."""
         self._stop(live)
-        self._empty(live)
         outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
         activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
         item = termination(live, self.clock.now(), outcome.reason, delivery_id, self._nonce(), self._stamp)
-        live.in_flight = True
-        self.writer.submit(item, lambda answer: self.settle(Prepared(live, item, activation, ()), answer))
+        self._send(live, item, activation)
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,28 +239,37 @@ class Driver:
             return None  # who ends the trial comes back to it
         ports = NO_PORTS
         try:
-            inputs, ports = self.ports.take(live)
+            if len(live.inputs) == 1 and not self.ports.of:
+                inputs, live.inputs = live.inputs, []
+            else:
+                inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
             if live.run is before and not ports and is_step(live, activation, inputs):
                 live.in_flight = True
                 item = live.append(self._nonce(), encode_commit(activation.events))
                 return Prepared(live, item, activation, inputs)
-            if activation.effects:
-                activation = self._with_refusals(live, activation, inputs)
-            if activation.dropped:
-                ports = self.ports.of_fed(inputs, ports, activation.dropped)
-            if not activation.events:
-                return self._prepare(live)
-            live.in_flight = True
-            item = self._append(live, activation, inputs, ports)
-            if live.run is not before:
-                item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
+            return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:
             logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
             self.ports.give_up(ports.values())
             self._broken(live, error)
             return None
+
+    def _prepare_more(
+        self, live: Live, before: Run, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
+    ) -> Prepared | None:
+        """The same where more than the log changes, or a session writes it."""
+        if activation.effects:
+            activation = self._with_refusals(live, activation, inputs)
+        if activation.dropped:
+            ports = self.ports.of_fed(inputs, ports, activation.dropped)
+        if not activation.events:
+            return self._prepare(live)
+        live.in_flight = True
+        item = self._append(live, activation, inputs, ports)
+        if live.run is not before:
+            item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         prepared = Prepared(live, item, activation, inputs, ports, session)
         if session is None:
@@ -291,8 +293,7 @@ class Driver:
         activation = live.run.activate(events)
         if activation.successor is not None:
             live.keep_for_next_run(inputs, activation.dropped)
-            self._stop(live)
-            self._empty(live)  # its ids would be taken for those of the next run
+            self._stop(live)  # its ids would be taken for those of the next run
             activation = continue_as_new(live, activation)
         elif activation.dropped:
             live.keep_dropped(inputs, activation.dropped)
@@ -331,7 +332,7 @@ class Driver:
             consumed=consumed,
             outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
             deliveries=deliveries,
-            starts=tuple(self.start_of_child(child) for child in children),
+            starts=tuple(map(self.start_of_child, children)),
         )
 
     def settle(self, prepared: Prepared, outcome: Outcome) -> None:
@@ -427,14 +428,9 @@ class Driver:
 
         What fell due meanwhile and what arrived meanwhile are fed together, in the order of their times.
         """
-        self.live[live.instance_id] = live
         if self.observer is not None:
             self.observer.taken_up(live)
-        live.in_flight = True
-        live.inputs += inputs
-        for effect in unanswered(live.run.outstanding(), inputs):
-            self._do(live, effect)
-        live.in_flight = False
+        self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs))
         if mailbox is not None:
             self.receive(live, mailbox)
         else:
@@ -442,51 +438,38 @@ class Driver:
 
     def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
         """After a replay without code: nothing is begun but the compensations that were under way."""
-        self.live[live.instance_id] = live
-        live.in_flight = True
-        live.inputs += inputs
-        for effect in unanswered(live.run.outstanding(), inputs):
-            if isinstance(effect, StartCompensation):
-                self._do(live, effect)
-        live.in_flight = False
+        effects = unanswered(live.run.outstanding(), inputs)
+        self._bring_about(live, inputs, [effect for effect in effects if isinstance(effect, StartCompensation)])
         if mailbox is not None:
             self.receive(live, mailbox)
 
-    def start_of_child(self, child: StartChild) -> Start:
-        """Its first commit."""
-        definition: Workflow[..., object] | None = self.registry.workflows.get(child.workflow)
-        if definition is None:
-            raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
-        return start_of(
-            definition,
-            child.input,
-            instance_id=child.instance_id,
-            life=new_life(),
-            writer=self._nonce(),
-            now=self.clock.now(),
-            parent=child.parent,
-            delay=child.delay,
-        )
+    def _bring_about(self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect]) -> None:
+        self.live[live.instance_id] = live
+        live.in_flight = True
+        live.inputs += inputs
+        for effect in effects:
+            self._do(live, effect)
+        live.in_flight = False
 
     def rest(self, live: Live) -> None:
         """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
         if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
-            self._release(live, item)
+            self._send(live, item)
 
     def give_back(self, live: Live) -> None:
         """Let others go on with an instance, unless its slot is taken."""
         if not live.in_flight:
-            self._release(live, handing_back(live, self.clock.now(), self._nonce()))
+            self._send(live, handing_back(live, self.clock.now(), self._nonce()))
 
     def clear(self, live: Live) -> None:
         """Write that the instance is above suspicion, unless it writes by itself just now."""
         if not live.in_flight and not live.released and not is_held(live):
-            self._release(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
+            self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
-    def _release(self, live: Live, item: Append) -> None:
+    def _send(self, live: Live, item: Append, activation: Activation | None = None) -> None:
         live.in_flight = True
-        idle = Activation(events=[], effects=[], status=live.run.status())
-        self.writer.submit(item, lambda outcome: self.settle(Prepared(live, item, idle, ()), outcome))
+        idle = activation or Activation(events=[], effects=[], status=live.run.status())
+        self.writer.submit(item, functools.partial(self.settle, Prepared(live, item, idle, ())))
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -500,18 +483,14 @@ class Driver:
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
-        self._empty(live)
         live.post.clear()
         hand_over(live)
 
     def _stop(self, live: Live) -> None:
-        """Nothing that the present run started is wanted any more."""
+        """Nothing that the present run started, and nothing that waits to be fed, is wanted any more."""
         self.attempts.drop(live)
         self.alarms.clear_all(live)
         live.post.stop_all()
-
-    def _empty(self, live: Live) -> None:
-        """What waits to be fed is not wanted any more."""
         self.ports.forget(live.inputs)
         live.inputs.clear()
 

@@ -24,18 +24,18 @@ class Ports:
     """Those of one worker, by the input that says how the attempt ended."""
 
     def __init__(self) -> None:
-        self._of: dict[int, tuple[Input, Port]] = {}
+        self.of: dict[int, tuple[Input, Port]] = {}
         """By the id of an input, which is held so that no other one can get its id."""
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def empty(self) -> bool:
         """Whether nothing that ended attempts have left open waits for its input to be fed."""
-        return not self._of
+        return not self.of
 
     def put(self, event: Input, port: Port) -> None:
         """The input will be fed: this goes with it."""
-        self._of[id(event)] = event, port
+        self.of[id(event)] = event, port
 
     def keep(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
         """These inputs will be fed again: what their attempts left behind goes with them."""
@@ -48,10 +48,10 @@ class Ports:
         One whose attempt holds a session goes alone, and first if nothing else can be written before the session ends.
         """
         fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
-        if not self._of:
+        if not self.of:
             inputs, live.inputs = live.inputs[:fitting], live.inputs[fitting:]
             return inputs, NO_PORTS
-        ports = {index: self._of[id(event)][1] for index, (event, _) in enumerate(live.inputs) if id(event) in self._of}
+        ports = {index: self.of[id(event)][1] for index, (event, _) in enumerate(live.inputs) if id(event) in self.of}
         sessions = [index for index, port in ports.items() if port.opened is not None]
         first, count = 0, fitting if not sessions else min(fitting, max(1, sessions[0]))
         if sessions and ports[sessions[0]] is live.holder:
@@ -59,7 +59,7 @@ class Ports:
         inputs = live.inputs[first : first + count]
         del live.inputs[first : first + count]
         for event, _ in inputs:
-            self._of.pop(id(event), None)
+            self.of.pop(id(event), None)
         return inputs, {index - first: port for index, port in ports.items() if first <= index < first + count}
 
     def of_fed(
@@ -82,13 +82,13 @@ class Ports:
         return ends
 
     def _has_session(self, event: Input) -> bool:
-        kept = self._of.get(id(event))
+        kept = self.of.get(id(event))
         return kept is not None and kept[1].opened is not None
 
     def forget(self, inputs: Iterable[Given]) -> None:
         """These inputs will not be fed: nothing that their attempts wrote, sent or wanted called has happened."""
-        if self._of:
-            self.give_up([self._of.pop(id(event))[1] for event, _ in inputs if id(event) in self._of])
+        if self.of:
+            self.give_up([self.of.pop(id(event))[1] for event, _ in inputs if id(event) in self.of])
 
     def give_up(self, ports: Iterable[Port]) -> None:
         """Roll back their sessions."""

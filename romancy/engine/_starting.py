@@ -10,19 +10,24 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import CancelChild, Publish, Run, StartChild
-from romancy.engine._live import Live, change_for, first_input, is_step, start_row
+from romancy.engine._live import Live, change_for, first_input, is_step, new_life, start_of, start_row
 from romancy.engine._runtime import RUNTIME
+from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from msgspec import Raw
 
     from romancy.core import Activation
+    from romancy.engine._clock import DatabaseClock
+    from romancy.registry import Registry
     from romancy.storage.records import Start
     from romancy.workflow import Workflow
 
-__all__ = ["Begun", "begin"]
+__all__ = ["Begun", "begin", "start_of_child"]
 
 _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 
@@ -59,6 +64,23 @@ def begin(
         delay = max(0, change.wake_at - now) if change.wake_at is not None else None
         return Begun(live, row(activation.events, change=change, delay=delay), activation)
     return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
+
+
+def start_of_child(registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], child: StartChild) -> Start:
+    """The first commit of a child. Raises UsageError where its workflow is not known."""
+    definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
+    if definition is None:
+        raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
+    return start_of(
+        definition,
+        child.input,
+        instance_id=child.instance_id,
+        life=new_life(),
+        writer=nonce(),
+        now=clock.now(),
+        parent=child.parent,
+        delay=child.delay,
+    )
 
 
 def _fresh(definition: Workflow[..., object], instance_id: str, life: int) -> Live:

@@ -39,7 +39,7 @@ class Worker:
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
             to_write=0,
-            written=0,
+            writer=SimpleNamespace(written=0),
             attempts=SimpleNamespace(spare=1000, relief=None),
         )
         self.claiming = Claiming(
@@ -169,7 +169,7 @@ async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> Non
     """Fifty of whom nobody knows how long they take; more of what goes quickly."""
     async with at_work(company=True) as worker:
         for written, to_write in ((0, 0), (40, 40), (160, 40), (1160, 40), (2160, 0), (2260, 40)):
-            worker.driver.written, worker.driver.to_write = written, to_write
+            worker.driver.writer.written, worker.driver.to_write = written, to_write
             assert await worker.claims_after(frozenset({"mine"})) == 1
 
         assert worker.limits == [50, 50, 120, 200, 50, 100]
