@@ -58,11 +58,18 @@ class Commits:
         self._signals = signals
         self._known_sets: set[PathSet] = set()
 
-    async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
         check_batch(batch, worker)
-        if len(batch) == 1 and (outcome := await self._lone(batch[0], worker)) is not None:
-            return [outcome]
+        if len(batch) == 1 and type(item := batch[0]) is Append and item.plain and not self._database.settings.pooled:
+            # It is what most batches are, and costs little more than its statement.
+            row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
+            try:
+                count = await self._database.run_at_once("append_one", worker, *row)
+            except DRIVER_ERRORS:
+                pass  # the long way knows what to do
+            else:
+                return [Outcome.ACCEPTED if count else await self._explained(item, worker)]
         parts = self._parts(batch)
         if len(parts) == 1:
             outcomes = await self._settle(*parts[0], worker)
@@ -70,17 +77,7 @@ class Commits:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
         return [outcomes[instance_id] for instance_id in map(_target, batch)]
 
-    async def _lone(self, item: Item, worker: str | None) -> Outcome | None:
-        """A lone plain append, which is to cost little more than its statement; None: it needs the long way."""
-        if not isinstance(item, Append) or not item.plain or self._database.settings.pooled:
-            return None
-        row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
-        try:
-            count = await self._database.run_at_once("append_one", worker, *row)
-        except DRIVER_ERRORS:
-            return None
-        if count:
-            return Outcome.ACCEPTED
+    async def _explained(self, item: Append, worker: str | None) -> Outcome:
         reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
         return reasons[item.instance_id]
 

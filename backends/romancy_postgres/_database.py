@@ -125,9 +125,19 @@ class Database:
         For what is sent so often that its overhead counts. The driver's errors that another try could mend, and those
         about values, come as they are: `single` knows what to do with them.
         """
-        self.check_open()
+        if not self._opened:
+            self.check_open()
         try:
-            return await self._prepared(name, arguments)
+            connection = await self.work.borrow()
+            try:
+                if self._gated.gate is not None:
+                    await self._gated.gate(name)
+                tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
+            except BaseException as error:
+                self._part(connection, self.work, error)
+                raise
+            self.work.give_back(connection)
+            return rows_touched(tag)
         except RomancyError:
             raise
         except DRIVER_ERRORS as error:
@@ -184,37 +194,26 @@ class Database:
         connection = await pool.borrow()
         try:
             answer = await statement(Link(connection, self))
-        except asyncpg.PostgresError as error:
-            _return(connection, pool, error)
-            raise
         except BaseException as error:
-            lost = ended_under_a_call(connection, error)
-            pool.discard(connection)
-            if isinstance(error, TimeoutError):
-                pool.distrust()
-            if lost is not None:
-                raise lost from None
+            self._part(connection, pool, error)
             raise
         pool.give_back(connection)
         return answer
 
-    async def _prepared(self, name: str, arguments: tuple[object, ...]) -> int:
-        connection = await self.work.borrow()
-        try:
-            if self._gated.gate is not None:
-                await self._gated.gate(name)
-            tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
-        except asyncpg.PostgresError as error:
-            _return(connection, self.work, error)
-            raise
-        except BaseException as error:
-            lost = ended_under_a_call(connection, error)
-            self.work.discard(connection)
-            if lost is not None:
-                raise lost from None
-            raise
-        self.work.give_back(connection)
-        return rows_touched(tag)
+    def _part(self, connection: EngineConnection, pool: Pool[EngineConnection], error: BaseException) -> None:
+        """Give up the connection of a lone statement that raised this, or lend it again if it is in order.
+
+        Raises what the driver should have said, where it said something else.
+        """
+        if isinstance(error, asyncpg.PostgresError) and not read_only(error):
+            pool.give_back(connection)
+            return
+        lost = ended_under_a_call(connection, error)
+        pool.discard(connection)
+        if isinstance(error, TimeoutError):
+            pool.distrust()
+        if lost is not None:
+            raise lost from None
 
     async def _all_or_nothing(
         self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
@@ -287,11 +286,3 @@ class Database:
     async def _connect_for_session(self) -> SessionConnection:
         async with self.understood():
             return await connect_for_session(self.settings)
-
-
-def _return(connection: EngineConnection, pool: Pool[EngineConnection], error: asyncpg.PostgresError) -> None:
-    """After an error outside of any transaction, which may also have been the end of the connection."""
-    if read_only(error):
-        pool.discard(connection)
-    else:
-        pool.give_back(connection)

@@ -44,9 +44,10 @@ class Pool(Generic[C]):
             await self._wait_for_place()
         else:
             await self._places.acquire()  # does not suspend
-        connection = self._take_idle()
-        if connection is None:
-            connection = await self._make()
+        if self._idle and not self._idle[-1].is_closed():
+            connection = self._idle.pop()
+        else:
+            connection = self._take_idle() or await self._make()
         self._lent.add(connection)
         return connection
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
         Delivered,
         Delivery,
         History,
-        Item,
-        Outcome,
         Page,
         Peer,
         PruneRequest,
@@ -62,6 +60,7 @@ class PostgresStore:
         self.database = Database(settings, self)
         self._signals = Signals(self.database)
         self._commits = Commits(self.database, self._signals)
+        self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database)
 
     @property
@@ -88,9 +87,6 @@ class PostgresStore:
         self._started = False
         await self._signals.close()
         await self.database.close()
-
-    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        return await self._commits.commit(batch, worker)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         return await read_history(self.database, instance_id, after, limit)
