@@ -8,6 +8,7 @@ a refused item never costs its neighbours more than that, however many they are.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
@@ -44,12 +45,12 @@ class Committer:
         self._plain = PlainLog(database.__getitem__)
         self._known_sets: set[tuple[str, str, str]] = set()
 
-    async def commit(self, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
-        """One outcome per item, in order."""
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        """As `Store.commit` promises."""
         check_batch(batch, worker)
-        self._database.check_open()
         if len(batch) == 1 and type(alone := batch[0]) is Append and alone.plain:
             return [await self._lone(alone, worker)]
+        self._database.check_open()
         outcomes: dict[str, Outcome] = {}
         ordered = sorted(batch, key=_place) if len(batch) > 1 else batch
         plain = all(type(item) is Append and item.plain for item in batch)
@@ -66,7 +67,7 @@ class Committer:
         """The outcome of what most batches are, on the shortest way to it."""
         database = self._database
         try:
-            if await database.insist(lambda wire: self._append(wire, item, worker), lock_waits=0):
+            if await database.insist(partial(self._append, item, worker), lock_waits=0):
                 return Outcome.ACCEPTED
         except LockWaitError:
             return Outcome.LOCKED
@@ -76,11 +77,12 @@ class Committer:
         await _Settling(database, worker, outcomes, self._plain).settle([item])
         return outcomes[item.instance_id]
 
-    async def _append(self, wire: Wire, item: Append, worker: str | None) -> bool:
+    async def _append(self, item: Append, worker: str | None, wire: Wire) -> bool:
         """Whether the item's row went in, by the statement kept ready for it; a test that holds the gate sees text."""
-        if wire.prepares and item.behind is not None and not self._database.gated:
+        behind = item.behind
+        if wire.prepares and behind is not None and self._database.gated.gate is None:
             try:
-                answer = await wire.execute(self._plain.prepared, self._plain.bound(item, worker), "append_log")
+                answer = await wire.execute(self._plain.prepared, self._plain.bound(item, behind, worker), "append_log")
             except UnpreparedError:
                 pass
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib.resources import files
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import structs
 
@@ -67,12 +67,18 @@ _FILES = ("queries.sql", "claims.sql")
 _SO_FAR = b"@romancy + "
 
 
+class Gated(Protocol):
+    """The store, which bears the gate."""
+
+    gate: Gate | None
+
+
 class Database:
     """Where statements are sent. What it raises is of the storage protocol, except the private errors said below."""
 
-    def __init__(self, settings: Settings, gate: Callable[[], Gate | None]) -> None:
+    def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
-        self._gate = gate
+        self.gated = gated
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
         """What a transaction is begun and committed with, each perhaps more than one statement."""
@@ -124,11 +130,6 @@ class Database:
                 f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
             )
 
-    @property
-    def gated(self) -> bool:
-        """Whether a test stands between any two statements."""
-        return self._gate() is not None
-
     async def ask(self, *statements: Statement, pool: Pool | None = None) -> list[Answer]:
         """Statements that each stand alone, in one round trip; tried again while others stand in the way."""
         return await self.insist(lambda wire: self.send(wire, statements), pool=pool)
@@ -144,7 +145,8 @@ class Database:
         self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool | None = None, lock_waits: int = _LOCK_WAITS
     ) -> T:
         """Run `work` on a connection, anew on another one when a transaction was the victim or a connection was old."""
-        self.check_open()
+        if not self._open:
+            self.check_open()
         pool = pool or self.work
         waits = 0
         for attempt in range(_TRIES):
@@ -177,7 +179,7 @@ class Database:
 
     async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
         """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
-        gate = self._gate()
+        gate = self.gated.gate
         if gate is None and len(statements) == 1:
             return await line.run(statements[0].sql, statements[0].name)
         if gate is None:
@@ -196,7 +198,7 @@ class Database:
         `last` (COMMIT) is sent in the same packet and reached only if all went well. So is what is to be asked `then`,
         whose answers these are.
         """
-        gate = self._gate()
+        gate = self.gated.gate
         if gate is not None:
             await _one_by_one(gate, line, statements, last)
             return await self.send(line, then) if then else []

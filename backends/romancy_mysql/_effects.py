@@ -53,11 +53,11 @@ class PlainLog:
         self.prepared = b"%bselect ?,?,?,?,? %b and %b %b" % (self._before, living, known, self._after)
         """The statement for one, to be kept ready, with `bound` as its parameters."""
 
-    def bound(self, item: Append, worker: str | None) -> tuple[Bound, ...]:
+    def bound(self, item: Append, behind: str, worker: str | None) -> tuple[Bound, ...]:
         """What one append is made of, who writes it (never None: it would have been refused), and behind whom."""
         token, instance_id = (worker or "").encode(), item.instance_id.encode()
-        behind = (instance_id, item.life, item.seq - 1, (item.behind or "").encode())
-        return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *behind
+        before = (instance_id, item.life, item.seq - 1, behind.encode())
+        return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *before
 
     def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
         """One INSERT for all; the items are in the order of their keys."""

@@ -40,15 +40,14 @@ class Prepared:
                 parts.append(value.to_bytes(8, "little", signed=True))
             else:
                 kinds.append(_BYTES)
-                parts.append(_size(len(value)))
+                size = len(value)
+                parts.append(size.to_bytes(1, "little") if size < _ONE_BYTE else _size(size))
                 parts.append(value)
         return b"".join(kinds + parts)
 
 
 def _size(size: int) -> bytes:
-    """A length, in as many bytes as it takes."""
-    if size < _ONE_BYTE:
-        return size.to_bytes(1, "little")
+    """A length that takes more than one byte."""
     if size < _TWO_BYTES:
         return b"\xfc" + size.to_bytes(2, "little")
     if size < _THREE_BYTES:

@@ -57,11 +57,13 @@ class Reader:
         """Every answer up to the last. The driver's errors: the server's refusal, or a stream that is not its own."""
         found: list[Answer] = []
         try:
+            await self._more(4)  # most answers come in one piece
             while True:
                 packet = await self._packet()
                 found.append(self._done(packet) if packet[0] == _OK else await self._result(packet))
                 if not self.status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS:
-                    self._nothing_more()
+                    if self._at != len(self._data):
+                        raise _out_of_step()
                     return found
         except (IndexError, ValueError):
             raise _out_of_step() from None

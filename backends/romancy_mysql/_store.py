@@ -30,8 +30,6 @@ if TYPE_CHECKING:
         ClaimRequest,
         Delivery,
         History,
-        Item,
-        Outcome,
         Page,
         Peer,
         PruneRequest,
@@ -50,9 +48,10 @@ class MySQLStore:
 
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
-        self.database = Database(settings, lambda: self.gate)
+        self.database = Database(settings, self)
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
+        self.commit = self._committer.commit
         self._posted = Posted(self.database, self._wakeups.tell)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database)
@@ -76,9 +75,6 @@ class MySQLStore:
         await self._posted.close()
         await self._wakeups.close()
         await self.database.close()
-
-    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        return await self._committer.commit(batch, worker)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         return await read(self.database, instance_id, after, limit)

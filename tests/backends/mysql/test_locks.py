@@ -58,7 +58,7 @@ async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
         assert (rows, answer.affected) == (1, 0)
     log = PlainLog(store.database.__getitem__)
     for item in items:
-        answer = await wire.execute(log.prepared, log.bound(item, actor.token), "test")
+        answer = await wire.execute(log.prepared, log.bound(item, item.behind or "", actor.token), "test")
         assert answer.affected == 0
 
     assert [len(await full_log(store, one.instance_id)) for one in begun] == [1] * rows
