@@ -36,7 +36,10 @@ class _RefusedError(Exception):
 
 def weight_of(batch: Sequence[Item]) -> int:
     """About how many pages a batch writes."""
-    return sum((1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11) for item in batch)
+    weight = 0
+    for item in batch:
+        weight += (1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11)
+    return weight
 
 
 def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:

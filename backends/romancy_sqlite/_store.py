@@ -156,7 +156,9 @@ class SqliteStore:
             return []
         if len(batch) == 1 and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
             item, writer = batch[0], self._use()[0].writer
-            if isinstance(item, Append) and item.plain:
+            if not writer.quick:
+                pass  # the event loop's thread is too good for it
+            elif isinstance(item, Append) and item.plain:
                 if writer.write_one(self._sql["append_log"], plain_row(item, now(), worker), len(item.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=item, worker=worker), self._sql, weight_of(batch)):

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -94,6 +95,8 @@ class Writer:
         self._stop = stop
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._pace: float | None = None
+        self.quick = False
+        """Commits are so short that the event loop's thread may make one."""
         self._weight = 0
         self._version = self._data_version()
         self._thread = threading.Thread(target=self._main, name=f"romancy-sqlite {path}", daemon=True)
@@ -145,9 +148,7 @@ class Writer:
 
     def _enter_inline(self) -> bool:
         """Pass the gate if that takes no waiting, and commits are short."""
-        if self._pace is None or self._pace > _INLINE_LIMIT or not self._queue.empty():
-            return False
-        return self._gate.acquire(blocking=False)
+        return self.quick and self._queue.empty() and self._gate.acquire(blocking=False)
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last time this was asked; False while we write."""
@@ -218,7 +219,8 @@ class Writer:
         current: Job | None = None
         started = time.perf_counter()
         try:
-            patiently(lambda: self._connection.execute("begin immediate"), seconds=self._lock_timeout, stop=self._stop)
+            execute = self._connection.execute
+            patiently(partial(execute, "begin immediate"), seconds=self._lock_timeout, stop=self._stop)
             for job in jobs:
                 current = job
                 tx = Tx(self._connection, job.sql, job.gate, careful=job.careful)
@@ -227,7 +229,7 @@ class Writer:
                 if job.gate is not None:
                     job.gate("commit")
             current = None
-            patiently(lambda: self._connection.execute("commit"), seconds=self._lock_timeout, stop=self._stop)
+            patiently(partial(execute, "commit"), seconds=self._lock_timeout, stop=self._stop)
             self._measure((time.perf_counter() - started) / len(jobs), sum(job.weight for job in jobs))
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
             self._roll_back()
@@ -240,12 +242,17 @@ class Writer:
 
     def _settle(self, jobs: list[Job]) -> None:
         """Answer the callers, but first those who wait for news: who has the answer may ask for news at once."""
-        touched = set[str]().union(*(job.touched for job in jobs if job.error is None))
+        touched = set[str]()
+        by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+        for job in jobs:
+            by_loop.setdefault(job.loop, []).append(job)
+            if job.error is None:
+                touched |= job.touched
         if touched:
             self._tell(touched)
-        for loop in {job.loop for job in jobs}:
+        for loop, its in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_settle_all, [job for job in jobs if job.loop is loop])
+                loop.call_soon_threadsafe(_settle_all, its)
             except RuntimeError:
                 continue  # that loop is closed: nobody is waiting there any more
 
@@ -278,6 +285,7 @@ class Writer:
     def _measure(self, seconds: float, weight: int) -> None:
         seconds = min(seconds, _LONGEST_COUNTED)
         self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
+        self.quick = self._pace <= _INLINE_LIMIT
         self.wrote(weight)
 
     def wrote(self, weight: int) -> None:
