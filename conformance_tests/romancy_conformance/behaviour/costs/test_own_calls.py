@@ -1,0 +1,85 @@
+"""What a plain step costs this process: calls of Romancy's own functions, counted on every database.
+
+The slope between two lengths of one workflow leaves out what starts and ends it. A heartbeat or a sweep may fall into
+a run: one slope of a few that keeps within the bound is enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.costs.own_calls import OwnCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
+
+FEW, MANY = 200, 600
+ROUNDS = 3
+LEAST = 40
+"""Less is no step: nothing was counted."""
+MOST = {"sqlite": 80, "postgres": 80, "mysql": 110, "mariadb": 110}
+"""On the last two a look at the inbox, which comes by the clock, counts as well."""
+ON_THE_WRITERS_THREAD = 115
+"""The most on SQLite where commits take so long that a thread of their own makes them."""
+
+
+@activity
+async def counted_step(number: int) -> int:
+    return number
+
+
+@workflow
+async def counted_line(ctx: WorkflowContext, steps: int) -> int:
+    return sum([await counted_step(number) for number in range(steps)])
+
+
+@pytest.fixture
+def own_calls() -> Iterator[OwnCalls]:
+    counted = OwnCalls()
+    with counted.on():
+        yield counted
+
+
+async def within(most: int, own_calls: OwnCalls, app: Romancy) -> list[float]:
+    """The slopes up to the first that is within the bound."""
+
+    async def calls_of(steps: int) -> int:
+        before = own_calls.count
+        assert await app.run(counted_line, steps) == sum(range(steps))
+        return own_calls.count - before
+
+    await calls_of(50)  # what is said once for all is said now
+    slopes: list[float] = []
+    while len(slopes) < ROUNDS and (not slopes or slopes[-1] > most):
+        slopes.append((await calls_of(MANY) - await calls_of(FEW)) / (MANY - FEW))
+    print(f"own calls a step: {slopes}")
+    assert min(slopes) > LEAST
+    return slopes
+
+
+async def test_a_plain_step(
+    own_calls: OwnCalls, backend: str, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "sqlite":  # the pace of the disk decides which thread commits: it is fast here
+        monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))
+    async with Romancy(storage_url, workflows=[counted_line]) as app:
+        slopes = await within(MOST[backend], own_calls, app)
+
+    assert slopes[-1] <= MOST[backend]
+
+
+@pytest.mark.long
+@pytest.mark.backends("sqlite")
+async def test_a_plain_step_on_a_slow_disk(
+    own_calls: OwnCalls, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", -1.0)
+    async with Romancy(storage_url, workflows=[counted_line]) as app:
+        slopes = await within(ON_THE_WRITERS_THREAD, own_calls, app)
+
+    assert slopes[-1] <= ON_THE_WRITERS_THREAD
