@@ -1,0 +1,249 @@
+"""Databases that former versions wrote are opened, and their running instances finished."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, Status, UsageError, Workflow, WorkflowCancelledError
+from romancy.errors import WorkflowFailedError
+from romancy.registry import Registry
+from romancy.serialization import Codecs
+from romancy.storage.backends import create_store
+from romancy_conformance.invariants import sweep_url
+from tests.databases import FILES, HERE, KINDS
+from tests.databases import programs as p
+from tests.databases.rows import load
+from tests.databases.writing import secret_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KNOWN: list[Workflow[..., Any]] = [each for each in vars(p).values() if isinstance(each, Workflow)]
+VERSIONS = ("7d09f5a", "89a96a0")
+LINE = ["cut", "sew", "write", "hold", "send"]
+SAGA = ["a fund", "between", "a fund", "ship"]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
+
+
+def test_every_version_is_kept_for_every_database() -> None:
+    assert {f"{version}.{kind}.jsonl" for version in VERSIONS for kind in KINDS} == {file.name for file in FILES}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def kept(backend: str, version: str, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> list[p.Call]:
+    """The rows of the version in a database of the schema it had; the activities that ran when they were written."""
+    with (HERE / f"{version}.{backend}.jsonl").open(encoding="utf-8") as file:
+        head = json.loads(next(file))
+        rows = list(file)
+    with monkeypatch.context() as early:
+        have_only(early, backend, head["migrations"])
+        store = create_store(storage_url)
+        await store.open()
+        await store.close()
+    await asyncio.to_thread(load, storage_url, rows)
+    p.calls.clear()
+    return [p.Call(*call) for call in head["calls"]]
+
+
+def have_only(early: pytest.MonkeyPatch, backend: str, digests: dict[str, str]) -> None:
+    """Let the adapter know the migrations of the former version alone. None of them has changed since."""
+    package = f"romancy_{'mysql' if backend == 'mariadb' else backend}"
+    folder = resources.files(package) / "migrations"
+    for name, digest in digests.items():
+        assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest(), f"{package}: {name} was changed"
+    names = {name.removesuffix(".sql") for name in digests}
+    newest = max(int(name[:4]) for name in names)
+    module: Any = import_module(f"{package}._migrations")
+    if backend == "sqlite":
+        early.setattr(module, "_load", _sqlite_with(names, module._load))
+    elif backend == "postgres":
+        found = module.known_migrations()
+        early.setattr(module, "known_migrations", lambda: [one for one in found if one.version <= newest])
+    else:
+        early.setattr(module, "load_migrations", _mysql_up_to(newest, module.load_migrations))
+
+
+def _sqlite_with(names: set[str], read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def load_some(prefix: str) -> Any:
+        migrations = read(prefix)
+        migrations._migrations = [one for one in migrations._migrations if one.name in names]
+        return migrations
+
+    return load_some
+
+
+def _mysql_up_to(newest: int, read: Callable[[str, Any], list[Any]]) -> Callable[[str, Any], list[Any]]:
+    def load_some(prefix: str, dialect: Any) -> list[Any]:
+        return [one for one in read(prefix, dialect) if one.version <= newest]
+
+    return load_some
+
+
+# --- what becomes of them -----------------------------------------------------------------------------------------
+
+BY_THEMSELVES: dict[str, object] = {
+    "line": LINE,
+    "fork": ["one", "two", "three"],
+    "mail": ["hold", *["word for mail"] * 3],
+    "mail known": ["hold", "one", "two"],
+    "retrying": "try",
+    "beating": [7, 11],
+    "limits due": "too late after the limit",
+    "limits far": "limited",
+    "race": ["word for race", "race"],
+    "patched": [True, True],
+    "held again": ["a fund", "ship"],
+    "nap due": [True, True],
+    "hear due": ["too late"],
+    "hear mailed": ["word for hear mailed"],
+    "parent mailed": ["word for child mailed"],
+    "parent of a line": 5,
+    "counter mailed": [3, "none"],
+    "delayed due": [True, True],
+    "completed": [True, True],
+    "pending line": LINE,
+    "pending nap": [True, True],
+    "pending 0": [True, True],
+    "pending 1": [True, True],
+    "pending 2": [True, True],
+    "pending hear": ["too late"],
+    "coded at work": [secret_of("coded at work"), "go", secret_of("coded at work")],
+    "coded mailed": [secret_of("coded mailed"), "word for coded mailed", secret_of("coded mailed")],
+}
+BY_A_WORD: dict[str, tuple[str, object]] = {
+    "hear": ("hear", ["one", "a word"]),
+    "hear far": ("hear far", ["a word"]),
+    "parent": ("child", ["a word"]),
+    "parent beside": ("child beside", ["beside", "a word"]),
+    "counter": ("counter", [3, "none"]),
+    "coded at rest": ("coded at rest", [secret_of("coded at rest"), "a word", secret_of("coded at rest")]),
+}
+"""To whom the word is sent, and what comes of it."""
+LATER: dict[str, object] = {
+    "parent again": ["before", "a fund", "ship"],
+    "child again": ["a fund", "ship"],
+    "begun by a word": ["hold", "one"],
+    "pending by name": LINE,
+}
+CANCELLED = ("cancelled", "terminated", "cleaning", "cancel asked", "parent cancel asked", "child cancelled")
+FAR = {"nap far": Status.WAITING, "delayed far": Status.PENDING}
+
+
+@pytest.mark.backends(*KINDS)
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_a_former_version_began_is_finished(
+    kept: list[p.Call], version: str, backend: str, storage_url: str
+) -> None:
+    later = version != "7d09f5a"
+    async with asyncio.timeout(200), Romancy(storage_url, workflows=KNOWN, codecs=p.CODECS, lease=5.0) as app:
+        for to, _ in BY_A_WORD.values():
+            await app.signal(to, p.Word, "a word")
+        await finished(app, BY_THEMSELVES | {name: result for name, (_, result) in BY_A_WORD.items()})
+        for name in CANCELLED:
+            with pytest.raises(WorkflowCancelledError):
+                await app.handle(name).result()
+        with pytest.raises(WorkflowFailedError, match="ship is broken"):
+            await app.handle("saga compensating").result()
+        await what_had_failed(app, kept)
+        await what_was_stuck(app)
+        if later:
+            await what_came_later(app)
+        await what_is_far(app)
+        found = [each.instance_id async for each in app.iter_instances({"customer": "Ada"})]
+        assert found == ["line"]
+        open_ones = [each async for each in app.iter_instances(status=[*Status]) if each.status in OPEN]
+        assert open_ones == []
+    nothing_was_repeated(kept)
+    known = Registry.collect(KNOWN).workflows
+    assert await sweep_url(storage_url, known, codecs=Codecs.of(p.CODECS)) == []
+
+
+OPEN = {Status.PENDING, Status.RUNNING, Status.WAITING, Status.CANCELLING, Status.COMPENSATING, Status.STUCK}
+
+
+async def finished(app: Romancy, expected: dict[str, object]) -> None:
+    """All of them have ended, and with this."""
+    results = await asyncio.gather(*(app.handle(name).result(timeout=120) for name in expected))
+    assert dict(zip(expected, results, strict=True)) == expected
+
+
+async def what_had_failed(app: Romancy, kept: list[p.Call]) -> None:
+    """It can be retried: what was undone is done again under a new key, what stands is remembered."""
+    for name in ("saga failed", "plain failed"):
+        await app.retry(name)
+    with pytest.raises(UsageError, match="unsure="):
+        await app.retry("saga unsure")
+    await app.retry("saga unsure", unsure="done")
+    await finished(app, {"saga failed": SAGA, "plain failed": ["go", "pack", "ship"]})
+    await finished(app, {"saga unsure": ["a fund", "between", "a fund that breaks", "ship"]})
+    assert ran("saga failed") == ["a fund", "a fund", "ship"]
+    assert ran("plain failed") == ["ship"]
+    assert ran("saga unsure") == ["a fund", "ship"]
+    for name in ("saga failed", "plain failed", "saga unsure"):
+        before = {call.key: call.what for call in kept if call.instance_id == name}
+        again = {call.what for call in p.calls if call.instance_id == name and call.key in before}
+        assert again == {"ship"}
+
+
+async def what_was_stuck(app: Romancy) -> None:
+    found = await app.get_instance("changed")
+    assert found is not None
+    if found.status is Status.STUCK:  # other code of today's may have taken it up by itself
+        await app.resume("changed")
+    await finished(app, {"changed": "first go"})
+    assert ran("changed") == []
+
+
+async def what_came_later(app: Romancy) -> None:
+    await app.signal("hear once", p.Word, "one", id="1")
+    await app.signal("hear once", p.Word, "two", id="2")
+    await finished(app, LATER | {"hear once": ["one", "two"]})
+    assert ran("parent again") == []
+    assert ran("child again") == ["ship"]
+
+
+async def what_is_far(app: Romancy) -> None:
+    """It still waits; a cancellation ends it."""
+    for name, status in FAR.items():
+        found = await app.get_instance(name)
+        assert found is not None
+        assert found.status is status
+        await app.cancel(name)
+    for name in FAR:
+        with pytest.raises(WorkflowCancelledError):
+            await app.handle(name).result(timeout=60)
+
+
+def ran(instance_id: str) -> list[str]:
+    """What ran of it in this process."""
+    return [call.what for call in p.calls if call.instance_id == instance_id]
+
+
+def nothing_was_repeated(kept: list[p.Call]) -> None:
+    """What had been under way goes on under its key; all else that had begun has its place in the log."""
+    under_way = {(call.instance_id, call.what) for call in kept if call.what in AGAIN}
+    ran_before = {(call.instance_id, call.key) for call in kept if (call.instance_id, call.what) not in under_way}
+    assert [call for call in p.calls if (call.instance_id, call.key) in ran_before] == []
+    keys = {call.key for call in kept}
+    for name in ("line", "fork", "retrying", "beating", "saga compensating", "held again", "coded at work"):
+        (first, *_) = [call for call in p.calls if call.instance_id == name]
+        assert first.key in keys
+    (retried,) = [call for call in p.calls if call.instance_id == "retrying"]
+    assert retried.attempt > 1
+
+
+HUNG = {"hold", "two", "three", "beside", "refund a fund that hangs", "work", "clean up", "limited", "race", "patched"}
+AGAIN = HUNG | {"try", "beat", "ship", secret_of("coded at work")}
+"""What hung or had failed when the worker died."""
