@@ -176,7 +176,7 @@ class Driver:
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail: what somebody waits for becomes an input, the rest is kept."""
-        live.signals = max(live.signals, mailbox.signals)
+        live.signals = mailbox.signals  # less than before where the database has lost the last that it had accepted
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
         for row in mailbox.rows:
             if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):

@@ -129,7 +129,7 @@ class Intake:
         live = self._driver.live
         self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
         counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
-        return counters | dict.fromkeys(self._unread, -1)
+        return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
 
     def kept(self) -> dict[str, int]:
         """Of what is `known`, where much of it is held here: only what is new need be brought (`ClaimRequest.kept`)."""

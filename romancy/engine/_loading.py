@@ -130,7 +130,7 @@ async def _replay(
         return elsewhere
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
-    live.signals = claimed.seen
+    live.signals = min(claimed.seen, claimed.signals)
     live.run_from = place.run_from
     live.shown = claimed.status
     return None

@@ -50,7 +50,7 @@ class Resting:
         del self._kept[claimed.instance_id]
         live = Live(claimed.instance_id, claimed.life, kept.definition, kept.run)
         live.head, live.writer, live.parent, live.run_from = kept.head, kept.writer, kept.parent, kept.run_from
-        live.signals, live.shown = claimed.seen, claimed.status
+        live.signals, live.shown = min(claimed.seen, claimed.signals), claimed.status
         return live
 
     def close(self) -> None:

@@ -1,0 +1,103 @@
+"""A server that takes over may lack the last messages that were accepted: counters go back, and instances go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.planting import Planting
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from romancy import Workflow
+
+pytestmark = pytest.mark.anyio
+
+gates: dict[str, asyncio.Event] = {}
+MESSAGES = 3
+
+
+@activity
+async def lost_gate(name: str) -> str:
+    await gates[name].wait()
+    return name
+
+
+@workflow
+async def lost_line(ctx: WorkflowContext, name: str) -> str:
+    return await lost_gate(name)
+
+
+@workflow
+async def lost_rest(ctx: WorkflowContext, name: str) -> str:
+    await lost_gate(name)
+    return str((await ctx.wait_event("go")).data)
+
+
+@workflow
+async def lost_wait(ctx: WorkflowContext, name: str) -> str:
+    """The activity is still at work when the event comes."""
+    async with asyncio.TaskGroup() as group:
+        held = group.create_task(lost_gate(name))
+        word = (await ctx.wait_event("go")).data
+        held.cancel()
+    return str(word)
+
+
+@workflow
+async def lost_beside(ctx: WorkflowContext) -> None:
+    """Nothing."""
+
+
+async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> str:
+    """An instance at work, whose worker has read messages that the database does not know any more."""
+    instance_id = "i"
+    gates[instance_id] = asyncio.Event()
+    await app.start(wf.options(instance_id=instance_id), instance_id)
+    for number in range(MESSAGES):
+        await app.signal(instance_id, "unasked", number)
+    live = vars(app)["_worker"].driver.live
+    async with asyncio.timeout(60):
+        while live[instance_id].signals != MESSAGES:  # noqa: ASYNC110 - nobody is told of it
+            await asyncio.sleep(0.01)
+    async with Planting(url, lost_beside) as planting:
+        await planting.gone("inbox", instance_id)
+        await planting.row(instance_id, signals=0, seen=0)
+    return instance_id
+
+
+async def test_an_instance_ends_though_it_had_read_more_mail_than_there_is(app: Romancy, storage_url: str) -> None:
+    instance_id = await with_lost_mail(app, storage_url, lost_line)
+
+    gates[instance_id].set()
+
+    assert await app.handle(instance_id).result(timeout=20) == instance_id
+
+
+async def test_mail_that_comes_after_lost_mail_ends_its_wait(app: Romancy, storage_url: str) -> None:
+    instance_id = await with_lost_mail(app, storage_url, lost_wait)
+
+    await app.signal(instance_id, "go", "on")
+
+    assert await app.handle(instance_id).result(timeout=20) == "on"
+
+
+async def test_an_instance_rests_though_it_had_read_more_mail_than_there_is(app: Romancy, storage_url: str) -> None:
+    """It is not claimed again and again: its worker has seen all that there is."""
+    instance_id = await with_lost_mail(app, storage_url, lost_rest)
+
+    gates[instance_id].set()
+    await status_is(app, instance_id, Status.WAITING)
+    async with Planting(storage_url, lost_beside) as planting, asyncio.timeout(20):
+        while True:
+            row = await planting.store.read(instance_id, limit=0)
+            assert row is not None
+            if row.instance.signals == row.instance.seen and row.instance.owner is None:
+                break
+            await asyncio.sleep(0.01)
+    await app.signal(instance_id, "go", "on")
+
+    assert await app.handle(instance_id).result(timeout=20) == "on"
