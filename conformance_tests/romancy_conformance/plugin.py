@@ -1,7 +1,7 @@
 """The door for adapter authors: `pytest --pyargs romancy_conformance --storage-url URL`, and a report per promise.
 
 pytest finds this module by its entry point wherever Romancy is installed, so it imports nothing but pytest and does
-nothing unless it is asked to. The fixtures are those of `romancy_conformance.servers.plugin`, which it brings in.
+nothing unless it is asked to. The fixtures are those of `romancy_conformance.stores`, which it brings in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PACKAGE = "romancy_conformance"
-_FIXTURES = "romancy_conformance.servers.plugin"
+_FIXTURES = "romancy_conformance.stores"
 _PROMISE = "romancy promise"
 
 

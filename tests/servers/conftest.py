@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy_conformance.servers import Kind, ServerUnavailableError, private_server
-from romancy_conformance.servers.plugin import chosen_backends, do_without
+from romancy_conformance.servers.plugin import do_without
+from romancy_conformance.stores import chosen_backends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

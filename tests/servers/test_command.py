@@ -12,8 +12,8 @@ import pytest
 
 from romancy_conformance.servers import Kind
 from romancy_conformance.servers.access import access_by_url
-from romancy_conformance.servers.plugin import chosen_backends
 from romancy_conformance.servers.run import RUN_VARIABLE
+from romancy_conformance.stores import chosen_backends
 
 KINDS = [kind for kind in Kind if kind in chosen_backends() and kind.url_variable not in os.environ]
 COMMAND = [sys.executable, "-m", "romancy_conformance.servers"]

@@ -21,8 +21,9 @@ from romancy_conformance.servers import (
     shared_server,
 )
 from romancy_conformance.servers.access import access_by_url
-from romancy_conformance.servers.plugin import chosen_backends, do_without
+from romancy_conformance.servers.plugin import do_without
 from romancy_conformance.servers.run import RUN_VARIABLE
+from romancy_conformance.stores import chosen_backends
 
 if TYPE_CHECKING:
     from romancy_conformance.servers import Access

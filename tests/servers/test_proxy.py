@@ -13,9 +13,9 @@ import asyncpg
 import pymysql
 import pytest
 
+from romancy_conformance.proxy import Direction, Fault, Proxy, is_commit
 from romancy_conformance.servers import Kind
 from romancy_conformance.servers.access import access_by_url
-from romancy_conformance.servers.proxy import Direction, Fault, Proxy, is_commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

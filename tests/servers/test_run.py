@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy_conformance.servers import Kind
-from romancy_conformance.servers.plugin import chosen_backends
 from romancy_conformance.servers.processes import Process, working_in
 from romancy_conformance.servers.run import RUN_VARIABLE
+from romancy_conformance.stores import chosen_backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

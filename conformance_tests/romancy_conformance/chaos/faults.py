@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from romancy_conformance.servers import Server
-from romancy_conformance.servers.proxy import Direction, Proxy
-from romancy_conformance.servers.proxy import Fault as ProxyFault
+from romancy_conformance.proxy import Direction, Proxy
+from romancy_conformance.proxy import Fault as ProxyFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy_conformance.chaos.worker import Job
     from romancy_conformance.chaos.workers import Makes, Worker
+    from romancy_conformance.servers import Server
 
 __all__ = ["FAULTS", "Crew", "Fault", "File", "Served", "plan"]
 
@@ -74,11 +74,12 @@ def plan(
     return found
 
 
-class Served(Struct, frozen=True):
+class Served:
     """A server of our own, and the wire to it."""
 
-    server: Server
-    wire: Proxy
+    def __init__(self, server: Server, wire: Proxy) -> None:
+        self.server = server
+        self.wire = wire
 
     @property
     def faults(self) -> frozenset[str]:

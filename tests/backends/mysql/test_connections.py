@@ -20,7 +20,7 @@ from romancy_mysql._sql import literal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy_conformance.servers.proxy import Proxy
+    from romancy_conformance.proxy import Proxy
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]

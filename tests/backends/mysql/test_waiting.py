@@ -17,7 +17,7 @@ from romancy_mysql import _wakeups
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy_conformance.servers.proxy import Proxy
+    from romancy_conformance.proxy import Proxy
     from romancy_mysql._connection import Wire
     from romancy_mysql._store import MySQLStore
 

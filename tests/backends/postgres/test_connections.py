@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.records import Item
-    from romancy_conformance.servers.proxy import Proxy
+    from romancy_conformance.proxy import Proxy
     from romancy_postgres._store import PostgresStore
 
     Open = Callable[..., Awaitable[PostgresStore]]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy_conformance.behaviour.costs.counting import SqliteStatements, Statements, statements_at
-from romancy_conformance.servers import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,11 +16,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def statements(backend: str, tmp_path: Path, server_for: Callable[[str], Server]) -> Iterator[Statements]:
+def statements(
+    backend: str, tmp_path: Path, has_server: Callable[[str], bool], server_for: Callable[[str], Server]
+) -> Iterator[Statements]:
     """An empty database that tells what it is asked."""
     if backend == "sqlite":
         counted: Statements = SqliteStatements(tmp_path / "romancy.db")
-    elif backend in set(Kind):
+    elif has_server(backend):
         counted = statements_at(server_for(backend))
     else:
         pytest.skip(f"capability: nothing counts what {backend} is asked")

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from romancy_conformance.servers import Kind
-
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
@@ -176,4 +174,4 @@ class _MysqlStatements(_LoggedStatements):
 
 def statements_at(server: Server) -> Statements:
     """What an empty database on this server is asked."""
-    return _PostgresStatements(server) if server.kind is Kind.POSTGRES else _MysqlStatements(server)
+    return _PostgresStatements(server) if server.kind == "postgres" else _MysqlStatements(server)

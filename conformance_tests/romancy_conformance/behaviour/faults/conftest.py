@@ -8,7 +8,6 @@ import pytest
 
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.field import Field
-from romancy_conformance.servers import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,8 +37,6 @@ async def field(storage_url: str, tmp_path: Path) -> AsyncIterator[Field]:
 
 
 @pytest.fixture
-async def server(backend: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]) -> Server:
+async def server(backend: str, server_for: Callable[[str], Server]) -> Server:
     """A server of this test's own, to kill."""
-    if backend not in set(Kind):
-        pytest.skip("capability: there is no server to kill")
     return server_for(backend)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy_conformance.behaviour.faults.field import Field, Process
-    from romancy_conformance.servers.proxy import Proxy
+    from romancy_conformance.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 

@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from romancy_conformance.behaviour.faults.field import Field
-from romancy_conformance.servers.proxy import Direction, Fault
+from romancy_conformance.proxy import Direction, Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from romancy_conformance.proxy import Proxy, Trigger
     from romancy_conformance.servers import Server
-    from romancy_conformance.servers.proxy import Proxy, Trigger
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,6 @@ import pytest
 
 from romancy.core import ActivityAttemptFailed, ActivityFailed
 from romancy_conformance.behaviour.faults.field import Field
-from romancy_conformance.servers import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,7 +27,7 @@ CLOSED = 5.0
 ENDS_ALL = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
 SWITCHES: dict[str, list[tuple[list[str], list[str]]]] = {
     # What runs meets it; then only what connects meets it, and keeps it when it is over.
-    Kind.POSTGRES: [
+    "postgres": [
         (
             ["alter system set default_transaction_read_only = on", "select pg_reload_conf()"],
             ["alter system reset default_transaction_read_only", "select pg_reload_conf()"],
@@ -38,8 +37,8 @@ SWITCHES: dict[str, list[tuple[list[str], list[str]]]] = {
             ['alter database "{database}" reset default_transaction_read_only'],
         ),
     ],
-    Kind.MYSQL: 2 * [(["set global super_read_only = 1"], ["set global read_only = 0"])],
-    Kind.MARIADB: 2 * [(["set global read_only = 1"], ["set global read_only = 0"])],
+    "mysql": 2 * [(["set global super_read_only = 1"], ["set global read_only = 0"])],
+    "mariadb": 2 * [(["set global read_only = 1"], ["set global read_only = 0"])],
 }
 """How each kind of server is closed for writes and opened again, in two turns."""
 
@@ -51,7 +50,7 @@ class Shutter:
         self._access = server.access
         url = server.fresh_database()
         self._database = urlsplit(url).path.removeprefix("/")
-        self.url = url if server.kind is Kind.POSTGRES else self._as_anybody(url)
+        self.url = url if server.kind == "postgres" else self._as_anybody(url)
         self.turns = SWITCHES[server.kind]
 
     def _as_anybody(self, url: str) -> str:
@@ -68,8 +67,8 @@ class Shutter:
 
 
 @pytest.fixture
-def shutter(backend: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]) -> Shutter:
-    if backend not in set(Kind):
+def shutter(backend: str, has_server: Callable[[str], bool], server_for: Callable[[str], Server]) -> Shutter:
+    if not has_server(backend):
         pytest.skip(
             "capability: there is no server to tell; a file in use cannot be made read-only, "
             "and a disk that takes no more is in test_files.py"

@@ -10,7 +10,6 @@ import pytest
 
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.fire.process import Program
-from romancy_conformance.servers import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,11 +41,11 @@ async def shared_url(storage_url: str) -> str:
 
 @pytest.fixture
 async def ground(
-    backend: str, empty_url: str, request: pytest.FixtureRequest, server_for: Callable[[str], Server]
+    backend: str, empty_url: str, has_server: Callable[[str], bool], server_for: Callable[[str], Server]
 ) -> Ground:
     """A fresh database on a server of this test's own, where there is a server and it is ours."""
     await _check_processes(empty_url)
-    if request.config.getoption("--storage-url") or backend not in set(Kind):
+    if not has_server(backend):
         return Ground(empty_url, None)
     server = server_for(backend)
     return Ground(server.fresh_database(), server)

@@ -17,15 +17,15 @@ from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
 from romancy_conformance.contract.fire.program import insist
 from romancy_conformance.contract.ledger import Ledger
-from romancy_conformance.servers.proxy import Direction, Fault
+from romancy_conformance.proxy import Direction, Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Start
+    from romancy_conformance.proxy import Proxy, Trigger
     from romancy_conformance.servers import Server
-    from romancy_conformance.servers.proxy import Proxy, Trigger
 
 pytestmark = pytest.mark.anyio
 

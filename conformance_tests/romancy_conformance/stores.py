@@ -1,0 +1,226 @@
+"""The pytest plugin that gives each test an empty database on every chosen backend.
+
+A test that asks for `storage_url` runs once for each backend in ROMANCY_TEST_BACKENDS (all known ones by default), each
+time with an empty database. `@pytest.mark.backends("sqlite")` narrows a test down; `--storage-url` replaces the
+backends by one store of somebody else's. Memory and SQLite are known here. Another plugin adds the databases of servers
+to `SOURCES`; where there is none, a test that kills a server is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from romancy_conformance.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+__all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "note_backend"]
+
+pytest_plugins = [
+    "romancy_conformance.plugin",  # --storage-url, and the report on what it names
+    "romancy_conformance.replaying.plugin",  # the counts of what was replayed
+]
+
+UNIQUE = "{unique}"
+"""In a given storage URL: what becomes a word of each test's own."""
+UNAVAILABLE = "database unavailable: "
+"""How the reason of a skip begins that the summary counts."""
+_USED = "romancy backend"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the databases of one backend come from."""
+
+    fresh: Callable[[Path], AbstractContextManager[tuple[str, str]]]
+    """Given a folder of the test's own: the URL of an empty database, and the words for it in the summary."""
+    described: Callable[[], str]
+    """The words for it at the beginning of a run."""
+    private: Callable[[], AbstractContextManager[tuple[Any, str]]] | None = None
+    """A server to kill and freeze, and the words for it; none where the database has no server of ours."""
+
+
+@contextmanager
+def _in_memory(folder: Path) -> Generator[tuple[str, str]]:
+    yield f"memory://{uuid4().hex}", "memory"
+
+
+@contextmanager
+def _in_a_file(folder: Path) -> Generator[tuple[str, str]]:
+    yield f"sqlite:///{folder / 'romancy.db'}", f"sqlite: SQLite {sqlite3.sqlite_version}"
+
+
+SOURCES: dict[str, Source] = {
+    "memory": Source(_in_memory, lambda: "memory"),
+    "sqlite": Source(_in_a_file, lambda: f"sqlite {sqlite3.sqlite_version}"),
+}
+
+
+def chosen_backends() -> list[str]:
+    """The backends this run is for, from ROMANCY_TEST_BACKENDS."""
+    text = os.environ.get("ROMANCY_TEST_BACKENDS", "")
+    names = [name.strip() for name in text.split(",") if name.strip()] or list(SOURCES)
+    if unknown := sorted(set(names) - set(SOURCES)):
+        raise pytest.UsageError(f"ROMANCY_TEST_BACKENDS: no backend {unknown[0]!r}; known are {', '.join(SOURCES)}")
+    return [name for name in SOURCES if name in names]
+
+
+# --- hooks --------------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "backends(*names): the test is about these backends only")
+
+
+def pytest_sessionstart() -> None:
+    chosen_backends()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What the tests will run on; the summary says what they did run on."""
+    if hasattr(config, "workerinput"):
+        return ""
+    words = (SOURCES[name].described() if name in SOURCES else name for name in _names(config))
+    return "romancy backends: " + ", ".join(words)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("backends")
+        names = [name for name in _names(metafunc.config) if marker is None or name in marker.args]
+        if marker is not None and not names:
+            reason = f"about {', '.join(marker.args)}, which this run is not for"
+            metafunc.parametrize(
+                "backend", [pytest.param("none", marks=pytest.mark.skip(reason=reason))], indirect=True
+            )
+        else:
+            metafunc.parametrize("backend", names, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which databases were really used, and what was not tested for want of one."""
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if isinstance(report, pytest.TestReport)
+    ]
+    used = Counter(
+        str(value)
+        for report in reports
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == _USED
+    )
+    missing = Counter(reason for report in reports if (reason := _unavailable(report)))
+    if used or missing:
+        terminalreporter.section("romancy backends")
+    for backend, count in sorted(used.items()):
+        terminalreporter.line(f"{backend}: {count} tests")
+    for reason, count in missing.items():
+        terminalreporter.line(f"NOT TESTED, {count} tests skipped: {reason}", yellow=True, bold=True)
+
+
+# --- fixtures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """The backend this test runs on; asking for it makes a test run once for each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of this test's own, on the backend it runs on."""
+    given = _given(request.config)
+    if given is not None:
+        note_backend(request, f"the store at {_without_account(given)}")
+        yield given.replace(UNIQUE, uuid4().hex[:12])
+        return
+    with SOURCES[backend].fresh(tmp_path) as (url, words):
+        note_backend(request, words)
+        yield url
+
+
+@pytest.fixture
+def empty_url(storage_url: str, request: pytest.FixtureRequest) -> str:
+    """The same, for a test that cannot do with a database that others have used."""
+    given = _given(request.config)
+    if given is not None and UNIQUE not in given:
+        pytest.skip(f"capability: needs an empty database; put {UNIQUE} into --storage-url")
+    return storage_url
+
+
+@pytest.fixture
+def has_server(request: pytest.FixtureRequest) -> Callable[[str], bool]:
+    """Whether `server_for` can start a server of this backend."""
+    given = _given(request.config)
+    return lambda backend: given is None and backend in SOURCES and SOURCES[backend].private is not None
+
+
+@pytest.fixture
+def server_for(request: pytest.FixtureRequest, has_server: Callable[[str], bool]) -> Iterator[Callable[[str], Any]]:
+    """Start a private server of a backend, to kill and freeze; it is gone after the test."""
+    with ExitStack() as stack:
+
+        def start(backend: str) -> Any:
+            private = SOURCES[backend].private if has_server(backend) else None
+            if private is None:
+                pytest.skip("capability: there is no server to kill")
+            server, words = stack.enter_context(private())
+            note_backend(request, words)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def proxy_for() -> Iterator[Callable[[Any], Proxy]]:
+    """Put a proxy before the server of a URL, or before a private server; it is gone after the test."""
+    with ExitStack() as stack:
+
+        def start(target: Any) -> Proxy:
+            access = urlsplit(target if isinstance(target, str) else target.access.url())
+            return stack.enter_context(Proxy(access.hostname or "127.0.0.1", access.port or 0))
+
+        yield start
+
+
+def note_backend(request: pytest.FixtureRequest, words: str) -> None:
+    """Count this test in the summary."""
+    node = cast("pytest.Item", request.node)
+    node.user_properties.append((_USED, words))
+
+
+# --- inside -------------------------------------------------------------------------------------------------------
+
+
+def _given(config: pytest.Config) -> str | None:
+    return cast("str | None", config.getoption("--storage-url"))
+
+
+def _names(config: pytest.Config) -> list[str]:
+    given = _given(config)
+    return chosen_backends() if given is None else [urlsplit(given).scheme]
+
+
+def _without_account(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _unavailable(report: pytest.TestReport) -> str | None:
+    if not report.skipped or not isinstance(report.longrepr, tuple):
+        return None
+    _, found, reason = report.longrepr[2].partition(UNAVAILABLE)
+    return reason if found else None
