@@ -137,6 +137,10 @@ lock: $(READY) ## write requirements/dev.txt again from pyproject.toml
 		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK_ARGS) \
 		--output-file requirements/dev.txt
 
+.PHONY: release-check
+release-check: $(READY) ## build sdist and wheel into dist, try them in an empty environment, check version and changelog
+	$(BIN)/python -m tools.release_check
+
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached in the tree
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

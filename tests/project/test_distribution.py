@@ -6,24 +6,20 @@ The wheel is tried in an environment of its own: the one the tree is developed i
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from tools import tree
+from tools.distribution import LOCK, build_wheel, empty_environment, install, locked_versions, run
 
 PACKAGES = {"romancy", "romancy_sqlite", "romancy_postgres", "romancy_mysql", "romancy_conformance"}
-LOCK = tree.ROOT / "requirements" / "dev.txt"
 
 IMPORTS_ALONE = """
 import importlib.util, json, sys
@@ -70,34 +66,6 @@ print(json.dumps({e.name: e.module for e in found if callable(e.load())}))
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a program to its end in `cwd`, without this process's Python settings; return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def build_wheel(folder: Path) -> Path:
-    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=tree.ROOT)
-    (wheel,) = folder.glob("romancy-*.whl")
-    return wheel
-
-
-def locked_versions() -> dict[str, Version]:
-    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text("utf-8"), re.MULTILINE)
-    return {name: Version(version) for name, version in pins}
-
-
 def test_the_wheel_holds_the_five_packages_without_servers_and_nothing_else(tmp_path: Path) -> None:
     sources = {
         "romancy": "romancy",
@@ -122,20 +90,12 @@ def test_the_wheel_holds_the_five_packages_without_servers_and_nothing_else(tmp_
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
 
 
-def install(wheel: Path, folder: Path, extra: str = "") -> Path:
-    """Install it into an environment of its own; the Python there."""
-    constraints = folder / "constraints.txt"
-    constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked_versions().items()))
-    venv.create(folder / "empty", with_pip=True)
-    python = folder / "empty" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}{extra}", cwd=folder)
-    return python
-
-
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_somebody_with_the_wheel_runs_the_suite_on_a_store(tmp_path: Path) -> None:
-    python = install(build_wheel(tmp_path), tmp_path, "[conformance]")
+    commands = empty_environment(tmp_path / "empty")
+    install(commands, f"{build_wheel(tmp_path)}[conformance]")
+    python = commands / "python"
 
     root, count = json.loads(run(python, "-W", "error", "-c", LOADS_ALL, cwd=tmp_path))
     store = ("--storage-url", f"sqlite:///{tmp_path}/{{unique}}.db")
@@ -158,10 +118,11 @@ def test_somebody_with_the_wheel_runs_the_suite_on_a_store(tmp_path: Path) -> No
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
-    python = install(build_wheel(tmp_path), tmp_path)
+def test_the_wheel_alone_brings_and_loads_no_driver_but_that_of_sqlite(tmp_path: Path) -> None:
+    commands = empty_environment(tmp_path / "empty")
+    install(commands, build_wheel(tmp_path))
 
-    seen = json.loads(run(python, "-W", "error", "-c", IMPORTS_ALONE, cwd=tmp_path))
+    seen = json.loads(run(commands / "python", "-W", "error", "-c", IMPORTS_ALONE, cwd=tmp_path))
 
     assert Path(seen["romancy comes from"]).is_relative_to(tmp_path)
     assert [] == seen["drivers that importing romancy loads"]

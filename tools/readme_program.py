@@ -1,0 +1,37 @@
+"""The program of the README, played as the README tells it: killed while it packs, run again, and once more."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from tools import markdown
+from tools.distribution import environment_of_a_user
+from tools.tree import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "$ python order.py"
+
+
+def play(python: str | Path, folder: Path) -> tuple[list[str], list[str]]:
+    """Play it with a Python in an empty folder: the lines that the README prints, and those that were seen."""
+    blocks = markdown.read((ROOT / "README.md").read_text("utf-8")).blocks
+    (program,) = (block.text for block in blocks if block.language == "python")
+    printed = next(block.text for block in blocks if block.text.startswith(RUN))
+    (folder / "order.py").write_text(program, "utf-8")
+    command = [str(python), "-u", "order.py"]
+    user = environment_of_a_user()
+
+    with subprocess.Popen(command, cwd=folder, env=user, stdout=subprocess.PIPE, encoding="utf-8") as first:
+        assert first.stdout is not None
+        seen = [RUN, first.stdout.readline().rstrip(), first.stdout.readline().rstrip()]
+        first.kill()
+        seen += [*first.stdout.read().splitlines(), "Killed"]
+    for _ in range(2):
+        again = subprocess.run(
+            command, cwd=folder, env=user, stdout=subprocess.PIPE, encoding="utf-8", timeout=200, check=True
+        )
+        seen += [RUN, *again.stdout.splitlines()]
+    return printed.splitlines(), seen
