@@ -54,7 +54,7 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
         said.add(name)
         logger.warning(
             "workflow %s was started here and this app does not know it: it waits for a worker that does. "
-            "Give it to the app in workflows=[…] if it is to run here",
+            "If it is to run here, give it to the app in workflows=[…], and declare it before the app is opened",
             name,
             extra={"romancy_workflow": name},
         )

@@ -87,7 +87,8 @@ class Waiting:
         said = f"instance {row.instance_id} does not go on: {reason}"
         if worker is not None and name not in worker.registry.workflows:
             return WorkflowUnknownError(
-                f"{said}, and this app's own does not: give it the workflow in workflows=[…]. "
+                f"{said}, and this app's own does not: give it the workflow in workflows=[…], and declare it before "
+                "the app is opened. "
                 "The instance is kept, and a worker that knows it goes on with it",
                 instance_id=row.instance_id,
                 reason=reason,

@@ -38,6 +38,11 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (WorkflowCancelledError, FAILED),
 )
 
+_ADVICE: Final[dict[type[Exception], str]] = {
+    InstanceNotFoundError: "; `romancy list` shows those that are in this database",
+}
+"""What a shell can do about an error, behind its message."""
+
 
 def ended(command: Callable[[], object]) -> int:
     """Run a command; its exit code. Errors are told on stderr, one that is nobody's fault but ours with its trace."""
@@ -61,7 +66,8 @@ def ended(command: Callable[[], object]) -> int:
             raise
         return _unread(stdout)  # click puts another stream there, and ends the process with 1
     except (RomancyError, TimeoutError) as error:
-        click.echo(f"romancy: {str(error) or type(error).__name__}", err=True)
+        advice = _ADVICE.get(type(error), "")
+        click.echo(f"romancy: {str(error) or type(error).__name__}{advice}", err=True)
         return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
