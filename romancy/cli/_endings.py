@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from romancy.errors import (
+    CodecError,
     InstanceConflictError,
     InstanceNotFoundError,
     NonDeterminismError,
@@ -39,6 +40,7 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 
 _ADVICE: Final[dict[type[Exception], str]] = {
+    CodecError: "; give --app MODULE:APP with an app that has the codec",
     InstanceNotFoundError: "; `romancy list` shows those that are in this database",
 }
 """What a shell can do about an error, behind its message."""

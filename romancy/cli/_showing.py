@@ -13,7 +13,7 @@ import msgspec
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, data_of, json_option, line, say, wrapped
-from romancy.errors import InstanceNotFoundError
+from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance
 from romancy.storage.records import InstanceRow
@@ -65,7 +65,11 @@ async def show(
 ) -> None:
     """What an instance and its children did, step by step, and what it waits for."""
     async with desk(url, app) as open_desk:
-        root = await _read(open_desk, instance_id)
+        try:
+            root = await _read(open_desk, instance_id)
+        except CodecError:
+            await _show_sealed(open_desk, instance_id, json_lines=json_lines)
+            raise
         if root is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         await _follow(open_desk, root, depth, children)
@@ -92,6 +96,17 @@ async def _read(open_desk: Desk, instance_id: str) -> _Node | None:
         return None
     found = await open_desk.store.read(instance_id, limit=0)
     return None if found is None else _Node(found.instance, timeline)
+
+
+async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -> None:
+    """Show what can be known of an instance without its codecs."""
+    instance = await open_desk.get_instance(instance_id)
+    if instance is None:
+        return
+    if json_lines:
+        as_json({**data_of(instance), "log_sealed": True})
+    else:
+        _head(instance)
 
 
 async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy
 from romancy.status import Status
-from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.commands.buying import approval, held, patience, prepared, purchase, standing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from romancy import Romancy
     from romancy_conformance.behaviour.commands.buying import Command
 
 
@@ -73,22 +71,6 @@ def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Com
     )
     assert romancy("list", "--where", "amount<100").out == ""
     assert all(len(line) <= 80 for line in (shown.out + why.out).splitlines())
-
-
-def test_what_a_codec_sealed_is_shown_as_sealed(url: str, romancy: Command) -> None:
-    async def prepare() -> None:
-        async with Romancy(url, worker=False, workflows=[approval], codecs=[Masking()]) as app:
-            await app.start(approval.options(instance_id="s-1"), "a secret lamp", 250)
-
-    asyncio.run(prepare())
-
-    (record,) = romancy("list", "--json").records
-    answers = [romancy(*command) for command in (("list",), ("why", "s-1"), ("show", "s-1"), ("history", "s-1"))]
-
-    assert (None, True, "approval") == (record["input"], record["input_sealed"], record["workflow"])
-    assert [0, 5, 5, 5] == [answer.code for answer in answers]
-    assert all("codec" in answer.err for answer in answers[1:])
-    assert not any("secret" in answer.out + answer.err for answer in answers)
 
 
 def test_a_signal_lets_it_go_on(url: str, romancy: Command) -> None:
