@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pymysql.err
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
-from romancy.storage.sql import with_prefix
+from romancy.storage.sql import load_queries, with_prefix
+from romancy.storage.upkeep import Plan
+from romancy_mysql._connection import READING
 from romancy_mysql._errors import TransientError, already_there, translate
 from romancy_mysql._sql import Text
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Statement
 
-__all__ = ["Migration", "bring_up_to_date", "load_migrations"]
+__all__ = ["Migration", "bring_up_to_date", "load_migrations", "plan_for"]
 
 _FILE = re.compile(r"(\d{4})_\w+(?:\.(mysql|mariadb))?\.sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
@@ -66,8 +68,8 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
         return
     if not allowed:
         raise SchemaVersionError(
-            f"{database.settings.where}: the schema is older than this version of Romancy; "
-            "open the store with migrations once"
+            f"{database.settings.where}: the schema is missing, or older than this version of Romancy; "
+            "`romancy migrate`, or opening an app, brings it up to date"
         )
     async with _lock(database, wire):
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
@@ -75,6 +77,21 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
         for version, number, step in await _missing(database, wire, migrations):
             await _take(database, wire, version, number, step)
     await wire.setup()
+
+
+async def plan_for(database: Database, wire: Wire, dialect: Dialect) -> Plan:
+    """What `bring_up_to_date` would do."""
+    prefix = database.settings.prefix
+    missing = await _missing(database, wire, load_migrations(prefix, dialect))
+    if not missing:
+        return Plan(steps=(), sql="")
+    queries = load_queries(files(__package__ or "") / "queries.sql", prefix)
+    script = [f"{READING};", f"{queries['create_schema']};"]
+    for version, number, step in missing:
+        record = queries["record_step"].replace(":version", str(version)).replace(":step", str(number))
+        script += [f"-- migration {version}, step {number}", f"{step.rstrip(';')};", f"{record};"]
+    steps = tuple(f"migration {version}, step {number}" for version, number, _ in missing)
+    return Plan(steps=steps, sql="\n".join([*script, ""]))
 
 
 async def _missing(database: Database, wire: Wire, migrations: list[Migration]) -> list[tuple[int, int, str]]:

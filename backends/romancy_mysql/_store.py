@@ -17,6 +17,7 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
+from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class MySQLStore:
         self._posted = Posted(self.database, self._wakeups.tell)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database)
+        self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, lambda: self.gate))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -430,6 +430,12 @@ select workflow_name from romancy_instances force index (by_name) group by workf
 
 -- ------------------------------------------------------------------------------------------------------------------ schema
 
+-- name: server_settings
+-- What costs durability or speed.
+show global variables where variable_name in (
+    'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'innodb_buffer_pool_size',
+    'max_connections', 'read_only')
+
 -- name: has_schema
 -- Whether anything was ever migrated here.
 select count(*) from information_schema.tables where table_schema = :database and table_name = :table

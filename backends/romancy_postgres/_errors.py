@@ -52,9 +52,9 @@ _CONFIGURATION = {
     "3D000": "the database does not exist; create it with CREATE DATABASE or name another one in the URL",
     "3F000": "the schema does not exist and could not be created; create it or name another one by schema=…",
     "42501": "this role lacks a privilege; see the manual's page on least privilege for what a role needs",
-    "42P01": "a table of the schema is missing; open the store with migrate=True",
+    "42P01": "a table of the schema is missing; `romancy migrate` makes it",
     "42703": "a column is missing; the tables of this prefix are not of this version of Romancy",
-    "42883": "a function of the schema is missing; open the store with migrate=True",
+    "42883": "a function of the schema is missing; `romancy migrate` makes it",
     "0A000": "the server does not support what is needed; PostgreSQL 13 or newer is",
 }
 

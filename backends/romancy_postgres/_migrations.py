@@ -15,12 +15,14 @@ import asyncpg
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.sql import with_prefix
+from romancy.storage.upkeep import Plan
 
 if TYPE_CHECKING:
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
+    from romancy_postgres._settings import Settings
 
-__all__ = ["bring_up_to_date", "known_migrations"]
+__all__ = ["bring_up_to_date", "known_migrations", "plan_for"]
 
 _LOCK_SPACE = 0x726F6D61
 _LONG = 600.0
@@ -57,9 +59,39 @@ async def bring_up_to_date(database: Database, *, migrate: bool) -> None:
     if not migrate:
         raise SchemaVersionError(
             f"storage {database.settings.url}: the schema has version {version}, this Romancy needs {newest}; "
-            "open the store with migrate=True, under a role that may create tables"
+            "`romancy migrate`, or opening an app, brings it up to date, under a role that may create tables"
         )
     await database.transaction(lambda link: _apply(link, database, known))
+
+
+async def plan_for(database: Database) -> Plan:
+    """What `bring_up_to_date` would do."""
+    known = known_migrations()
+    version = await database.single(_version)
+    _refuse_newer(database, version, known[-1].version)
+    missing = [migration for migration in known if migration.version > version]
+    if not missing:
+        return Plan(steps=(), sql="")
+    settings = database.settings
+    script = ["begin;", f"{_lock_of(settings)};"]
+    script += [f"{_schema_of(settings)};"] if settings.schema is not None else []
+    script.append(f"{database.queries['schema_table']};")
+    record = database.queries["schema_record"]
+    for migration in missing:
+        script += [f"-- {migration.name}", with_prefix(migration.sql, settings.prefix).strip()]
+        script.append(f"{record.replace('$1', str(migration.version)).replace('$2', repr(migration.name))};")
+    return Plan(steps=tuple(one.name for one in missing), sql="\n".join([*script, "commit;", ""]))
+
+
+def _lock_of(settings: Settings) -> str:
+    """What lets one process at a time migrate these tables."""
+    place = crc32(f"{settings.schema or ''}.{settings.prefix}".encode()) - (1 << 31)
+    return f"{_PATIENCE}; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})"
+
+
+def _schema_of(settings: Settings) -> str:
+    """Makes the schema. The names of indexes cannot be qualified where they are made, so the files rely on the path."""
+    return f'create schema if not exists "{settings.schema}"; set local search_path to "{settings.schema}"'
 
 
 async def _version(link: Link) -> int:
@@ -71,12 +103,9 @@ async def _version(link: Link) -> int:
 
 async def _apply(link: Link, database: Database, known: list[Migration]) -> None:
     settings = database.settings
-    place = crc32(f"{settings.schema or ''}.{settings.prefix}".encode()) - (1 << 31)
-    await link.control("lock", f"{_PATIENCE}; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})", _LONG)
+    await link.control("lock", _lock_of(settings), _LONG)
     if settings.schema is not None:
-        # The names of indexes cannot be qualified where they are created, so the files rely on the path.
-        schema = f'create schema if not exists "{settings.schema}"; set local search_path to "{settings.schema}"'
-        await link.control("schema", schema)
+        await link.control("schema", _schema_of(settings))
     await link.run("schema_table")
     version = (await link.fetch("schema_version"))[0][0]
     _refuse_newer(database, version, known[-1].version)

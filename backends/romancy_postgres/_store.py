@@ -20,6 +20,7 @@ from romancy_postgres._read import read_history
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
+from romancy_postgres._upkeep import PostgresUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database)
+        self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings, self))
 
     @property
     def capabilities(self) -> Capabilities:

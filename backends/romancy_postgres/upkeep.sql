@@ -9,6 +9,12 @@ select current_setting('server_version_num')::integer, current_setting('server_v
 -- Equal on two connections if and only if they see the same tables.
 select current_database()::text, pg_postmaster_start_time(), to_regclass('romancy_instances')::oid;
 
+-- name: server_settings
+-- What costs durability or speed, as it stands for this connection.
+select name, setting from pg_settings
+where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'transaction_read_only',
+               'default_transaction_isolation', 'max_connections');
+
 -- name: schema_table
 -- The record of the migrations applied to this schema.
 create table if not exists romancy_schema (

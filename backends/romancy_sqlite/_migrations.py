@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,17 @@ from sqlite_utils.migrations import Migrations
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.sql import with_prefix
+from romancy.storage.upkeep import Plan
 from romancy_sqlite._connection import connect, patiently
+from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import translate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from romancy_sqlite._file import SharedFile
 
-__all__ = ["bring_up_to_date"]
+__all__ = ["bring_up_to_date", "plan_for"]
 
 _SET = "romancy"
 
@@ -27,16 +32,16 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
     connection = connect(shared.path)
     try:
         database = Database(connection, execute_plugins=False)
-        _refuse_newer(shared, migrations, database)
+        _refuse_newer(shared.path, migrations, database)
         if not migrations.pending(database):
             return
         if not migrate:
             raise SchemaVersionError(
-                f"SQLite file {shared.path}: the schema is older than this version of Romancy; open the store once "
-                "with migrations allowed"
+                f"SQLite file {shared.path}: the schema is missing, or older than this version of Romancy; "
+                "`romancy migrate`, or opening an app, brings it up to date"
             )
         patiently(lambda: connection.execute("begin immediate"), seconds=shared.lock_timeout)
-        _refuse_newer(shared, migrations, database)
+        _refuse_newer(shared.path, migrations, database)
         migrations.apply(database)
         patiently(lambda: connection.execute("commit"), seconds=shared.lock_timeout)
     except Exception as error:
@@ -69,15 +74,47 @@ class _Script:
     def __call__(self, database: Database, /) -> None:
         database.executescript(self._text)
 
+    def __str__(self) -> str:
+        return self._text
 
-def _refuse_newer(shared: SharedFile, migrations: Migrations, database: Database) -> None:
+
+def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
+    """What `bring_up_to_date` would do to the file that this connection reads."""
+    migrations = _load(prefix)
+    database = Database(connection, execute_plugins=False)
+    _refuse_newer(path, migrations, database)
+    pending = migrations.pending(database)
+    if not pending:
+        return Plan(steps=(), sql="")
+    script = ["begin immediate;"]
+    if not database[migrations.migrations_table].exists():
+        script += _table_of(migrations)
+    for migration in pending:
+        script.append(f"-- {migration.name}")
+        script.append(str(migration.fn).strip())
+        script.append(
+            f'insert into "{migrations.migrations_table}" (migration_set, name, applied_at) '  # noqa: S608 - constants
+            f"values ('{_SET}', '{migration.name}', datetime('now'));"
+        )
+    return Plan(steps=tuple(migration.name for migration in pending), sql="\n".join([*script, "commit;", ""]))
+
+
+def _table_of(migrations: Migrations) -> list[str]:
+    """The statements that make the record of migrations, as sqlite-utils makes it."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        migrations.ensure_migrations_table(Database(connection, execute_plugins=False))
+        rows = connection.execute("select sql from sqlite_master where sql is not null").fetchall()
+    return [f"{sql};" for (sql,) in rows]
+
+
+def _refuse_newer(path: Path, migrations: Migrations, database: Database) -> None:
     known = {migration.name for migration in migrations.pending(database)}
     applied = {migration.name for migration in migrations.applied(database)}
     files = known | {name for name in applied if name in _names()}
     unknown = sorted(applied - files)
     if unknown:
         raise SchemaVersionError(
-            f"SQLite file {shared.path}: its schema is newer than this version of Romancy (it has {unknown[-1]!r}); "
+            f"SQLite file {path}: its schema is newer than this version of Romancy (it has {unknown[-1]!r}); "
             "upgrade Romancy"
         )
 

@@ -29,6 +29,7 @@ from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune, read_outbox,
 from romancy_sqlite._read import read_history
 from romancy_sqlite._sessions import SqliteSession, open_session
 from romancy_sqlite._turn import Turn
+from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
 
@@ -82,6 +83,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
         self.outbox = SqliteOutbox(self)
+        self.upkeep = SqliteUpkeep(settings)
         self._settings = settings
         self._sql: dict[str, str] = {}
         for file in ("queries.sql", "claims.sql"):

@@ -13,6 +13,7 @@ from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
 from romancy.cli._showing import show
 from romancy.cli._tending import TENDING
+from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
 
 __all__ = ["cli", "main"]
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for _command in (*WORKING, *LOOKING, show, *ACTING, *TENDING):
+for _command in (*WORKING, *LOOKING, show, workers, *ACTING, *TENDING):
     cli.add_command(_command)
 
 

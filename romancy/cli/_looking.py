@@ -1,4 +1,4 @@
-"""Commands that look: `list`, `find`, `why`, `history`, `watch`, `workers`. They write nothing."""
+"""Commands that look: `list`, `find`, `why`, `history`, `watch`. They write nothing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import msgspec
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, clean, data_of, json_option, say, table, wrapped
 from romancy.cli._where import filters, parse_where
-from romancy.engine import names_in, versions_in
 from romancy.errors import InstanceNotFoundError
-from romancy.insight import ago, moment
 
 if TYPE_CHECKING:
     from romancy.instance import Instance
     from romancy.log import LogEntry
     from romancy.status import StatusName
-    from romancy.storage.records import Peer
 
 __all__ = ["LOOKING"]
 
@@ -137,41 +134,4 @@ def _print_entry(entry: LogEntry, *, json_lines: bool) -> None:
     click.echo(wrapped(clean(f"{entry.at:%H:%M:%S.%f} {kind} {fields}")))
 
 
-@click.command()
-@database
-@json_option
-@running
-async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
-    """The workers that are registered, with their last signs of life."""
-    async with desk(url, app) as open_desk:
-        census = await open_desk.store.census()
-    for peer in census.workers if json_lines else ():
-        as_json(
-            {
-                "worker_id": peer.worker_id,
-                "state": _state(peer, census.now),
-                "pid": peer.host.pid,
-                "started_at": peer.started_at,
-                "beat_at": peer.beat_at,
-                "lease": peer.lease,
-                "codes": sorted(versions_in(peer.codes)),
-                "workflows": sorted(names_in(peer.codes)),
-            }
-        )
-    if not json_lines and census.workers:
-        rows = (
-            (_state(peer, census.now), ago(peer.beat_at, census.now), moment(peer.started_at), peer.worker_id)
-            for peer in census.workers
-        )
-        table(("STATE", "LAST BEAT", "STARTED (UTC)", "WORKER"), rows)
-    if not census.workers:
-        say("no worker is registered; start one with `romancy run MODULE:APP`")
-
-
-def _state(peer: Peer, now: int) -> str:
-    if peer.dead:
-        return "dead"
-    return "silent" if peer.beat_at + peer.lease < now else "alive"
-
-
-LOOKING = (list_instances, find, why, history, watch, workers)
+LOOKING = (list_instances, find, why, history, watch)

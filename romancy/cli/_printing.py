@@ -53,9 +53,9 @@ def columns() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def wrapped(text: str, indent: str = "") -> str:
+def wrapped(text: str, indent: str = "", hanging: int = 2) -> str:
     """Text in lines that fit, broken between words; much text is cut, since a long word costs the square to break."""
-    shown, rest = clean(text), indent + "  "
+    shown, rest = clean(text), indent + " " * hanging
     if len(shown) <= _MUCH:
         return click.wrap_text(shown, columns(), initial_indent=indent, subsequent_indent=rest)
     first, room = columns() - len(indent), max(columns() - len(rest), _LEAST)

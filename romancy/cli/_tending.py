@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import platform
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from romancy.cli._database import running
-from romancy.cli._printing import line, say
+from romancy.cli._endings import FAILED
+from romancy.cli._printing import as_json, json_option, line, say, wrapped
+from romancy.cli._workers import state_of
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span
 from romancy.storage.backends import create_store
+from romancy.storage.upkeep import Setting, upkeep_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from romancy.storage.protocol import Store
     from romancy.storage.records import Census
+    from romancy.storage.upkeep import Plan
 
 __all__ = ["TENDING"]
 
 _SKEW: Final = 1_000_000
+_WORDS: Final = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True, show_envvar=True, help="The database.")
 
 
 @click.command()
 @_url
+@click.option("--plan", is_flag=True, help="Only list the migrations that are missing.")
+@click.option("--sql", is_flag=True, help="Only print the SQL of what is missing, for a DBA to run.")
+@json_option
 @running
-async def migrate(url: str) -> None:
-    """Make the tables, or bring them up to date; any number of processes may do so at once."""
+async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  # noqa: FBT001 - click gives them by name
+    """Make the tables, or bring them up to date; any number of processes may do so at once.
+
+    With --plan or --sql nothing is written. After the SQL has been run, the tables are up to date.
+    """
     store = create_store(url)
+    if plan or sql:
+        if plan and sql:
+            raise click.UsageError("give --plan or --sql, not both")
+        _print_plan(await _planned(store), as_sql=sql, json_lines=json_lines)
+        return
     await store.open(migrate=True)
     try:
         say(f"{store.capabilities.name}: the schema is up to date")
@@ -35,46 +56,98 @@ async def migrate(url: str) -> None:
         await store.close()
 
 
+async def _planned(store: Store) -> Plan:
+    upkeep = upkeep_of(store)
+    if upkeep is None:
+        raise click.UsageError("the adapter of this database cannot tell what it would do; `romancy migrate` does it")
+    return await upkeep.plan()
+
+
+def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
+    if json_lines:
+        as_json({"steps": list(plan.steps), "sql": plan.sql})
+    elif as_sql:
+        click.echo(plan.sql, nl=False)
+    else:
+        for step in plan.steps:
+            line(step)
+    if not plan.steps:
+        say("nothing to do: the schema is up to date")
+    elif not as_sql:
+        say(f"{many(len(plan.steps), 'step')} to do; `romancy migrate` does them, --sql prints their SQL")
+
+
 @click.command()
 @_url
+@json_option
 @running
-async def doctor(url: str) -> int:
-    """Look whether the database can be reached and used; exit code 1 if something is wrong."""
+async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click gives it by name
+    """Look whether the database can be reached and used; exit code 1 if something is wrong.
+
+    It tells versions, the schema, settings that cost durability or speed, the difference of the clocks, and workers
+    that are silent or dead. Nothing is written.
+    """
     store = create_store(url)
+    problems = 0
+    async for found in _examined(store):
+        problems += found.verdict == "problem"
+        if json_lines:
+            as_json(
+                {"name": found.name, "value": found.value, "verdict": found.verdict, "advice": found.advice or None}
+            )
+        else:
+            advice = f": {found.advice}" if found.advice else ""
+            click.echo(wrapped(f"{_WORDS[found.verdict]:<8} {found.name} {found.value}{advice}", hanging=9))
+    return FAILED if problems else 0
+
+
+async def _examined(store: Store) -> AsyncIterator[Setting]:
+    yield Setting(name="romancy", value=f"{version('romancy')} on Python {platform.python_version()}")
     try:
         await store.open(migrate=False)
     except SchemaVersionError as error:
-        line(f"PROBLEM  {error}")
-        return 1
+        yield Setting(name="schema", value="does not fit", verdict="problem", advice=str(error))
+        return
     try:
-        capabilities = store.capabilities
-        line(f"ok       reached {capabilities.name}; its schema is up to date")
+        yield Setting(name="reached", value=f"{store.capabilities.name}; its schema is up to date")
         before = time.time_ns() // 1000
         census = await store.census()
         skew = census.now - (before + time.time_ns() // 1000) // 2
+        upkeep = upkeep_of(store)
+        settings = [] if upkeep is None else await upkeep.settings()
     finally:
         await store.close()
-    problems = 0
-    for fits, text in _findings(census, skew):
-        problems += not fits
-        line(f"{'ok      ' if fits else 'PROBLEM '} {text}")
-    return 1 if problems else 0
+    for found in (*settings, _clock(skew), *_workers(census)):
+        yield found
 
 
-def _findings(census: Census, skew: int) -> list[tuple[bool, str]]:
-    silent = [peer for peer in census.workers if peer.dead or peer.beat_at + peer.lease < census.now]
+def _clock(skew: int) -> Setting:
+    if abs(skew) < _SKEW:
+        return Setting(name="clock", value=f"differs from this machine's by {span(skew)}")
+    return Setting(
+        name="clock",
+        value=f"differs from this machine's by {span(skew)}",
+        verdict="problem",
+        advice="timers go by the database's clock; let both follow a time server",
+    )
+
+
+def _workers(census: Census) -> Iterator[Setting]:
+    silent = [peer for peer in census.workers if state_of(peer, census.now) != "alive"]
     alive = len(census.workers) - len(silent)
-    return [
-        (abs(skew) < _SKEW, f"the database's clock differs from this machine's by {span(skew)}"),
-        (alive > 0, f"{many(alive, 'worker')} {'is' if alive == 1 else 'are'} alive"),
-        *(
-            (
-                False,
-                f"worker {peer.worker_id} is silent or dead: last beat {ago(peer.beat_at, census.now)}",
-            )
-            for peer in silent
-        ),
-    ]
+    told = f"{alive} alive"
+    if alive:
+        yield Setting(name="workers", value=told)
+    else:
+        advice = "nothing runs; start one with `romancy run MODULE:APP`"
+        yield Setting(name="workers", value=told, verdict="problem", advice=advice)
+    for peer in silent:
+        yield Setting(
+            name="worker",
+            value=f"{peer.worker_id} is {state_of(peer, census.now)}",
+            verdict="problem",
+            advice=f"last beat {ago(peer.beat_at, census.now)}; another worker takes over what it had",
+        )
 
 
 TENDING = (migrate, doctor)

@@ -152,7 +152,7 @@ async def test_two_prefixes_share_a_database(open_store: Open) -> None:
 @both
 async def test_a_store_that_may_not_migrate_says_what_is_missing(storage_url: str, wire: Wire) -> None:
     store = create_store(storage_url)
-    with pytest.raises(SchemaVersionError, match="open the store with migrations once"):
+    with pytest.raises(SchemaVersionError, match="`romancy migrate`, or opening an app"):
         await store.open(migrate=False)
     await store.close()
 

@@ -36,17 +36,6 @@ def test_no_database_is_a_wrong_usage(romancy: Command, monkeypatch: pytest.Monk
     assert (2, True) == (answer.code, "--url" in answer.err)
 
 
-def test_migrate_makes_the_tables_and_doctor_says_what_is_missing(romancy: Command) -> None:
-    before = romancy("doctor")
-    made = romancy("migrate")
-    after = romancy("doctor")
-
-    assert made.code == 0, made.err
-    assert before.code != 0
-    assert "reached" in after.out
-    assert "0 workers are alive" in after.out
-
-
 def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Command) -> None:
     call = approval.options(instance_id="a-1").bind("lamp", 250)
     prepared(url, call, until=standing("a-1", Status.WAITING))

@@ -1,0 +1,83 @@
+"""What an operator asks of a server: which migrations are missing, and what costs durability or speed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy.storage.upkeep import Plan, Setting
+from romancy_mysql._dialect import dialect_of
+from romancy_mysql._migrations import plan_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.storage.upkeep import Verdict
+    from romancy_mysql._database import Database
+
+__all__ = ["MySQLUpkeep"]
+
+_SMALL_POOL: Final = 128 * 1024 * 1024
+
+
+class MySQLUpkeep:
+    """The operator's side of a store on MySQL or MariaDB."""
+
+    def __init__(self, database: Database, unopened: Callable[[], Database]) -> None:
+        self._database = database
+        self._unopened = unopened
+
+    async def plan(self) -> Plan:
+        database = self._unopened()
+        try:
+            async with database.work.borrow() as wire:
+                return await plan_for(database, wire, dialect_of(wire.server_version, database.settings.where))
+        finally:
+            await database.close()
+
+    async def settings(self) -> list[Setting]:
+        (answer,) = await self._database.ask(self._database.statement("server_settings"))
+        found = {str(name).lower(): str(value) for name, value in answer.rows}
+        return _judged(found, self._database.settings.pool_size, durable=self._database.settings.durable)
+
+
+def _judged(found: dict[str, str], pool_size: int, *, durable: bool) -> list[Setting]:
+    forgetful: Verdict = "problem" if durable else "note"
+    answers = [
+        _wanted(found, "innodb_flush_log_at_trx_commit", ("1",), forgetful, "a crash of its machine loses commits"),
+        _wanted(
+            found, "innodb_doublewrite", ("ON", "DETECT_AND_RECOVER", "1"), forgetful,
+            "a loss of power can damage pages that were half written",
+        ),
+        _wanted(found, "read_only", ("OFF", "0"), "problem", "nothing can be written: a replica"),
+    ]  # fmt: skip
+    if found.get("log_bin", "OFF") in ("ON", "1"):
+        lost = "a crash of its machine loses commits that are not in the binary log yet"
+        answers.append(_wanted(found, "sync_binlog", ("1",), forgetful, lost))
+    return [*answers, _pool(int(found["innodb_buffer_pool_size"])), _connections(found["max_connections"], pool_size)]
+
+
+def _wanted(found: dict[str, str], name: str, wanted: tuple[str, ...], otherwise: Verdict, cost: str) -> Setting:
+    value = found.get(name, "unknown")
+    if value in (*wanted, "unknown"):
+        return Setting(name=name, value=value)
+    return Setting(name=name, value=value, verdict=otherwise, advice=f"{cost}; set it to {wanted[0]}")
+
+
+def _pool(size: int) -> Setting:
+    told = f"{size / 1024 / 1024:.0f} MB"
+    if size > _SMALL_POOL:
+        return Setting(name="innodb_buffer_pool_size", value=told)
+    return Setting(
+        name="innodb_buffer_pool_size",
+        value=told,
+        verdict="note",
+        advice="the default; what does not fit is read from the disk, so give it most of the memory of a server",
+    )
+
+
+def _connections(most: str, pool_size: int) -> Setting:
+    told = f"{most}, of which an app takes up to {pool_size}"
+    if int(most) >= 2 * pool_size:
+        return Setting(name="max_connections", value=told)
+    advice = "there is room for one app; raise it, or lower pool_size in the URL"
+    return Setting(name="max_connections", value=told, verdict="note", advice=advice)

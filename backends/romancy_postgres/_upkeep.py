@@ -1,0 +1,84 @@
+"""What an operator asks of a server: which migrations are missing, and what costs durability or speed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy.storage.upkeep import Plan, Setting
+from romancy_postgres._migrations import plan_for
+from romancy_postgres._server import check_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.storage.upkeep import Verdict
+    from romancy_postgres._database import Database
+    from romancy_postgres._settings import Settings
+
+__all__ = ["PostgresUpkeep"]
+
+_WANTED: Final = {
+    "fsync": (("on",), "a crash of its machine loses or damages what was committed"),
+    "full_page_writes": (("on",), "a loss of power can damage pages that were half written"),
+    "synchronous_commit": (
+        ("on", "remote_apply", "remote_write", "local"), "a crash of the server loses the newest commits",
+    ),
+    "autovacuum": (("on",), "tables and indexes grow without end, and plans go by old statistics"),
+    "transaction_read_only": (("off",), "nothing can be written: a stand-by, or default_transaction_read_only"),
+}  # fmt: skip
+"""Values that are well, and what another one costs."""
+
+
+class PostgresUpkeep:
+    """The operator's side of a store on PostgreSQL."""
+
+    def __init__(self, database: Database, unopened: Callable[[], Database]) -> None:
+        self._database = database
+        self._unopened = unopened
+
+    async def plan(self) -> Plan:
+        database = self._unopened()
+        database.open()
+        try:
+            await check_server(database)
+            return await plan_for(database)
+        finally:
+            await database.close()
+
+    async def settings(self) -> list[Setting]:
+        rows = await self._database.fetch("server_settings")
+        found = {str(name): str(value) for name, value in rows}
+        settings = self._database.settings
+        return [
+            *(_judged(name, found[name], settings) for name in _WANTED),
+            _isolation(found["default_transaction_isolation"]),
+            _connections(int(found["max_connections"]), settings),
+        ]
+
+
+def _judged(name: str, value: str, settings: Settings) -> Setting:
+    wanted, cost = _WANTED[name]
+    if value in wanted:
+        return Setting(name=name, value=value)
+    verdict: Verdict = "problem" if settings.durable or name == "transaction_read_only" else "note"
+    return Setting(name=name, value=value, verdict=verdict, advice=f"{cost}; set it to {wanted[0]}")
+
+
+def _isolation(value: str) -> Setting:
+    if value == "read committed":
+        return Setting(name="default_transaction_isolation", value=value)
+    return Setting(
+        name="default_transaction_isolation",
+        value=value,
+        verdict="note",
+        advice="Romancy's own statements run in read committed; your sessions meet more serialisation failures",
+    )
+
+
+def _connections(most: int, settings: Settings) -> Setting:
+    own = settings.pool_size + 4
+    told = f"{most}, of which an app takes up to {own}"
+    if most >= 2 * own:
+        return Setting(name="max_connections", value=told)
+    advice = "there is room for one app; raise it, or lower pool_size in the URL"
+    return Setting(name="max_connections", value=told, verdict="note", advice=advice)

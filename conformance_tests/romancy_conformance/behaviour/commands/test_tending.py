@@ -1,0 +1,112 @@
+"""`migrate` and `doctor` on every database: what they say, what they leave alone, and what is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy
+from romancy.storage import upkeep
+from romancy.storage.backends import create_store
+from romancy.storage.url import parse_url
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.commands.buying import Command
+
+
+def test_a_plan_and_its_sql_are_printed_and_nothing_is_made(romancy: Command) -> None:
+    plan, sql = romancy("migrate", "--plan"), romancy("migrate", "--sql")
+    (record,) = romancy("migrate", "--plan", "--json").records
+    looked = romancy("list")
+    made = romancy("migrate")
+    after = romancy("migrate", "--plan"), romancy("migrate", "--sql")
+
+    assert (0, 0) == (plan.code, sql.code)
+    assert record["steps"] == plan.out.splitlines()
+    assert f"{len(record['steps'])} steps to do" in plan.err
+    assert record["sql"] == sql.out
+    assert "create table" in sql.out
+    assert (5, True) == (looked.code, "`romancy migrate`" in looked.err), "a plan wrote something"
+    assert 0 == made.code, made.err
+    assert all((0, "") == (answer.code, answer.out) for answer in after)
+    assert all("the schema is up to date" in answer.err for answer in after)
+    assert 2 == romancy("migrate", "--plan", "--sql").code
+
+
+def test_doctor_tells_of_the_schema_versions_settings_clocks_and_workers(url: str, romancy: Command) -> None:
+    async def running() -> tuple[int, str]:
+        async with Romancy(url):
+            answer = await asyncio.to_thread(romancy, "doctor")
+        return answer.code, answer.out
+
+    before = romancy("doctor")
+    romancy("migrate")
+    idle = romancy("doctor")
+    records = romancy("doctor", "--json").records
+    code, out = asyncio.run(running())
+    gone = romancy("doctor")
+
+    assert (1, True) == (before.code, "PROBLEM  schema does not fit" in before.out)
+    assert (1, True) == (idle.code, "PROBLEM  workers 0 alive" in idle.out)
+    assert {"romancy", "reached", "clock", "workers"} < {record["name"] for record in records}
+    assert ["workers"] == [record["name"] for record in records if record["verdict"] == "problem"]
+    assert "ok       workers 1 alive" in out
+    assert 0 == code, out
+    assert "is dead" not in gone.out, "a worker that has left is no problem of its own"
+    assert all(len(line) <= 80 for line in (before.out + idle.out + out).splitlines())
+
+
+def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_is_not(
+    romancy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    romancy("migrate")
+    bad = upkeep.Setting(name="fsync", value="off", verdict="problem", advice="a crash loses commits; set it to on")
+    slow = upkeep.Setting(name="cache", value="1 MB", verdict="note", advice="give it more")
+
+    class Upkeep:
+        async def settings(self) -> list[upkeep.Setting]:
+            return [bad, slow]
+
+    def told(_: object) -> Upkeep:
+        return Upkeep()
+
+    monkeypatch.setattr("romancy.cli._tending.upkeep_of", told)
+    answer = romancy("doctor")
+
+    assert 1 == answer.code
+    assert "PROBLEM  fsync off: a crash loses commits; set it to on\n" in answer.out
+    assert "note     cache 1 MB: give it more\n" in answer.out
+
+
+@pytest.mark.parametrize(
+    "command", [("doctor",), ("migrate",), ("migrate", "--plan"), ("list",), ("show", "x")], ids=str
+)
+def test_a_password_is_never_shown(command: tuple[str, ...], url: str, romancy: Command) -> None:
+    parsed = parse_url(url)
+    if parsed.host is None:
+        pytest.skip("capability: a file has no password")
+    wrong = f"{parsed.scheme}://nobody:hunter2@{parsed.host}:{parsed.port}{parsed.path}"
+
+    answer = romancy(*command, "--url", wrong)
+    refused = romancy(*command, "--url", f"{parsed.scheme}://nobody:hunter2@{parsed.host}:1{parsed.path}")
+
+    assert (5, 5) == (answer.code, refused.code)
+    assert "hunter2" not in answer.out + answer.err + refused.out + refused.err
+    assert "Traceback" not in answer.err + refused.err
+
+
+def test_an_adapter_without_upkeep_is_examined_as_far_as_it_goes(romancy: Command) -> None:
+    answer = romancy("migrate", "--plan", "--url", "memory://x")
+
+    assert (2, "") == (answer.code, answer.out)
+    assert upkeep.upkeep_of(create_store("memory://x")) is None
+    assert "reached memory" in romancy("doctor", "--url", "memory://x").out
+
+
+def test_a_plan_is_one_record(romancy: Command) -> None:
+    out = romancy("migrate", "--sql", "--json").out
+
+    assert {"steps", "sql"} == set(json.loads(out))

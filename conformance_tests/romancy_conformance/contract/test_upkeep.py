@@ -1,0 +1,151 @@
+"""Upkeep: the plan of a migration is what the migration does, and looking changes nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.errors import SchemaVersionError
+from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome
+from romancy.storage.upkeep import Upkeep, upkeep_of
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import start
+from romancy_conformance.contract.dialects import dialect_of
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+pytestmark = pytest.mark.anyio
+
+
+def kept(url: str) -> Upkeep:
+    """The operator's side of the store at this URL; skips the test if it has none."""
+    upkeep = upkeep_of(create_store(url))
+    if upkeep is None:
+        pytest.skip("capability: the store offers no upkeep")
+    return upkeep
+
+
+async def run_script(url: str, script: str) -> None:
+    """What a DBA does with a script: give it to the database as it is."""
+    parsed = parse_url(url)
+    scripts = {"sqlite": _sqlite, "postgresql": _postgres, "postgres": _postgres, "mysql": _mysql, "mariadb": _mysql}
+    if parsed.scheme not in scripts:
+        pytest.skip(f"capability: the suite cannot run a script on {parsed.scheme}://")
+    await scripts[parsed.scheme](parsed, script)
+
+
+async def _sqlite(url: StorageURL, script: str) -> None:
+    with closing(sqlite3.connect(Path(url.path.removeprefix("/")))) as connection:
+        connection.executescript(script)
+
+
+async def _postgres(url: StorageURL, script: str) -> None:
+    import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
+
+    connection = await asyncpg.connect(
+        host=url.options.get("host") or url.host, port=url.port, user=url.user, password=url.password,
+        database=url.database,
+    )  # fmt: skip
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
+async def _mysql(url: StorageURL, script: str) -> None:
+    import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
+    from pymysql.constants import CLIENT  # noqa: PLC0415 - the same
+
+    options: dict[str, Any] = {"unix_socket": url.options["socket"]} if "socket" in url.options else {}
+    connection = await aiomysql.connect(
+        host=url.host or "localhost", port=url.port or 3306, user=url.user, password=url.password or "",
+        db=url.database, client_flag=CLIENT.MULTI_STATEMENTS, autocommit=True, **options,
+    )  # fmt: skip
+    try:
+        cursor: Any = await connection.cursor()
+        await cursor.execute(script)
+        while await cursor.nextset():
+            pass
+    finally:
+        connection.close()
+
+
+def with_option(url: str, option: str) -> str:
+    """The URL with one more option."""
+    return url + ("&" if "?" in url else "?") + option if option else url
+
+
+@pytest.mark.parametrize("option", ["", "prefix=my_"])
+async def test_the_sql_of_a_plan_does_what_a_migration_does(empty_url: str, option: str) -> None:
+    kept(empty_url)
+    url = with_option(empty_url, option)
+    plan = await kept(url).plan()
+    await run_script(url, plan.sql)
+
+    after = await kept(url).plan()
+    store = create_store(url)
+    await store.open(migrate=False)
+    accepted = await store.commit([start()])
+    await store.close()
+
+    assert plan.steps
+    assert ((), "") == (after.steps, after.sql)
+    assert [Outcome.ACCEPTED] == accepted
+
+
+async def test_a_plan_changes_nothing(empty_url: str) -> None:
+    upkeep = kept(empty_url)
+    first, second = await upkeep.plan(), await upkeep.plan()
+
+    assert first == second
+    with pytest.raises(SchemaVersionError, match="romancy migrate"):
+        await create_store(empty_url).open(migrate=False)
+
+
+async def test_after_a_migration_there_is_nothing_to_plan(empty_url: str) -> None:
+    store = create_store(empty_url)
+    await store.open()
+
+    plan = await kept(empty_url).plan()
+    await store.close()
+
+    assert ((), "") == (plan.steps, plan.sql)
+
+
+async def test_a_plan_for_a_newer_schema_is_refused(empty_url: str) -> None:
+    upkeep = kept(empty_url)
+    store = create_store(empty_url)
+    await store.open()
+    newer = dialect_of(store).newer_schema
+    await store.close()
+    await run_script(empty_url, newer)
+
+    with pytest.raises(SchemaVersionError, match=r"newer|version 9999"):
+        await upkeep.plan()
+
+
+async def test_settings_are_told_with_a_verdict_and_what_is_well_on_a_server_as_it_comes(storage_url: str) -> None:
+    store = create_store(storage_url)
+    upkeep = upkeep_of(store)
+    if upkeep is None:
+        pytest.skip("capability: the store offers no upkeep")
+    await store.open()
+    found = {setting.name: setting for setting in await upkeep.settings()}
+    await store.close()
+
+    wanted = {
+        "sqlite": {"journal_mode", "synchronous"},
+        "postgresql": {"fsync", "full_page_writes", "synchronous_commit", "default_transaction_isolation"},
+        "mysql": {"innodb_flush_log_at_trx_commit", "innodb_doublewrite", "innodb_buffer_pool_size"},
+        "mariadb": {"innodb_flush_log_at_trx_commit", "innodb_doublewrite", "innodb_buffer_pool_size"},
+    }
+    assert wanted.get(parse_url(storage_url).scheme, set()) <= found.keys()
+    assert all(setting.value for setting in found.values())
+    assert all(setting.advice for setting in found.values() if setting.verdict != "ok")
+    assert all(setting.verdict in ("ok", "note", "problem") for setting in found.values())

@@ -1,0 +1,55 @@
+"""`workers`: who is registered, and who of them lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from romancy.cli._database import database, desk, running
+from romancy.cli._printing import as_json, json_option, say, table
+from romancy.engine import names_in, versions_in
+from romancy.insight import ago, moment
+
+if TYPE_CHECKING:
+    from romancy.storage.records import Peer
+
+__all__ = ["state_of", "workers"]
+
+
+@click.command()
+@database
+@json_option
+@running
+async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
+    """The workers that are registered, with their last signs of life."""
+    async with desk(url, app) as open_desk:
+        census = await open_desk.store.census()
+    for peer in census.workers if json_lines else ():
+        as_json(
+            {
+                "worker_id": peer.worker_id,
+                "state": state_of(peer, census.now),
+                "pid": peer.host.pid,
+                "started_at": peer.started_at,
+                "beat_at": peer.beat_at,
+                "lease": peer.lease,
+                "codes": sorted(versions_in(peer.codes)),
+                "workflows": sorted(names_in(peer.codes)),
+            }
+        )
+    if not json_lines and census.workers:
+        rows = (
+            (state_of(peer, census.now), ago(peer.beat_at, census.now), moment(peer.started_at), peer.worker_id)
+            for peer in census.workers
+        )
+        table(("STATE", "LAST BEAT", "STARTED (UTC)", "WORKER"), rows)
+    if not census.workers:
+        say("no worker is registered; start one with `romancy run MODULE:APP`")
+
+
+def state_of(peer: Peer, now: int) -> str:
+    """Whether a worker lives, by the database's time."""
+    if peer.dead:
+        return "dead"
+    return "silent" if peer.beat_at + peer.lease < now else "alive"
