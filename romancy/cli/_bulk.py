@@ -8,23 +8,22 @@ left alone. What changed after the question is acted on only if it still fits.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from romancy.cli._database import database, desk
+from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._where import filters, parse_where
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError, UsageError
 from romancy.insight import many
-from romancy.instance import changed_at
+from romancy.instance import Instance, changed_at
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from romancy.cli._database import Desk
-    from romancy.instance import Instance
+    from collections.abc import AsyncIterator
 
 __all__ = ["Action", "act_on", "bulk"]
 
@@ -32,7 +31,8 @@ _AT_ONCE: Final = 20
 _EACH: Final = 1000
 
 
-class Action(NamedTuple):
+@dataclass(frozen=True)
+class Action:
     """What a command does to an instance."""
 
     verb: str

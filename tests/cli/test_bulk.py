@@ -18,7 +18,7 @@ from romancy.instance import Instance
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MANY = 30_000
@@ -56,13 +56,21 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Crowd]:
         there = Crowd(count)
 
         @asynccontextmanager
-        async def desk(url: str | None, app: str | None) -> AsyncIterator[Crowd]:
+        async def desk(url: str | None, app: str | None) -> AsyncGenerator[Crowd]:
             yield there
 
         monkeypatch.setattr(_bulk, "desk", desk)
         return there
 
     return of
+
+
+def confirmed(*_: object, **__: object) -> bool:
+    return True
+
+
+def drop(_: str) -> None:
+    """Print nothing."""
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -73,8 +81,8 @@ def test_memory_does_not_grow_with_the_number(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     there = crowd(MANY)
-    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
-    monkeypatch.setattr(_bulk, "line", lambda _: None)  # what is printed is kept by pytest
+    monkeypatch.setattr("click.confirm", confirmed)
+    monkeypatch.setattr(_bulk, "line", drop)  # what is printed is kept by pytest
 
     tracemalloc.start()
     try:
