@@ -93,8 +93,8 @@ mutations: $(READY) ## remove each fence of the SQL in turn, and count those tha
 	$(BIN)/python -m tools.mutations --jobs $(MUTATION_JOBS) $(ARGS)
 
 .PHONY: demo
-demo: $(READY) ## examples/demo.py
-	$(BIN)/python -m examples.demo $(ARGS)
+demo: $(READY) ## romancy demo: a process is killed half way, and the next one finishes its work
+	$(BIN)/romancy demo $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## every benchmarks/bench_*.py, one after another

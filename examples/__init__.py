@@ -1,1 +1,1 @@
-"""Programs to read and to run; `make demo` runs one of them."""
+"""Programs to read and to run."""
