@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import logging
 import signal
@@ -17,6 +18,7 @@ from romancy.cli._database import desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
+from romancy.cli._reloading import run_and_reload, stop_with_parent
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
@@ -34,28 +36,40 @@ __all__ = ["WORKING"]
 _EACH: Final = 1000
 
 
-@click.command()
+@click.command("run")
 @click.argument("target", metavar="MODULE:APP")
-@click.option("--drain", type=DURATION, default="30s", show_default=True, help="How long activities have to end.")
+@click.option("--drain", type=DURATION, help="How long activities have to end.  [default: 30s, with --reload 1s]")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
-@running
-async def run(target: str, drain: timedelta, quiet: bool) -> None:  # noqa: FBT001 - by name
+@click.option(
+    "--reload", is_flag=True, help="For development: start again when a Python file below this folder changes."
+)
+@click.option("--reloaded", is_flag=True, hidden=True, help="Be the worker of --reload.")
+def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloaded: bool) -> None:  # noqa: FBT001 - by name
     """Run a worker until SIGTERM or Ctrl-C; then let activities end and give everything back.
 
     A second signal ends it at once; other workers take over what it had. An app that was made with worker=False
     gets a worker all the same.
     """
+    grace = (1.0 if reload else 30.0) if drain is None else drain.total_seconds()
+    if reload:
+        run_and_reload([target, "--drain", f"{grace}s", "--reloaded", *(["--quiet"] if quiet else [])], grace)
+        return
+    if reloaded:
+        stop_with_parent()
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(_work(target, grace))
+
+
+async def _work(target: str, grace: float) -> None:
     async with load_app(target).with_worker() as app:
         with ToldToStop() as told:
             say(_at_work(target, sorted(app.workflows)))
             await told.wait()
         # By an exception the app would be closed in a loop whose tasks are all cancelled, which takes its time.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        grace = drain.total_seconds()
         say(f"told to stop: activities have {grace:g} s to end; a second Ctrl-C ends the worker at once")
-        await app.drain(drain)
+        await app.drain(grace)
     say("worker has stopped")
 
 

@@ -1,0 +1,130 @@
+"""`run --reload`: the worker as a process of its own, started anew whenever a Python file of the project changes.
+
+For development. The files are those below the current folder, except those of virtual environments and hidden folders.
+Their times are compared twice a second. The worker holds one end of a pipe as its standard input: when the pipe closes,
+because of a change or because this process is gone in whatever way, the worker stops. So no worker is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from romancy.cli._printing import say
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+__all__ = ["run_and_reload", "stop_with_parent"]
+
+_LOOK_EVERY: Final = 0.5
+_PATIENCE: Final = 10.0
+_NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
+
+Times = dict[str, int]
+
+
+def run_and_reload(arguments: Sequence[str], drain: float) -> None:
+    """Keep `romancy run` with these arguments running on the newest files, until SIGTERM or Ctrl-C."""
+    command = [sys.executable, "-m", "romancy", "run", *arguments]
+    with _told_to_stop() as told:
+        while not told.is_set():
+            times = _times(Path.cwd())
+            with _worker(command, drain) as worker:
+                changed = _until_change(worker, times, told)
+            if changed:
+                shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")  # noqa: PLR2004
+                say(f"changed: {shown}; starting the worker again")
+    say("reloader has stopped")
+
+
+def stop_with_parent() -> None:
+    """In the worker: stop as by SIGTERM once the standard input is closed."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="romancy-reload", daemon=True).start()
+
+
+@contextmanager
+def _told_to_stop() -> Generator[threading.Event]:
+    """Set by the first signal; a second one does what it always did."""
+    told = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hear(*_: object) -> None:
+        told.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield told
+    finally:
+        restore()
+
+
+@contextmanager
+def _worker(command: Sequence[str], drain: float) -> Generator[subprocess.Popen[bytes]]:
+    """A worker that has stopped when the block has ended.
+
+    It is in a session of its own: a Ctrl-C in the terminal is for this process, which tells the worker once.
+    """
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - itself
+    try:
+        yield worker
+        if worker.stdin is not None:
+            worker.stdin.close()
+        worker.wait(drain + _PATIENCE)
+    except subprocess.TimeoutExpired:
+        say(f"the worker did not stop within {drain + _PATIENCE:g} s and is killed")
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def _until_change(worker: subprocess.Popen[bytes], times: Times, told: threading.Event) -> list[str]:
+    """The files that changed, once they have stopped changing; empty: we were told to stop."""
+    ended = False
+    while not told.wait(_LOOK_EVERY):
+        now = _times(Path.cwd())
+        if now != times:
+            later = now
+            while not told.wait(_LOOK_EVERY / 2) and (later := _times(Path.cwd())) != now:
+                now = later
+            return sorted(name for name in times.keys() | later.keys() if times.get(name) != later.get(name))
+        if not ended and worker.poll() is not None:
+            ended = True
+            say(f"the worker ended with exit code {worker.returncode}; it is started again when a file changes")
+    return []
+
+
+def _times(folder: Path) -> Times:
+    """When each Python file below the folder was last changed."""
+    times: Times = {}
+    for place, folders, files in os.walk(folder):
+        if "pyvenv.cfg" in files:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_OURS]
+        for name in files:
+            if name.endswith(".py"):
+                path = Path(place, name)
+                try:
+                    times[str(path.relative_to(folder))] = path.stat().st_mtime_ns
+                except FileNotFoundError:
+                    continue  # it was removed just now
+    return times

@@ -1,0 +1,130 @@
+"""`run --reload`: the newest files run, a mistake in them is waited out, and no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from romancy.cli._reloading import _times
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+pytestmark = pytest.mark.long
+
+ROMANCY: Final = (sys.executable, "-m", "romancy")
+APP: Final = """
+import os
+
+from romancy import Romancy, WorkflowContext, workflow
+
+@workflow
+async def {name}(ctx: WorkflowContext) -> None:
+    pass
+
+print("worker", os.getpid(), flush=True)
+app = Romancy("sqlite:///reloaded.db", workflows=[{name}])
+"""
+
+
+class Reloader:
+    """`romancy run --reload` at work."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def says(self, what: str) -> str:
+        """The next line of its talk, or of its worker's, that holds this."""
+        assert self.process.stderr is not None
+        return next(line for line in self.process.stderr if what in line)
+
+    def worker(self) -> int:
+        """The process of the next worker."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline().split()[1])
+
+
+@contextmanager
+def reloading(folder: Path) -> Generator[Reloader]:
+    """A reloader in the folder, gone in any case when the block ends."""
+    pipe = subprocess.PIPE
+    command = [*ROMANCY, "run", "shop", "--reload"]
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield Reloader(process)
+        finally:
+            process.kill()
+
+
+def write(folder: Path, text: str) -> None:
+    """Change the app, as an editor does that writes in place."""
+    (folder / "shop.py").write_text(text)
+
+
+def wait_for_end(pid: int) -> None:
+    """Return when a process that is not our child is gone."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ready, _, _ = select.select([handle], [], [], 60)
+    os.close(handle)
+    assert ready, f"process {pid} is left behind"
+
+
+@pytest.mark.timeout(120)
+def test_a_change_starts_the_worker_again_and_a_mistake_is_waited_out(tmp_path: Path) -> None:
+    write(tmp_path, APP.format(name="first"))
+    with reloading(tmp_path) as reloader:
+        first = reloader.worker()
+        reloader.says("worker runs 1 workflow: first")
+
+        write(tmp_path, APP.format(name="second"))
+        reloader.says("changed: shop.py")
+        second = reloader.worker()
+        reloader.says("worker runs 1 workflow: second")
+        wait_for_end(first)
+
+        write(tmp_path, "def broken(:\n")
+        reloader.says("SyntaxError")
+        reloader.says("it is started again when a file changes")
+        wait_for_end(second)
+
+        write(tmp_path, APP.format(name="third"))
+        third = reloader.worker()
+        reloader.says("worker runs 1 workflow: third")
+        reloader.process.send_signal(signal.SIGTERM)
+        reloader.says("reloader has stopped")
+        wait_for_end(third)
+        code = reloader.process.wait(60)
+
+    assert 0 == code
+    assert 3 == len({first, second, third})
+
+
+@pytest.mark.timeout(120)
+def test_a_reloader_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+    write(tmp_path, APP.format(name="only"))
+    with reloading(tmp_path) as reloader:
+        worker = reloader.worker()
+        reloader.says("worker runs 1 workflow")
+        reloader.process.kill()
+        wait_for_end(worker)
+
+
+def test_files_of_environments_and_hidden_folders_are_not_watched(tmp_path: Path) -> None:
+    for name in ("app.py", "pkg/steps.py", "env/lib/x.py", ".git/hook.py", "node_modules/y.py", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+
+    assert {"app.py", "pkg/steps.py"} == _times(tmp_path).keys()
