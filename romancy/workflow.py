@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import inspect
 from dataclasses import dataclass
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,6 +22,7 @@ from typing import (
 from msgspec import Raw
 
 from romancy._callables import check_context, check_function, is_async, label_of, name_of
+from romancy._fingerprint import fingerprint
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
@@ -88,6 +87,8 @@ class Workflow(Generic[P, R_co]):
         self.signature.check_known()
         self.instance_id: str | None = None
         self.delay = 0.0
+        self._fingerprint: list[str] = []
+        """Empty until it is needed; shared by those that `options` makes."""
         update_wrapper(self, fn)
 
     @property
@@ -95,16 +96,14 @@ class Workflow(Generic[P, R_co]):
         """The decorated function."""
         return self._fn
 
-    @cached_property
+    @property
     def code(self) -> str:
-        """The declared version, or a hash of the source: what an instance remembers of the code it ran on."""
+        """The declared version, or a fingerprint of all that a replay depends on: by it other code is told apart."""
         if self.version is not None:
             return self.version
-        try:
-            source = inspect.getsource(self._fn).encode()
-        except OSError:
-            source = self._fn.__code__.co_code
-        return hashlib.sha256(source).hexdigest()[:16]
+        if not self._fingerprint:
+            self._fingerprint.append(fingerprint(self))
+        return self._fingerprint[0]
 
     if TYPE_CHECKING:
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy.engine._clock import boot_time
 from romancy.engine._host import certainly_gone, same_machine, this_host
-from romancy.engine._knowledge import versions_in
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
@@ -90,8 +89,8 @@ class Leases:
         return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
 
     def company(self) -> bool:
-        """Whether others live that could do the same work."""
-        mine = versions_in(self.worker.codes)
+        """Whether others live that could do the same work: they know one of the workflows, in whatever version."""
+        mine = frozenset(self.worker.codes)
         return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
 
     def next_expiry(self) -> float:

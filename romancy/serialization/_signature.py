@@ -141,6 +141,14 @@ class Signature:
             with suppress(UnknownTypeError):
                 checked()
 
+    def declared(self) -> dict[str, object]:
+        """The types of the parameters and of the result, as far as they can be found by now."""
+        found: dict[str, object] = {}
+        for name in (*self.names, "return"):
+            with suppress(RegistrationError):
+                found[name] = self._types.declared(name, Where(f"parameter {name!r}", self.subject))
+        return found
+
     def is_declared_as(self, name: str, *kinds: type) -> bool:
         """Whether values of a parameter can be of one of these classes, as far as its type says and can be found."""
         try:

@@ -200,8 +200,6 @@ def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
     async def put_off_twice() -> int:
         async with at_work(company=True) as worker:
             for _ in range(3):
-                worker.claiming._look_in(0.0)
-                worker.claiming._look_in(0.0)
                 worker.claiming.notice(frozenset({"theirs"}))
                 worker.claiming.notice(None)
                 await asyncio.sleep(0.01)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from romancy import InstanceConflictError, Romancy, Status, WorkflowContext, activity, workflow
+from romancy.core import OwnerChanged
+from romancy.storage.records import ClaimRequest
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
@@ -69,6 +72,78 @@ async def test_old_code_finishes_what_new_code_parked(open_app: Open, storage_ur
     assert letter is not None
     assert letter.status is Status.WAITING
     assert letter.error is None
+
+
+def line_by(plan: Callable[[], list[str]]) -> list[Workflow[..., Any]]:
+    """The body is the same; what it does is in a function that it calls."""
+
+    @workflow(name="planned_line")
+    async def planned_line(ctx: WorkflowContext) -> str:
+        for what in plan():
+            await deployed_step(what)
+        await ctx.wait_event("go")
+        return await deployed_step("send")
+
+    return [planned_line]
+
+
+def plan_of_yesterday() -> list[str]:
+    return ["pick", "weigh"]
+
+
+def plan_of_today() -> list[str]:
+    return ["weigh", "pick"]
+
+
+def mended_plan() -> list[str]:
+    return ["pick", *["weigh"]]
+
+
+async def parked_by_today(open_app: Open, storage_url: str) -> None:
+    """An instance `parcel` that the plan of today does not fit."""
+    carried_out.clear()
+    yesterday = line_by(plan_of_yesterday)
+    async with Romancy(storage_url, workflows=yesterday) as old:
+        await old.start(yesterday[0].options(instance_id="parcel"))
+        await status_is(old, "parcel", Status.WAITING)
+    new = await open_app(workflows=line_by(plan_of_today))
+    await new.signal("parcel", "go")
+    await status_is(new, "parcel", Status.STUCK)
+
+
+async def test_a_mended_function_that_the_body_calls_is_other_code(open_app: Open, storage_url: str) -> None:
+    await parked_by_today(open_app, storage_url)
+
+    mended = line_by(mended_plan)
+    app = await open_app(workflows=mended)
+
+    assert await app.handle("parcel", mended[0]).result(timeout=60) == "send"
+    assert carried_out == ["pick", "weigh", "send"]
+
+
+async def test_what_no_worker_can_follow_is_tried_once_by_each_version(open_app: Open, storage_url: str) -> None:
+    await parked_by_today(open_app, storage_url)
+    others = [
+        await open_app(workflows=line_by(lambda: ["pick"])),
+        await open_app(workflows=line_by(lambda: ["weigh"])),
+        await open_app(workflows=line_by(plan_of_today)),
+    ]
+    store = vars(others[0])["_store"]
+    while len(await parkings(others[0])) < 3:  # noqa: ASYNC110 - by workers of this process
+        await asyncio.sleep(0.02)
+    await status_is(others[0], "parcel", Status.STUCK)
+
+    for app in others:
+        worker = vars(app)["_worker"]
+        codes = {name: each.code for name, each in worker.registry.workflows.items()}
+        work = await store.claim(ClaimRequest(worker=worker.leases.token, codes=codes, limit=10, sweep=True))
+        assert [] == work.claimed
+    assert 3 == len(await parkings(others[0]))
+
+
+async def parkings(app: Romancy) -> list[OwnerChanged]:
+    """How often it was put aside."""
+    return [event for event in await app.history("parcel") if isinstance(event, OwnerChanged) and event.code]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from romancy.workflow import Workflow
-from romancy_conformance.replaying.jobs import Answer, Job, again
+from romancy_conformance.replaying.jobs import Answer, Job, again, source_of
 
 
 def found(job: Job) -> Workflow[..., Any] | None:
@@ -20,7 +20,7 @@ def found(job: Job) -> Workflow[..., Any] | None:
     if not isinstance(thing, Workflow):
         return None
     declared = cast("Workflow[..., Any]", thing)
-    return declared if (declared.name, declared.code) == (job.workflow, job.code) else None
+    return declared if (declared.name, source_of(declared)) == (job.workflow, job.source) else None
 
 
 def answer(job: Job) -> Answer:

@@ -15,7 +15,7 @@ from romancy.serialization import NO_CODECS, Codecs
 from romancy.storage.backends import create_store
 from romancy.workflow import Workflow
 from romancy_conformance.invariants import Tables, sweep
-from romancy_conformance.replaying.jobs import Answer, Job, again
+from romancy_conformance.replaying.jobs import Answer, Job, again, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -141,12 +141,13 @@ async def _histories(tables: Tables, counts: Counter[str]) -> list[tuple[Instanc
             counts["longer than what is replayed"] += 1
             continue
         bodies = [one.body.decode(errors="replace") for one in commits]
-        jobs.append((now, Job("", "", now.workflow_name, now.code, now.instance_id, now.status, bodies)))
+        jobs.append((now, Job("", "", now.workflow_name, "", now.instance_id, now.status, bodies)))
     return jobs
 
 
 def _replayed(definition: Workflow[..., Any], job: Job, replayer: Replayer, counts: Counter[str]) -> Answer:
     job.module, job.qualname = definition.fn.__module__, definition.fn.__qualname__
+    job.source = source_of(definition)
     answer = Answer(unknown="declared inside of a test") if "<" in job.qualname else replayer.ask(job)
     if answer.unknown is None:
         counts["elsewhere"] += 1

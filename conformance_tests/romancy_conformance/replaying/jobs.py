@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.workflow import Workflow
 
-__all__ = ["Answer", "Job", "again"]
+__all__ = ["Answer", "Job", "again", "source_of"]
 
 
 class Job(Struct):
@@ -24,7 +25,8 @@ class Job(Struct):
     module: str
     qualname: str
     workflow: str
-    code: str
+    source: str
+    """Of the workflow's function, by which it is known again."""
     instance_id: str
     status: Status
     """What the instance's row says."""
@@ -36,6 +38,14 @@ class Answer(Struct):
 
     problem: str | None = None
     unknown: str | None = None
+
+
+def source_of(definition: Workflow[..., Any]) -> str:
+    """The text of a workflow's function. Its version says more: also what its process makes of all that it names."""
+    try:
+        return inspect.getsource(definition.fn)
+    except OSError:
+        return ""
 
 
 def again(definition: Workflow[..., Any], job: Job) -> Answer:
