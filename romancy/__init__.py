@@ -34,7 +34,7 @@ from romancy.errors import (
 )
 from romancy.event import Event, EventType
 from romancy.handle import Handle
-from romancy.instance import Instance, InstancePage
+from romancy.instance import Instance, InstancePage, Wait
 from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
@@ -81,6 +81,7 @@ __all__ = [
     "StorageUnavailableError",
     "TerminalError",
     "UsageError",
+    "Wait",
     "Workflow",
     "WorkflowCancelledError",
     "WorkflowContext",

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy.engine import history
+from romancy._looking_into import timeline_of
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
-from romancy.insight import Timeline, explain
+from romancy.insight import explain
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PATIENCE: Final = 2.0
 
 async def reasons_of(store: Store, instance_id: str) -> list[str]:
     """Why the instance does not move, in sentences; its current run is read. Raises InstanceNotFoundError."""
-    timeline = await _timeline(store, await _row(store, instance_id))
+    timeline = await timeline_of(store, await _row(store, instance_id))
     return explain(await _row(store, instance_id), timeline, await store.census())
 
 
@@ -33,7 +33,7 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     """What a wait for this instance, which was read as stuck, is told."""
     reason = row.error or "no reason was recorded"
     try:
-        told = explain(row, await _timeline(store, row), await store.census())
+        told = explain(row, await timeline_of(store, row), await store.census())
     except StorageUnavailableError:
         raise
     except RomancyError:  # its log cannot be read, which may be why it is stuck
@@ -46,14 +46,6 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
         instance_id=row.instance_id,
         reason=reason,
     )
-
-
-async def _timeline(store: Store, row: InstanceRow) -> Timeline:
-    timeline = Timeline()
-    async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
-        for event in commit:
-            timeline.take(event)
-    return timeline
 
 
 async def _row(store: Store, instance_id: str) -> InstanceRow:

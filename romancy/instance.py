@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
@@ -12,9 +12,29 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage", "changed_at"]
+__all__ = ["Instance", "InstancePage", "Wait", "changed_at", "moment_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One thing that an instance waits for."""
+
+    kind: Literal["activity", "timer", "event", "child", "compensation"]
+    id: str
+    name: str
+    """Of the activity, the event or the child's workflow."""
+    since: datetime
+    due: datetime | None
+    """When the clock alone moves it: a timer rings, a wait times out, the next attempt begins. None: not by itself."""
+    failed_attempts: int
+    error: str | None
+    """Of the last attempt that failed."""
+    key: str | None
+    """Of an event: the key that it is waited for with."""
+    child_id: str | None
+    """Of a child: its instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +51,19 @@ class Instance:
     wakes_at: datetime | None
     raw_input: bytes
     """The input as it is stored: the JSON of the only parameter, or an object of several."""
+    waits: tuple[Wait, ...] | None = None
+    """What it waits for, in the order in which that began. None: `get_instance` was not asked for it."""
+
+    @property
+    def next_attempt(self) -> datetime | None:
+        """When the next attempt of what has failed begins, as far as `waits` were asked for."""
+        return min((wait.due for wait in self.waits or () if wait.failed_attempts and wait.due), default=None)
+
+    @property
+    def last_error(self) -> str | None:
+        """The error of the last attempt that failed of what it waits for; else `error`, of the instance itself."""
+        failed = [wait for wait in self.waits or () if wait.error is not None]
+        return failed[-1].error if failed else self.error
 
     @property
     def input(self) -> Any:
@@ -40,18 +73,19 @@ class Instance:
         return loads(self.raw_input, Any, what)
 
     @classmethod
-    def of(cls, row: InstanceRow) -> Self:
+    def of(cls, row: InstanceRow, waits: tuple[Wait, ...] | None = None) -> Self:
         """The snapshot of a row."""
         return cls(
             instance_id=row.instance_id,
             workflow_name=row.workflow_name,
             status=row.status,
-            created_at=_moment(row.created_at),
-            updated_at=_moment(row.updated_at),
+            created_at=moment_of(row.created_at),
+            updated_at=moment_of(row.updated_at),
             error=row.error,
             parent_id=row.parent,
-            wakes_at=None if row.wake_at is None else _moment(row.wake_at),
+            wakes_at=None if row.wake_at is None else moment_of(row.wake_at),
             raw_input=row.input,
+            waits=waits,
         )
 
 
@@ -73,5 +107,6 @@ def changed_at(instance: Instance) -> int:
     return (instance.updated_at - _EPOCH) // timedelta(microseconds=1)
 
 
-def _moment(microseconds: int) -> datetime:
+def moment_of(microseconds: int) -> datetime:
+    """A time of the database's, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)

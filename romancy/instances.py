@@ -5,7 +5,6 @@ What acts on one instance exists for many as well (`cancel_many`, …); `dry_run
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
 import time
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from msgspec import Raw
 
+from romancy._bulk import each, if_still
+from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._sending import name_of_event, signal_message
 from romancy.core import ProgressReported, WorkflowStarted
@@ -30,7 +31,7 @@ from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import LATEST, Delivered, Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from romancy.core import LogEvent
     from romancy.engine._messages import Message
@@ -45,7 +46,6 @@ __all__ = ["Instances"]
 
 T = TypeVar("T")
 
-_AT_ONCE: Final = 20
 _FORGET_EVERY: Final = 3600.0
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
@@ -81,8 +81,14 @@ class Instances:
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def get_instance(self, instance_id: str) -> Instance | None:
-        """The instance as it stands, or None."""
+    async def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
+        """The instance as it stands, or None.
+
+        With `waits=True` it says what it waits for, with the next attempt and the last error (`Instance.waits`). The
+        log of its current run is read for that; raises CodecError where a codec that this app does not have sealed it.
+        """
+        if waits:
+            return await instance_with_waits(self._opened(), instance_id)
         history = await self._opened().read(instance_id, limit=0)
         return None if history is None else Instance.of(history.instance)
 
@@ -238,7 +244,7 @@ class Instances:
         stuck = found is not None and found.instance.status is Status.STUCK
         asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck))
         if stuck and asked:
-            await _if_still(self.resume(instance_id))
+            await if_still(self.resume(instance_id))
         return asked
 
     @overload
@@ -391,7 +397,7 @@ class Instances:
         """Ask every open instance that fits to stop; the ids of those that were asked."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return await _each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
+        return await each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
 
     async def terminate_many(
         self,
@@ -406,7 +412,7 @@ class Instances:
         """End every open instance that fits by force; the ids of those that were ended."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return await _each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
+        return await each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
 
     async def retry_many(
         self,
@@ -421,9 +427,9 @@ class Instances:
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
 
         def again(instance_id: str) -> Awaitable[bool]:
-            return _if_still(self.retry(instance_id, unsure=unsure))
+            return if_still(self.retry(instance_id, unsure=unsure))
 
-        return await _each(found, again, dry_run=dry_run)
+        return await each(found, again, dry_run=dry_run)
 
     async def resume_many(
         self,
@@ -435,7 +441,7 @@ class Instances:
     ) -> list[str]:
         """Let every stuck instance that fits be tried again; the ids of those that are."""
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.STUCK)
-        return await _each(found, lambda instance_id: _if_still(self.resume(instance_id)), dry_run=dry_run)
+        return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
         self,
@@ -466,32 +472,9 @@ class Instances:
         async def remove(instance_id: str) -> bool:
             return await self._purge_as_found(seen[instance_id])
 
-        gone = await _each(found(), remove, dry_run=dry_run)
+        gone = await each(found(), remove, dry_run=dry_run)
         if dry_run:
             return gone
         # What another call holds at that moment stays for the next: these were in each other's way, and no longer are.
         left = seen.keys() - set(gone)
         return gone + [instance_id for instance_id in seen if instance_id in left and await remove(instance_id)]
-
-
-async def _if_still(act: Awaitable[None]) -> bool:
-    """Whether the instance was still in the state it was found in, and acted upon."""
-    try:
-        await act
-    except UsageError:
-        return False  # somebody else was faster
-    return True
-
-
-async def _each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:
-    ids = [instance.instance_id async for instance in found]
-    if dry_run:
-        return ids
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(instance_id: str) -> bool:
-        async with limit:
-            return await act(instance_id)
-
-    done = await asyncio.gather(*(one(instance_id) for instance_id in ids))
-    return [instance_id for instance_id, acted in zip(ids, done, strict=True) if acted]

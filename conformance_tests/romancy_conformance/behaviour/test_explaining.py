@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from romancy import (
     Status,
     StorageUnavailableError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     workflow,
 )
@@ -190,3 +193,71 @@ async def test_what_cannot_be_explained_is_an_error(open_app: Open) -> None:
     with pytest.raises(InstanceNotFoundError, match="nobody"):
         await front.explain("nobody")
     assert "It waits for the event 'approved'" in (await sealing.explain("e-3"))[0]
+
+
+async def test_an_instance_names_the_event_that_it_waits_for(app: Romancy) -> None:
+    await app.start(explained_approval.options(instance_id="a-2"), "lamp")
+    await status_is(app, "a-2", Status.WAITING)
+
+    plain, instance = await app.get_instance("a-2"), await app.get_instance("a-2", waits=True)
+
+    assert plain is not None
+    assert instance is not None
+    assert (None, plain) == (plain.waits, replace(instance, waits=None))
+    (wait,) = instance.waits or ()
+    assert ("event", "approved", None, 0, None) == (wait.kind, wait.name, wait.due, wait.failed_attempts, wait.error)
+    assert (None, None) == (instance.next_attempt, instance.last_error)
+    assert abs(wait.since - instance.created_at) < timedelta(minutes=1)
+
+
+async def test_an_instance_names_the_child_that_it_waits_for(app: Romancy) -> None:
+    await app.start(explained_parent.options(instance_id="p-2"), "lamp")
+    await status_is(app, "p-2", Status.WAITING)
+
+    instance = await app.get_instance("p-2", waits=True)
+
+    assert instance is not None
+    (wait,) = instance.waits or ()
+    assert ("child", "explained_approval") == (wait.kind, wait.name)
+    assert (wait.child_id or "").startswith("p-2/explained_approval:1")
+
+
+async def test_an_instance_names_the_next_attempt_and_the_last_error(app: Romancy) -> None:
+    handle = await app.start(explained_patience.options(instance_id="h-2"))
+    async for entry in handle.entries(follow=True):
+        if type(entry.event).__name__ == "ActivityAttemptFailed":
+            break
+
+    instance = await app.get_instance("h-2", waits=True)
+
+    assert instance is not None
+    (wait,) = instance.waits or ()
+    assert ("activity", "explained_hesitation", 1) == (wait.kind, wait.name, wait.failed_attempts)
+    assert wait.error is not None
+    assert "ValueError: not yet" in wait.error
+    assert (wait.due, wait.error) == (instance.next_attempt, instance.last_error)
+    assert wait.due is not None
+    assert timedelta(minutes=59) < wait.due - wait.since < timedelta(minutes=62)
+
+
+async def test_what_has_ended_waits_for_nothing_and_what_is_not_there_is_none(app: Romancy) -> None:
+    handle = await app.start(explained_failure.options(instance_id="f-2"))
+    with pytest.raises(WorkflowFailedError):
+        await handle.result()
+
+    instance = await app.get_instance("f-2", waits=True)
+
+    assert instance is not None
+    assert ((), None, instance.error) == (instance.waits, instance.next_attempt, instance.last_error)
+    assert "the card was declined" in (instance.last_error or "")
+    assert await app.get_instance("nobody", waits=True) is None
+
+
+async def test_only_the_current_run_is_waited_in(app: Romancy) -> None:
+    await app.start(explained_rounds.options(instance_id="r-2"), 3)
+    await status_is(app, "r-2", Status.WAITING)
+
+    instance = await app.get_instance("r-2", waits=True)
+
+    assert instance is not None
+    assert ["approved"] == [wait.name for wait in instance.waits or ()]

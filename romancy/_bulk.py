@@ -1,0 +1,41 @@
+"""Acting on everything that a search finds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy.instance import Instance
+
+__all__ = ["each", "if_still"]
+
+_AT_ONCE: Final = 20
+
+
+async def if_still(act: Awaitable[None]) -> bool:
+    """Whether the instance was still in the state it was found in, and acted upon."""
+    try:
+        await act
+    except UsageError:
+        return False  # somebody else was faster
+    return True
+
+
+async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:
+    """Act on everything that a search finds, some at a time; the ids of those where it had an effect."""
+    ids = [instance.instance_id async for instance in found]
+    if dry_run:
+        return ids
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(instance_id: str) -> bool:
+        async with limit:
+            return await act(instance_id)
+
+    done = await asyncio.gather(*(one(instance_id) for instance_id in ids))
+    return [instance_id for instance_id, acted in zip(ids, done, strict=True) if acted]

@@ -1,0 +1,57 @@
+"""An instance with what it waits for, read from the log of its current run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from romancy.engine import history
+from romancy.errors import InstanceNotFoundError
+from romancy.insight import Timeline
+from romancy.instance import Instance, Wait, moment_of
+from romancy.status import TERMINAL_STATUSES
+
+if TYPE_CHECKING:
+    from romancy.insight import Step
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["instance_with_waits", "timeline_of"]
+
+
+async def instance_with_waits(store: Store, instance_id: str) -> Instance | None:
+    """The instance, or None. One that has ended waits for nothing, and its log is not read."""
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        return None
+    row = found.instance
+    if row.status in TERMINAL_STATUSES:
+        return Instance.of(row, ())
+    try:
+        timeline = await timeline_of(store, row)
+    except InstanceNotFoundError:
+        return None  # it was removed meanwhile
+    return Instance.of(row, tuple(map(_wait, timeline.open)))
+
+
+async def timeline_of(store: Store, row: InstanceRow) -> Timeline:
+    """The current run of an instance, step by step."""
+    timeline = Timeline()
+    async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
+        for event in commit:
+            timeline.take(event)
+    return timeline
+
+
+def _wait(step: Step) -> Wait:
+    last = step.failures[-1] if step.failures else None
+    return Wait(
+        kind=cast("Any", step.kind),
+        id=step.id,
+        name=step.name,
+        since=moment_of(step.began_at),
+        due=None if step.due is None else moment_of(step.due),
+        failed_attempts=0 if last is None else last.number,
+        error=None if last is None else last.error.summary,
+        key=step.key,
+        child_id=step.instance_id,
+    )
