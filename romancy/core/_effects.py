@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Raw, Struct
 
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
-from romancy.core._events import NULL, Input, LogEvent, Parent, WorkflowStarted
+from romancy.core._events import NULL, Input, LogEvent, WorkflowStarted
 from romancy.retry import RetryPolicy
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
@@ -97,7 +97,6 @@ class StartChild(Struct, frozen=True, gc=False):
     workflow: str
     instance_id: str
     input: Raw
-    parent: Parent
     delay: int = 0
     again: bool = False
     by: str = ""

@@ -86,10 +86,11 @@ class Command(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where a child workflow reports to: the parent's instance and the id of its `ChildStarted`."""
+    """Where a child reports to: its parent, the id of its `ChildStarted`, and the parent's life (0: not recorded)."""
 
     instance_id: str
     child_id: str
+    life: int = 0
 
 
 # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────────

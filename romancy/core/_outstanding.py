@@ -50,13 +50,12 @@ def not_to_be_undone(activity: str) -> NonDeterminismError:
 
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
-    parent = ev.Parent(commands.instance_id, event.id)
     if event.again and isinstance(started := commands.started, ev.WorkflowRetried):
         return fx.StartChild(
-            event.id, event.workflow, event.instance_id, event.input, parent, event.delay, again=True,
+            event.id, event.workflow, event.instance_id, event.input, event.delay, again=True,
             by=started.nonce, unsure=started.unsure,
         )  # fmt: skip
-    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, parent, event.delay)
+    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, event.delay)
 
 
 def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:

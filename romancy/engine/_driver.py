@@ -45,7 +45,7 @@ from romancy.engine._live import (
     side_effects,
     termination,
 )
-from romancy.engine._mail import input_of
+from romancy.engine._mail import input_of, is_for
 from romancy.engine._messages import TerminateMessage, decode_message
 from romancy.engine._ports import Ports
 from romancy.engine._post import NO_POST, Mail
@@ -196,7 +196,11 @@ class Driver:
     def _keep(self, live: Live, row: InboxRow) -> bool:
         """Remember a message; False if nothing can go on before others have read it."""
         try:
-            live.keep(Mail(row.delivery_id, row.at, decode_message(row.body), live.post.read + 1))
+            message = decode_message(row.body)
+            if is_for(message, live.life, live.parent):
+                live.keep(Mail(row.delivery_id, row.at, message, live.post.read + 1))
+            else:
+                live.passed_over = True
         except HistoryVersionError as error:
             live.passed_over = True
             logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
@@ -332,7 +336,7 @@ class Driver:
             consumed=consumed,
             outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
             deliveries=deliveries,
-            starts=tuple(map(self.start_of_child, children)),
+            starts=tuple(self.start_of_child(live, child) for child in children),
         )
 
     def settle(self, prepared: Prepared, outcome: Outcome) -> None:

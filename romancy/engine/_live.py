@@ -15,6 +15,7 @@ from romancy.core import (
     AwaitEvent,
     CancelChild,
     OwnerChanged,
+    Parent,
     Publish,
     Run,
     StartActivity,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core import Activation, Effect, Input, LogEvent, Outcome, Parent
+    from romancy.core import Activation, Effect, Input, LogEvent, Outcome
     from romancy.engine._attempt import Attempt
     from romancy.engine._port import Port
     from romancy.engine._post import Mail
@@ -179,6 +180,10 @@ class Live:
             if mail is not None:
                 self.keep(mail)
 
+    def parent_of(self, child: StartChild | CancelChild) -> Parent:
+        """What this life of the instance is to its child."""
+        return Parent(self.instance_id, child.child_id, self.life)
+
     def wait(self, wait: AwaitEvent) -> None:
         """The run waits for an event."""
         if self.post is NO_POST:
@@ -305,7 +310,8 @@ def side_effects(
             if not effect.again:
                 children.append(effect)
         elif isinstance(effect, CancelChild):
-            message = CancelMessage(reason=f"its parent {live.instance_id} gave it up")
+            reason = f"its parent {live.instance_id} gave it up"
+            message = CancelMessage(reason=reason, parent=live.parent_of(effect))
             deliveries.append(_to(effect.instance_id, message, stamp()))
         elif isinstance(effect, Publish):
             outbox.append(OutboxRow(outbox_id=stamp(), topic=effect.name, body=msgspec.json.encode(effect)))
@@ -315,6 +321,7 @@ def side_effects(
             result=outcome.result if outcome.result is not None else NO_RESULT,
             error=outcome.error,
             reason=outcome.reason,
+            life=live.parent.life,
         )
         deliveries.append(_to(live.parent.instance_id, end, stamp()))
     return children, tuple(deliveries), tuple(outbox)

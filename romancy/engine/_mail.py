@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived
+from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived, Parent
 from romancy.engine._messages import CancelMessage, ChildEnded, Signal, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine._messages import Message
 
-__all__ = ["input_of"]
+__all__ = ["input_of", "is_for"]
+
+
+def is_for(message: Message, life: int, parent: Parent | None) -> bool:
+    """Whether it is for this life of the instance, a child of `parent`: its id may be used anew since it was sent."""
+    match message:
+        case ChildEnded():
+            return message.life in (0, life)
+        case CancelMessage(parent=Parent() as sender):
+            return parent is not None and _is_same(parent, sender)
+        case _:
+            return True
+
+
+def _is_same(one: Parent, other: Parent) -> bool:
+    same_child = (one.instance_id, one.child_id) == (other.instance_id, other.child_id)
+    return same_child and (one.life == other.life or not (one.life and other.life))
 
 
 def input_of(message: Message, at: int, wait_id: str) -> Input | None:

@@ -11,7 +11,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.core import ChildStarted, WorkflowStarted
+from romancy.core import ChildStarted, Parent, WorkflowStarted
 from romancy.engine._live import owner_changed, terminated
 from romancy.engine._loading import history
 from romancy.engine._messages import ChildEnded, TerminateMessage, encode_message
@@ -169,8 +169,9 @@ async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
 async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
     seq, at, after = await _end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
-    if row.parent is not None and (child_id := await _child_id(store, row, row.parent)):
-        deliveries = (_message(row.parent, ChildEnded(child_id=child_id, reason=reason)),)
+    if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
+        end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life)
+        deliveries = (_message(row.parent, end),)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
@@ -183,19 +184,19 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
     )
 
 
-async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
-    """What its parent calls the instance: its own log says so, and where that cannot be read its parent's.
+async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:
+    """Where the instance reports to: its own log says so, and where that cannot be read its parent's.
 
-    Empty where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
+    None where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
     wait for ever.
     """
-    if own := await _child_id_of_itself(store, row):
+    if own := await _parent_by_its_log(store, row):
         return own
     try:
         async for _, commit in history(store, parent):
             for event in commit:
                 if isinstance(event, ChildStarted) and event.instance_id == row.instance_id:
-                    return event.id
+                    return Parent(parent, event.id)
     except InstanceNotFoundError:
         pass
     except _UNREADABLE as error:
@@ -207,18 +208,18 @@ async def _child_id(store: Store, row: InstanceRow, parent: str) -> str:
                 "Let an app do it that has the codecs of both (`--app MODULE:APP` in a shell), "
                 "or terminate the parent first"
             ) from error
-    return ""
+    return None
 
 
-async def _child_id_of_itself(store: Store, row: InstanceRow) -> str:
+async def _parent_by_its_log(store: Store, row: InstanceRow) -> Parent | None:
     try:
         async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
             for event in commit:
                 if isinstance(event, WorkflowStarted) and event.parent is not None:
-                    return event.parent.child_id
+                    return event.parent
     except _UNREADABLE:
         pass
-    return ""
+    return None
 
 
 def _message(instance_id: str, message: Message) -> Delivery:

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from romancy.core import Parent
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo, refuse_sealed
 from romancy.storage.records import OutboxRow
@@ -49,6 +50,8 @@ class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omi
     result: Raw = NO_RESULT
     error: ErrorInfo | None = None
     reason: str = ""
+    life: int = 0
+    """The life of the parent that started the child; 0 if that is not known."""
 
 
 class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel", omit_defaults=True):
@@ -57,6 +60,8 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     reason: str = ""
     stuck: bool = False
     """It was stuck when it was asked: whoever takes it up ends it from its log, without its code."""
+    parent: Parent | None = None
+    """The parent gives up its child: this is for what was started as such, and not for who bears its id now."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):

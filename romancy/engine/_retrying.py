@@ -11,10 +11,19 @@ import secrets
 from typing import TYPE_CHECKING, Final, Literal
 
 from romancy._logs import about, get_logger
-from romancy.core import ChildFailed, Recall, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, encode_commit
+from romancy.core import (
+    ChildFailed,
+    Recall,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowStarted,
+    encode_commit,
+)
 from romancy.engine._loading import rows
 from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
+from romancy.log import commit_of
 from romancy.serialization import describe_exception
 from romancy.status import Status
 from romancy.storage.records import Append, Change, Delivery, Outcome
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
     from romancy.engine._driver import Driver
     from romancy.engine._live import Live
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivered, InstanceRow, LogRow
+    from romancy.storage.records import Delivered, History, InstanceRow, LogRow
 
     Unsure = Literal["", "done", "undone"]
 
@@ -51,7 +60,7 @@ async def opening_of_retry(
     doubts = [item.id for item in recall.unsure()] if not unsure else []
     gone: list[str] = []
     for child in recall.children():
-        theirs = await _doubts_of_child(store, row.instance_id, child.key, look=not unsure)
+        theirs = await _doubts_of_child(store, row, child.key, look=not unsure)
         if theirs is None:
             gone.append(child.key)
         else:
@@ -86,10 +95,10 @@ async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
     return recall, last
 
 
-async def _doubts_of_child(store: Store, parent: str, child: str, *, look: bool) -> list[str] | None:
+async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, look: bool) -> list[str] | None:
     """What of a child nobody knows whether it stands; None if there is no such child."""
-    found = await store.read(child, limit=0)
-    if found is None or found.instance.parent != parent:
+    found = await store.read(child, limit=1)
+    if found is None or not is_child_of(found, parent.instance_id, parent.life):
         return None
     if not look or found.instance.status not in _ENDED_BADLY:
         return []
@@ -99,8 +108,19 @@ async def _doubts_of_child(store: Store, parent: str, child: str, *, look: bool)
         return None
     doubts = [f"{item.id} of instance {child!r}" for item in recall.unsure()]
     for grandchild in recall.children():
-        doubts += await _doubts_of_child(store, child, grandchild.key, look=True) or []
+        doubts += await _doubts_of_child(store, found.instance, grandchild.key, look=True) or []
     return doubts
+
+
+def is_child_of(found: History, parent: str, life: int) -> bool:
+    """Whether an instance, of which the log's first row is given, was started by this life of that parent."""
+    if found.instance.parent != parent:
+        return False
+    for row in found.rows[:1]:
+        for event in commit_of(found.instance.instance_id, row.seq, row.body):
+            if isinstance(event, WorkflowStarted) and event.parent is not None:
+                return event.parent.life in (0, life)
+    return True  # that run is being pruned: the parent's id decides
 
 
 class Revivals:
@@ -161,12 +181,12 @@ class Revivals:
 
     async def _try(self, live: Live, child: StartChild) -> bool:
         """False: it has changed meanwhile and is to be looked at once more."""
-        found = await self._store.read(child.instance_id, limit=0)
+        found = await self._store.read(child.instance_id, limit=1)
         if found is None:
-            (outcome,) = await self._store.commit([self._driver.start_of_child(child)], worker=self._token())
+            (outcome,) = await self._store.commit([self._driver.start_of_child(live, child)], worker=self._token())
             return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
         row = found.instance
-        if row.parent != live.instance_id:
+        if not is_child_of(found, live.instance_id, live.life):
             raise UsageError(
                 f"the child {child.child_id} cannot be retried: it was removed, and its id {child.instance_id!r} is "
                 "another's"
@@ -179,7 +199,7 @@ class Revivals:
                 return False  # somebody else has retried it just now
             if row.status is Status.COMPLETED:
                 name = f"end-{child.by}-{child.child_id}"
-                await self._deliver(child.parent.instance_id, name, _end_of(child, recall))
+                await self._deliver(live.instance_id, name, _end_of(live, child, recall))
                 return True
             now = self._driver.clock.now()
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
@@ -191,7 +211,8 @@ class Revivals:
         still = live.run.state.children.get(child.child_id)
         if not live.released and still is not None and still.cancel_requested:
             reason = f"its parent {live.instance_id} gave it up"
-            await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", CancelMessage(reason=reason))
+            message = CancelMessage(reason=reason, parent=live.parent_of(child))
+            await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", message)
         return True
 
     async def _deliver(self, instance_id: str, delivery_id: str, message: ChildEnded | CancelMessage) -> Delivered:
@@ -200,7 +221,8 @@ class Revivals:
         return answer
 
 
-def _end_of(child: StartChild, recall: Recall) -> ChildEnded:
+def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
     """What a child that completed in between has to tell."""
     end = recall.ended
-    return ChildEnded(child_id=child.child_id, result=end.result if isinstance(end, WorkflowCompleted) else NO_RESULT)
+    result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
+    return ChildEnded(child_id=child.child_id, result=result, life=live.life)

@@ -66,7 +66,9 @@ def begin(
     return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
 
 
-def start_of_child(registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], child: StartChild) -> Start:
+def start_of_child(
+    registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], live: Live, child: StartChild
+) -> Start:
     """The first commit of a child. Raises UsageError where its workflow is not known."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
@@ -78,7 +80,7 @@ def start_of_child(registry: Registry, clock: DatabaseClock, nonce: Callable[[],
         life=new_life(),
         writer=nonce(),
         now=clock.now(),
-        parent=child.parent,
+        parent=live.parent_of(child),
         delay=child.delay,
     )
 

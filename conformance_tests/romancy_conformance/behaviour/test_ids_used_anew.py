@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import romancy.app
-from romancy import InstanceNotFoundError, Romancy, WorkflowContext, activity, workflow
+from romancy import (
+    InstanceNotFoundError,
+    Romancy,
+    Status,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+from romancy.core import ChildCancelRequested, ProgressReported
 from romancy.engine import _loading
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome, is_end
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +48,42 @@ async def short_life(ctx: WorkflowContext, what: str) -> str:
     return await lived(await lived(what))
 
 
+@workflow
+async def grown_child(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event("say", model=str)).data
+
+
+@workflow
+async def parent_again(ctx: WorkflowContext, *, waits: bool) -> str:
+    child = await ctx.start(grown_child)
+    if not waits:
+        return child.instance_id
+    await ctx.report(child.instance_id)
+    return await child.result()
+
+
+@activity
+async def passes_a_gate() -> None:
+    await gates[-1].wait()
+
+
+@workflow
+async def gives_up_its_child(ctx: WorkflowContext) -> str:
+    child = await ctx.start(grown_child.options(instance_id="child"))
+    await passes_a_gate()
+    child.cancel()
+    return await child.result()
+
+
+@workflow
+async def parent_of_one(ctx: WorkflowContext) -> str:
+    child = await ctx.start(grown_child.options(instance_id="child"))
+    return await child.result()
+
+
+gates: list[asyncio.Event] = []
+
+
 class HoldsEnds:
     """A store that keeps what it knows of a written end to itself, until the worker has claimed the new life."""
 
@@ -58,6 +106,21 @@ class HoldsEnds:
         if self.written.is_set() and work.claimed:
             asyncio.get_running_loop().call_soon(self.claimed.set)
         return work
+
+
+class HearsLate:
+    """A store whose worker hears of nothing while it is not to."""
+
+    def __init__(self, store: Store, hears: asyncio.Event) -> None:
+        self._store = store
+        self._hears = hears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        await self._hears.wait()
+        return await self._store.claim(request)
 
 
 async def test_a_new_life_is_not_taken_for_the_one_that_just_ended(
@@ -98,3 +161,74 @@ async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: p
 
     with pytest.raises(InstanceNotFoundError, match="'same' was removed, and its id is used anew"):
         await anext(log)
+
+
+async def reported(app: Romancy, instance_id: str) -> str:
+    """What the instance reports, once it does."""
+    async with asyncio.timeout(SOON):
+        async for entry in app.handle(instance_id).entries(follow=True):
+            if isinstance(entry.event, ProgressReported):
+                break
+    return str(await app.report(instance_id))
+
+
+async def test_the_end_of_a_former_lifes_child_is_not_that_of_a_child_of_today(app: Romancy) -> None:
+    """Both children have the same number within their parent."""
+    named = parent_again.options(instance_id="parent")
+    left = await app.run(named, waits=False)
+    assert 1 == await app.purge("parent")
+    again = await app.start(named, waits=True)
+    child = await reported(app, "parent")
+
+    await app.signal(left, "say", "of the former life")
+    assert "of the former life" == await app.handle(left).result(timeout=SOON)
+    await app.signal(child, "say", "of today")
+
+    assert "of today" == await again.result(timeout=SOON)
+
+
+async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child has ended, and its id is used anew, and its parent has not heard of it when it gives the child up."""
+    gates.append(asyncio.Event())
+    hears = asyncio.Event()
+    hears.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(romancy.app, "create_store", lambda url: HearsLate(create_store(url), hears))
+        app = await open_app()
+    other, front = await open_app(workflows=[grown_child]), await open_app(worker=False)
+    parent = await front.start(gives_up_its_child.options(instance_id="parent"))
+    await status_is(front, "child", Status.WAITING)
+    hears.clear()
+    await front.signal("child", "say", "the end")
+    assert "the end" == await other.handle("child").result(timeout=SOON)
+    assert 1 == await front.purge("child")
+    await front.start(grown_child.options(instance_id="child"))
+    await status_is(front, "child", Status.WAITING)
+
+    gates[-1].set()
+    async for entry in app.handle("parent").entries(follow=True):
+        if isinstance(entry.event, ChildCancelRequested):
+            break
+    hears.set()
+
+    assert "the end" == await parent.result(timeout=SOON)
+    await front.signal("child", "say", "the other one")
+    assert "the other one" == await front.handle("child").result(timeout=SOON)
+
+
+async def test_a_retry_does_not_take_a_former_lifes_child_for_its_own(app: Romancy) -> None:
+    """The new life could not start its child, as the former life's bears the id; nor can its retry."""
+    named = parent_of_one.options(instance_id="parent")
+    await app.start(named)
+    await status_is(app, "child", Status.WAITING)
+    await app.terminate("parent")
+    with suppress(WorkflowCancelledError):
+        await app.handle("parent").result(timeout=SOON)
+    assert 1 == await app.purge("parent")
+    again = await app.start(named)
+    for _ in range(2):
+        with pytest.raises(WorkflowFailedError, match="an instance 'child' exists already"):
+            await again.result(timeout=SOON)
+        await app.retry("parent")

@@ -92,7 +92,8 @@ async def of_children(row: InstanceRow, log: Told, tables: Tables) -> AsyncItera
         other = await tables.row(name)
         if other is not None and other.parent == row.instance_id and other.status not in TERMINAL_STATUSES:
             continue
-        told = [one for one in await _mail(row.instance_id, tables) if isinstance(one, ChildEnded)]
+        mail = await _mail(row.instance_id, tables)
+        told = [one for one in mail if isinstance(one, ChildEnded) and one.life in (0, row.life)]
         if not tables.shows_mail or id in {one.child_id for one in told}:
             continue
         if other is None:
