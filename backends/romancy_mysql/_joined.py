@@ -9,18 +9,21 @@ import aiomysql
 from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox
 from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
 from romancy_mysql._guard import GuardedConnection
-from romancy_mysql._sql import Statement
+from romancy_mysql._prune import removal
+from romancy_mysql._sql import Statement, comma
 from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
+    from romancy.status import Status
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
     from romancy_mysql._database import Database
@@ -140,6 +143,21 @@ class JoinedSession:
                 raise self._try_again() from None
         self._posted.add((), write.deliveries)
         return answers
+
+    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
+        shown = comma(sorted(TERMINAL_STATUSES.intersection(statuses)) or [None])
+        if not can_be_id(instance_id):
+            return False
+        database = self._database
+        try:
+            lock = database.statement("lock_ended_life", instance_id=instance_id, life=life, statuses=shown)
+            (found,) = await self._send([lock])
+            if not found.rows:
+                return False
+            await database.carry_out(self, [_BEGIN, *removal(database, [instance_id])], last=_RELEASE)
+        except (SavepointGoneError, TransientError):
+            raise self._try_again() from None
+        return True
 
     async def _standing(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
         """What speaks against each. Nothing stays locked, but for instances that this transaction's snapshot has not.

@@ -9,11 +9,13 @@ from romancy.storage.limits import can_be_id
 from romancy_mysql._sql import Statement, comma, source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from romancy.storage.records import PruneRequest
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
 
-__all__ = ["prune"]
+__all__ = ["prune", "removal"]
 
 _RUNS_AT_ONCE = 200
 _CLAIM_GRACE = 60_000_000
@@ -50,13 +52,16 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
     if not doomed:
         await database.roll_back(wire)
         return 0
-    ids = comma(sorted(doomed))
-    names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
-    await database.send(
-        wire, [*(database.statement(name, ids=ids) for name in names), Statement("commit", database.end)]
-    )
+    await database.send(wire, [*removal(database, doomed), Statement("commit", database.end)])
     wire.tainted = False
     return len(doomed)
+
+
+def removal(database: Database, instance_ids: Iterable[str]) -> list[Statement]:
+    """What removes these instances, of which the caller holds the rows, with everything that bears their ids."""
+    ids = comma(sorted(instance_ids))
+    names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
+    return [database.statement(name, ids=ids) for name in names]
 
 
 async def _dead_workers(database: Database) -> None:

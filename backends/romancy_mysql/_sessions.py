@@ -12,7 +12,7 @@ import pymysql.err
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
 from romancy.storage.blame import raised_on
 from romancy.storage.endings import BESIDE, OVER
-from romancy.storage.limits import check_batch, refuse_to_send
+from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
@@ -32,8 +32,9 @@ from romancy_mysql._sql import Statement
 from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
+    from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Wire
@@ -143,6 +144,15 @@ class MySQLSession:
         /,
     ) -> list[Delivered]:
         refuse_to_send()
+
+    async def clear(
+        self,
+        instance_id: str,  # noqa: ARG002 - refused whatever it is
+        life: int,  # noqa: ARG002 - as above
+        statuses: Collection[Status],  # noqa: ARG002 - as above
+        /,
+    ) -> bool:
+        refuse_to_clear()
 
     async def roll_back(self) -> None:
         """Undo everything; a connection that is broken needs nothing more."""

@@ -377,6 +377,12 @@ order by instance_id
 limit :limit
 for update skip locked
 
+-- name: lock_ended_life
+-- An instance of this life, if it shows one of these statuses, locked until its transaction ends.
+select instance_id from romancy_instances
+where instance_id = :instance_id and life = :life and status in (:statuses)
+for update
+
 -- name: prune_log
 -- Everything of their logs, of former lives too.
 delete from romancy_log where instance_id in (:ids)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from romancy.errors import RomancyError, UsageError
-from romancy.storage.limits import check_deliveries, check_outbox
+from romancy.storage.limits import can_be_id, check_deliveries, check_outbox
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
@@ -21,9 +21,10 @@ from romancy_postgres._sessions import PostgresSession
 from romancy_postgres._write import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from romancy.errors import StorageUnavailableError
+    from romancy.status import Status
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._database import Database
@@ -81,6 +82,19 @@ class JoinedSession(PostgresSession):
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
         self._announce_after_commit()
         return answers
+
+    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
+        if not can_be_id(instance_id):
+            return False
+        async with self._database.understood():
+            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            try:
+                removed = await self._link.run("clear", instance_id, life, [status.value for status in statuses])
+            except asyncpg.PostgresError:
+                await self._undo()
+                raise
+            await self._link.control("release", f"release savepoint {_ITEM}")
+        return removed == 1
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
         return None

@@ -18,7 +18,7 @@ from asyncpg.connresource import ConnectionResource
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.blame import raised_on
 from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
-from romancy.storage.limits import check_batch, refuse_to_send
+from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
@@ -45,10 +45,11 @@ from romancy_postgres._write import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from asyncpg.transaction import Transaction
 
+    from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
@@ -175,6 +176,15 @@ class PostgresSession:
         /,
     ) -> list[Delivered]:
         refuse_to_send()
+
+    async def clear(
+        self,
+        instance_id: str,  # noqa: ARG002 - refused whatever it is
+        life: int,  # noqa: ARG002 - as above
+        statuses: Collection[Status],  # noqa: ARG002 - as above
+        /,
+    ) -> bool:
+        refuse_to_clear()
 
     async def announce(self) -> None:
         """After the commit: count what was posted, and wake those whom it concerns."""

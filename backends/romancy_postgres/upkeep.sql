@@ -65,6 +65,22 @@ with doomed as materialized (
 )
 delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
 
+-- name: clear
+-- Remove one ended instance of this life and of one of these statuses, with everything that bears its id.
+with doomed as materialized (
+    select instance_id from romancy_instances
+    where instance_id = $1 and life = $2 and status = any ($3::text[])
+        and status in ('completed', 'failed', 'cancelled')
+    for update
+), log as (
+    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
+), inbox as (
+    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
+), indexed as (
+    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+)
+delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+
 -- name: prune_runs
 -- Drop the rows of finished runs, of some instances at a time.
 with rerun as materialized (

@@ -20,11 +20,13 @@ from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import is_busy, is_stale, translate
 from romancy_sqlite._guard import GuardedConnection
 from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._prune import clear
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
+    from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
     from romancy_sqlite._file import SharedFile
 
@@ -84,6 +86,9 @@ class JoinedSession:
         check_deliveries(deliveries)
         check_outbox(outbox)
         return await self._write(partial(_send, deliveries=deliveries, outbox=outbox))
+
+    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
+        return await self._write(partial(clear, instance_id=instance_id, life=life, statuses=statuses))
 
     async def _write(self, work: Callable[[Tx], Result]) -> Result:
         """Do the work inside the caller's transaction, whatever the caller's settings of the connection are."""

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import can_be_id
 from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from romancy.status import Status
     from romancy.storage.records import PruneRequest
     from romancy_sqlite._connection import Tx
 
-__all__ = ["KEYS_AT_ONCE", "forget_keys", "prune", "read_outbox", "remove_outbox"]
+__all__ = ["KEYS_AT_ONCE", "clear", "forget_keys", "prune", "read_outbox", "remove_outbox"]
 
 KEYS_AT_ONCE = 1000
 
@@ -23,13 +25,28 @@ KEYS_AT_ONCE = 1000
 def prune(tx: Tx, request: PruneRequest) -> int:
     """Remove ended instances with everything that bears their id, and what else nobody will ask for again."""
     doomed = _doomed(tx, request)
-    for name in ("prune_log", "prune_instance", "prune_inbox", "prune_index"):
-        tx.many(name, doomed)
+    _remove(tx, doomed)
     continued = tx.rows("continued", (request.limit,))
     tx.many("prune_runs", continued)
     tx.many("pruned_runs", continued)
     tx.run("prune_workers")
     return len(doomed)
+
+
+def clear(tx: Tx, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
+    """Remove an ended instance of this life and of one of these statuses, with everything that bears its id."""
+    if not can_be_id(instance_id):
+        return False
+    found = tx.row("status_of_life", (instance_id, life))
+    if found is None or found[0] not in TERMINAL_STATUSES.intersection(statuses):
+        return False
+    _remove(tx, [(instance_id,)])
+    return True
+
+
+def _remove(tx: Tx, doomed: list[tuple[str]]) -> None:
+    for name in ("prune_log", "prune_instance", "prune_inbox", "prune_index"):
+        tx.many(name, doomed)
 
 
 def forget_keys(tx: Tx, before: int) -> bool:

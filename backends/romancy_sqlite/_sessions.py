@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError, UsageError
 from romancy.storage.endings import OneAtATime
-from romancy.storage.limits import check_batch, refuse_to_send
+from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Outcome
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
@@ -18,8 +18,9 @@ from romancy_sqlite._guard import COMMIT, END_GUARD, OVER, Reason
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
+    from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
@@ -132,6 +133,15 @@ class SqliteSession:
         /,
     ) -> list[Delivered]:
         refuse_to_send()
+
+    async def clear(
+        self,
+        instance_id: str,  # noqa: ARG002 - refused whatever it is
+        life: int,  # noqa: ARG002 - as above
+        statuses: Collection[Status],  # noqa: ARG002 - as above
+        /,
+    ) -> bool:
+        refuse_to_clear()
 
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
         if self._committed:

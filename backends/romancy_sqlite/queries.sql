@@ -236,6 +236,10 @@ where
     and instance.updated_at <= :until
 limit :limit;
 
+-- name: status_of_life
+-- How an instance stands, if it is of this life.
+select status from romancy_instances where instance_id = ? and life = ?;
+
 -- name: prune_instance
 -- An ended instance.
 delete from romancy_instances where instance_id = ?;

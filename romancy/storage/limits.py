@@ -140,6 +140,11 @@ def refuse_to_send() -> NoReturn:
     raise UsageError("only a joined session sends by itself; in this one messages go with the commit")
 
 
+def refuse_to_clear() -> NoReturn:
+    """What `Session.clear` does in a session that is not joined."""
+    raise UsageError("only a joined session removes an instance; in this one an instance can only be written to")
+
+
 def _check_effects(item: Append, targets: set[str]) -> None:
     for start in item.starts:
         if start.instance_id in targets:

@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from romancy.errors import StorageUnavailableError
+    from romancy.status import Status
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Capabilities,
@@ -110,6 +111,16 @@ class Session(Protocol):
         One answer per delivery, in order, as that transaction sees the instances; what is not ACCEPTED wrote nothing.
         No instance's row stays locked until the caller commits. So an instance that ends before leaves its message
         unread; and the counter that makes the owner look moves after the commit, with the next sweep at the latest.
+        `UsageError` in a session that is not joined.
+        """
+        ...
+
+    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
+        """In a joined session: remove this life of an instance with everything that bears its id.
+
+        False, and nothing is removed, unless it is there, has ended and shows one of these statuses. The id is free for
+        a start in the same transaction; everybody else sees the instance until the caller commits, and waits for that
+        to write to it. `StorageUnavailableError` if another transaction holds the instance: roll back, and try again.
         `UsageError` in a session that is not joined.
         """
         ...

@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.endings import OVER
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox, refuse_to_send
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox, refuse_to_clear, refuse_to_send
 from romancy.storage.memory._database import Transaction
 from romancy.storage.memory._rows import after_delivery
-from romancy.storage.memory._write import deliver, write_item
+from romancy.storage.memory._write import clear, deliver, write_item
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 
     from romancy.errors import StorageUnavailableError
     from romancy.storage.memory._database import Database
@@ -135,6 +135,12 @@ class MemorySession:
         accepted = zip(deliveries, answers, strict=True)
         self._posted += [delivery.instance_id for delivery, answer in accepted if answer is Delivered.ACCEPTED]
         return answers
+
+    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
+        self.refuse_if_done()
+        if self._owns:
+            refuse_to_clear()
+        return await clear(self._tx, instance_id, life, statuses)
 
 
 async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str]) -> None:

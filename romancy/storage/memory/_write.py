@@ -15,10 +15,13 @@ from romancy.storage.memory._rows import Instance, Numbered, after_change, after
 from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from romancy.status import Status
     from romancy.storage.memory._database import Database, Transaction
     from romancy.storage.records import Change, Delivery, Item
 
-__all__ = ["alive", "deliver", "free", "head_of", "short_log", "write_item"]
+__all__ = ["alive", "clear", "deliver", "free", "head_of", "short_log", "write_item"]
 
 
 def alive(tx: Transaction, worker: str | None) -> bool:
@@ -181,6 +184,20 @@ async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) 
     if await tx.lock("inbox", key) is not None:
         return False
     tx.put("inbox", key, Numbered(InboxRow(delivery.delivery_id, delivery.body, database.now())))
+    return True
+
+
+async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
+    """Remove an ended instance of this life and of one of these statuses, with everything that bears its id."""
+    await tx.step("clear")
+    row: Instance | None = await tx.lock("instances", (instance_id,))
+    if row is None or row.life != life or row.status not in TERMINAL_STATUSES.intersection(statuses):
+        return False
+    for table in ("log", "inbox"):
+        for key in [key for key, _ in tx.scan(table) if key[0] == instance_id]:
+            await tx.lock(table, key)
+            tx.put(table, key, None)
+    tx.put("instances", (instance_id,), None)
     return True
 
 
