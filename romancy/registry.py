@@ -7,14 +7,17 @@ that nobody refers to any more is forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from inspect import unwrap
+from itertools import chain
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from romancy.errors import RegistrationError
+from romancy.errors import NonDeterminismError, RegistrationError
+from romancy.serialization import exception_name
 
 __all__ = ["Declared", "Registry", "declare"]
 
@@ -76,8 +79,13 @@ def _checked(workflow: Any) -> Any:
 
 def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     """The activities that the code of these workflows names, and that of the functions it names in their modules."""
-    found: dict[int, Any] = {}
-    waiting: list[Any] = [workflow.fn for workflow in workflows]
+    things = _reached_from(workflow.fn for workflow in workflows)
+    return list({id(thing): thing for thing in things if _is_activity(thing)}.values())
+
+
+def _reached_from(functions: Iterable[Any]) -> Iterator[Any]:
+    """What the code of these functions names, and that of the functions it names in their modules."""
+    waiting: list[Any] = list(functions)
     seen: set[int] = set()
     while waiting:
         fn = waiting.pop()
@@ -85,11 +93,25 @@ def _activities_of(workflows: Iterable[Any]) -> list[Any]:
             continue
         seen.add(id(fn))
         for thing in _named_by(fn):
-            if _is_activity(thing):
-                found[id(thing)] = thing
-            elif isinstance(thing, FunctionType) and thing.__module__ == fn.__module__:
+            yield thing
+            if isinstance(thing, FunctionType) and thing.__module__ == fn.__module__:
                 waiting.append(thing)
-    return list(found.values())
+
+
+def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
+    """The names of the exception classes that the modules of these definitions name, or their code by way of others."""
+    functions = [unwrap(definition.fn) for definition in definitions]
+    modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
+    things = chain(*(list(module.values()) for module in modules.values()), _reached_from(functions))
+    return frozenset(exception_name(thing) for thing in things if _is_own_error(thing))
+
+
+def _is_own_error(thing: Any) -> bool:
+    """Whether a workflow catches it as itself: not a built-in one, not one of this library's, none that ends a call."""
+    if not isinstance(thing, type) or not issubclass(thing, Exception):
+        return False
+    own = thing.__module__.partition(".")[0] not in ("builtins", "romancy")
+    return own and not issubclass(thing, (NonDeterminismError, StopIteration, StopAsyncIteration))
 
 
 def _own_activities(workflow: Any) -> dict[str, Any]:
@@ -138,6 +160,8 @@ class Registry:
     compensations: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """By the name of a workflow: the activities that its code names and that bear their names alone there."""
+    errors: frozenset[str] = frozenset()
+    """The names of the exception classes that workflows may catch as themselves."""
 
     def activities_of(self, workflow: str) -> Mapping[str, Any]:
         """The activities by name as this workflow means them: its own go before others of the same name."""
@@ -162,7 +186,8 @@ class Registry:
             for kind, definitions in found.items()
         }
         own = {name: _own_activities(definition) for name, definition in named["workflow"].items()}
-        registry = cls(named["workflow"], named["activity"], named["compensation"], own)
+        its = chain(named["workflow"].values(), named["activity"].values(), *(each.values() for each in own.values()))
+        registry = cls(named["workflow"], named["activity"], named["compensation"], own, _errors_of(its))
         registry.check(everything=workflows is None)
         return registry
 

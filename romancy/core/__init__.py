@@ -104,6 +104,9 @@ from romancy.core._events import (
     decode_commit,
     encode_commit,
 )
+from romancy.core._failures import (
+    as_caught,
+)
 from romancy.core._fold import (
     State,
 )
@@ -115,6 +118,9 @@ from romancy.core._loop import (
 )
 from romancy.core._nothing import (
     NO_DICT,
+)
+from romancy.core._own_errors import (
+    own_classes,
 )
 from romancy.core._recall import (
     Recall,
@@ -195,6 +201,7 @@ __all__ = [
     "WorkflowResumed",
     "WorkflowRetried",
     "WorkflowStarted",
+    "as_caught",
     "begin_of_retry",
     "current_commands",
     "current_run",
@@ -204,5 +211,6 @@ __all__ = [
     "encode_commit",
     "idempotency_key",
     "not_in_a_workflow",
+    "own_classes",
     "replay",
 ]

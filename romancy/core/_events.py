@@ -161,11 +161,12 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The last attempt the policy allows has failed, or the error was terminal."""
+    """The last attempt the policy allows has failed, or the error was terminal. `own`: types it is caught as too."""
 
     id: str
     error: ErrorInfo
     attempts: int = 1
+    own: tuple[str, ...] = ()
 
 
 class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from romancy.core._own_errors import classes_of, exhausted_as, own_classes
 from romancy.core._terminal import terminal_errors
 from romancy.errors import HeartbeatTimeoutError, RetryExhaustedError, TerminalError, WorkflowFailedError
 from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from romancy.core import _events as ev
     from romancy.core._definitions import ActivityDefinition
 
-__all__ = ["activity_error", "child_error"]
+__all__ = ["activity_error", "as_caught", "child_error"]
 
 
 def child_error(event: ev.ChildFailed, instance_id: str) -> WorkflowFailedError:
@@ -31,20 +36,49 @@ _ALWAYS: Final = {
 } | {exception_name(HeartbeatTimeoutError): HeartbeatTimeoutError}
 
 
+def as_caught(
+    event: ev.ActivityFailed, definition: ActivityDefinition, named: Collection[str], error: BaseException | None
+) -> ev.ActivityFailed:
+    """The event with the names of the types that the workflow catches it as; `named` are those that the app knows.
+
+    Live and replay read the choice from the log. A type that is not found by its name is not chosen.
+    """
+    known = {*named, *map(exception_name, definition.raises)}
+    own = own_classes(event.error, known, definition.fn, error)
+    return msgspec.structs.replace(event, own=tuple(own)) if own else event
+
+
 def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, failures: tuple[str, ...]) -> Exception:
-    """A declared or terminal error as itself; any other as what is left when the retries are used up."""
+    """A declared or terminal error as itself; any other as what is left when the retries are used up.
+
+    Raises NonDeterminismError if the log names a class that is not to be found.
+    """
     declared: dict[str, type[Exception]] = {exception_name(kind): kind for kind in definition.raises}
-    allowed = _ALWAYS | terminal_errors(event.error, definition.fn) | declared
+    own = classes_of(event, definition.fn, declared)
+    allowed = _ALWAYS | terminal_errors(event.error, definition.fn) | own | declared
     cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
     if isinstance(cause, (TerminalError, *definition.raises)):
         return cause
-    error = RetryExhaustedError(
-        f"activity {event.id} failed after {event.attempts} attempt(s): {event.error.type}: {event.error.message}",
-        activity_id=event.id,
-        error_type=event.error.type,
-        trace=event.error.trace,
-        attempts=event.attempts,
-        history=[*failures, f"{event.error.type}: {event.error.message}"],
-    )
-    error.__cause__ = cause
+    told = f"activity {event.id} failed after {event.attempts} attempt(s)"
+    what: dict[str, Any] = {
+        "activity_id": event.id,
+        "error_type": event.error.type,
+        "trace": event.error.trace,
+        "attempts": event.attempts,
+        "history": (*failures, f"{event.error.type}: {event.error.message}"),
+    }
+    name = next((name for name in (event.error.type, *event.error.bases) if name in own), None)
+    error = None if name is None else exhausted_as(own[name], name, event.error)
+    if error is None:
+        error = RetryExhaustedError(f"{told}: {event.error.type}: {event.error.message}", **what)
+    else:
+        _give(error, what | {"__notes__": [told]})
+    object.__setattr__(error, "__cause__", cause)
     return error
+
+
+def _give(error: Exception, attributes: dict[str, Any]) -> None:
+    """What a RetryExhaustedError has, but for what the exception's own class has under the same name."""
+    its = {name for cls in type(error).__mro__ for name in vars(cls)} | vars(error).keys()
+    for name in attributes.keys() - its:
+        object.__setattr__(error, name, attributes[name])

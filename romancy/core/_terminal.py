@@ -1,4 +1,4 @@
-"""From the recorded name of a terminal error to its class, whatever this process happens to have imported.
+"""From the recorded name of an error to its class, whatever this process happens to have imported.
 
 A class is looked for where the name says: in its module, which is imported if it has not been, or among the variables
 of the activity's function. Two processes with the same code find the same class or none.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization import ErrorInfo
 
-__all__ = ["terminal_errors"]
+__all__ = ["find_error", "terminal_errors"]
 
 _TERMINAL: Final = exception_name(TerminalError)
 _SCRIPTS: Final = ("__main__", "__mp_main__")
@@ -33,10 +33,15 @@ def terminal_errors(info: ErrorInfo, fn: Callable[..., Any]) -> dict[str, type[E
     found: dict[str, type[Exception]] = {_TERMINAL: TerminalError}
     for name in _names(info):
         if name not in found:
-            cls = _local(name, fn) if _LOCAL in name else _of_a_module(name, fn)
+            cls = find_error(name, fn, TerminalError)
             if cls is not None:
                 found[name] = cls
     return found
+
+
+def find_error(name: str, fn: Callable[..., Any], base: type[Exception]) -> type[Exception] | None:
+    """The class derived from `base` that the name stands for; None if there is none where the name says."""
+    return _local(name, fn, base) if _LOCAL in name else _of_a_module(name, fn, base)
 
 
 def _names(info: ErrorInfo) -> Iterator[str]:
@@ -48,31 +53,31 @@ def _names(info: ErrorInfo) -> Iterator[str]:
         yield from _names(other)
 
 
-def _local(name: str, fn: Callable[..., Any]) -> type[Exception] | None:
+def _local(name: str, fn: Callable[..., Any], base: type[Exception]) -> type[Exception] | None:
     """A class made in the function in which the activity was declared."""
     for cell in getattr(unwrap(fn), "__closure__", None) or ():
         try:
             value = cell.cell_contents
         except ValueError:  # a variable that has not been set
             continue
-        if _is_terminal(value) and name.endswith(f".{value.__qualname__}"):
+        if _is_one(value, base) and name.endswith(f".{value.__qualname__}"):
             return value  # type: ignore[no-any-return]
     return None
 
 
-def _of_a_module(name: str, fn: Callable[..., Any]) -> type[Exception] | None:
+def _of_a_module(name: str, fn: Callable[..., Any], base: type[Exception]) -> type[Exception] | None:
     parts = name.split(".")
     for length in range(len(parts) - 1, 0, -1):
         found: Any = _module(".".join(parts[:length]), fn.__module__)
         if found is not None:
             for part in parts[length:]:
                 found = getattr(found, part, None)
-            return found if _is_terminal(found) else None
+            return found if _is_one(found, base) else None
     return None
 
 
-def _is_terminal(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, TerminalError)
+def _is_one(value: object, base: type[Exception]) -> bool:
+    return isinstance(value, type) and issubclass(value, base)
 
 
 def _module(name: str, own: str) -> Any:

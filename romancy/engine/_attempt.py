@@ -34,6 +34,8 @@ class Tools(NamedTuple):
     stamp: Callable[[], str]
     slots: Slots | None
     """Where sessions take the append slots of their instances."""
+    errors: frozenset[str] = frozenset()
+    """The names of the exception types that workflows catch as themselves."""
 
 
 class Attempt:

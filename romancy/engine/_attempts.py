@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,14 +27,12 @@ from romancy.core import (
     StartCompensation,
 )
 from romancy.engine._attempt import Attempt, id_of
+from romancy.engine._judging import judged
 from romancy.engine._patience import Patience
-from romancy.engine._processes import Processes, RaisedElsewhereError
-from romancy.engine._saying import say_attempt_failed
+from romancy.engine._processes import Processes
 from romancy.engine._silence import watched
 from romancy.engine._threads import Threads
 from romancy.errors import ActivityError
-from romancy.retry import GiveUp, Retry, resolve
-from romancy.serialization import describe_exception
 from romancy.storage.limits import MAX_EVENT_BYTES, check_event
 
 if TYPE_CHECKING:
@@ -105,7 +102,7 @@ class Attempts:
         """Each attempt begins in a copy of it, whatever runs when it begins."""
         self._clock = clock
         self._threads = Threads(threads)
-        self._processes = Processes()
+        self._processes = Processes(tools.errors)
         self._dependencies = dependencies
         self._retry = retry
         self._beating = beating
@@ -439,37 +436,4 @@ class Attempts:
             return await fn(*positional, **named)
 
     def _failure(self, attempt: Attempt, error: BaseException) -> Input:
-        effect, port = attempt.effect, attempt.port
-        definition: Any = effect.definition
-        call_policy = None if isinstance(effect, StartCompensation) else effect.retry
-        policy = resolve(call_policy, definition.retry, self._retry)
-        now = self._clock.now()
-        returned = attempt.returned
-        if isinstance(error, RaisedElsewhereError):
-            info, returned, error = error.info, error.returned, error.cause
-        else:
-            info = describe_exception(error, getattr(definition, "raises", ()))
-        verdict: Retry | GiveUp
-        try:
-            verdict = GiveUp(exhausted=False)  # a result that cannot be kept; the work would only be done again
-            if not returned:
-                verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
-        except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
-            verdict, info = GiveUp(exhausted=False), describe_exception(broken)
-        say_attempt_failed(attempt, info.type, verdict.delay if isinstance(verdict, Retry) else None)
-        if isinstance(verdict, Retry):
-            next_at = now + round(verdict.delay * 1_000_000)
-            if isinstance(effect, StartCompensation):
-                return CompensationAttemptFailed(
-                    at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at
-                )
-            return ActivityAttemptFailed(
-                at=now,
-                id=attempt.id,
-                attempt=effect.attempt,
-                error=info,
-                next_at=next_at,
-                details=effect.details if port is None or port.details is None else port.details,
-            )
-        final = CompensationFailed if isinstance(effect, StartCompensation) else ActivityFailed
-        return final(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+        return judged(attempt, error, now=self._clock.now(), retry=self._retry)

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from romancy.context import enter_activity
+from romancy.core import own_classes
 from romancy.errors import ActivityError, TerminalError, UsageError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name, rebuild_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from multiprocessing.connection import Connection
 
     from romancy.activity import Activity
@@ -62,10 +64,14 @@ class _Child:
         self.knows: set[tuple[str, str]] = set()
         """The functions it has loaded."""
 
-    def ask(self, function: tuple[str, str], args: bytes | None) -> bytes:
-        """Have a function called, or only loaded; ActivityError if the process ended instead of answering."""
+    def ask(self, function: tuple[str, str], args: bytes | None, named: Collection[str] = ()) -> bytes:
+        """Have a function called, or only loaded; ActivityError if the process ended instead of answering.
+
+        With what it raises of the `named` types comes what that carries; they are told when the function is loaded.
+        """
         try:
-            self._pipe.send_bytes(msgspec.json.encode((*function, None if args is None else msgspec.Raw(args))))
+            call = (*function, None if args is None else msgspec.Raw(args), tuple(named))
+            self._pipe.send_bytes(msgspec.json.encode(call))
             return self._pipe.recv_bytes()
         except (EOFError, OSError):
             raise self._gone() from None
@@ -87,7 +93,9 @@ class _Child:
 class Processes:
     """As many processes as there are cores, each started when an activity first needs one."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: frozenset[str] = frozenset()) -> None:
+        self._named = named
+        """The names of the exception types that workflows catch as themselves."""
         self._limit = os.cpu_count() or 1
         self._slots = asyncio.Semaphore(self._limit)
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="romancy-process")
@@ -105,7 +113,7 @@ class Processes:
             child = self._idle.pop() if self._idle else await self._new()
             try:
                 if function not in child.knows:
-                    await self._in_thread(child.ask, function, None)
+                    await self._in_thread(child.ask, function, None, self._named)
                     child.knows.add(function)
                 async with asyncio.timeout(timeout):
                     answer: bytes = await self._in_thread(child.ask, function, args)
@@ -118,7 +126,7 @@ class Processes:
             return answer[1:]
         info = msgspec.json.decode(answer[1:], type=ErrorInfo)
         kinds: tuple[type[Exception], ...] = (TerminalError, *definition.raises)
-        known = {exception_name(kind): kind for kind in kinds}
+        known = own_classes(info, self._named, definition.fn) | {exception_name(kind): kind for kind in kinds}
         raise RaisedElsewhereError(info, rebuild_exception(info, known), returned=answer[:1] == _UNKEPT)
 
     async def _new(self) -> _Child:
@@ -152,16 +160,19 @@ class Processes:
 
 def _serve(pipe: Connection) -> None:
     """In the other process: answer calls until there is nobody to answer."""
+    named: tuple[str, ...] = ()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal asks everybody to stop; the parent decides when
     try:
         while True:
-            module, name, args = msgspec.json.decode(pipe.recv_bytes(), type=tuple[str, str, msgspec.Raw])
-            pipe.send_bytes(_answer(module, name, bytes(args)))
+            call = msgspec.json.decode(pipe.recv_bytes(), type=tuple[str, str, msgspec.Raw, tuple[str, ...]])
+            module, name, args, told = call
+            named = told or named
+            pipe.send_bytes(_answer(module, name, bytes(args), named))
     except (EOFError, OSError):
         pipe.close()
 
 
-def _answer(module: str, name: str, args: bytes) -> bytes:
+def _answer(module: str, name: str, args: bytes, errors: Collection[str]) -> bytes:
     raises: tuple[type[Exception], ...] = ()
 
     def no_context() -> ActivityContext:
@@ -184,4 +195,4 @@ def _answer(module: str, name: str, args: bytes) -> bytes:
         failed = _UNKEPT
         return _GOOD + bytes(definition.signature.encode_result(value))
     except Exception as error:  # noqa: BLE001 - whatever user code raises is told as data
-        return failed + msgspec.json.encode(describe_exception(error, raises))
+        return failed + msgspec.json.encode(describe_exception(error, raises, errors))

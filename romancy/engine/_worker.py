@@ -168,7 +168,7 @@ class Worker:
         if self.store.capabilities.sessions_exclude:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
         attempts = Attempts(
-            Tools(self.store, self.stamp, slots),
+            Tools(self.store, self.stamp, slots, self.registry.errors),
             self.clock,
             threads=self._settings.max_threads,
             dependencies=dependencies,

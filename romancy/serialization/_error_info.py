@@ -18,7 +18,7 @@ from romancy.errors import TerminalError
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 NO_DATA: Final = Raw(b"")
 
@@ -80,19 +80,23 @@ def exception_name(cls: type[BaseException]) -> str:
     return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
 
 
-def describe_exception(exc: BaseException, declared: tuple[type[BaseException], ...] = ()) -> ErrorInfo:
+def describe_exception(
+    exc: BaseException, declared: tuple[type[BaseException], ...] = (), named: Collection[str] = ()
+) -> ErrorInfo:
     """Turn an exception into data. Never raises, whatever its `__str__`, `__repr__` or attributes do.
 
-    `declared`: the classes that may come back as themselves; `TerminalError` is always one of them.
+    `declared` are the classes that may come back as themselves, and `named` the names of further ones;
+    `TerminalError` is always one of them.
     """
-    return _Describer((TerminalError, *declared)).describe(exc)
+    return _Describer((TerminalError, *declared), named).describe(exc)
 
 
 class _Describer:
     """Follows causes and members, each exception once, and not more of them than an event can hold."""
 
-    def __init__(self, declared: tuple[type[BaseException], ...]) -> None:
+    def __init__(self, declared: tuple[type[BaseException], ...], named: Collection[str]) -> None:
         self._declared = declared
+        self._named = named
         self._seen: set[int] = set()
 
     def describe(self, exc: BaseException) -> ErrorInfo:
@@ -105,10 +109,15 @@ class _Describer:
             message=message,
             trace=_bounded(_trace(exc, f"{name}: {message}"), longest_trace),
             bases=_bases(type(exc)),
-            data=_data(exc) if isinstance(exc, self._declared) else NO_DATA,
+            data=_data(exc) if self._may_come_back(exc) else NO_DATA,
             members=tuple(self.describe(member) for member in members_of(exc) if self._has_room_for(member)),
             cause=self.describe(cause) if cause is not None and self._has_room_for(cause) else None,
         )
+
+    def _may_come_back(self, exc: BaseException) -> bool:
+        if isinstance(exc, self._declared):
+            return True
+        return bool(self._named) and any(exception_name(cls) in self._named for cls in type(exc).__mro__)
 
     def _has_room_for(self, exc: BaseException) -> bool:
         return id(exc) not in self._seen and len(self._seen) < _MOST_EXCEPTIONS

@@ -50,7 +50,7 @@ def rebuild_exception(
             attempts=attempts,
         )
     if info.cause is not None:
-        exc.__cause__ = rebuild_exception(info.cause, allowed)
+        object.__setattr__(exc, "__cause__", rebuild_exception(info.cause, allowed))  # its own may refuse
     return exc
 
 
