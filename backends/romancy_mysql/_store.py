@@ -56,7 +56,7 @@ class MySQLStore:
         self._posted = Posted(self.database, self._wakeups.tell)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database)
-        self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, lambda: self.gate))
+        self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, self))
 
     @property
     def capabilities(self) -> Capabilities:
