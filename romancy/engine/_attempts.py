@@ -27,7 +27,7 @@ from romancy.core import (
     StartCompensation,
 )
 from romancy.engine._attempt import Attempt, id_of
-from romancy.engine._judging import judged
+from romancy.engine._judging import ends_the_process, judged
 from romancy.engine._patience import Patience
 from romancy.engine._processes import Processes
 from romancy.engine._silence import watched
@@ -276,9 +276,9 @@ class Attempts:
             except asyncio.CancelledError as error:
                 attempt.has_stopped()
                 event = await self._was_cancelled(attempt, error)
-            except (GeneratorExit, KeyboardInterrupt, SystemExit):
-                raise  # it is the process that is to end, or the loop that has
-            except BaseException as error:  # noqa: BLE001 - whatever user code raises is judged by the policy
+            except BaseException as error:
+                if ends_the_process(error):
+                    raise
                 attempt.ending = True
                 if await self._has_failed(attempt, error):
                     return

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
+import traceback
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 from romancy.core import (
@@ -15,6 +18,7 @@ from romancy.core import (
 )
 from romancy.engine._processes import RaisedElsewhereError
 from romancy.engine._saying import say_attempt_failed
+from romancy.errors import ActivityError
 from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 
@@ -23,7 +27,32 @@ if TYPE_CHECKING:
     from romancy.engine._attempt import Attempt
     from romancy.retry import RetryPolicy
 
-__all__ = ["judged"]
+__all__ = ["ends_the_process", "judged"]
+
+
+def ends_the_process(error: BaseException) -> bool:
+    """Whether it is not the activity's: its loop has ended, or somebody has pressed Ctrl-C.
+
+    Where the handler of Ctrl-C is Python's own, its KeyboardInterrupt looks like one that the activity raises.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return isinstance(error, GeneratorExit)
+    handler: Any = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        return True
+    frames = list(traceback.walk_tb(error.__traceback__))
+    code = getattr(unwrap(getattr(handler, "func", handler)), "__code__", None)
+    return bool(frames) and frames[-1][0].f_code is code
+
+
+def _refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
+    """What an activity has failed with that would end its process, and with it all that runs beside it."""
+    cause = ActivityError(
+        f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
+        "(a TerminalError if it is not to be tried again)"
+    )
+    cause.__cause__ = error
+    return cause
 
 
 def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
@@ -37,6 +66,8 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
     if isinstance(error, RaisedElsewhereError):
         info, returned, error, raised = error.info, error.returned, error.cause, None
     else:
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            error = raised = _refused(definition.name, error)
         info = describe_exception(error, getattr(definition, "raises", ()), named)
     verdict: Retry | GiveUp
     try:

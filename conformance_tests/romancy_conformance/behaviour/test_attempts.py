@@ -12,6 +12,7 @@ import pytest
 
 import romancy.app
 from romancy import (
+    RetryExhaustedError,
     RetryPolicy,
     Romancy,
     WorkflowContext,
@@ -288,3 +289,23 @@ async def test_an_end_that_cannot_be_told_puts_its_instance_aside(
     assert instance is not None
     assert "ValueError: cannot convert float NaN to integer" in (instance.error or "")
     assert "how its attempt ended cannot be told" in caplog.text
+
+
+@activity(retry=RetryPolicy.fixed(2, 0.01))
+async def exits_at_once() -> None:
+    raise SystemExit(2)
+
+
+@workflow
+async def goes_on_after_an_exit(ctx: WorkflowContext) -> str:
+    try:
+        await exits_at_once()
+    except RetryExhaustedError as error:
+        return f"{error.attempts} attempts: {error}"
+    return "nothing"
+
+
+async def test_an_activity_that_would_end_its_worker_has_failed(app: Romancy) -> None:
+    answer = await app.run(goes_on_after_an_exit)
+    assert answer.startswith("2 attempts: activity exits_at_once:1 failed")
+    assert "exits_at_once raised SystemExit, which does not end its worker: let it return" in answer
