@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from romancy_mysql._prepared import Bound
     from romancy_mysql._settings import Settings
 
-__all__ = ["READING", "Line", "Wire", "connect", "exchange"]
+__all__ = ["HANDLING", "READING", "Line", "Wire", "connect", "exchange"]
 
 T = TypeVar("T")
 
@@ -268,6 +268,30 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
             raise
         raise ConnectionLostError(f"{where}: the connection broke during {what}") from None
     return answers
+
+
+class Handled:
+    """Connections as a pool deals with them."""
+
+    def is_dead(self, wire: Wire, /) -> bool:
+        return wire.tainted or wire.gone
+
+    def drop(self, wire: Wire, /) -> None:
+        wire.abort()
+
+    async def close(self, wire: Wire, /) -> None:
+        """In an orderly way if its state allows, so that the server's log need not mention it."""
+        try:
+            if not self.is_dead(wire):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await wire.ensure_closed()
+        except Exception:  # noqa: BLE001, S110 - it goes one way or the other
+            pass
+        wire.abort()
+        await wire.until_closed()
+
+
+HANDLING = Handled()
 
 
 async def connect(settings: Settings) -> Wire:

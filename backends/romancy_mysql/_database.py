@@ -16,7 +16,8 @@ from romancy.errors import InternalError, StorageConfigurationError, StorageUnav
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sql import load_queries
 from romancy.storage.sqlkit import pauses
-from romancy_mysql._connection import connect
+from romancy.storage.sqlkit.pool import Pool
+from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     WHOLE,
@@ -27,7 +28,6 @@ from romancy_mysql._errors import (
     TransientError,
 )
 from romancy_mysql._migrations import bring_up_to_date
-from romancy_mysql._pool import Pool
 from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Database:
                 f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
             )
 
-    async def ask(self, *statements: Statement, pool: Pool | None = None) -> list[Answer]:
+    async def ask(self, *statements: Statement, pool: Pool[Wire] | None = None) -> list[Answer]:
         """Statements that each stand alone, in one round trip; tried again while others stand in the way."""
         return await self.insist(lambda wire: self.send(wire, statements), pool=pool)
 
@@ -142,7 +142,7 @@ class Database:
         return await self.insist(lambda wire: self._transaction(wire, statements), lock_waits=lock_waits)
 
     async def insist(
-        self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool | None = None, lock_waits: int = _LOCK_WAITS
+        self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool[Wire] | None = None, lock_waits: int = _LOCK_WAITS
     ) -> T:
         """Run `work` on a connection, anew on another one when a transaction was the victim or a connection was old."""
         if not self._open:
@@ -270,7 +270,7 @@ class Database:
         self.pulse = self._pool(1, hurry=_HURRY)
         self.sessions = self._pool(max(1, size - engine - 1))
 
-    def _pool(self, size: int, *, hurry: int = 1) -> Pool:
+    def _pool(self, size: int, *, hurry: int = 1) -> Pool[Wire]:
         """A pool whose statements are given up after a fraction of the usual time."""
         settings = structs.replace(
             self.settings,
@@ -280,6 +280,7 @@ class Database:
         return Pool(
             settings.where,
             lambda: connect(settings),
+            HANDLING,
             size,
             patience=settings.pool_timeout,
             idle=settings.idle_timeout / 2,

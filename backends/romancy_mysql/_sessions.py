@@ -246,7 +246,7 @@ async def open_session(database: Database, committer: Committer) -> AsyncGenerat
         if wire.tainted or wire.gone:
             database.sessions.give_back(wire)
         else:
-            database.sessions.give_back_after(wire, wire.reset)
+            database.sessions.give_back_after(wire, lambda lent: lent.reset())
 
 
 async def _begun(database: Database) -> Wire:

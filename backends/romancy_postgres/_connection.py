@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_TIMEOUT",
+    "HANDLING",
     "Link",
     "SessionConnection",
     "as_connection",
@@ -59,6 +60,7 @@ ENGINE_SETTINGS: Final = {
     # Most statements take arrays, and a plan made for the arrays of the day costs five times what it saves.
     "plan_cache_mode": "force_generic_plan",
 }
+_CLOSE_TIMEOUT: Final = 2.0
 SEARCH_SETTINGS: Final = {
     "jit": "off",
     # A page is the first rows in the order of an index. Without statistics the planner would collect and sort them all.
@@ -79,6 +81,24 @@ class SessionConnection(asyncpg.Connection):
         if self.opening and not args:
             query, self.opening = query + self.opening, ""
         return await super().execute(query, *args, timeout=timeout)
+
+
+class Handled:
+    """The driver's connections as a pool deals with them, whatever a class of ours forbids to user code."""
+
+    is_dead = staticmethod(asyncpg.Connection.is_closed)
+
+    def drop(self, connection: asyncpg.Connection, /) -> None:
+        asyncpg.Connection.terminate(connection)
+
+    async def close(self, connection: asyncpg.Connection, /) -> None:
+        try:
+            await asyncpg.Connection.close(connection, timeout=_CLOSE_TIMEOUT)
+        except Exception:  # noqa: BLE001 - it goes one way or the other
+            asyncpg.Connection.terminate(connection)
+
+
+HANDLING: Final = Handled()
 
 
 async def connect(settings: Settings) -> EngineConnection:

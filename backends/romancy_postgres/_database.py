@@ -17,8 +17,10 @@ import asyncpg
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sql import load_queries
 from romancy.storage.sqlkit.pauses import pause
+from romancy.storage.sqlkit.pool import Pool
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
+    HANDLING,
     Link,
     connect,
     connect_for_search,
@@ -28,7 +30,6 @@ from romancy_postgres._connection import (
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
-from romancy_postgres._pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -77,11 +78,11 @@ class Database:
         size = self.settings.pool_size
         engine = max(1, min(_ENGINE_POOL, size // 2))
         name = f"storage {self.settings.url}"
-        self.work = Pool(name, self._connect_for_engine, engine)
-        self.pulse = Pool(name, self._connect_for_engine, 1)
-        self.ears = Pool(name, self._connect_for_engine, 1)
-        self.search = Pool(name, self._connect_for_search, _SEARCH_POOL)
-        self.sessions = Pool(name, self._connect_for_session, size - engine)
+        self.work: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, engine)
+        self.pulse: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
+        self.ears: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
+        self.search: Pool[EngineConnection] = Pool(name, self._connect_for_search, HANDLING, _SEARCH_POOL)
+        self.sessions: Pool[SessionConnection] = Pool(name, self._connect_for_session, HANDLING, size - engine)
 
     @property
     def gate(self) -> Gate | None:
@@ -128,7 +129,7 @@ class Database:
         if not self._opened:
             self.check_open()
         try:
-            connection = await self.work.borrow()
+            connection = self.work.grab() or await self.work.take()
             try:
                 if self._gated.gate is not None:
                     await self._gated.gate(name)
@@ -191,7 +192,7 @@ class Database:
             await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
-        connection = await pool.borrow()
+        connection = await pool.take()
         try:
             answer = await statement(Link(connection, self))
         except BaseException as error:
@@ -206,19 +207,21 @@ class Database:
         Raises what the driver should have said, where it said something else.
         """
         if isinstance(error, asyncpg.PostgresError) and not read_only(error):
+            if connection.is_closed():
+                pool.drop_idle()
             pool.give_back(connection)
             return
         lost = ended_under_a_call(connection, error)
         pool.discard(connection)
         if isinstance(error, TimeoutError):
-            pool.distrust()
+            pool.drop_idle()
         if lost is not None:
             raise lost from None
 
     async def _all_or_nothing(
         self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
     ) -> T:
-        connection = await pool.borrow()
+        connection = await pool.take()
         link = Link(connection, self)
         try:
             await link.control("begin", begin)
@@ -234,7 +237,7 @@ class Database:
             lost = ended_under_a_call(connection, error)
             pool.discard(connection)
             if isinstance(error, TimeoutError):
-                pool.distrust()
+                pool.drop_idle()
             if lost is not None:
                 raise lost from None
             raise
@@ -255,7 +258,7 @@ class Database:
     async def borrow_for_session(self) -> SessionConnection:
         """A connection for user code."""
         self.check_open()
-        return await self.sessions.borrow()
+        return await self.sessions.take()
 
     async def forget_session(self, connection: SessionConnection) -> None:
         """Undo what user code may have set on the connection: settings, locks, cursors, LISTEN."""

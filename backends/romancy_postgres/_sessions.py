@@ -336,7 +336,7 @@ async def open_session(database: Database, signals: Signals, commits: Commits) -
     finally:  # cancelled, it may be in the middle of a statement
         session.let_go()
         if clean and not connection.is_closed():
-            database.sessions.refresh(connection, database.forget_session)
+            database.sessions.give_back_after(connection, database.forget_session)
         else:
             database.sessions.discard(connection)
 

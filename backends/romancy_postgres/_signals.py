@@ -138,7 +138,7 @@ class Signals:
         again = False
         while True:
             try:
-                connection = await self._database.ears.borrow()
+                connection = await self._database.ears.take()
                 try:
                     lost = await self._attach(connection)
                     if again:

@@ -78,8 +78,8 @@ async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connect
     async with asyncio.timeout(60):
         while await connection.fetchval(_OPEN):
             await connection.execute("select pg_sleep(0.02)")
-        held = [await store.database.work.borrow() for _ in range(2)]
-        others = [await store.database.sessions.borrow() for _ in range(2)]
+        held = [await store.database.work.take() for _ in range(2)]
+        others = [await store.database.sessions.take() for _ in range(2)]
     for work, session in zip(held, others, strict=True):
         store.database.work.give_back(work)
         store.database.sessions.give_back(session)
@@ -171,7 +171,7 @@ async def test_connections_ended_by_the_server_are_not_lent_again(
 async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> None:
     """A statement of the engine's own fails as a lost connection does, and the next one gets another connection."""
     work = store.database.work
-    first = await work.borrow()
+    first = await work.take()
     for _ in range(2):  # the timer of the first answer watches over the second
         assert await first.run_prepared("select 1", (), 3) == "SELECT 1"
     loop = asyncio.get_running_loop()
@@ -183,7 +183,7 @@ async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> No
     assert 0.25 < loop.time() - began < 30
     assert first.is_closed()
     work.give_back(first)
-    second = await work.borrow()
+    second = await work.take()
     assert second is not first
     assert await second.run_prepared("select 1", (), 30) == "SELECT 1"
     work.give_back(second)

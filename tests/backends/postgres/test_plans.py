@@ -75,7 +75,7 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
     queries = filled.database.queries
 
     found: dict[str, list[str]] = {}
-    borrowed = await filled.database.work.borrow()
+    borrowed = await filled.database.work.take()
     for name in queries.keys() - _NOT_FOR_A_PLAN:
         prepared = await borrowed.prepare(queries[name])
         nothing = [None] * len(prepared.get_parameters())
@@ -110,7 +110,7 @@ async def test_searches_that_should_be_fast_use_an_index(
     names = None if query.workflow_name is None else ["flow3"]
     _, text, values = compose(filled.database.queries, query, names, [])
 
-    borrowed = await filled.database.search.borrow()
+    borrowed = await filled.database.search.take()
     plan = await borrowed.fetch(f"explain {text}", *values)
     filled.database.search.give_back(borrowed)
 
@@ -137,7 +137,7 @@ async def test_statistics_do_not_talk_a_search_into_walking_everything(
     names = None if query.workflow_name is None else ["flow3"]
     _, text, values = compose(filled.database.queries, query, names, others)
 
-    borrowed = await filled.database.search.borrow()
+    borrowed = await filled.database.search.take()
     plan = [row[0] for row in await borrowed.fetch(f"explain {text}", *values)]
     filled.database.search.give_back(borrowed)
 

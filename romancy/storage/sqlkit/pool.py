@@ -1,0 +1,235 @@
+"""Connections, lent one at a time: a bounded number, a bounded wait, and nothing doubtful is lent again.
+
+A borrower gives a connection back, or discards it when it may be in the middle of something. A discarded connection
+keeps its place until it is closed, so the server never sees more than `size` of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from romancy.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from typing import Any
+
+__all__ = ["Handling", "Pool"]
+
+C = TypeVar("C")
+C_contra = TypeVar("C_contra", contravariant=True)
+
+
+class Handling(Protocol[C_contra]):
+    """What a pool has to know of a driver's connections."""
+
+    def is_dead(self, connection: C_contra, /) -> bool:
+        """Whether it cannot be lent again, as far as is known without asking the server."""
+        ...
+
+    def drop(self, connection: C_contra, /) -> None:
+        """End it at once, without a word to the server."""
+        ...
+
+    async def close(self, connection: C_contra, /) -> None:
+        """End it as orderly as its state allows, within a bounded time. Never raises an `Exception`."""
+        ...
+
+
+class Pool(Generic[C]):
+    """Up to `size` connections, made when they are wanted, closed when nobody wanted them for `idle` seconds."""
+
+    def __init__(
+        self,
+        where: str,
+        connect: Callable[[], Awaitable[C]],
+        handling: Handling[C],
+        size: int,
+        *,
+        patience: float = 30.0,
+        idle: float = float("inf"),
+    ) -> None:
+        self._where = where
+        self._connect = connect
+        self._handling = handling
+        self.patience = patience
+        """Seconds to wait for a connection that somebody else has."""
+        self._longest_idle = idle
+        self._free = size
+        """Places that nobody has, connected or not."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._idle: list[tuple[float, C]] = []
+        self._lent: set[C] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncGenerator[C]:
+        """A connection for the length of a block."""
+        connection = await self.take()
+        try:
+            yield connection
+        finally:
+            self.give_back(connection)
+
+    def grab(self) -> C | None:
+        """A connection of one's own if that takes no waiting; else None, and `take` has one."""
+        if not self._free or not self._idle or self._waiting:
+            return None
+        _, connection = self._idle.pop()
+        if self._handling.is_dead(connection):
+            self._after(self._handling.close(connection))
+            return None
+        self._free -= 1
+        self._lent.add(connection)
+        return connection
+
+    async def take(self) -> C:
+        """A connection of one's own; `StorageUnavailableError` when none gets free in time."""
+        await self._take_place()
+        try:
+            self._refuse_if_closed()
+            connection = self._take_idle()
+        except BaseException:
+            self._give_place()
+            raise
+        if connection is None:
+            connection = await self._make()
+        self._lent.add(connection)
+        return connection
+
+    def give_back(self, connection: C) -> None:
+        """It is idle and as it was lent; one that is not usable is discarded."""
+        if self._closed or self._handling.is_dead(connection):
+            self.discard(connection)
+            return
+        self._lent.discard(connection)
+        now = monotonic()
+        self._idle.append((now, connection))
+        while self._idle[0][0] < now - self._longest_idle:
+            self._after(self._handling.close(self._idle.pop(0)[1]))
+        if self._waiting:
+            self._give_place()
+        else:
+            self._free += 1
+
+    def give_back_after(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
+        """Clean it behind the caller's back, then give it back; discard it if that fails."""
+        self._after(self._clean(connection, clean))
+
+    def discard(self, connection: C) -> None:
+        """Close it, and only then free its place."""
+        self._lent.discard(connection)
+        self._after(self._close_and_free(connection))
+
+    def drop_idle(self) -> None:
+        """End the idle ones: when one was dead without a word, each of them might cost a time-out of its own."""
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            self._handling.drop(connection)
+            self._after(self._handling.close(connection))
+
+    async def close(self) -> None:
+        """Close all. Calls on those in use fail as if the server had gone."""
+        self._closed = True
+        for connection in self._lent:
+            self._handling.drop(connection)
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            self._after(self._handling.close(connection))
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _take_place(self) -> None:
+        if self._free and not self._waiting:
+            self._free -= 1
+            return
+        self._refuse_if_closed()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self.patience):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it came at the very moment of giving up
+                self._give_place()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if not isinstance(error, TimeoutError):
+                raise
+            raise StorageUnavailableError(
+                f"{self._where}: no connection got free within {self.patience:g} s; "
+                "raise pool_size in the URL, or hold sessions for shorter"
+            ) from None
+
+    def _give_place(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _take_idle(self) -> C | None:
+        while self._idle:
+            _, connection = self._idle.pop()
+            if not self._handling.is_dead(connection):
+                return connection
+            self._after(self._handling.close(connection))
+        return None
+
+    async def _make(self) -> C:
+        """A new connection in a place that is held already."""
+        making = asyncio.ensure_future(self._connect())
+        try:
+            # Shielded: a driver that is cancelled while it connects does not clean up after itself.
+            connection = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._after(self._keep(making))
+            raise
+        except BaseException:
+            self._give_place()
+            raise
+        if self._closed:
+            self.discard(connection)
+            self._refuse_if_closed()
+        return connection
+
+    async def _keep(self, making: asyncio.Future[C]) -> None:
+        """The caller has gone; the next one will be glad of the connection."""
+        try:
+            connection = await making
+        except Exception:  # noqa: BLE001 - nobody is left to be told
+            self._give_place()
+        else:
+            self.give_back(connection)
+
+    async def _clean(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
+        try:
+            await clean(connection)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not lent again
+            self.discard(connection)
+        except BaseException:
+            self.discard(connection)
+            raise
+        else:
+            self.give_back(connection)
+
+    async def _close_and_free(self, connection: C) -> None:
+        try:
+            await self._handling.close(connection)
+        finally:
+            self._give_place()
+
+    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StorageUnavailableError(f"{self._where}: the store is closed")
