@@ -234,7 +234,7 @@ class _Survey:
             return f"{_foreign(thing.__module__)}.{_qualified(thing)}"
         if kind is EventType:
             return f"event {thing.name}: {self._declared(thing.data, {})}"
-        if type(getattr(kind, "kind", None)) is str and hasattr(kind, "fn") and _top(kind.__module__) == "romancy":
+        if _top(kind.__module__) == "romancy" and type(getattr(kind, "kind", None)) is str and hasattr(thing, "fn"):
             return self.definition(thing)
         pieces = _pieces(thing, kind) if depth < _DEEPEST else ()
         return f"{self.value(kind)} {self.value(pieces, depth + 1)}"
