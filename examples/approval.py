@@ -10,9 +10,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from dataclasses import dataclass
 
-from romancy import EventTimeoutError, EventType, Handle, Romancy, WorkflowContext, activity, workflow
+from romancy import (
+    EventTimeoutError,
+    EventType,
+    Handle,
+    Romancy,
+    Status,
+    UsageError,
+    WorkflowContext,
+    activity,
+    workflow,
+)
 
 
 @dataclass
@@ -60,7 +71,8 @@ async def ask(url: str, expense: str, amount: int, patience: float) -> str:
     async with Romancy(url, workflows=[approval]) as app:
         handle = await app.start(approval.options(instance_id=expense), amount, patience)
         await until_it_waits(handle)
-        print(f"{expense} waits for a decision", flush=True)
+        if await handle.status() is Status.WAITING:
+            print(f"{expense} waits for a decision", flush=True)
         return await handle.result()
 
 
@@ -82,10 +94,13 @@ def main() -> None:
     deciding.add_argument("answer", choices=["yes", "no"])
     deciding.add_argument("by")
     said = parser.parse_args()
-    if said.command == "ask":
-        print(asyncio.run(ask(said.database, said.expense, said.amount, said.days * 86_400)))
-    else:
-        asyncio.run(decide(said.database, said.expense, Decision(said.answer == "yes", said.by)))
+    try:
+        if said.command == "ask":
+            print(asyncio.run(ask(said.database, said.expense, said.amount, said.days * 86_400)))
+        else:
+            asyncio.run(decide(said.database, said.expense, Decision(said.answer == "yes", said.by)))
+    except UsageError as error:  # there is no such expense, it is decided already, or it has another amount
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

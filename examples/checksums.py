@@ -4,6 +4,7 @@
 
 A batch of fifty files is a workflow of its own, so that no log is long. Four batches are worked on at once, and
 eight files of each. GENTLE=0.01 in the environment makes it rest for so many seconds before each file.
+The folder and the day are the id: a second run on the same day finds the first one, and reads no file again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from romancy import Depends, Handle, Romancy, WorkflowContext, activity, workflow
+from romancy import Depends, Handle, Romancy, TerminalError, WorkflowContext, WorkflowFailedError, activity, workflow
 
 BATCH = 50
 
@@ -28,6 +29,8 @@ def gentle() -> float:
 
 @activity
 def files_of(folder: str) -> list[str]:
+    if not Path(folder).is_dir():
+        raise TerminalError(f"there is no folder {folder}")
     return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
 
 
@@ -107,7 +110,11 @@ def main() -> None:
     parser.add_argument("--to", default="checksums.txt")
     parser.add_argument("--database", default="sqlite:///checksums.db")
     said = parser.parse_args()
-    print(f"\n{asyncio.run(work(said.database, said.folder, said.to))} files: see {said.to}")
+    folder, to = (str(Path(path).resolve()) for path in (said.folder, said.to))
+    try:
+        print(f"\n{asyncio.run(work(said.database, folder, to))} files: see {to}")
+    except WorkflowFailedError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

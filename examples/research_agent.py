@@ -8,9 +8,9 @@ it is asked, and thinks for THINK seconds: kill it meanwhile and start it again.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,4 +77,6 @@ async def main(url: str) -> Report:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "sqlite:///research.db")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", nargs="?", default="sqlite:///research.db")
+    print(asyncio.run(main(parser.parse_args().database)))

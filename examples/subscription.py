@@ -13,8 +13,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
-from romancy import EventTimeoutError, EventType, Handle, Romancy, Workflow, WorkflowContext, activity, workflow
+from romancy import (
+    EventTimeoutError,
+    EventType,
+    Handle,
+    Romancy,
+    UsageError,
+    Workflow,
+    WorkflowContext,
+    activity,
+    workflow,
+)
 
 MONTH = 30 * 86_400.0
 change = EventType("change", str)
@@ -91,12 +102,15 @@ def main() -> None:
     changing.add_argument("customer")
     changing.add_argument("plan", help="another plan, which begins at once, or `end`")
     said = parser.parse_args()
-    if said.command == "run":
-        code = first_version if said.code == "old" else subscription
-        months = asyncio.run(run(said.database, code, said.customer, said.plan, said.month))
-        print(f"{said.customer} was with us for {months} months")
-    else:
-        asyncio.run(request(said.database, said.customer, said.plan))
+    try:
+        if said.command == "run":
+            code = first_version if said.code == "old" else subscription
+            months = asyncio.run(run(said.database, code, said.customer, said.plan, said.month))
+            print(f"{said.customer} was with us for {months} months")
+        else:
+            asyncio.run(request(said.database, said.customer, said.plan))
+    except UsageError as error:  # there is no such customer, or the subscription has ended
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

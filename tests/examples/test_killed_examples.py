@@ -49,6 +49,16 @@ def finished(*words: object) -> list[str]:
     return ended.stdout.splitlines()
 
 
+def refused(*words: object) -> str:
+    """Run an example that fails; the one line that it says."""
+    ended = subprocess.run(
+        command(*words), cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8", timeout=200, check=False
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    return ended.stderr.splitlines()[-1]
+
+
 @contextmanager
 def started(*words: object) -> Generator[subprocess.Popen[str]]:
     """Run an example beside the test, which lets it end by itself."""
@@ -67,9 +77,18 @@ def test_an_approval_that_nobody_works_at_keeps_its_decision(tmp_path: Path) -> 
     killed(*ask, at="waits for a decision")
     asyncio.run(approval.decide(url, "lunch-7", approval.Decision(yes=True, by="Ann")))
 
-    told = finished(*ask)
-    told.remove("lunch-7 waits for a decision")
+    told = [line for line in finished(*ask) if line != "lunch-7 waits for a decision"]
     assert told == ["120 paid out for lunch-7", "to the employee: Ann said yes to lunch-7", "paid"]
+
+
+def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path) -> None:
+    database = ("--database", f"sqlite:///{tmp_path}/examples.db")
+
+    assert (
+        refused("examples.approval", *database, "decide", "lunch-9", "yes", "Ann") == "there is no instance 'lunch-9'"
+    )
+    assert "subscription-eve" in refused("examples.subscription", *database, "change", "eve", "large")
+    assert f"there is no folder {tmp_path}/nowhere" in refused("examples.checksums", tmp_path / "nowhere", *database)
 
 
 def test_an_approval_that_nobody_answers_lapses(capsys: pytest.CaptureFixture[str]) -> None:
