@@ -71,7 +71,7 @@ class Newcomer:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=200,
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
@@ -92,7 +92,7 @@ class Newcomer:
     def sees(self, instance_id: str, status: str) -> None:
         """Look until an instance has a status."""
         question = "select 1 from romancy_instances where instance_id = ? and status = ?"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         with closing(sqlite3.connect(self.folder / "orders.db", timeout=30)) as database:
             while not database.execute(question, [instance_id, status]).fetchall():
                 assert time.monotonic() < deadline, f"{instance_id} is never {status}"
