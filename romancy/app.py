@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
+from romancy._at_start import tell_misfits
 from romancy._choices import hooks_of, label, some_time, whole_number
 from romancy._listening import listen
 from romancy._logs import get_logger
@@ -93,12 +94,13 @@ class Romancy(Instances):
         drain_timeout: float = 5.0,
         hooks: Iterable[Hook] = (),
         codecs: Codecs | Iterable[PayloadCodec] = (),
+        check_at_start: bool = True,
     ) -> None:
         """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone."""
         self._url = url
         self._codecs = Codecs.of(codecs)
         self._workflows = workflows
-        self._works = worker
+        self._works, self._checks = worker, check_at_start
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings(
             worker_id=label(worker_id, "worker_id"),
@@ -190,6 +192,8 @@ class Romancy(Instances):
             )
             await worker.open()
             self._worker, self._writer = worker, worker.writer
+            if self._checks:
+                self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
         else:
             self._writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(self._writer.run()))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Workflow
 
-__all__ = ["Check", "Misfit", "check_open"]
+__all__ = ["Check", "Misfit", "check_open", "misfit_of"]
 
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
@@ -74,7 +74,7 @@ async def check_open(
     registry = Registry.collect(workflows.values())
     async for row in _open_rows(store, workflow_name):
         try:
-            misfit = await _misfit(store, registry, row)
+            misfit = await misfit_of(store, registry, row)
         except InstanceNotFoundError:
             continue
         check.checked += 1
@@ -98,7 +98,11 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
             return
 
 
-async def _misfit(store: Store, registry: Registry, row: InstanceRow) -> Misfit | None:
+async def misfit_of(store: Store, registry: Registry, row: InstanceRow) -> Misfit | None:
+    """How these workflows could not go on with an instance; None if they could.
+
+    Nothing is written. Raises InstanceNotFoundError when it is removed meanwhile.
+    """
     definition = registry.workflows.get(row.workflow_name)
     if definition is None:
         known = ", ".join(sorted(registry.workflows)) or "none"

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
-from romancy.checking import _misfit
+from romancy.checking import misfit_of
 from romancy.engine._loading import load, load_log
 from romancy.registry import Registry
 from romancy.storage.records import Claimed, InstanceRow
@@ -96,4 +96,4 @@ async def test_it_is_brought_back_from_the_run_it_is_in(app: Romancy, rounds: in
 async def test_a_check_reads_the_run_it_is_in(app: Romancy) -> None:
     store, stale = await seen_before_it_was_continued(app, rounds=3, steps=2)
 
-    assert await _misfit(store, REGISTRY, stale) is None
+    assert await misfit_of(store, REGISTRY, stale) is None

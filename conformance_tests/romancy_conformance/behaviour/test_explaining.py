@@ -204,7 +204,8 @@ async def test_an_instance_names_the_event_that_it_waits_for(app: Romancy) -> No
     assert plain is not None
     assert instance is not None
     assert (None, plain) == (plain.waits, replace(instance, waits=None))
-    (wait,) = instance.waits or ()
+    assert instance.waits is not None
+    (wait,) = instance.waits
     assert ("event", "approved", None, 0, None) == (wait.kind, wait.name, wait.due, wait.failed_attempts, wait.error)
     assert (None, None) == (instance.next_attempt, instance.last_error)
     assert abs(wait.since - instance.created_at) < timedelta(minutes=1)
@@ -217,7 +218,8 @@ async def test_an_instance_names_the_child_that_it_waits_for(app: Romancy) -> No
     instance = await app.get_instance("p-2", waits=True)
 
     assert instance is not None
-    (wait,) = instance.waits or ()
+    assert instance.waits is not None
+    (wait,) = instance.waits
     assert ("child", "explained_approval") == (wait.kind, wait.name)
     assert (wait.child_id or "").startswith("p-2/explained_approval:1")
 
@@ -231,7 +233,8 @@ async def test_an_instance_names_the_next_attempt_and_the_last_error(app: Romanc
     instance = await app.get_instance("h-2", waits=True)
 
     assert instance is not None
-    (wait,) = instance.waits or ()
+    assert instance.waits is not None
+    (wait,) = instance.waits
     assert ("activity", "explained_hesitation", 1) == (wait.kind, wait.name, wait.failed_attempts)
     assert wait.error is not None
     assert "ValueError: not yet" in wait.error

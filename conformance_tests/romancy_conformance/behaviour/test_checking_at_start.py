@@ -1,0 +1,165 @@
+"""A worker of new code says some time after its start whether that fits what sleeps; it costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, StorageUnavailableError, WorkflowContext, activity, workflow
+from romancy import _at_start as at_start
+from romancy.status import Status
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Opener = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+FEW = 3
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_start, "_AFTER", 0.0)
+
+
+@activity
+async def sampled_step(what: str) -> str:
+    return what
+
+
+def sampled(*plan: str, release: int = 1) -> list[Any]:
+    """A workflow that does this and waits; each release is another version."""
+
+    @workflow(name="sampled")
+    async def body(ctx: WorkflowContext) -> None:
+        for what in plan if release else ():
+            await sampled_step(what)
+        await ctx.wait_event("go")
+
+    return [body]
+
+
+class Looks:
+    """What the look of an app has asked of its store, and whether it is over."""
+
+    def __init__(self, app: Romancy) -> None:
+        (self.task,) = [task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro())]
+        store = vars(app)["_store"]
+        self.asked: list[str] = []
+        for name in ("find", "read"):
+            setattr(store, name, self._noting(name, getattr(store, name)))
+
+    def _noting(self, name: str, method: Any) -> Any:
+        async def noted(*arguments: Any, **options: Any) -> Any:
+            if asyncio.current_task() is self.task:
+                self.asked.append(name)
+            return await method(*arguments, **options)
+
+        return noted
+
+
+async def asleep(storage_url: str, code: list[Any], count: int = FEW) -> None:
+    async with Romancy(storage_url, workflows=code, check_at_start=False) as app:
+        await app.start_many([code[0].options(instance_id=f"s-{number}").bind() for number in range(count)])
+        for number in range(count):
+            await status_is(app, f"s-{number}", Status.WAITING)
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "romancy check" in record.getMessage()]
+
+
+async def test_code_that_does_not_fit_says_so_with_an_example(
+    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asleep(storage_url, sampled("pick", "weigh"))
+    app = await open_app(workflows=sampled("weigh", "pick"))
+    before = [(row, await app.history(row.instance_id)) async for row in app.iter_instances()]
+
+    looks = Looks(app)
+    await asyncio.wait_for(looks.task, 60)
+
+    (said,) = warned(caplog)
+    assert f"does not fit {FEW} of {FEW} open instances" in said
+    assert f"One of them is s-{FEW - 1} of workflow sampled: the log says: activity sampled_step" in said
+    assert before == [(row, await app.history(row.instance_id)) async for row in app.iter_instances()]
+
+
+async def test_code_that_fits_says_nothing(
+    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asleep(storage_url, sampled("pick", "weigh"))
+    looks = Looks(await open_app(workflows=sampled("pick", "weigh", release=2)))
+
+    await asyncio.wait_for(looks.task, 60)
+
+    assert ([], ["find"], FEW) == (warned(caplog), looks.asked[:1], looks.asked.count("read"))
+
+
+async def test_the_same_code_costs_a_search_and_no_replay(open_app: Opener, storage_url: str) -> None:
+    code = sampled("pick", "weigh")
+    await asleep(storage_url, code)
+    looks = Looks(await open_app(workflows=code))
+
+    await asyncio.wait_for(looks.task, 60)
+
+    assert ["find"] == looks.asked
+
+
+async def test_many_are_sampled_within_bounds(
+    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(at_start, "_PAGE", 4)
+    monkeypatch.setattr(at_start, "_MOST", 7)
+    monkeypatch.setattr(at_start, "_AGES", (0,) * 6)
+    await asleep(storage_url, sampled("pick", "weigh"), 12)
+    looks = Looks(await open_app(workflows=sampled("weigh")))
+
+    await asyncio.wait_for(looks.task, 60)
+
+    (said,) = warned(caplog)
+    assert "7 of 7 open instances" in said
+    assert (2, 7) == (looks.asked.count("find"), looks.asked.count("read"))
+
+
+async def test_it_can_be_left_and_ends_with_a_drain_and_with_the_app(
+    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asleep(storage_url, sampled("pick", "weigh"))
+    with pytest.raises(ValueError, match="not enough values"):
+        Looks(await open_app(workflows=sampled("weigh"), check_at_start=False))
+
+    drained = await open_app(workflows=sampled("weigh"))
+    looks = Looks(drained)
+    vars(drained)["_worker"].draining = True
+    await asyncio.wait_for(looks.task, 60)
+    assert ["find"] == looks.asked
+
+    monkeypatch.setattr(at_start, "_AFTER", 3600.0)
+    async with Romancy(storage_url, workflows=sampled("weigh")) as closed:
+        looks = Looks(closed)
+    assert looks.task.cancelled()
+    assert [] == warned(caplog)
+
+
+async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
+    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asleep(storage_url, sampled("pick", "weigh"))
+    caplog.set_level(logging.INFO, "romancy")
+    app = await open_app(workflows=sampled("weigh"))
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailableError("away")
+
+    vars(app)["_store"].find = away
+    looks = next(task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro()))
+    await asyncio.wait_for(looks, 60)
+
+    assert "cannot look whether this code fits what is open: away" in caplog.text

@@ -1,0 +1,117 @@
+"""Does new code fit what sleeps? A sample, looked at in the background some time after a worker's start.
+
+Only open instances are looked at that nobody holds and that other code went on with last; the log of each is replayed,
+and nothing is written. There are at most six searches and fifty replays, and four fifths of the time are left to the
+worker's own work. Where all open instances are of this code, the searches find nothing to replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic as moment
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from romancy._logs import get_logger
+from romancy.checking import misfit_of
+from romancy.errors import InstanceNotFoundError, RomancyError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import Position, build_query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy.checking import Misfit
+    from romancy.engine import Worker
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["tell_misfits"]
+
+logger = get_logger("romancy")
+
+_AFTER: Final = 15.0
+"""Seconds that a worker is at work before: one that lives for a moment is not held up by it."""
+_DAY: Final = 86_400_000_000
+_AGES: Final = (0, _DAY // 24, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
+"""Microseconds: what sleeps for long is found behind whatever has been started since."""
+_PAGE: Final = 25
+_MOST: Final = 50
+_LONGEST: Final = 1000
+"""Commits of a log that is replayed beside other work."""
+_REST: Final = 4.0
+"""How much longer than a replay took everything else goes on before the next."""
+_ASLEEP: Final = tuple(status for status in Status if status not in {*TERMINAL_STATUSES, Status.STUCK})
+
+
+async def tell_misfits(store: Store, worker: Worker) -> None:
+    """Log how many of a sample do not fit the worker's code, if any; until the worker is drained."""
+    await asyncio.sleep(_AFTER)
+    looked_at = 0
+    misfits: list[Misfit] = []
+    try:
+        async for row in _sample(store, worker):
+            began = moment()
+            misfit = await _replayed(store, worker, row)
+            looked_at += 1
+            if misfit is not None:
+                misfits.append(misfit)
+            await asyncio.sleep((moment() - began) * _REST)
+    except RomancyError as error:
+        logger.info("cannot look whether this code fits what is open: %s", error)
+    except Exception:
+        logger.exception("cannot look whether this code fits what is open")
+    if misfits:
+        _tell(misfits, looked_at)
+
+
+def _tell(misfits: list[Misfit], looked_at: int) -> None:
+    first = misfits[0]
+    logger.warning(
+        "this code does not fit %d of %d open instances of other versions that were looked at: they will be stuck when "
+        "they wake up. One of them is %s of workflow %s: %s. `romancy check MODULE:APP` names all of them",
+        len(misfits),
+        looked_at,
+        first.instance_id,
+        first.workflow_name,
+        _in_short(first.report),
+    )
+
+
+def _in_short(report: str) -> str:
+    """What the log says and what the code does now, if the report says it; its first line else."""
+    lines = [" ".join(line.split()) for line in report.splitlines()]
+    telling = [line for line in lines if line.startswith(("the log says", "the code now does"))]
+    return "; ".join(telling or lines[:1])
+
+
+async def _sample(store: Store, worker: Worker) -> AsyncIterator[InstanceRow]:
+    """Open instances of several ages, each once, that this code has not gone on with."""
+    now, workflows = worker.clock.now(), worker.registry.workflows
+    query, given = build_query(status=_ASLEEP, limit=_PAGE), 0
+    for age in _AGES:
+        if age and (query.after is None or now - age < query.after.created_at):
+            query = replace(query, after=Position(now - age, ""))
+        page = await store.find(query)
+        for row in page.rows:
+            if worker.draining or given == _MOST:
+                return
+            definition = workflows.get(row.workflow_name)
+            short = row.last_seq - row.run_from < _LONGEST
+            if definition is not None and definition.code != row.code and row.owner is None and short:
+                given += 1
+                yield row
+        if page.next_token is None:
+            return
+        query = replace(query, after=Position(page.rows[-1].created_at, page.rows[-1].instance_id))
+
+
+async def _replayed(store: Store, worker: Worker, row: InstanceRow) -> Misfit | None:
+    solitude = worker.driver.solitude
+    await solitude.turn_of(row.instance_id)
+    with solitude.replaying():
+        try:
+            return await misfit_of(store, worker.registry, row)
+        except InstanceNotFoundError:
+            return None
