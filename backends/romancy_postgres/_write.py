@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from romancy.errors import RomancyError
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import (
     change_columns,
@@ -40,7 +40,8 @@ __all__ = [
     "write_starts",
 ]
 
-_ENDS = tuple(TERMINAL_STATUSES)
+_NEWS = (*TERMINAL_STATUSES, Status.STUCK)
+"""Nobody goes on with the instance: who waits for its result is to hear of it."""
 
 
 class Written(Struct):
@@ -78,7 +79,7 @@ async def write_changes(
     ended = {
         item.instance_id
         for item in items
-        if item.change is not None and item.change.status in _ENDS and item.instance_id in accepted
+        if item.change is not None and item.change.status in _NEWS and item.instance_id in accepted
     }
     return Written(accepted, ended if due is None else ended.union(due))
 

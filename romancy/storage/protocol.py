@@ -177,8 +177,8 @@ class Store(Protocol):
         An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
         The number of round trips does not depend on the number of items; a batch of plain appends is one statement.
         Sizes are checked before anything is written (`PayloadTooLargeError`).
-        Those who wait in `wait_for_work` anywhere are woken for what became due, got mail or ended, and for nothing
-        else: steps and starts that their owner goes on with concern nobody.
+        Those who wait in `wait_for_work` anywhere are woken for what became due, got mail, ended or is stuck, and for
+        nothing else: steps and starts that their owner goes on with concern nobody.
         """
         ...
 
@@ -246,7 +246,7 @@ class Store(Protocol):
         ...
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
-        """Return when instances may have become due, got mail or ended, or after `timeout` seconds.
+        """Return when instances may have become due, got mail, ended or be stuck, or after `timeout` seconds.
 
         The ids concerned if they are known, None for "look everywhere", an empty set after the time-out. Nothing
         committed after the previous return is missed; hearing of something twice or in vain is allowed.

@@ -56,17 +56,18 @@ async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -
     assert changed is None or begun.instance_id in changed
 
 
-async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open) -> None:
-    """Somebody in another process may be waiting for the result."""
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.STUCK])
+async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open, status: Status) -> None:
+    """Somebody in another process may be waiting for the result, and is told as well that there will be none."""
     begun = await actor.begin()
     other = await open_store()
     await settle(other)
     waiting = asyncio.create_task(other.wait_for_work(LONG))
     await asyncio.sleep(0)
 
-    await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
+    await actor.write(append(begun, 2, change=change(status)))
 
-    changed = await asyncio.wait_for(waiting, LONG - 2)
+    changed = await asyncio.wait_for(waiting, LONG / 3)  # long before a look for what was not announced
     assert changed is None or begun.instance_id in changed
 
 
