@@ -20,7 +20,7 @@ from romancy.errors import (
 )
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query import MAX_LIMIT, build_query
+from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Misfit", "check_open", "misfit_of"]
 
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+_PAGE: Final = 100
+"""Rows that are held at a time; each has its input, which may be large."""
 _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
@@ -89,7 +91,7 @@ async def check_open(
 async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[InstanceRow]:
     token: str | None = None
     while True:
-        query = build_query({}, workflow_name=workflow_name, status=_OPEN, limit=MAX_LIMIT, page_token=token)
+        query = build_query({}, workflow_name=workflow_name, status=_OPEN, limit=_PAGE, page_token=token)
         page = await store.find(query)
         for row in page.rows:
             yield row

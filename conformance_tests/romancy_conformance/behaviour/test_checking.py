@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,6 +158,45 @@ async def test_planted_changes_are_found_and_no_others(app: Romancy, open_app: O
     diverging = ids["reordered"] | ids["renamed"] | ids["shortened"] | ids["retyped"]
     assert {"diverges": diverging, "unknown workflow": ids["removed"]} == found
     assert before == await everything(app)
+
+
+MANY = 1000
+PLANTED = 2
+"""Of each kind among many that fit."""
+
+
+@pytest.mark.long
+async def test_planted_changes_are_found_among_a_thousand(backend: str, storage_url: str) -> None:
+    """Exactly those; and nothing is written: not a byte, where the database is a file."""
+    changed: list[Any] = [reordered, renamed, shortened, retyped, removed]
+    counts = {wf.name: PLANTED for wf in changed} | {"same": MANY - PLANTED * len(changed)}
+    async with Romancy(storage_url, workflows=BEFORE) as old:
+        calls = [
+            wf.options(instance_id=f"{wf.name}-{number}").bind(f"item {number}")
+            for wf in (same, *changed)
+            for number in range(counts[wf.name])
+        ]
+        await old.start_many(calls)
+        while [each async for each in old.iter_instances(status=["pending", "running"])]:  # noqa: ASYNC110 - its worker writes it
+            await asyncio.sleep(0.1)
+    bytes_before = _bytes_of(backend, storage_url)
+
+    async with Romancy(storage_url, workflows=AFTER, worker=False) as reader:
+        before = await everything(reader)
+        check = await reader.check()
+        after = await everything(reader)
+
+    expected = {(f"{wf.name}-{number}", wf.name) for wf in changed for number in range(PLANTED)}
+    assert (MANY, PLANTED * len(changed)) == (check.checked, len(check.misfits))
+    assert expected == {(misfit.instance_id, misfit.workflow_name) for misfit in check.misfits}
+    assert {"removed"} == {each.workflow_name for each in check.misfits if each.kind == "unknown workflow"}
+    assert before == after
+    assert bytes_before == _bytes_of(backend, storage_url)
+
+
+def _bytes_of(backend: str, url: str) -> bytes | None:
+    """The file, where there is one and nobody has it open."""
+    return Path(url.removeprefix("sqlite:///")).read_bytes() if backend == "sqlite" else None
 
 
 async def test_a_report_says_what_differs_and_where(app: Romancy, open_app: Opener) -> None:
