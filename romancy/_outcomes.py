@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["read_outcome"]
 
 
-async def read_outcome(store: Store, instance_id: str) -> Outcome | InstanceRow:
-    """The end wherever it stands in the log, or the row while there is none. Raises InstanceNotFoundError."""
+async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Outcome | None]:
+    """The row, and the end wherever it stands in the log, if there is one. Raises InstanceNotFoundError."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     row = found.instance
     if row.status not in TERMINAL_STATUSES:
-        return row
+        return row, None
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
     if end is None or end.instance.life != row.life:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
@@ -36,7 +36,7 @@ async def read_outcome(store: Store, instance_id: str) -> Outcome | InstanceRow:
     if state.terminal is None:  # nearly always the last commit is the end
         commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
         state = _ended([commit async for _, commit in commits])
-    return state.outcome() or row
+    return row, state.outcome()
 
 
 def _ended(commits: Iterable[Sequence[LogEvent]]) -> State:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy.engine import new_life, start_of, start_with_mail
+from romancy._renewing import started
+from romancy.engine import new_life, start_alone, start_of
 from romancy.engine._messages import encode_message
-from romancy.engine._once import key_of
-from romancy.errors import InstanceConflictError, InstanceNotFoundError, StorageUnavailableError, UsageError
-from romancy.storage.records import Delivery, Outcome
+from romancy.engine._once import key_of, was_received
+from romancy.errors import (
+    InstanceConflictError,
+    InstanceEndedError,
+    InstanceNotFoundError,
+    StorageUnavailableError,
+    UsageError,
+)
+from romancy.storage.records import Delivery, Former
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from msgspec import Raw
 
+    from romancy._taken import Writing
     from romancy.engine._messages import Signal
+    from romancy.status import Status
     from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
     from romancy.workflow import Call
 
 __all__ = ["Beginning", "start_or_signal"]
@@ -25,51 +35,66 @@ _TRIES: Final = 5
 
 
 class Beginning(NamedTuple):
-    """What there is to write if the instance is not there."""
+    """What there is to write if the instance is not there, or has ended and makes way."""
 
     call: Call[Any]
     raw: Raw
     delay: int
     instance_id: str
     message: Signal
-    writes_as: Callable[[Store], Awaitable[tuple[str, int]]]
-    """The token to write under, and the database's time if it is known."""
-    nonce: Callable[[], str]
+    writing: Writing
     stamp: Callable[[], str]
+    makes_way: frozenset[Status]
+    """The statuses of what makes way."""
 
 
 async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], Awaitable[None]]) -> None:
     """Start the instance with the signal in its inbox; or send the signal to the one that is there."""
-    name, instance_id = begin.call.workflow.name, begin.instance_id
+    instance_id = begin.instance_id
     if begin.call.workflow.instance_id is None:
         raise UsageError("a signal that starts is for an instance id of yours: wf.options(instance_id=…).bind(…)")
     for _ in range(_TRIES):
         found = await store.read(instance_id, limit=0)
-        if found is None:
-            if await _started(store, begin):
-                return
-            continue  # somebody else was faster
-        if found.instance.workflow_name != name:
+        row = None if found is None else found.instance
+        if row is not None and row.workflow_name != begin.call.workflow.name:
             raise InstanceConflictError(
-                f"instance {instance_id!r} exists already, of {found.instance.workflow_name}; choose another id",
+                f"instance {instance_id!r} exists already, of {row.workflow_name}; choose another id",
                 conflicts=[instance_id],
             )
-        try:
-            await signal()
-        except InstanceNotFoundError:
-            continue  # it was purged meanwhile
-        return
+        starts = row is None or (row.status in begin.makes_way and not await _was_received(store, begin))
+        if await (_started(store, begin, row) if starts else _sent(begin, signal)):
+            return
     raise StorageUnavailableError(f"instance {instance_id!r} could be neither started nor signalled; try again")
 
 
-async def _started(store: Store, begin: Beginning) -> bool:
+async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool:
+    """False: it ended meanwhile, and makes way, or it was removed."""
+    try:
+        await signal()
+    except InstanceNotFoundError:
+        return False
+    except InstanceEndedError as error:
+        if error.status not in begin.makes_way:
+            raise
+        return False
+    return True
+
+
+async def _was_received(store: Store, begin: Beginning) -> bool:
+    """Whether the signal is one sent again, which the instance received before it ended."""
+    message = begin.message
+    return bool(message.event_id) and await was_received(store, begin.instance_id, message.name, message.event_id)
+
+
+async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) -> bool:
+    """False: somebody else was faster."""
     instance_id, event_id = begin.instance_id, begin.message.event_id
     start = start_of(
         begin.call.workflow,
         begin.raw,
         instance_id=instance_id,
         life=new_life(),
-        writer=begin.nonce(),
+        writer=begin.writing.nonce(),
         now=0,
         delay=begin.delay,
     )
@@ -79,12 +104,9 @@ async def _started(store: Store, begin: Beginning) -> bool:
         body=encode_message(begin.message),
         dedupe=key_of(instance_id, start.life, event_id) if event_id else None,
     )
-    token, now = await begin.writes_as(store)
-    outcome = await start_with_mail(store, token, now, start, mail)
-    if outcome is Outcome.DEAD:
-        raise StorageUnavailableError(
-            f"instance {instance_id!r} is not started: the lease ran out meanwhile; try again"
-        )
-    if outcome is Outcome.INVALID:
-        raise UsageError(f"the database cannot hold the start of instance {instance_id!r}, or its signal")
-    return outcome is Outcome.ACCEPTED
+    token, now = await begin.writing.writes_as(store)
+    former = None if ended is None else Former(ended.life, begin.makes_way)
+    if not started(start, await start_alone(store, token, now, start, former=former, mail=mail)):
+        return False
+    begin.writing.begun(instance_id, start.life)
+    return True

@@ -14,7 +14,7 @@ __all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow"
 
 logger = get_logger("romancy")
 
-IfExists: TypeAlias = Literal["return", "refuse"]
+IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_failed"]
 """What a start does whose id is taken."""
 
 OURS: Final = ("session", "if_exists")
@@ -35,8 +35,9 @@ def check_call(call: Any) -> None:
 
 
 def check_if_exists(choice: Any) -> None:
+    *others, last = (repr(one) for one in get_args(IfExists))
     if choice not in get_args(IfExists):
-        raise UsageError(f"if_exists={choice!r}: say {' or '.join(repr(one) for one in get_args(IfExists))}")
+        raise UsageError(f"if_exists={choice!r}: say {', '.join(others)} or {last}")
 
 
 def taken(instance_id: str) -> InstanceConflictError:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._outcomes import read_outcome
 from romancy._reasons import in_time, stuck_error
-from romancy.core import Outcome
 from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
-from romancy.errors import StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
+from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
 from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy._watch import Watch
+    from romancy.core import Outcome
     from romancy.engine import Worker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -36,46 +36,64 @@ class Waiting:
         self._absence = Absence(lease)
 
     async def end_of(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
-        """How the instance ended, once it has. WorkflowStuckError where nobody goes on with it."""
+        """How the instance ended, once it has. WorkflowStuckError where nobody goes on with it.
+
+        It is the end of the life that is there first, or InstanceNotFoundError once the id is that of another.
+        """
         if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
             watch.outcome = None  # it may have been retried since, by anybody or with its parent
-        since = moment()
+        since, life = moment(), 0
         async with in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())
-                if not held and self._is_here(instance_id):
+                here = self._life_here(instance_id)
+                if not held and here and life in (0, here):
+                    life = here
                     await watch.news()
                     continue
                 news = watch.news()
                 try:
-                    await self._look(instance_id, watch, news, patient=moment() - since >= self._lease)
+                    life = await self._look(instance_id, life, watch, news, patient=moment() - since >= self._lease)
                 except StorageUnavailableError:
                     self._opened()
                     await asyncio.wait([news], timeout=_PAUSE)
                 finally:
                     news.cancel()
+        if life not in (0, watch.life):
+            raise _used_anew(instance_id)
         # Told once: whoever asks later asks the database, where it may have been removed by anybody.
         outcome, watch.outcome = watch.outcome, None
         return outcome
 
-    async def _look(self, instance_id: str, watch: Watch, news: asyncio.Future[None], *, patient: bool) -> None:
-        """Read how it stands, and wait for news of it; it is asked who knows the workflow after a lease in vain."""
-        store = self._opened()
-        read = await read_outcome(store, instance_id)
-        if isinstance(read, Outcome):
-            watch.outcome = read
-        if watch.outcome is not None or isinstance(read, Outcome):
-            return
-        refuse_to_wait(store, "result")
-        if read.status is Status.STUCK and not await others_may_try(store, read):
-            raise await stuck_error(store, read)
-        if patient and not self._is_known_here(read.workflow_name) and await self._absence.is_over(store, read):
-            raise self._nobody_knows(read)
-        await asyncio.wait([news], timeout=self._lease / 2)
+    async def _look(
+        self, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
+    ) -> int:
+        """Read how it stands, and wait for news of it; it is asked who knows the workflow after a lease in vain.
 
-    def _is_here(self, instance_id: str) -> bool:
+        The answer is its life, for the next look.
+        """
+        store = self._opened()
+        row, outcome = await read_outcome(store, instance_id)
+        if watch.outcome is not None:
+            return life
+        if life not in (0, row.life):
+            raise _used_anew(instance_id)
+        if outcome is not None:
+            watch.outcome, watch.life = outcome, row.life
+            return row.life
+        refuse_to_wait(store, "result")
+        if row.status is Status.STUCK and not await others_may_try(store, row):
+            raise await stuck_error(store, row)
+        if patient and not self._is_known_here(row.workflow_name) and await self._absence.is_over(store, row):
+            raise self._nobody_knows(row)
+        await asyncio.wait([news], timeout=self._lease / 2)
+        return row.life
+
+    def _life_here(self, instance_id: str) -> int:
+        """The life of it that this app's worker has in hand; 0: none."""
         worker = self._worker()
-        return worker is not None and instance_id in worker.driver.live
+        live = None if worker is None else worker.driver.live.get(instance_id)
+        return 0 if live is None else live.life
 
     def _is_known_here(self, name: str) -> bool:
         worker = self._worker()
@@ -99,3 +117,10 @@ class Waiting:
             instance_id=row.instance_id,
             reason=reason,
         )
+
+
+def _used_anew(instance_id: str) -> InstanceNotFoundError:
+    return InstanceNotFoundError(
+        f"the instance {instance_id!r} that was waited for was removed, and its id is used anew; ask again for the "
+        "result of the new one"
+    )

@@ -14,10 +14,11 @@ from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._named import NamedWorkflow, workflow_named
 from romancy._place import check_place
-from romancy._same import check_same
+from romancy._renewing import RENEWS
 from romancy._sending import signal_message
 from romancy._starting_by_signal import Beginning, start_or_signal
-from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, taken, warn_of_unknown
+from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, warn_of_unknown
+from romancy._taken import Wanted, Writing
 from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open
@@ -33,10 +34,9 @@ from romancy.engine import (
     coded,
     new_life,
     opened,
-    start_in,
     start_of,
 )
-from romancy.errors import InstanceConflictError, RomancyError, StorageUnavailableError, UsageError
+from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
 from romancy.registry import Registry
@@ -47,7 +47,7 @@ from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
     from romancy.workflow import Call, Workflow
-
-    Judge = Callable[[Handle[Any], Raw, Outcome], Awaitable[None]]
 
 __all__ = ["Romancy"]
 
@@ -124,6 +122,7 @@ class Romancy(Instances):
         self._unknown: set[str] = set()
         self._unanswered: Unanswered
         self._waiting: Waiting
+        self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
         self.dependencies = Dependencies()
 
     @property
@@ -262,13 +261,12 @@ class Romancy(Instances):
     def _worker_token(self) -> str | None:
         return self._worker.leases.token if self._worker is not None else None
 
-    def _ended(self, instance_id: str, activation: Activation | None) -> None:
-        """It ended here; or it was put aside, of which nothing may be known but that."""
+    def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
+        """This life of it ended here; or it was put aside, of which nothing may be known but that."""
         watch = self._watches.get(instance_id)
         if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
             return
-        watch.outcome = activation.outcome if activation is not None else None
-        watch.tell()
+        watch.end(life, activation.outcome if activation is not None else None)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -290,6 +288,10 @@ class Romancy(Instances):
         `if_exists="refuse"` it is raised for every id that is taken: also for one that was started by a call of yours
         whose answer was lost, so a call that may be made again wants the default.
 
+        `if_exists="restart_ended"` puts a new instance, with this input, in the place of one of the same workflow that
+        has ended, `"restart_failed"` of one that failed or was cancelled: by one commit, so that the id is never free.
+        Its log, its result and its messages go. Otherwise these do as the default does.
+
         With `session=`, a connection or session in a transaction of your own, it becomes durable with your commit:
         Romancy neither commits nor rolls back. A workflow with a parameter of such a name gets it as an argument; for
         that one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
@@ -310,13 +312,13 @@ class Romancy(Instances):
         mended list is safe where the ids are yours. Arguments that do not fit are refused before any is started.
         """
         check_if_exists(if_exists)
-        judge = functools.partial(self._judge, if_exists=if_exists)
         prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
         for call in calls:
             prepared.append((call, *self._prepare(call)))
             await turn_after(len(prepared))
         if session is not None:
-            return await all_of((self._start_in(session, judge, *one) for one in prepared), InstanceConflictError)
+            begun = (self._start_in(session, if_exists, *one) for one in prepared)
+            return await all_of(begun, InstanceConflictError)
         self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
@@ -326,10 +328,12 @@ class Romancy(Instances):
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
                     if len(submitted) < len(prepared):
                         await asyncio.sleep(0)
-        return await all_of((self._started(judge, *one) for one in submitted), RomancyError)
+        return await all_of((self._started(if_exists, *one) for one in submitted), RomancyError)
 
     @overload
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def run(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> T: ...
     @overload
     async def run(self, wf: str, /, *args: Any, **kwargs: Any) -> Any: ...
     async def run(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Any:
@@ -345,17 +349,25 @@ class Romancy(Instances):
         *,
         key: str | None = None,
         id: str | None = None,
+        if_exists: IfExists = "return",
     ) -> Handle[T]:
         """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it is not there.
 
         One commit starts it with the signal in its inbox. One that is there keeps the input it was started with; of
         another workflow it is an InstanceConflictError, and an InstanceEndedError when it has ended. With an `id` the
         call may be made again, by anybody: the signal is delivered once.
+
+        With `if_exists="restart_ended"` or `"restart_failed"` one that has ended makes way as in `start`, unless it
+        has received this very signal; `"refuse"` is a UsageError.
         """
+        check_if_exists(if_exists)
+        if if_exists == "refuse":
+            raise UsageError("signal_with_start sends the signal to what is there: if_exists='refuse' is for start")
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
         message = signal_message(handle.instance_id, event, data, key, id)
-        begin = Beginning(call, raw, delay, handle.instance_id, message, self._writes_as, self._nonce, self._stamp)
+        makes_way = RENEWS.get(if_exists, frozenset())
+        begin = Beginning(call, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
         await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id))
         self._stir()
         return handle
@@ -372,29 +384,20 @@ class Romancy(Instances):
         else:
             check_id(instance_id)
         known = self._watches.get(instance_id)
-        if known is not None and known.outcome is not None:
-            del self._watches[instance_id]  # the end of a former life, perhaps
+        if known is not None:
+            known.outcome = None  # the end of a former life, perhaps
         return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
 
     async def _start_in(
-        self, session: object, judge: Judge, call: Call[T], handle: Handle[T], raw: Raw, delay: int
+        self, session: object, if_exists: IfExists, _: Call[T], handle: Handle[T], raw: Raw, __: int
     ) -> Handle[T]:
-        outcome = await start_in(
-            session,
-            self._opened(),
-            call.workflow,
-            raw,
-            instance_id=handle.instance_id,
-            writer=self._nonce(),
-            delay=delay,
-        )
-        if outcome is Outcome.EXISTS and await self.get_instance(handle.instance_id) is None:
-            raise InstanceConflictError(
-                f"instance {handle.instance_id!r} was started in this very transaction already; start it once",
-                conflicts=[handle.instance_id],
-            )
-        await judge(handle, raw, outcome)
+        await Wanted(self._writing, handle, raw).start_in(session, if_exists)
         return handle
+
+    def _begun_anew(self, instance_id: str, life: int) -> None:
+        """A new life of the id begins: whoever waits for a former one looks, and so does the worker."""
+        self.watch(instance_id).begin(life)
+        self._stir()
 
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
@@ -435,21 +438,15 @@ class Romancy(Instances):
         self._writer.submit(item, done)
         return handle, raw, answer
 
-    async def _started(self, judge: Judge, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]) -> Handle[T]:
+    async def _started(
+        self, if_exists: IfExists, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]
+    ) -> Handle[T]:
         outcome = await answer
         if outcome is Outcome.INVALID:
             raise self._writer.refusal(handle.instance_id)
         if outcome is not Outcome.ACCEPTED:
-            await judge(handle, raw, outcome)
+            await Wanted(self._writing, handle, raw).judge(outcome, if_exists)
         return handle
-
-    async def _judge(self, handle: Handle[Any], raw: Raw, outcome: Outcome, *, if_exists: IfExists) -> None:
-        if outcome is Outcome.EXISTS:
-            if if_exists == "refuse":
-                raise taken(handle.instance_id)
-            await check_same(self._opened(), handle.instance_id, handle.workflow, raw)
-        elif outcome is not Outcome.ACCEPTED:
-            raise StorageUnavailableError(f"instance {handle.instance_id} could not be started ({outcome}); try again")
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...

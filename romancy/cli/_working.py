@@ -6,12 +6,13 @@ import asyncio
 import difflib
 import logging
 import signal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 import msgspec
 from msgspec import Raw
 
+from romancy._starts import IfExists
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._database import desk, running
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
-    from romancy._starts import IfExists
     from romancy.checking import Check, Misfit
     from romancy.workflow import Workflow
 
@@ -89,9 +89,10 @@ def _at_work(target: str, names: list[str]) -> str:
 @click.option("--id", "instance_id", help="An instance id of yours: starting again gives the same instance.")
 @click.option(
     "--if-exists",
-    type=click.Choice(["return", "refuse"]),
+    type=click.Choice(get_args(IfExists)),
     default="return",
-    help="What to do where the id is taken: give that instance, if its input is the same, or exit with code 4.",
+    help="What to do where the id is taken: give that instance, if its input is the same; exit with code 4; or put the "
+    "new one in its place, if it has ended at all, or failed or was cancelled.",
 )
 @click.option("--delay", type=DURATION, help="Do not begin before this time has passed.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from romancy.engine._absence import Absence, others_may_try
 from romancy.engine._coded import coded
 from romancy.engine._holding import refuse_to_wait, waits_in_vain
-from romancy.engine._joining import send_in, start_in, start_with_mail
+from romancy.engine._joining import send_in, start_alone, start_in
 from romancy.engine._knowledge import names_in, versions_in
 from romancy.engine._live import new_life, start_of
 from romancy.engine._loading import history
@@ -40,9 +40,9 @@ __all__ = [
     "resume",
     "retry",
     "send_in",
+    "start_alone",
     "start_in",
     "start_of",
-    "start_with_mail",
     "terminate",
     "versions_in",
     "waits_in_vain",

@@ -105,7 +105,7 @@ class Intake:
         self._unread: dict[str, Claimed] = {}
         """Claimed, but its mail did not come along: it may hold what came before anything that is due now."""
         self.quarantine: Quarantine
-        self.tell_parked: Callable[[str, None], None]
+        self.tell_parked: Callable[[str, int, None], None]
         self.observer: Observer | None = None
         self.starting: set[str] = set()
         """Instances whose start is on its way: an answer to a claim may know of them before we do."""
@@ -345,6 +345,6 @@ class Intake:
             self._recover()
             return
         say_stuck(claimed)
-        self.tell_parked(claimed.instance_id, None)
+        self.tell_parked(claimed.instance_id, claimed.life, None)
         if self.observer is not None:
             self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

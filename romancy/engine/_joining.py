@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from romancy.engine._holding import note_start
-from romancy.engine._live import new_life, owner_changed, start_of
+from romancy.engine._live import owner_changed
 from romancy.errors import InternalError
 from romancy.session import Session
 from romancy.storage.records import Append, Delivered, Outcome
@@ -17,36 +17,32 @@ from romancy.storage.records import Append, Delivered, Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from msgspec import Raw
-
+    from romancy.storage.protocol import Session as StoreSession
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivery, OutboxRow, Start
-    from romancy.workflow import Workflow
+    from romancy.storage.records import Delivery, Former, OutboxRow, Start
 
-__all__ = ["send_in", "start_in", "start_with_mail"]
+__all__ = ["send_in", "start_alone", "start_in"]
 
 
-async def start_in(
-    transaction: object,
-    store: Store,
-    definition: Workflow[..., object],
-    input: Raw,
-    *,
-    instance_id: str,
-    writer: str,
-    delay: int,
-) -> Outcome:
+async def start_in(transaction: object, store: Store, start: Start, *, former: Former | None = None) -> Outcome:
     """Write the start into the transaction; any worker goes on with it once that is committed.
 
-    UsageError, with nothing written, when it is no transaction of this store's database.
+    EXISTS where its id is taken, or bears not the ended life that it is to replace. UsageError, with nothing written,
+    when it is no transaction of this store's database.
     """
-    item = start_of(definition, input, instance_id=instance_id, life=new_life(), writer=writer, now=0, delay=delay)
     native = _native(transaction)
     async with store.session(join=native) as session:
-        outcome = await session.commit(item)
+        outcome = await _put(session, start, former)
     if outcome is Outcome.ACCEPTED:
-        note_start(native, instance_id)
+        note_start(native, start.instance_id)
     return outcome
+
+
+async def _put(session: StoreSession, start: Start, former: Former | None) -> Outcome:
+    """Write the start into a joined session, in the place of a former life if there is one."""
+    if former is not None and not await session.clear(start.instance_id, former.life, former.statuses):
+        return Outcome.EXISTS
+    return await session.commit(start)
 
 
 async def send_in(
@@ -57,24 +53,28 @@ async def send_in(
         return await session.send(deliveries, outbox)
 
 
-async def start_with_mail(store: Store, token: str, now: int, start: Start, delivery: Delivery) -> Outcome:
-    """Start an instance with a message in its inbox, by one commit: both are there, or neither.
+async def start_alone(
+    store: Store, token: str, now: int, start: Start, *, former: Former | None = None, mail: Delivery | None = None
+) -> Outcome:
+    """Start an instance by one commit: in the place of an ended life, or with a message in its inbox, or both.
 
     The commit of a session of our own takes an append. It is the new log's second row, and says nothing.
     """
     async with store.session() as own:
         async with store.session(join=own.native) as session:
-            outcome = await session.commit(start)
+            outcome = await _put(session, start, former)
             if outcome is not Outcome.ACCEPTED:
                 return outcome
-            (answer,) = await session.send([delivery])
-            if answer is not Delivered.ACCEPTED:
-                raise InternalError(f"instance {start.instance_id!r} is being started: its mail was refused ({answer})")
+            answers = [] if mail is None else await session.send([mail])
+            if answers and answers[0] is not Delivered.ACCEPTED:
+                raise InternalError(
+                    f"instance {start.instance_id!r} is being started: its mail was refused ({answers[0]})"
+                )
         silent = Append(
             instance_id=start.instance_id,
             life=start.life,
             seq=2,
-            writer=f"{secrets.token_hex(8)}.mail",
+            writer=f"{secrets.token_hex(8)}.start",
             body=owner_changed(now, "", ""),
             after=start.writer,
         )

@@ -14,7 +14,7 @@ from romancy.storage.limits import check_id
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
 
-__all__ = ["REMEMBERED", "dedupe_key", "refuse_ended"]
+__all__ = ["REMEMBERED", "dedupe_key", "refuse_ended", "was_received"]
 
 REMEMBERED: Final = 7 * 86_400 * 1_000_000
 """For how long, at least, an id is remembered."""
@@ -43,7 +43,7 @@ async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None
     """InstanceEndedError, unless the log says that this very signal was received before the end."""
     found = await store.read(instance_id, limit=0)
     status = "" if found is None else found.instance.status
-    if id is not None and await _was_received(store, instance_id, name, id):
+    if id is not None and await was_received(store, instance_id, name, id):
         return
     how = f" ({status})" if status in TERMINAL_STATUSES else ""
     raise InstanceEndedError(
@@ -53,7 +53,8 @@ async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None
     )
 
 
-async def _was_received(store: Store, instance_id: str, name: str, id: str) -> bool:
+async def was_received(store: Store, instance_id: str, name: str, id: str) -> bool:
+    """Whether the log of the instance says that this signal was received; not if it cannot be read."""
     try:
         async for _, commit in history(store, instance_id):
             for event in commit:

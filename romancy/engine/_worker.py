@@ -70,7 +70,7 @@ class Worker:
         settings: Settings,
         *,
         dependencies: Dependencies,
-        ended: Callable[[str, Activation | None], None],
+        ended: Callable[[str, int, Activation | None], None],
         another: Callable[[], Store] | None = None,
     ) -> None:
         self.store = store
@@ -361,7 +361,7 @@ class Worker:
             say_end(live, activation.outcome)
         elif activation.parked is not None:
             say_stuck(live)
-        self._ended(live.instance_id, activation)
+        self._ended(live.instance_id, live.life, activation)
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
         """An append was refused: drop the run, and bring it back if it is still ours."""

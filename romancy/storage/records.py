@@ -8,6 +8,7 @@ nothing addressed to a purged instance can ever reach its successor.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -23,6 +24,7 @@ __all__ = [
     "Claimed",
     "Delivered",
     "Delivery",
+    "Former",
     "History",
     "Host",
     "InboxRow",
@@ -137,6 +139,13 @@ class Start(Struct, frozen=True, kw_only=True, gc=False):
     commit was also its last."""
     error: str | None = None
     parent: str | None = None
+
+
+class Former(NamedTuple):
+    """An ended life that a start is to replace, if it still shows one of these statuses."""
+
+    life: int
+    statuses: frozenset[Status]
 
 
 class Change(Struct, frozen=True, kw_only=True, gc=False):

@@ -194,8 +194,12 @@ async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
     gates.append(asyncio.Event())
     hears = asyncio.Event()
     hears.set()
+
+    def create(url: str) -> Any:
+        return HearsLate(create_store(url), hears)
+
     with monkeypatch.context() as patch:
-        patch.setattr(romancy.app, "create_store", lambda url: HearsLate(create_store(url), hears))
+        patch.setattr(romancy.app, "create_store", create)
         app = await open_app()
     other, front = await open_app(workflows=[grown_child]), await open_app(worker=False)
     parent = await front.start(gives_up_its_child.options(instance_id="parent"))

@@ -202,6 +202,22 @@ def test_start_takes_json_and_refuses_what_does_not_fit(romancy: Command, module
     assert ["g-1"] == [record["instance_id"] for record in romancy("list", "--json").records]
 
 
+def test_start_replaces_what_has_ended_if_it_is_told_to(romancy: Command, module: str) -> None:
+    named = ("start", module, "greet", '{"name": "Ann"}', "--id", "g-1")
+    romancy(*named, "--delay", "1h")
+    open_one = romancy(*named, "--if-exists", "restart_ended")
+    romancy("terminate", "g-1")
+
+    kept = romancy(*named[:3], '{"name": "Bob"}', *named[4:], "--if-exists", "return")
+    replaced = romancy(*named[:3], '{"name": "Bob"}', *named[4:], "--if-exists", "restart_failed")
+    refused = romancy(*named, "--if-exists", "refuse")
+
+    assert (0, "g-1\n", 4) == (open_one.code, open_one.out, kept.code)
+    assert (0, "g-1\n", 4) == (replaced.code, replaced.out, refused.code)
+    (record,) = romancy("list", "--json").records
+    assert ("g-1", "pending") == (record["instance_id"], record["status"])
+
+
 CHANGED = """
 from romancy import Romancy, WorkflowContext, workflow
 

@@ -1,0 +1,227 @@
+"""Starting anew while somebody else starts, retries or purges the same instance, or goes on with one of its family.
+
+Whoever is held has looked at the instance and is about to write; what the other does stands before that is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import romancy.app
+from romancy import (
+    InstanceConflictError,
+    InstanceNotFoundError,
+    Romancy,
+    Status,
+    WorkflowContext,
+    WorkflowFailedError,
+    workflow,
+)
+from romancy.core import ChildFailed, ChildStarted
+from romancy.engine._retrying import runs_so_far
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
+from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from romancy._starts import IfExists
+    from romancy.storage.protocol import Session, Store
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+__all__ = ["forget", "nothing_is_amiss"]
+
+pytestmark = pytest.mark.anyio
+
+SOON = 60.0
+
+
+@workflow
+async def renewed(ctx: WorkflowContext, what: str) -> str:
+    await act("ship")
+    return await act(what)
+
+
+@workflow
+async def renewed_slowly(ctx: WorkflowContext, what: str) -> str:
+    await act("ship")
+    return await waits_at_a_gate(what)
+
+
+@workflow
+async def renewed_parent(ctx: WorkflowContext) -> str:
+    child = await ctx.start(renewed.options(instance_id="one"), "child")
+    return await child.result()
+
+
+one = renewed.options(instance_id="one")
+
+
+class HeldSession:
+    """A store of which the next session of somebody outside waits at a gate, until it is opened."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.closed = False
+        self.waits = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @asynccontextmanager
+    async def session(self, *, join: object | None = None) -> AsyncGenerator[Session]:
+        if self.closed:
+            self.closed = False
+            self.waits.set()
+            await self.opened.wait()
+        async with self._store.session(join=join) as session:
+            yield session
+
+
+@pytest.fixture
+async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, HeldSession]:
+    """An app without a worker, and the gate before its sessions."""
+    made: list[HeldSession] = []
+
+    def create(url: str) -> Any:
+        made.append(HeldSession(create_store(url)))
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(romancy.app, "create_store", create)
+        return await open_app(worker=False), made[0]
+
+
+async def failed(app: Romancy) -> int:
+    """The life of an instance that has failed."""
+    broken.add("ship")
+    await app.start(one, "old")
+    await status_is(app, "one", Status.FAILED)
+    broken.clear()
+    return await life_of(app, "one")
+
+
+async def race(held: tuple[Romancy, HeldSession], if_exists: IfExists, early: Callable[[], Awaitable[Any]]) -> Any:
+    """What the start answers that is held at its write, while the other comes before."""
+    mine, gate = held
+    gate.closed = True
+    waiting = asyncio.ensure_future(mine.start(one, "new", if_exists=if_exists))
+    await asyncio.wait_for(gate.waits.wait(), SOON)
+    await early()
+    gate.opened.set()
+    try:
+        return await asyncio.wait_for(waiting, SOON)
+    except InstanceConflictError as error:
+        return error
+
+
+@pytest.mark.parametrize("theirs", ["new", "theirs"])
+async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy, HeldSession], theirs: str) -> None:
+    """The other's life has even ended: it is the answer all the same, and does not make way in its turn."""
+    old = await failed(app)
+
+    answer = await race(held, "restart_ended", lambda: app.run(one, theirs, if_exists="restart_ended"))
+
+    assert theirs == await app.handle("one").result(timeout=SOON)
+    assert (theirs == "theirs") == isinstance(answer, InstanceConflictError)
+    assert 1 == names().count(theirs)
+    assert old != await life_of(app, "one")
+
+
+async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+    gates["old"] = asyncio.Event()
+    broken.add("ship")
+    slow = renewed_slowly.options(instance_id="one")
+    with pytest.raises(WorkflowFailedError):
+        await app.run(slow, "old")
+    broken.clear()
+    old = await life_of(app, "one")
+    mine, gate = held
+    gate.closed = True
+    waiting = asyncio.ensure_future(mine.start(slow, "old", if_exists="restart_failed"))
+    await asyncio.wait_for(gate.waits.wait(), SOON)
+
+    await app.retry("one")
+    gate.opened.set()
+    handle = await asyncio.wait_for(waiting, SOON)
+    gates["old"].set()
+
+    assert "old" == await handle.result(timeout=SOON)
+    assert old == await life_of(app, "one")
+
+
+async def test_what_was_completed_by_a_retry_stays(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+    """It is the same life, and has ended as before; but not so that it makes way."""
+    old = await failed(app)
+
+    async def completed() -> None:
+        await app.retry("one")
+        assert "old" == await app.handle("one").result(timeout=SOON)
+
+    assert isinstance(await race(held, "restart_failed", completed), InstanceConflictError)
+    assert old == await life_of(app, "one")
+
+
+async def test_what_was_purged_is_started(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+    await failed(app)
+
+    handle = await race(held, "restart_failed", lambda: app.purge("one"))
+
+    assert "new" == await handle.result(timeout=SOON)
+
+
+async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: Open) -> None:
+    """It has looked at the old life, and does not touch the new one."""
+    front = await open_app(worker=False)
+    await failed(app)
+    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+    found = await store.read("one", limit=0)
+    assert found is not None
+    assert "new" == await app.run(one, "new", if_exists="restart_failed")
+
+    with pytest.raises(InstanceNotFoundError, match="used anew"):
+        await runs_so_far(store, found.instance)
+
+
+async def test_a_parent_whose_failed_child_was_replaced_hears_so(app: Romancy) -> None:
+    """The parent is retried, and wants its child retried: its id is another's now, and that one is left alone."""
+    broken.add("ship")
+    parent = await app.start(renewed_parent.options(instance_id="parent"))
+    with pytest.raises(WorkflowFailedError):
+        await parent.result(timeout=SOON)
+    broken.clear()
+    assert "new" == await app.run(one, "new", if_exists="restart_failed")
+
+    await app.retry("parent")
+
+    with pytest.raises(WorkflowFailedError, match="exists already"):
+        await parent.result(timeout=SOON)
+    assert "new" == await app.handle("one").result(timeout=SOON)
+    events = await app.history("parent")
+    assert 2 == sum(isinstance(event, ChildStarted) for event in events)
+    assert 2 == sum(isinstance(event, ChildFailed) for event in events)
+
+
+async def test_another_worker_goes_on_with_what_was_started_anew(app: Romancy, open_app: Open) -> None:
+    """The worker that had the old life drains while the new one is at work."""
+    gates["new"] = asyncio.Event()
+    slow = renewed_slowly.options(instance_id="two")
+    broken.add("ship")
+    await app.start(slow, "old")
+    await status_is(app, "two", Status.FAILED)
+    broken.clear()
+    handle = await app.start(slow, "new", if_exists="restart_failed")
+    other = await open_app()
+    await app.drain(0)
+    gates["new"].set()
+
+    assert "new" == await other.handle("two").result(timeout=SOON)
+    assert "new" == await handle.result(timeout=SOON)

@@ -1,0 +1,266 @@
+"""A start that takes the place of an instance that has ended: once, by one commit, and nothing of the old is left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    EventType,
+    InstanceConflictError,
+    InstanceEndedError,
+    InstanceNotFoundError,
+    Romancy,
+    Status,
+    TerminalError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy._starts import IfExists
+from romancy.core import WorkflowStarted
+from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.coded import SECRET, Masking
+from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.invariants import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy import Handle, Workflow
+
+    Open = Callable[..., Awaitable[Romancy]]
+
+pytestmark = pytest.mark.anyio
+
+SOON = 60.0
+Said = EventType("said", str)
+RESTARTS: tuple[IfExists, ...] = ("restart_ended", "restart_failed")
+apps: list[Romancy] = []
+keys: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_amiss(storage_url: str, workflows: list[Workflow[..., Any]]) -> AsyncIterator[None]:
+    """In the database, when the test has ended."""
+    keys.clear()
+    yield
+    if storage_url != "memory://":
+        store = create_store(storage_url)
+        await store.open()
+        complaints = await sweep(store, {each.name: each for each in workflows})
+        await store.close()
+        assert [] == [each for each in complaints if "codecs" not in each.what]
+
+
+@activity
+async def anew_notes(what: str) -> str:
+    keys.append(activity_context().idempotency_key)
+    if what.startswith("bad"):
+        raise TerminalError(what)
+    return what
+
+
+@workflow
+async def anew_greets(ctx: WorkflowContext, name: str) -> str:
+    return await anew_notes(name)
+
+
+@workflow
+async def anew_listens(ctx: WorkflowContext, count: int) -> list[str]:
+    return [(await ctx.wait_event(Said)).data for _ in range(count)]
+
+
+@activity
+async def anew_in_a_session(if_exists: IfExists, times: int, fails: int) -> str:
+    session = await activity_context().session()
+    try:
+        for _ in range(times):
+            await apps[0].start(ann, "new", session=session, if_exists=if_exists)
+    except InstanceConflictError as error:
+        return str(error)
+    if activity_context().attempt <= fails:
+        raise ConnectionError("the attempt leaves nothing")
+    return "started"
+
+
+@workflow
+async def anew_asks(ctx: WorkflowContext, if_exists: IfExists, times: int, fails: int) -> str:
+    return await anew_in_a_session(if_exists, times, fails)
+
+
+ann = anew_greets.options(instance_id="ann")
+
+
+async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
+    """An instance of this id that has ended so."""
+    if status is Status.CANCELLED:
+        handle: Handle[Any] = await app.start(anew_greets.options(instance_id=instance_id, delay=3600), "old")
+        await handle.cancel()
+    else:
+        said = "bad" if status is Status.FAILED else "old"
+        handle = await app.start(anew_greets.options(instance_id=instance_id), said)
+    await status_is(app, instance_id, status)
+
+
+async def life_of(app: Romancy, instance_id: str) -> int:
+    found = await app._opened().read(instance_id, limit=0)  # pyright: ignore[reportPrivateUsage]
+    assert found is not None
+    return found.instance.life
+
+
+@pytest.mark.parametrize("if_exists", RESTARTS)
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+@pytest.mark.parametrize("by", ["a worker", "others"])
+async def test_what_has_ended_makes_way(
+    app: Romancy, open_app: Open, if_exists: IfExists, status: Status, by: str
+) -> None:
+    front = app if by == "a worker" else await open_app(worker=False)
+    await ended(app, status)
+    before = await life_of(app, "ann")
+
+    if (if_exists, status) == ("restart_failed", Status.COMPLETED):
+        with pytest.raises(InstanceConflictError, match="with another input"):
+            await front.start(ann, "new", if_exists=if_exists)
+        assert "old" == await (await front.start(ann, "old", if_exists=if_exists)).result(timeout=SOON)
+        assert before == await life_of(app, "ann")
+        return
+    handle = await front.start(ann, "new", if_exists=if_exists)
+
+    assert "new" == await handle.result(timeout=SOON)
+    assert "new" == await app.handle("ann", anew_greets).result(timeout=SOON)
+    assert before != await life_of(app, "ann")
+    (started,) = [event for event in await front.history("ann") if isinstance(event, WorkflowStarted)]
+    assert b'"new"' == bytes(started.input)
+    assert len(keys) == len(set(keys)), "another life has other idempotency keys"
+
+
+@pytest.mark.parametrize("if_exists", RESTARTS)
+async def test_what_is_open_or_of_another_workflow_stays(app: Romancy, if_exists: IfExists) -> None:
+    listens = anew_listens.options(instance_id="ann")
+    handle = await app.start(listens, 1)
+    assert handle.instance_id == (await app.start(listens, 1, if_exists=if_exists)).instance_id
+    with pytest.raises(InstanceConflictError, match="with another input"):
+        await app.start(listens, 2, if_exists=if_exists)
+    await handle.cancel()
+    await status_is(app, "ann", Status.CANCELLED)
+    with pytest.raises(InstanceConflictError, match="of anew_listens"):
+        await app.start(ann, "new", if_exists=if_exists)
+    assert Status.CANCELLED is await handle.status()
+
+
+async def test_a_free_id_is_simply_started(app: Romancy) -> None:
+    for number, if_exists in enumerate(RESTARTS):
+        named = anew_greets.options(instance_id=f"free-{number}")
+        assert "new" == await app.run(named, "new", if_exists=if_exists)
+
+
+async def test_many_by_name_and_later(app: Romancy) -> None:
+    """`start_many`, a start by name and a delay do as `start` does."""
+    for name in ("a", "b"):
+        await ended(app, Status.FAILED, name)
+    await ended(app, Status.COMPLETED, "c")
+    calls = [anew_greets.options(instance_id=name).bind(name) for name in ("a", "b", "c", "d")]
+
+    with pytest.raises(InstanceConflictError) as told:
+        await app.start_many(calls, if_exists="restart_failed")
+
+    assert (("c",), {"a", "b", "d"}) == (told.value.conflicts, set(told.value.started))
+    assert ["a", "b", "d"] == [await app.handle(name).result(timeout=SOON) for name in ("a", "b", "d")]
+    by_name = app.workflow(anew_greets.name).options(instance_id="c")
+    assert "named" == await app.run(by_name, "named", if_exists="restart_ended")
+    await app.start(anew_greets.options(instance_id="d", delay=3600), "late", if_exists="restart_ended")
+    assert Status.PENDING is await app.handle("d").status()
+    await app.terminate("d")
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+async def test_in_a_transaction_of_the_callers(app: Romancy, fails: int) -> None:
+    apps[:] = [app]
+    await ended(app, Status.FAILED)
+    assert "started" == await app.run(anew_asks, "restart_failed", 1, fails)
+    assert "new" == await app.handle("ann").result(timeout=SOON)
+    assert "exists already" in await app.run(anew_asks, "refuse", 1, 0)
+    assert "started in this very transaction" in await app.run(anew_asks, "restart_ended", 2, 0)
+    assert "new" == await app.handle("ann").result(timeout=SOON)
+
+
+async def test_of_many_at_once_one_life_begins(app: Romancy, open_app: Open) -> None:
+    others = [app, await open_app(), await open_app(worker=False)]
+    await ended(app, Status.FAILED)
+    keys.clear()
+
+    handles = await asyncio.gather(*(one.start(ann, "new", if_exists="restart_failed") for one in others * 4))
+
+    assert ["new"] * 12 == [await handle.result(timeout=SOON) for handle in handles]
+    assert 1 == len(keys)
+
+
+async def test_who_waits_is_told_of_no_other_life(app: Romancy, open_app: Open) -> None:
+    """Whoever waited for the end of the life that is replaced hears that it is gone, or how it ended."""
+    other, front = await open_app(), await open_app(worker=False)
+    handle = await app.start(ann, "bad")
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=SOON)
+    again = await front.start(anew_greets.options(instance_id="ann", delay=3600), "old", if_exists="restart_ended")
+    waiting = [asyncio.ensure_future(one.handle("ann").result(timeout=SOON)) for one in (app, other, front)]
+    while not all(one.watch("ann").waiting for one in (app, other, front)):  # noqa: ASYNC110 - they look first
+        await asyncio.sleep(0.01)
+    assert await again.cancel("not any more")
+    new = await front.start(ann, "new", if_exists="restart_failed") if await _is_over(front) else None
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert new is not None
+    assert "new" == await new.result(timeout=SOON)
+    assert "new" == await handle.result(timeout=SOON), "asked anew, it is about what is there"
+    for answer in answers:
+        assert isinstance(answer, (WorkflowCancelledError, InstanceNotFoundError)), answer
+
+
+async def _is_over(app: Romancy) -> bool:
+    await status_is(app, "ann", Status.CANCELLED)
+    return True
+
+
+async def test_a_new_life_has_no_mail_of_the_old_one_and_remembers_no_ids(app: Romancy) -> None:
+    listens = anew_listens.options(instance_id="ear")
+    old = await app.start(listens, 1)
+    await old.signal(Said, "a", id="1")
+    await old.result(timeout=SOON)
+
+    new = await app.start(listens, 2, if_exists="restart_ended")
+    await new.signal(Said, "b", id="1")
+    await new.signal(Said, "b again", id="1")
+    await new.signal(Said, "c", id="2")
+
+    assert ["b", "c"] == await new.result(timeout=SOON)
+
+
+async def test_a_signal_that_starts_anew(app: Romancy, open_app: Open) -> None:
+    front = await open_app(worker=False)
+    listens = anew_listens.options(instance_id="ear").bind(1)
+    assert ["a"] == await (await front.signal_with_start(listens, Said, "a", id="1")).result(timeout=SOON)
+    with pytest.raises(InstanceEndedError):
+        await front.signal_with_start(listens, Said, "b", id="2", if_exists="restart_failed")
+    again = await front.signal_with_start(listens, Said, "a", id="1", if_exists="restart_ended")
+    assert ["a"] == await again.result(timeout=SOON), "it was sent again, and had been received"
+
+    sent = (one.signal_with_start(listens, Said, "b", id="2", if_exists="restart_ended") for one in [app, front] * 3)
+    handles = await asyncio.gather(*sent)
+
+    assert [["b"]] * 6 == [await handle.result(timeout=SOON) for handle in handles]
+    assert 1 == sum(isinstance(event, WorkflowStarted) for event in await app.history("ear"))
+    with pytest.raises(UsageError, match="is for start"):
+        await front.signal_with_start(listens, Said, "c", if_exists="refuse")
+
+
+async def test_behind_a_codec(open_app: Open) -> None:
+    app = await open_app(codecs=[Masking()])
+    await ended(app, Status.FAILED)
+    assert SECRET == await (await app.start(ann, SECRET, if_exists="restart_failed")).result(timeout=SOON)

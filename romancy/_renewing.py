@@ -1,0 +1,69 @@
+"""Starting anew under the id of an instance that has ended: the old life goes and the new one begins by one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Former, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
+
+    Write = Callable[[Start, Former | None], Awaitable[Outcome]]
+
+__all__ = ["RENEWS", "renew", "started"]
+
+RENEWS: Final[Mapping[str, frozenset[Status]]] = {
+    "restart_ended": frozenset(TERMINAL_STATUSES),
+    "restart_failed": frozenset({Status.FAILED, Status.CANCELLED}),
+}
+"""The statuses of instances that make way for a start, by what it says of an id that is taken."""
+
+_TRIES: Final = 8
+_PAUSE: Final = 0.05
+
+
+async def renew(store: Store, start: Start, statuses: frozenset[Status], write: Write) -> bool:
+    """Start it in the place of an instance that has ended; False where what is there stays.
+
+    An instance of another workflow always stays. Of several that found the same end one puts its start there, and what
+    it started is what the others find.
+    """
+    former: Former | None = None
+    problem: StorageUnavailableError | None = None
+    for tries in range(_TRIES):
+        found = await store.read(start.instance_id, limit=0)
+        row = None if found is None else found.instance
+        if row is not None and row.life == start.life:
+            return True  # the answer to its commit was lost
+        if row is not None:
+            if former is not None and former.life != row.life:
+                return False
+            if row.status not in statuses or row.workflow_name != start.workflow_name:
+                return False
+            former = Former(row.life, statuses)
+        try:
+            if started(start, await write(start, former if row is not None else None)):
+                return True
+        except StorageUnavailableError as error:
+            problem = error
+        await asyncio.sleep(_PAUSE * tries * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+    raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be started anew; try again")
+
+
+def started(start: Start, outcome: Outcome) -> bool:
+    """Whether the start is in; False where its id is taken, or what it was to replace is not there."""
+    if outcome is Outcome.DEAD:
+        raise StorageUnavailableError(
+            f"instance {start.instance_id!r} is not started: the lease ran out meanwhile; try again"
+        )
+    if outcome is Outcome.INVALID:
+        raise UsageError(f"the database cannot hold the start of instance {start.instance_id!r}")
+    return outcome is Outcome.ACCEPTED
