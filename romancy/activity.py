@@ -7,7 +7,7 @@ on replay. Outside it is the plain function, so that unit tests need nothing els
 from __future__ import annotations
 
 import copy
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from msgspec import Raw
@@ -184,7 +184,10 @@ class Activity(Generic[P, R_co]):
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """A coroutine under the activity's name, so that a forgotten `await` is reported by that name."""
             commands = current_commands()
-            call = self._plainly(args, kwargs) if commands is None else self._durably(commands, args, kwargs)
+            if commands is None:
+                call = self._plainly(args, kwargs)
+            else:
+                call = commands.call(partial(self._durably, commands, args, kwargs), self.name)
             call.__qualname__ = self.name
             return call
 
@@ -192,7 +195,8 @@ class Activity(Generic[P, R_co]):
         outcome = self.fn(*args, **kwargs)
         return await outcome if self.is_async else outcome
 
-    async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
+        commands.calls.begin(number)
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MAX_EVENT_BYTES:
             check_event(encoded, self._arguments)

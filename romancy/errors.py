@@ -10,6 +10,7 @@
     ├── WorkflowStuckError            the awaited workflow does not go on, and would be awaited in vain
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
+    ├── UnawaitedCallError            the code: a workflow ended with a call that nobody awaited
     ├── NonDeterminismError           the code: it no longer fits what the log says, or left the loop
     ├── StorageError                  the database: absent, refusing, full, of another version
     └── InternalError                 a bug in Romancy, with what is needed to report it
@@ -49,6 +50,7 @@ __all__ = [
     "StorageError",
     "StorageUnavailableError",
     "TerminalError",
+    "UnawaitedCallError",
     "UsageError",
     "WorkflowCancelledError",
     "WorkflowFailedError",
@@ -186,6 +188,10 @@ class InstanceEndedError(UsageError):
         super().__init__(message)
         self.instance_id = instance_id
         self.status = status
+
+
+class UnawaitedCallError(RomancyError):
+    """The workflow ended and had called an activity or a workflow that nobody awaits, so that it did not happen."""
 
 
 class NonDeterminismError(RomancyError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -113,7 +113,8 @@ class Workflow(Generic[P, R_co]):
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """A coroutine under the workflow's name, so that a forgotten `await` is reported by that name."""
-            call = self._as_a_child(self._commands_of_the_parent(), args, kwargs)
+            commands = self._commands_of_the_parent()
+            call = commands.call(partial(self._as_a_child, commands, args, kwargs), self.name)
             call.__qualname__ = self.name
             return call
 
@@ -126,7 +127,8 @@ class Workflow(Generic[P, R_co]):
             )
         return commands
 
-    async def _as_a_child(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _as_a_child(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
+        commands.calls.begin(number)
         _, answer = self._child(commands, args, kwargs)
         return await answer
 

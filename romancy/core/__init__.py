@@ -25,6 +25,9 @@ Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed},
 
 from __future__ import annotations
 
+from romancy.core._calls import (
+    RULES,
+)
 from romancy.core._commands import (
     Commands,
     current_commands,
@@ -136,6 +139,7 @@ __all__ = [
     "COMMANDS",
     "INPUTS",
     "NO_DICT",
+    "RULES",
     "TERMINAL",
     "Activation",
     "ActivityAttemptFailed",

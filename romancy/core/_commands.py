@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from romancy.core import _events as ev
+from romancy.core._calls import Calls
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import Ids, automatic_child, derive
 from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation
@@ -22,7 +23,7 @@ from romancy.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from msgspec import Raw
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Commands", "current_commands"]
 
 C = TypeVar("C", bound=ev.Command)
+T = TypeVar("T")
 SECOND: Final = 1_000_000
 
 
@@ -122,6 +124,7 @@ class Commands:
         "activities",
         "asked",
         "began",
+        "calls",
         "compensable",
         "instance_id",
         "loop",
@@ -141,6 +144,7 @@ class Commands:
         """The number of the one under way."""
         self.matcher: Matcher | None = None
         self.over = False
+        self.calls = Calls()
         self.began = 0
         """The time (µs) from which the loop's counts: that of the input the body was first driven for."""
         self._ids = Ids()
@@ -286,6 +290,15 @@ class Commands:
         started = self.started
         seed = started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce
         return derive(self.instance_id, seed, kind, number)
+
+    def call(self, make: Callable[[int], Coroutine[Any, Any, T]], name: str) -> Coroutine[Any, Any, T]:
+        """A call by the caller of whoever asks, kept until it begins. Runs of before know nothing of that."""
+        started = self.state.started
+        return make(0) if started is None or not started.rules else self.calls.made(make, name, 2)
+
+    def holders(self) -> list[object]:
+        """What may still go on: tasks, generators, and what is to be called at a later time."""
+        return [*self.loop.holders(), *self._timers.values()]
 
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 

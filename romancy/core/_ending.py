@@ -12,7 +12,7 @@ import msgspec
 
 from romancy.core import _events as ev
 from romancy.core._outstanding import not_to_be_undone
-from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError
+from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError, UnawaitedCallError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContinueAsNew", "Ending"]
 
+_CALLS_TOLD = 5
 _FOREIGN = ("attached to a different loop", "Task got bad yield", "yield was used instead of yield from")
 
 
@@ -65,13 +66,29 @@ class Ending:
         commands = self._commands
         commands.over = True
         verdict = self._judge(body)
+        if isinstance(verdict, (ev.WorkflowCompleted, ev.WorkflowContinued)):
+            verdict = self._unless_calls_were_dropped(verdict)
         self._stop_the_rest()
+        commands.calls.close()
         self._verdict = verdict
         if isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
             self._settle_activities()
             self._settle_children()
         elif isinstance(verdict, ev.WorkflowContinued):
             self._settle_activities()
+
+    def _unless_calls_were_dropped(self, verdict: ev.Command) -> ev.Command:
+        commands = self._commands
+        dropped = commands.calls.dropped(commands.holders(), (type(commands), type(commands.loop)))
+        if not dropped:
+            return verdict
+        told = ", ".join(map(str, dropped[:_CALLS_TOLD]))
+        more = f", and {len(dropped) - _CALLS_TOLD} more" if len(dropped) > _CALLS_TOLD else ""
+        error = UnawaitedCallError(
+            f"workflow {self._workflow.name} ended with a call that nobody awaited, so that it did not happen: "
+            f"{told}{more}. Write `await` before it, or hand it to a task; close() one that is not wanted"
+        )
+        return ev.WorkflowFailed(describe_exception(error))
 
     def _stop_the_rest(self) -> None:
         """What still runs is cancelled, and the async generators that nobody finished are finished in tasks."""

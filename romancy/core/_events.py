@@ -110,6 +110,8 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     budget: int = 10_000
     by: str = ""
     """The run of the parent that wanted this child retried, since when it may have continued as new."""
+    rules: int = 0
+    """What the run is held to: from 1 on, a call that nobody awaits fails it."""
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -18,7 +18,7 @@ from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
 from romancy.core._nothing import NO_DICT, NO_LIST
-from romancy.core._stable import StableFuture, StableTask, leaves_the_loop
+from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, whereabouts
 from romancy.core._stage import threads
 from romancy.core._teardown import PATIENCE, close_generator, close_task
 from romancy.errors import NonDeterminismError
@@ -229,6 +229,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         others = [task for task in self._tasks if not task.done()]
         return others if body is None or body.done() else [body, *others]
 
+    def holders(self) -> list[object]:
+        """What may still go on, and with it whatever that holds."""
+        generators = () if self.generators is None else self.generators.unfinished()
+        timers = [timer for timer in (*self.started, *self._endless) if not timer.cancelled()]
+        return [*(task.get_coro() for task in self.unfinished()), *generators, *timers]
+
     def skip_to(self, when: float) -> None:
         """Time that has been waited for already passes at once."""
         if when > self.now:
@@ -272,7 +278,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def awaited(self) -> list[str]:
         """Where each unfinished task stands, for people."""
-        return [_whereabouts(task) for task in self.unfinished()]
+        return [whereabouts(task) for task in self.unfinished()]
 
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
@@ -404,6 +410,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.generators = None
         self._body = None
         self._tasks.clear()
+        if self.commands is not None:
+            self.commands.calls.close()
         self.commands = None  # nobody can ask any more; and what is left of the run goes without a collector
 
     def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
@@ -429,13 +437,6 @@ be in the middle of another run, and what they ask for in their clean-up would b
 
 orphans: list[DeterministicLoop] = []
 """Loops whose run was collected as garbage. That happens anywhere, a teardown must not: the next run made does it."""
-
-
-def _whereabouts(task: StableTask[Any]) -> str:
-    frames = task.get_stack()
-    awaited = getattr(task, "_fut_waiter", None)
-    place = f"{frames[-1].f_code.co_qualname}, line {frames[-1].f_lineno}" if frames else "an unknown place"
-    return f"{task.get_name()} in {place}, awaiting {type(awaited).__name__}"
 
 
 def cancellation(reason: str) -> asyncio.CancelledError:

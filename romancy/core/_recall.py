@@ -76,6 +76,7 @@ class Recall:
             headers=last.headers,
             runtime=last.runtime,
             budget=last.budget,
+            rules=last.rules,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
             gone=gone,

@@ -409,6 +409,7 @@ class Run:
             headers=started.headers,
             runtime=self._runtime or started.runtime,
             budget=started.budget,
+            rules=started.rules,
             by=started.by,
         )
 

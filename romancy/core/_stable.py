@@ -31,7 +31,7 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams"]
+__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "whereabouts"]
 
 T = TypeVar("T")
 
@@ -71,6 +71,14 @@ class StableTask(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+def whereabouts(task: StableTask[Any]) -> str:
+    """Where it stands, for people."""
+    frames = task.get_stack()
+    awaited = getattr(task, "_fut_waiter", None)
+    place = f"{frames[-1].f_code.co_qualname}, line {frames[-1].f_lineno}" if frames else "an unknown place"
+    return f"{task.get_name()} in {place}, awaiting {type(awaited).__name__}"
 
 
 def leaves_the_loop(call: str) -> NonDeterminismError:

@@ -12,6 +12,7 @@ import msgspec
 
 from romancy.core import (
     NO_DICT,
+    RULES,
     AwaitEvent,
     CancelChild,
     OwnerChanged,
@@ -245,6 +246,7 @@ def first_input(
         parent=parent,
         headers=_NO_HEADERS,
         runtime=RUNTIME,
+        rules=RULES,
     )
 
 

@@ -10,8 +10,6 @@ import pytest
 from romancy import RetryPolicy, WorkflowContext, activity, compensation, workflow
 from romancy.context import ActivityContext
 from romancy.errors import RegistrationError, UsageError
-from romancy_conformance.workflows import Scenario
-from tests.core.driver import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -267,17 +265,6 @@ def test_a_context_for_an_activity_is_no_argument() -> None:
         return item
 
     assert remember.signature.names == ("item",)
-
-
-@pytest.mark.filterwarnings("default")
-def test_a_forgotten_await_is_reported_by_name() -> None:
-    @workflow
-    async def forgets(ctx: WorkflowContext) -> str:
-        activity(plain)("a")  # type: ignore[unused-coroutine]
-        return "done"
-
-    with pytest.warns(RuntimeWarning, match="coroutine 'plain' was never awaited"):
-        assert World(Scenario(forgets)).result() == "done"
 
 
 def test_an_attempt_has_no_result_to_be_undone_with() -> None:

@@ -19,6 +19,7 @@ from msgspec import Raw
 
 from romancy.context import ActivityContext, enter_activity
 from romancy.core import (
+    RULES,
     Activation,
     ActivityAttemptFailed,
     ActivityCancelled,
@@ -217,7 +218,7 @@ class World:
 
     def _open(self, id: str, input: Raw, parent: tuple[str, str] | None, workflow: str) -> None:
         self.instances[id] = Instance(self._run(id, workflow), parent=parent)
-        self.feed(id, WorkflowStarted(at=self.now, workflow=workflow, input=input, nonce=f"nonce of {id}"))
+        self.feed(id, WorkflowStarted(at=self.now, workflow=workflow, input=input, nonce=f"nonce of {id}", rules=RULES))
 
     def _commit(self, id: str, activation: Activation) -> None:
         instance = self.instances[id]

@@ -1,0 +1,108 @@
+"""Calls of activities and child workflows that have been made and not begun, for a run that must not lose any.
+
+A call is a coroutine: until somebody awaits it, nothing has happened. The run keeps each from when it is made until it
+begins. What it still keeps when its body has ended nobody awaits any more, unless a task holds it. When the garbage
+collector runs has no say in that (decision 0030).
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+from contextvars import Context
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from romancy.core._nothing import NO_DICT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+__all__ = ["RULES", "Call", "Calls"]
+
+RULES: Final = 1
+"""The rules for runs that begin now: a call that nobody awaits fails them."""
+
+_FARTHEST: Final = 100_000
+"""Objects that are looked at before a call is believed to be held."""
+_LEAVES: Final = (str, bytes, int, float, type, ModuleType, CodeType, BuiltinFunctionType, Context)
+
+
+class Call(NamedTuple):
+    """One that has not begun, and where it was made."""
+
+    coroutine: Coroutine[Any, Any, Any]
+    name: str
+    code: CodeType
+    line: int
+
+    def __str__(self) -> str:
+        file = self.code.co_filename.replace("\\", "/").rpartition("/")[2]
+        return f"{self.name} in {self.code.co_qualname} ({file}, line {self.line})"
+
+
+class Calls:
+    """Those of one run, in the order in which they were made."""
+
+    __slots__ = ("_made", "_number")
+
+    def __init__(self) -> None:
+        self._made: dict[int, Call] = NO_DICT
+        self._number = 0
+
+    def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
+        """Make a call, which is given the number to begin with; `depth` callers above is the line that makes it."""
+        self._number += 1
+        call = make(self._number)
+        if self._made is NO_DICT:
+            self._made = {}
+        frame = sys._getframe(depth + 1)  # noqa: SLF001 - there is no other way to learn who calls at such a price
+        self._made[self._number] = Call(call, name, frame.f_code, frame.f_lineno)
+        return call
+
+    def begin(self, number: int) -> None:
+        """Somebody awaits it."""
+        self._made.pop(number, None)
+
+    def dropped(self, roots: Iterable[object], beyond: tuple[type, ...]) -> list[Call]:
+        """Those that nobody can await any more: they have not begun, and none of the roots holds them.
+
+        What is of a type in `beyond` is not looked into.
+        """
+        left = [call for call in self._made.values() if inspect.getcoroutinestate(call.coroutine) == "CORO_CREATED"]
+        if not left:
+            return []
+        held = _held(roots, {id(call.coroutine) for call in left}, (*_LEAVES, *beyond))
+        return [call for call in left if id(call.coroutine) not in held]
+
+    def close(self) -> None:
+        """They are known to be lost; the interpreter need not warn of them."""
+        made, self._made = self._made, NO_DICT
+        for call in made.values():
+            call.coroutine.close()
+
+
+def _held(roots: Iterable[object], wanted: set[int], leaves: tuple[type, ...]) -> set[int]:
+    """Those of the wanted objects to which a way leads from the roots; all of them where the way is too far."""
+    found: set[int] = set()
+    waiting = list(roots)
+    seen = {id(thing): thing for thing in waiting}
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in wanted:
+            found.add(id(thing))
+        for part in _parts(thing):
+            if id(part) not in seen and not isinstance(part, leaves):
+                seen[id(part)] = part
+                waiting.append(part)
+        if found == wanted or len(seen) > _FARTHEST:
+            return set(wanted)
+    return found
+
+
+def _parts(thing: object) -> Iterable[object]:
+    """What it refers to; of a function what it was made with, and not the module it stands in."""
+    if isinstance(thing, FunctionType):
+        return (*(thing.__closure__ or ()), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values())
+    return gc.get_referents(thing)

@@ -1,0 +1,315 @@
+"""A workflow that ends with a call that nobody awaited fails, naming it; whatever somebody may still await is none."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import pytest
+
+from romancy.activity import activity
+from romancy.context import WorkflowContext
+from romancy.core import RULES, Outcome, Run, WorkflowStarted
+from romancy.errors import UnawaitedCallError
+from romancy.serialization import exception_name
+from romancy.status import Status
+from romancy.workflow import workflow
+from romancy_conformance.workflows import Scenario
+from tests.core.driver import START, World
+
+NAME = exception_name(UnawaitedCallError)
+Body = Callable[[WorkflowContext], Coroutine[Any, Any, Any]]
+
+
+@activity
+async def charge(what: str = "a card") -> str:
+    return what
+
+
+@workflow
+async def child(ctx: WorkflowContext) -> str:
+    return await charge("by a child")
+
+
+def ended(body: Body) -> Outcome:
+    """Played once, and then cut at each of its commits and played on from there."""
+    definition = workflow(name=body.__name__)(body)
+    world = World(Scenario(definition, children=(child,)))
+    outcome = world.finish()
+    for commits in range(1, len(world.commits)):
+        gc.collect()
+        assert world.cut(commits).finish() == outcome
+    return outcome
+
+
+class Box:
+    """Something in a cycle: when it is collected is nobody's choice."""
+
+    def __init__(self, call: Awaitable[Any]) -> None:
+        self.call = call
+        self.me = self
+
+
+async def as_a_statement(ctx: WorkflowContext) -> None:
+    charge()  # type: ignore[unused-coroutine]
+
+
+async def in_a_variable(ctx: WorkflowContext) -> None:
+    _call = charge()
+    await charge("another")
+
+
+async def in_a_cycle(ctx: WorkflowContext) -> None:
+    Box(charge())
+
+
+async def only_under_a_condition(ctx: WorkflowContext) -> None:
+    call = charge()
+    if ctx.run > 1:
+        await call
+
+
+async def of_a_child(ctx: WorkflowContext) -> None:
+    child()  # type: ignore[unused-coroutine]
+
+
+async def with_options(ctx: WorkflowContext) -> None:
+    charge.options(id="mine")("x")  # type: ignore[unused-coroutine]
+
+
+async def by_a_task_that_has_ended(ctx: WorkflowContext) -> None:
+    async def forgets() -> None:
+        charge()  # type: ignore[unused-coroutine]
+
+    await asyncio.create_task(forgets())
+
+
+async def beside_a_task_that_goes_on(ctx: WorkflowContext) -> None:
+    async def goes_on() -> None:
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(goes_on())
+    charge()  # type: ignore[unused-coroutine]
+    await charge("other")
+    del task
+
+
+async def before_it_continues(ctx: WorkflowContext) -> None:
+    charge()  # type: ignore[unused-coroutine]
+    if ctx.run == 1:
+        workflow(name="before_it_continues")(before_it_continues).recur()
+
+
+DROPPED: list[Body] = [
+    as_a_statement,
+    in_a_variable,
+    in_a_cycle,
+    only_under_a_condition,
+    of_a_child,
+    with_options,
+    by_a_task_that_has_ended,
+    beside_a_task_that_goes_on,
+    before_it_continues,
+]
+
+
+@pytest.mark.parametrize("body", DROPPED, ids=lambda body: body.__name__)
+def test_a_call_that_nobody_awaited(body: Body) -> None:
+    outcome = ended(body)
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.type == NAME
+    called = "child" if body is of_a_child else "charge"
+    lines = range(body.__code__.co_firstlineno, body.__code__.co_firstlineno + 20)
+    places = [f"{called} in {name} (test_unawaited_calls.py, line {line})" for line in lines for name in names_in(body)]
+    assert [place for place in places if place in outcome.error.message] != []
+
+
+def names_in(body: Body) -> list[str]:
+    return [body.__name__, f"{body.__name__}.<locals>.forgets"]
+
+
+async def gathered(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(*(charge(str(number)) for number in range(3))))
+
+
+async def in_a_task(ctx: WorkflowContext) -> str:
+    return await asyncio.create_task(charge())
+
+
+async def in_a_task_group(ctx: WorkflowContext) -> str:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(charge())
+    return task.result()
+
+
+async def later(ctx: WorkflowContext) -> str:
+    call = charge()
+    await charge("first")
+    return await call if ctx.run else "never"
+
+
+async def handed_on(ctx: WorkflowContext) -> str:
+    async def awaits(calls: dict[str, list[Awaitable[str]]]) -> str:
+        await ctx.sleep(1)
+        return await calls["x"][0]
+
+    return await awaits({"x": [charge()]})
+
+
+async def a_task_that_has_not_begun(ctx: WorkflowContext) -> str:
+    task = asyncio.create_task(charge())
+    return f"{task.done()}"
+
+
+async def a_gather_that_has_not_begun(ctx: WorkflowContext) -> str:
+    both = asyncio.gather(charge("1"), charge("2"))
+    return f"{both.done()}"
+
+
+async def cancelled(ctx: WorkflowContext) -> str:
+    task = asyncio.create_task(charge())
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cancelled"
+    return "not"
+
+
+async def held_by_a_task(ctx: WorkflowContext) -> str:
+    async def later(call: Awaitable[str]) -> str:
+        await ctx.sleep(3600)
+        return await call
+
+    task = asyncio.create_task(later(charge()))
+    await charge("other")
+    return f"{task.done()}"
+
+
+async def held_on_the_stack_of_a_task(ctx: WorkflowContext) -> str:
+    async def both(one: Awaitable[str], other: str) -> str:
+        return await one + other
+
+    async def slowly() -> str:
+        await ctx.sleep(3600)
+        return "other"
+
+    async def run() -> str:
+        return await both(charge(), await slowly())
+
+    task = asyncio.create_task(run())
+    await charge("other")
+    return f"{task.done()}"
+
+
+async def held_by_a_queue_of_workers(ctx: WorkflowContext) -> str:
+    queue: asyncio.Queue[Awaitable[str]] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            await (await queue.get())
+            await ctx.sleep(3600)
+
+    workers = [asyncio.create_task(work()) for _ in range(2)]
+    for number in range(5):
+        queue.put_nowait(charge(str(number)))
+    await ctx.sleep(1)
+    return f"{len(workers)}"
+
+
+async def held_by_a_partial_of_a_timer(ctx: WorkflowContext) -> str:
+    loop = asyncio.get_running_loop()
+    loop.call_later(3600, partial(asyncio.ensure_future, charge()))
+    return "later"
+
+
+async def held_by_a_generator(ctx: WorkflowContext) -> str:
+    async def answers(call: Awaitable[str]) -> AsyncIterator[str]:
+        try:
+            yield "first"
+        finally:
+            await call
+
+    generator = answers(charge())
+    return await anext(generator)
+
+
+async def closed(ctx: WorkflowContext) -> str:
+    call = charge()
+    call.close()
+    return "closed"
+
+
+async def a_child_that_is_left(ctx: WorkflowContext) -> str:
+    await ctx.start(child)
+    return "left"
+
+
+AWAITED: list[Body] = [
+    gathered,
+    in_a_task,
+    in_a_task_group,
+    later,
+    handed_on,
+    a_task_that_has_not_begun,
+    a_gather_that_has_not_begun,
+    cancelled,
+    held_by_a_task,
+    held_on_the_stack_of_a_task,
+    held_by_a_queue_of_workers,
+    held_by_a_partial_of_a_timer,
+    held_by_a_generator,
+    closed,
+    a_child_that_is_left,
+]
+
+
+@pytest.mark.parametrize("body", AWAITED, ids=lambda body: body.__name__)
+def test_what_somebody_may_await_is_not_dropped(body: Body) -> None:
+    assert ended(body).status is Status.COMPLETED
+
+
+async def fails_as_well(ctx: WorkflowContext) -> None:
+    charge()  # type: ignore[unused-coroutine]
+    raise LookupError("this is what went wrong")
+
+
+def test_what_fails_by_itself_fails_by_that() -> None:
+    outcome = ended(fails_as_well)
+    assert outcome.error is not None
+    assert outcome.error.type == "LookupError"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_of_before_is_held_to_nothing() -> None:
+    definition = workflow(name="as_a_statement")(as_a_statement)
+
+    def start(rules: int) -> WorkflowStarted:
+        input = definition.bind().encode()
+        return WorkflowStarted(at=START, workflow=definition.name, input=input, nonce="n", rules=rules)
+
+    ends: list[list[str]] = []
+    for rules in (0, RULES):
+        run = Run(definition, instance_id="x")
+        if rules:
+            events = run.activate([start(rules)]).events
+        else:
+            with pytest.warns(RuntimeWarning, match="coroutine 'charge' was never awaited"):
+                events = run.activate([start(rules)]).events
+        ends.append([type(event).__name__ for event in events])
+        run.close()
+    assert ends == [["WorkflowStarted", "WorkflowCompleted"], ["WorkflowStarted", "WorkflowFailed"]]
+
+
+def test_a_run_that_is_torn_down_warns_of_nothing() -> None:
+    definition = workflow(name="later")(later)
+    run = Run(definition, instance_id="x")
+    start = WorkflowStarted(at=START, workflow="later", input=definition.bind().encode(), nonce="n", rules=RULES)
+    assert run.activate([start]).outcome is None
+    run.close()
+    del run
+    gc.collect()
