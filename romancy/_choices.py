@@ -12,7 +12,7 @@ from romancy.storage.limits import check_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["hooks_of", "label", "some_time", "whole_number"]
+__all__ = ["hooks_of", "label", "some_time", "whole_number", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -27,6 +27,13 @@ def whole_number(value: Any, what: str, least: int = 1) -> int:
     """A number that counts something."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{what} must be a whole number, at least {least}, not {value!r}")
+    return value
+
+
+def yes_or_no(value: Any, what: str) -> bool:
+    """True or False, and nothing that only counts as one."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{what} must be True or False, not {value!r}")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, ov
 from weakref import WeakValueDictionary
 
 from romancy._at_start import tell_misfits
-from romancy._choices import hooks_of, label, some_time, whole_number
+from romancy._choices import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._listening import listen
 from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
@@ -93,8 +93,12 @@ class Romancy(Instances):
         hooks: Iterable[Hook] = (),
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
+        log_error_text: bool = True,
     ) -> None:
-        """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone."""
+        """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone.
+
+        `log_error_text=False`: log lines name the types of exceptions, and leave out what those say and quote.
+        """
         self._url = url
         self._codecs = Codecs.of(codecs)
         self._workflows = workflows
@@ -110,6 +114,7 @@ class Romancy(Instances):
             sticky=whole_number(sticky, "sticky", 0),
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=hooks_of(hooks),
+            log_error_text=yes_or_no(log_error_text, "log_error_text"),
         )
         super().__init__()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
@@ -150,7 +155,8 @@ class Romancy(Instances):
 
     def as_client(self) -> Romancy:
         """The same app without a worker: the same database, workflows and codecs."""
-        return Romancy(self._url, workflows=self.workflows.values(), worker=False, codecs=self._codecs)
+        known, text = self.workflows.values(), self._settings.speaker.error_text
+        return Romancy(self._url, workflows=known, worker=False, codecs=self._codecs, log_error_text=text)
 
     def with_worker(self) -> Self:
         """This very app, to be opened with a worker although it was made with `worker=False`: what `romancy run` does.
@@ -181,13 +187,9 @@ class Romancy(Instances):
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
+            other = functools.partial(create_store, self._url) if store.capabilities.processes else None
             worker = Worker(
-                store,
-                self._registry,
-                self._settings,
-                dependencies=self.dependencies,
-                ended=self._ended,
-                another=functools.partial(create_store, self._url) if store.capabilities.processes else None,
+                store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended, another=other
             )
             await worker.open()
             self._worker, self._writer = worker, worker.writer
@@ -473,10 +475,7 @@ class Romancy(Instances):
 
     def watch(self, instance_id: str) -> Watch:
         """What the handles of an instance share."""
-        watch = self._watches.get(instance_id)
-        if watch is None:
-            watch = self._watches[instance_id] = Watch()
-        return watch
+        return self._watches.setdefault(instance_id, Watch())
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
         """How the instance ended, once it has; WorkflowStuckError where nobody goes on with it."""

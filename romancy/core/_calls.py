@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Call", "Calls"]
 
 RULES: Final = 1
-"""The rules for runs that begin now: a call that nobody awaits fails them."""
+"""What a run that begins now is held to. From 1 on, a call that nobody awaits fails it; the start records it."""
 
 _FARTHEST: Final = 100_000
 """Objects that are looked at before a call is believed to be held."""
@@ -57,7 +57,8 @@ class Calls:
         call = make(self._number)
         if self._made is NO_DICT:
             self._made = {}
-        frame = sys._getframe(depth + 1)  # noqa: SLF001 - there is no other way to learn who calls at such a price
+        # There is no other way to learn who calls at such a price.
+        frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._made[self._number] = Call(call, name, frame.f_code, frame.f_lineno)
         return call
 

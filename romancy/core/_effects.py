@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from romancy.core._complaints import Complaint
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
 from romancy.core._events import NULL, Input, LogEvent, WorkflowStarted
 from romancy.retry import RetryPolicy
@@ -185,4 +186,4 @@ class Activation(Struct, frozen=True, gc=False):
     parked: str | None = None
     successor: WorkflowStarted | None = None
     dropped: tuple[Input, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Complaint, ...] = ()

@@ -97,7 +97,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The run begins. `nonce` is different in every run and life of an id; keys and seeds derive from it."""
+    """The run begins. Keys and seeds derive from `nonce`, another in each run and life. `rules`: see `_calls.RULES`."""
 
     workflow: str
     input: Raw
@@ -111,7 +111,6 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     by: str = ""
     """The run of the parent that wanted this child retried, since when it may have continued as new."""
     rules: int = 0
-    """What the run is held to: from 1 on, a call that nobody awaits fails it."""
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -127,13 +126,12 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Another worker writes from here on. No workflow code runs because of it."""
+    """Another worker writes from here on, or the same one and nothing else `alone`. No workflow code runs by it."""
 
     owner: str = ""
     code: str = ""
     runtime: str = ""
     alone: bool = False
-    """The owner is the same; it tries the instance while nothing else runs beside it."""
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
+from romancy.core._complaints import Complaint, complaint
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
@@ -90,7 +91,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.patience = 0
         self.commands: Commands | None = None
         self.violation: NonDeterminismError | None = None
-        self.complaints: tuple[str, ...] = ()
+        self.complaints: tuple[Complaint, ...] = ()
         self.started: list[Timer] = NO_LIST
         self.cancelled: list[Timer] = NO_LIST
         self._next_number = salt
@@ -199,9 +200,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.dead:
-            error = context.get("exception")
-            cause = f": {type(error).__name__}: {error}" if error is not None else ""
-            self.complaints += (f"{context.get('message', 'unhandled error')}{cause}",)
+            self.complaints += (complaint(context),)
 
     async def shutdown_asyncgens(self) -> None:
         for task in self.finish_generators():

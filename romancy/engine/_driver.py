@@ -51,6 +51,7 @@ from romancy.engine._ports import Ports
 from romancy.engine._post import NO_POST, Mail
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
+from romancy.engine._saying import say_complaints
 from romancy.engine._slots import hand_over, is_held
 from romancy.engine._solitude import Solitude
 from romancy.engine._starting import start_of_child
@@ -301,8 +302,7 @@ class Driver:
             activation = continue_as_new(live, activation)
         elif activation.dropped:
             live.keep_dropped(inputs, activation.dropped)
-        for warning in activation.warnings:
-            logger.warning("instance %s: %s", live.instance_id, warning, extra=about(live))
+        say_complaints(live, activation)
         return activation
 
     def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:

@@ -344,7 +344,7 @@ class Intake:
             )
             self._recover()
             return
-        say_stuck(claimed)
+        say_stuck(claimed, reason)
         self.tell_parked(claimed.instance_id, claimed.life, None)
         if self.observer is not None:
             self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -76,7 +76,7 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
             verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
     except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
-    say_attempt_failed(attempt, info.type, verdict.delay if isinstance(verdict, Retry) else None)
+    say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
     if isinstance(effect, StartCompensation):
         if isinstance(verdict, Retry):
             next_at = now + round(verdict.delay * 1_000_000)

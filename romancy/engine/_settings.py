@@ -6,6 +6,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from romancy._logs import Speaker
+
 if TYPE_CHECKING:
     from romancy.hooks import Hook
     from romancy.retry import RetryPolicy
@@ -28,8 +30,10 @@ class Settings:
         sticky: int,
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...] = (),
+        log_error_text: bool = True,
     ) -> None:
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        self.speaker = Speaker(self.worker_id, error_text=log_error_text)
         self.named = worker_id is not None
         self.lease = round(lease * 1_000_000)
         self.retry = retry

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.core import CancelChild, Publish, Run, StartChild
 from romancy.engine._live import Live, change_for, first_input, is_step, new_life, start_of, start_row
 from romancy.engine._runtime import RUNTIME
+from romancy.engine._saying import say_complaints
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
@@ -52,6 +53,7 @@ def begin(
     live = _fresh(definition, instance_id, life)
     activation = live.run.activate([started])
     if is_step(live, activation, ()):
+        say_complaints(live, activation)
         return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
     carries_more = any(isinstance(effect, (StartChild, CancelChild, Publish)) for effect in activation.effects)
     if carries_more or activation.parked is not None or activation.successor is not None:
@@ -59,6 +61,7 @@ def begin(
         live = _fresh(definition, instance_id, life)
         live.run.replay([[started]])
         return Begun(live, row([started], owner=owner, change=_BEGUN), None)
+    say_complaints(live, activation)
     change = change_for(live, activation, now, consumed=False)
     if change is not None and (change.release or change.status in TERMINAL_STATUSES):
         delay = max(0, change.wake_at - now) if change.wake_at is not None else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
-from romancy._logs import about, get_logger, working
+from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine._alarms import Alarms
 from romancy.engine._attempt import Tools
 from romancy.engine._attempts import Attempts
@@ -163,24 +163,22 @@ class Worker:
         return watchdog
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
-        named = working.set(self._settings.worker_id)  # attempts begin in a context that is copied here
         slots = None
         if self.store.capabilities.sessions_exclude:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
-        attempts = Attempts(
-            Tools(self.store, self.stamp, slots, self.registry.errors),
-            self.clock,
-            threads=self._settings.max_threads,
-            dependencies=dependencies,
-            retry=self._settings.retry,
-            beating=self.beating,
-            limit=self._settings.max_activities,
-            ended=self.driver.ended,
-            ended_alone=self.driver.ended_alone,
-            broken=self._broken,
-        )
-        working.reset(named)
-        return attempts
+        with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
+            return Attempts(
+                Tools(self.store, self.stamp, slots, self.registry.errors),
+                self.clock,
+                threads=self._settings.max_threads,
+                dependencies=dependencies,
+                retry=self._settings.retry,
+                beating=self.beating,
+                limit=self._settings.max_activities,
+                ended=self.driver.ended,
+                ended_alone=self.driver.ended_alone,
+                broken=self._broken,
+            )
 
     def _new_quarantine(self) -> Quarantine:
         return Quarantine(
@@ -208,8 +206,8 @@ class Worker:
 
         Raises UsageError when a worker of the same chosen id is at work.
         """
-        named = working.set(self._settings.worker_id)  # for the logs of everything that begins here
-        try:
+        hush(self._settings.speaker)
+        with speaking(self._settings.speaker):  # for the logs of everything that begins here
             await self.beating.begin()
             self._spawn(self.writer.run())
             self._spawn(self.beating.run())
@@ -219,8 +217,6 @@ class Worker:
             self._watchdog = self._new_watchdog()
             self.claiming.look()
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
-        finally:
-            working.reset(named)
 
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
@@ -286,6 +282,7 @@ class Worker:
                 await self.leases.beat(leaving=True)
         except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
             logger.warning("could not say goodbye to the database: %s", error)
+        unhush(self._settings.speaker)
 
     def _spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -360,7 +357,7 @@ class Worker:
             self.claiming.ended_here(live.instance_id)
             say_end(live, activation.outcome)
         elif activation.parked is not None:
-            say_stuck(live)
+            say_stuck(live, activation.parked)
         self._ended(live.instance_id, live.life, activation)
 
     def _lost(self, prepared: Prepared, outcome: Outcome) -> None:
@@ -455,15 +452,16 @@ class Worker:
             )
             self.writer.submit(item, done)
             return
-        begun = begin(
-            definition,
-            input,
-            instance_id=instance_id,
-            life=life,
-            nonce=self.nonce(),
-            now=now,
-            owner=self.leases.token,
-        )
+        with speaking(self._settings.speaker):
+            begun = begin(
+                definition,
+                input,
+                instance_id=instance_id,
+                life=life,
+                nonce=self.nonce(),
+                now=now,
+                owner=self.leases.token,
+            )
         self._intake.starting.add(instance_id)
         self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import traceback
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -61,6 +62,16 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         told = [_shortened(member.summary) for member in self.members[:_MEMBERS_TOLD]]
         more = len(self.members) - len(told)
         return f"{own} ({'; '.join(told)}{f'; and {more} more' if more else ''})"
+
+    @property
+    def report(self) -> str:
+        """In some lines where it came from and what it says, its cause and, of a group, its members."""
+        lines = [self.trace or f"{self.type}: {self.message}"]
+        for number, member in enumerate(self.members, 1):
+            lines += [f"  member {number} of {len(self.members)}:", indent(member.report, "    ")]
+        if self.cause is not None:
+            lines += ["  caused by:", indent(self.cause.report, "    ")]
+        return "\n".join(lines)
 
 
 def _shortened(text: str) -> str:

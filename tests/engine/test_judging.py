@@ -43,5 +43,5 @@ def test_a_keyboard_interrupt(tmp_path: Path, how: str, ends: bool) -> None:  # 
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.replace("HOW", repr(how)))
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
-    assert ("KeyboardInterrupt" in done.stderr, "raised KeyboardInterrupt" in done.stdout) == (ends, not ends)
+    assert ("raised KeyboardInterrupt, which does not end its worker" in done.stdout) is not ends
     assert (done.returncode != 0) is ends

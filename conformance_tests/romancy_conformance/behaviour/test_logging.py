@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import (
+    ActivityContext,
+    RetryExhaustedError,
     RetryPolicy,
     Romancy,
     Status,
@@ -20,6 +22,7 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy.hooks import Happening, Hook, WorkflowEnded
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.test_waiting_workflows import status_is
 
@@ -73,6 +76,42 @@ async def waits(ctx: WorkflowContext, secret: str) -> str:
 async def leaves_the_loop(ctx: WorkflowContext, secret: str) -> None:
     await do(secret)
     await asyncio.to_thread(print, secret)
+
+
+@activity(retry=RetryPolicy.none(), pass_context=True)
+async def calls_back(ctx: ActivityContext, secret: str) -> str:
+    def fails() -> None:
+        raise LookupError(f"no {secret} to call")
+
+    ctx.after_commit(fails)
+    return secret
+
+
+@activity(retry=RetryPolicy.none())
+async def fails_severally(secret: str) -> None:
+    raise ExceptionGroup("all of them", [LookupError(f"no {secret} here"), LookupError(f"no {secret} there")])
+
+
+@activity(retry=RetryPolicy.none(), executor="process")
+def fails_elsewhere(secret: str) -> None:
+    raise LookupError(f"no {secret} in another process")
+
+
+@workflow
+async def meets_them_all(ctx: WorkflowContext, secret: str) -> str:
+    await calls_back(secret)
+    for each in (fails_severally, fails_elsewhere):
+        try:
+            await each(secret)
+        except RetryExhaustedError:
+            continue
+    return secret
+
+
+class FailingHook(Hook):
+    def happened(self, event: Happening) -> None:
+        if type(event) is WorkflowEnded:
+            raise LookupError(f"no hook for {SECRET}")
 
 
 @workflow
@@ -165,8 +204,9 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
 ) -> None:
     password = parse_url(storage_url).password
     with caplog.at_level(logging.DEBUG):
-        app = await open_app()
+        app = await open_app(log_error_text=False, hooks=[FailingHook()])
         await app.run(succeeds, SECRET)
+        await app.run(meets_them_all, SECRET)
         with pytest.raises(WorkflowFailedError):
             await app.run(fails, SECRET)
         waiting = await app.start(waits, "go")
@@ -183,6 +223,13 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
     formatter = logging.Formatter("%(name)s %(message)s")
     ours = of(caplog, "")
     assert len(ours) > 5
+    for text in (
+        "callback failed (LookupError)",
+        "hook FailingHook failed",
+        "LookupError; no other",
+        "ExceptionGroup; no",
+    ):
+        assert of(caplog, text) != [], text
     for record in caplog.records:
         text = formatter.format(record)
         assert SECRET not in text
@@ -193,6 +240,36 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
         if record.getMessage().startswith("instance "):
             assert str(vars(record)["romancy_instance_id"]) in record.getMessage()
             assert vars(record)["romancy_workflow"] is not None
+
+
+async def test_what_fails_is_told_with_message_and_traceback(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        app = await open_app(hooks=[FailingHook()])
+        await app.run(succeeds, SECRET)
+        await app.run(meets_them_all, SECRET)
+        with pytest.raises(WorkflowFailedError):
+            await app.run(fails, SECRET)
+        await app.run(forgets, SECRET)
+        stuck = await app.start(leaves_the_loop, SECRET)
+        await status_is(app, stuck.instance_id, Status.STUCK)
+        await app.drain()
+
+    formatter = logging.Formatter("%(message)s")
+    told = {
+        "attempt 1 at flaky:1": ["Traceback", "in flaky", f"ConnectionError: cannot send {SECRET}"],
+        "attempt 1 at fails_severally:1": ["Traceback", f"no {SECRET} here", f"no {SECRET} there"],
+        "attempt 1 at fails_elsewhere:1": ["in fails_elsewhere", f"LookupError: no {SECRET} in another process"],
+        "after_commit callback failed": ["Traceback", f"no {SECRET} to call"],
+        "hook FailingHook failed": ["Traceback", f"no hook for {SECRET}"],
+        "failed with LookupError: no": [f"no {SECRET}", "in fails", "raise LookupError"],
+        "the task of forgets.<locals>.fail has failed, and nobody awaits it": ["in fail", f"LookupError: no {SECRET}"],
+        "put aside, it is stuck": ["move it into an activity"],
+    }
+    for text, parts in told.items():
+        lines = [formatter.format(record) for record in of(caplog, text)]
+        assert lines != [], text
+        for part in parts:
+            assert part in lines[0]
 
 
 async def test_at_the_usual_level_a_good_run_says_nothing(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
