@@ -1,0 +1,164 @@
+"""Starts, signals, retries, cancellations and purges of the same ids, while workers are killed, frozen and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, UsageError, WorkflowCancelledError, WorkflowFailedError
+from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.faults.called import CALLED, LAST, breaks, called_line, repair
+from romancy_conformance.behaviour.faults.field import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy_conformance.behaviour.faults.field import Field
+
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
+
+LARGE = bool(os.environ.get("ROMANCY_SOAK"))
+IDS, LIVES, WORKERS = (16, 40, 4) if LARGE else (5, 3, 2)
+PROGRAM = ("romancy_conformance.behaviour.faults.called",)
+PATIENCE = 120.0
+
+
+async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Call until the database answers: with an id of one's own nothing is done twice."""
+    while True:
+        try:
+            return await call()
+        except StorageUnavailableError:
+            await asyncio.sleep(0.05)
+
+
+class Crew:
+    """Worker processes, one of which meets something every now and then."""
+
+    def __init__(self, url: str, folder: Path, chance: random.Random) -> None:
+        self._url, self._folder, self._chance = url, folder, chance
+        self._workers: list[Process] = []
+
+    async def hire(self) -> None:
+        worker = Process(self._url, self._folder / "ledger", program=PROGRAM)
+        self._workers.append(worker)
+        await worker.ready()
+
+    async def storm(self) -> None:
+        while True:
+            await asyncio.sleep(self._chance.uniform(0.3, 1.5))
+            worker = self._chance.choice(self._workers)
+            what = self._chance.choice(["kill", "freeze", "drain"])
+            if what == "freeze":
+                worker.send(signal.SIGSTOP)
+                await asyncio.sleep(self._chance.choice([0.5, 3.5]))  # its lease is 2 s
+                worker.send(signal.SIGCONT)
+                continue
+            if what == "drain":
+                await worker.stopped()
+            worker.kill()
+            self._workers.remove(worker)
+            await self.hire()
+
+    def dismiss(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+
+class Caller:
+    """Who uses one id, life after life. Its calls go through one app: who sends by several has no order."""
+
+    def __init__(self, instance_id: str, apps: list[Romancy], folder: Path, chance: random.Random) -> None:
+        self._id, self._apps, self._folder, self._chance = instance_id, apps, folder, chance
+        self.effects: Counter[tuple[str, str]] = Counter()
+
+    async def live(self, life: str, *, purge: bool) -> None:
+        """One life: what it was sent is what it returns, unless it was ended from outside."""
+        app, chance = self._chance.choice(self._apps), self._chance
+        numbers = chance.sample(range(1000), chance.randrange(2, 12))
+        sent = await self._begin(app, life, next(number for number in range(1000, 1020) if not breaks(number)))
+        for number in numbers:
+            await self._send(app, number)
+            sent.append(number)
+            if breaks(number):
+                with pytest.raises(WorkflowFailedError):
+                    await app.handle(self._id, called_line).result(timeout=PATIENCE)
+                repair(self._folder, life, number)
+                await self._retry(app)
+        end = chance.choice(["last", "last", "last", "cancel", "terminate"])
+        if end == "last":
+            await self._send(app, LAST)
+            assert await app.handle(self._id, called_line).result(timeout=PATIENCE) == sent
+            self.effects.update((life, str(number)) for number in sent)
+        else:
+            await insist(lambda: getattr(app, end)(self._id))
+            with pytest.raises(WorkflowCancelledError):
+                await app.handle(self._id, called_line).result(timeout=PATIENCE)
+        if purge:
+            assert await insist(lambda: app.purge(self._id)) == 1
+
+    async def _begin(self, app: Romancy, life: str, first: int) -> list[int]:
+        """By a signal, by name, after a delay that the first signal ends, or at once."""
+        how = self._chance.choice(["signal", "signal", "name", "delay", "plain"])
+        named = app.workflow("called_line") if how in ("signal", "name") else called_line
+        named = named.options(instance_id=self._id, delay=60.0 if how == "delay" else None)
+        if how != "signal":
+            await insist(lambda: app.start(named, life=life, got=[]))
+            return []
+        call = named.bind(life=life, got=[])
+        again = self._chance.choice([1, 3])
+        await asyncio.gather(
+            *(insist(lambda: app.signal_with_start(call, "number", first, id="first")) for _ in range(again))
+        )
+        return [first]
+
+    async def _send(self, app: Romancy, number: int) -> None:
+        """Once or more often: the id tells the second from the first."""
+        for _ in range(self._chance.choice([1, 1, 2])):
+            await insist(lambda: app.signal(self._id, "number", number, id=str(number)))
+
+    async def _retry(self, app: Romancy) -> None:
+        """Of several at once one is done."""
+
+        async def done() -> bool:
+            try:
+                await insist(lambda: app.retry(self._id))
+            except UsageError:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*(done() for _ in range(self._chance.choice([1, 3]))))) == 1
+
+
+async def test_calls_in_a_storm(field: Field, tmp_path: Path) -> None:
+    """Signals are received once and in their order, across runs, retries and owners; the effects are there once."""
+    chance = random.Random("calls")
+    crew = Crew(field.url, tmp_path, chance)
+    async with Romancy(field.url, worker=False, workflows=CALLED) as app:
+        for _ in range(WORKERS):
+            await crew.hire()
+        callers = [Caller(f"i{number}", [app], tmp_path, random.Random(number)) for number in range(IDS)]
+
+        async def all_lives(caller: Caller, number: int) -> None:
+            for life in range(LIVES):
+                await caller.live(f"{number}-{life}", purge=life + 1 < LIVES)
+
+        storm = asyncio.create_task(crew.storm())
+        try:
+            await asyncio.gather(*(all_lives(caller, number) for number, caller in enumerate(callers)))
+        finally:
+            storm.cancel()
+            crew.dismiss()
+    async with field.store.session() as session:
+        rows = await session.fetch_all("select instance, activity from effects")
+    table = Counter((row["instance"], row["activity"]) for row in rows)
+    expected = sum((caller.effects for caller in callers), Counter[tuple[str, str]]())
+    assert {key: table[key] for key in expected} == dict(expected)
+    assert set(table.values()) <= {1}
