@@ -198,9 +198,16 @@ class _Survey:
             undo = getattr(thing, "undo", None)
             raises = sorted(self.value(each) for each in getattr(thing, "raises", ()))
             more = "" if undo is None else f", {thing.compensate} undone by {self.definition(undo)}"
-            told = f"{label}({', '.join(self._of_signature(thing.signature, _names_of(thing.fn)))})"
+            names = _names_of(thing.fn)
+            told = f"{label}({', '.join(self._of_signature(thing.signature, names))})"
+            self.facts.add(f"{label} may fail with {self._errors_in(names)}")
             self.facts.add(f"{told} raises {raises}{more}")
         return label
+
+    def _errors_in(self, names: Mapping[str, Any]) -> list[str]:
+        """The exception classes that a module names: as these a workflow catches what an activity raises."""
+        classes = [thing for thing in list(names.values()) if issubclass(_class_of(thing), type)]
+        return sorted(self.value(each) for each in classes if issubclass(each, Exception))
 
     def _of_signature(self, signature: Signature, names: Mapping[str, Any]) -> Iterator[str]:
         for parameter in signature.parameters:

@@ -170,6 +170,7 @@ def changed(old: str, new: str, *, name: str = "selling") -> bool:
         ("compensation=put_back, ", ""),
         ("raises=[KeyError]", "raises=[IndexError]"),
         ("parcel: str) -> int", "parcel: int) -> int"),
+        ("def doubled(", "class SoldOut(Exception):\n    pass\n\ndef doubled("),
     ],
 )  # fmt: skip
 def test_what_a_replay_depends_on_makes_another_version(old: str, new: str) -> None:
