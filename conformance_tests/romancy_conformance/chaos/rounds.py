@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from romancy_conformance.chaos.faults import Crew, File, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
 
@@ -33,10 +35,13 @@ __all__ = ["WAYS", "Plan", "Round", "Told"]
 
 T = TypeVar("T")
 
-_WEIGHTS = {"client": 3, "many": 2, "delay": 2, "session": 2, "worker": 3, "crowded": 2}
+_WEIGHTS = {
+    "client": 3, "many": 2, "delay": 2, "session": 2, "worker": 3, "crowded": 2, "named": 2, "signal": 2, "anew": 2,
+}  # fmt: skip
 WAYS = frozenset(_WEIGHTS)
 """How a program is started: by an app without a worker, alone, in a batch or with a delay; in a session of an
-activity; by a worker; by a worker that holds few at a time."""
+activity; by a worker; by a worker that holds few at a time; by its name; by its first signal, if it has one; in the
+place of an instance that was ended before it did anything."""
 _OVER = (*TERMINAL_STATUSES, Status.STUCK)
 
 
@@ -99,6 +104,7 @@ class Round:
         self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
+        self._renewed = {program.path: asyncio.Event() for program in self._those("anew")}
         self._to_retry = {program.path for program in self.programs if program.ending == "retry"}
 
     async def play(self) -> Told:
@@ -110,6 +116,7 @@ class Round:
             stack.push_async_callback(self._store.close)
             await ledger.begin(self._store)
             self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=WORKFLOWS))
+            self._stranger = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=[]))
             faults = plan(
                 self._chance,
                 self._plan.seconds,
@@ -192,6 +199,13 @@ class Round:
             elif way == "session":
                 starter = chaos_starter.options(instance_id=f"{program.path}.s")
                 await self._start([starter.bind(msgspec.to_builtins(program))])
+            elif way == "named":
+                await self._insist(functools.partial(start_by_name, self._stranger, program))
+            elif way == "signal" and not program.signals:
+                await self._start([call_of(program)])
+            elif way == "anew":
+                await self._insist(Renewal(self._app, self._store, program))
+                self._renewed[program.path].set()
             elif way == "many":
                 many.append(call_of(program))
             if len(many) == 4:
@@ -214,13 +228,20 @@ class Round:
         await asyncio.gather(*self._outside, return_exceptions=True)
 
     async def _tell(self, program: Program) -> None:
-        """Send a workflow its signals, each once it is there and the one before has arrived."""
+        """Send a workflow its signals, each once it is there and the one before has arrived; some send all twice."""
         chance = random.Random(program.path)
-        for name, number in program.signals:
+        if program.path in self._renewed:
+            await self._renewed[program.path].wait()  # the one before it would begin
+        starts = program.path in {each.path for each in self._those("signal")}
+        for index, (name, number) in enumerate(program.signals * 2 if chance.random() < 0.3 else program.signals):
             await asyncio.sleep(chance.uniform(0, 0.5))
+            id = f"{index % len(program.signals)}"
             while True:
                 try:
-                    await self._app.signal(program.path, name, number)
+                    if starts:
+                        await self._app.signal_with_start(call_of(program), name, number, id=id)
+                    else:
+                        await self._app.signal(program.path, name, number, id=id)
                     break
                 except (InstanceNotFoundError, StorageUnavailableError):
                     await asyncio.sleep(0.2)
@@ -246,6 +267,8 @@ class Round:
             await asyncio.sleep(0.3)
             try:
                 for path in sorted(self._to_retry):
+                    if path in self._renewed and not self._renewed[path].is_set():
+                        continue  # what is there is the one before it
                     found = await self._app.get_instance(path)
                     if found is not None and found.status is Status.FAILED:
                         await self._app.retry(path)
