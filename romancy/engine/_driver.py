@@ -45,10 +45,10 @@ from romancy.engine._live import (
     side_effects,
     termination,
 )
-from romancy.engine._mail import input_of, is_for
-from romancy.engine._messages import TerminateMessage, decode_message
+from romancy.engine._mail import input_of
+from romancy.engine._messages import TerminateMessage
 from romancy.engine._ports import Ports
-from romancy.engine._post import NO_POST, Mail
+from romancy.engine._post import NO_POST
 from romancy.engine._prepared import NO_PORTS, Prepared
 from romancy.engine._recur import continue_as_new, with_new_run
 from romancy.engine._saying import say_complaints
@@ -197,11 +197,7 @@ class Driver:
     def _keep(self, live: Live, row: InboxRow) -> bool:
         """Remember a message; False if nothing can go on before others have read it."""
         try:
-            message = decode_message(row.body)
-            if is_for(message, live.life, live.parent):
-                live.keep(Mail(row.delivery_id, row.at, message, live.post.read + 1))
-            else:
-                live.passed_over = True
+            live.take_in(row)
         except HistoryVersionError as error:
             live.passed_over = True
             logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all

@@ -26,8 +26,17 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as Ended
-from romancy.engine._messages import NO_RESULT, CancelMessage, ChildEnded, Message, Signal, encode_message
-from romancy.engine._post import NO_POST, Post
+from romancy.engine._mail import is_for
+from romancy.engine._messages import (
+    NO_RESULT,
+    CancelMessage,
+    ChildEnded,
+    Message,
+    Signal,
+    decode_message,
+    encode_message,
+)
+from romancy.engine._post import NO_POST, Mail, Post
 from romancy.engine._runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome
     from romancy.engine._attempt import Attempt
     from romancy.engine._port import Port
-    from romancy.engine._post import Mail
+    from romancy.storage.records import InboxRow
     from romancy.workflow import Workflow
 
 __all__ = [
@@ -144,6 +153,14 @@ class Live:
         if self.post is NO_POST:
             self.post = Post()
         self.post.keep(mail)
+
+    def take_in(self, row: InboxRow) -> None:
+        """Keep a message of the inbox, unless it is for another life of the id. Raises what reading it does."""
+        message = decode_message(row.body)
+        if is_for(message, self.life, self.parent):
+            self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1))
+        else:
+            self.passed_over = True
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[tuple[Input, Mail | None]]) -> None:
         """What the run before this one had read and kept, but for what it is about to be fed."""
