@@ -39,6 +39,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def _unawaited(dropped: str) -> ev.WorkflowFailed:
+    return ev.WorkflowFailed(describe_exception(UnawaitedCallError(dropped)))
+
+
 class ContinueAsNew(BaseException):
     """Raised by `recur`: the run ends here and the next one begins with this input. Not an error to catch."""
 
@@ -66,8 +70,6 @@ class Ending:
         commands = self._commands
         commands.over = True
         verdict = self._judge(body)
-        if isinstance(verdict, (ev.WorkflowCompleted, ev.WorkflowContinued)):
-            verdict = self._unless_calls_were_dropped(verdict)
         self._stop_the_rest()
         commands.calls.close()
         self._verdict = verdict
@@ -77,18 +79,18 @@ class Ending:
         elif isinstance(verdict, ev.WorkflowContinued):
             self._settle_activities()
 
-    def _unless_calls_were_dropped(self, verdict: ev.Command) -> ev.Command:
+    def _dropped(self) -> str:
+        """What to say of calls that nobody awaits and nothing holds; nothing if there are none."""
         commands = self._commands
         dropped = commands.calls.dropped(commands.holders(), (type(commands), type(commands.loop)))
         if not dropped:
-            return verdict
+            return ""
         told = ", ".join(map(str, dropped[:_CALLS_TOLD]))
         more = f", and {len(dropped) - _CALLS_TOLD} more" if len(dropped) > _CALLS_TOLD else ""
-        error = UnawaitedCallError(
+        return (
             f"workflow {self._workflow.name} ended with a call that nobody awaited, so that it did not happen: "
             f"{told}{more}. Write `await` before it, or hand it to a task; close() one that is not wanted"
         )
-        return ev.WorkflowFailed(describe_exception(error))
 
     def _stop_the_rest(self) -> None:
         """What still runs is cancelled, and the async generators that nobody finished are finished in tasks."""
@@ -123,9 +125,9 @@ class Ending:
         state = self._commands.state
         if body.cancelled():
             return ev.WorkflowCancelled(state.cancel.reason if state.cancel else "cancelled by the workflow itself")
-        error = body.exception()
+        error, dropped = body.exception(), self._dropped()
         if error is None:
-            return ev.WorkflowCompleted(self._write(body.result()))
+            return _unawaited(dropped) if dropped else ev.WorkflowCompleted(self._write(body.result()))
         leaves = list(_leaves(error))
         for leaf in leaves:
             if isinstance(leaf, NonDeterminismError):
@@ -136,8 +138,10 @@ class Ending:
                     "move it into an activity"
                 ) from leaf
         if isinstance(leaves[0], ContinueAsNew):
-            return ev.WorkflowContinued(leaves[0].input, self._commands.started.run + 1)
-        return ev.WorkflowFailed(describe_exception(error))
+            following = ev.WorkflowContinued(leaves[0].input, self._commands.started.run + 1)
+            return _unawaited(dropped) if dropped else following
+        info = describe_exception(error)
+        return ev.WorkflowFailed(msgspec.structs.replace(info, trace=f"{info.trace}\n{dropped}") if dropped else info)
 
     def _write(self, result: object) -> Raw:
         try:

@@ -72,6 +72,10 @@ async def only_under_a_condition(ctx: WorkflowContext) -> None:
         await call
 
 
+async def as_its_result(ctx: WorkflowContext) -> Any:
+    return charge()
+
+
 async def of_a_child(ctx: WorkflowContext) -> None:
     child()  # type: ignore[unused-coroutine]
 
@@ -108,6 +112,7 @@ DROPPED: list[Body] = [
     in_a_variable,
     in_a_cycle,
     only_under_a_condition,
+    as_its_result,
     of_a_child,
     with_options,
     by_a_task_that_has_ended,
@@ -282,6 +287,7 @@ def test_what_fails_by_itself_fails_by_that() -> None:
     outcome = ended(fails_as_well)
     assert outcome.error is not None
     assert outcome.error.type == "LookupError"
+    assert "LookupError: this is what went wrong\nworkflow fails_as_well ended with a call" in outcome.error.trace
 
 
 @pytest.mark.filterwarnings("default")
