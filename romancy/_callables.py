@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.serialization import Signature
 
-__all__ = ["check_context", "check_function", "is_async", "label_of", "name_of"]
+__all__ = ["check_context", "check_function", "check_options", "is_async", "label_of", "name_of", "options_of"]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -47,13 +48,35 @@ def check_context(signature: Signature, context: type) -> None:
         )
 
 
+def _instead(given: object, decorator: str) -> str:
+    if isinstance(given, str):
+        return f"; its options have names, as in @{decorator}(name={given!r})"
+    kind = getattr(given, "kind", None)
+    return "" if kind is None else f", and it is declared as {kind} already; use one decorator"
+
+
+def options_of(kind: type) -> tuple[str, ...]:
+    """The names of what a declaration takes beside its function."""
+    parameters = inspect.signature(kind).parameters.values()
+    return tuple(its.name for its in parameters if its.kind is its.KEYWORD_ONLY)
+
+
+def check_options(given: Iterable[str], known: Sequence[str], decorator: str) -> None:
+    """Raise RegistrationError for an option that the decorator does not have."""
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f", perhaps {close[0]!r} is meant" if close else ""
+            raise RegistrationError(f"@{decorator} has no option {name!r}{meant}; its options are {', '.join(known)}")
+
+
 def check_function(fn: object, decorator: str) -> None:
     """Raise RegistrationError unless `fn` is a function with a name and one result."""
     kind = type(fn).__name__
     if kind in ("staticmethod", "classmethod"):
         raise RegistrationError(f"@{decorator} goes below @{kind}, directly on the function")
     if not inspect.isfunction(fn):
-        raise RegistrationError(f"@{decorator} needs a function, not {kind}")
+        raise RegistrationError(f"@{decorator} needs a function, not {kind}{_instead(fn, decorator)}")
     where = f"@{decorator} on {fn.__qualname__}"
     if fn.__name__ == "<lambda>":
         raise RegistrationError(f"@{decorator} needs a function with a name of its own; a lambda has none")

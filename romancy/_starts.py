@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import time
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
@@ -24,9 +25,21 @@ OURS: Final = ("session", "if_exists")
 def check_workflow(wf: Any) -> Workflow[..., Any]:
     if not isinstance(wf, Workflow):
         raise UsageError(
-            f"a workflow is started, a function decorated with @workflow or its name, not a {type(wf).__name__}"
+            f"a workflow is started, a function decorated with @workflow or its name, not {_not_a_workflow(wf)}"
         )
     return cast("Workflow[..., Any]", wf)
+
+
+def _not_a_workflow(given: Any) -> str:
+    what: str = type(given).__name__
+    name, kind = getattr(given, "__name__", None), getattr(given, "kind", None)
+    if kind in ("activity", "compensation"):
+        return f"the {kind} {name}: a workflow calls it"
+    if inspect.isfunction(given):
+        return f"the plain function {name}: put @workflow above it"
+    if inspect.iscoroutine(given):
+        return "a coroutine: leave its call to Romancy, `start(wf, …)`"
+    return f"a {what}"
 
 
 def check_call(call: Any) -> None:

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property, partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from msgspec import Raw
 
-from romancy._callables import check_context, check_function, is_async, name_of
+from romancy._callables import check_context, check_function, check_options, is_async, name_of, options_of
 from romancy.context import ActivityContext
 from romancy.core import current_commands
 from romancy.depends import dependencies_of, is_dependency
@@ -157,6 +170,7 @@ class Activity(Generic[P, R_co]):
         )
         if pass_context:
             check_context(self.signature, ActivityContext)
+        self._check_no_other_context(fn)
         self.signature.check_known()
         self._arguments = f"arguments of activity {self.name}"
         self._id: str | None = None
@@ -232,6 +246,16 @@ class Activity(Generic[P, R_co]):
             raise RegistrationError(f"the heartbeat_timeout of activity {self.name} must be longer than 0 s")
         return limit
 
+    def _check_no_other_context(self, fn: Callable[..., Any]) -> None:
+        for name, written in fn.__annotations__.items():
+            kind = written if isinstance(written, str) else getattr(written, "__name__", "")
+            if kind not in ("WorkflowContext", "ActivityContext") or name not in self.signature.names:
+                continue
+            raise RegistrationError(
+                f"activity {self.name} takes a {kind} as {name!r}, and is called without one: declare it with "
+                "@activity(pass_context=True) and `ctx: ActivityContext` first, or make it a @workflow"
+            )
+
     def _check_process(self) -> None:
         """Another process finds the function by its name, and shares nothing with this one."""
         if self.is_async:
@@ -289,6 +313,9 @@ class Activity(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<activity {self.name}>"
+
+
+_OPTIONS: Final = ("compensation", *(name for name in options_of(Activity) if name != "undo"))
 
 
 class _ActivityDecorator(Protocol):
@@ -372,6 +399,7 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
     Raises RegistrationError when the function cannot be one.
     """
+    check_options(options, _OPTIONS, "activity")
 
     def decorate(fn: Any) -> Activity[..., Any]:
         return declare(Activity(fn, undo=compensation, **options))
@@ -389,6 +417,7 @@ def compensation(fn: Callable[P, T], /) -> Callable[P, T]: ...
 def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
 def compensation(fn: Any = None, /, **options: Any) -> Any:
     """Declare a function that undoes an activity, to be named in `@activity(compensation=…)`."""
+    check_options(options, ("name", "retry"), "compensation")
 
     def decorate(fn: Any) -> Compensation:
         return declare(Compensation(fn, **options))

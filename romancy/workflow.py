@@ -21,7 +21,15 @@ from typing import (
 
 from msgspec import Raw
 
-from romancy._callables import check_context, check_function, is_async, label_of, name_of
+from romancy._callables import (
+    check_context,
+    check_function,
+    check_options,
+    is_async,
+    label_of,
+    name_of,
+    options_of,
+)
 from romancy._fingerprint import fingerprint
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
@@ -218,6 +226,7 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
 
     Raises RegistrationError when the function cannot be one.
     """
+    check_options(options, options_of(Workflow), "workflow")
 
     def decorate(fn: Any) -> Workflow[..., Any]:
         return declare(Workflow(fn, **options))

@@ -42,7 +42,8 @@ def _ended(row: InstanceRow) -> Iterator[str]:
 
 
 def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
-    yield f"It is stuck: {timeline.parked or row.error or 'no reason was recorded'}"
+    reason = timeline.parked or row.error or "no reason was recorded"
+    yield f"It is stuck: {reason}" if reason.endswith((".", "\n")) else f"It is stuck: {reason}."
     yield (
         "A worker with other code tries it again by itself. "
         f"After another cause is mended, `romancy resume {row.instance_id}` lets it be tried again."

@@ -115,7 +115,7 @@ class Signature:
         if len(given) < skip_first or any(not _is_leading(parameter) for parameter in given[:skip_first]):
             raise RegistrationError(
                 f"{subject} must take {int(skip_first)} leading parameter(s), which Romancy supplies; "
-                f"it takes {len(given)}"
+                f"it takes {len(given)}. Put the context first, as in (ctx, …)"
             )
         parameters: list[Parameter] = []
         injected: dict[str, object] = {}

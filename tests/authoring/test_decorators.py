@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -272,3 +272,28 @@ def test_an_attempt_has_no_result_to_be_undone_with() -> None:
 
     with pytest.raises(RegistrationError, match="has no result, which the compensation undo asks for"):
         activity(compensation=undo, compensate="attempted")(plain)
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    async def declared(ctx: WorkflowContext) -> None: ...
+
+    async def takes_a_context(ctx: WorkflowContext, item: str) -> None: ...
+
+    def with_option(**options: Any) -> Any:
+        return cast("Any", activity)(**options)(plain)
+
+    refusals: list[tuple[Callable[[], object], str]] = [
+        (lambda: activity(cast("Any", "charge")), "as in @activity(name='charge')"),
+        (lambda: activity(cast("Any", workflow(declared))), "declared as workflow already; use one decorator"),
+        (lambda: activity(takes_a_context), "activity takes_a_context takes a WorkflowContext as 'ctx'"),
+        (lambda: with_option(retries=3), "@activity has no option 'retries', perhaps 'retry' is meant"),
+        (lambda: cast("Any", workflow)(versoin="2"), "@workflow has no option 'versoin', perhaps 'version' is meant"),
+        (
+            lambda: cast("Any", compensation)(timeout=2),
+            "@compensation has no option 'timeout'; its options are name, retry",
+        ),
+    ]
+    for declare, text in refusals:
+        with pytest.raises(RegistrationError) as refused:
+            declare()
+        assert text in str(refused.value)
