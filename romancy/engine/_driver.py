@@ -56,7 +56,7 @@ from romancy.engine._slots import hand_over, is_held
 from romancy.engine._solitude import Solitude
 from romancy.engine._starting import start_of_child
 from romancy.errors import CodecError, HistoryVersionError, UsageError
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -298,7 +298,8 @@ class Driver:
             activation = continue_as_new(live, activation)
         elif activation.dropped:
             live.keep_dropped(inputs, activation.dropped)
-        say_complaints(live, activation)
+        if activation.warnings:
+            say_complaints(live, activation)
         return activation
 
     def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
@@ -343,18 +344,14 @@ class Driver:
         if outcome is Outcome.ACCEPTED:
             live.written(prepared.item)
             if prepared.ports or self.observer is not None:
-                self._tell_committed(prepared)
+                prepared.tell_committed(self.observer)
         if live.released:
             return  # it was dropped while this was on its way
         if outcome is not Outcome.ACCEPTED:
             self._lost(prepared, outcome)
             return
         change = prepared.item.change if isinstance(prepared.item, Append) else None
-        if change is not None:
-            live.shown = change.status
-            live.run_from = change.run_from or live.run_from
-            live.released = change.release or change.status in TERMINAL_STATUSES
-        if live.released:
+        if change is not None and live.changed(change):
             self.let_go(live)
             self._finished(live, prepared.activation)
             return
@@ -368,12 +365,6 @@ class Driver:
         live.in_flight = False
         if live.inputs or live.wanting or live.post is not NO_POST:
             self.go_on(live)
-
-    def _tell_committed(self, prepared: Prepared) -> None:
-        for port in prepared.ports.values():
-            port.committed()
-        if self.observer is not None:
-            self.observer.committed(prepared.live, prepared.activation)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -239,6 +239,13 @@ class Live:
         self.head = item.seq if isinstance(item, Append) else 1
         self.writer = item.writer
 
+    def changed(self, change: Change) -> bool:
+        """Its row shows this now; True if the instance is no longer ours with that."""
+        self.shown = change.status
+        self.run_from = change.run_from or self.run_from
+        self.released = change.release or change.status in TERMINAL_STATUSES
+        return self.released
+
 
 def new_life() -> int:
     """A number that no other life of an id has."""

@@ -15,6 +15,7 @@ from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
     from romancy.core import Input
+    from romancy.engine._observer import Observer
     from romancy.engine._post import Mail
 
 __all__ = ["NO_PORTS", "Given", "Prepared"]
@@ -36,3 +37,10 @@ class Prepared(Struct, frozen=True, gc=False):
     """What the attempts left behind whose ends are among the inputs, by the input's place."""
     session: Port | None = None
     """The one that holds a session."""
+
+    def tell_committed(self, observer: Observer | None) -> None:
+        """It is in the log: what waited for that follows."""
+        for port in self.ports.values():
+            port.committed()
+        if observer is not None:
+            observer.committed(self.live, self.activation)
