@@ -14,7 +14,7 @@ from romancy.checking import misfit_of
 from romancy.engine._loading import load, load_log
 from romancy.registry import Registry
 from romancy.storage.records import Claimed, InstanceRow
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

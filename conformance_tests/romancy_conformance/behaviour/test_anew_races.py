@@ -26,7 +26,7 @@ from romancy.engine._retrying import runs_so_far
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
 from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

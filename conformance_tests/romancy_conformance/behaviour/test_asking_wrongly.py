@@ -30,7 +30,7 @@ from romancy.core import (
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_bad_input import IDS, TOO_LARGE
 from romancy_conformance.behaviour.test_joining import published
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -28,7 +28,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

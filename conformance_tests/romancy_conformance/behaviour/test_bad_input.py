@@ -29,7 +29,7 @@ from romancy import (
 from romancy.core import ActivityAttemptFailed, ActivityFailed, EventReceived
 from romancy.errors import SchemaVersionError, StorageConfigurationError
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
 

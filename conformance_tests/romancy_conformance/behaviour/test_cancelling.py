@@ -18,7 +18,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import CancelRequested
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,13 +54,6 @@ async def act(what: str) -> str:
 async def waits_for_ever(ctx: WorkflowContext) -> None:
     await act("a")
     await ctx.wait_event("never")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the app work until something has happened."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
 
 
 async def test_a_second_cancel_is_told_and_changes_nothing(app: Romancy, open_app: Open) -> None:

@@ -11,7 +11,7 @@ import pytest
 from romancy import Romancy, StorageUnavailableError, WorkflowContext, activity, workflow
 from romancy import _at_start as at_start
 from romancy.status import Status
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,7 +13,7 @@ from romancy.engine import _worker
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Start
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -33,7 +33,7 @@ from romancy import (
 from romancy.core import ActivityCompleted
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.coded import CHAINS, LEDGER, SECRET, Masking, coded_errand, compressing
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -198,13 +198,6 @@ async def test_what_was_written_without_is_read_with_and_the_other_way_round(
     assert len(carried_out) == 4
     words = (await stored(storage_url)).split(b'"codec":"')[1:]
     assert {word.split(b'"')[0] for word in words} == {b"zlib", b"mask:1", b"mask:2"}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the app work until something has happened."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("moment", ["commit:after:1", "commit:before:3", "commit:after:4"])

@@ -21,8 +21,7 @@ from romancy.engine import new_life, start_of
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Worker
-from romancy_conformance.behaviour.test_stuck import reason_is
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import reason_is, status_is
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from romancy import (
 )
 from romancy import _reasons as reasons_module
 from romancy_conformance.behaviour.coded import SECRET, Masking
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -26,6 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,13 +158,6 @@ async def nonsense(ctx: WorkflowContext) -> list[str]:
 async def failures(handle: Handle[object]) -> list[str]:
     """The attempts that failed and were to be made again, as the log tells of them."""
     return [str(event.error) for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]
-
-
-async def until(so: Callable[[], Awaitable[object]]) -> None:
-    """Look again and again; nobody tells a test of an append or of the end of somebody else's child."""
-    async with asyncio.timeout(60):
-        while not await so():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def test_an_attempt_that_falls_silent_is_tried_again_and_knows_what_was_told(app: Romancy) -> None:

@@ -32,7 +32,7 @@ from romancy.hooks import (
     WorkflowStarted,
     WorkflowStuck,
 )
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator

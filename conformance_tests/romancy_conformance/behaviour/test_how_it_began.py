@@ -29,7 +29,7 @@ from romancy import (
 )
 from romancy.engine import _live
 from romancy_conformance.behaviour.callers import caller_for
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -23,7 +23,7 @@ from romancy.core import ChildCancelRequested, ProgressReported
 from romancy.engine import _loading
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome, is_end
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

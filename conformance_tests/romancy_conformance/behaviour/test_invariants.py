@@ -23,7 +23,7 @@ from romancy.core import (
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.planting import Planting
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import Complaint, sweep, sweep_url
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from romancy import EventTimeoutError, Romancy, Status, WorkflowContext, workflow
 from romancy.core import EventAwaited, EventReceived
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

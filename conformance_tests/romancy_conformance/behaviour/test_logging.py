@@ -24,7 +24,7 @@ from romancy import (
 )
 from romancy.hooks import Happening, Hook, WorkflowEnded
 from romancy.storage.url import parse_url
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

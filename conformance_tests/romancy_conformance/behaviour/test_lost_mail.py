@@ -9,7 +9,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.planting import Planting
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from romancy import Workflow

@@ -22,7 +22,7 @@ from romancy import (
     workflow,
 )
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -118,13 +118,6 @@ async def parent(ctx: WorkflowContext) -> str:
     except WorkflowCancelledError:
         return "the child was ended"
     return "the child ended"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the app work until something has happened."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
 
 
 async def fail(app: Romancy, handle_of: Awaitable[object]) -> str:

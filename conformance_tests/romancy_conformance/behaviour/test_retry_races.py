@@ -25,7 +25,7 @@ from romancy import (
 from romancy.core import WorkflowRetried
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, failed, forget, gates, waits_at_a_gate
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from romancy_conformance.behaviour.retries import (
     names,
     waits_at_a_gate,
 )
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

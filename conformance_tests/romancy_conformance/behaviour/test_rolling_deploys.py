@@ -11,7 +11,7 @@ import pytest
 from romancy import InstanceConflictError, Romancy, Status, WorkflowContext, activity, workflow
 from romancy.core import OwnerChanged
 from romancy.storage.records import ClaimRequest
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -20,7 +20,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,7 +27,7 @@ from romancy._starts import IfExists
 from romancy.core import WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.coded import SECRET, Masking
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:

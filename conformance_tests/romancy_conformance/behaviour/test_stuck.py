@@ -19,7 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, WorkflowAbandoned
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import reason_is, status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,13 +99,6 @@ async def parent(ctx: WorkflowContext) -> str:
 V1: list[Workflow[..., Any]] = [trip, parent]
 V2: list[Workflow[..., Any]] = [changed_trip, parent]
 UNDONE = ["room", "car", "unbook car", "unbooked car", "unbook room", "unbooked room"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the apps work until something has happened."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
 
 
 async def run_and_stop(url: str, wf: Workflow[[], Any], *, known: list[Workflow[..., Any]], until_seen: str) -> None:
@@ -239,16 +232,6 @@ async def test_who_does_not_know_the_activities_leaves_it_to_who_does(open_app: 
 
     await cancelled(app.handle("trip"))
     assert carried_out == UNDONE
-
-
-async def reason_is(app: Romancy, instance_id: str, words: str) -> None:
-    """Wait until the instance is stuck for this reason."""
-    async with asyncio.timeout(60):
-        while True:
-            instance = await app.get_instance(instance_id)
-            if instance is not None and instance.status is Status.STUCK and words in (instance.error or ""):
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_a_parent_hears_of_it(open_app: Open, storage_url: str) -> None:

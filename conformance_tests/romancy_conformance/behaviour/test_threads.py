@@ -28,6 +28,7 @@ from romancy import (
 from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, CompensationFailed
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_joining import published
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -86,13 +87,6 @@ async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
     await store.open()
     yield store
     await store.close()
-
-
-async def until(so: Callable[[], object]) -> None:
-    """Look again and again; a thread tells nobody of its doings."""
-    async with asyncio.timeout(LONGEST_WAIT):
-        while not so():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def logged(handle: Handle[Any], kind: type[LogEvent]) -> list[Any]:

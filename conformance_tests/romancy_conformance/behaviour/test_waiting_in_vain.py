@@ -17,7 +17,7 @@ from romancy import (
     WorkflowUnknownError,
     workflow,
 )
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

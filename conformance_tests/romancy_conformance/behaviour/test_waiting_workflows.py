@@ -23,6 +23,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import WorkflowStarted
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -143,16 +144,6 @@ async def counts_down(ctx: WorkflowContext, number: int) -> str:
     if number:
         counts_down.recur(number - 1)
     return f"lift off {ctx.instance_id}"
-
-
-async def status_is(app: Romancy, instance_id: str, status: Status) -> None:
-    """Wait until the instance shows this status."""
-    async with asyncio.timeout(60):
-        while True:
-            instance = await app.get_instance(instance_id)
-            if instance is not None and instance.status is status:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:

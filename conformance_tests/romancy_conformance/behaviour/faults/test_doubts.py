@@ -19,7 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.test_waiting_workflows import status_is
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,10 +17,11 @@ from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.disks import mounted
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT, Field
 from romancy_conformance.behaviour.faults.holder import LEASE, faulty_session
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
     from romancy_conformance.behaviour.faults.disks import Disk
@@ -51,12 +52,6 @@ async def on_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Field]:
 def noted(field: Field, what: str, activity: str = "") -> int:
     """How many attempts have begun, or come to their end."""
     return sum(entry.what == what and entry.activity_id.startswith(activity) for entry in field.ledger.read())
-
-
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not so():  # noqa: ASYNC110 - other processes do it
-            await asyncio.sleep(0.02)
 
 
 async def charged(field: Field, ids: list[str]) -> int:

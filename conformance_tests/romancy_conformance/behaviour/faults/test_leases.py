@@ -15,6 +15,7 @@ from romancy.core import INPUTS, ActivityCompleted, OwnerChanged
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,12 +95,6 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Deaf]:
 
     monkeypatch.setattr(romancy.app, "create_store", create)
     return made
-
-
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not so():  # noqa: ASYNC110 - nobody tells of what a worker does inside
-            await asyncio.sleep(0.01)
 
 
 async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
