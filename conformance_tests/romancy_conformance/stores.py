@@ -1,17 +1,22 @@
-"""The pytest plugin that gives each test an empty database on every chosen backend.
+"""The pytest plugin that gives each test a database of its own on every chosen backend.
 
 A test that asks for `storage_url` runs once for each backend in ROMANCY_TEST_BACKENDS (all known ones by default), each
-time with an empty database. `@pytest.mark.backends("sqlite")` narrows a test down; `--storage-url` replaces the
+time with a database whose tables are there and have no rows. A test that asks for `empty_url` gets one without tables,
+which its first store migrates. `@pytest.mark.backends("sqlite")` narrows a test down; `--storage-url` replaces the
 backends by one store of somebody else's. Memory and SQLite are known here. Another plugin adds the databases of servers
 to `SOURCES`; where there is none, a test that kills a server is skipped.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +26,13 @@ from uuid import uuid4
 
 import pytest
 
+from romancy.storage.backends import create_store
 from romancy_conformance.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "note_backend"]
+__all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "migrate", "note_backend"]
 
 pytest_plugins = [
     "romancy_conformance.plugin",  # --storage-url, and the report on what it names
@@ -44,8 +50,9 @@ _USED = "romancy backend"
 class Source:
     """Where the databases of one backend come from."""
 
-    fresh: Callable[[Path], AbstractContextManager[tuple[str, str]]]
-    """Given a folder of the test's own: the URL of an empty database, and the words for it in the summary."""
+    database: Callable[[Path, bool], AbstractContextManager[tuple[str, str]]]
+    """Given a folder of the test's own, and whether the database has its tables already: its URL, and the words for it
+    in the summary."""
     described: Callable[[], str]
     """The words for it at the beginning of a run."""
     private: Callable[[], AbstractContextManager[tuple[Any, str]]] | None = None
@@ -53,13 +60,37 @@ class Source:
 
 
 @contextmanager
-def _in_memory(folder: Path) -> Generator[tuple[str, str]]:
+def _in_memory(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - as `Source.database` has it
     yield f"memory://{uuid4().hex}", "memory"
 
 
 @contextmanager
-def _in_a_file(folder: Path) -> Generator[tuple[str, str]]:
-    yield f"sqlite:///{folder / 'romancy.db'}", f"sqlite: SQLite {sqlite3.sqlite_version}"
+def _in_a_file(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - as `Source.database` has it
+    path = folder / "romancy.db"
+    if migrated:
+        path.write_bytes(_migrated_file())
+    yield f"sqlite:///{path}", f"sqlite: SQLite {sqlite3.sqlite_version}"
+
+
+@functools.cache
+def _migrated_file() -> bytes:
+    """What is in a SQLite database that was migrated and never used."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "romancy.db")
+        migrate(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+def migrate(url: str) -> None:
+    """Open a database once and close it."""
+
+    async def opened() -> None:
+        store = create_store(url)
+        await store.open()
+        await store.close()
+
+    with ThreadPoolExecutor(1) as thread:  # the caller may have a loop running
+        thread.submit(asyncio.run, opened()).result()
 
 
 SOURCES: dict[str, Source] = {
@@ -141,20 +172,20 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database of this test's own, on the backend it runs on."""
+    """The URL of a database of this test's own without rows, on the backend it runs on."""
     given = _given(request.config)
     if given is not None:
         note_backend(request, f"the store at {_without_account(given)}")
         yield given.replace(UNIQUE, uuid4().hex[:12])
         return
-    with SOURCES[backend].fresh(tmp_path) as (url, words):
+    with SOURCES[backend].database(tmp_path, "empty_url" not in request.fixturenames) as (url, words):
         note_backend(request, words)
         yield url
 
 
 @pytest.fixture
 def empty_url(storage_url: str, request: pytest.FixtureRequest) -> str:
-    """The same, for a test that cannot do with a database that others have used."""
+    """The same without tables, for a test that cannot do with a database that others have used."""
     given = _given(request.config)
     if given is not None and UNIQUE not in given:
         pytest.skip(f"capability: needs an empty database; put {UNIQUE} into --storage-url")

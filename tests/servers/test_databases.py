@@ -17,6 +17,7 @@ from romancy_conformance.servers import (
     ServerUnavailableError,
     fresh_database,
     give_back,
+    migrated_database,
     private_server,
     shared_server,
 )
@@ -75,6 +76,71 @@ def test_a_database_given_back_comes_out_empty_again(kind: Kind) -> None:
     assert url != again
     assert _administration(kind).fetch(_TABLES[kind], database=_name(again)) == 0
     _administration(kind).fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(again))
+    give_back(kind, again)
+
+
+_ROW = "INSERT INTO romancy_seen (dedupe, at) VALUES ('{}', 0)"
+_ROWS = "SELECT count(*) FROM romancy_seen"
+
+
+def test_a_migrated_database_given_back_keeps_its_tables_alone(kind: Kind) -> None:
+    access, url = _administration(kind), migrated_database(kind)
+    tables = access.fetch(_TABLES[kind], database=_name(url))
+    access.fetch(_ROW.format(1), database=_name(url))
+    access.fetch("CREATE TABLE t (id INT PRIMARY KEY)", database=_name(url))
+
+    name = access.wipe(_name(url), access.schema(_name(migrated_database(kind))))
+
+    assert name is not None
+    assert access.fetch(_TABLES[kind], database=name) == tables
+    assert access.fetch(_ROWS, database=name) == 0
+    access.drop_database(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE INDEX one_more ON romancy_workers (beat_at)",
+        "ALTER TABLE romancy_workers ADD COLUMN one_more INT",
+        "UPDATE romancy_schema SET version = version + 1000",
+        "DROP VIEW romancy_events",
+    ],
+)
+def test_a_database_whose_tables_were_changed_is_not_used_again(kind: Kind, change: str) -> None:
+    access, url = _administration(kind), migrated_database(kind)
+    schema = access.schema(_name(url))
+    access.fetch(change, database=_name(url))
+
+    assert access.wipe(_name(url), schema) is None
+    give_back(kind, url)
+    again = migrated_database(kind)
+    assert access.schema(_name(again)) == schema
+    give_back(kind, again)
+
+
+def test_a_database_with_many_rows_is_not_used_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy_conformance.servers.access.MOST_ROWS", 2)
+    access, url = _administration(kind), migrated_database(kind)
+    for number in range(3):
+        access.fetch(_ROW.format(number), database=_name(url))
+
+    assert access.wipe(_name(url), access.schema(_name(url))) is None
+    give_back(kind, url)
+
+
+def test_a_database_that_somebody_came_back_to_is_not_used_again(kind: Kind) -> None:
+    url = migrated_database(kind)
+    give_back(kind, url)
+    if kind is Kind.POSTGRES:  # a new name keeps out whoever knows the old one
+        with pytest.raises(AccessError):
+            access_by_url(kind, url).fetch("SELECT 1")
+        return
+
+    with _open_transaction(url) as session:
+        again = migrated_database(kind)
+
+        assert again != url
+        assert session.wait(60) != 0
     give_back(kind, again)
 
 

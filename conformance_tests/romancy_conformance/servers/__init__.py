@@ -21,7 +21,7 @@ the program of another Debian suite.
 from __future__ import annotations
 
 from .access import Access, AccessError, Shared
-from .databases import fresh_database, give_back, private_server, shared_server
+from .databases import fresh_database, give_back, migrated_database, private_server, shared_server
 from .kinds import Kind, ServerUnavailableError
 from .server import Server
 
@@ -34,6 +34,7 @@ __all__ = [
     "Shared",
     "fresh_database",
     "give_back",
+    "migrated_database",
     "private_server",
     "shared_server",
 ]

@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from .kinds import Kind, ServerUnavailableError
+from .schemas import MOST_ROWS, MYSQL_SCHEMA, MYSQL_TABLES, POSTGRES_SCHEMA, POSTGRES_TABLES, WIPE_POSTGRES, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+
+    _Run = Callable[..., Sequence[Sequence[Any]]]
 
 _TIMEOUT = 30
 
@@ -67,6 +70,18 @@ class Access(ABC):
         return None
 
     @abstractmethod
+    def schema(self, name: str) -> Schema:
+        """What the database looks like, without its rows."""
+
+    @abstractmethod
+    def wipe(self, name: str, schema: Schema) -> str | None:
+        """End whatever uses the database and remove its rows; the name it has then. None: recycle it instead."""
+
+    def is_unused(self, name: str) -> bool:
+        """Whether nobody is connected to the database, as a process might be that an earlier test forgot."""
+        return bool(name)
+
+    @abstractmethod
     def version(self) -> str:
         """What the server says it is, such as `PostgreSQL 15.18`."""
 
@@ -99,7 +114,7 @@ class PostgresAccess(Access):
         # a process that an earlier test forgot and that connects again.
         new_name = _new_name()
         try:
-            self._run(_EMPTY_POSTGRES.format(name=self._quoted(name)), database=name, method="execute")
+            self._run(("execute", _EMPTY_POSTGRES.format(name=self._quoted(name))), database=name)
             self.fetch(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
         except AccessError:  # that process was quicker
             self.drop_database(name)
@@ -110,12 +125,29 @@ class PostgresAccess(Access):
         return f"PostgreSQL {self.fetch('SHOW server_version')}"
 
     def fetch(self, statement: str, *, database: str = "") -> Any:
-        return self._run(statement, database=database, method="fetchval")
+        return self._run(("fetchval", statement), database=database)[0]
 
-    def _run(self, statement: str, *, database: str, method: str) -> Any:
+    def schema(self, name: str) -> Schema:
+        tables, digest = self._run(("fetchval", POSTGRES_TABLES), ("fetchval", POSTGRES_SCHEMA), database=name)
+        return Schema(frozenset(tables.split(",")), digest)
+
+    def wipe(self, name: str, schema: Schema) -> str | None:
+        new_name = _new_name()  # as in `recycle`
+        wipe = WIPE_POSTGRES.format(name=self._quoted(name), tables=",".join(schema.tables), most=MOST_ROWS)
+        try:
+            _, digest = self._run(("execute", wipe), ("fetchval", POSTGRES_SCHEMA), database=name)
+            if digest != schema.digest:
+                return None
+            self.fetch(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
+        except AccessError:
+            return None
+        return new_name
+
+    def _run(self, *steps: tuple[str, str], database: str) -> list[Any]:
+        """Run methods of the driver's connection, each with its statement; what they return."""
         asyncpg = _driver("asyncpg", "postgres")
 
-        async def run() -> Any:
+        async def run() -> list[Any]:
             connection = await asyncpg.connect(
                 host=str(Path(self.socket).parent) if self.socket else self.host,
                 port=self.port,
@@ -126,7 +158,7 @@ class PostgresAccess(Access):
                 server_settings={"default_transaction_read_only": "off"},  # whatever a test did to the database
             )
             try:
-                return await getattr(connection, method)(statement)
+                return [await getattr(connection, method)(statement) for method, statement in steps]
             finally:
                 await connection.close()
 
@@ -171,11 +203,48 @@ class MySQLAccess(Access):
 
     def drop_database(self, name: str) -> None:
         with self._session() as run:
-            # A transaction somebody left open would block the drop for a year.
-            for (connection,) in run(_SESSIONS_IN[self.kind], name):
-                with suppress(AccessError):  # it has ended by itself
-                    run("KILL %s", connection)
+            self._end_sessions(run, name)
             run(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
+
+    def schema(self, name: str) -> Schema:
+        with self._session(name) as run:
+            return self._schema(run)
+
+    def wipe(self, name: str, schema: Schema) -> str | None:
+        try:
+            with self._session(name) as run:
+                self._end_sessions(run, name)
+                tables = {str(table) for (table,) in run(MYSQL_TABLES)}
+                for table in sorted(tables - schema.tables):
+                    run(f"DROP TABLE {self._quoted(table)}")
+                if self._schema(run) != schema:
+                    return None
+                run("BEGIN")
+                for table in sorted(schema.tables - {"romancy_schema"}):
+                    run(f"DELETE FROM {self._quoted(table)} LIMIT {MOST_ROWS + 1}")  # noqa: S608 - a name of ours
+                    ((removed,),) = run("SELECT row_count()")
+                    if removed > MOST_ROWS:
+                        return None
+                run("COMMIT")
+        except AccessError:
+            return None
+        return name
+
+    def is_unused(self, name: str) -> bool:
+        # A name stays in use here, and a forgotten process may have come back.
+        with self._session() as run:
+            return not run(_SESSIONS_IN[self.kind], name)
+
+    def _schema(self, run: _Run) -> Schema:
+        answers = [run(statement) for statement in MYSQL_SCHEMA]
+        tables = frozenset(str(name) for name, kind, *_ in answers[1] if kind == "BASE TABLE")
+        return Schema(tables, repr(answers))
+
+    def _end_sessions(self, run: _Run, name: str) -> None:
+        """A transaction somebody left open would block what follows for a year."""
+        for (connection,) in run(_SESSIONS_IN[self.kind], name):
+            with suppress(AccessError):  # it has ended by itself
+                run("KILL %s", connection)
 
     def version(self) -> str:
         product = "MySQL" if self.kind is Kind.MYSQL else "MariaDB"
@@ -187,7 +256,7 @@ class MySQLAccess(Access):
             return rows[0][0] if rows else None
 
     @contextmanager
-    def _session(self, database: str = "") -> Generator[Callable[..., Sequence[Sequence[Any]]]]:
+    def _session(self, database: str = "") -> Generator[_Run]:
         """A connection, as a function that runs a statement with parameters and returns its rows."""
         pymysql = _driver("pymysql", "mysql")
 

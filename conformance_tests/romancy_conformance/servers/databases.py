@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
+
+from romancy_conformance.stores import migrate
 
 from .access import Access, AccessError, Shared, access_by_url
 from .kinds import Kind, ServerUnavailableError
 from .run import current_run
 
 if TYPE_CHECKING:
+    from .schemas import Schema
     from .server import Server
 
 
 _spare: defaultdict[Access, list[str]] = defaultdict(list)
 """Empty databases made of those that this process was given back, by their server."""
+_migrated: defaultdict[Access, deque[str]] = defaultdict(deque)
+"""As `_spare`, of databases that have their tables. The one that was given back first comes first."""
+_tables: dict[Access, Schema] = {}
+"""What a migrated database of each server looks like."""
 
 
 def shared_server(kind: Kind | str) -> Shared:
@@ -33,18 +40,42 @@ def fresh_database(kind: Kind | str) -> str:
     return _spare[access].pop() if _spare[access] else access.fresh_database()
 
 
-def give_back(kind: Kind | str, url: str) -> None:
-    """End a database that `fresh_database` made, whoever still uses it."""
+def migrated_database(kind: Kind | str) -> str:
+    """The URL of a database on the shared server, which has its tables and no rows, and which nobody else uses."""
     access = shared_server(kind).access
-    if name := access.recycle(url.rpartition("/")[2]):
+    spares = _migrated[access]
+    while spares:
+        url = spares.popleft()
+        if access.is_unused(_name(url)):
+            return url
+        access.drop_database(_name(url))
+    url = fresh_database(kind)
+    migrate(url)
+    if access not in _tables:
+        _tables[access] = access.schema(_name(url))
+    return url
+
+
+def give_back(kind: Kind | str, url: str) -> None:
+    """End a database that came from here, whoever still uses it."""
+    access = shared_server(kind).access
+    tables = _tables.get(access)
+    if tables is not None and (name := access.wipe(_name(url), tables)):
+        _migrated[access].append(access.url(name))
+    elif name := access.recycle(_name(url)):
         _spare[access].append(access.url(name))
 
 
 def drop_spares() -> None:
     """Drop the databases given back so far: on a server that is not ours they would stay for ever."""
-    for access, urls in _spare.items():
-        while urls and access.socket is None:
-            access.drop_database(urls.pop().rpartition("/")[2])
+    for spares in (_spare, _migrated):
+        for access, urls in spares.items():
+            while urls and access.socket is None:
+                access.drop_database(_name(urls.pop()))
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def private_server(kind: Kind | str) -> Server:

@@ -17,7 +17,7 @@ import pytest
 
 from romancy_conformance.stores import SOURCES, UNAVAILABLE, Source, chosen_backends
 
-from .databases import drop_spares, fresh_database, give_back, private_server, shared_server
+from .databases import drop_spares, fresh_database, give_back, migrated_database, private_server, shared_server
 from .kinds import Kind, ServerUnavailableError
 from .programs import find_program, present_program
 from .run import close_run, current_run
@@ -32,9 +32,9 @@ pytest_plugins = ["romancy_conformance.stores"]
 
 
 @contextmanager
-def _on_server(kind: Kind, folder: Path) -> Generator[tuple[str, str]]:
+def _on_server(kind: Kind, folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - see `Source`
     try:
-        server, url = shared_server(kind), fresh_database(kind)
+        server, url = shared_server(kind), (migrated_database if migrated else fresh_database)(kind)
     except ServerUnavailableError as error:
         do_without(kind, error)
     yield url, f"{kind}: {server}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Awaitable[MySQLStore]]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("empty_url")]
 
 both = pytest.mark.backends("mysql", "mariadb")
 

@@ -40,7 +40,7 @@ insert into romancy_inbox (at, counted, instance_id, delivery_id, body)
 values (1, true, 'i1', 'd1', ''), (2, false, 'i1', 'd2', '');
 """
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres"), pytest.mark.usefixtures("empty_url")]
 
 
 async def use(store: PostgresStore) -> None:
