@@ -31,7 +31,10 @@ STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
 
 _SUITE: Final = "conformance_tests/romancy_conformance/"
 CONTRACT: Final = f"{_SUITE}contract/"
-LONG_FOLDERS: Final = tuple(_SUITE + name for name in ("contract/fire/", "behaviour/faults/", "behaviour/crashes/"))
+LONG_FOLDERS: Final = (
+    *(_SUITE + name for name in ("contract/fire/", "behaviour/faults/", "behaviour/crashes/")),
+    "tests/servers/",  # what starts servers is held by its own tests
+)
 
 
 @dataclass(frozen=True)
