@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from romancy.cli._acting import ACTING
+from romancy.cli._conforming import conformance
 from romancy.cli._demo import demo
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *TENDING):
+for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *TENDING, conformance):
     cli.add_command(_command)
 
 
