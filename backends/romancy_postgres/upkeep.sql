@@ -32,10 +32,12 @@ select coalesce(max(version), 0) from romancy_schema;
 insert into romancy_schema (version, name) values ($1, $2);
 
 -- name: prune_named
--- Remove ended instances with everything that bears their id: those of these ids.
+-- Remove ended instances with everything that bears their id: those of these ids. The status is looked at as an
+-- expression: the index of all that has ended would seem to serve while the server knows nothing of the rows.
 with doomed as materialized (
     select instance_id from romancy_instances
-    where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and instance_id = any ($2::text[])
+    where status = any ($1::text[]) and status || '' in ('completed', 'failed', 'cancelled')
+        and instance_id = any ($2::text[])
         and updated_at <= $4
     limit $3
     for update skip locked
