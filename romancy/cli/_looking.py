@@ -11,6 +11,7 @@ from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, clean, data_of, json_option, say, table, wrapped
 from romancy.cli._where import filters, parse_where
 from romancy.errors import InstanceNotFoundError
+from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
     from romancy.instance import Instance
@@ -39,20 +40,27 @@ async def list_instances(  # noqa: PLR0917 - one for each option; click gives th
 ) -> None:
     """Instances, newest first; `find` is the same command."""
     chosen = parse_where(where)
+    shown: list[Instance] = []
+    count, token, more = 0, None, True
     async with desk(url, app) as open_desk:
-        found = open_desk.iter_instances(chosen, workflow_name=workflow, status=status or None, instance_id=part)
-        shown: list[Instance] = []
-        more = False
-        async for instance in found:
-            if len(shown) == limit:
-                more = True
-                break
-            shown.append(instance)
+        while more and count < limit:
+            page = await open_desk.find_instances(
+                chosen,
+                workflow_name=workflow,
+                status=status or None,
+                instance_id=part,
+                limit=min(limit - count, MAX_LIMIT),
+                page_token=token,
+            )
+            count, token, more = count + len(page.instances), page.next_page_token, page.has_more
             if json_lines:
-                as_json(data_of(instance))
-    if not json_lines and shown:
+                for instance in page.instances:
+                    as_json(data_of(instance))
+            else:
+                shown += page.instances
+    if shown:
         table(("STATUS", "UPDATED", "WORKFLOW", "INSTANCE"), map(_row_of, shown))
-    if not shown:
+    if not count:
         say("no instance fits")
     if more:
         say(f"there are more than these {limit}; raise --limit or choose by --where, --workflow, --status, --id")
