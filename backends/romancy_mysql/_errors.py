@@ -95,9 +95,9 @@ _VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 3140, 3141, 3157, 
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); they go on when it does"
 _UNAVAILABLE: Mapping[int, str] = {
-    2002: "the server cannot be reached",
-    2003: "the server cannot be reached",
-    2005: "the server's name cannot be resolved",
+    2002: "the server cannot be reached; is it running, and are host and port right?",
+    2003: "the server cannot be reached; is it running, and are host and port right?",
+    2005: "the server's name cannot be resolved; correct it in the URL",
     1040: "the server has no free connection; raise its max_connections or lower `pool_size` in the URL",
     1203: "this user has no free connection; raise the limit or lower `pool_size` in the URL",
     1226: "this user has used up what the server allows it",

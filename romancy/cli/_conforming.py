@@ -48,7 +48,8 @@ def conformance(url: str | None, given: str | None, more: tuple[str, ...]) -> in
     with tempfile.TemporaryDirectory() as folder:  # no settings of a project around are to change what is tested
         command = [sys.executable, "-m", "pytest", "--rootdir", folder, "-c", os.devnull, "-p", "no:cacheprovider"]
         # The URL may hold a password, and everybody can read the arguments of a process.
-        environment = os.environ | {"PYTEST_ADDOPTS": shlex.join(["--storage-url", target])}
+        url_alone = {"PYTEST_ADDOPTS": shlex.join(["--storage-url", target])}
+        environment = os.environ | url_alone | {"HYPOTHESIS_STORAGE_DIRECTORY": folder}
         asked = [*command, "--pyargs", _SUITE, "-q", *more]
         code = subprocess.run(asked, env=environment, check=False).returncode  # noqa: S603 - itself
     if code in {_USAGE, _NOTHING}:

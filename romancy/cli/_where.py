@@ -81,7 +81,8 @@ def filters(command: F) -> F:
                 "--status",
                 multiple=True,
                 type=click.Choice([str(one) for one in Status]),
-                help="By status; repeatable.",
+                metavar="STATUS",
+                help=f"By status; repeatable: {', '.join(Status)}.",
             ),
         )
     ):

@@ -1,0 +1,112 @@
+"""Mistakes at the command line: each is answered with what to do, with its exit code, and with nothing on stdout."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+
+from romancy.cli import cli
+from romancy.cli._endings import ended
+from romancy.storage.backends import create_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+COMMANDS: Final = (
+    "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "purge", "resume",
+    "retry", "run", "show", "signal", "start", "terminate", "watch", "why", "workers",
+)  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def romancy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Run a command in an empty folder with a database, `made.db`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROMANCY_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    async def migrate() -> None:
+        store = create_store("sqlite:///made.db")
+        await store.open()
+        await store.close()
+
+    asyncio.run(migrate())
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
+        printed = capsys.readouterr()
+        return Answer(code, str(printed.out), str(printed.err))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "advice"),
+    [
+        ("lsit", 2, "Did you mean 'list'?"),
+        ("shwo x", 2, "Did you mean 'show'?"),
+        ("list --stauts failed", 2, "Did you mean '--status'?"),
+        ("list --status done --url sqlite:///made.db", 2, "is not one of 'pending'"),
+        ("list", 2, "Give --url URL, set ROMANCY_URL, or give --app MODULE:APP"),
+        ("migrate", 2, "ROMANCY_URL"),
+        ("show --url sqlite:///made.db", 2, "Missing argument 'ID'"),
+        ("list --url made.db", 5, "write e.g. sqlite:///orders.db"),
+        ("list --url sqllite:///made.db", 5, "did you mean sqlite?"),
+        ("list --url sqlite:///missing.db", 5, "`romancy migrate`"),
+        ("migrate --url sqlite:////no/such/folder/x.db", 5, "create it, or correct the storage URL"),
+        ("list --url postgresql://me:hunter2@localhost:1/x", 5, "is the server running and reachable?"),
+        ("list --url mysql://me:hunter2@localhost:1/x", 5, "is it running, and are host and port right?"),
+        ("list --url sqlite:///made.db?colour=red", 5, "unknown option 'colour'; known are"),
+        ("show nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
+        ("cancel nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
+        ("signal nobody go --url sqlite:///made.db", 3, "`romancy list` shows those"),
+        ("cancel --url sqlite:///made.db", 2, "either an ID, or --where, --workflow or --status"),
+        ("purge --older-than soon --url sqlite:///made.db", 2, "as in 30d"),
+        ("purge x --older-than 1d --url sqlite:///made.db", 2, "--older-than goes with a filter"),
+        ("purge --status running --url sqlite:///made.db", 2, "it is for those that are cancelled, completed, failed"),
+        ("run shop.py", 2, "name a module as Python imports it"),
+        ("run no_such_module", 2, "there is no module 'no_such_module'"),
+        ("history x --after 1 --url sqlite:///made.db", 2, "use one that an entry bore"),
+        ("show x --depth -1 --url sqlite:///made.db", 2, "--depth"),
+    ],
+)
+def test_a_mistake_is_told_with_what_to_do(typed: str, code: int, advice: str, romancy: Callable[..., Answer]) -> None:
+    answer = romancy(*typed.split())
+
+    assert (code, "") == (answer.code, answer.out), answer.err
+    assert advice in " ".join(answer.err.split())
+    assert "Traceback" not in answer.err
+    assert "hunter2" not in answer.err
+
+
+def test_a_database_without_tables_is_told_to_be_migrated(romancy: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+
+    answer = romancy("list", "--url", "sqlite:///empty.db")
+
+    assert (5, "", True) == (answer.code, answer.out, "`romancy migrate`" in answer.err)
+
+
+def test_every_command_has_help_that_fits_and_is_listed(romancy: Callable[..., Answer]) -> None:
+    pages = {name: romancy(name, "--help") for name in COMMANDS}
+    listed = romancy("--help")
+
+    assert set(COMMANDS) == set(cli.commands)
+    assert all(0 == page.code for page in pages.values())
+    assert {} == {name: line for name, page in pages.items() for line in page.out.splitlines() if len(line) > 80}
+    assert set(COMMANDS) - {"find"} <= {line.split()[0] for line in listed.out.splitlines() if line.strip()}
+    assert all(len(line) <= 80 for line in listed.out.splitlines())
