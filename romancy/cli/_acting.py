@@ -105,9 +105,10 @@ async def _purge(desk: Desk, instance_id: str, found: Instance | None) -> None:
 @click.option("--id", help="An id of yours: a second signal that bears it is dropped.")
 @running
 async def signal(words: tuple[str, ...], key: str | None, id: str | None, **options: Any) -> None:
-    """Send an event to one instance, or to all open ones that a filter finds.
+    """Send an event to one instance, or to many.
 
-    It is kept until the workflow waits for it. With a filter there is no ID: the event comes first.
+    It is kept until the workflow waits for it. The many are all open ones that a filter finds. With a filter there
+    is no ID: the event comes first.
     """
     filtered = bool(options["where"] or options["workflow"] or options["status"])
     instance_id, (event, *data) = (None, words) if filtered else (words[0], words[1:] or ("",))

@@ -30,10 +30,11 @@ _INTERRUPTED: Final = 2
 @click.argument("given", metavar="[URL]", required=False)
 @click.argument("more", metavar="[-- PYTEST OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def conformance(url: str | None, given: str | None, more: tuple[str, ...]) -> int:
-    """Run the suite of the storage protocol on the adapter of a URL, and report promise by promise.
+    """Hold a storage adapter to the suite of the protocol.
 
-    The tests write to that database and do not clean up: name one of their own. {unique} in the URL becomes a word of
-    each test's own, so that each has an empty database. What follows -- goes to pytest, as in -- -x -k inbox.
+    The report tells promise by promise which are kept. The tests write to that database and do not clean up: name
+    one of their own. {unique} in the URL becomes a word of each test's own, so that each has an empty database.
+    What follows -- goes to pytest, as in -- -x -k inbox.
     """
     target = given or url
     if target is None:

@@ -41,7 +41,7 @@ _THIRD = """
 @click.option("--keep", type=click.Path(path_type=Path), metavar="FILE", help="Keep the database in this file.")
 @click.option("--work", hidden=True, type=click.Choice(["silent", "answered"]), help="Be one of the workers.")
 def demo(keep: Path | None, work: str | None) -> None:
-    """Watch a process be killed half way, and the next one finish its work.
+    """See a process be killed half way, and the next one go on.
 
     It needs nothing but this command: a file of SQLite, and some seconds.
     """

@@ -119,7 +119,7 @@ async def history(**options: Any) -> None:
 @_of_a_log
 @running
 async def watch(**options: Any) -> None:
-    """Every event of an instance's log, and those to come, until the instance ends."""
+    """Follow an instance's log, from its beginning until it ends."""
     await _print_log(**options, follow=True)
 
 

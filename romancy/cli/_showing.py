@@ -63,7 +63,7 @@ async def show(
     children: int,
     json_lines: bool,  # noqa: FBT001 - click gives it by name
 ) -> None:
-    """What an instance and its children did, step by step, and what it waits for."""
+    """What an instance and its children did, step by step."""
     async with desk(url, app) as open_desk:
         try:
             root = await _read(open_desk, instance_id)

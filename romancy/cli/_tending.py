@@ -39,9 +39,10 @@ _url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True,
 @json_option
 @running
 async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  # noqa: FBT001 - click gives them by name
-    """Make the tables, or bring them up to date; any number of processes may do so at once.
+    """Make the tables, or bring them up to date.
 
-    With --plan or --sql nothing is written. After the SQL has been run, the tables are up to date.
+    Any number of processes may do so at once. With --plan or --sql nothing is written. After the SQL has been run,
+    the tables are up to date.
     """
     store = create_store(url)
     if plan or sql:
@@ -82,10 +83,10 @@ def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
 @json_option
 @running
 async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click gives it by name
-    """Look whether the database can be reached and used; exit code 1 if something is wrong.
+    """Look whether the database can be reached and used.
 
-    It tells versions, the schema, settings that cost durability or speed, the difference of the clocks, and workers
-    that are silent or dead. Nothing is written.
+    Exit code 1 if something is wrong. It tells versions, the schema, settings that cost durability or speed, the
+    difference of the clocks, and workers that are silent or dead. Nothing is written.
     """
     store = create_store(url)
     problems = 0

@@ -22,7 +22,7 @@ __all__ = ["state_of", "workers"]
 @json_option
 @running
 async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
-    """The workers that are registered, with their last signs of life."""
+    """The registered workers, with their last signs of life."""
     async with desk(url, app) as open_desk:
         census = await open_desk.store.census()
     for peer in census.workers if json_lines else ():

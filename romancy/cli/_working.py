@@ -45,10 +45,10 @@ _EACH: Final = 1000
 )
 @click.option("--reloaded", is_flag=True, hidden=True, help="Be the worker of --reload.")
 def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloaded: bool) -> None:  # noqa: FBT001 - by name
-    """Run a worker until SIGTERM or Ctrl-C; then let activities end and give everything back.
+    """Run a worker until SIGTERM or Ctrl-C.
 
-    A second signal ends it at once; other workers take over what it had. An app that was made with worker=False
-    gets a worker all the same.
+    Then it lets activities end and gives everything back. A second signal ends it at once; other workers take over what
+    it had. An app that was made with worker=False gets a worker all the same.
     """
     grace = (1.0 if reload else 30.0) if drain is None else drain.total_seconds()
     if reload:
@@ -155,9 +155,10 @@ def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[An
 @json_option
 @running
 async def check(target: str, url: str | None, workflow: str | None, json_lines: bool) -> int:  # noqa: FBT001 - by name
-    """Replay every open instance with this code, and tell which ones it does not fit; exit code 6 if there are any.
+    """Tell which open instances do not fit this code.
 
-    Made for a deploy: nothing is written, no activity runs. Bodies of workflows run up to where their logs end.
+    Each is replayed with it; exit code 6 if there are some that it does not fit. Made for a deploy: nothing is written,
+    no activity runs. Bodies of workflows run up to where their logs end.
     """
     app = load_app(target)
     async with desk(url or app.url, None, app.codecs) as open_desk:

@@ -110,3 +110,4 @@ def test_every_command_has_help_that_fits_and_is_listed(romancy: Callable[..., A
     assert {} == {name: line for name, page in pages.items() for line in page.out.splitlines() if len(line) > 80}
     assert set(COMMANDS) - {"find"} <= {line.split()[0] for line in listed.out.splitlines() if line.strip()}
     assert all(len(line) <= 80 for line in listed.out.splitlines())
+    assert "..." not in listed.out.partition("Commands:")[2]
