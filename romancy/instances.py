@@ -58,6 +58,8 @@ class Instances:
         self._token = secrets.token_hex(8)
         self._forgets_at = 0.0
         self._standing = Standing()
+        self._manager: Standing | None = None
+        """Whose row the calls write under that manage instances, where nobody works here; None: one for each call."""
 
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
@@ -326,7 +328,7 @@ class Instances:
         Raises UsageError when the instance has not failed, and when the compensation of an activity failed for good:
         say then whether what these activities did stands, with `unsure="done"` or `"undone"`.
         """
-        await retry(self._to_write("retry", instance_id), instance_id, unsure)
+        await retry(self._to_write("retry", instance_id), instance_id, unsure, manager=self._manager)
         self._stir()
 
     async def resume(self, instance_id: str) -> None:
@@ -336,13 +338,14 @@ class Instances:
         so nothing that was completed runs again; if the code still does not fit, it is stuck again with the reason.
         Raises UsageError when the instance is not stuck.
         """
-        await resume(self._to_write("resume", instance_id), self._worker_token(), instance_id)
+        await resume(self._to_write("resume", instance_id), self._worker_token() or self._manager, instance_id)
         self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
         check_text(reason, "reason")
-        return await terminate(self._to_write("terminate", instance_id), self._worker_token(), instance_id, reason)
+        worker = self._worker_token() or self._manager
+        return await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""

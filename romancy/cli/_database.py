@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from romancy.cli._apps import load_app
-from romancy.engine import coded
+from romancy.engine import Standing, coded
+from romancy.errors import StorageError
 from romancy.instances import Instances
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -39,9 +41,16 @@ class Desk(Instances):
     def __init__(self, store: Store) -> None:
         super().__init__()
         self.store = store
+        self._manager = Standing()  # a command may act on very many
 
     def _opened(self) -> Store:
         return self.store
+
+    async def leave(self) -> None:
+        """Give up what the calls were written under; a database that is away finds out by itself."""
+        if self._manager is not None:
+            with contextlib.suppress(StorageError):
+                await self._manager.leave(self.store)
 
     async def purge_as_found(self, found: Instance) -> bool:
         """Remove an instance unless it has changed since it was found."""
@@ -63,9 +72,11 @@ async def desk(url: str | None, app: str | None, codecs: Codecs = NO_CODECS) -> 
         raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
     store = coded(create_store(url), codecs)
     await store.open(migrate=False)
+    open_desk = Desk(store)
     try:
-        yield Desk(store)
+        yield open_desk
     finally:
+        await open_desk.leave()
         await store.close()
 
 

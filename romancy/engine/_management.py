@@ -43,8 +43,11 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
 @asynccontextmanager
-async def _acting(store: Store, worker: str | None) -> AsyncGenerator[tuple[str, int]]:
-    """The token to write under and the database's time."""
+async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[tuple[str, int]]:
+    """The token to write under and the database's time. Without a worker there is a row for this call alone."""
+    if isinstance(worker, Standing):
+        yield await worker.look(store)
+        return
     if worker is not None:
         yield worker, 0
         return
@@ -67,13 +70,19 @@ class Standing:
         """The token to write under and the database's time."""
         at = time.monotonic_ns() // 1000
         if self._worker is None or at - self._beat > _LEASE // 3:
-            worker = self._worker or _manager()
+            worker = self._worker = self._worker or _manager()  # whoever calls meanwhile takes the same
             pulse = await store.heartbeat(worker)
             if not pulse.alive:
                 worker = _manager()
                 pulse = await store.heartbeat(worker)
             self._worker, self._beat, self._now = worker, at, pulse.now
         return self._worker.token, self._now + at - self._beat
+
+    async def leave(self, store: Store) -> None:
+        """Give the row up: nothing is written under it any more."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await store.heartbeat(worker, leaving=True)
 
 
 def _manager() -> Worker:
@@ -93,7 +102,13 @@ async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | N
     return max(seq, row.last_seq), at, writer
 
 
-async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"] | None = None) -> None:
+async def retry(
+    store: Store,
+    instance_id: str,
+    unsure: Literal["done", "undone"] | None = None,
+    *,
+    manager: Standing | None = None,
+) -> None:
     """Let a failed instance begin a new run that remembers what stands; due at once for any worker."""
     if unsure not in (None, "done", "undone"):
         raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
@@ -102,7 +117,7 @@ async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
         raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
-    async with _acting(store, None) as (token, now):
+    async with _acting(store, manager) as (token, now):
         recall, last = await runs_so_far(store, found.instance)
         item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
@@ -110,7 +125,7 @@ async def retry(store: Store, instance_id: str, unsure: Literal["done", "undone"
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
 
 
-async def resume(store: Store, worker: str | None, instance_id: str) -> None:
+async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
     """Let every worker try a parked instance again, whatever code could not follow it; due at once."""
     found = await store.read(instance_id, limit=0)
     if found is None:
@@ -134,7 +149,7 @@ async def resume(store: Store, worker: str | None, instance_id: str) -> None:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
 
 
-async def terminate(store: Store, worker: str | None, instance_id: str, reason: str) -> bool:
+async def terminate(store: Store, worker: str | Standing | None, instance_id: str, reason: str) -> bool:
     """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
     async with _acting(store, worker) as (token, now):
         for _ in range(_TRIES):

@@ -11,6 +11,7 @@ import pytest
 
 from romancy import Romancy, WorkflowFailedError
 from romancy.status import Status
+from romancy.storage.records import Worker
 from romancy_conformance.behaviour.commands.buying import (
     APPROVED,
     approval,
@@ -134,6 +135,34 @@ def test_many_are_met_once_each_over_pages_while_acting_changes_them(
     assert (0, "", True) == (again.code, again.out, "0 to terminate" in again.err)
     assert 9 == len({record["instance_id"] for record in purged.records})
     assert ["m-0"] == [record["instance_id"] for record in romancy("list", "--json").records]
+
+
+@pytest.mark.parametrize("verb", ["retry", "terminate"])
+def test_a_command_registers_itself_once_however_many_it_acts_on(
+    verb: str, url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row more makes every other look at the workers longer."""
+    calls = [purchase.options(instance_id=f"p-{number}").bind("lamp") for number in range(5)]
+
+    async def all_failed(app: Romancy) -> bool:
+        return len((await app.list_instances(status=Status.FAILED)).instances) == len(calls)
+
+    prepared(url, *calls, until=all_failed)
+    waiting(url, 5, "w")
+    monkeypatch.setattr("romancy.cli._bulk._AT_ONCE", 3)
+    registered: list[str] = []
+
+    def manager() -> Worker:
+        registered.append("management")
+        return Worker(token=f"manager-{len(registered)}", worker_id="management", lease=60_000_000)
+
+    monkeypatch.setattr("romancy.engine._management._manager", manager)
+
+    answer = romancy(verb, "--status", "failed" if verb == "retry" else "waiting", "--yes")
+    doctor = romancy("doctor")
+
+    assert (0, 5, 1) == (answer.code, answer.out.count("done"), len(registered))
+    assert "workers 0 alive" in doctor.out, "the row is left when the command ends"
 
 
 def test_what_began_after_the_question_is_left_alone(
