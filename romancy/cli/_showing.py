@@ -13,7 +13,7 @@ import msgspec
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, data_of, json_option, line, say, wrapped
-from romancy.errors import CodecError, InstanceNotFoundError
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance
 from romancy.storage.records import InstanceRow
@@ -36,13 +36,13 @@ class _Node:
 
     row: InstanceRow
     timeline: Timeline
-    children: dict[str, _Node | None] = field(default_factory=dict[str, "_Node | None"])
-    """By their ids; None: there is no such instance any more."""
+    children: dict[str, _Node | str] = field(default_factory=dict[str, "_Node | str"])
+    """By their ids; a text says why there is none to show."""
 
     def unread(self) -> int:
         """How many children of this instance, and of those that were read, were not read."""
         started = {step.instance_id for step in self.timeline.steps if step.instance_id is not None}
-        below = sum(child.unread() for child in self.children.values() if child is not None)
+        below = sum(child.unread() for child in self.children.values() if isinstance(child, _Node))
         return len(started - self.children.keys()) + below
 
 
@@ -70,8 +70,6 @@ async def show(
         except CodecError:
             await _show_sealed(open_desk, instance_id, json_lines=json_lines)
             raise
-        if root is None:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         await _follow(open_desk, root, depth, children)
         census = await open_desk.store.census()
     instance, reasons = Instance.of(root.row), explain(root.row, root.timeline, census)
@@ -88,14 +86,23 @@ async def show(
         say(f"{unread} of its children {'was' if unread == 1 else 'were'} not read; raise --children or --depth")
 
 
-async def _read(open_desk: Desk, instance_id: str) -> _Node | None:
+async def _read(open_desk: Desk, instance_id: str) -> _Node:
     """An instance with its log; its row is read last, so that it is no older than the log."""
-    try:
-        timeline = Timeline.of(await open_desk.history(instance_id))
-    except InstanceNotFoundError:
-        return None
+    timeline = Timeline.of(await open_desk.history(instance_id))
     found = await open_desk.store.read(instance_id, limit=0)
-    return None if found is None else _Node(found.instance, timeline)
+    if found is None:
+        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
+    return _Node(found.instance, timeline)
+
+
+async def _read_child(open_desk: Desk, instance_id: str) -> _Node | str:
+    """A child, or why it cannot be shown: what its parent did can be shown all the same."""
+    try:
+        return await _read(open_desk, instance_id)
+    except InstanceNotFoundError:
+        return "this instance has been removed"
+    except (CodecError, HistoryCorruptError, HistoryVersionError) as error:
+        return f"its log cannot be read: {error}"
 
 
 async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -> None:
@@ -119,8 +126,8 @@ async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
                 if step.instance_id is None or step.instance_id in known or len(known) > limit:
                     continue
                 known.add(step.instance_id)
-                child = node.children[step.instance_id] = await _read(open_desk, step.instance_id)
-                below += [child] if child is not None else []
+                child = node.children[step.instance_id] = await _read_child(open_desk, step.instance_id)
+                below += [child] if isinstance(child, _Node) else []
         level = below
 
 
@@ -151,10 +158,10 @@ def _told(node: _Node, start: int, now: int, depth: int = 0) -> Iterator[str]:
             continue
         told.add(entry.instance_id)
         child = node.children[entry.instance_id]
-        if child is not None:
+        if isinstance(child, _Node):
             yield from _told(child, start, now, depth + 1)
         else:
-            yield wrapped("this instance has been removed", _MARGIN + _BRANCH * (depth + 1))
+            yield wrapped(child, _MARGIN + _BRANCH * (depth + 1))
 
 
 def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[str]:
@@ -222,7 +229,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
             for failure in step.failures
         ],
         "error": None if step.error is None else _problem(step.error),
-        "child": None if child is None else {**data_of(Instance.of(child.row)), "steps": _steps(child)},
+        "child": {**data_of(Instance.of(child.row)), "steps": _steps(child)} if isinstance(child, _Node) else None,
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy_conformance.behaviour.test_damaged_logs import sql_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,3 +144,25 @@ def test_a_child_that_was_removed_is_told_as_removed(show: Callable[..., tuple[s
 
     assert 1 == out.count("| this instance has been removed")
     assert 1 == out.count("workflow delivery started")
+
+
+@pytest.mark.unreplayable("it has damaged a log")
+def test_a_child_whose_log_is_damaged_does_not_hide_what_its_parent_did(
+    url: str, show: Callable[..., tuple[str, str]]
+) -> None:
+    (_, second) = children(record(show("--json")[0]))
+
+    async def damage() -> None:
+        async with sql_on(url) as sql:
+            await sql("delete from romancy_log where instance_id = {} and seq = 2", second["instance_id"])
+
+    asyncio.run(damage())
+
+    out, _ = show()
+    words = " ".join(out.replace("|", " ").split())
+    shown = children(record(show("--json")[0]))
+
+    assert 1 == words.count("its log cannot be read")
+    assert "row 2 is missing from its log" in words
+    assert 1 == words.count("workflow delivery started")
+    assert 1 == len(shown)
