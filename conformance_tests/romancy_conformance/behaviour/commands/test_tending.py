@@ -12,6 +12,7 @@ from romancy import Romancy
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
+from romancy_conformance.behaviour.commands.buying import approval
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.commands.buying import Command
@@ -38,7 +39,7 @@ def test_a_plan_and_its_sql_are_printed_and_nothing_is_made(romancy: Command) ->
 
 def test_doctor_tells_of_the_schema_versions_settings_clocks_and_workers(url: str, romancy: Command) -> None:
     async def running() -> tuple[int, str]:
-        async with Romancy(url):
+        async with Romancy(url, workflows=[approval]):
             answer = await asyncio.to_thread(romancy, "doctor")
         return answer.code, answer.out
 
