@@ -40,6 +40,7 @@ def test_the_readme_s_program_crashes_and_goes_on(newcomer: Newcomer) -> None:
     printed, seen = readme_program.play(newcomer.commands / "python", newcomer.folder)
 
     assert printed == seen
+    assert "kill -9" in newcomer.types("romancy demo").out
     listed = newcomer.types("romancy list --url sqlite:///orders.db --json")
     assert ["order-42", "completed"] == [json.loads(listed.out)[name] for name in ("instance_id", "status")]
 

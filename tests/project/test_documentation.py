@@ -81,6 +81,18 @@ def test_a_shell_block_names_what_exists(block: markdown.CodeBlock) -> None:
             assert (tree.ROOT / words[0]).is_file()
 
 
+def test_no_page_is_an_orphan() -> None:
+    """The site's menu is made of the links of these pages; `make docs` fails on a page that none of them links."""
+    listed = {"docs/index.md"}
+    for name in ("docs/index.md", "docs/decisions/README.md"):
+        folder = (tree.ROOT / name).parent
+        targets = {target.partition("#")[0] for _, target in markdown.links(PAGES[name])}
+        pages = {(folder / target).resolve() for target in targets if target.endswith(".md")}
+        listed |= {page.relative_to(tree.ROOT).as_posix() for page in pages}
+
+    assert [] == sorted(name for name in PAGES if name.startswith("docs/") and name not in listed)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_paths_a_page_names_exist(name: str) -> None:
     prose = "\n".join(line for _, line in PAGES[name].prose)
