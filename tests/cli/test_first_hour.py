@@ -162,7 +162,7 @@ WRITTEN = {
     ),
     "forgotten_await": (
         GOOD.replace("return await charge(item)", "charge(item)"),
-        "'charge' was never awaited",
+        "charge in order (shop.py, line 14). Write `await` before it",
     ),
     "io_in_a_workflow": (
         GOOD.replace("return await charge(item)", 'await asyncio.open_connection("localhost", 80)'),
