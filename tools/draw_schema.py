@@ -34,13 +34,13 @@ NAMES = tuple(DIALECTS.values())
 ABSENT = "–"
 INTRODUCTION = """# The schema
 
-Every adapter creates the same tables with the types of its database. `python -m tools.draw_schema` generates this page from freshly
-migrated databases, and a test fails when the page is out of date. The names begin with
+Every adapter creates the same tables with the types of its database. `python -m tools.draw_schema` generates this
+page from freshly migrated databases, and a test fails when the page is out of date. The names begin with
 `romancy_` unless the URL says `prefix=…`. Times are microseconds since the epoch, UTC, by the database's clock; ids are
 compared byte for byte; bodies are stored unchanged.
 
-The rows of the log are the truth. The other tables hold what can be rebuilt from them, messages that nobody has received
-yet, and the workers.
+The rows of the log are the truth. The other tables hold what can be rebuilt from them, messages that nobody has
+received yet, and the workers.
 """
 
 
