@@ -21,7 +21,7 @@ from romancy.cli._printing import say
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = ["run_and_reload", "stop_with_parent"]
+__all__ = ["run_and_reload", "stop_with_parent", "times_of"]
 
 _LOOK_EVERY: Final = 0.5
 _PATIENCE: Final = 10.0
@@ -35,7 +35,7 @@ def run_and_reload(arguments: Sequence[str], drain: float) -> None:
     command = [sys.executable, "-m", "romancy", "run", *arguments]
     with _told_to_stop() as told:
         while not told.is_set():
-            times = _times(Path.cwd())
+            times = times_of(Path.cwd())
             with _worker(command, drain) as worker:
                 changed = _until_change(worker, times, told)
             if changed:
@@ -100,10 +100,10 @@ def _until_change(worker: subprocess.Popen[bytes], times: Times, told: threading
     """The files that changed, once they have stopped changing; empty: we were told to stop."""
     ended = False
     while not told.wait(_LOOK_EVERY):
-        now = _times(Path.cwd())
+        now = times_of(Path.cwd())
         if now != times:
             later = now
-            while not told.wait(_LOOK_EVERY / 2) and (later := _times(Path.cwd())) != now:
+            while not told.wait(_LOOK_EVERY / 2) and (later := times_of(Path.cwd())) != now:
                 now = later
             return sorted(name for name in times.keys() | later.keys() if times.get(name) != later.get(name))
         if not ended and worker.poll() is not None:
@@ -112,7 +112,7 @@ def _until_change(worker: subprocess.Popen[bytes], times: Times, told: threading
     return []
 
 
-def _times(folder: Path) -> Times:
+def times_of(folder: Path) -> Times:
     """When each Python file below the folder was last changed."""
     times: Times = {}
     for place, folders, files in os.walk(folder):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from romancy.cli._reloading import _times
+from romancy.cli._reloading import times_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -127,4 +127,4 @@ def test_files_of_environments_and_hidden_folders_are_not_watched(tmp_path: Path
         path.write_text("")
     (tmp_path / "env" / "pyvenv.cfg").write_text("")
 
-    assert {"app.py", "pkg/steps.py"} == _times(tmp_path).keys()
+    assert {"app.py", "pkg/steps.py"} == times_of(tmp_path).keys()
