@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
+from romancy.engine import start_alone
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Former, Outcome
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[Start, Former | None], Awaitable[Outcome]]
 
-__all__ = ["RENEWS", "renew", "started"]
+__all__ = ["RENEWS", "Writing", "renew", "started"]
 
 RENEWS: Final[Mapping[str, frozenset[Status]]] = {
     "restart_ended": frozenset(TERMINAL_STATUSES),
@@ -28,6 +29,29 @@ RENEWS: Final[Mapping[str, frozenset[Status]]] = {
 
 _TRIES: Final = 8
 _PAUSE: Final = 0.05
+
+
+class Writing:
+    """How an app writes starts that are not its worker's."""
+
+    def __init__(
+        self,
+        opened: Callable[[], Store],
+        writes_as: Callable[[Store], Awaitable[tuple[str, int]]],
+        nonce: Callable[[], str],
+        begun: Callable[[str, int], None],
+    ) -> None:
+        self.opened = opened
+        self.writes_as = writes_as
+        self.nonce = nonce
+        self.begun = begun
+        """Hears of the new life of an id."""
+
+    async def alone(self, start: Start, former: Former | None) -> Outcome:
+        """Write it by a commit of its own."""
+        store = self.opened()
+        token, now = await self.writes_as(store)
+        return await start_alone(store, token, now, start, former=former)
 
 
 async def renew(store: Store, start: Start, statuses: frozenset[Status], write: Write) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._taken import Writing
+    from romancy._renewing import Writing
     from romancy.engine._messages import Signal
     from romancy.status import Status
     from romancy.storage.protocol import Store

@@ -7,44 +7,19 @@ from typing import TYPE_CHECKING, Any
 from romancy._renewing import RENEWS, renew
 from romancy._same import check_same
 from romancy._starts import taken
-from romancy.engine import new_life, start_alone, start_in, start_of
+from romancy.engine import new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, StorageUnavailableError
 from romancy.storage.records import Former, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from msgspec import Raw
 
+    from romancy._renewing import Writing
     from romancy._starts import IfExists
     from romancy.handle import Handle
-    from romancy.storage.protocol import Store
     from romancy.storage.records import Start
 
-__all__ = ["Wanted", "Writing"]
-
-
-class Writing:
-    """How an app writes starts that are not its worker's."""
-
-    def __init__(
-        self,
-        opened: Callable[[], Store],
-        writes_as: Callable[[Store], Awaitable[tuple[str, int]]],
-        nonce: Callable[[], str],
-        begun: Callable[[str, int], None],
-    ) -> None:
-        self.opened = opened
-        self.writes_as = writes_as
-        self.nonce = nonce
-        self.begun = begun
-        """Hears of the new life of an id."""
-
-    async def alone(self, start: Start, former: Former | None) -> Outcome:
-        """Write it by a commit of its own."""
-        store = self.opened()
-        token, now = await self.writes_as(store)
-        return await start_alone(store, token, now, start, former=former)
+__all__ = ["Wanted"]
 
 
 class Wanted:

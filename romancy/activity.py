@@ -7,7 +7,7 @@ on replay. Outside it is the plain function, so that unit tests need nothing els
 from __future__ import annotations
 
 import copy
-from functools import cached_property, partial, update_wrapper
+from functools import partial, update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -295,10 +295,9 @@ class Activity(Generic[P, R_co]):
             check_context(self.signature, ActivityContext)
         self.signature.check()
 
-    @cached_property
-    def read_result(self) -> Callable[[Any], object]:
-        """Reads a stored result as its declared type."""
-        return self.signature.decode_result
+    def read_result(self, result: Any, /) -> object:
+        """A stored result as its declared type."""
+        return self.signature.decode_result(result)
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
         return self.signature.is_same_call(recorded, asked)

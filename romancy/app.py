@@ -14,11 +14,11 @@ from romancy._logs import get_logger
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._named import NamedWorkflow, workflow_named
 from romancy._place import check_place
-from romancy._renewing import RENEWS
+from romancy._renewing import RENEWS, Writing
 from romancy._sending import signal_message
 from romancy._starting_by_signal import Beginning, start_or_signal
 from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, warn_of_unknown
-from romancy._taken import Wanted, Writing
+from romancy._taken import Wanted
 from romancy._waiting import Waiting
 from romancy._watch import Watch
 from romancy.checking import Check, check_open

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from romancy.activity import activity
-from romancy.core import ActivityFailed, as_caught, decode_commit, encode_commit
+from romancy.core import ActivityFailed, LogEvent, as_caught, decode_commit, encode_commit
 from romancy.core._failures import activity_error
 from romancy.errors import NonDeterminismError, RetryExhaustedError
 from romancy.serialization import describe_exception, exception_name
@@ -54,7 +54,8 @@ async def works() -> None:
 def failed(error: Exception, *named: type[Exception]) -> ActivityFailed:
     names = frozenset(map(exception_name, named))
     event = ActivityFailed(at=1, id="works:1", error=describe_exception(error, (), names), attempts=3)
-    (read,) = decode_commit(encode_commit([as_caught(event, works, names, error)]))
+    events: list[LogEvent] = [as_caught(event, works, names, error)]
+    (read,) = decode_commit(encode_commit(events))
     assert isinstance(read, ActivityFailed)
     return read
 
