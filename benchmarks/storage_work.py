@@ -8,8 +8,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from romancy.engine._incarnation import Incarnation
-from romancy.engine._log_writer import LogWriter
+from romancy.engine.incarnation import Incarnation
+from romancy.engine.log_writer import LogWriter
 from romancy.status import Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, ClaimRequest, Delivered, Delivery, OutboxRow, Outcome, Start, Worker

@@ -11,7 +11,7 @@ from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from romancy._watch import Watch
+    from romancy._result_waiters import Watch
     from romancy.engine import Worker
     from romancy.storage.protocol import Store
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from romancy.engine._messages import Signal
+from romancy.engine.messages import Signal
 from romancy.event import EventType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_event, check_id, check_key

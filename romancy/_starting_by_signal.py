@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from romancy._renewing import started
 from romancy.engine import new_life, start_alone, start_of
-from romancy.engine._messages import encode_message
-from romancy.engine._once import key_of, was_received
+from romancy.engine.messages import encode_message
+from romancy.engine.outside.signal_ids import key_of, was_received
 from romancy.errors import (
     InstanceConflictError,
     InstanceEndedError,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy._renewing import Writing
-    from romancy.engine._messages import Signal
+    from romancy.engine.messages import Signal
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow

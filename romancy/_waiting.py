@@ -15,7 +15,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy._watch import Watch
+    from romancy._result_waiters import Watch
     from romancy.core import Outcome
     from romancy.engine import Worker
     from romancy.storage.protocol import Store

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, ov
 from weakref import WeakValueDictionary
 
 from romancy._at_start import tell_misfits
-from romancy._choices import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._listening import listen
 from romancy._logs import get_logger
+from romancy._loop_check import check_place
 from romancy._many import AT_ONCE, all_of, turn_after
 from romancy._named import NamedWorkflow, workflow_named
-from romancy._place import check_place
+from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._renewing import RENEWS, Writing
+from romancy._result_waiters import Watch
 from romancy._sending import signal_message
 from romancy._starting_by_signal import Beginning, start_or_signal
 from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, warn_of_unknown
 from romancy._taken import Wanted
 from romancy._waiting import Waiting
-from romancy._watch import Watch
 from romancy.checking import Check, check_open
 from romancy.core import Outcome as RunOutcome
 from romancy.core import driving

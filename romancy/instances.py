@@ -18,8 +18,8 @@ from romancy._reasons import reasons_of
 from romancy._sending import name_of_event, signal_message
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import Standing, history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
-from romancy.engine._messages import CancelMessage, encode_message
-from romancy.engine._once import dedupe_key, refuse_ended
+from romancy.engine.messages import CancelMessage, encode_message
+from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType
 from romancy.instance import Instance, InstancePage, changed_at
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from romancy.core import LogEvent
-    from romancy.engine._messages import Message
+    from romancy.engine.messages import Message
     from romancy.log import LogEntry
     from romancy.status import StatusName
     from romancy.storage.protocol import Store

@@ -19,8 +19,8 @@ from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import PlainLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
+from romancy_mysql._explain import look, on_delivery, on_item
 from romancy_mysql._sql import comma, row, source
-from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery, Item
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
-    from romancy_mysql._verdicts import Facts
+    from romancy_mysql._explain import Facts
 
 __all__ = ["Committer"]
 

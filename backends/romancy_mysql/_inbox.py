@@ -11,8 +11,8 @@ from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import LockWaitError, RefusedValueError
+from romancy_mysql._explain import look, on_delivery
 from romancy_mysql._sql import comma
-from romancy_mysql._verdicts import look, on_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

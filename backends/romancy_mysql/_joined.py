@@ -15,10 +15,10 @@ from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
+from romancy_mysql._explain import look, on_delivery, on_item
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._prune import removal
 from romancy_mysql._sql import Statement, comma
-from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence

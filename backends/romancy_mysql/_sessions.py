@@ -10,8 +10,8 @@ import aiomysql
 import pymysql.err
 
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
-from romancy.storage.blame import raised_on
 from romancy.storage.endings import BESIDE, OVER
+from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Append, Outcome
 from romancy_mysql._connection import READING
@@ -27,9 +27,9 @@ from romancy_mysql._errors import (
     overran,
     translate,
 )
+from romancy_mysql._explain import look, on_delivery, on_item
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
-from romancy_mysql._verdicts import look, on_delivery, on_item
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence

@@ -16,8 +16,8 @@ import asyncpg
 from asyncpg.connresource import ConnectionResource
 
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
-from romancy.storage.blame import raised_on
 from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
+from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
     from romancy_sqlite._gates import ThreadGate
-    from romancy_sqlite._turn import Turn
+    from romancy_sqlite._session_thread import Turn
 
 __all__ = ["SqliteSession", "open_session"]
 

@@ -16,7 +16,6 @@ from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
-from romancy_sqlite._company import Company
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import find
@@ -24,11 +23,12 @@ from romancy_sqlite._gates import ThreadGate
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
+from romancy_sqlite._lone_writer import Company
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune, read_outbox, remove_outbox
 from romancy_sqlite._read import read_history
+from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
-from romancy_sqlite._turn import Turn
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job

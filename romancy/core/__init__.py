@@ -133,7 +133,7 @@ from romancy.core._run import (
     Run,
     begin_of_retry,
 )
-from romancy.core._stage import driving
+from romancy.core._thread_state import driving
 
 __all__ = [
     "COMMANDS",

@@ -16,7 +16,7 @@ from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellatio
 from romancy.core._memory import Memory, what_of, without_number
 from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture
-from romancy.core._stage import threads
+from romancy.core._thread_state import threads
 from romancy.errors import (
     EventTimeoutError,
     WorkflowCancelledError,

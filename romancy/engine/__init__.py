@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from romancy.engine._absence import Absence, others_may_try
-from romancy.engine._coded import coded
-from romancy.engine._holding import refuse_to_wait, waits_in_vain
-from romancy.engine._joining import send_in, start_alone, start_in
-from romancy.engine._knowledge import names_in, versions_in
-from romancy.engine._live import new_life, start_of
-from romancy.engine._loading import history
-from romancy.engine._log_writer import LogWriter
-from romancy.engine._management import Standing, purge, resume, retry, terminate
-from romancy.engine._messages import outgoing
-from romancy.engine._opening import opened
-from romancy.engine._runtime import RUNTIME
-from romancy.engine._settings import Settings
-from romancy.engine._signals import ToldToStop
-from romancy.engine._unanswered import Unanswered
-from romancy.engine._worker import Worker
+from romancy.engine.codecs import coded
+from romancy.engine.decide import new_life, start_of
+from romancy.engine.log_writer import LogWriter
+from romancy.engine.messages import outgoing
+from romancy.engine.outside.absence import Absence, others_may_try
+from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
+from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
+from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
+from romancy.engine.outside.unanswered_starts import Unanswered
+from romancy.engine.runtime import RUNTIME
+from romancy.engine.settings import Settings
+from romancy.engine.worker.known_workflows import names_in, versions_in
+from romancy.engine.worker.opening import opened
+from romancy.engine.worker.replay import history
+from romancy.engine.worker.stop_signal import ToldToStop
+from romancy.engine.worker.worker import Worker
 
 __all__ = [
     "RUNTIME",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from msgspec.structs import replace
 
-from romancy.engine import _absence
-from romancy.engine._absence import Absence, others_may_try
-from romancy.engine._host import this_host
+from romancy.engine.outside import absence
+from romancy.engine.outside.absence import Absence, others_may_try
+from romancy.engine.worker.host import this_host
 from romancy.status import Status
 from romancy.storage.records import Capabilities, Census, History, Host, InstanceRow, LogRow, Peer
 
@@ -65,7 +65,7 @@ class World:
         self.store = Registered()
         self.absence = Absence(LEASE)
         self.row = ROW
-        monkeypatch.setattr(_absence, "moment", lambda: self.store.now / 1_000_000)
+        monkeypatch.setattr(absence, "moment", lambda: self.store.now / 1_000_000)
 
     async def at(self, now: int, *workers: Peer) -> bool:
         self.store.now, self.store.workers = now, list(workers)

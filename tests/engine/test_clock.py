@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from romancy.engine._clock import DatabaseClock
+from romancy.engine.clock import DatabaseClock
 
 
 class Ticks:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from romancy.engine._incarnation import Incarnation
-from romancy.engine._log_writer import LogWriter
+from romancy.engine.incarnation import Incarnation
+from romancy.engine.log_writer import LogWriter
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.memory import Database, MemoryStore
 from romancy.storage.records import Outcome

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from romancy.core import AwaitEvent
-from romancy.engine._messages import CancelMessage, Signal
-from romancy.engine._post import Mail, Post
+from romancy.engine.messages import CancelMessage, Signal
+from romancy.engine.post import Mail, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

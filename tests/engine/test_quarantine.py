@@ -13,9 +13,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
-from romancy.engine import _quarantine
-from romancy.engine._quarantine import Evidence, Quarantine, evidence_in
-from romancy.engine._solitude import Solitude
+from romancy.engine.solitude import Solitude
+from romancy.engine.worker import quarantine as trials
+from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
 from romancy.serialization import dumps
 from romancy.status import Status
 from romancy.storage.records import Append, Claimed, Outcome
@@ -306,7 +306,7 @@ async def test_a_trial_does_not_begin_while_a_session_of_others_is_open() -> Non
 
 
 async def test_a_trial_is_stopped_though_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_quarantine, "_GOODBYE", 0.0)
+    monkeypatch.setattr(trials, "_GOODBYE", 0.0)
     world = World(STEP, TAKEN_OVER, TAKEN_OVER)
     world.is_away = True
     quarantine = world.quarantine(patience=1000.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from romancy.core import ActivityCompleted
-from romancy.engine._session_commits import Verdict, commit_session
+from romancy.engine.activities.session_commits import Verdict, commit_session
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.memory import create_store
 from romancy.storage.records import Append, Outcome
@@ -18,8 +18,8 @@ from romancy_conformance.contract.building import Actor, append, full_log, nonce
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from romancy.engine._log_writer import LogWriter
-    from romancy.engine._port import Port
+    from romancy.engine.activities.port import Port
+    from romancy.engine.log_writer import LogWriter
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
-from romancy.engine._loading import load, load_log
+from romancy.engine.worker.replay import load, load_log
 from romancy.registry import Registry
 from romancy.storage.records import Claimed, InstanceRow
 from romancy_conformance.behaviour.waiting import status_is

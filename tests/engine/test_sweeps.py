@@ -9,7 +9,7 @@ import pytest
 
 import romancy.app
 from romancy import Romancy, WorkflowContext, workflow
-from romancy.engine import _claiming
+from romancy.engine.worker import claims
 from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Asked:
 
 async def test_a_worker_sweeps_when_it_begins_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """B1: what a crash left uncounted is found by a sweep, and by nothing else."""
-    monkeypatch.setattr(_claiming, "_SWEEP_EVERY", 0.2)
+    monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.2)
     made: list[Asked] = []
 
     def create(url: str) -> Any:

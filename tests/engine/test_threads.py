@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.engine import _threads
-from romancy.engine._threads import Threads
+from romancy.engine.activities import threads
+from romancy.engine.activities.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ async def call(threads: Threads, fn: Callable[..., Any], timeout: float | None, 
 
 
 def test_the_time_before_a_function_begins_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "ThreadPoolExecutor", Late)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Late)
 
     assert asyncio.run(call(Threads(1), str, 0.1, 5)) == "5"
 

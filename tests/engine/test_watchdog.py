@@ -7,10 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from romancy.engine import _watchdog
-from romancy.engine._clock import DatabaseClock
-from romancy.engine._leases import Leases
-from romancy.engine._watchdog import SecondHeart, Watchdog
+from romancy.engine.clock import DatabaseClock
+from romancy.engine.worker import watchdog
+from romancy.engine.worker.lease import Leases
+from romancy.engine.worker.watchdog import SecondHeart, Watchdog
 from romancy.storage.records import Pulse
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_second_heart_keeps_the_lease_fresh_from_another_thread() -> None:
 def test_it_gives_up_when_the_loop_is_blocked_for_too_long(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_watchdog, "_LEASES_BLOCKED", 1)
+    monkeypatch.setattr(watchdog, "_LEASES_BLOCKED", 1)
     store = Wall()
     fresh = asyncio.run(blocked(store, 3 * LEASE))
 

@@ -22,7 +22,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChildFailed, ChildStarted
-from romancy.engine._retrying import runs_so_far
+from romancy.engine.worker.retrying import runs_so_far
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
 from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss

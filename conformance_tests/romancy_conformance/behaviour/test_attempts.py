@@ -23,7 +23,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed, ActivityCancelled, ActivityFailed
-from romancy.engine import _attempts
+from romancy.engine.activities import runner
 from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
@@ -150,7 +150,7 @@ async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
     app: Romancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C8: it is settled with a deadline; what came of it is recorded as unknown."""
-    monkeypatch.setattr(_attempts, "_LAST_WORD", 0.2)
+    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     released.clear()
     may_end.append(asyncio.Event())
 

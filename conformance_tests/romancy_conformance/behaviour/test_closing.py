@@ -9,7 +9,7 @@ import pytest
 
 import romancy.app
 from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
-from romancy.engine import _worker
+from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Start
@@ -54,7 +54,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
 
     monkeypatch.setattr(romancy.app, "create_store", create)
     monkeypatch.setattr(romancy.app, "_MOST_UNANSWERED", ROOM * 1024)
-    monkeypatch.setattr(_worker, "_LONGEST_GOODBYE", 0.2)
+    monkeypatch.setattr(worker, "_LONGEST_GOODBYE", 0.2)
     return made
 
 

@@ -27,7 +27,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.engine import _live
+from romancy.engine import decide
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -305,7 +305,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
     storage_url: str, open_app: Open, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     if where == "evicted":
-        monkeypatch.setattr(_live, "_REST_AFTER", -LONG * 1_000_000)  # whatever waits is let go
+        monkeypatch.setattr(decide, "_REST_AFTER", -LONG * 1_000_000)  # whatever waits is let go
     home = await open_app(sticky=0 if where == "evicted" else 1000)
     full = await open_app(max_live=1, max_activities=1)
     await full.start(holds)

@@ -20,7 +20,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChildCancelRequested, ProgressReported
-from romancy.engine import _loading
+from romancy.engine.worker import replay
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome, is_end
 from romancy_conformance.behaviour.waiting import status_is
@@ -149,10 +149,10 @@ async def test_a_new_life_is_not_taken_for_the_one_that_just_ended(
 
 async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its id is used anew between two pages."""
-    monkeypatch.setattr(_loading, "_PAGE", 1)
+    monkeypatch.setattr(replay, "_PAGE", 1)
     named = short_life.options(instance_id="same")
     await app.run(named, "old")
-    log = _loading.rows(app._opened(), "same", after=0)  # pyright: ignore[reportPrivateUsage]
+    log = replay.rows(app._opened(), "same", after=0)  # pyright: ignore[reportPrivateUsage]
     row, _ = await anext(log)
     assert 1 == row.seq
 

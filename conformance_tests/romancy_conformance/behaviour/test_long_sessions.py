@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import romancy.engine._leases
+import romancy.engine.worker.lease
 from romancy import RetryExhaustedError, RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.core import ActivityAttemptFailed, OwnerChanged
 from romancy.storage.backends import create_store
@@ -47,7 +47,7 @@ async def scene(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     store = create_store(storage_url)
     await store.open()
     scenes.append(Scene(await Ledger(store).create()))
-    monkeypatch.setattr(romancy.engine._leases, "boot_time", lambda: scenes[-1].now)
+    monkeypatch.setattr(romancy.engine.worker.lease, "boot_time", lambda: scenes[-1].now)
     yield scenes[-1]
     await store.close()
 

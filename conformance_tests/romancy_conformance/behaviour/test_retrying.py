@@ -20,7 +20,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityFailed, ActivityScheduled, WorkflowCompleted, WorkflowRetried, decode_commit
-from romancy.engine._messages import CancelMessage, encode_message
+from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery, PruneRequest

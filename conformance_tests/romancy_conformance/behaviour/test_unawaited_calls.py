@@ -17,7 +17,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy.engine import _live
+from romancy.engine import decide
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def test_what_is_awaited_later_is_none(open_app: Open, taken_over: bool) -
 
 @pytest.mark.filterwarnings("ignore:coroutine 'take' was never awaited:RuntimeWarning")
 async def test_one_that_was_begun_before_ends_as_it_would_have(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_live, "RULES", 0)
+    monkeypatch.setattr(decide, "RULES", 0)
     app = await open_app()
     handle = await app.start(forgets)
     await status_is(app, handle.instance_id, Status.WAITING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from romancy.core import CancelRequested, EventAwaited, TimerStarted, replay
-from romancy.engine._messages import CancelMessage, ChildEnded, decode_message
+from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status

@@ -156,7 +156,7 @@ def test_a_command_registers_itself_once_however_many_it_acts_on(
         registered.append("management")
         return Worker(token=f"manager-{len(registered)}", worker_id="management", lease=60_000_000)
 
-    monkeypatch.setattr("romancy.engine._management._manager", manager)
+    monkeypatch.setattr("romancy.engine.outside.management._manager", manager)
 
     answer = romancy(verb, "--status", "failed" if verb == "retry" else "waiting", "--yes")
     doctor = romancy("doctor")

@@ -10,7 +10,7 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.core import Run
-from romancy.engine._live import Live
+from romancy.engine.instance import Live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import signal
 import sys
 
 from romancy import Romancy, WorkflowContext, activity, workflow
-from romancy.engine import _quarantine
+from romancy.engine.worker import quarantine
 
 POISON = "poison"
 
@@ -47,7 +47,7 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 
 async def main(url: str, count: int) -> None:
     for name, value in (("_ALIVE", 0.05), ("_TIMES_LONGER", 0)):
-        setattr(_quarantine, name, value)  # nobody kills these processes at random
+        setattr(quarantine, name, value)  # nobody kills these processes at random
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)

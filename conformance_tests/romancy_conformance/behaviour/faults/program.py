@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
-from romancy.engine import _leases
+from romancy.engine.worker import lease
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
@@ -152,7 +152,7 @@ def main() -> None:
     os.environ[LEDGER] = options.ledger
     if options.elsewhere:
         there = Host(boot_id=secrets.token_hex(8), pid_namespace="pid:[1]", pid=os.getpid(), pid_start=1)
-        setattr(_leases, "this_host", lambda: there)  # noqa: B010 - this process is a lie on purpose
+        setattr(lease, "this_host", lambda: there)  # noqa: B010 - this process is a lie on purpose
     asyncio.run(work(options))
 
 

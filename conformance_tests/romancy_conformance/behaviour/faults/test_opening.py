@@ -12,7 +12,7 @@ import pytest
 
 import romancy.app
 from romancy import Romancy, WorkflowContext, workflow
-from romancy.engine import _opening
+from romancy.engine.worker import opening
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.backends import create_store
 
@@ -54,8 +54,8 @@ async def test_who_waits_says_so_again_and_opens_when_it_can(
     storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(_opening, "_SAY_EVERY", 0.0)
-    monkeypatch.setattr(_opening, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(opening, "_SAY_EVERY", 0.0)
+    monkeypatch.setattr(opening, "_LONGEST_PAUSE", 0.01)
     away = 3
 
     def create(url: str) -> Any:

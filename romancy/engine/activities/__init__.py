@@ -1,0 +1,1 @@
+"""Running activities and compensations: attempts, sessions, threads, processes, heartbeats."""

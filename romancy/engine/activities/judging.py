@@ -1,0 +1,95 @@
+"""What follows from the failure of an attempt: the retry policy judges it here and nowhere else."""
+
+from __future__ import annotations
+
+import random
+import signal
+import traceback
+from inspect import unwrap
+from typing import TYPE_CHECKING, Any
+
+from romancy.core import (
+    ActivityAttemptFailed,
+    ActivityFailed,
+    CompensationAttemptFailed,
+    CompensationFailed,
+    StartCompensation,
+    as_caught,
+)
+from romancy.engine.activities.processes import RaisedElsewhereError
+from romancy.engine.log_lines import say_attempt_failed
+from romancy.errors import ActivityError
+from romancy.retry import GiveUp, Retry, resolve
+from romancy.serialization import describe_exception
+
+if TYPE_CHECKING:
+    from romancy.core import Input
+    from romancy.engine.activities.attempt import Attempt
+    from romancy.retry import RetryPolicy
+
+__all__ = ["ends_the_process", "judged"]
+
+
+def ends_the_process(error: BaseException) -> bool:
+    """Whether it is not the activity's: its loop has ended, or somebody has pressed Ctrl-C.
+
+    Where the handler of Ctrl-C is Python's own, its KeyboardInterrupt looks like one that the activity raises.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return isinstance(error, GeneratorExit)
+    handler: Any = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        return True
+    frames = list(traceback.walk_tb(error.__traceback__))
+    code = getattr(unwrap(getattr(handler, "func", handler)), "__code__", None)
+    return bool(frames) and frames[-1][0].f_code is code
+
+
+def _refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
+    """What an activity has failed with that would end its process, and with it all that runs beside it."""
+    cause = ActivityError(
+        f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
+        "(a TerminalError if it is not to be tried again)"
+    )
+    cause.__cause__ = error
+    return cause
+
+
+def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
+    """The input that says what becomes of the attempt. `retry` is the policy of the app."""
+    effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
+    definition: Any = effect.definition
+    call_policy = None if isinstance(effect, StartCompensation) else effect.retry
+    policy = resolve(call_policy, definition.retry, retry)
+    returned = attempt.returned
+    raised: BaseException | None = error
+    if isinstance(error, RaisedElsewhereError):
+        info, returned, error, raised = error.info, error.returned, error.cause, None
+    else:
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            error = raised = _refused(definition.name, error)
+        info = describe_exception(error, getattr(definition, "raises", ()), named)
+    verdict: Retry | GiveUp
+    try:
+        verdict = GiveUp(exhausted=False)  # a result that cannot be kept; the work would only be done again
+        if not returned:
+            verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+    except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
+        verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
+    say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
+    if isinstance(effect, StartCompensation):
+        if isinstance(verdict, Retry):
+            next_at = now + round(verdict.delay * 1_000_000)
+            return CompensationAttemptFailed(at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at)
+        return CompensationFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+    if isinstance(verdict, Retry):
+        return ActivityAttemptFailed(
+            at=now,
+            id=attempt.id,
+            attempt=effect.attempt,
+            error=info,
+            next_at=now + round(verdict.delay * 1_000_000),
+            details=effect.details if port is None or port.details is None else port.details,
+        )
+    failed = ActivityFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+    return as_caught(failed, definition, named, raised)

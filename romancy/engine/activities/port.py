@@ -1,0 +1,168 @@
+"""What a running activity can ask of the engine: the lazy session, messages, callbacks.
+
+The session opens when it is first asked for and not before, so an activity that needs none costs none.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import CancelledError, Lock
+from typing import TYPE_CHECKING, Any
+
+from romancy._logs import about, get_logger
+from romancy.engine.messages import outgoing
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from msgspec import Raw
+
+    from romancy.core import StartActivity, StartCompensation
+    from romancy.engine.activities.attempt import Tools
+    from romancy.engine.instance import Live
+    from romancy.storage.protocol import Session as StorageSession
+    from romancy.storage.records import OutboxRow
+
+__all__ = ["Port"]
+
+logger = get_logger("romancy.engine")
+
+
+class Port:
+    """One attempt's side of the engine, for those that ask for something. What it does not use it does not pay for."""
+
+    _manager: AbstractAsyncContextManager[StorageSession] | None = None
+    opened: StorageSession | None = None
+    transacted = False
+    """It has asked for a session, whether it got one or not."""
+    outbox: tuple[OutboxRow, ...] = ()
+    callbacks: tuple[Callable[[], Any], ...] = ()
+    details: Raw | None = None
+    """What the attempt last said of itself."""
+    heard_at: float | None = None
+    """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
+    over = False
+    """The attempt was given up, though a thread may still be at it."""
+    ended = False
+    """The attempt has ended, and how is about to be told."""
+    _opening: Lock | None = None
+
+    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
+        self._store = tools.store
+        self._stamp = tools.stamp
+        self._slots = tools.slots
+        self._live = live
+        self.begun: set[str] = set()
+        """Instances that were started in the session."""
+        self._effect = effect
+        self._id = id
+
+    async def session(self, native: type[Any] | None, /) -> Any:
+        """The transaction that this attempt's completion will be part of."""
+        if not getattr(self._effect.definition, "transactional", True):
+            raise UsageError(
+                f"activity {self._effect.name} was declared with transactional=False: it has no session. "
+                "Remove that option, or open a connection of your own"
+            )
+        self.transacted = True
+        opened = self.opened
+        if opened is None:
+            if self._opening is None:
+                self._opening = Lock()
+            async with self._opening:
+                opened = await self._open()
+        if native is None:
+            return Session(opened)
+        if not isinstance(opened.native, native):
+            raise UsageError(
+                f"activity {self._effect.name}: this database's session is a {type(opened.native).__name__}, "
+                f"not a {native.__name__}"
+            )
+        return opened.native
+
+    async def _open(self) -> StorageSession:
+        if self.opened is not None:
+            return self.opened  # somebody else in the activity was faster
+        if self._slots is not None:
+            await self._slots.take(self._live, self)
+        try:
+            manager = self._store.session()
+            opened = await manager.__aenter__()
+        except BaseException:
+            self._give_slot_back()
+            raise
+        self._manager, self.opened = manager, opened
+        if self._slots is not None:
+            self._slots.held(opened)
+        if self.ended or self.over:
+            await self.close()
+            raise UsageError(f"activity {self._effect.name} asked for its session after its attempt had ended")
+        return opened
+
+    def _give_slot_back(self) -> None:
+        if self._slots is not None:
+            self._slots.free(self._live, self)
+
+    def excuse(self, error: Exception) -> StorageUnavailableError | None:
+        """What the database has to say for an attempt that raised this and has asked for a session; None: nothing."""
+        if isinstance(error, StorageUnavailableError):
+            return error if self.transacted else None
+        return None if self.opened is None else self.opened.excuse(error)
+
+    def heartbeat(self, details: Raw | None, /) -> None:
+        """Remember that the attempt lives and what it says of itself; stop the thread of one that was given up."""
+        self._go_on()
+        self.heard_at = time.monotonic()
+        if details is not None:
+            self.details = details
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
+        """Queue a message that goes out with the completion."""
+        self.outbox += (outgoing(type, data, key, self._stamp()),)
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None:
+        """Queue a callback for when the completion is durable; stop the thread of one that was given up."""
+        self._go_on()
+        self.callbacks += (callback,)
+
+    def _go_on(self) -> None:
+        if self.over:
+            raise CancelledError("this attempt was given up: nobody waits for its result any more")
+
+    def committed(self) -> None:
+        """The completion is durable: call back. A callback that fails concerns nobody else."""
+        for callback in () if self.over else self.callbacks:  # a thread may still have added one
+            try:
+                callback()
+            except (Exception, CancelledError):
+                logger.exception(
+                    "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
+                )
+
+    async def give_up(self) -> None:
+        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
+        self.over = True
+        await self.close()
+        self.outbox, self.callbacks = (), ()
+
+    async def close(self) -> None:
+        """End the session: what was not committed is rolled back."""
+        manager, self._manager, self.opened = self._manager, None, None
+        if manager is not None:
+            try:
+                await manager.__aexit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - whatever the driver has to say about it
+                # A connection that is gone has rolled back; how the attempt ended is told all the same.
+                logger.warning(
+                    "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
+                )
+            finally:
+                self._give_slot_back()
+                if self._slots is not None:
+                    self._slots.let_go()
+
+    def _about(self) -> dict[str, Any]:
+        return about(self._live, self._id, self._effect.attempt)

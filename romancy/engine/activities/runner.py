@@ -1,0 +1,439 @@
+"""Running activities and compensations: one attempt each, on a bounded number of slots.
+
+An attempt ends in exactly one input for its run, or in none when its worker lets go of the instance. What it
+returns is written before anybody hears of it; what it raised is judged by the retry policy here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
+
+from romancy._logs import about, get_logger
+from romancy.context import enter_activity
+from romancy.core import (
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    CompensationAttemptFailed,
+    CompensationCompleted,
+    CompensationFailed,
+    StartActivity,
+    StartCompensation,
+)
+from romancy.engine.activities.attempt import Attempt, id_of
+from romancy.engine.activities.backoff import Backoff
+from romancy.engine.activities.heartbeat import watched
+from romancy.engine.activities.judging import ends_the_process, judged
+from romancy.engine.activities.processes import Processes
+from romancy.engine.activities.threads import Threads
+from romancy.errors import ActivityError
+from romancy.storage.limits import MAX_EVENT_BYTES, check_event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from romancy.core import Effect, Input
+    from romancy.depends import Dependencies
+    from romancy.engine.activities.attempt import Tools
+    from romancy.engine.activities.port import Port
+    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
+    from romancy.engine.pending_append import Given
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.retry import RetryPolicy
+
+    Ended = Callable[[Live, Input, Port | None], None]
+
+__all__ = ["ENDS", "Attempts", "unanswered"]
+
+logger = get_logger("romancy.engine")
+
+_LAST_WORD: Final = 30.0
+"""Seconds in which a cancelled attempt may still say how it ended."""
+
+
+_ENDS: Final = {
+    StartActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled, ActivityAttemptFailed),
+    StartCompensation: (CompensationCompleted, CompensationFailed, CompensationAttemptFailed),
+}
+
+ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
+"""The inputs that say how an attempt ended."""
+
+
+def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
+    """The effects without the attempts whose ends are among the inputs: what has been done is not done again."""
+    if not inputs:
+        return effects
+    answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
+    return [
+        effect
+        for effect in effects
+        if not (isinstance(effect, StartActivity | StartCompensation) and (type(effect), id_of(effect)) in answered)
+    ]
+
+
+class Attempts:
+    """Starts attempts when they are due and a slot is free, and turns each end into an input."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        clock: DatabaseClock,
+        *,
+        threads: int,
+        dependencies: Dependencies,
+        retry: RetryPolicy | None,
+        beating: LeaseKeeper,
+        limit: int,
+        ended: Ended,
+        ended_alone: Callable[[Live, Input, Port | None], Awaitable[None]],
+        broken: Callable[[Live, Exception], None],
+    ) -> None:
+        self.tools = tools
+        self._context = contextvars.copy_context()
+        """Each attempt begins in a copy of it, whatever runs when it begins."""
+        self._clock = clock
+        self._threads = Threads(threads)
+        self._processes = Processes(tools.errors)
+        self._dependencies = dependencies
+        self._retry = retry
+        self._beating = beating
+        """Says whether this worker is known to be alive."""
+        self._free = limit
+        self._limit = limit
+        self.relief: Callable[[], None] | None = None
+        """Wants to hear, once, that a good part of the slots is free again."""
+        self._held = False
+        self._only: Live | None = None
+        self._all_ended = asyncio.Event()
+        self._queue: deque[Attempt] = deque()
+        self._ended = ended
+        self._ended_alone = ended_alone
+        """The same where nothing else runs: it may write by itself what follows."""
+        self._broken = broken
+        self.patience = Backoff()
+        self.observer: Observer | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs."""
+        return self._free == self._limit
+
+    def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
+        """Run the attempt, at its time."""
+        attempt = Attempt(self.tools, live, effect)
+        live.attempts[attempt.id] = attempt
+        wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
+        if wait:
+            attempt.timer = asyncio.get_running_loop().call_later(wait, self._enqueue, attempt)
+        elif self._queue or self._held or not self._free or not self._beating.leases.fresh():
+            self._enqueue(attempt)
+        else:
+            self._begin(attempt)
+
+    def cancel(self, live: Live, activity_id: str) -> None:
+        """The workflow no longer wants it; how it ended is still told."""
+        attempt = live.attempts.get(activity_id)
+        if attempt is not None:
+            attempt.cancelled = True
+            if attempt.ending:
+                return
+            if self._stop(attempt):
+                attempt.timer = asyncio.get_running_loop().call_later(_LAST_WORD, self._without_it, attempt)
+                return
+        self._cancelled(live, activity_id, unknown=False)
+
+    def _without_it(self, attempt: Attempt) -> None:
+        """C8: it does not stop, and its workflow goes on; what it does from here on is rolled back and not told."""
+        live = attempt.live
+        if attempt.ending or live.attempts.get(attempt.id) is not attempt:
+            return
+        logger.warning(
+            "instance %s: %s was cancelled %.0f s ago and still runs; its workflow goes on without its outcome",
+            live.instance_id, attempt.id, _LAST_WORD, extra=about(live, attempt.id, attempt.effect.attempt),
+        )  # fmt: skip
+        self._cancelled(live, attempt.id, unknown=True)
+
+    def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
+        live.attempts.pop(activity_id, None)
+        self._ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
+
+    def drop(self, live: Live) -> None:
+        """Let go of everything that runs for this instance: nothing of it will be told."""
+        attempts, live.attempts = live.attempts, {}
+        for attempt in attempts.values():
+            self._stop(attempt)
+
+    def _stop(self, attempt: Attempt) -> bool:
+        """Cancel what there is of it; True if its task runs and will tell how it ended."""
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if attempt.task is None:
+            return False
+        attempt.task.cancel()
+        if not attempt.began:
+            self._one_free()
+        return attempt.began
+
+    def _one_free(self) -> None:
+        self._free += 1
+        if self._free == self._limit:
+            self._all_ended.set()
+        if self._queue:
+            self._launch()
+        elif self.relief is not None and self._free * 4 >= self._limit:
+            relief, self.relief = self.relief, None
+            relief()
+
+    @property
+    def spare(self) -> int:
+        """How many more could run now; less than nothing if some wait for a slot."""
+        return self._free - len(self._queue)
+
+    def _enqueue(self, attempt: Attempt) -> None:
+        self._queue.append(attempt)
+        self._launch()
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._free -= 1
+        attempt.task = asyncio.get_running_loop().create_task(
+            self._run(attempt), name=attempt.id, context=self._context.copy()
+        )
+
+    def _launch(self) -> None:
+        waiting: list[Attempt] = []
+        while self._queue and self._free:
+            attempt = self._queue.popleft()
+            if attempt.live.attempts.get(attempt.id) is not attempt:
+                continue
+            if self._held and attempt.live is not self._only:
+                waiting.append(attempt)
+                continue
+            # C10: an attempt that waited starts only while this worker is known to be alive.
+            if not self._beating.leases.fresh():
+                waiting.append(attempt)
+                break
+            self._begin(attempt)
+        if waiting:
+            self._queue.extendleft(reversed(waiting))
+
+    def hold(self, only: Live | None = None) -> None:
+        """Begin no attempt from now on, or only those of one instance; what runs goes on."""
+        self._held, self._only = True, only
+        self._launch()
+
+    def let_go_on(self) -> None:
+        """Begin what was held back."""
+        self._held, self._only = False, None
+        self._launch()
+
+    async def all_ended(self, timeout: float) -> bool:
+        """Wait until nothing runs; False if something still does after so many seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._free < self._limit:
+                    self._all_ended.clear()
+                    await self._all_ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def nothing_runs(self, timeout: float) -> bool:
+        """As `all_ended`, and nothing is left on a thread that nobody waits for either."""
+        try:
+            async with asyncio.timeout(timeout):
+                if not await self.all_ended(timeout):
+                    return False
+                await self._threads.all_left()
+        except TimeoutError:
+            return False
+        return True
+
+    def resume(self) -> None:
+        """The worker is known to be alive again: start what waited for that."""
+        self._launch()
+
+    def close(self) -> None:
+        """Begin nothing more on threads, and end the processes."""
+        self._threads.close()
+        self._processes.close()
+
+    async def _run(self, attempt: Attempt) -> None:
+        attempt.began = True
+        try:
+            try:
+                call = self._plain_call(attempt) if self.observer is None else None
+                event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
+                attempt.ending = True
+            except asyncio.CancelledError as error:
+                attempt.has_stopped()
+                event = await self._was_cancelled(attempt, error)
+            except BaseException as error:
+                if ends_the_process(error):
+                    raise
+                attempt.ending = True
+                if await self._has_failed(attempt, error):
+                    return
+                event = self._failure(attempt, error)
+            finally:
+                attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
+                self._one_free()
+            live, task = attempt.live, asyncio.current_task()
+            if live.attempts.get(attempt.id) is not attempt:
+                await attempt.close()
+                return
+            del live.attempts[attempt.id]
+            if attempt.port is not None:
+                attempt.port.ended = True
+            if self._free == self._limit and task is not None and not task.cancelling():
+                await self._ended_alone(live, event, attempt.port)
+            else:
+                self._ended(live, event, attempt.port)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and nobody waits for ever
+            await self._cannot_tell(attempt, error)
+
+    async def _cannot_tell(self, attempt: Attempt, error: Exception) -> None:
+        """Nobody awaits its task: an instance that still waits for it would wait for ever."""
+        live = attempt.live
+        logger.error(
+            "instance %s: %s: how its attempt ended cannot be told",
+            live.instance_id, attempt.id, exc_info=error, extra=about(live, attempt.id, attempt.effect.attempt),
+        )  # fmt: skip
+        await attempt.give_up()
+        if live.attempts.get(attempt.id) is attempt:
+            self._broken(live, error)
+
+    def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:
+        """The call of its function, if all there is to be done is to await it."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        if type(effect) is not StartActivity or not definition.is_async or definition.dependencies:
+            return None
+        if effect.timeout is not None or definition.timeout is not None or definition.heartbeat_timeout is not None:
+            return None
+        positional, named = definition.signature.decode_arguments(effect.args)
+        if definition.pass_context:
+            positional = (attempt(), *positional)
+        enter_activity(attempt)
+        return definition.fn(*positional, **named)  # type: ignore[no-any-return]
+
+    def _completed(self, attempt: Attempt, value: object) -> Input:
+        """The input that says what it returned. Raises SerializationError and PayloadTooLargeError."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        attempt.returned = True
+        result = Raw(definition.signature.encode_result(value))
+        if len(result) > MAX_EVENT_BYTES:
+            check_event(result, f"result of activity {attempt.id}")
+        return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
+
+    async def _carefully(self, attempt: Attempt) -> Input:
+        if self.observer is None:
+            return await self._attempt(attempt)
+        return await self.observer.around(attempt, self._attempt(attempt))
+
+    async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
+        """What to tell of it; the error itself, if there is nobody to be told."""
+        await attempt.give_up()
+        if attempt.live.attempts.get(attempt.id) is not attempt:
+            raise error
+        if attempt.cancelled:
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id)
+        name = attempt.effect.definition.name
+        cause = ActivityError(f"{name} raised CancelledError although nobody had cancelled it")
+        cause.__cause__ = error
+        return self._failure(attempt, cause)
+
+    async def _has_failed(self, attempt: Attempt, error: BaseException) -> bool:
+        """Undo what it did; True if it is made again as if it had never been."""
+        excuse = attempt.excuse(error) if isinstance(error, Exception) else None
+        await attempt.give_up()
+        if excuse is None or attempt.cancelled:
+            return False
+        self._again(attempt, excuse)
+        return True
+
+    def _again(self, attempt: Attempt, error: Exception) -> None:
+        """The database took the session away before its commit: the attempt never happened, and is made once more."""
+        live = attempt.live
+        if live.attempts.get(attempt.id) is not attempt:
+            return
+        pause = self.patience.lost()
+        logger.warning(
+            "instance %s: the session of %s was lost, again in %.1f s: %s",
+            live.instance_id, attempt.id, pause, error,
+            extra=about(live, attempt.id, attempt.effect.attempt),
+        )  # fmt: skip
+        # Another one, so that a thread which is still at the lost one is not taken for it.
+        again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
+        again.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, again)
+
+    async def _attempt(self, attempt: Attempt) -> Input:
+        """Call the function and say that it succeeded; whatever it raises goes through."""
+        effect = attempt.effect
+        definition: Any = effect.definition
+        if isinstance(effect, StartCompensation):
+            positional, named = definition.arguments(effect.activity, effect.args, effect.result)
+            if definition.dependencies:
+                named |= await self._dependencies.resolve(definition.dependencies)
+            enter_activity(attempt)
+            await self._call(definition, definition.fn, positional, named, None)
+            return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
+        timeout = effect.timeout if effect.timeout is not None else definition.timeout
+        if definition.executor == "process":
+            stored = await self._processes.call(definition, bytes(effect.args), timeout)
+            attempt.returned = True
+            check_event(stored, f"result of activity {attempt.id}")
+            return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
+        positional, named = definition.signature.decode_arguments(effect.args)
+        if definition.dependencies:
+            named |= await self._dependencies.resolve(definition.dependencies)
+        if definition.pass_context:
+            positional = (attempt(), *positional)
+        enter_activity(attempt)
+        if definition.heartbeat_timeout is not None:
+            value = await self._call_watched(definition, attempt.open(), positional, named, timeout)
+        elif timeout is None and definition.is_async:
+            value = await definition.fn(*positional, **named)
+        else:
+            value = await self._call(definition, definition.fn, positional, named, timeout)
+        return self._completed(attempt, value)
+
+    async def _call_watched(
+        self,
+        definition: Any,
+        port: Port,
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        def begun(*args: Any, **kwargs: Any) -> Any:
+            port.heartbeat(None)  # that it has begun is the first sign of life
+            return definition.fn(*args, **kwargs)
+
+        async with watched(port, definition.name, definition.heartbeat_timeout):
+            return await self._call(definition, begun, positional, named, timeout)
+
+    async def _call(
+        self,
+        definition: Any,
+        fn: Callable[..., Any],
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        if not definition.is_async:
+            return await self._threads.call(definition.name, fn, positional, named, timeout)
+        async with asyncio.timeout(timeout):
+            return await fn(*positional, **named)
+
+    def _failure(self, attempt: Attempt, error: BaseException) -> Input:
+        return judged(attempt, error, now=self._clock.now(), retry=self._retry)

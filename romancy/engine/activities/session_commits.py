@@ -1,0 +1,99 @@
+"""Committing an attempt's end together with the writes its session holds: exactly once, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import ActivityFailed, CompensationFailed, OwnerChanged, encode_commit
+from romancy.errors import CodecError, OutcomeUnknownError, RomancyError, StorageUnavailableError
+from romancy.serialization import describe_exception
+from romancy.storage.records import Append, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.core import Input
+    from romancy.engine.activities.port import Port
+    from romancy.engine.log_writer import LogWriter
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import History
+
+__all__ = ["Verdict", "commit_session"]
+
+_PAUSE: Final = 0.2
+
+Verdict = tuple[Outcome | None, "Input | None"]
+
+
+async def commit_session(
+    store: Store,
+    writer: LogWriter,
+    port: Port,
+    item: Append,
+    event: Input,
+    *,
+    worker: str,
+    nonce: Callable[[], str],
+    future: Callable[[], asyncio.Future[Outcome]],
+) -> Verdict:
+    """The outcome of the append; or None, and what the run is to be told instead of `event` (None: try again).
+
+    A session that lost its connection or a deadlock before its COMMIT never happened, and the attempt is not charged
+    for it. One whose COMMIT went unanswered is settled by a tombstone at its own seq.
+    """
+    session = port.opened
+    assert session is not None  # noqa: S101 - the caller asked
+    try:
+        return await session.commit(item, worker=worker), None
+    except OutcomeUnknownError:
+        return await _settle(store, writer, item, event, nonce=nonce, future=future), None
+    except StorageUnavailableError:
+        return None, None
+    except CodecError as error:
+        writer.refuse(item, error)
+        return Outcome.INVALID, None
+    except RomancyError as error:
+        return None, _failure(event, error)
+    finally:
+        await port.close()
+
+
+async def _settle(
+    store: Store,
+    writer: LogWriter,
+    item: Append,
+    event: Input,
+    *,
+    nonce: Callable[[], str],
+    future: Callable[[], asyncio.Future[Outcome]],
+) -> Outcome | None:
+    body = encode_commit([OwnerChanged(at=event.at)])
+    tombstone = Append(
+        instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce(), body=body, after=item.after
+    )
+    answer = future()
+    writer.submit(tombstone, answer.set_result)
+    outcome = await answer
+    if outcome is not Outcome.TAKEN:
+        return None if outcome is Outcome.ACCEPTED else outcome
+    history = await _read(store, item)
+    there = history.rows[0].writer if history is not None and history.rows else None
+    return Outcome.ACCEPTED if there == item.writer else Outcome.TAKEN
+
+
+async def _read(store: Store, item: Append) -> History | None:
+    """What stands at the item's seq, however long the database is away."""
+    while True:
+        try:
+            return await store.read(item.instance_id, after=item.seq - 1, limit=1)
+        except StorageUnavailableError:
+            await asyncio.sleep(_PAUSE)
+
+
+def _failure(event: Input, error: RomancyError) -> Input:
+    """The attempt did something to its transaction that Romancy cannot commit: say so, for good."""
+    info = describe_exception(error)
+    attempts = getattr(event, "attempt", 1)
+    kind = CompensationFailed if type(event).__name__.startswith("Compensation") else ActivityFailed
+    return kind(at=event.at, id=event.id, error=info, attempts=attempts)  # type: ignore[attr-defined]

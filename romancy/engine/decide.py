@@ -1,0 +1,313 @@
+"""Pure decisions about an instance: what to append, what its row shows, and when to let go of it.
+
+Nothing here waits or writes. The driver carries out what is decided here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from romancy.core import (
+    RULES,
+    AwaitEvent,
+    CancelChild,
+    OwnerChanged,
+    Parent,
+    Publish,
+    StartActivity,
+    StartChild,
+    WorkflowCancelled,
+    WorkflowStarted,
+    encode_commit,
+)
+from romancy.core import Outcome as Ended
+from romancy.engine.messages import (
+    NO_RESULT,
+    CancelMessage,
+    ChildEnded,
+    Message,
+    encode_message,
+)
+from romancy.engine.runtime import RUNTIME
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import MAX_EVENT_BYTES
+from romancy.storage.query import project_with_index
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from msgspec import Raw
+
+    from romancy.core import Activation, Effect, Input, LogEvent, Outcome
+    from romancy.engine.instance import Live
+    from romancy.engine.post import Mail
+    from romancy.workflow import Workflow
+
+__all__ = [
+    "change_for",
+    "first_input",
+    "handing_back",
+    "idle_release",
+    "in_order",
+    "is_bound",
+    "is_step",
+    "new_life",
+    "owner_changed",
+    "short",
+    "side_effects",
+    "start_of",
+    "start_row",
+    "terminated",
+    "termination",
+]
+
+_REST_AFTER: Final = 2_000_000
+_LOOK_AFTER: Final = 300_000_000
+_LONGEST_ERROR: Final = 1000
+_NO_HEADERS: Final[dict[str, str]] = {}
+
+
+def new_life() -> int:
+    """A number that no other life of an id has."""
+    return secrets.randbits(53) | 1
+
+
+def short(text: str | None) -> str | None:
+    """An error text as the instance's row shows it."""
+    return text if text is None or len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
+
+
+def first_input(
+    definition: Workflow[..., object], input: Raw, *, life: int, now: int, parent: Parent | None = None
+) -> WorkflowStarted:
+    """What a new instance is to be fed first."""
+    return WorkflowStarted(
+        at=now,
+        workflow=definition.name,
+        input=input,
+        nonce=f"{life:x}",
+        code=definition.code,
+        parent=parent,
+        headers=_NO_HEADERS,
+        runtime=RUNTIME,
+        rules=RULES,
+    )
+
+
+def start_row(
+    definition: Workflow[..., object],
+    events: list[LogEvent],
+    *,
+    instance_id: str,
+    life: int,
+    writer: str,
+    owner: str | None = None,
+    change: Change | None = None,
+    delay: int | None = 0,
+) -> Start:
+    """A new instance whose log begins with these events: its owner's, or for any worker that knows the workflow."""
+    started = events[0]
+    assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
+    raw = bytes(started.input)
+    projection, index = project_with_index(raw, definition.index)
+    return Start(
+        instance_id=instance_id,
+        life=life,
+        workflow_name=definition.name,
+        code=definition.code,
+        writer=as_end(writer) if change is not None and change.status in TERMINAL_STATUSES else writer,
+        body=encode_commit(events),
+        input=raw,
+        projection=projection,
+        index=index,
+        owner=owner,
+        status=Status.PENDING if change is None else change.status,
+        error=None if change is None else short(change.error),
+        delay=delay,
+        parent=None if started.parent is None else started.parent.instance_id,
+    )
+
+
+def start_of(
+    definition: Workflow[..., object],
+    input: Raw,
+    *,
+    instance_id: str,
+    life: int,
+    writer: str,
+    now: int,
+    parent: Parent | None = None,
+    delay: int | None = 0,
+) -> Start:
+    """A start that nobody has driven yet: any worker that knows the workflow goes on from it."""
+    started = first_input(definition, input, life=life, now=now, parent=parent)
+    return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
+
+
+def side_effects(
+    effects: Iterable[Effect], outcome: Outcome | None, live: Live, stamp: Callable[[], str]
+) -> tuple[list[StartChild], tuple[Delivery, ...], tuple[OutboxRow, ...]]:
+    """What must stand in the same transaction as the append: children, messages to others, messages outside."""
+    children: list[StartChild] = []
+    deliveries: list[Delivery] = []
+    outbox: list[OutboxRow] = []
+    for effect in effects:
+        if isinstance(effect, StartChild):
+            if not effect.again:
+                children.append(effect)
+        elif isinstance(effect, CancelChild):
+            reason = f"its parent {live.instance_id} gave it up"
+            message = CancelMessage(reason=reason, parent=live.parent_of(effect))
+            deliveries.append(_to(effect.instance_id, message, stamp()))
+        elif isinstance(effect, Publish):
+            outbox.append(OutboxRow(outbox_id=stamp(), topic=effect.name, body=msgspec.json.encode(effect)))
+    if outcome is not None and live.parent is not None:
+        end = ChildEnded(
+            child_id=live.parent.child_id,
+            result=outcome.result if outcome.result is not None else NO_RESULT,
+            error=outcome.error,
+            reason=outcome.reason,
+            life=live.parent.life,
+        )
+        deliveries.append(_to(live.parent.instance_id, end, stamp()))
+    return children, tuple(deliveries), tuple(outbox)
+
+
+def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
+    return Delivery(instance_id=instance_id, delivery_id=stamp, body=encode_message(message))
+
+
+def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
+    """Whether this is the common case: something ended, activities follow, and nobody but the log need know."""
+    if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
+        return False
+    if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
+        return False
+    for _, mail in inputs:
+        if mail is not None:
+            return False
+    for effect in activation.effects:  # noqa: SIM110 - a generator costs a call for each
+        if type(effect) is not StartActivity:
+            return False
+    return True
+
+
+def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:
+    """Put inputs in the order of their times; how many one commit has room for, at least one.
+
+    The room is half of a commit's: what follows from them stands there too.
+    """
+    inputs.sort(key=_time)
+    size = 0
+    for count, (event, _) in enumerate(inputs):
+        payload = getattr(event, "result", None)
+        size += len(getattr(event, "data", b"") if payload is None else payload)
+        if count and size > MAX_EVENT_BYTES:
+            return count
+    return len(inputs)
+
+
+def _time(given: tuple[Input, Mail | None]) -> int:
+    return given[0].at
+
+
+def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:
+    """What the instance's row must show after this activation; None if nothing a query or a claim sees changes."""
+    status = activation.status
+    if activation.parked is not None:
+        return Change(
+            status=Status.STUCK,
+            seen=live.signals,
+            release=True,
+            refused_by=live.definition.code,
+            error=short(activation.parked),
+        )
+    if activation.outcome is not None:
+        failure = activation.outcome.error
+        error = short(failure.summary) if failure is not None else None
+        return Change(status=status, seen=live.signals, error=error)
+    if _rests(live, activation, now):
+        return Change(status=status, seen=live.signals, release=True, wake_at=_look_again(live, now))
+    if consumed or status in (Status.CANCELLING, Status.COMPENSATING) or live.shown is not Status.RUNNING:
+        visible = status if status in (Status.CANCELLING, Status.COMPENSATING) else Status.RUNNING
+        return Change(status=visible, seen=live.signals) if consumed or visible is not live.shown else None
+    return None
+
+
+def _rests(live: Live, activation: Activation, now: int) -> bool:
+    """Whether nothing is to be done for so long that the instance is better off without an owner."""
+    if live.inputs or _is_at_work(live) or activation.status in TERMINAL_STATUSES or is_bound(live):
+        return False
+    if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
+        return False
+    if live.post.is_pressing:
+        return False  # it is fed as soon as this is in: the run before had no use for it
+    if len(live.post) and any(
+        isinstance(effect, AwaitEvent) and live.post.has_for(effect) for effect in activation.effects
+    ):
+        return False
+    return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
+
+
+def is_bound(live: Live) -> bool:
+    """Whether a retried run has something left to do that nobody outside knows of."""
+    return bool(live.reviving) or live.run.remembers
+
+
+def _is_at_work(live: Live) -> bool:
+    """Whether something is to be brought about for the run, here or, where its attempts were dropped, elsewhere."""
+    state = live.run.state
+    return bool(live.attempts or state.activities or state.compensations)
+
+
+def _look_again(live: Live, now: int) -> int | None:
+    """When an instance at rest is to be taken up, if nothing is delivered before.
+
+    An instance that waits for its children to stop has the status of one being cancelled, which a sweep would take for
+    stranded: it is looked at now and then, and less often the longer it lasts.
+    """
+    state = live.run.state
+    wake_at = state.wake_at()
+    if wake_at is not None or state.cancel is None or state.status() is not Status.CANCELLING:
+        return wake_at
+    return now + max(_LOOK_AFTER, now - state.cancel.at)
+
+
+def idle_release(live: Live, now: int, writer: str) -> Append | None:
+    """An append that only gives the ownership back, if the instance was claimed for nothing and has long to wait."""
+    wake_at = _look_again(live, now)
+    idle = not (live.inputs or _is_at_work(live) or live.in_flight or live.released or is_bound(live))
+    if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
+        return None
+    change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
+    return live.append(writer, owner_changed(now, "", live.definition.code), change)
+
+
+def handing_back(live: Live, now: int, writer: str) -> Append:
+    """An append that gives the instance to whoever wants it: at once if there is something to do."""
+    busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live)
+    wake_at = now if busy else _look_again(live, now)
+    change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
+    return live.append(writer, owner_changed(now, "", live.definition.code), change)
+
+
+def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
+    """The append that ends the instance by force and consumes the message that asked for it."""
+    end = Ended(Status.CANCELLED, reason=reason)
+    _, deliveries, _ = side_effects((), end, live, stamp)
+    change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
+    return live.append(writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries)
+
+
+def terminated(now: int, reason: str) -> bytes:
+    """The commit that ends an instance by force."""
+    return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
+
+
+def owner_changed(now: int, owner: str, code: str, *, alone: bool = False) -> bytes:
+    """The body of the entry that a takeover appends, or (without an owner) a release."""
+    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone)])

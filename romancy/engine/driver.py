@@ -1,0 +1,491 @@
+"""Driving instances: feed a run its inputs, write what it decides, and do what it asked once that is durable.
+
+One instance has one append slot. Inputs that come while it is taken wait and go out together as the next append.
+Any doubt about a run has one cure: drop it, tear it down, and let it be replayed from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from romancy._logs import about, get_logger
+from romancy.core import (
+    Activation,
+    ActivityAttemptFailed,
+    AwaitEvent,
+    CancelActivity,
+    CancelTimer,
+    CompensationAttemptFailed,
+    EventTimedOut,
+    StartActivity,
+    StartChild,
+    StartCompensation,
+    StartTimer,
+    StopAwaiting,
+    TimerFired,
+    WorkflowResumed,
+    driving,
+    encode_commit,
+)
+from romancy.core import Outcome as RunOutcome
+from romancy.engine.activities.attempt import id_of
+from romancy.engine.activities.runner import ENDS, unanswered
+from romancy.engine.append_slots import hand_over, is_held
+from romancy.engine.child_conflicts import joined, refusals, refused, without
+from romancy.engine.decide import (
+    change_for,
+    handing_back,
+    idle_release,
+    is_step,
+    owner_changed,
+    side_effects,
+    termination,
+)
+from romancy.engine.ended_attempts import Ports
+from romancy.engine.first_drive import start_of_child
+from romancy.engine.log_lines import say_complaints
+from romancy.engine.mail import input_of
+from romancy.engine.messages import TerminateMessage
+from romancy.engine.pending_append import NO_PORTS, PendingAppend
+from romancy.engine.post import NO_POST
+from romancy.engine.recur import continue_as_new, with_new_run
+from romancy.engine.solitude import Solitude
+from romancy.errors import CodecError, HistoryVersionError, UsageError
+from romancy.status import Status
+from romancy.storage.records import Append, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from romancy.core import Effect, Input, Run
+    from romancy.engine.activities.port import Port
+    from romancy.engine.activities.runner import Attempts
+    from romancy.engine.alarms import Alarms
+    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.instance import Live
+    from romancy.engine.log_writer import LogWriter
+    from romancy.engine.observer import Observer
+    from romancy.engine.pending_append import Given
+    from romancy.registry import Registry
+    from romancy.storage.records import InboxRow, Mailbox
+
+__all__ = ["Driver"]
+
+logger = get_logger("romancy.engine")
+
+_MOST_REFUSALS: Final = 100
+"""Of children, in one commit: who asks for a taken id without a pause would never have one."""
+
+
+class Driver:
+    """All instances in the hands of this worker."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        clock: DatabaseClock,
+        writer: LogWriter,
+        alarms: Alarms,
+        stamp: Callable[[], str],
+        nonce: Callable[[], str],
+        finished: Callable[[Live, Activation], None],
+        lost: Callable[[PendingAppend, Outcome], None],
+        broken: Callable[[Live, Exception], None],
+        in_session: Callable[[PendingAppend, Port], None],
+    ) -> None:
+        self.registry = registry
+        self.clock = clock
+        self.writer = writer
+        self.alarms = alarms
+        self.attempts: Attempts
+        self.revive: Callable[[Live, StartChild], None]
+        self.observer: Observer | None = None
+        self.live: dict[str, Live] = {}
+        self.taken: set[str] = set()
+        """Ids that children were to have and others bear: their start is not tried again, their parent is told."""
+        self._stamp = stamp
+        self._nonce = nonce
+        self._finished = finished
+        self._lost = lost
+        self._broken = broken
+        self._in_session = in_session
+        self.ports = Ports()
+        self.solitude = Solitude()
+        self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
+        """The first commit of a child."""
+        self.at_once: int | None = None
+        """How many of those that are due are fed in one turn; None: all."""
+        self._due: list[Live] = []
+        """Those with inputs to be fed in this turn of the event loop, together."""
+
+    @property
+    def to_write(self) -> int:
+        """How many instances have something to be written, or on its way, or had so a moment ago."""
+        return len(self._due) + self.writer.load
+
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def feed(self, live: Live, event: Input) -> None:
+        """Give the run an input, now or when its slot is free.
+
+        While nothing else runs that could have something to write it is fed at once, otherwise with all the others
+        that come in this turn of the event loop.
+        """
+        live.inputs.append((event, None))
+        if live.in_flight or live.released or live.due:
+            return
+        if self.attempts.idle and not self._due:
+            self.advance(live)
+            return
+        live.due = True
+        self._due.append(live)
+        if len(self._due) == 1:
+            asyncio.get_running_loop().call_soon(self._advance_due)
+
+    def _advance_due(self) -> None:
+        """Feed some of those that are due; the others in the next turn, while the database writes what these led to."""
+        due, self._due = self._due[: self.at_once], [] if self.at_once is None else self._due[self.at_once :]
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._advance_due)
+        with driving():
+            for live in due:
+                live.due = False
+                self.advance(live)
+
+    def ended(self, live: Live, event: Input, port: Port | None) -> None:
+        """An attempt has ended; with a session open, its end and the user's writes commit together."""
+        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
+            self.ports.put(event, port)
+        self.feed(live, event)
+
+    async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
+        """The same for an attempt beside which nothing runs: this task writes what follows, if nobody could join it."""
+        if self._due or live.due or live.in_flight or live.released:
+            self.ended(live, event, port)
+            return
+        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
+            self.ports.put(event, port)
+        live.inputs.append((event, None))
+        prepared = self._prepare(live)
+        if prepared is not None:
+            await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
+
+    def receive(self, live: Live, mailbox: Mailbox) -> None:
+        """Take in mail: what somebody waits for becomes an input, the rest is kept."""
+        live.signals = mailbox.signals  # less than before where the database has lost the last that it had accepted
+        known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
+        for row in mailbox.rows:
+            if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
+                return
+        self.go_on(live)
+
+    def go_on(self, live: Live) -> None:
+        """Do what waited for the slot of the instance, if that is free."""
+        if not live.in_flight:
+            if live.wanting:
+                hand_over(live)
+            if live.post is not NO_POST and len(live.post):
+                self._sort_mail(live)
+            if live.inputs:
+                self.advance(live)
+
+    def _keep(self, live: Live, row: InboxRow) -> bool:
+        """Remember a message; False if nothing can go on before others have read it."""
+        try:
+            live.take_in(row)
+        except HistoryVersionError as error:
+            live.passed_over = True
+            logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
+        except CodecError as error:
+            self._broken(live, error)
+            return False
+        return True
+
+    def _sort_mail(self, live: Live) -> None:
+        """Turn kept mail that fits the run as it stands now into inputs."""
+        for mail, wait_id in live.post.match():
+            event = input_of(mail.message, mail.at, wait_id)
+            if event is not None:
+                live.inputs.append((event, mail))
+            elif isinstance(mail.message, TerminateMessage):
+                self._terminate(live, mail.delivery_id, mail.message.reason)
+                return
+
+    def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
+        """End the instance as it is: nothing more of it runs, nothing is undone."""
+        self._stop(live)
+        outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
+        activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
+        item = termination(live, self.clock.now(), outcome.reason, delivery_id, self._nonce(), self._stamp)
+        self._send(live, item, activation)
+
+    # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def advance(self, live: Live) -> None:
+        """Feed what waits, and send the append that follows from it."""
+        prepared = self._prepare(live)
+        if prepared is not None:
+            self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
+
+    def _prepare(self, live: Live) -> PendingAppend | None:
+        """Feed what waits; the append that follows from it, which has the slot, unless its session writes it."""
+        if not live.inputs or live.in_flight or live.released or (live.holder is not None and is_held(live)):
+            return None
+        if self.solitude.only is not None and self.solitude.only != live.instance_id:
+            return None  # who ends the trial comes back to it
+        ports = NO_PORTS
+        try:
+            if len(live.inputs) == 1 and not self.ports.of:
+                inputs, live.inputs = live.inputs, []
+            else:
+                inputs, ports = self.ports.take(live)
+            before = live.run
+            activation = self._activate(live, inputs)
+            if live.run is before and not ports and is_step(live, activation, inputs):
+                live.in_flight = True
+                item = live.append(self._nonce(), encode_commit(activation.events))
+                return PendingAppend(live, item, activation, inputs)
+            return self._prepare_more(live, before, activation, inputs, ports)
+        except Exception as error:
+            logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
+            self.ports.give_up(ports.values())
+            self._broken(live, error)
+            return None
+
+    def _prepare_more(
+        self, live: Live, before: Run, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
+    ) -> PendingAppend | None:
+        """The same where more than the log changes, or a session writes it."""
+        if activation.effects:
+            activation = self._with_refusals(live, activation, inputs)
+        if activation.dropped:
+            ports = self.ports.of_fed(inputs, ports, activation.dropped)
+        if not activation.events:
+            return self._prepare(live)
+        live.in_flight = True
+        item = self._append(live, activation, inputs, ports)
+        if live.run is not before:
+            item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
+        session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
+        prepared = PendingAppend(live, item, activation, inputs, ports, session)
+        if session is None:
+            return prepared
+        self._in_session(prepared, session)
+        return None
+
+    def _activate(self, live: Live, inputs: list[Given]) -> Activation:
+        floor = live.run.state.time
+        if live.run.deferred:
+            floor = max(floor, self.clock.now())  # it goes on now, whenever that came which it goes on with
+        events: list[Input] = []
+        for index, (event, mail) in enumerate(inputs):
+            if type(event) is EventTimedOut:
+                live.post.stop_waiting(event.id)
+            if event.at < floor:
+                event = msgspec.structs.replace(event, at=floor)  # noqa: PLW2901 - the same input, at its time
+                inputs[index] = event, mail
+            floor = event.at
+            events.append(event)
+        activation = live.run.activate(events)
+        if activation.successor is not None:
+            live.keep_for_next_run(inputs, activation.dropped)
+            self._stop(live)  # its ids would be taken for those of the next run
+            activation = continue_as_new(live, activation)
+        elif activation.dropped:
+            live.keep_dropped(inputs, activation.dropped)
+        if activation.warnings:
+            say_complaints(live, activation)
+        return activation
+
+    def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
+        """The activation and, in the same commit, what follows from children whose ids are known to be taken."""
+        rounds = 0
+        while children := refused(activation, live.instance_id, self.taken):
+            rounds += 1
+            if rounds > _MOST_REFUSALS:
+                raise UsageError(
+                    f"it asks again and again for a child with the id {children[0].instance_id!r}, which is taken"
+                )
+            self.taken.difference_update(child.instance_id for child in children)
+            now = max(self.clock.now(), live.run.last_time)
+            more: list[Given] = [(event, None) for event in refusals(children, now)]
+            activation = joined(without(activation, children), self._activate(live, more))
+            inputs += more
+        return activation
+
+    def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:
+        dropped = {id(event) for event in activation.dropped}
+        mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
+        live.taking = frozenset(delivery_id for delivery_id, _ in mails)
+        consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
+        if activation.outcome is not None:
+            consumed += live.too_late(inputs, activation.dropped)
+        children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
+        return live.append(
+            self._nonce(),
+            encode_commit(activation.events),
+            change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
+            consumed=consumed,
+            outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
+            deliveries=deliveries,
+            starts=tuple(self.start_of_child(live, child) for child in children),
+        )
+
+    def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
+        """The outcome of an append is known: go on from it, or drop the run."""
+        live = prepared.live
+        if live.moved is not None:
+            live.moved()
+        if outcome is Outcome.ACCEPTED:
+            live.written(prepared.item)
+            if prepared.ports or self.observer is not None:
+                prepared.tell_committed(self.observer)
+        if live.released:
+            return  # it was dropped while this was on its way
+        if outcome is not Outcome.ACCEPTED:
+            self._lost(prepared, outcome)
+            return
+        change = prepared.item.change if isinstance(prepared.item, Append) else None
+        if change is not None and live.changed(change):
+            self.let_go(live)
+            self._finished(live, prepared.activation)
+            return
+        # The slot is held until everything is brought about: an end that comes at once must not find the rest missing.
+        try:
+            self._carry_out(live, prepared)
+        except Exception as error:
+            logger.exception("instance %s: what it asked for could not be begun", live.instance_id, extra=about(live))
+            self._broken(live, error)
+            return
+        live.in_flight = False
+        if live.inputs or live.wanting or live.post is not NO_POST:
+            self.go_on(live)
+
+    # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _carry_out(self, live: Live, prepared: PendingAppend) -> None:
+        for effect in prepared.activation.effects:
+            if type(effect) is StartActivity:
+                self.attempts.start(live, effect)
+            else:
+                self._do(live, effect)
+        if live.run.state.memory is not None and live.run.remembers:
+            live.inputs.append((WorkflowResumed(at=self.clock.now()), None))
+        for event, _ in prepared.inputs:
+            if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):
+                self._again(live, event.id)
+
+    def _do(self, live: Live, effect: Effect) -> None:
+        match effect:
+            case StartActivity() | StartCompensation():
+                self.attempts.start(live, effect)
+            case CancelActivity():
+                self.attempts.cancel(live, effect.activity_id)
+            case StartTimer():
+                self._alarm(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
+            case AwaitEvent():
+                live.wait(effect)
+                if effect.due is not None:
+                    self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
+            case StopAwaiting():
+                live.post.stop_waiting(effect.wait_id)
+                self.alarms.clear(live, effect.wait_id)
+            case CancelTimer():
+                self.alarms.clear(live, effect.timer_id)
+            case StartChild(again=True):
+                self.revive(live, effect)
+            case _:
+                pass  # other children and messages stood in the append itself
+
+    def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
+        if self.clock.seconds_until(due):
+            self.alarms.set(live, name, due, lambda: self.feed(live, event))
+        else:
+            live.inputs.append((event, None))  # the slot is held by whoever carries this out, and goes on with it
+
+    def _again(self, live: Live, attempt_id: str) -> None:
+        """Start the next attempt of what has just failed, at the time the log says."""
+        for effect in live.run.outstanding():
+            if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
+                self.attempts.start(live, effect)
+
+    def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
+        """After a replay: bring about everything the run still waits for, and feed what came while nobody had it.
+
+        What fell due meanwhile and what arrived meanwhile are fed together, in the order of their times.
+        """
+        if self.observer is not None:
+            self.observer.taken_up(live)
+        self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs))
+        if mailbox is not None:
+            self.receive(live, mailbox)
+        else:
+            self.go_on(live)
+
+    def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
+        """After a replay without code: nothing is begun but the compensations that were under way."""
+        effects = unanswered(live.run.outstanding(), inputs)
+        self._bring_about(live, inputs, [effect for effect in effects if isinstance(effect, StartCompensation)])
+        if mailbox is not None:
+            self.receive(live, mailbox)
+
+    def _bring_about(self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect]) -> None:
+        self.live[live.instance_id] = live
+        live.in_flight = True
+        live.inputs += inputs
+        for effect in effects:
+            self._do(live, effect)
+        live.in_flight = False
+
+    def rest(self, live: Live) -> None:
+        """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
+        if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
+            self._send(live, item)
+
+    def give_back(self, live: Live) -> None:
+        """Let others go on with an instance, unless its slot is taken."""
+        if not live.in_flight:
+            self._send(live, handing_back(live, self.clock.now(), self._nonce()))
+
+    def clear(self, live: Live) -> None:
+        """Write that the instance is above suspicion, unless it writes by itself just now."""
+        if not live.in_flight and not live.released and not is_held(live):
+            self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
+
+    def _send(self, live: Live, item: Append, activation: Activation | None = None) -> None:
+        live.in_flight = True
+        idle = activation or Activation(events=[], effects=[], status=live.run.status())
+        self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, ())))
+
+    # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
+        """Stop everything that goes on for an instance that is no longer ours."""
+        live.released = True
+        if self.observer is not None:
+            self.observer.let_go(live.instance_id, [event.id for event, _ in carried if isinstance(event, ENDS)])
+        if live.moved is not None:
+            live.moved()
+        if self.live.get(live.instance_id) is live:
+            del self.live[live.instance_id]
+        self._stop(live)
+        live.post.clear()
+        hand_over(live)
+
+    def _stop(self, live: Live) -> None:
+        """Nothing that the present run started, and nothing that waits to be fed, is wanted any more."""
+        self.attempts.drop(live)
+        self.alarms.clear_all(live)
+        live.post.stop_all()
+        self.ports.forget(live.inputs)
+        live.inputs.clear()
+
+    def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
+        """Let go and tear the run down; only a replay brings it back, and is fed what is `carried` over to it."""
+        self.let_go(live, carried)
+        live.run.close()

@@ -1,0 +1,95 @@
+"""Starting instances: driven up to their first wait before anything is written, where that is possible.
+
+`[WorkflowStarted, ActivityScheduled(first)]` is one row. What a start row cannot carry (children, messages) is left
+to the first append behind it: the start is then written as it is and driven at once by its owner.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import CancelChild, Publish, Run, StartChild
+from romancy.engine.decide import change_for, first_input, is_step, new_life, start_of, start_row
+from romancy.engine.instance import Live
+from romancy.engine.log_lines import say_complaints
+from romancy.engine.runtime import RUNTIME
+from romancy.errors import UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from msgspec import Raw
+
+    from romancy.core import Activation
+    from romancy.engine.clock import DatabaseClock
+    from romancy.registry import Registry
+    from romancy.storage.records import Start
+    from romancy.workflow import Workflow
+
+__all__ = ["Begun", "begin", "start_of_child"]
+
+_BEGUN: Final = Change(status=Status.RUNNING, seen=0)
+
+
+class Begun:
+    """A start ready to be written. `activation` is None while nobody has driven it."""
+
+    __slots__ = ("activation", "live", "start")
+
+    def __init__(self, live: Live, start: Start, activation: Activation | None) -> None:
+        self.live = live
+        self.start = start
+        self.activation = activation
+
+
+def begin(
+    definition: Workflow[..., object], input: Raw, *, instance_id: str, life: int, nonce: str, now: int, owner: str
+) -> Begun:
+    """The start of an instance that `owner` goes on with."""
+    started = first_input(definition, input, life=life, now=now)
+    row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
+    live = _fresh(definition, instance_id, life)
+    activation = live.run.activate([started])
+    if is_step(live, activation, ()):
+        say_complaints(live, activation)
+        return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
+    carries_more = any(isinstance(effect, (StartChild, CancelChild, Publish)) for effect in activation.effects)
+    if carries_more or activation.parked is not None or activation.successor is not None:
+        live.run.close()
+        live = _fresh(definition, instance_id, life)
+        live.run.replay([[started]])
+        return Begun(live, row([started], owner=owner, change=_BEGUN), None)
+    say_complaints(live, activation)
+    change = change_for(live, activation, now, consumed=False)
+    if change is not None and (change.release or change.status in TERMINAL_STATUSES):
+        delay = max(0, change.wake_at - now) if change.wake_at is not None else None
+        return Begun(live, row(activation.events, change=change, delay=delay), activation)
+    return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
+
+
+def start_of_child(
+    registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], live: Live, child: StartChild
+) -> Start:
+    """The first commit of a child. Raises UsageError where its workflow is not known."""
+    definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
+    if definition is None:
+        raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
+    return start_of(
+        definition,
+        child.input,
+        instance_id=child.instance_id,
+        life=new_life(),
+        writer=nonce(),
+        now=clock.now(),
+        parent=live.parent_of(child),
+        delay=child.delay,
+    )
+
+
+def _fresh(definition: Workflow[..., object], instance_id: str, life: int) -> Live:
+    return Live(
+        instance_id, life, definition, Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME)
+    )

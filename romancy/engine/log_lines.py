@@ -1,0 +1,87 @@
+"""What the engine's log says of ends and failures: ids, kinds, times, and what the exception says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import Said, about, get_logger
+from romancy.status import Status
+from romancy.storage.records import Outcome as Answer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from romancy._logs import Concerned
+    from romancy.core import Activation, Outcome
+    from romancy.engine.activities.attempt import Attempt
+    from romancy.engine.instance import Live
+    from romancy.serialization import ErrorInfo
+
+__all__ = ["say_attempt_failed", "say_complaints", "say_end", "say_refused", "say_stuck"]
+
+logger = get_logger("romancy.engine")
+
+_OWN_FOLDER: Final = __file__.rpartition("engine")[0]
+
+
+def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None) -> None:
+    """An attempt failed; the next one follows in `delay` seconds, or none does. `raised` is what it raised, here."""
+    live, number = attempt.live, attempt.effect.attempt
+    further = "no other follows" if delay is None else f"the next follows in {delay:.3g} s"
+    logger.warning(
+        "instance %s: attempt %d at %s failed with %s; %s%s",
+        live.instance_id, number, attempt.id, info.type, further, Said("" if raised else f"\n{info.report}"),
+        exc_info=None if raised is None else (type(raised), raised, _by_the_user(raised)),
+        extra=about(live, attempt.id, number),
+    )  # fmt: skip
+
+
+def _by_the_user(error: BaseException) -> TracebackType | None:
+    """The traceback from where the code of this library was left."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        trace = trace.tb_next
+    return trace or error.__traceback__
+
+
+def say_complaints(live: Live, activation: Activation) -> None:
+    """Errors in the workflow that reached nobody."""
+    for complaint in activation.warnings:
+        logger.warning("instance %s: %s", live.instance_id, Said(complaint, complaint.brief), extra=about(live))
+
+
+def say_end(live: Live, outcome: Outcome) -> None:
+    """The instance has ended."""
+    if outcome.status is Status.COMPLETED:
+        logger.debug("instance %s: completed", live.instance_id, extra=about(live))
+    elif outcome.error is not None:
+        error = outcome.error
+        said = Said(f": {error.message}\n{error.report}")
+        logger.warning("instance %s: failed with %s%s", live.instance_id, error.type, said, extra=about(live))
+    else:
+        logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
+
+
+def say_refused(live: Live, answer: Answer) -> None:
+    """An append was refused, and the instance is dropped here."""
+    if answer is Answer.LOST:
+        logger.error(
+            "instance %s: the database does not have commit %d any more, which it had accepted: its last commits were "
+            "lost (a fail-over, a restored copy, a crash without a flush); what its log says now is gone on from",
+            live.instance_id, live.head,
+            extra=about(live),
+        )  # fmt: skip
+    elif answer is Answer.ENDED:
+        logger.info("instance %s: it has ended already", live.instance_id, extra=about(live))
+    else:
+        logger.warning(
+            "instance %s: append refused (%s); another worker has it", live.instance_id, answer, extra=about(live)
+        )
+
+
+def say_stuck(instance: Concerned, reason: str) -> None:
+    """It was put aside: whoever awaits its result would wait in silence. The reason may quote its arguments."""
+    logger.warning(
+        "instance %s: put aside, it is stuck; `error` of app.get_instance(…) says why, and app.resume(…) tries again%s",
+        instance.instance_id, Said(f": {reason}"), extra=about(instance),
+    )  # fmt: skip

@@ -1,0 +1,56 @@
+"""From a message in the inbox to the input that a run is fed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived, Parent
+from romancy.engine.messages import CancelMessage, ChildEnded, Signal, TerminateMessage
+
+if TYPE_CHECKING:
+    from romancy.core import Input
+    from romancy.engine.messages import Message
+
+__all__ = ["input_of", "is_for"]
+
+
+def is_for(message: Message, life: int, parent: Parent | None) -> bool:
+    """Whether it is for this life of the instance, a child of `parent`: its id may be used anew since it was sent."""
+    match message:
+        case ChildEnded():
+            return message.life in (0, life)
+        case CancelMessage(parent=Parent() as sender):
+            return parent is not None and _is_same(parent, sender)
+        case _:
+            return True
+
+
+def _is_same(one: Parent, other: Parent) -> bool:
+    same_child = (one.instance_id, one.child_id) == (other.instance_id, other.child_id)
+    return same_child and (one.life == other.life or not (one.life and other.life))
+
+
+def input_of(message: Message, at: int, wait_id: str) -> Input | None:
+    """The input, dated when the database took the message; a signal ends the wait of that id. None: it is no input."""
+    match message:
+        case Signal():
+            return EventReceived(
+                at=at,
+                id=wait_id,
+                name=message.name,
+                data=message.data,
+                event_id=message.event_id,
+                source=message.source,
+                subject=message.subject,
+                time=message.time,
+            )
+        case CancelMessage():
+            return CancelRequested(at=at, reason=message.reason)
+        case ChildEnded():
+            if message.error is not None:
+                return ChildFailed(at=at, id=message.child_id, error=message.error)
+            if bytes(message.result):
+                return ChildCompleted(at=at, id=message.child_id, result=message.result)
+            return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
+        case TerminateMessage():
+            return None

@@ -1,0 +1,256 @@
+"""Telling hooks what has been committed, beside the engine: later, in order, and whatever they do about it.
+
+Nothing here is asked for or built unless an app has hooks. What the log says is told from the commit that said it, by
+the process that wrote it; a replay passes by here unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy import core
+from romancy._logs import about, get_logger
+from romancy.core import StartCompensation
+from romancy.hooks import (
+    ActivityEnded,
+    ActivityStarted,
+    Happening,
+    WorkflowContinued,
+    WorkflowEnded,
+    WorkflowStarted,
+    WorkflowStuck,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection, Sequence
+    from contextlib import AbstractContextManager
+
+    from romancy.core import Activation, Input, LogEvent, Outcome
+    from romancy.engine.activities.attempt import Attempt
+    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.instance import Live
+    from romancy.hooks import Hook
+
+__all__ = ["Observer"]
+
+logger = get_logger("romancy.engine")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OUTCOMES: Final[dict[type[Any], Any]] = {
+    core.ActivityCompleted: "completed",
+    core.ActivityAttemptFailed: "retrying",
+    core.ActivityFailed: "failed",
+    core.ActivityCancelled: "cancelled",
+    core.CompensationCompleted: "completed",
+    core.CompensationAttemptFailed: "retrying",
+    core.CompensationFailed: "failed",
+}
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class Observer:
+    """The hooks of one worker."""
+
+    def __init__(self, hooks: Sequence[Hook], clock: DatabaseClock, worker_id: str) -> None:
+        self._hooks = tuple(hooks)
+        self._clock = clock
+        self._worker_id = worker_id
+        self._queue: deque[Happening] = deque()
+        self._soon: asyncio.Handle | None = None
+        self._fresh: set[str] = set()
+        """Instances taken up whose body has not run yet."""
+        self._running: dict[str, dict[str, ActivityStarted]] = {}
+        """Attempts that have begun here and whose end is not in the log, by instance and id."""
+
+    # ── what the engine tells ───────────────────────────────────────────────────────────────────────────────────
+
+    def taken_up(self, live: Live) -> None:
+        """A run was brought back from its log."""
+        if live.run.resumable and live.run.state.parked is None:
+            self._fresh.add(live.instance_id)
+
+    def committed(self, live: Live, activation: Activation) -> None:
+        """What the activation says is in the log."""
+        for event in activation.events:
+            self._log_says(live, event)
+        if activation.outcome is not None:
+            # One that was ended by force has no event of the run's own, and no time in it.
+            at = live.run.last_time if activation.events else self._clock.now()
+            self._tell(self._ended(live, activation.outcome, _moment(at)))
+        elif activation.parked is not None:
+            self._tell(WorkflowStuck(**self._about(live), reason=activation.parked))
+
+    def parked(self, instance_id: str, workflow_name: str, reason: str) -> None:
+        """An instance whose run could not even be brought back was put aside."""
+        self._tell(
+            WorkflowStuck(
+                instance_id=instance_id,
+                workflow_name=workflow_name,
+                run=0,
+                at=_moment(self._clock.now()),
+                worker_id=self._worker_id,
+                reason=reason,
+            )
+        )
+
+    def let_go(self, instance_id: str, ended: Collection[str] = ()) -> None:
+        """The instance is no longer here, and what ran for it will have no end, but for what has `ended` already."""
+        self._fresh.discard(instance_id)
+        running = self._running.pop(instance_id, {})
+        if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
+            self._running[instance_id] = still
+
+    async def around(self, attempt: Attempt, call: Awaitable[Input]) -> Input:
+        """Await the attempt's call inside the blocks of all hooks."""
+        begun = self._begun(attempt)
+        blocks = [block for hook in self._hooks if (block := _entered(hook, begun)) is not None]
+        try:
+            event = await call
+        except BaseException as error:
+            _leave(blocks, error)
+            raise
+        _leave(blocks, None)
+        return event
+
+    def flush(self) -> None:
+        """Tell what is still to be told, now."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._deliver()
+
+    # ── from the log's words to the hooks' ──────────────────────────────────────────────────────────────────────
+
+    def _log_says(self, live: Live, event: LogEvent) -> None:
+        kind = type(event)
+        if kind in _OUTCOMES:
+            self._attempt_ended(live, event)
+        elif isinstance(event, core.WorkflowStarted):
+            self._began(live, event, event.at)
+        elif isinstance(event, core.WorkflowResumed) and live.instance_id in self._fresh:
+            started = live.run.state.started
+            if started is not None:
+                self._began(live, started, event.at)
+        elif isinstance(event, core.WorkflowContinued):
+            self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
+
+    def _began(self, live: Live, started: core.WorkflowStarted, at: int) -> None:
+        self._fresh.discard(live.instance_id)
+        parent = started.parent.instance_id if started.parent is not None else None
+        self._tell(WorkflowStarted(**self._about(live, run=started.run, at=_moment(at)), parent_id=parent))
+
+    def _ended(self, live: Live, outcome: Outcome, at: datetime) -> WorkflowEnded:
+        started = live.run.state.started
+        return WorkflowEnded(
+            **self._about(live, at=at),
+            status=outcome.status,
+            duration=at - _moment(started.at) if started is not None and started.at else None,
+            error_type=outcome.error.type if outcome.error is not None else None,
+            error_message=outcome.error.message if outcome.error is not None else None,
+            reason=outcome.reason,
+            uncompensated=outcome.uncompensated,
+            unclaimed=outcome.unclaimed,
+        )
+
+    def _begun(self, attempt: Attempt) -> ActivityStarted:
+        effect, live = attempt.effect, attempt.live
+        begun = ActivityStarted(
+            **self._about(live, at=_moment(self._clock.now())),
+            activity_id=attempt.id,
+            activity_name=effect.name,
+            attempt=effect.attempt,
+            compensates=effect.activity_id if isinstance(effect, StartCompensation) else None,
+        )
+        self._running.setdefault(live.instance_id, {})[attempt.id] = begun
+        self._tell(begun)
+        return begun
+
+    def _attempt_ended(self, live: Live, event: Any) -> None:
+        begun = self._running.get(live.instance_id, {}).pop(event.id, None)
+        if begun is None:
+            return  # it was given up before it had begun
+        error = getattr(event, "error", None)
+        next_at = getattr(event, "next_at", None)
+        at = _moment(event.at)
+        self._tell(
+            ActivityEnded(
+                **self._about(live, run=begun.run, at=at),
+                activity_id=begun.activity_id,
+                activity_name=begun.activity_name,
+                attempt=begun.attempt,
+                compensates=begun.compensates,
+                outcome=_OUTCOMES[type(event)],
+                duration=max(at - begun.at, timedelta()),
+                next_attempt_at=None if next_at is None else _moment(next_at),
+                error_type=None if error is None else error.type,
+                error_message=None if error is None else error.message,
+            )
+        )
+
+    def _about(self, live: Live, *, run: int | None = None, at: datetime | None = None) -> dict[str, Any]:
+        started = live.run.state.started
+        return {
+            "instance_id": live.instance_id,
+            "workflow_name": live.definition.name,
+            "run": run if run is not None else started.run if started is not None else 0,
+            "at": at if at is not None else _moment(live.run.last_time),
+            "worker_id": self._worker_id,
+        }
+
+    # ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tell(self, event: Happening) -> None:
+        self._queue.append(event)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        self._soon = None
+        while self._queue:
+            event = self._queue.popleft()
+            for hook in self._hooks:
+                try:
+                    hook.happened(event)
+                except Exception as error:  # noqa: BLE001 - whatever a hook raises is its own affair
+                    _complain(hook, event, error)
+
+
+def _entered(
+    hook: Hook, attempt: ActivityStarted
+) -> tuple[Hook, ActivityStarted, AbstractContextManager[object]] | None:
+    try:
+        block = hook.around_activity(attempt)
+        block.__enter__()
+    except Exception as error:  # noqa: BLE001 - whatever a hook raises is its own affair
+        _complain(hook, attempt, error)
+        return None
+    return hook, attempt, block
+
+
+def _leave(
+    blocks: list[tuple[Hook, ActivityStarted, AbstractContextManager[object]]], error: BaseException | None
+) -> None:
+    """Leave the blocks, the last first. None of them can swallow the error, or put another in its place."""
+    for hook, attempt, block in reversed(blocks):
+        try:
+            if error is None:
+                block.__exit__(None, None, None)
+            else:
+                block.__exit__(type(error), error, error.__traceback__)
+        except BaseException as raised:
+            if raised is error:
+                continue
+            if not isinstance(raised, Exception):
+                raise
+            _complain(hook, attempt, raised)
+
+
+def _complain(hook: Hook, event: Happening, error: Exception) -> None:
+    name, kind = type(hook).__qualname__, type(event).__name__
+    fields = about(event, getattr(event, "activity_id", None), getattr(event, "attempt", None))
+    logger.error("hook %s failed at %s of instance %s", name, kind, event.instance_id, exc_info=error, extra=fields)

@@ -1,0 +1,107 @@
+"""Whether anybody may yet go on with an instance, as far as this process has seen: asked only while somebody waits.
+
+The database's clock decides. This process's own only says when to look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic as moment
+from typing import TYPE_CHECKING, Final
+
+from romancy.engine.worker.host import certainly_gone, same_machine, this_host
+from romancy.engine.worker.known_workflows import names_in
+from romancy.errors import CodecError
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Census, InstanceRow, Peer
+
+__all__ = ["Absence", "others_may_try"]
+
+_LEASES: Final = 2
+_TO_TRY: Final = 60_000_000
+"""Within this a worker has looked twice for what others have parked."""
+
+
+async def others_may_try(store: Store, row: InstanceRow) -> bool:
+    """Whether a live worker that knows the workflow may yet take up this stuck instance, which another one parked.
+
+    Which code and which codecs have been refused is known to the store alone: each other worker is given its time.
+    """
+    census, parked_by = await store.census(), await _parked_by(store, row)
+    return any(
+        _knows(peer, row.workflow_name)
+        and peer.token != parked_by
+        and not peer.dead
+        and peer.beat_at + peer.lease >= census.now
+        and max(row.updated_at, peer.started_at) + _TO_TRY > census.now
+        for peer in census.workers
+    )
+
+
+async def _parked_by(store: Store, row: InstanceRow) -> str:
+    """The worker that parked it, if the log can be read."""
+    try:
+        end = await store.read(row.instance_id, after=row.last_seq - 1, limit=1)
+    except CodecError:
+        return ""
+    return end.rows[0].writer.partition(".")[0] if end is not None and end.rows else ""
+
+
+class Absence:
+    """Watches for workers that know the workflows somebody waits for. One look a lease serves all who wait."""
+
+    def __init__(self, lease: int) -> None:
+        self._lease = lease
+        self._here = this_host()
+        self._looking = asyncio.Lock()
+        self._looked_at = 0.0
+        self._excludes = False
+        self._census: Census | None = None
+        self._since: dict[str, int] = {}
+        """By workflow: from when on no look has found a live worker that knows it."""
+
+    async def is_over(self, store: Store, row: InstanceRow) -> bool:
+        """Whether no live worker has known the instance's workflow for two whole leases.
+
+        Nothing counts that nobody has seen: what came before the first look, or before a gap between looks in which
+        a worker may have come and gone. A worker that wrote to the instance's row knew it then.
+        """
+        census = await self._look(store)
+        since = self._since_of(row.workflow_name, census)
+        lease = max([self._lease, *(peer.lease for peer in census.workers if _knows(peer, row.workflow_name))])
+        return since is not None and census.now - max(since, row.updated_at) >= _LEASES * lease
+
+    async def _look(self, store: Store) -> Census:
+        async with self._looking:
+            now, before = moment(), self._census
+            if before is not None and round((now - self._looked_at) * 1_000_000) < self._lease:
+                return before
+            census = await store.census()
+            self._census, self._looked_at = census, now
+            self._excludes = store.capabilities.sessions_exclude
+            if before is not None and census.now - before.now > _LEASES * self._lease:
+                self._since.clear()
+            for name in list(self._since):
+                self._since_of(name, census)
+            return census
+
+    def _since_of(self, name: str, census: Census) -> int | None:
+        knowing = [peer for peer in census.workers if _knows(peer, name)]
+        if any(self._lives(peer, census.now) for peer in knowing):
+            self._since.pop(name, None)
+            return None
+        since = self._since.setdefault(name, census.now)
+        return max([since, *(peer.beat_at for peer in knowing)])
+
+    def _lives(self, peer: Peer, now: int) -> bool:
+        """Whether it may yet go on. Where sessions exclude, one keeps others from beating that are at work."""
+        if peer.dead or certainly_gone(peer.host, self._here):
+            return False
+        return peer.beat_at + peer.lease >= now or (self._excludes and same_machine(peer.host, self._here))
+
+
+def _knows(peer: Peer, name: str) -> bool:
+    names = names_in(peer.codes)
+    return name in names or (bool(peer.codes) and not names)  # an older worker does not say what it knows

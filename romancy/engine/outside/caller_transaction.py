@@ -1,0 +1,85 @@
+"""Starting and sending inside a transaction that somebody else holds, and alone ends.
+
+Nothing here is queued for the log writer: it is written when the call returns, and durable when its owner commits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from romancy.engine.decide import owner_changed
+from romancy.engine.outside.calls_in_sessions import note_start
+from romancy.errors import InternalError
+from romancy.session import Session
+from romancy.storage.records import Append, Delivered, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.protocol import Session as StoreSession
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Delivery, Former, OutboxRow, Start
+
+__all__ = ["send_in", "start_alone", "start_in"]
+
+
+async def start_in(transaction: object, store: Store, start: Start, *, former: Former | None = None) -> Outcome:
+    """Write the start into the transaction; any worker goes on with it once that is committed.
+
+    EXISTS where its id is taken, or bears not the ended life that it is to replace. UsageError, with nothing written,
+    when it is no transaction of this store's database.
+    """
+    native = _native(transaction)
+    async with store.session(join=native) as session:
+        outcome = await _put(session, start, former)
+    if outcome is Outcome.ACCEPTED:
+        note_start(native, start.instance_id)
+    return outcome
+
+
+async def _put(session: StoreSession, start: Start, former: Former | None) -> Outcome:
+    """Write the start into a joined session, in the place of a former life if there is one."""
+    if former is not None and not await session.clear(start.instance_id, former.life, former.statuses):
+        return Outcome.EXISTS
+    return await session.commit(start)
+
+
+async def send_in(
+    transaction: object, store: Store, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = ()
+) -> list[Delivered]:
+    """Write messages into the transaction; UsageError as for a start."""
+    async with store.session(join=_native(transaction)) as session:
+        return await session.send(deliveries, outbox)
+
+
+async def start_alone(
+    store: Store, token: str, now: int, start: Start, *, former: Former | None = None, mail: Delivery | None = None
+) -> Outcome:
+    """Start an instance by one commit: in the place of an ended life, or with a message in its inbox, or both.
+
+    The commit of a session of our own takes an append. It is the new log's second row, and says nothing.
+    """
+    async with store.session() as own:
+        async with store.session(join=own.native) as session:
+            outcome = await _put(session, start, former)
+            if outcome is not Outcome.ACCEPTED:
+                return outcome
+            answers = [] if mail is None else await session.send([mail])
+            if answers and answers[0] is not Delivered.ACCEPTED:
+                raise InternalError(
+                    f"instance {start.instance_id!r} is being started: its mail was refused ({answers[0]})"
+                )
+        silent = Append(
+            instance_id=start.instance_id,
+            life=start.life,
+            seq=2,
+            writer=f"{secrets.token_hex(8)}.start",
+            body=owner_changed(now, "", ""),
+            after=start.writer,
+        )
+        return await own.commit(silent, worker=token)
+
+
+def _native(transaction: object) -> object:
+    return transaction.native if isinstance(transaction, Session) else transaction

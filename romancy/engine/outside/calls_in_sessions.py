@@ -1,0 +1,66 @@
+"""What the calling activity's own open session keeps from happening: a call that waits for it would wait for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.context import entered_activity
+from romancy.engine.activities.attempt import Attempt
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.engine.activities.port import Port
+    from romancy.storage.protocol import Store
+
+__all__ = ["note_start", "refuse_to_wait", "waits_in_vain"]
+
+
+def waits_in_vain(store: Store) -> bool:
+    """Whether nothing can be written to this store before the caller's own session ends."""
+    attempt = _holder()
+    if attempt is None or not store.capabilities.sessions_exclude:
+        return False
+    held = attempt.tools.store
+    return held is store or held.capabilities.place == store.capabilities.place
+
+
+def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) -> None:
+    """`UsageError`, with nothing written, where the call would wait for the session that its caller has open."""
+    if waits_in_vain(store):
+        raise UsageError(
+            f"app.{what} in an activity whose session is open would wait for that session for ever: "
+            f"{store.capabilities.name} lets nobody else write meanwhile. Give the session to calls that take one "
+            "(session=…); make others before the session is opened, or in an activity of their own"
+        )
+    attempt = _holder()
+    if attempt is None:
+        return
+    begun = attempt.open().begun.intersection(instance_ids)
+    if begun:
+        raise UsageError(
+            f"app.{what}: instance {min(begun)!r} was started in this activity's open session, and would be waited "
+            "for until that is committed; give the session to this call as well (session=…), or make it afterwards"
+        )
+
+
+def note_start(transaction: object, instance_id: str) -> None:
+    """An instance was started in a transaction, perhaps that of the caller's own session."""
+    attempt = _holder()
+    if attempt is not None and _is_of(transaction, attempt.open()):
+        attempt.open().begun.add(instance_id)
+
+
+def _holder() -> Attempt | None:
+    """The attempt that this code runs in, in whatever task or thread of it, while its session is open."""
+    attempt = entered_activity()
+    if not isinstance(attempt, Attempt) or attempt.port is None:
+        return None
+    port = attempt.port
+    return attempt if port.opened is not None and not (port.ended or port.over) else None
+
+
+def _is_of(transaction: object, port: Port) -> bool:
+    opened = port.opened
+    return opened is not None and (transaction is opened or transaction is opened.native)

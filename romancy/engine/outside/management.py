@@ -1,0 +1,253 @@
+"""Operations on instances from outside: trying failed or parked ones again, ending by force, removing ended ones.
+
+Each is one append at the end of the log, so the fence decides against everybody else who writes there. They need the
+name of a live worker: the app's own, or one that is registered for the moment.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Literal
+
+from romancy.core import ChildStarted, Parent, WorkflowStarted
+from romancy.engine.decide import owner_changed, terminated
+from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
+from romancy.engine.outside.signal_ids import REMEMBERED
+from romancy.engine.worker.replay import history
+from romancy.engine.worker.retrying import opening_of_retry, runs_so_far
+from romancy.errors import (
+    CodecError,
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    StorageUnavailableError,
+    UsageError,
+)
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.records import LATEST, Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from romancy.engine.messages import Message
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["Standing", "purge", "resume", "retry", "terminate"]
+
+_TRIES: Final = 10
+_LEASE: Final = 60_000_000
+_UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
+
+
+@asynccontextmanager
+async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[tuple[str, int]]:
+    """The token to write under and the database's time. Without a worker there is a row for this call alone."""
+    if isinstance(worker, Standing):
+        yield await worker.look(store)
+        return
+    if worker is not None:
+        yield worker, 0
+        return
+    acting = _manager()
+    pulse = await store.heartbeat(acting)
+    try:
+        yield acting.token, pulse.now
+    finally:
+        await store.heartbeat(acting, leaving=True)
+
+
+class Standing:
+    """The worker row of an app that has no worker: one for all its calls, which ends as that of a crashed worker."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._beat = self._now = 0
+
+    async def look(self, store: Store) -> tuple[str, int]:
+        """The token to write under and the database's time."""
+        at = time.monotonic_ns() // 1000
+        if self._worker is None or at - self._beat > _LEASE // 3:
+            worker = self._worker = self._worker or _manager()  # whoever calls meanwhile takes the same
+            pulse = await store.heartbeat(worker)
+            if not pulse.alive:
+                worker = _manager()
+                pulse = await store.heartbeat(worker)
+            self._worker, self._beat, self._now = worker, at, pulse.now
+        return self._worker.token, self._now + at - self._beat
+
+    async def leave(self, store: Store) -> None:
+        """Give the row up: nothing is written under it any more."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await store.heartbeat(worker, leaving=True)
+
+
+def _manager() -> Worker:
+    return Worker(token=secrets.token_hex(8), worker_id="management", lease=_LEASE)
+
+
+async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
+    """The seq of the last commit, when it was accepted and by whom (None: it is missing); none is looked into."""
+    seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
+    while more:
+        page = await store.read(row.instance_id, after=seq)
+        if page is None:
+            raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
+        if page.rows:
+            seq, at, writer = page.rows[-1].seq, page.rows[-1].at, page.rows[-1].writer
+        more = page.more
+    return max(seq, row.last_seq), at, writer
+
+
+async def retry(
+    store: Store,
+    instance_id: str,
+    unsure: Literal["done", "undone"] | None = None,
+    *,
+    manager: Standing | None = None,
+) -> None:
+    """Let a failed instance begin a new run that remembers what stands; due at once for any worker."""
+    if unsure not in (None, "done", "undone"):
+        raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    if found.instance.status is not Status.FAILED:
+        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
+    async with _acting(store, manager) as (token, now):
+        recall, last = await runs_so_far(store, found.instance)
+        item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
+        outcome = await _written(store, item, token)
+    if outcome is not Outcome.ACCEPTED:
+        raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
+
+
+async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
+    """Let every worker try a parked instance again, whatever code could not follow it; due at once."""
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    if found.instance.status is not Status.STUCK:
+        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed")
+    row = found.instance
+    seq, at, after = await _end_of_log(store, row)
+    item = Append(
+        instance_id=instance_id,
+        life=row.life,
+        seq=seq + 1,
+        writer=f"{secrets.token_hex(8)}.resume",
+        body=owner_changed(at, "", ""),
+        after=after,
+        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
+    )
+    async with _acting(store, worker) as (token, _):
+        outcome = await _written(store, item, token)
+    if outcome is not Outcome.ACCEPTED:
+        raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
+
+
+async def terminate(store: Store, worker: str | Standing | None, instance_id: str, reason: str) -> bool:
+    """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
+    async with _acting(store, worker) as (token, now):
+        for _ in range(_TRIES):
+            found = await store.read(instance_id, limit=0)
+            if found is None:
+                raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+            if found.instance.status in TERMINAL_STATUSES:
+                return False
+            if found.instance.owner is not None:
+                return await _ask_owner(store, instance_id, reason)
+            item = await _end(store, found.instance, now, reason or "terminated")
+            if await _written(store, item, token) is Outcome.ACCEPTED:
+                return True
+    raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
+
+
+async def _written(store: Store, item: Append, worker: str) -> Outcome:
+    (outcome,) = await store.commit([item], worker=worker)
+    if outcome is Outcome.LOCKED:
+        raise StorageUnavailableError(
+            f"instance {item.instance_id!r} is held by another transaction; try again, "
+            "or look for a long one on the server"
+        )
+    return outcome
+
+
+async def _ask_owner(store: Store, instance_id: str, reason: str) -> bool:
+    (answer,) = await store.deliver([_message(instance_id, TerminateMessage(reason=reason))])
+    return answer is Delivered.ACCEPTED
+
+
+async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
+    seq, at, after = await _end_of_log(store, row)
+    deliveries: tuple[Delivery, ...] = ()
+    if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
+        end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life)
+        deliveries = (_message(row.parent, end),)
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=seq + 1,
+        writer=as_end(f"{secrets.token_hex(8)}.terminate"),
+        body=terminated(now or at, reason),
+        after=after,
+        change=Change(status=Status.CANCELLED, seen=row.signals, error=reason),
+        deliveries=deliveries,
+    )
+
+
+async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:
+    """Where the instance reports to: its own log says so, and where that cannot be read its parent's.
+
+    None where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
+    wait for ever.
+    """
+    if own := await _parent_by_its_log(store, row):
+        return own
+    try:
+        async for _, commit in history(store, parent):
+            for event in commit:
+                if isinstance(event, ChildStarted) and event.instance_id == row.instance_id:
+                    return Parent(parent, event.id)
+    except InstanceNotFoundError:
+        pass
+    except _UNREADABLE as error:
+        found = await store.read(parent, limit=0)
+        if found is not None and found.instance.status not in TERMINAL_STATUSES:
+            raise UsageError(
+                f"instance {row.instance_id!r} cannot be terminated here: its parent {parent!r} waits for it, and what "
+                f"the parent calls it can be read neither in its log nor in the parent's ({type(error).__name__}). "
+                "Let an app do it that has the codecs of both (`--app MODULE:APP` in a shell), "
+                "or terminate the parent first"
+            ) from error
+    return None
+
+
+async def _parent_by_its_log(store: Store, row: InstanceRow) -> Parent | None:
+    try:
+        async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
+            for event in commit:
+                if isinstance(event, WorkflowStarted) and event.parent is not None:
+                    return event.parent
+    except _UNREADABLE:
+        pass
+    return None
+
+
+def _message(instance_id: str, message: Message) -> Delivery:
+    return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
+
+
+async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False) -> int:
+    """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many.
+
+    Old ids of signals are forgotten with it, if it is told to `forget`.
+    """
+    if not instance_ids:
+        return 0
+    ids = tuple(instance_ids)
+    before = (await store.census()).now - REMEMBERED if forget else None
+    return await store.prune(PruneRequest(instance_ids=ids, named_until=until, limit=len(ids), dedupe_before=before))

@@ -1,0 +1,54 @@
+"""Continuing as new: the end of one run and the beginning of the next are one append under the same id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from romancy.core import Activation, CancelChild, Publish, Run, StartChild
+from romancy.engine.runtime import RUNTIME
+from romancy.status import Status
+from romancy.storage.query import project_with_index
+from romancy.storage.records import Change
+
+if TYPE_CHECKING:
+    from romancy.engine.instance import Live
+
+__all__ = ["continue_as_new", "with_new_run"]
+
+_OUTWARD = (StartChild, CancelChild, Publish)
+
+
+def continue_as_new(live: Live, activation: Activation) -> Activation:
+    """The activation with everything up to the first rest of the run that follows; `live.run` is that run then."""
+    events, outward = list(activation.events), [e for e in activation.effects if isinstance(e, _OUTWARD)]
+    following = activation
+    while following.successor is not None:
+        live.run.close()
+        live.run = Run(live.definition, instance_id=live.instance_id, code=live.definition.code, runtime=RUNTIME)
+        following = live.run.activate([following.successor])
+        events += following.events
+        if following.successor is not None:
+            outward += [effect for effect in following.effects if isinstance(effect, _OUTWARD)]
+    return Activation(
+        events=events,
+        effects=[*outward, *following.effects],
+        status=following.status,
+        wake_at=following.wake_at,
+        outcome=following.outcome,
+        parked=following.parked,
+        dropped=activation.dropped,
+        warnings=(*activation.warnings, *following.warnings),
+    )
+
+
+def with_new_run(live: Live, change: Change | None, seq: int) -> Change:
+    """The change that also makes the instance's row point at the run that begins with the append at `seq`."""
+    started = live.run.state.started
+    assert started is not None  # noqa: S101 - the new run has just been fed its start
+    raw = bytes(started.input)
+    projection, index = project_with_index(raw, live.definition.index)
+    if change is None:
+        change = Change(status=Status.RUNNING, seen=live.signals)
+    return replace(change, run_from=seq, input=raw, projection=projection, index=index, code=live.definition.code)

@@ -1,0 +1,191 @@
+"""Staying alive, and telling who is not.
+
+A worker lives as long as its row beats. Another one declares it dead only after having itself watched that beat
+stand still for a whole lease, while its own beats went through: a database outage or a jump of its clock kills
+nobody. A process of this machine that is certainly gone need not be waited for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol
+
+from romancy.engine.clock import boot_time
+from romancy.engine.worker.host import certainly_gone, same_machine, this_host
+from romancy.storage.records import Worker
+
+if TYPE_CHECKING:
+    from romancy.engine.clock import DatabaseClock
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Peer
+
+__all__ = ["Excluding", "Leases"]
+
+_BEAT_AMONG_OTHERS: Final = 1.5
+_LONGEST_INTERVAL: Final = 10.0
+"""Each beat brings word of who is new; those of this machine are taken over at once, but only by who knows of them."""
+
+
+_LOOK_AT_SESSION: Final = 1.0
+
+
+class Excluding(Protocol):
+    """An open session of this worker's that keeps everybody else from writing."""
+
+    @property
+    def excluding(self) -> bool:
+        """Nobody else can write, and it is not about to end."""
+        ...
+
+    @property
+    def renewed(self) -> bool | None:
+        """Whether its end was a heartbeat of this worker; None: not known before it has ended."""
+        ...
+
+
+class Leases:
+    """One worker's own lease, and its view of the others'."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: DatabaseClock,
+        *,
+        worker_id: str,
+        lease: int,
+        codes: tuple[str, ...],
+        named: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        """`exclusive`: while a session is open on this database, nobody else can give a sign of life."""
+        here = this_host()
+        self._store = store
+        self._clock = clock
+        self._here = here
+        self.worker = Worker(
+            token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
+        )
+        self.peers: list[Peer] = []
+        self._named = named
+        self._exclusive = exclusive
+        self._held: Excluding | None = None
+        self._held_at = 0
+        self._beaten_at: int | None = None
+        self._watched: dict[str, tuple[int, int]] = {}
+        self._elders: dict[str, int] | None = None
+
+    @property
+    def token(self) -> str:
+        """The token of this incarnation."""
+        return self.worker.token
+
+    @property
+    def interval(self) -> float:
+        """Seconds between beats: three to a lease; where others work out of sight, enough to see soon who is silent.
+
+        A process of this machine is looked at without asking the database: for it alone nobody beats more often.
+        """
+        far = any(not same_machine(peer.host, self._here) for peer in self.peers)
+        return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
+
+    def company(self) -> bool:
+        """Whether others live that could do the same work: they know one of the workflows, in whatever version."""
+        mine = frozenset(self.worker.codes)
+        return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
+
+    def next_expiry(self) -> float:
+        """Seconds until a peer that stays silent from now on may first be declared dead."""
+        now = boot_time()
+        ends = [self._watched[peer.token][1] + peer.lease - now for peer in self.peers if not peer.dead]
+        return min((end for end in ends if end > 0), default=self.worker.lease) / 1_000_000
+
+    def fresh(self) -> bool:
+        """Whether this worker was seen alive so lately that nobody can have declared it dead."""
+        if self._held is not None and self._nobody_can_write():
+            return True
+        return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
+
+    def hold(self, session: Excluding) -> None:
+        """Nobody can declare this worker dead while it has this session open, if nobody has before."""
+        if self.fresh():
+            self._held, self._held_at = session, boot_time()
+
+    def _nobody_can_write(self) -> bool:
+        """Whether the session that was open still is; when it has ended, what that means for the leases."""
+        now, held = boot_time(), self._held
+        if held is None:
+            return False
+        if held.excluding:
+            self._held_at = now
+            return True
+        renewed = held.renewed
+        if renewed is None:
+            return True
+        self._held = None
+        # The others could not beat either: nothing seen before counts.
+        self._watched = {token: (beat, now) for token, (beat, _) in self._watched.items()}
+        if renewed:
+            self._beaten_at = max(self._beaten_at or 0, self._held_at)
+        return False
+
+    def left(self) -> float:
+        """Seconds until this worker may no longer be fresh; 0 when it is not."""
+        if self._held is not None and self._nobody_can_write():
+            return _LOOK_AT_SESSION
+        if self._beaten_at is None:
+            return 0.0
+        return max(0.0, (self._beaten_at + self.worker.lease - boot_time()) / 1_000_000)
+
+    async def beat_through(self, store: Store) -> bool:
+        """Beat over another store, from another thread, for a loop that cannot; False: this incarnation is dead."""
+        sent = boot_time()
+        alive = (await store.heartbeat(self.worker)).alive
+        if alive:
+            self._beaten_at = max(sent, self._beaten_at or 0)
+        return alive
+
+    async def beat(self, *, leaving: bool = False) -> bool:
+        """Beat once and look at the others; False: this incarnation is dead and must drop everything."""
+        sent = boot_time()
+        pulse = await self._store.heartbeat(self.worker, leaving=leaving)
+        self._clock.observe(pulse.now)
+        if pulse.alive:
+            missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
+            now = boot_time()
+            # Whoever kept this beat waiting has kept those of the others waiting, too.
+            missed = missed or (self._exclusive and now - sent > self.worker.lease // 4)
+            self._nobody_can_write()
+            self._beaten_at = max(sent, self._beaten_at or 0)
+            self._watch(pulse.peers, now if missed else sent, restart=missed)
+            if self._elders is None:
+                self._elders = {peer.token: peer.beat for peer in pulse.peers}
+        return pulse.alive
+
+    def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
+        """Note since when each beat stands still; after a gap of our own nothing seen before it counts."""
+        before = {} if restart else self._watched
+        self._watched = {}
+        for peer in peers:
+            beat, since = before.get(peer.token, (peer.beat, now))
+            self._watched[peer.token] = (peer.beat, since if beat == peer.beat else now)
+        self.peers = peers
+
+    def lost(self) -> list[Peer]:
+        """The peers that may be taken over now."""
+        here = self._here
+        return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
+
+    def rival(self) -> Peer | None:
+        """A worker of the same chosen id that was there before this one and certainly lives."""
+        if not self._named or self._elders is None:
+            return None
+        for peer in self.peers:
+            if peer.worker_id == self.worker.worker_id and not peer.dead and peer.token in self._elders:
+                beats = peer.beat != self._elders[peer.token]
+                if not certainly_gone(peer.host, self._here) and (beats or same_machine(peer.host, self._here)):
+                    return peer
+        return None
+
+    def _expired(self, peer: Peer) -> bool:
+        _, since = self._watched[peer.token]
+        return self._beaten_at is not None and self._beaten_at - since >= peer.lease

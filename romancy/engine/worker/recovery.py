@@ -1,0 +1,350 @@
+"""Taking instances up: from a claim, or from a log after a doubt, to a run that goes on; or parking what cannot go on.
+
+One instance's trouble is never the others'. What cannot be read because the database is away stays owned, and comes
+back with the next claim that asks for everything this worker owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from romancy._logs import about, get_logger
+from romancy.engine.decide import owner_changed, short
+from romancy.engine.log_lines import say_refused, say_stuck
+from romancy.engine.messages import CancelMessage, decode_message
+from romancy.engine.worker.replay import load, load_log, resumption
+from romancy.errors import (
+    CodecError,
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+    StorageError,
+    StorageUnavailableError,
+    UsageError,
+)
+from romancy.status import Status
+from romancy.storage.records import Append, Change, Claimed, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from romancy.engine.driver import Driver
+    from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
+    from romancy.engine.pending_append import Given
+    from romancy.engine.post import Mail
+    from romancy.engine.worker.quarantine import Quarantine
+    from romancy.engine.worker.resting import Resting
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Mailbox, Work
+
+__all__ = ["Intake", "claimed_again"]
+
+logger = get_logger("romancy.engine")
+
+_AT_ONCE: Final = 16
+_MUCH: Final = 32
+"""Messages that are cheaper left out of an answer than brought again."""
+
+
+def _is_given_up(box: Mailbox | None) -> bool:
+    """Whether the mail holds a cancellation that found the instance stuck."""
+    if box is None:
+        return False
+    for row in box.rows:
+        try:
+            message = decode_message(row.body)
+        except StorageError:
+            continue  # whoever takes the mail in says so
+        if isinstance(message, CancelMessage) and message.stuck:
+            return True
+    return False
+
+
+def claimed_again(live: Live) -> Claimed:
+    """An instance that is still ours, as a claim would have given it."""
+    return Claimed(
+        instance_id=live.instance_id,
+        life=live.life,
+        workflow_name=live.definition.name,
+        status=live.shown,
+        code=live.definition.code,
+        run_from=live.run_from,
+        head=live.head,
+        head_writer=live.writer,
+        signals=live.signals,
+        seen=live.signals,
+        crashes=0,
+    )
+
+
+class Intake:
+    """Brings instances into the driver's hands."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        *,
+        nonce: Callable[[], str],
+        recover: Callable[[], None],
+        resting: Resting,
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._nonce = nonce
+        self._recover = recover
+        self._resting = resting
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
+        self._told: dict[str, tuple[Live, int]] = {}
+        """The counter of the mailbox that each was last given, as long as that very run of it is here."""
+        self._unread: dict[str, Claimed] = {}
+        """Claimed, but its mail did not come along: it may hold what came before anything that is due now."""
+        self.quarantine: Quarantine
+        self.tell_parked: Callable[[str, int, None], None]
+        self.observer: Observer | None = None
+        self.starting: set[str] = set()
+        """Instances whose start is on its way: an answer to a claim may know of them before we do."""
+
+    @property
+    def waits_for_mail(self) -> bool:
+        """Whether there are instances that cannot go on before another claim has brought their mail."""
+        return bool(self._unread)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be taken up once its mail has come."""
+        return not (self._unread or self._after_mail)
+
+    def look_for_own(self) -> None:
+        """Ask the next claim for everything this worker owns: something is not as it seemed."""
+        self._recover()
+
+    def known(self) -> dict[str, int]:
+        """Which mail need not be brought again: what the next claim says (`ClaimRequest.known`)."""
+        live = self._driver.live
+        self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
+        counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
+        return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
+
+    def kept(self) -> dict[str, int]:
+        """Of what is `known`, where much of it is held here: only what is new need be brought (`ClaimRequest.kept`)."""
+        much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
+        return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
+
+    def _lacks(self, box: Mailbox) -> bool:
+        """Whether what was left out of this mailbox is not here: it was kept by a run that has been dropped since."""
+        told, signals = self._told.get(box.instance_id, (None, 0))
+        return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
+
+    async def take_in(self, work: Work) -> bool:
+        """Go on with what was claimed, and hand out the mail. True if another claim is to bring what this one did not.
+
+        A mailbox that lacks what is no longer here is none: the next claim does not say that it is kept.
+        """
+        mail = {box.instance_id: box for box in work.mail}
+        self._note(work)
+        unread, self._unread = self._unread, {}
+        new: list[Claimed] = []
+        for instance_id, claimed in unread.items():
+            if work.more and instance_id not in mail:
+                self._unread[instance_id] = claimed
+            elif instance_id not in self._driver.live:
+                new.append(claimed)
+        await self._admit_all(new, mail)
+        after_mail, self._after_mail = self._after_mail, {}
+        for instance_id, (claimed, inputs, kept) in after_mail.items():
+            box = mail.get(instance_id)
+            if work.more if box is None else self._lacks(box):
+                self._after_mail[instance_id] = (claimed, inputs, kept)
+            elif instance_id not in self._driver.live:
+                await self.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
+        late = self._hand_out(work, mail)
+        for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
+            mine = self._driver.live.get(instance_id)
+            if mine is not None:
+                self._driver.rest(mine)
+        return work.more or late
+
+    def standing(self) -> dict[str, tuple[Live, int]]:
+        """What is here and has nothing on its way to the log, with the ends of the logs."""
+        return {one: (live, live.head) for one, live in self._driver.live.items() if not live.in_flight}
+
+    def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
+        """Drop what remembers more than the database, which was asked after that was accepted.
+
+        It has lost its last commits. What it was given with the answer is taken up again, from the log as it is now.
+        """
+        for claimed in work.claimed:
+            live, head = before.get(claimed.instance_id, (None, 0))
+            if live is None or self._driver.live.get(claimed.instance_id) is not live or live.life != claimed.life:
+                continue
+            if claimed.head < head:
+                say_refused(live, Outcome.LOST)
+                self._driver.drop(live)
+
+    def _note(self, work: Work) -> None:
+        """What was claimed is to be taken up, unless this very life of it is here already."""
+        for claimed in work.claimed:
+            mine = self._driver.live.get(claimed.instance_id)
+            if mine is not None and mine.life != claimed.life and not mine.in_flight:
+                self._driver.drop(mine)  # its id is used anew, so it has ended
+                mine = None
+            if mine is None and claimed.instance_id not in self.starting:
+                self._after_mail.pop(claimed.instance_id, None)
+                self._unread[claimed.instance_id] = claimed
+            elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
+                # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
+                self._recover()
+
+    def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
+        """Give each its mail. True if some mailboxes lack something: they are as if they had not come."""
+        live = self._driver.live
+        late = {box.instance_id for box in work.mail if self._lacks(box)}
+        for instance_id, box in mail.items():
+            mine = live.get(instance_id)
+            if mine is not None and mine.life == box.life and instance_id not in late:
+                self._driver.receive(mine, box)
+        for box in work.mail:
+            mine = live.get(box.instance_id)
+            if mine is not None and mine.life == box.life and box.instance_id not in late:
+                self._told[box.instance_id] = (mine, box.signals)
+        return bool(late)
+
+    async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
+        """Take them up some at a time: most of it is waiting for the database."""
+        if len(new) == 1:
+            await self._admit(new[0], mail.pop(new[0].instance_id, None))
+            return
+        for first in range(0, len(new), _AT_ONCE):
+            some = [(claimed, mail.pop(claimed.instance_id, None)) for claimed in new[first : first + _AT_ONCE]]
+            ends = await asyncio.gather(*(self._admit(*one) for one in some), return_exceptions=True)
+            for error in ends:
+                if error is not None:
+                    raise error
+
+    async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
+        """Take up what was claimed, or have it tried alone if it may have killed its owners."""
+        try:
+            if claimed.crashes and not _is_given_up(box) and await self.quarantine.holds(claimed, box):
+                return
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
+            self._recover()
+            return
+        except StorageError as error:
+            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
+        await self.take_up(claimed, (), box)
+
+    def forget(self) -> None:
+        """What was to be taken up belongs to others now."""
+        self._after_mail.clear()
+        self._told.clear()
+        self._unread.clear()
+        self.quarantine.forget()
+
+    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
+        """Take the instance up once its mail has been looked at: it cannot end before.
+
+        What it has read already, `kept`, is not brought again by a claim that is on its way and says so.
+        """
+        self._after_mail[live.instance_id] = (claimed_again(live), inputs, kept)
+
+    async def take_up(
+        self,
+        claimed: Claimed,
+        inputs: Sequence[Given] = (),
+        box: Mailbox | None = None,
+        *,
+        kept: Sequence[Mail] = (),
+    ) -> None:
+        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done.
+
+        `kept` are messages that nothing waited for when it was last here: they have been counted, and are not brought
+        again.
+        """
+        await self._driver.solitude.turn_of(claimed.instance_id)
+        try:
+            with self._driver.solitude.replaying():
+                live, given_up = await self._load(claimed, box)
+        except InstanceNotFoundError:
+            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
+        except HistoryCorruptError as error:
+            logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - it says it all
+            self.park(replace(claimed, head_writer=None), str(error))  # what it came after is perhaps what is missing
+        except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
+            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
+            self.park(claimed, str(error))
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
+            self._recover()
+        except Exception as error:
+            logger.exception("instance %s: cannot be taken up", claimed.instance_id, extra=about(claimed))
+            self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
+        else:
+            if live.instance_id in self._driver.live or live.run.state.terminal is not None:
+                live.run.close()  # it ended while the claim that may hold it was being answered
+                return
+            live.keep_unless_fed(kept, inputs)
+            logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
+            if given_up:
+                self._driver.wind_up(live, inputs, box)
+                return
+            resumed = resumption(live, self._driver.clock.now())
+            self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
+
+    async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
+        """The instance, and whether it is to be wound up: cancelled while it was stuck, its code is not asked."""
+        registry = self._driver.registry
+        misfit: NonDeterminismError | None = None
+        if (resting := self._resting.take(claimed)) is not None:
+            return resting, False
+        if not _is_given_up(box):
+            try:
+                return await load(self._store, registry, claimed), False
+            except NonDeterminismError as error:
+                misfit = error
+        live, unknown = await load_log(self._store, registry, claimed)
+        if misfit is not None and not live.run.state.abandoned:
+            live.run.close()
+            raise misfit
+        if unknown:
+            live.run.close()
+            raise UsageError(
+                f"it was cancelled and cannot be wound up here: this worker does not know the activities "
+                f"{', '.join(sorted(unknown))}, and could not undo them. "
+                "Start one that does and cancel it again, or terminate it"
+            )
+        return live, not live.run.state.abandoned
+
+    def park(self, claimed: Claimed, reason: str) -> None:
+        """Put the instance aside, for other code or for a person; it holds up nobody."""
+        code = self._driver.registry.workflows[claimed.workflow_name].code
+        item = Append(
+            instance_id=claimed.instance_id,
+            life=claimed.life,
+            seq=claimed.head + 1,
+            writer=self._nonce(),
+            body=owner_changed(self._driver.clock.now(), "", code),
+            after=claimed.head_writer,
+            change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
+        )
+        self._driver.writer.submit(item, lambda outcome: self._parked(claimed, reason, outcome))
+
+    def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
+        if outcome is Outcome.ENDED:
+            return
+        if outcome is not Outcome.ACCEPTED:
+            logger.warning(
+                "instance %s: it could not be parked (%s)", claimed.instance_id, outcome, extra=about(claimed)
+            )
+            self._recover()
+            return
+        say_stuck(claimed, reason)
+        self.tell_parked(claimed.instance_id, claimed.life, None)
+        if self.observer is not None:
+            self.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -1,0 +1,217 @@
+"""Bringing an instance back from its log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from romancy.core import ActivityScheduled, Run, WorkflowContinued, WorkflowResumed, WorkflowRetried, begin_of_retry
+from romancy.engine.instance import Live
+from romancy.engine.runtime import RUNTIME
+from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
+from romancy.log import commit_of, commits_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from romancy.core import LogEvent
+    from romancy.registry import Registry
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Claimed, LogRow
+
+    _Commit = tuple[int, str | None, list[LogEvent]]
+
+__all__ = ["history", "load", "load_log", "resumption", "rows"]
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the log of the current run is read from, and where in it the run begins: later, if it was retried."""
+
+    run_from: int
+    begins: int
+
+
+async def history(
+    store: Store, instance_id: str, *, after: int = 0, life: int | None = None
+) -> AsyncIterator[tuple[int, list[LogEvent]]]:
+    """Each commit of one life of the instance with its seq, read page by page. Raises what `rows` does."""
+    async for row, commit in rows(store, instance_id, after=after, life=life):
+        yield row.seq, commit
+
+
+async def rows(
+    store: Store, instance_id: str, *, after: int, life: int | None = None
+) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
+    """Each row behind `after` with its events, of this life or (None) of the one that is there.
+
+    Raises HistoryCorruptError where one is missing or cannot be read, HistoryVersionError where one is newer than this
+    library, and InstanceNotFoundError where that life was removed, whatever its id is used for now.
+    """
+    while True:
+        page = await store.read(instance_id, after=after, limit=_PAGE)
+        if page is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        life = page.instance.life if life is None else life
+        if page.instance.life != life:
+            raise InstanceNotFoundError(f"instance {instance_id!r} was removed, and its id is used anew")
+        for row, commit in commits_of(page, after):
+            yield row, commit
+            after = row.seq
+        if not page.more:
+            return
+
+
+async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
+    """Replay a claimed instance up to its head.
+
+    Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is
+    newer than this library, HistoryCorruptError when it makes no sense or is not all there.
+    """
+    definition = registry.workflows[claimed.workflow_name]
+    known = registry.activities_of(claimed.workflow_name)
+    place = _Place(claimed.run_from, claimed.run_from)
+    while True:
+        run = Run(
+            definition,
+            instance_id=claimed.instance_id,
+            code=definition.code,
+            runtime=RUNTIME,
+            known=known,
+        )
+        live = Live(claimed.instance_id, claimed.life, definition, run)
+        try:
+            elsewhere = await _replay(store, live, claimed, place)
+        except NonDeterminismError:
+            later = await _last_retry(store, claimed, live.head)
+            run.close()
+            if not later:
+                raise
+            elsewhere = _Place(place.run_from, later)
+        else:
+            if elsewhere is None:
+                return live
+            run.close()
+        place = elsewhere
+
+
+async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
+    """The seq at which a retry began behind this one; 0 if none did."""
+    found = 0
+    async for seq, commit in history(store, claimed.instance_id, after=after, life=claimed.life):
+        if any(isinstance(event, WorkflowRetried) for event in commit):
+            found = seq
+    return found
+
+
+async def _replay(
+    store: Store,
+    live: Live,
+    claimed: Claimed,
+    place: _Place,
+    note: Callable[[Sequence[LogEvent]], None] | None = None,
+) -> _Place | None:
+    """Follow the log from there; what stands before the run's begin is recalled.
+
+    The answer is None, or where the run turned out to begin, for another run to follow it from there: it was
+    retried, which nobody knows of a long log before it is read, or it was continued as new behind the claim, by an
+    append of this worker's own that reached the database late.
+    """
+    page: list[_Commit] = []
+    async for one in _commits(store, claimed, place.run_from):
+        page.append(one)
+        if len(page) == _PAGE:
+            if elsewhere := _follow(live, page, place, note):
+                return elsewhere
+            page = []
+    if elsewhere := _follow(live, page, place, note):
+        return elsewhere
+    started = live.run.state.started
+    live.parent = started.parent if started is not None else None
+    live.signals = min(claimed.seen, claimed.signals)
+    live.run_from = place.run_from
+    live.shown = claimed.status
+    return None
+
+
+def _follow(
+    live: Live,
+    page: list[_Commit],
+    place: _Place,
+    note: Callable[[Sequence[LogEvent]], None] | None,
+) -> _Place | None:
+    begins = place.begins
+    continued = _continued(page)
+    if continued > place.run_from:
+        return _Place(continued, continued)
+    index = begin_of_retry([commit for _, _, commit in page])
+    if index is not None and page[index][0] > begins:
+        if live.run.state.started is not None:
+            return _Place(place.run_from, page[index][0])
+        begins = page[index][0]
+    for seq, writer, commit in page:
+        try:
+            if seq < begins:
+                live.run.recall([commit])
+            else:
+                live.run.replay([commit])
+                if note is not None:
+                    note(commit)
+        except HistoryCorruptError as error:
+            raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
+        live.head, live.writer = seq, writer
+    return None
+
+
+def _continued(page: list[_Commit]) -> int:
+    """The seq of the last commit that continued the instance as new; 0 if none did."""
+    for seq, _, commit in reversed(page):
+        if any(type(event) is WorkflowContinued for event in commit):
+            return seq
+    return 0
+
+
+async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterator[_Commit]:
+    """The commits of its current run: those that came along with the claim, if they are all there are.
+
+    Of their writers the last one's is told.
+    """
+    if claimed.log and run_from == claimed.run_from and len(claimed.log) == claimed.head - run_from + 1:
+        for seq, body in enumerate(claimed.log, run_from):
+            yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
+        return
+    async for row, commit in rows(store, claimed.instance_id, after=run_from - 1, life=claimed.life):
+        yield row.seq, row.writer, commit
+
+
+async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
+    """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
+    definition = registry.workflows[claimed.workflow_name]
+    known = registry.activities_of(claimed.workflow_name)
+    place = _Place(claimed.run_from, claimed.run_from)
+    while True:
+        run = Run(
+            definition,
+            instance_id=claimed.instance_id,
+            code=definition.code,
+            runtime=RUNTIME,
+            activities=known,
+            known=known,
+        )
+        live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
+
+        def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
+            called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
+
+        elsewhere = await _replay(store, live, claimed, place, note)
+        if elsewhere is None:
+            return live, called - known.keys()
+        run.close()
+        place = elsewhere
+
+
+def resumption(live: Live, now: int) -> WorkflowResumed | None:
+    """What drives on a run that has not acted upon its last input (it was started, or parked), or knows answers."""
+    return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None

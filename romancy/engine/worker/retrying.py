@@ -1,0 +1,228 @@
+"""Retrying what failed: the one append that opens a run behind the end of another, and the children of such a run.
+
+A retry remembers what stands of the runs before it; `romancy.core` finds it in their commits, which stay where they
+are. What is decided here is whether there may be a retry at all, and what its first event says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final, Literal
+
+from romancy._logs import about, get_logger
+from romancy.core import (
+    ChildFailed,
+    Recall,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowStarted,
+    encode_commit,
+)
+from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
+from romancy.engine.worker.replay import rows
+from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
+from romancy.log import commit_of
+from romancy.serialization import describe_exception
+from romancy.status import Status
+from romancy.storage.records import Append, Change, Delivery, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from romancy.core import StartChild
+    from romancy.engine.driver import Driver
+    from romancy.engine.instance import Live
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Delivered, History, InstanceRow, LogRow
+
+    Unsure = Literal["", "done", "undone"]
+
+__all__ = ["Revivals", "opening_of_retry", "runs_so_far"]
+
+logger = get_logger("romancy.engine")
+
+_ENDED_BADLY: Final = (Status.FAILED, Status.CANCELLED)
+_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+async def opening_of_retry(
+    store: Store, row: InstanceRow, recall: Recall, last: LogRow, *, now: int, unsure: Unsure, by: str = ""
+) -> Append:
+    """The append, behind this row, that begins a new run of a failed instance; a child is retried `by` its parent.
+
+    Raises UsageError when it has not failed, or when nobody can know what a retry should do.
+    """
+    if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled) if by else WorkflowFailed):
+        raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
+    doubts = [item.id for item in recall.unsure()] if not unsure else []
+    gone: list[str] = []
+    for child in recall.children():
+        theirs = await _doubts_of_child(store, row, child.key, look=not unsure)
+        if theirs is None:
+            gone.append(child.key)
+        else:
+            doubts += theirs
+    if doubts:
+        raise UsageError(
+            f"instance {row.instance_id!r} cannot be retried before somebody has looked: the compensation of "
+            f"{', '.join(doubts)} failed for good, or was cut off, and nobody knows whether what was done stands. Say "
+            "unsure='done' if it does, or unsure='undone' if it does not"
+        )
+    retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by)
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=last.seq + 1,
+        writer=f"{secrets.token_hex(8)}.retry",
+        body=encode_commit([retried]),
+        after=last.writer,
+        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
+    )
+
+
+async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
+    """The runs so far, and the last row of the log. Raises what reading a log does."""
+    recall, last = Recall(row.instance_id), None
+    async for one, commit in rows(store, row.instance_id, after=row.run_from - 1, life=row.life):
+        for event in commit:
+            recall.follow(event)
+        last = one
+    if last is None:
+        raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
+    return recall, last
+
+
+async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, look: bool) -> list[str] | None:
+    """What of a child nobody knows whether it stands; None if there is no such child."""
+    found = await store.read(child, limit=1)
+    if found is None or not is_child_of(found, parent.instance_id, parent.life):
+        return None
+    if not look or found.instance.status not in _ENDED_BADLY:
+        return []
+    try:
+        recall, _ = await runs_so_far(store, found.instance)
+    except InstanceNotFoundError:
+        return None
+    doubts = [f"{item.id} of instance {child!r}" for item in recall.unsure()]
+    for grandchild in recall.children():
+        doubts += await _doubts_of_child(store, found.instance, grandchild.key, look=True) or []
+    return doubts
+
+
+def is_child_of(found: History, parent: str, life: int) -> bool:
+    """Whether an instance, of which the log's first row is given, was started by this life of that parent."""
+    if found.instance.parent != parent:
+        return False
+    for row in found.rows[:1]:
+        for event in commit_of(found.instance.instance_id, row.seq, row.body):
+            if isinstance(event, WorkflowStarted) and event.parent is not None:
+                return event.parent.life in (0, life)
+    return True  # that run is being pruned: the parent's id decides
+
+
+class Revivals:
+    """Retries the failed children of retried runs, each when its parent asks for it. Doing it twice changes nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        *,
+        token: Callable[[], str],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        look: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._token = token
+        self._spawn = spawn
+        self._look = look
+
+    def begin(self, live: Live, child: StartChild) -> None:
+        """See to it that the child runs again, or that its parent hears why not. The parent stays here meanwhile."""
+        live.reviving |= {child.child_id}
+        self._spawn(self._bring_back(live, child))
+
+    async def _bring_back(self, live: Live, child: StartChild) -> None:
+        try:
+            await self._until_done(live, child)
+        finally:
+            live.reviving -= {child.child_id}
+        if not live.released and self._driver.live.get(live.instance_id) is live:
+            self._driver.rest(live)
+        self._look()
+
+    async def _until_done(self, live: Live, child: StartChild) -> None:
+        pause = _PAUSE
+        while not live.released:
+            try:
+                if await self._try(live, child):
+                    return
+            except InstanceNotFoundError:
+                pass  # it was purged just now
+            except StorageUnavailableError as error:
+                logger.warning(
+                    "instance %s: its child %s cannot be retried yet, again in %.1f s: %s",
+                    live.instance_id, child.instance_id, pause, error, extra=about(live),
+                )  # fmt: skip
+            except (StorageError, UsageError) as error:
+                self._refuse(live, child, error)
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _refuse(self, live: Live, child: StartChild, error: Exception) -> None:
+        if not live.released:
+            now = max(self._driver.clock.now(), live.run.last_time)
+            self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
+
+    async def _try(self, live: Live, child: StartChild) -> bool:
+        """False: it has changed meanwhile and is to be looked at once more."""
+        found = await self._store.read(child.instance_id, limit=1)
+        if found is None:
+            (outcome,) = await self._store.commit([self._driver.start_of_child(live, child)], worker=self._token())
+            return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
+        row = found.instance
+        if not is_child_of(found, live.instance_id, live.life):
+            raise UsageError(
+                f"the child {child.child_id} cannot be retried: it was removed, and its id {child.instance_id!r} is "
+                "another's"
+            )
+        if row.status in (*_ENDED_BADLY, Status.COMPLETED):
+            recall, last = await runs_so_far(self._store, row)
+            if recall.wanted_by == child.by or child.child_id not in live.run.state.children:
+                return True  # it has run again, and its end is among the mail of its parent
+            if recall.ended is None:
+                return False  # somebody else has retried it just now
+            if row.status is Status.COMPLETED:
+                name = f"end-{child.by}-{child.child_id}"
+                await self._deliver(live.instance_id, name, _end_of(live, child, recall))
+                return True
+            now = self._driver.clock.now()
+            item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
+            (outcome,) = await self._store.commit([item], worker=self._token())
+            if outcome is Outcome.DEAD:
+                return True  # whoever takes the parent over sees to it
+            if outcome is not Outcome.ACCEPTED:
+                return False
+        still = live.run.state.children.get(child.child_id)
+        if not live.released and still is not None and still.cancel_requested:
+            reason = f"its parent {live.instance_id} gave it up"
+            message = CancelMessage(reason=reason, parent=live.parent_of(child))
+            await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", message)
+        return True
+
+    async def _deliver(self, instance_id: str, delivery_id: str, message: ChildEnded | CancelMessage) -> Delivered:
+        delivery = Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(message))
+        (answer,) = await self._store.deliver([delivery])
+        return answer
+
+
+def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
+    """What a child that completed in between has to tell."""
+    end = recall.ended
+    result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
+    return ChildEnded(child_id=child.child_id, result=result, life=live.life)

@@ -1,0 +1,132 @@
+"""A thread that watches the event loop: what blocks it is named, and the lease outlives it for a while.
+
+User code that blocks (a synchronous client, a long computation in an `async def`) stops everything else here: other
+workflows, heartbeats, the detection of time-outs. So the loop is asked for a sign of life from outside, and when none
+comes, the log says what it is doing. Meanwhile a second heart beats over a connection of its own, so that a worker
+that is merely slow is not declared dead and its work not done twice. One that stays blocked is given up for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import get_logger
+from romancy.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.engine.worker.lease import Leases
+    from romancy.storage.protocol import Store
+
+__all__ = ["SecondHeart", "Watchdog"]
+
+logger = get_logger("romancy.engine")
+
+_LEASES_BLOCKED: Final = 10
+
+
+class SecondHeart:
+    """Beats for a worker whose event loop cannot, on a loop and a store of its own."""
+
+    def __init__(self, another: Callable[[], Store], leases: Callable[[], Leases], lease: float) -> None:
+        self._another = another
+        self._leases = leases
+        self._lease = lease
+
+    @property
+    def after(self) -> float:
+        """Seconds the loop may be blocked before this heart begins."""
+        return self._lease / 3
+
+    def beat_until(self, answered: threading.Event) -> None:
+        """Beat until the loop answers, or has been blocked for too many leases; blocks, and never raises."""
+        try:
+            asyncio.run(self._beat(answered))
+        except Exception:
+            logger.exception("no heartbeat for a blocked event loop")
+
+    async def _beat(self, answered: threading.Event) -> None:
+        leases, until = self._leases(), time.monotonic() + _LEASES_BLOCKED * self._lease
+        store = self._another()
+        await store.open(migrate=False)
+        try:
+            while not answered.is_set():
+                if time.monotonic() > until:
+                    logger.error("the event loop is blocked for too long: others take over what this worker has")
+                    return
+                try:
+                    if not await leases.beat_through(store):
+                        return
+                except StorageError as error:
+                    logger.warning("no heartbeat for a blocked event loop: %s", error)
+                await asyncio.to_thread(answered.wait, self.after / 2)
+        finally:
+            await store.close()
+
+
+class Watchdog:
+    """Asks the loop it was made on for signs of life, from a thread."""
+
+    def __init__(self, patience: float, heart: SecondHeart | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._watched = threading.get_ident()
+        self._patience = patience
+        self._heart = heart
+        self._pace = patience / 2 if heart is None else min(patience, heart.after) / 2
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="romancy-watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more; a heart that is just beating ends by itself."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pace):
+            answered = threading.Event()
+            asked = time.monotonic()
+            try:
+                self._loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:
+                return  # the loop is closed
+            if not answered.wait(self._pace):
+                self._outlast(answered, asked)
+
+    def _outlast(self, answered: threading.Event, asked: float) -> None:
+        """Stay with a loop that does not answer: let the heart beat in time, tell in time, and say how it ended."""
+        beating = told = False
+        looked = time.monotonic()
+        excused = max(0.0, looked - asked - 2 * self._pace)
+        while not answered.wait(self._pace / 2) and not self._stop.is_set():
+            now = time.monotonic()
+            # If this thread was late as well, the whole process stood still: the loop gets the time it did not have.
+            excused, looked = excused + max(0.0, now - looked - self._pace), now
+            if self._heart is not None and not beating and now - asked > self._heart.after:
+                beating = True
+                name = "romancy-second-heart"
+                threading.Thread(target=self._heart.beat_until, args=(answered,), name=name, daemon=True).start()
+            if not told and now - asked - excused > self._patience:
+                told = True
+                self._tell()
+        blocked = time.monotonic() - asked
+        if blocked > self._patience and not self._stop.is_set():
+            logger.warning("the event loop was blocked for %.1f s", blocked)
+
+    def _tell(self) -> None:
+        # There is no other way to see what another thread is doing.
+        frame = sys._current_frames().get(self._watched)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "nobody knows what"
+        logger.warning(
+            "the event loop has been blocked for more than %g s: nothing else goes on here meanwhile. Make the call "
+            "below await, put it into an activity that is a plain `def`, or allow more with warn_when_blocked=.\n%s",
+            self._patience,
+            stack,
+        )

@@ -1,0 +1,500 @@
+"""The worker: its parts put together, its life from opening to leaving, and what follows when an append is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Raw
+
+from romancy._logs import about, get_logger, hush, speaking, unhush
+from romancy.engine.activities.attempt import Tools
+from romancy.engine.activities.runner import Attempts
+from romancy.engine.activities.session_commits import commit_session
+from romancy.engine.alarms import Alarms
+from romancy.engine.append_slots import Slots
+from romancy.engine.clock import DatabaseClock
+from romancy.engine.decide import new_life, start_of
+from romancy.engine.driver import Driver
+from romancy.engine.first_drive import begin
+from romancy.engine.incarnation import Incarnation
+from romancy.engine.log_lines import say_end, say_refused, say_stuck
+from romancy.engine.log_writer import LogWriter
+from romancy.engine.observer import Observer
+from romancy.engine.pending_append import PendingAppend
+from romancy.engine.worker.claims import Claiming
+from romancy.engine.worker.known_workflows import names_told
+from romancy.engine.worker.lease import Leases
+from romancy.engine.worker.lease_keeper import LeaseKeeper
+from romancy.engine.worker.quarantine import Quarantine
+from romancy.engine.worker.recovery import Intake, claimed_again
+from romancy.engine.worker.replay import resumption
+from romancy.engine.worker.resting import Resting
+from romancy.engine.worker.retrying import Revivals
+from romancy.engine.worker.watchdog import SecondHeart, Watchdog
+from romancy.errors import DatabaseReplacedError, StorageUnavailableError
+from romancy.storage.records import Append, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any
+
+    from romancy.core import Activation
+    from romancy.depends import Dependencies
+    from romancy.engine.activities.port import Port
+    from romancy.engine.first_drive import Begun
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+    from romancy.engine.post import Mail
+    from romancy.engine.settings import Settings
+    from romancy.errors import RomancyError
+    from romancy.registry import Registry
+    from romancy.storage.protocol import Store
+    from romancy.workflow import Workflow
+
+__all__ = ["Worker"]
+
+logger = get_logger("romancy.engine")
+
+_AT_ONCE: Final = 100
+_LONGEST_GOODBYE: Final = 5.0
+_A_MOMENT: Final = 0.01
+
+
+class Worker:
+    """One incarnation of a worker on one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        settings: Settings,
+        *,
+        dependencies: Dependencies,
+        ended: Callable[[str, int, Activation | None], None],
+        another: Callable[[], Store] | None = None,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.clock = DatabaseClock()
+        self._settings = settings
+        self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
+        self._incarnation = Incarnation()
+        self.nonce = self._incarnation.nonce
+        self._ended = ended
+        self.beating = self._new_beating()
+        self.writer = LogWriter(store, self._incarnation)
+        self.driver = Driver(
+            registry=registry,
+            clock=self.clock,
+            writer=self.writer,
+            alarms=Alarms(self.clock),
+            stamp=self.stamp,
+            nonce=self.nonce,
+            finished=self._finished,
+            lost=self._lost,
+            broken=self._broken,
+            in_session=self._in_session,
+        )
+        if not store.capabilities.embedded:
+            # While another process writes one part, this one drives the next. What writes in this process would only
+            # fight with it for the interpreter.
+            self.driver.at_once = _AT_ONCE
+        self.driver.attempts = self._new_attempts(dependencies)
+        self.claiming = self._new_claiming()
+        self._resting = Resting(settings.sticky)
+        self._intake = Intake(
+            store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
+        )
+        self._intake.tell_parked = ended
+        self.driver.revive = Revivals(
+            store, self.driver, token=lambda: self.leases.token, spawn=self._spawn, look=self.claiming.look
+        ).begin
+        self._quarantine = self._intake.quarantine = self._new_quarantine()
+        self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
+        self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
+        self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
+        self._trials: asyncio.Task[None] | None = None
+        self._another = another
+        self._watchdog: Watchdog | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._committing: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.failed: RomancyError | None = None
+        """Why this worker gave up for good."""
+
+    @property
+    def leases(self) -> Leases:
+        """Those of the present incarnation."""
+        return self.beating.leases
+
+    def _new_beating(self) -> LeaseKeeper:
+        return LeaseKeeper(
+            self.store,
+            self.clock,
+            incarnate=self._new_leases,
+            nonce=self.nonce,
+            alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - there are none yet
+            lapsed=self._lease_lapsed,
+            dead=self._declared_dead,
+            reborn=self._reborn,
+            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor is there this
+            failed=self._gave_up,
+        )
+
+    def _new_claiming(self) -> Claiming:
+        return Claiming(
+            self.store,
+            self.clock,
+            self.driver,
+            token=lambda: self.leases.token,
+            fresh=self.is_alive,
+            codes=self._codes,
+            company=lambda: self.leases.company(),  # noqa: PLW0108 - they change with the incarnation
+            max_live=self._settings.max_live,
+        )
+
+    def _new_watchdog(self) -> Watchdog | None:
+        if self._settings.warn_when_blocked is None:
+            return None
+        lease = self._settings.lease / 1_000_000
+        heart = SecondHeart(self._another, lambda: self.leases, lease) if self._another is not None else None
+        watchdog = Watchdog(self._settings.warn_when_blocked, heart)
+        watchdog.start()
+        return watchdog
+
+    def _new_attempts(self, dependencies: Dependencies) -> Attempts:
+        slots = None
+        if self.store.capabilities.sessions_exclude:
+            slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
+        with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
+            return Attempts(
+                Tools(self.store, self.stamp, slots, self.registry.errors),
+                self.clock,
+                threads=self._settings.max_threads,
+                dependencies=dependencies,
+                retry=self._settings.retry,
+                beating=self.beating,
+                limit=self._settings.max_activities,
+                ended=self.driver.ended,
+                ended_alone=self.driver.ended_alone,
+                broken=self._broken,
+            )
+
+    def _new_quarantine(self) -> Quarantine:
+        return Quarantine(
+            self.store,
+            self.driver,
+            self._intake,
+            nonce=self.nonce,
+            token=lambda: self.leases.token,
+            patience=self._settings.lease / 1_000_000,
+            done=self.claiming.look,
+        )
+
+    def is_alive(self) -> bool:
+        """Whether nobody can have declared this incarnation dead; it changes with its lease."""
+        return self.leases.fresh()
+
+    def stamp(self) -> str:
+        """An id for a message; those of one worker sort in the order they were made."""
+        return f"{self.clock.mark():016x}{next(self._incarnation.numbers):08x}{self.leases.token}"
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Register, take over what the dead left behind on this machine, and begin to work.
+
+        Raises UsageError when a worker of the same chosen id is at work.
+        """
+        hush(self._settings.speaker)
+        with speaking(self._settings.speaker):  # for the logs of everything that begins here
+            await self.beating.begin()
+            self._spawn(self.writer.run())
+            self._spawn(self.beating.run())
+            self._spawn(self.claiming.run())
+            self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
+            self._trials.add_done_callback(self._task_done)
+            self._watchdog = self._new_watchdog()
+            self.claiming.look()
+            logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
+
+    async def drain(self, grace: float) -> None:
+        """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
+        self.draining = True
+        if self._trials is not None:
+            self._trials.cancel()
+            await asyncio.gather(self._trials, return_exceptions=True)
+        self.driver.attempts.hold()
+        self.claiming.only_mail()
+        if not await self.driver.attempts.all_ended(grace):
+            logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
+        for live in list(self.driver.live.values()):
+            self.driver.attempts.drop(live)
+        await asyncio.sleep(0)  # what has just ended is fed
+        if self._committing:
+            await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
+        await self._within_goodbye(self._give_everything_back())
+        self.claiming.stop()
+        await self._within_goodbye(self.claiming.stopped())
+        await self._within_goodbye(self._give_everything_back())
+
+    async def _give_everything_back(self) -> None:
+        """What had to end and met mail that nobody had read is taken up once more, with that mail, and ends then."""
+        while True:
+            await self.writer.flushed()
+            for live in list(self.driver.live.values()):
+                self.driver.give_back(live)
+            await self.writer.flushed()
+            if not self.driver.live and (self._intake.is_idle or self.claiming.has_stopped):
+                return
+            await asyncio.sleep(_A_MOMENT)
+
+    async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
+        if not await self._within(work, _LONGEST_GOODBYE):
+            logger.warning("the database does not answer: what is not given back will be taken over")
+
+    async def _within(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await work
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Drain, and leave."""
+        await self.drain(grace)
+        for live in list(self.driver.live.values()):
+            self.driver.drop(live)
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        self.beating.stop()
+        self._resting.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._within(self.driver.ports.given_up(), _LONGEST_GOODBYE)
+        if self._observer is not None:
+            self._observer.flush()
+        self.driver.attempts.close()
+        try:
+            async with asyncio.timeout(_LONGEST_GOODBYE):
+                await self.leases.beat(leaving=True)
+        except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
+            logger.warning("could not say goodbye to the database: %s", error)
+        unhush(self._settings.speaker)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        for tasks in (self._tasks, *sets):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("a part of the worker stopped", exc_info=task.exception())
+
+    # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lease_lapsed(self) -> None:
+        logger.error(
+            "no heartbeat for %g s: the lease has run out and others may go on with the %d instances of this worker; "
+            "it stops what runs, drops them, and claims again when the database answers",
+            self._settings.lease / 1_000_000,
+            len(self.driver.live),
+        )
+        self._drop_everything()
+
+    def _reborn(self) -> None:
+        self._spawn(self._look_for_own_once_written())
+
+    async def _look_for_own_once_written(self) -> None:
+        """What was under way to the log when everything was dropped is better in it before anybody reads it."""
+        await self._within(self.writer.flushed(), self._settings.lease / 1_000_000)
+        self.claiming.look_for_own()
+
+    def _declared_dead(self) -> None:
+        logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
+        self._drop_everything()
+
+    def _gave_up(self, reason: RomancyError) -> None:
+        logger.critical("%s", reason)
+        self.failed = reason
+        self.draining = True
+        self.claiming.stop()
+        self._drop_everything()
+
+    def _drop_everything(self) -> None:
+        for live in list(self.driver.live.values()):
+            self.driver.drop(live)
+        self._intake.forget()
+
+    def _new_leases(self) -> Leases:
+        leases = Leases(
+            self.store,
+            self.clock,
+            worker_id=self._settings.worker_id,
+            lease=self._settings.lease,
+            codes=(*self._codes.values(), *names_told(self._codes)),
+            named=self._settings.named,
+            exclusive=self.store.capabilities.sessions_exclude,
+        )
+        self._incarnation.token = leases.token
+        return leases
+
+    # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
+
+    def _finished(self, live: Live, activation: Activation) -> None:
+        if activation.events and activation.outcome is None and activation.parked is None:
+            self._resting.keep(live)
+        else:
+            live.run.close()
+        self._tell_end(live, activation)
+
+    def _tell_end(self, live: Live, activation: Activation) -> None:
+        if activation.outcome is not None:
+            self.claiming.ended_here(live.instance_id)
+            say_end(live, activation.outcome)
+        elif activation.parked is not None:
+            say_stuck(live, activation.parked)
+        self._ended(live.instance_id, live.life, activation)
+
+    def _lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
+        """An append was refused: drop the run, and bring it back if it is still ours."""
+        live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
+        still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
+        if prepared.session is not None:
+            inputs = []  # what the session held was rolled back with it: the attempt is made again
+        elif still_ours:
+            self.driver.ports.keep(inputs, prepared.ports)
+        if still_ours:
+            inputs += self.driver.ports.carry_over(live)
+        self.driver.drop(live, inputs if still_ours else ())
+        if outcome is Outcome.UNSEEN:
+            self._intake.after_mail(live, inputs, kept)
+            self.claiming.look()
+        elif outcome is Outcome.EXISTS:
+            self._spawn(self._without_taken_children(prepared, inputs, kept))
+        elif outcome is Outcome.INVALID:
+            error = self.writer.refusal(live.instance_id)
+            reason = f"its commit cannot be written: {type(error).__name__}: {error}"
+            self._intake.park(claimed_again(live), reason)
+        else:
+            say_refused(live, outcome)
+            self.claiming.look_for_own()
+
+    async def _without_taken_children(
+        self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
+    ) -> None:
+        """Find out which children cannot be started, and let the run hear of it where it asked for them."""
+        assert isinstance(prepared.item, Append)  # noqa: S101 - nothing else has children
+        try:
+            for start in prepared.item.starts:
+                if await self.store.read(start.instance_id, limit=0) is not None:
+                    self.driver.taken.add(start.instance_id)
+        except StorageUnavailableError:
+            self.claiming.look_for_own()
+            return
+        await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
+
+    def _broken(self, live: Live, error: Exception) -> None:
+        self.driver.drop(live)
+        self._intake.park(claimed_again(live), f"its run broke: {type(error).__name__}: {error}")
+
+    def _in_session(self, prepared: PendingAppend, port: Port) -> None:
+        self._spawn(self._commit_in_session(prepared, port), self._committing)
+
+    async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
+        (event, _), item = prepared.inputs[0], prepared.item
+        assert isinstance(item, Append)  # noqa: S101 - only appends carry sessions
+        try:
+            outcome, instead = await commit_session(
+                self.store,
+                self.writer,
+                port,
+                item,
+                event,
+                worker=self.leases.token,
+                nonce=self.nonce,
+                future=asyncio.get_running_loop().create_future,
+            )
+        except Exception:
+            logger.exception("instance %s: its session's commit failed", item.instance_id, extra=about(prepared.live))
+            outcome, instead = None, None
+        if outcome is not None:
+            self.driver.attempts.patience.succeeded()
+            self.driver.settle(prepared, outcome)
+            return
+        if instead is None:
+            await asyncio.sleep(self.driver.attempts.patience.lost())
+        if not prepared.live.released:
+            kept = prepared.live.unread()
+            inputs: list[Given] = [] if instead is None else [(instead, None)]
+            inputs += self.driver.ports.carry_over(prepared.live)
+            self.driver.drop(prepared.live, inputs)
+            await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
+
+    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        definition: Workflow[..., object],
+        input: Raw,
+        instance_id: str,
+        delay: int,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Write a new instance and go on with it, unless it is for later or for others; `done` hears of the write."""
+        now = self.clock.now()
+        life = new_life()
+        if delay or self._has_enough():
+            item = start_of(
+                definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
+            )
+            self.writer.submit(item, done)
+            return
+        with speaking(self._settings.speaker):
+            begun = begin(
+                definition,
+                input,
+                instance_id=instance_id,
+                life=life,
+                nonce=self.nonce(),
+                now=now,
+                owner=self.leases.token,
+            )
+        self._intake.starting.add(instance_id)
+        self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
+
+    def _has_enough(self) -> bool:
+        """Whether one more instance is better off with others, or in the database until there is room for it."""
+        begun = len(self._intake.starting)
+        if len(self.driver.live) + begun >= self._settings.max_live or self.driver.solitude.only is not None:
+            return True
+        return self.driver.attempts.spare <= begun and self.leases.company()
+
+    def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
+        live = begun.live
+        self._intake.starting.discard(live.instance_id)
+        if outcome is Outcome.DEAD and begun.start.owner != self.leases.token:
+            live.run.close()
+            self.start(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
+            return
+        done(outcome)
+        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self.leases.token):
+            live.run.close()
+            return
+        live.written(begun.start)
+        if begun.activation is None:
+            resumed = resumption(live, self.clock.now())
+            self.driver.resume(live, [] if resumed is None else [(resumed, None)])
+        elif begun.start.owner is None:
+            if self._observer is not None:
+                self._observer.committed(live, begun.activation)
+            self._finished(live, begun.activation)
+        else:
+            self.driver.live[live.instance_id] = live
+            live.in_flight = True
+            self.driver.settle(PendingAppend(live, begun.start, begun.activation, ()), outcome)

@@ -1,0 +1,209 @@
+"""When to ask for work: who has enough to write leaves the news to others, and hears them when it has less."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from romancy.engine.clock import DatabaseClock
+from romancy.engine.worker.claims import Claiming
+from romancy.storage.records import Work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.storage.records import ClaimRequest
+
+pytestmark = pytest.mark.anyio
+
+MUCH, LITTLE = 400, 3
+A_FEW_TURNS = 10
+FAR = 3_000_000_000_000_000
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Worker:
+    """What asks for work, and all that it looks at: a store that has none, and what is in hand."""
+
+    def __init__(self, *, company: bool) -> None:
+        self.claims = 0
+        self.limits: list[int] = []
+        self.driver = SimpleNamespace(
+            live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
+            to_write=0,
+            writer=SimpleNamespace(written=0),
+            attempts=SimpleNamespace(spare=1000, relief=None),
+        )
+        self.claiming = Claiming(
+            cast("Any", self),
+            DatabaseClock(),
+            cast("Any", self.driver),
+            token=lambda: "w",
+            fresh=lambda: True,
+            codes={"flow": "c1"},
+            company=lambda: company,
+            max_live=1000,
+        )
+        self.claiming.intake = cast("Any", self)
+        self.claiming.quarantine = cast("Any", SimpleNamespace(busy=False))
+        self.waits_for_mail = False
+        self.starting = set[str]()
+
+    async def claim(self, request: ClaimRequest) -> Work:
+        assert request.worker == "w"
+        self.claims += 1
+        self.limits.append(request.limit)
+        return Work(claimed=[], mail=[], now=1, next_due=FAR)
+
+    async def take_in(self, work: Work) -> bool:
+        assert not work.claimed
+        return False
+
+    def known(self) -> dict[str, int]:
+        return {}
+
+    def kept(self) -> dict[str, int]:
+        return {}
+
+    async def claims_after(self, changed: frozenset[str] | None) -> int:
+        """How often it asks at once after it was told of a change."""
+        before = self.claims
+        self.claiming.notice(changed)
+        await a_few_turns()
+        return self.claims - before
+
+
+async def a_few_turns() -> None:
+    for _ in range(A_FEW_TURNS):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put off is put off for as long as a test may take on a busy machine."""
+    monkeypatch.setattr("romancy.engine.worker.claims._SATED", 3600.0)
+
+
+@asynccontextmanager
+async def at_work(*, company: bool) -> AsyncGenerator[Worker]:
+    worker = Worker(company=company)
+    running = asyncio.create_task(worker.claiming.run())
+    yield worker
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize(
+    ("company", "to_write", "changed", "claims"),
+    [
+        (True, MUCH, frozenset({"theirs"}), 0),
+        (True, MUCH, None, 0),
+        (True, MUCH, frozenset({"theirs", "mine"}), 1),
+        (True, LITTLE, frozenset({"theirs"}), 1),
+        (False, MUCH, frozenset({"theirs"}), 1),
+        (False, MUCH, frozenset[str](), 0),
+    ],
+    ids=["much", "much, unknown", "mail", "little", "alone", "nothing"],
+)
+async def test_who_asks_at_once(*, company: bool, to_write: int, changed: frozenset[str] | None, claims: int) -> None:
+    async with at_work(company=company) as worker:
+        worker.driver.to_write = to_write
+
+        assert await worker.claims_after(changed) == claims
+
+
+@pytest.mark.usefixtures("endless")
+async def test_news_that_were_left_are_looked_at_when_less_is_at_hand() -> None:
+    async with at_work(company=True) as worker:
+        worker.driver.to_write = MUCH
+        assert await worker.claims_after(frozenset({"theirs"})) == 0
+        worker.driver.to_write = LITTLE
+        worker.claiming.ended_here("mine")
+        await a_few_turns()
+
+        assert worker.claims == 1
+
+
+@pytest.mark.usefixtures("endless")
+async def test_having_little_in_hand_is_having_little_to_write() -> None:
+    """What was written a moment ago may have been all there was."""
+    async with at_work(company=True) as worker:
+        worker.driver.to_write = MUCH
+        worker.driver.live = {"mine": None}
+
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+
+
+@pytest.mark.parametrize(("company", "at_once"), [(True, 0), (False, 1)], ids=["company", "alone"])
+async def test_who_has_asked_in_vain_waits_a_moment(
+    monkeypatch: pytest.MonkeyPatch, *, company: bool, at_once: int
+) -> None:
+    """Most news are ends, and each would make every idle worker ask."""
+    monkeypatch.setattr("romancy.engine.worker.claims._IN_VAIN", 3600.0)
+    async with at_work(company=company) as worker:
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+        assert await worker.claims_after(frozenset({"theirs too"})) == at_once
+        assert await worker.claims_after(None) == at_once
+        assert await worker.claims_after(frozenset({"mine"})) == 1, "mail for what is here is never put off"
+
+
+async def test_after_that_moment_it_asks() -> None:
+    async with at_work(company=True) as worker:
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+        worker.claiming.notice(frozenset({"theirs too"}))
+        async with asyncio.timeout(10):
+            while worker.claims < 2:  # noqa: ASYNC110 - by a timer of its own
+                await asyncio.sleep(0.01)
+
+
+async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:
+    """Fifty of whom nobody knows how long they take; more of what goes quickly."""
+    async with at_work(company=True) as worker:
+        for written, to_write in ((0, 0), (40, 40), (160, 40), (1160, 40), (2160, 0), (2260, 40)):
+            worker.driver.writer.written, worker.driver.to_write = written, to_write
+            assert await worker.claims_after(frozenset({"mine"})) == 1
+
+        assert worker.limits == [50, 50, 120, 200, 50, 100]
+
+
+async def test_an_end_here_is_no_reason_to_ask() -> None:
+    async with at_work(company=True) as worker:
+        worker.claiming.ended_here("mine")
+        await a_few_turns()
+
+        assert worker.claims == 0
+
+
+async def test_news_that_were_left_are_looked_at_in_the_end_although_much_is_at_hand() -> None:
+    async with at_work(company=True) as worker:
+        worker.driver.to_write = MUCH
+        worker.claiming.notice(frozenset({"theirs"}))
+        async with asyncio.timeout(10):
+            while not worker.claims:  # noqa: ASYNC110 - a quarter of a second, by a timer of its own
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
+    """On uvloop a plain handle is made of a delay that rounds to nothing, and it has no time."""
+    make = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+
+    async def put_off_twice() -> int:
+        async with at_work(company=True) as worker:
+            for _ in range(3):
+                worker.claiming.notice(frozenset({"theirs"}))
+                worker.claiming.notice(None)
+                await asyncio.sleep(0.01)
+            return worker.claims
+
+    with asyncio.Runner(loop_factory=make) as runner:
+        assert runner.run(put_off_twice()) >= 1
