@@ -48,7 +48,7 @@ from romancy.engine.decide import (
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.first_drive import start_of_child
 from romancy.engine.log_lines import say_complaints
-from romancy.engine.mail import input_of
+from romancy.engine.mail import in_order_of_arrival, input_of
 from romancy.engine.messages import TerminateMessage
 from romancy.engine.pending_append import NO_PORTS, PendingAppend
 from romancy.engine.post import NO_POST
@@ -179,7 +179,7 @@ class Driver:
         """Take in mail: what somebody waits for becomes an input, the rest is kept."""
         live.signals = mailbox.signals  # less than before where the database has lost the last that it had accepted
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
-        for row in mailbox.rows:
+        for row in in_order_of_arrival(mailbox.rows):
             if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
                 return
         self.go_on(live)

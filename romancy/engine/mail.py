@@ -1,17 +1,36 @@
-"""From a message in the inbox to the input that a run is fed."""
+"""From the messages in an inbox to the inputs that a run is fed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived, Parent
 from romancy.engine.messages import CancelMessage, ChildEnded, Signal, TerminateMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.core import Input
     from romancy.engine.messages import Message
+    from romancy.storage.records import InboxRow
 
-__all__ = ["input_of", "is_for"]
+__all__ = ["in_order_of_arrival", "input_of", "is_for"]
+
+_SENDER: Final = 16
+"""Characters at the end of a delivery id that name its sender."""
+
+
+def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
+    """Messages that are sorted by delivery id, in the order of arrival. A sender's ids overrule the database's clock."""
+    if len(rows) < 2:  # noqa: PLR2004 - one is in order
+        return rows
+    latest: dict[str, int] = {}
+    came: list[int] = []
+    for row in rows:
+        sender = row.delivery_id[-_SENDER:]
+        latest[sender] = at = max(row.at, latest.get(sender, 0))
+        came.append(at)
+    return [rows[place] for place in sorted(range(len(rows)), key=came.__getitem__)]
 
 
 def is_for(message: Message, life: int, parent: Parent | None) -> bool:

@@ -1,0 +1,41 @@
+"""Signals of several apps are received in the order in which they came, also if no worker is there to read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy_conformance.behaviour.waiting import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy import Workflow
+
+    Open = Callable[..., Awaitable[Romancy]]
+    Known = list[Workflow[..., object]]
+
+pytestmark = pytest.mark.anyio
+
+_COUNT = 12
+
+
+@workflow
+async def in_order(ctx: WorkflowContext, count: int) -> list[int]:
+    return [(await ctx.wait_event("next", model=int)).data for _ in range(count)]
+
+
+async def test_signals_of_apps_by_turns(open_app: Open, storage_url: str, workflows: Known) -> None:
+    """As if somebody typed `romancy signal` again and again: each sender is a process of its own."""
+    async with Romancy(storage_url, workflows=workflows) as app:
+        await app.start(in_order.options(instance_id="in order"), _COUNT)
+        await status_is(app, "in order", Status.WAITING)
+    senders = [await open_app(worker=False) for _ in range(4)]
+    for number in range(_COUNT):
+        await senders[number % 4].signal("in order", "next", number)
+
+    app = await open_app()
+
+    assert list(range(_COUNT)) == await app.handle("in order", in_order).result(timeout=60)

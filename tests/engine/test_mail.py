@@ -1,0 +1,34 @@
+"""The order in which messages are taken in."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from romancy.engine.mail import in_order_of_arrival
+from romancy.storage.records import InboxRow
+
+ANN, BOB = "a" * 16, "b" * 16
+
+
+def row(number: int, sender: str, at: int) -> InboxRow:
+    return InboxRow(f"{number:016x}{sender}", b"", at)
+
+
+def test_messages_of_several_senders_stand_as_they_came() -> None:
+    rows = [row(1, ANN, 10), row(1, BOB, 30), row(2, ANN, 40), row(2, BOB, 20)]
+
+    assert [rows[0], rows[1], rows[3], rows[2]] == in_order_of_arrival(rows), "Bob's clock went back"
+    assert rows[:1] == in_order_of_arrival(rows[:1])
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.sampled_from([ANN, BOB, "c" * 16]), st.integers(0, 9)), max_size=30))
+def test_no_sender_is_overtaken_by_himself_and_nobody_is_lost(messages: list[tuple[int, str, int]]) -> None:
+    rows = sorted((row(*one) for one in messages), key=lambda one: one.delivery_id)
+
+    ordered = list(in_order_of_arrival(rows))
+
+    assert sorted(map(id, rows)) == sorted(map(id, ordered))
+    for sender in (ANN, BOB, "c" * 16):
+        ids = [one.delivery_id for one in ordered if one.delivery_id.endswith(sender)]
+        assert ids == sorted(ids)
