@@ -50,12 +50,11 @@ def finished(*words: object) -> list[str]:
 
 
 def refused(*words: object) -> str:
-    """Run an example that fails; the one line that it says."""
+    """Run an example that fails; the line that it says, behind what the worker has logged."""
     ended = subprocess.run(
         command(*words), cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8", timeout=200, check=False
     )
     assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
     return ended.stderr.splitlines()[-1]
 
 

@@ -48,8 +48,14 @@ def thread_name(_: Tx) -> str:
 def fast(store: SqliteStore) -> Writer:
     """The writer of a disk that has been fast until now."""
     writer = writer_of(store)
-    writer._pace = 0.0
+    pace(writer, 0.0)
     return writer
+
+
+def pace(writer: Writer, seconds: float) -> None:
+    """Let the writer think that a commit takes so long."""
+    writer._pace = None
+    writer._measure(seconds, 0)
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ async def test_a_lone_write_on_a_fast_disk_stays_on_the_loops_thread(store: Sqli
 
 
 async def test_a_slow_disk_is_left_to_the_thread(store: SqliteStore, fast: Writer) -> None:
-    fast._pace = 0.1
+    pace(fast, 0.1)
 
     assert (await store.run_write(thread_name, lone=True)).startswith("romancy-sqlite")
     async with asyncio.timeout(60):  # the thread measures too, and finds that the disk is fast again
@@ -80,7 +86,7 @@ async def test_one_slow_commit_is_no_slow_disk(store: SqliteStore, fast: Writer)
         fast._measure(0.0002, 0)
     fast._measure(3.0, 0)
     assert await store.run_write(thread_name, weight=0, lone=True) == "MainThread"
-    fast._pace = 0.0002
+    pace(fast, 0.0002)
     fast._measure(3.0, 0)
     fast._measure(3.0, 0)
 
@@ -118,7 +124,7 @@ async def test_one_after_another_is_alone_each_time_and_lets_others_run(store: S
     names: set[str] = set()
     until = time.perf_counter() + 60
     while other_turns < 10 and time.perf_counter() < until:
-        fast._pace = 0.0
+        pace(fast, 0.0)
         names.add(await store.run_write(thread_name, weight=0, lone=True))
     counting.cancel()
 
@@ -133,7 +139,7 @@ async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, ac
     fast._connection.set_trace_callback(sent.append)
 
     for seq in range(3, 6):
-        fast._pace = 0.0
+        pace(fast, 0.0)
         assert await actor.write(append(begun, seq)) is Outcome.ACCEPTED
 
     assert ["insert into romancy_log"] * 3 == [sql[:23] for sql in sent]
@@ -199,7 +205,7 @@ async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
     begun = [await actor.begin() for _ in range(2)]
 
     async with store.session() as session:
-        fast._pace = 0.0
+        pace(fast, 0.0)
         waiting = asyncio.create_task(actor.write(append(begun[0], 2)))
         for _ in range(500):
             await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from romancy import app
+from romancy import _listening
 from romancy.engine.worker import claims
 from romancy_conformance.behaviour.faults import program
 
@@ -29,7 +29,7 @@ DEFAULT_LEASE = 30.0
 @contextmanager
 def hurried(times: float) -> Generator[float]:
     """Sweeps and looks in case of lost news come so many times as often; the lease with which heartbeats do as well."""
-    with faster(claims, "_SWEEP_EVERY", times), faster(app, "_SAFETY_POLL", times):
+    with faster(claims, "_SWEEP_EVERY", times), faster(_listening, "_SAFETY_POLL", times):
         yield DEFAULT_LEASE / times
 
 
