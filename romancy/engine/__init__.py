@@ -1,4 +1,4 @@
-"""The engine: the only place where the core meets a clock, an executor and a store. It knows no driver."""
+"""The engine: the only part that brings the core, a clock, an executor and a store together. It imports no driver."""
 
 from __future__ import annotations
 

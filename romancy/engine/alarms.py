@@ -1,4 +1,7 @@
-"""Durable timers of the instances in hand, as timers of the event loop. What rests has its alarm in the database."""
+"""Durable timers of loaded instances, as timers of the event loop.
+
+The database keeps the alarms of resting instances.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ _LONGEST: Final = 3600.0
 
 
 class Alarms:
-    """Calls back when the database's clock has reached a moment, never before."""
+    """Calls back when the database's clock has reached a moment, never earlier."""
 
     def __init__(self, clock: DatabaseClock) -> None:
         self._clock = clock
         self._handles: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
     def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
-        """Call `ring` at `due`, once, unless it is cleared before."""
+        """Call `ring` once, at `due`, unless the alarm is cleared first."""
         if live.alarms is NO_DICT:
             live.alarms = {}
         live.alarms[name] = None
@@ -35,14 +38,14 @@ class Alarms:
         self._handles[live.instance_id, name] = handle
 
     def clear(self, live: Live, name: str) -> None:
-        """It is no longer wanted."""
+        """Cancel one alarm of the instance."""
         live.alarms.pop(name, None)
         handle = self._handles.pop((live.instance_id, name), None)
         if handle is not None:
             handle.cancel()
 
     def clear_all(self, live: Live) -> None:
-        """None of this instance's alarms is wanted any more."""
+        """Cancel all alarms of the instance."""
         for name in list(live.alarms):
             self.clear(live, name)
 

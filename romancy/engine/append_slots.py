@@ -1,8 +1,8 @@
-"""Append slots where an open session keeps everybody else from writing, as on SQLite.
+"""Append slots on databases where an open session blocks all other writers, as on SQLite.
 
-There the session of an activity takes its instance's slot before it begins, and has it until it ends. Otherwise an
-append of the instance would wait for the session's transaction, and the end of the session for the append's slot.
-Nothing is lost by it: what waits here could not be written anyway.
+There, an activity's session takes the append slot of its instance before it begins and holds the slot until it ends.
+Without this rule, an append of the instance would wait for the session's transaction, and the end of the session would
+wait for the slot. The rule costs nothing: whatever waits for the slot could not be written anyway.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ __all__ = ["Slots", "hand_over", "is_held"]
 
 
 def is_held(live: Live) -> bool:
-    """Whether a session has the slot whose attempt has not ended: nothing is to be appended before that."""
+    """Whether a session holds the slot and its attempt has not ended.
+
+    Nothing may be appended until the attempt ends.
+    """
     return live.holder is not None and not live.holder.ended
 
 
 def hand_over(live: Live) -> None:
     """Give the slot, if it is free, to the session that has waited longest for it.
 
-    An instance that was let go appends nothing more: who still asks (to clean up) needs no slot, and waits for nobody.
+    A released instance appends nothing more. A session that still asks (to clean up) needs no slot and does not wait.
     """
     while live.wanting and (live.released or live.holder is None):
         port = next(iter(live.wanting))
@@ -40,9 +43,10 @@ def hand_over(live: Live) -> None:
 
 
 class Slots:
-    """How sessions take the slots of their instances.
+    """Lends the append slots of instances to sessions.
 
-    `freed` hears whose slot is free again, `held` of every session that has begun, and `let_go` that one has ended.
+    `freed` is called with an instance whose slot is free again, `held` with each session that has begun, and `let_go`
+    when a session has ended.
     """
 
     def __init__(self, freed: Callable[[Live], None], held: Callable[[Any], None], let_go: Callable[[], None]) -> None:
@@ -51,7 +55,7 @@ class Slots:
         self.let_go = let_go
 
     async def take(self, live: Live, port: Port) -> None:
-        """Return when the slot is the session's, or of no use to anybody."""
+        """Return when the session has the slot, or when nobody needs the slot any more."""
         if live.released:
             return
         if not live.in_flight and live.holder is None:
@@ -68,7 +72,7 @@ class Slots:
             raise
 
     def free(self, live: Live, port: Port) -> None:
-        """The session has ended, or never began."""
+        """Give the slot back: the session has ended, or never began."""
         if live.holder is port:
             live.holder = None
             self._freed(live)

@@ -1,4 +1,4 @@
-"""Children that cannot be started because their id is taken: the parent hears of it in the very same append."""
+"""Children that cannot start because their id is taken. The same append tells the parent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["joined", "refusals", "refused", "without"]
 
 
 def refused(activation: Activation, parent: str, taken: Collection[str]) -> list[StartChild]:
-    """The children whose ids are taken: by others that are known, by the parent, or by a child of the same commit."""
+    """The children whose id is taken: by a known instance, by the parent, or by another child of the same commit."""
     found: list[StartChild] = []
     begun = {parent}
     for effect in activation.effects:
@@ -27,7 +27,7 @@ def refused(activation: Activation, parent: str, taken: Collection[str]) -> list
 
 
 def refusals(children: Sequence[StartChild], now: int) -> list[ChildFailed]:
-    """The inputs that tell the run of them."""
+    """The inputs that report these children to the run."""
     return [ChildFailed(at=now, id=child.child_id, error=describe_exception(_conflict(child))) for child in children]
 
 
@@ -38,7 +38,7 @@ def _conflict(child: StartChild) -> InstanceConflictError:
 
 
 def without(activation: Activation, children: Sequence[StartChild]) -> Activation:
-    """The activation that starts none of these."""
+    """The activation without the starts of these children."""
     ids = {child.child_id for child in children}
     activation.effects[:] = [
         effect for effect in activation.effects if not (isinstance(effect, StartChild) and effect.child_id in ids)
@@ -47,7 +47,7 @@ def without(activation: Activation, children: Sequence[StartChild]) -> Activatio
 
 
 def joined(first: Activation, second: Activation) -> Activation:
-    """Two activations, one behind the other, as one commit."""
+    """Join two consecutive activations into one commit."""
     return Activation(
         events=[*first.events, *second.events],
         effects=[*first.effects, *second.effects],

@@ -1,6 +1,7 @@
-"""The database's time, estimated between heartbeats, and the age of the last proof that this worker is alive.
+"""The database's time, estimated between heartbeats, and the machine's time since boot.
 
-Nothing that must be right depends on the estimate: it dates events and decides when to look, never who may write.
+The estimate dates events and decides when to look. It never decides who may write, so correctness does not depend on
+it.
 """
 
 from __future__ import annotations
@@ -19,38 +20,38 @@ _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 _nanoseconds: Final[Callable[[], int]] = partial(time.clock_gettime_ns, _CLOCK)
-"""Since boot, counting the time a suspended machine slept, where the system can tell."""
+"""Time since boot. Where the system can tell, it includes the time during which the machine was suspended."""
 
 
 def boot_time() -> int:
-    """The same in microseconds."""
+    """Time since boot, in microseconds."""
     return _nanoseconds() // 1000
 
 
 class DatabaseClock:
-    """What time it is in the database, in microseconds; where its clock is put back, this follows."""
+    """The database's time in microseconds. When the database's clock is put back, this clock follows."""
 
     __slots__ = ("_last", "_local", "_offset")
 
     def __init__(self, local: Callable[[], int] = _nanoseconds) -> None:
-        """`local`: the machine's own clock, in nanoseconds."""
+        """`local` returns the machine's own time in nanoseconds."""
         self._local = local
         self._offset = (time.time_ns() - local()) // 1000
         self._last = 0
 
     def observe(self, now: int) -> None:
-        """The database has just said what time it is."""
+        """Adjust the estimate: the database has just reported `now`."""
         self._offset = now - self._local() // 1000
 
     def now(self) -> int:
-        """The estimate."""
+        """The estimated time."""
         return self._local() // 1000 + self._offset
 
     def mark(self) -> int:
-        """The estimate, or what was told here last if that is later: what is numbered by it stays in order."""
+        """The estimated time, but never less than the last mark: numbers taken from marks stay in order."""
         self._last = max(self._last, self.now())
         return self._last
 
     def seconds_until(self, due: int) -> float:
-        """How long to wait for a moment in the database's time; at least 0."""
+        """How many seconds remain until a moment in the database's time; at least 0."""
         return max(0.0, (due - self._local() // 1000 - self._offset) / 1_000_000)

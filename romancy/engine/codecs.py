@@ -1,13 +1,13 @@
-"""The store as the engine and the app see it: what codecs wrote is read, and what codecs are to write is written.
+"""The store as the engine and the app see it: codecs open what is read and seal what is written.
 
-The one place where bodies are sealed and opened. Without codecs that write, every write is the store's own method.
+Only this module seals and opens bodies. If no codec writes, every write is the store's own method.
 
-Sealed are commits, messages and inputs. What stays as it is: ids, names, statuses, times, the short error text of an
-instance's row, the projection that searches filter on, messages for the outside (others are to read them), and
-commits that say nothing but who owns the instance: those are written and looked at by workers without the codecs too.
+Commits, messages and inputs are sealed. The following stay readable: ids, names, statuses, times, the short error
+text in the row of an instance, the projection that searches filter on, outgoing messages (for readers elsewhere), and
+commits that only say who owns the instance, which workers without the codecs write and read as well.
 
-An unreadable commit is an error to whoever reads it. An unreadable message or input is handed on as it stands, so that
-it holds up nobody but the one who needs it: looking at instances and parking them works without their codecs.
+A reader of an unreadable commit gets an error. An unreadable message or input is passed on unopened, so that only an
+instance that needs it fails. A process without the codecs can therefore look at instances and park them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PAUSE: Final = 1.0
 
 
 def coded(store: Store, codecs: Codecs) -> Store:
-    """The store with these codecs around what it keeps."""
+    """Wrap the store so that these codecs open and seal what it keeps."""
     return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
 
 
@@ -70,7 +70,7 @@ def _input(instance_id: str, life: int) -> PayloadContext:
 
 
 class _ReadingStore:
-    """Opens what is read; without codecs it can only say that it cannot."""
+    """Opens what is read. Without codecs it can only report that it cannot open a body."""
 
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
         self._store = store
@@ -125,7 +125,8 @@ class _ReadingStore:
 class _CodingStore(_ReadingStore):
     """Seals what is written as well.
 
-    A refusal is remembered with what the worker could read: one with other codecs may succeed with the same code.
+    When an instance is refused, its row records which codecs the worker had: a worker with other codecs may succeed
+    with the same code.
     """
 
     def __init__(self, store: Store, codecs: Codecs) -> None:
@@ -198,7 +199,7 @@ class _CodingSession:
         try:
             sealed = self._sealing.sealed(item)
         except StorageUnavailableError:
-            await asyncio.sleep(_PAUSE)  # the attempt is made again, and should not be made as fast as can be
+            await asyncio.sleep(_PAUSE)  # the attempt is repeated, and must not be repeated in a tight loop
             raise
         return await self._session.commit(sealed, worker=worker)
 
@@ -207,7 +208,7 @@ class _CodingSession:
 
 
 def _unless_sealed(claimed: Claimed) -> Claimed:
-    """Without a log that is sealed: it is opened when it is read, one instance's failure being its own."""
+    """Leave out a sealed log. It is opened when it is read, so that a failure affects only its own instance."""
     return replace(claimed, log=()) if any(is_sealed(body, "commit") for body in claimed.log) else claimed
 
 

@@ -1,6 +1,6 @@
-"""Pure decisions about an instance: what to append, what its row shows, and when to let go of it.
+"""Pure decisions about an instance: what to append, what its row shows, and when to release it.
 
-Nothing here waits or writes. The driver carries out what is decided here.
+Nothing here waits or writes. The driver carries out the decisions.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def new_life() -> int:
 
 
 def short(text: str | None) -> str | None:
-    """An error text as the instance's row shows it."""
+    """An error text, cut to the length that an instance's row holds."""
     return text if text is None or len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
 
 
 def first_input(
     definition: Workflow[..., object], input: Raw, *, life: int, now: int, parent: Parent | None = None
 ) -> WorkflowStarted:
-    """What a new instance is to be fed first."""
+    """The first input of a new instance."""
     return WorkflowStarted(
         at=now,
         workflow=definition.name,
@@ -109,7 +109,10 @@ def start_row(
     change: Change | None = None,
     delay: int | None = 0,
 ) -> Start:
-    """A new instance whose log begins with these events: its owner's, or for any worker that knows the workflow."""
+    """A new instance whose log begins with these events.
+
+    `owner` drives it; without one, any worker that knows the workflow.
+    """
     started = events[0]
     assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
     raw = bytes(started.input)
@@ -143,7 +146,7 @@ def start_of(
     parent: Parent | None = None,
     delay: int | None = 0,
 ) -> Start:
-    """A start that nobody has driven yet: any worker that knows the workflow goes on from it."""
+    """A start that has not been driven. Any worker that knows the workflow may continue it."""
     started = first_input(definition, input, life=life, now=now, parent=parent)
     return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
 
@@ -151,7 +154,7 @@ def start_of(
 def side_effects(
     effects: Iterable[Effect], outcome: Outcome | None, live: Live, stamp: Callable[[], str]
 ) -> tuple[list[StartChild], tuple[Delivery, ...], tuple[OutboxRow, ...]]:
-    """What must stand in the same transaction as the append: children, messages to others, messages outside."""
+    """What the transaction of the append must also write: children, messages to instances, outgoing messages."""
     children: list[StartChild] = []
     deliveries: list[Delivery] = []
     outbox: list[OutboxRow] = []
@@ -182,7 +185,7 @@ def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
 
 
 def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
-    """Whether this is the common case: something ended, activities follow, and nobody but the log need know."""
+    """Whether this is the common case: an attempt ended, activities follow, and only the log changes."""
     if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
         return False
     if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
@@ -197,9 +200,9 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
 
 
 def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:
-    """Put inputs in the order of their times; how many one commit has room for, at least one.
+    """Sort inputs by time and return how many fit into one commit; at least one.
 
-    The room is half of a commit's: what follows from them stands there too.
+    They may fill half of a commit, because the events that follow from them need room as well.
     """
     inputs.sort(key=_time)
     size = 0
@@ -216,7 +219,7 @@ def _time(given: tuple[Input, Mail | None]) -> int:
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:
-    """What the instance's row must show after this activation; None if nothing a query or a claim sees changes."""
+    """The change of the instance's row after this activation; None if no query and no claim would see a difference."""
     status = activation.status
     if activation.parked is not None:
         return Change(
@@ -239,13 +242,13 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
 
 
 def _rests(live: Live, activation: Activation, now: int) -> bool:
-    """Whether nothing is to be done for so long that the instance is better off without an owner."""
+    """Whether the instance has nothing to do for long enough that it should have no owner."""
     if live.inputs or _is_at_work(live) or activation.status in TERMINAL_STATUSES or is_bound(live):
         return False
     if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
         return False
     if live.post.is_pressing:
-        return False  # it is fed as soon as this is in: the run before had no use for it
+        return False  # the message is fed after this append: the previous run had no use for it
     if len(live.post) and any(
         isinstance(effect, AwaitEvent) and live.post.has_for(effect) for effect in activation.effects
     ):
@@ -254,21 +257,21 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
 
 
 def is_bound(live: Live) -> bool:
-    """Whether a retried run has something left to do that nobody outside knows of."""
+    """Whether a retried run has work left that only this process knows of."""
     return bool(live.reviving) or live.run.remembers
 
 
 def _is_at_work(live: Live) -> bool:
-    """Whether something is to be brought about for the run, here or, where its attempts were dropped, elsewhere."""
+    """Whether work for the run is under way, here or, after its attempts were dropped, elsewhere."""
     state = live.run.state
     return bool(live.attempts or state.activities or state.compensations)
 
 
 def _look_again(live: Live, now: int) -> int | None:
-    """When an instance at rest is to be taken up, if nothing is delivered before.
+    """When to load a resting instance again if no message arrives before.
 
-    An instance that waits for its children to stop has the status of one being cancelled, which a sweep would take for
-    stranded: it is looked at now and then, and less often the longer it lasts.
+    An instance that waits for its children to stop has the status of an instance being cancelled. A sweep would take it
+    for stranded, so workers look at it from time to time, and less often the longer it waits.
     """
     state = live.run.state
     wake_at = state.wake_at()
@@ -278,7 +281,7 @@ def _look_again(live: Live, now: int) -> int | None:
 
 
 def idle_release(live: Live, now: int, writer: str) -> Append | None:
-    """An append that only gives the ownership back, if the instance was claimed for nothing and has long to wait."""
+    """An append that only gives up ownership, if the instance was claimed for nothing and has long to wait."""
     wake_at = _look_again(live, now)
     idle = not (live.inputs or _is_at_work(live) or live.in_flight or live.released or is_bound(live))
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
@@ -288,7 +291,7 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
 
 
 def handing_back(live: Live, now: int, writer: str) -> Append:
-    """An append that gives the instance to whoever wants it: at once if there is something to do."""
+    """An append that offers the instance to any worker: at once if it has something to do."""
     busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live)
     wake_at = now if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
@@ -296,7 +299,7 @@ def handing_back(live: Live, now: int, writer: str) -> Append:
 
 
 def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
-    """The append that ends the instance by force and consumes the message that asked for it."""
+    """The append that terminates the instance and consumes the message that asked for it."""
     end = Ended(Status.CANCELLED, reason=reason)
     _, deliveries, _ = side_effects((), end, live, stamp)
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
@@ -304,10 +307,10 @@ def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str
 
 
 def terminated(now: int, reason: str) -> bytes:
-    """The commit that ends an instance by force."""
+    """The commit that terminates an instance."""
     return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
 def owner_changed(now: int, owner: str, code: str, *, alone: bool = False) -> bytes:
-    """The body of the entry that a takeover appends, or (without an owner) a release."""
+    """The body of the entry that a takeover appends or, without an owner, a release."""
     return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone)])

@@ -1,7 +1,7 @@
-"""Driving instances: feed a run its inputs, write what it decides, and do what it asked once that is durable.
+"""Driving instances: feed inputs to a run, write what it decides, and carry out its effects once they are durable.
 
-One instance has one append slot. Inputs that come while it is taken wait and go out together as the next append.
-Any doubt about a run has one cure: drop it, tear it down, and let it be replayed from the log.
+An instance has one append slot. Inputs that arrive while the slot is taken wait and go into the next append together.
+If a run's memory may be wrong, the worker drops the run, tears it down, and replays the log.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ __all__ = ["Driver"]
 logger = get_logger("romancy.engine")
 
 _MOST_REFUSALS: Final = 100
-"""Of children, in one commit: who asks for a taken id without a pause would never have one."""
+"""Limit on rejected children per commit; otherwise a retry loop never commits."""
 
 
 class Driver:
-    """All instances in the hands of this worker."""
+    """Drives all instances that this worker has loaded."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Driver:
         self.observer: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
-        """Ids that children were to have and others bear: their start is not tried again, their parent is told."""
+        """Ids wanted for children that other instances have. Their start is not tried again; the parent is told."""
         self._stamp = stamp
         self._nonce = nonce
         self._finished = finished
@@ -117,15 +117,15 @@ class Driver:
         self.ports = Ports()
         self.solitude = Solitude()
         self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
-        """The first commit of a child."""
+        """Makes the first commit of a child."""
         self.at_once: int | None = None
-        """How many of those that are due are fed in one turn; None: all."""
+        """How many due instances are fed in one turn of the event loop; None: all."""
         self._due: list[Live] = []
-        """Those with inputs to be fed in this turn of the event loop, together."""
+        """Instances to be fed together in this turn of the event loop."""
 
     @property
     def to_write(self) -> int:
-        """How many instances have something to be written, or on its way, or had so a moment ago."""
+        """How many instances have something to write, or have an append in flight, or had one a moment ago."""
         return len(self._due) + self.writer.load
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,8 +133,8 @@ class Driver:
     def feed(self, live: Live, event: Input) -> None:
         """Give the run an input, now or when its slot is free.
 
-        While nothing else runs that could have something to write it is fed at once, otherwise with all the others
-        that come in this turn of the event loop.
+        If nothing else runs that might have something to write, the input is fed at once. Otherwise it is fed together
+        with all inputs that arrive in this turn of the event loop.
         """
         live.inputs.append((event, None))
         if live.in_flight or live.released or live.due:
@@ -148,7 +148,7 @@ class Driver:
             asyncio.get_running_loop().call_soon(self._advance_due)
 
     def _advance_due(self) -> None:
-        """Feed some of those that are due; the others in the next turn, while the database writes what these led to."""
+        """Feed some due instances. The others follow in the next turn, while the database writes these appends."""
         due, self._due = self._due[: self.at_once], [] if self.at_once is None else self._due[self.at_once :]
         if self._due:
             asyncio.get_running_loop().call_soon(self._advance_due)
@@ -158,13 +158,13 @@ class Driver:
                 self.advance(live)
 
     def ended(self, live: Live, event: Input, port: Port | None) -> None:
-        """An attempt has ended; with a session open, its end and the user's writes commit together."""
+        """Feed the end of an attempt. If it has a session open, its end commits together with the user's writes."""
         if port is not None and (port.outbox or port.callbacks or port.opened is not None):
             self.ports.put(event, port)
         self.feed(live, event)
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
-        """The same for an attempt beside which nothing runs: this task writes what follows, if nobody could join it."""
+        """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
         if self._due or live.due or live.in_flight or live.released:
             self.ended(live, event, port)
             return
@@ -176,8 +176,8 @@ class Driver:
             await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
-        """Take in mail: what somebody waits for becomes an input, the rest is kept."""
-        live.signals = mailbox.signals  # less than before where the database has lost the last that it had accepted
+        """Take in mail. A message that the run waits for becomes an input; the others are kept."""
+        live.signals = mailbox.signals  # may fall: the database can lose the last deliveries that it had accepted
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
         for row in in_order_of_arrival(mailbox.rows):
             if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
@@ -185,7 +185,7 @@ class Driver:
         self.go_on(live)
 
     def go_on(self, live: Live) -> None:
-        """Do what waited for the slot of the instance, if that is free."""
+        """Continue with what waited for the slot of the instance, if the slot is free."""
         if not live.in_flight:
             if live.wanting:
                 hand_over(live)
@@ -195,7 +195,7 @@ class Driver:
                 self.advance(live)
 
     def _keep(self, live: Live, row: InboxRow) -> bool:
-        """Remember a message; False if nothing can go on before others have read it."""
+        """Keep a message. False if the instance cannot continue until another worker has read the message."""
         try:
             live.take_in(row)
         except HistoryVersionError as error:
@@ -207,7 +207,7 @@ class Driver:
         return True
 
     def _sort_mail(self, live: Live) -> None:
-        """Turn kept mail that fits the run as it stands now into inputs."""
+        """Turn kept mail that fits the present state of the run into inputs."""
         for mail, wait_id in live.post.match():
             event = input_of(mail.message, mail.at, wait_id)
             if event is not None:
@@ -217,7 +217,7 @@ class Driver:
                 return
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
-        """End the instance as it is: nothing more of it runs, nothing is undone."""
+        """End the instance as it stands: nothing of it continues to run, and nothing is compensated."""
         self._stop(live)
         outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
         activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
@@ -227,17 +227,17 @@ class Driver:
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def advance(self, live: Live) -> None:
-        """Feed what waits, and send the append that follows from it."""
+        """Feed the waiting inputs and submit the append that follows from them."""
         prepared = self._prepare(live)
         if prepared is not None:
             self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
 
     def _prepare(self, live: Live) -> PendingAppend | None:
-        """Feed what waits; the append that follows from it, which has the slot, unless its session writes it."""
+        """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
         if not live.inputs or live.in_flight or live.released or (live.holder is not None and is_held(live)):
             return None
         if self.solitude.only is not None and self.solitude.only != live.instance_id:
-            return None  # who ends the trial comes back to it
+            return None  # the end of the trial feeds this instance again
         ports = NO_PORTS
         try:
             if len(live.inputs) == 1 and not self.ports.of:
@@ -260,7 +260,7 @@ class Driver:
     def _prepare_more(
         self, live: Live, before: Run, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
     ) -> PendingAppend | None:
-        """The same where more than the log changes, or a session writes it."""
+        """Prepare an append that changes more than the log, or that a session writes."""
         if activation.effects:
             activation = self._with_refusals(live, activation, inputs)
         if activation.dropped:
@@ -281,7 +281,7 @@ class Driver:
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
         if live.run.deferred:
-            floor = max(floor, self.clock.now())  # it goes on now, whenever that came which it goes on with
+            floor = max(floor, self.clock.now())  # it continues now, whenever its inputs arrived
         events: list[Input] = []
         for index, (event, mail) in enumerate(inputs):
             if type(event) is EventTimedOut:
@@ -294,7 +294,7 @@ class Driver:
         activation = live.run.activate(events)
         if activation.successor is not None:
             live.keep_for_next_run(inputs, activation.dropped)
-            self._stop(live)  # its ids would be taken for those of the next run
+            self._stop(live)  # the next run might use the same ids
             activation = continue_as_new(live, activation)
         elif activation.dropped:
             live.keep_dropped(inputs, activation.dropped)
@@ -303,7 +303,7 @@ class Driver:
         return activation
 
     def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
-        """The activation and, in the same commit, what follows from children whose ids are known to be taken."""
+        """Add to the activation, in the same commit, what follows from children whose ids are known to be taken."""
         rounds = 0
         while children := refused(activation, live.instance_id, self.taken):
             rounds += 1
@@ -337,7 +337,7 @@ class Driver:
         )
 
     def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
-        """The outcome of an append is known: go on from it, or drop the run."""
+        """Act on the outcome of an append: carry out the effects, or drop the run."""
         live = prepared.live
         if live.moved is not None:
             live.moved()
@@ -346,7 +346,7 @@ class Driver:
             if prepared.ports or self.observer is not None:
                 prepared.tell_committed(self.observer)
         if live.released:
-            return  # it was dropped while this was on its way
+            return  # the run was dropped while this append was in flight
         if outcome is not Outcome.ACCEPTED:
             self._lost(prepared, outcome)
             return
@@ -355,7 +355,7 @@ class Driver:
             self.let_go(live)
             self._finished(live, prepared.activation)
             return
-        # The slot is held until everything is brought about: an end that comes at once must not find the rest missing.
+        # Hold the slot until every effect is carried out: an attempt that ends at once must find the others begun.
         try:
             self._carry_out(live, prepared)
         except Exception as error:
@@ -400,24 +400,24 @@ class Driver:
             case StartChild(again=True):
                 self.revive(live, effect)
             case _:
-                pass  # other children and messages stood in the append itself
+                pass  # other children and messages were part of the append itself
 
     def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
         if self.clock.seconds_until(due):
             self.alarms.set(live, name, due, lambda: self.feed(live, event))
         else:
-            live.inputs.append((event, None))  # the slot is held by whoever carries this out, and goes on with it
+            live.inputs.append((event, None))  # the caller holds the slot and feeds this input next
 
     def _again(self, live: Live, attempt_id: str) -> None:
-        """Start the next attempt of what has just failed, at the time the log says."""
+        """Start the next attempt of a failed activity or compensation, at the time that the log names."""
         for effect in live.run.outstanding():
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
 
     def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
-        """After a replay: bring about everything the run still waits for, and feed what came while nobody had it.
+        """After a replay, carry out what the run still waits for and feed what arrived meanwhile.
 
-        What fell due meanwhile and what arrived meanwhile are fed together, in the order of their times.
+        Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times.
         """
         if self.observer is not None:
             self.observer.taken_up(live)
@@ -428,7 +428,7 @@ class Driver:
             self.go_on(live)
 
     def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
-        """After a replay without code: nothing is begun but the compensations that were under way."""
+        """After a replay without code, start only the compensations that were under way."""
         effects = unanswered(live.run.outstanding(), inputs)
         self._bring_about(live, inputs, [effect for effect in effects if isinstance(effect, StartCompensation)])
         if mailbox is not None:
@@ -443,17 +443,17 @@ class Driver:
         live.in_flight = False
 
     def rest(self, live: Live) -> None:
-        """Give back an instance that was claimed for nothing: a message that nothing waits for, a timer moved on."""
+        """Release an instance that was claimed for nothing: nothing waits for its message, or its timer was moved."""
         if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
             self._send(live, item)
 
     def give_back(self, live: Live) -> None:
-        """Let others go on with an instance, unless its slot is taken."""
+        """Offer the instance to other workers, unless its slot is taken."""
         if not live.in_flight:
             self._send(live, handing_back(live, self.clock.now(), self._nonce()))
 
     def clear(self, live: Live) -> None:
-        """Write that the instance is above suspicion, unless it writes by itself just now."""
+        """Clear the quarantine mark, unless an append is in flight, a session holds the slot, or it was released."""
         if not live.in_flight and not live.released and not is_held(live):
             self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
@@ -465,7 +465,7 @@ class Driver:
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
-        """Stop everything that goes on for an instance that is no longer ours."""
+        """Stop all work for an instance that this worker no longer owns."""
         live.released = True
         if self.observer is not None:
             self.observer.let_go(live.instance_id, [event.id for event, _ in carried if isinstance(event, ENDS)])
@@ -478,7 +478,7 @@ class Driver:
         hand_over(live)
 
     def _stop(self, live: Live) -> None:
-        """Nothing that the present run started, and nothing that waits to be fed, is wanted any more."""
+        """Discard everything that the present run started, and every input that waits to be fed."""
         self.attempts.drop(live)
         self.alarms.clear_all(live)
         live.post.stop_all()
@@ -486,6 +486,6 @@ class Driver:
         live.inputs.clear()
 
     def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
-        """Let go and tear the run down; only a replay brings it back, and is fed what is `carried` over to it."""
+        """Release the instance and close its run. Only a replay brings it back, and is fed what is `carried` over."""
         self.let_go(live, carried)
         live.run.close()

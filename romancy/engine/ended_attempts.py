@@ -1,4 +1,4 @@
-"""What ended attempts left behind (sessions, messages, callbacks), from their ends to the appends that carry these."""
+"""What ended attempts leave behind (sessions, messages, callbacks), until the appends that carry their ends."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ __all__ = ["Ports"]
 
 
 class Ports:
-    """Those of one worker, by the input that says how the attempt ended."""
+    """Ports of ended attempts, keyed by their end event."""
 
     def __init__(self) -> None:
         self.of: dict[int, tuple[Input, Port]] = {}
-        """By the id of an input, which is held so that no other one can get its id."""
+        """Keyed by the `id()` of an input.
+
+        The entry holds the input, so that no other object can get the same `id()`.
+        """
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing that ended attempts have left open waits for its input to be fed."""
+        """Whether no ended attempt has left anything that waits for its input to be fed."""
         return not self.of
 
     def put(self, event: Input, port: Port) -> None:
-        """The input will be fed: this goes with it."""
+        """Keep the port until its input is fed."""
         self.of[id(event)] = event, port
 
     def keep(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
-        """These inputs will be fed again: what their attempts left behind goes with them."""
+        """Keep the ports of inputs that will be fed again."""
         for index, port in ports.items():
             self.put(inputs[index][0], port)
 
     def take(self, live: Live) -> tuple[list[Given], Mapping[int, Port]]:
-        """The inputs of the next append, with their ports by place: all that wait, in the order of their times.
+        """Take the inputs of the next append, in the order of their times, and their ports by position.
 
-        One whose attempt holds a session goes alone, and first if nothing else can be written before the session ends.
+        The input of an attempt that holds a session goes alone. It goes first if nothing else can be written before the
+        session ends.
         """
         fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
         if not self.of:
@@ -65,16 +69,20 @@ class Ports:
     def of_fed(
         self, inputs: Sequence[Given], ports: Mapping[int, Port], dropped: Iterable[Input]
     ) -> Mapping[int, Port]:
-        """Those of inputs that the run took; the end of an attempt that nobody wanted any more is in no log."""
+        """The ports of the inputs that the run took.
+
+        An unwanted attempt's end is in no log, so its port is given up.
+        """
         unwanted = {id(event) for event in dropped}
         lost = {index for index in ports if id(inputs[index][0]) in unwanted}
         self.give_up([ports[index] for index in lost])
         return {index: port for index, port in ports.items() if index not in lost}
 
     def carry_over(self, live: Live) -> list[Given]:
-        """Take the ends of attempts that nobody could feed yet, for the run that is brought back in place of this one.
+        """Take the ends of attempts that were not fed yet, for the run that a replay puts in place of this one.
 
-        What has been done is not done again. Where a session is open it is: its transaction goes with the run.
+        Their work is not repeated. An attempt with an open session is repeated: its transaction is dropped with the
+        run.
         """
         ends = [given for given in live.inputs if isinstance(given[0], ENDS) and not self._has_session(given[0])]
         taken = {id(event) for event, _ in ends}
@@ -86,18 +94,21 @@ class Ports:
         return kept is not None and kept[1].opened is not None
 
     def forget(self, inputs: Iterable[Given]) -> None:
-        """These inputs will not be fed: nothing that their attempts wrote, sent or wanted called has happened."""
+        """Discard the ports of inputs that will not be fed.
+
+        No write, message or callback of their attempts takes effect.
+        """
         if self.of:
             self.give_up([self.of.pop(id(event))[1] for event, _ in inputs if id(event) in self.of])
 
     def give_up(self, ports: Iterable[Port]) -> None:
-        """Roll back their sessions."""
+        """Roll back the sessions of these ports."""
         for port in ports:
             ending = asyncio.get_running_loop().create_task(port.give_up())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
     async def given_up(self) -> None:
-        """Return when all that was given up is rolled back."""
+        """Return when every session given up is rolled back."""
         if self._ending:
             await asyncio.wait(self._ending)

@@ -1,7 +1,7 @@
-"""Starting instances: driven up to their first wait before anything is written, where that is possible.
+"""Starting instances: a start is driven up to its first wait before it is written, where that is possible.
 
-`[WorkflowStarted, ActivityScheduled(first)]` is one row. What a start row cannot carry (children, messages) is left
-to the first append behind it: the start is then written as it is and driven at once by its owner.
+`[WorkflowStarted, ActivityScheduled(first)]` is then one row. A start row cannot carry children or messages. In that
+case the start is written undriven, its owner drives it at once, and the next append carries them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 
 
 class Begun:
-    """A start ready to be written. `activation` is None while nobody has driven it."""
+    """A start ready to be written. `activation` is None if the start was not driven."""
 
     __slots__ = ("activation", "live", "start")
 
@@ -48,7 +48,7 @@ class Begun:
 def begin(
     definition: Workflow[..., object], input: Raw, *, instance_id: str, life: int, nonce: str, now: int, owner: str
 ) -> Begun:
-    """The start of an instance that `owner` goes on with."""
+    """The start of an instance that `owner` continues."""
     started = first_input(definition, input, life=life, now=now)
     row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
     live = _fresh(definition, instance_id, life)
@@ -73,7 +73,7 @@ def begin(
 def start_of_child(
     registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], live: Live, child: StartChild
 ) -> Start:
-    """The first commit of a child. Raises UsageError where its workflow is not known."""
+    """The first commit of a child. Raises UsageError if this worker does not know its workflow."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
         raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")

@@ -1,9 +1,10 @@
-"""While many workflows are at work, Python's garbage collector looks for garbage less eagerly.
+"""Raises the threshold of Python's garbage collector while many workflows are at work.
 
-A step makes some dozens of objects that die by themselves. With hundreds of workflows in hand the collector, as it is
-set by default, would visit all that lives after every few steps: a fifth of what a step costs, to find nothing. So its
-first threshold is raised for as long as batches keep coming and put back a moment after. The collector belongs to the
-whole process: whoever has set it higher, switched it off, or sets it meanwhile keeps what they want.
+A step makes a few dozen objects, which reference counting frees. With hundreds of loaded workflows and its default
+settings, the collector would visit every live object after every few steps. It would find nothing and cost a fifth of a
+step. The first threshold is therefore raised while batches keep coming, and restored a moment after the last one. The
+collector belongs to the whole process: a program that has raised the threshold further, switched the collector off, or
+changes the threshold meanwhile, keeps its own setting.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def _end() -> None:
 
 
 class GcPause:
-    """What one worker asks of the collector."""
+    """What one worker asks of the garbage collector."""
 
     def __init__(self) -> None:
         self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def for_a_moment(self) -> None:
-        """A large batch is being driven, and more may follow."""
+        """Raise the threshold: a large batch is being driven, and more may follow."""
         loop = asyncio.get_running_loop()
         self._until = loop.time() + _MOMENT
         if self._timer is None:
@@ -64,7 +65,7 @@ class GcPause:
             self.end()
 
     def end(self) -> None:
-        """Nothing more will follow."""
+        """Give up the raised threshold."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

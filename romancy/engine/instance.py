@@ -1,4 +1,4 @@
-"""An instance in the hands of a worker: its run, its one append slot, and what waits for that slot."""
+"""An instance loaded in a worker: its run, its one append slot, and what waits for the slot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NOBODY: Final = frozenset[str]()
 
 
 class Live:
-    """An instance this worker owns: its run, its one append slot, and what waits for that slot."""
+    """An instance that this worker owns: its run, its one append slot, and what waits for the slot."""
 
     __slots__ = (
         "alarms",
@@ -71,9 +71,9 @@ class Live:
         self.definition = definition
         self.run = run
         self.head = 0
-        """The seq of the last append known to be in."""
+        """The seq of the last append known to be in the log."""
         self.writer: str | None = None
-        """The writer of that: what the next append comes after."""
+        """The writer of that append; the next append names it as its predecessor."""
         self.run_from = 1
         """The seq at which the current run begins."""
         self.signals = 0
@@ -82,39 +82,42 @@ class Live:
         """The status in the instance's row."""
         self.parent: Parent | None = None
         self.inputs: list[tuple[Input, Mail | None]] = []
-        """What the run is to be fed next, each with the message it was made of."""
+        """What the run is fed next, each input with the message it was made from."""
         self.due = False
-        """It is to be fed in this turn of the event loop."""
+        """Whether it is to be fed in this turn of the event loop."""
         self.in_flight = False
-        """An append (or a session's commit) of this instance is on its way: its slot is taken."""
+        """Whether an append, or a session's commit, is in flight: the slot is taken."""
         self.post = NO_POST
-        """Mail that nothing waits for yet, which stays in the inbox, and the waits that no mail has ended."""
+        """Mail that nothing waits for yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
-        """A message lies in its inbox that is not kept here: nobody could read it, or the run had no use for it."""
+        """Whether the inbox holds a message not kept here: nobody could read it, or the run had no use for it."""
         self.taking = _NOBODY
-        """Deliveries that the append on its way consumes."""
+        """Deliveries that the append in flight was made from."""
         self.moved: Callable[[], None] | None = None
-        """Wants to hear of the next append that is in, or that the instance is no longer here."""
+        """Called when the next append is in the log, or when the instance is released."""
         self.holder: Port | None = None
-        """The attempt whose session has the append slot, where sessions take it (`append_slots.py`)."""
+        """The attempt whose session holds the append slot, where sessions take the slot (`append_slots.py`)."""
         self.wanting: dict[Port, Future[None]] = NO_DICT
-        """The attempts whose sessions wait for the slot, the first first."""
+        """Attempts whose sessions wait for the slot, the first first."""
         self.attempts: dict[str, Attempt] = {}
-        """Activities and compensations that run, or wait to be run, in this process."""
+        """Activities and compensations that run or wait to run in this process."""
         self.alarms: dict[str, None] = NO_DICT
         self.reviving = _NOBODY
-        """Children that a former run had, and that are being brought back."""
+        """Children of a former run that are being brought back."""
         self.released = False
-        """No longer ours: kept only in case it comes back unchanged."""
+        """Whether this worker no longer owns the instance and keeps it only in case it comes back unchanged."""
 
     def keep(self, mail: Mail) -> None:
-        """Nothing is known to wait for this message."""
+        """Keep a message that nothing is known to wait for."""
         if self.post is NO_POST:
             self.post = Post()
         self.post.keep(mail)
 
     def take_in(self, row: InboxRow) -> None:
-        """Keep a message of the inbox, unless it is for another life of the id. Raises what reading it does."""
+        """Keep a message of the inbox, unless it is for another life of the id.
+
+        Raises the errors of `decode_message`.
+        """
         message = decode_message(row.body)
         if is_for(message, self.life, self.parent):
             self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1))
@@ -122,18 +125,18 @@ class Live:
             self.passed_over = True
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[tuple[Input, Mail | None]]) -> None:
-        """What the run before this one had read and kept, but for what it is about to be fed."""
+        """Keep what the previous run had read and kept, except what it is about to be fed."""
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
                 self.keep(mail)
 
     def unread(self) -> tuple[Mail, ...]:
-        """What is still in its inbox though it was read here: nothing waits for it, or its input was not fed yet."""
+        """Mail that was read here and is still in the inbox: nothing waits for it, or its input was not fed yet."""
         return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
     def keep_dropped(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
-        """A signal that came too late for its wait is there for the next one, as if it had not been looked at."""
+        """Keep signals that came too late for their wait; the next wait finds them as if nobody had looked at them."""
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
             if mail is not None and id(event) in ids:
@@ -143,14 +146,17 @@ class Live:
                     self.passed_over = True
 
     def too_late(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> tuple[str, ...]:
-        """Mail about a run that has just ended without it: no signal. A retry of the run is not to find it."""
+        """Mail, except signals, that reached a run too late because it has just ended.
+
+        A retry of the run must not find it.
+        """
         ids = {id(event) for event in dropped}
         late = [mail for event, mail in inputs if id(event) in ids]
         mails = (*late, *(mail for _, mail in self.inputs))
         return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, Signal))
 
     def keep_for_next_run(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
-        """Mail that the run which has just ended did not take is for the next one, whatever it says."""
+        """Keep all mail that the run which has just ended did not take, for the next run."""
         ids = {id(event) for event in dropped}
         too_late = [mail for event, mail in inputs if id(event) in ids]
         for mail in (*too_late, *(mail for _, mail in self.inputs)):
@@ -158,11 +164,11 @@ class Live:
                 self.keep(mail)
 
     def parent_of(self, child: StartChild | CancelChild) -> Parent:
-        """What this life of the instance is to its child."""
+        """How this life of the instance appears to its child as a parent."""
         return Parent(self.instance_id, child.child_id, self.life)
 
     def wait(self, wait: AwaitEvent) -> None:
-        """The run waits for an event."""
+        """Record that the run waits for an event."""
         if self.post is NO_POST:
             self.post = Post()
         self.post.wait(wait)
@@ -178,7 +184,7 @@ class Live:
         deliveries: tuple[Delivery, ...] = (),
         starts: tuple[Start, ...] = (),
     ) -> Append:
-        """The next row of its log."""
+        """The next row of the instance's log."""
         return Append(
             instance_id=self.instance_id,
             life=self.life,
@@ -194,12 +200,12 @@ class Live:
         )
 
     def written(self, item: Append | Start) -> None:
-        """This is in its log now."""
+        """Record that this item is in the log."""
         self.head = item.seq if isinstance(item, Append) else 1
         self.writer = item.writer
 
     def changed(self, change: Change) -> bool:
-        """Its row shows this now; True if the instance is no longer ours with that."""
+        """Record that the row shows this change. True if the change releases or ends the instance."""
         self.shown = change.status
         self.run_from = change.run_from or self.run_from
         self.released = change.release or change.status in TERMINAL_STATUSES

@@ -1,4 +1,4 @@
-"""What the engine's log says of ends and failures: ids, kinds, times, and what the exception says."""
+"""The engine's log lines about ends and failures: ids, kinds, times, and the text of the exception."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _OWN_FOLDER: Final = __file__.rpartition("engine")[0]
 
 
 def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None) -> None:
-    """An attempt failed; the next one follows in `delay` seconds, or none does. `raised` is what it raised, here."""
+    """Log a failed attempt. The next one follows in `delay` seconds; None: no other follows.
+
+    `raised` is the local exception.
+    """
     live, number = attempt.live, attempt.effect.attempt
     further = "no other follows" if delay is None else f"the next follows in {delay:.3g} s"
     logger.warning(
@@ -37,7 +40,7 @@ def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException 
 
 
 def _by_the_user(error: BaseException) -> TracebackType | None:
-    """The traceback from where the code of this library was left."""
+    """The traceback from where it leaves the code of this library."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
         trace = trace.tb_next
@@ -45,13 +48,13 @@ def _by_the_user(error: BaseException) -> TracebackType | None:
 
 
 def say_complaints(live: Live, activation: Activation) -> None:
-    """Errors in the workflow that reached nobody."""
+    """Log errors in the workflow that reached no code."""
     for complaint in activation.warnings:
         logger.warning("instance %s: %s", live.instance_id, Said(complaint, complaint.brief), extra=about(live))
 
 
 def say_end(live: Live, outcome: Outcome) -> None:
-    """The instance has ended."""
+    """Log the end of the instance."""
     if outcome.status is Status.COMPLETED:
         logger.debug("instance %s: completed", live.instance_id, extra=about(live))
     elif outcome.error is not None:
@@ -63,7 +66,7 @@ def say_end(live: Live, outcome: Outcome) -> None:
 
 
 def say_refused(live: Live, answer: Answer) -> None:
-    """An append was refused, and the instance is dropped here."""
+    """Log a refused append, after which the instance is dropped here."""
     if answer is Answer.LOST:
         logger.error(
             "instance %s: the database does not have commit %d any more, which it had accepted: its last commits were "
@@ -80,7 +83,10 @@ def say_refused(live: Live, answer: Answer) -> None:
 
 
 def say_stuck(instance: Concerned, reason: str) -> None:
-    """It was put aside: whoever awaits its result would wait in silence. The reason may quote its arguments."""
+    """Log that the instance is stuck. Without this line, nobody who awaits its result would know.
+
+    The reason may quote arguments.
+    """
     logger.warning(
         "instance %s: put aside, it is stuck; `error` of app.get_instance(…) says why, and app.resume(…) tries again%s",
         instance.instance_id, Said(f": {reason}"), extra=about(instance),

@@ -1,9 +1,9 @@
-"""Group commit: one writer per process turns everything that is ready into one batch.
+"""Group commit: one writer per process puts everything that is ready into one batch.
 
-It never waits on purpose. What queues up while one batch is on its way is the next batch, so a lone append goes out
-at once (in the task it came from, if nothing else runs) and five hundred concurrent ones share a commit. A batch whose
-outcome is unknown is sent again as it is (the store recognises each item by its nonce) until it is known, however long
-the database is away.
+The writer never waits on purpose. Items that queue up while a batch is in flight form the next batch. A lone append
+therefore goes out at once (in its own task, if nothing else runs), and five hundred concurrent ones share a commit. A
+batch with an unknown outcome is sent again unchanged until the outcome is known, however long the database is away. The
+store recognises each item by its nonce.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _A_MOMENT: Final = 0.25
 _TOLD_AT_ONCE: Final = 200
-"""How many hear of their commits in one turn of the event loop."""
+"""How many submitters are told the outcome of their commits in one turn of the event loop."""
 _MANY: Final = 32
-"""Where one batch has so many items there is enough at work for the collector to be told."""
+"""A batch of this size or more raises the threshold of the garbage collector."""
 
 
 class LogWriter:
-    """Commits items in batches and tells each submitter the outcome of its own."""
+    """Commits items in batches and tells each submitter the outcome of its own item."""
 
     def __init__(self, store: Store, incarnation: Incarnation | None = None) -> None:
         self._store = store
@@ -54,30 +54,33 @@ class LogWriter:
         self._ease = GcPause()
         self._refusals: dict[str, Exception] = {}
         self._sleeping: asyncio.Future[None] | None = None
-        """The writer waits for this one while there is nothing to write."""
+        """The future that the writer awaits while there is nothing to write."""
         self._flushed: list[asyncio.Future[None]] = []
         self._busy = False
         self._under_way = 0
-        """How many items the last batch has that was sent."""
+        """How many items the last batch sent has."""
         self._written_at = -_A_MOMENT
-        """When that was answered."""
+        """When the last batch was answered."""
         self.written = 0
         """How many items have been written in all."""
         self._gathering = 0
-        """How many callers are about to submit more, which is to share the next batch."""
+        """How many callers are about to submit more items for the next batch."""
         self._guest: asyncio.Task[Any] | None = None
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
-        """Those that wait for somebody else's transaction, each by itself."""
+        """Tasks that each wait for another transaction on behalf of one item."""
 
     @property
     def load(self) -> int:
-        """How many items are queued or on their way, or were so a moment ago: as many are likely to follow."""
+        """How many items are queued or in flight, or were so a moment ago: as many are likely to follow."""
         recent = self._busy or asyncio.get_running_loop().time() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
     def submit(self, item: Item, done: Done) -> None:
-        """Queue an item; `done` hears its outcome, on the event loop. An instance has one item here at a time."""
+        """Queue an item. `done` is called with its outcome, on the event loop.
+
+        An instance has one item here at a time.
+        """
         self._queue.append((item, done, self._incarnation.token))
         if not (self._busy or self._awaits_more):
             self._wake()
@@ -88,7 +91,10 @@ class LogWriter:
 
     @contextmanager
     def gathering(self) -> Generator[None]:
-        """Until the block ends no batch is sent that is not full: its caller submits many, with turns for others."""
+        """Send only full batches until the block ends.
+
+        The caller submits many items and yields to others between them.
+        """
         self._gathering += 1
         try:
             yield
@@ -103,9 +109,9 @@ class LogWriter:
             sleeping.set_result(None)
 
     async def write(self, item: Item, done: Done) -> None:
-        """Write an item here and now and tell `done`; for a caller that knows of nobody who could join.
+        """Write an item in the calling task and tell `done`, for a caller that knows of no item that could join.
 
-        It saves the turn of the event loop in which the writer would wake up. While something is queued or on its way
+        This saves the turn of the event loop in which the writer would wake up. While something is queued or in flight,
         the item is queued.
         """
         if self._busy or self._queue:
@@ -124,20 +130,20 @@ class LogWriter:
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
-            if outcomes is None:  # cancelled meanwhile: it is recognised by its nonce if it is in already
+            if outcomes is None:  # cancelled: the store recognises the item by its nonce if it is written already
                 self._queue.insert(0, entry)
             if self._queue or self._flushed:
                 self._wake()
 
     async def flushed(self) -> None:
-        """Return when nothing is queued or on its way."""
+        """Return when nothing is queued or in flight."""
         while self._queue or self._busy or self._apart:
             flushed = asyncio.get_running_loop().create_future()
             self._flushed.append(flushed)
             await flushed
 
     def refuse(self, item: Item, error: Exception) -> None:
-        """Remember why an item is INVALID."""
+        """Record why an item is INVALID."""
         logger.error(
             "instance %s: its commit cannot be written: %s",
             item.instance_id,
@@ -148,11 +154,11 @@ class LogWriter:
         self._refusals[item.instance_id] = error
 
     def refusal(self, instance_id: str) -> Exception:
-        """Why an instance's item was INVALID; told once."""
+        """Why an instance's item was INVALID. The reason can be read once."""
         return self._refusals.pop(instance_id, UsageError(f"instance {instance_id}: the database refused its values"))
 
     async def run(self) -> None:
-        """Commit what is submitted, until cancelled."""
+        """Commit submitted items until cancelled."""
         try:
             await self._run()
         finally:
@@ -188,11 +194,14 @@ class LogWriter:
                 await self._settle_all(batch, outcomes)
         finally:
             self._busy = False
-            if outcomes is None:  # cancelled meanwhile: each is recognised by its nonce if it is in already
+            if outcomes is None:  # cancelled: the store recognises each item by its nonce if it is written already
                 self._queue[:0] = batch
 
     async def _settle_all(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
-        """Tell them all, with turns of the event loop for others; whoever is left is told at a cancellation."""
+        """Tell all submitters, with turns of the event loop between them.
+
+        A cancellation tells the remaining ones at once.
+        """
         step = _TOLD_AT_ONCE
         for first in range(0, len(batch), step):
             if first:
@@ -216,7 +225,7 @@ class LogWriter:
                 logger.exception("instance %s: what follows its commit failed", item.instance_id, extra=about(item))
 
     def _wait_apart(self, entry: Entry) -> None:
-        """Send a locked item again by itself, so that nobody else waits for what holds it up."""
+        """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""
         item = entry[0]
         logger.warning(
             "instance %s: another transaction holds up its commit; sent again", item.instance_id, extra=about(item)
@@ -244,7 +253,7 @@ class LogWriter:
                 waiter.set_result(None)
 
     def _take(self) -> list[Entry]:
-        """The next batch: in order, within bounds, each instance at most once, all by one incarnation."""
+        """The next batch: in order, within the limits, one item per instance, all of one incarnation."""
         if len(self._queue) == 1:
             batch, self._queue = self._queue, []
             return batch
@@ -266,7 +275,7 @@ class LogWriter:
             return await self._insist(items, worker, error)
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:
-        """The outcomes of a batch whose commit raised this: send it again as long as the database is away."""
+        """The outcomes of a batch whose commit raised `error`: send it again as long as the database is away."""
         pause = _FIRST_PAUSE
         while isinstance(error, StorageUnavailableError):
             logger.warning("the database is away, %d commits wait: %s", len(items), error)
@@ -279,5 +288,5 @@ class LogWriter:
         if len(items) == 1:
             self.refuse(items[0], error)
             return [Outcome.INVALID]
-        # One of them cannot be written at all; the others must not suffer for it.
+        # One of them cannot be written at all; the others are written alone.
         return [outcome for item in items for outcome in await self._commit([item], worker)]

@@ -1,4 +1,4 @@
-"""From the messages in an inbox to the inputs that a run is fed."""
+"""Puts the messages of an inbox in order, and turns them into the inputs that a run is fed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
 
 
 def is_for(message: Message, life: int, parent: Parent | None) -> bool:
-    """Whether it is for this life of the instance, a child of `parent`: its id may be used anew since it was sent."""
+    """Whether the message is for this life of the instance, whose parent is `parent`.
+
+    An id may have been used again since.
+    """
     match message:
         case ChildEnded():
             return message.life in (0, life)
@@ -50,7 +53,7 @@ def _is_same(one: Parent, other: Parent) -> bool:
 
 
 def input_of(message: Message, at: int, wait_id: str) -> Input | None:
-    """The input, dated when the database took the message; a signal ends the wait of that id. None: it is no input."""
+    """The input, dated when the database took the message; a signal ends the wait `wait_id`. None: no input follows."""
     match message:
         case Signal():
             return EventReceived(

@@ -1,6 +1,6 @@
-"""What travels through inboxes: the bodies of deliveries. Evolution is additive only, as for events.
+"""Messages in inboxes: the bodies of deliveries. As with events, changes to them only add.
 
-The store sees bytes; the owner of the instance turns each message into an input of its run.
+The store sees bytes. The owner of the instance turns each message into an input of its run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_RESULT: Final = Raw(b"")
 
 
 class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_defaults=True):
-    """An event for whoever waits for its name (and key)."""
+    """An event for the waits that have its name (and key)."""
 
     name: str
     data: Raw
@@ -44,7 +44,7 @@ class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_d
 
 
 class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omit_defaults=True):
-    """A child workflow tells its parent how it ended: by a result, an error, or (neither) a cancellation."""
+    """A child workflow tells its parent how it ended: by a result, by an error, or (neither) by a cancellation."""
 
     child_id: str
     result: Raw = NO_RESULT
@@ -55,17 +55,17 @@ class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omi
 
 
 class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel", omit_defaults=True):
-    """Somebody wants the workflow to stop."""
+    """A request that the workflow stop."""
 
     reason: str = ""
     stuck: bool = False
-    """It was stuck when it was asked: whoever takes it up ends it from its log, without its code."""
+    """Whether it was stuck at that time: the worker that takes it up ends it from its log, without its code."""
     parent: Parent | None = None
-    """The parent gives up its child: this is for what was started as such, and not for who bears its id now."""
+    """The parent that gives up its child. The message is for that child, not for a later instance with the same id."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):
-    """The workflow is to end at once, without being asked and without being undone."""
+    """The workflow ends at once: its code is not told, and nothing is compensated."""
 
     reason: str = ""
 
@@ -82,7 +82,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def outgoing(name: str, data: Raw, key: str | None, stamp: str) -> OutboxRow:
-    """A message for the outside that no workflow's body published."""
+    """An outgoing message that no workflow body published."""
     return OutboxRow(outbox_id=stamp, topic=name, body=_encoder.encode({"name": name, "data": data, "key": key}))
 
 

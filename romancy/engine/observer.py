@@ -1,7 +1,7 @@
-"""Telling hooks what has been committed, beside the engine: later, in order, and whatever they do about it.
+"""Tells hooks what has been committed: after the commit, in order, and unaffected by what a hook does.
 
-Nothing here is asked for or built unless an app has hooks. What the log says is told from the commit that said it, by
-the process that wrote it; a replay passes by here unseen.
+An app without hooks builds nothing of this. The process that wrote a commit reports its events. A replay reports
+nothing.
 """
 
 from __future__ import annotations
@@ -66,28 +66,28 @@ class Observer:
         self._fresh: set[str] = set()
         """Instances taken up whose body has not run yet."""
         self._running: dict[str, dict[str, ActivityStarted]] = {}
-        """Attempts that have begun here and whose end is not in the log, by instance and id."""
+        """Attempts that began here and whose end is not in the log, by instance and attempt id."""
 
     # ── what the engine tells ───────────────────────────────────────────────────────────────────────────────────
 
     def taken_up(self, live: Live) -> None:
-        """A run was brought back from its log."""
+        """Note that a run was brought back from its log."""
         if live.run.resumable and live.run.state.parked is None:
             self._fresh.add(live.instance_id)
 
     def committed(self, live: Live, activation: Activation) -> None:
-        """What the activation says is in the log."""
+        """Report the events of an activation that is in the log."""
         for event in activation.events:
             self._log_says(live, event)
         if activation.outcome is not None:
-            # One that was ended by force has no event of the run's own, and no time in it.
+            # An instance that was terminated has no event of its run, and so no time from it.
             at = live.run.last_time if activation.events else self._clock.now()
             self._tell(self._ended(live, activation.outcome, _moment(at)))
         elif activation.parked is not None:
             self._tell(WorkflowStuck(**self._about(live), reason=activation.parked))
 
     def parked(self, instance_id: str, workflow_name: str, reason: str) -> None:
-        """An instance whose run could not even be brought back was put aside."""
+        """Report an instance that became stuck because its run could not be brought back."""
         self._tell(
             WorkflowStuck(
                 instance_id=instance_id,
@@ -100,7 +100,10 @@ class Observer:
         )
 
     def let_go(self, instance_id: str, ended: Collection[str] = ()) -> None:
-        """The instance is no longer here, and what ran for it will have no end, but for what has `ended` already."""
+        """Forget the attempts of a released instance, except those that have `ended`.
+
+        The others will have no end here.
+        """
         self._fresh.discard(instance_id)
         running = self._running.pop(instance_id, {})
         if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
@@ -119,7 +122,7 @@ class Observer:
         return event
 
     def flush(self) -> None:
-        """Tell what is still to be told, now."""
+        """Deliver the queued events now."""
         if self._soon is not None:
             self._soon.cancel()
             self._deliver()
@@ -173,7 +176,7 @@ class Observer:
     def _attempt_ended(self, live: Live, event: Any) -> None:
         begun = self._running.get(live.instance_id, {}).pop(event.id, None)
         if begun is None:
-            return  # it was given up before it had begun
+            return  # it was given up before it began
         error = getattr(event, "error", None)
         next_at = getattr(event, "next_at", None)
         at = _moment(event.at)
@@ -216,7 +219,7 @@ class Observer:
             for hook in self._hooks:
                 try:
                     hook.happened(event)
-                except Exception as error:  # noqa: BLE001 - whatever a hook raises is its own affair
+                except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
                     _complain(hook, event, error)
 
 
@@ -226,7 +229,7 @@ def _entered(
     try:
         block = hook.around_activity(attempt)
         block.__enter__()
-    except Exception as error:  # noqa: BLE001 - whatever a hook raises is its own affair
+    except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
         _complain(hook, attempt, error)
         return None
     return hook, attempt, block
@@ -235,7 +238,7 @@ def _entered(
 def _leave(
     blocks: list[tuple[Hook, ActivityStarted, AbstractContextManager[object]]], error: BaseException | None
 ) -> None:
-    """Leave the blocks, the last first. None of them can swallow the error, or put another in its place."""
+    """Leave the blocks, the last first. No block can swallow the error or replace it."""
     for hook, attempt, block in reversed(blocks):
         try:
             if error is None:

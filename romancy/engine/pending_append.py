@@ -1,4 +1,4 @@
-"""An item about to be sent, and what belongs to it: how an append carries what follows from it to its settlement."""
+"""An item about to be sent, with everything needed to act on its outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_PORTS", "Given", "PendingAppend"]
 
 Given: TypeAlias = "tuple[Input, Mail | None]"
-"""An input and the message it was made of."""
+"""An input and the message it was made from."""
 
 NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
 
@@ -34,12 +34,12 @@ class PendingAppend(Struct, frozen=True, gc=False):
     activation: Activation
     inputs: Sequence[Given]
     ports: Mapping[int, Port] = NO_PORTS
-    """What the attempts left behind whose ends are among the inputs, by the input's place."""
+    """The ports of attempts whose ends are among the inputs, by the input's position."""
     session: Port | None = None
-    """The one that holds a session."""
+    """The port that holds a session."""
 
     def tell_committed(self, observer: Observer | None) -> None:
-        """It is in the log: what waited for that follows."""
+        """Tell the ports and the observer that the item is in the log."""
         for port in self.ports.values():
             port.committed()
         if observer is not None:

@@ -1,7 +1,7 @@
-"""Messages that nothing waits for yet, and waits that no message has ended: each finds the other among thousands.
+"""Messages that nothing waits for yet, and waits that no message has ended, indexed so that each finds the other.
 
-After `match` no message that is kept here fits any wait that is. So only what came since is looked at, and a commit of
-an instance with much mail costs what that commit changed.
+After `match`, no kept message fits any wait. Later calls therefore look only at what was added since, and the cost of a
+commit depends on what it changed, not on how much mail the instance has.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
 __all__ = ["NO_POST", "Mail", "Post"]
 
 _Channel: TypeAlias = "tuple[str, str | None]"
-"""The name of an event and a key; None: whatever its key."""
+"""The name of an event and a key; None matches any key."""
 _FEW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message taken from the inbox to be read; its row stays there until an append consumes it."""
+    """A message read from the inbox. Its row stays there until an append consumes it."""
 
     delivery_id: str
     at: int
     message: Message
     number: int
-    """Its place among those that were read for this instance."""
+    """Its position among the messages read for this instance."""
 
 
 class _Queue:
-    """Numbered things, the first first. What was taken out is left in it until it comes up, or is the larger part."""
+    """Numbered ids, the lowest first. Removed ids stay in the heap until they come up or make up most of it."""
 
     __slots__ = ("_heap", "left")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
         self.left = 0
-        """How many have not been taken out."""
+        """How many ids have not been removed."""
 
     def put(self, number: int, id: str) -> None:
         heappush(self._heap, (number, id))
         self.left += 1
 
     def first(self, numbers: Mapping[str, int]) -> tuple[int, str] | None:
-        """The first of those whose number is still there."""
+        """The first id whose number is still valid."""
         heap = self._heap
         while heap and numbers.get(heap[0][1]) != heap[0][0]:
             heappop(heap)
         return heap[0] if heap else None
 
     def take_out(self, numbers: Mapping[str, int]) -> None:
-        """One of them is no longer there."""
+        """Account for one removed id."""
         self.left -= 1
         if len(self._heap) > 2 * self.left + _FEW:
             self._heap = [(number, id) for number, id in self._heap if numbers.get(id) == number]
@@ -67,7 +67,7 @@ class _Queue:
 
 
 class _Queues:
-    """Queues by channel; one thing may stand in several."""
+    """Queues by channel; an id may stand in several."""
 
     __slots__ = ("_numbers", "_of")
 
@@ -107,14 +107,14 @@ class Post:
         self._by_channel = _Queues()
         self._waiting = _Queues()
         self._pressing: dict[str, None] = {}
-        """What is no signal: nothing need wait for it."""
+        """Messages that are not signals; they need no wait."""
         self._new: list[Mail] = []
-        """Kept since the last `match`."""
+        """Messages kept since the last `match`."""
         self._asked: dict[_Channel, None] = {}
-        """Waited for since the last `match`."""
+        """Channels waited for since the last `match`."""
         self._begun = 0
         self.read = 0
-        """The number of the last message that was read."""
+        """The number of the last message read."""
 
     def __len__(self) -> int:
         return len(self._mail)
@@ -123,11 +123,11 @@ class Post:
         return delivery_id in self._mail
 
     def mail(self) -> list[Mail]:
-        """What is kept."""
+        """The kept messages."""
         return list(self._mail.values())
 
     def keep(self, mail: Mail) -> None:
-        """Nothing is known to wait for this message."""
+        """Keep a message that nothing is known to wait for."""
         self.read = max(self.read, mail.number)
         self._mail[mail.delivery_id] = mail
         self._new.append(mail)
@@ -137,7 +137,7 @@ class Post:
             self._pressing[mail.delivery_id] = None
 
     def wait(self, wait: AwaitEvent) -> None:
-        """The run waits for an event; who waited before comes first."""
+        """Record that the run waits for an event; older waits come first."""
         channel = (wait.name, wait.key)
         self._begun += 1
         self._waits[wait.wait_id] = wait
@@ -145,7 +145,7 @@ class Post:
         self._asked[channel] = None
 
     def stop_waiting(self, wait_id: str) -> None:
-        """The run does not wait for it any more."""
+        """Record that the run no longer waits for it."""
         wait = self._waits.pop(wait_id, None)
         if wait is not None:
             channel = (wait.name, wait.key)
@@ -154,31 +154,32 @@ class Post:
                 self._asked.pop(channel, None)
 
     def stop_all(self) -> None:
-        """The run waits for nothing any more."""
+        """Record that the run waits for nothing."""
         self._waits.clear()
         self._waiting = _Queues()
         self._asked.clear()
 
     def clear(self) -> None:
-        """Nothing is kept here any more."""
+        """Forget all kept messages."""
         self._mail.clear()
         self._by_channel = _Queues()
         self._pressing.clear()
         self._new.clear()
 
     def has_for(self, wait: AwaitEvent) -> bool:
-        """Whether a message that is kept fits this wait."""
+        """Whether a kept message fits this wait."""
         return self._by_channel.first((wait.name, wait.key)) is not None
 
     @property
     def is_pressing(self) -> bool:
-        """Whether a message is kept for which nothing need wait."""
+        """Whether a kept message needs no wait."""
         return bool(self._pressing)
 
     def match(self) -> list[tuple[Mail, str]]:
-        """Take out what something waits for, in the order of arrival, each with the oldest wait that it fits.
+        """Remove and return the messages that something waits for, in the order of arrival.
 
-        That wait has ended then. What is no signal comes with no wait, an empty id.
+        Each comes with the oldest wait that it fits, and ends that wait. A message that is not a signal is returned
+        with an empty wait id.
         """
         found: list[tuple[Mail, str]] = []
         ranks = count()
@@ -202,14 +203,14 @@ class Post:
         return found
 
     def _first(self, channel: _Channel, ranks: Iterator[int]) -> tuple[int, int, str] | None:
-        """The first message that fits the waits of a channel, if there are such waits."""
+        """The first message that fits the waits of a channel, if the channel has waits."""
         first = self._by_channel.first(channel)
         if first is None or self._waiting.first(channel) is None:
             return None
         return first[0], next(ranks), first[1]
 
     def _wait_for(self, message: Message) -> str | None:
-        """The oldest wait that this message ends; None if there is none, and an empty id if it needs none."""
+        """The oldest wait that this message ends; None if there is none, an empty id if the message needs none."""
         if not isinstance(message, Signal):
             return ""
         waits = [wait for channel in _channels(message) if (wait := self._waiting.first(channel))]
@@ -223,10 +224,10 @@ class Post:
 
 
 def _channels(signal: Signal) -> tuple[_Channel, ...]:
-    """Whose waits it fits: those for its name whatever the key, and those for its key."""
+    """The channels of the waits that the signal fits: its name with any key, and its name with its key."""
     anybody = (signal.name, None)
     return (anybody,) if signal.key is None else (anybody, (signal.name, signal.key))
 
 
 NO_POST: Final = Post()
-"""Of those that have no mail and wait for nothing: only to be read."""
+"""The read-only post of all instances that have no mail and wait for nothing."""

@@ -1,4 +1,4 @@
-"""Continuing as new: the end of one run and the beginning of the next are one append under the same id."""
+"""Continuing as new: one append, under the same id, ends a run and begins the next one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUTWARD = (StartChild, CancelChild, Publish)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:
-    """The activation with everything up to the first rest of the run that follows; `live.run` is that run then."""
+    """The activation extended to the first wait of the following run. Sets `live.run` to that run."""
     events, outward = list(activation.events), [e for e in activation.effects if isinstance(e, _OUTWARD)]
     following = activation
     while following.successor is not None:

@@ -1,4 +1,4 @@
-"""What a run runs on, as its log remembers it: another Python or anyio may be why a history no longer fits."""
+"""The runtime that a log records: another Python or anyio may explain why a history no longer fits."""
 
 from __future__ import annotations
 

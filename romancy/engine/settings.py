@@ -1,4 +1,4 @@
-"""What the user chose for a worker, checked already."""
+"""The settings that the user chose for a worker, already checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Settings"]
 
 
 class Settings:
-    """What the user chose."""
+    """The settings that the user chose."""
 
     def __init__(
         self,

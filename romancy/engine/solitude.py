@@ -1,6 +1,6 @@
-"""Whose code may run: everybody's, or while a suspect is tried its own and nobody else's.
+"""Which instances may run code: all of them or, while a suspect is on trial, the suspect alone.
 
-What waits meanwhile is not lost: inputs stay with their instances, and whoever was about to replay a log does it later.
+Nothing is lost meanwhile: inputs stay with their instances, and replays are postponed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["Solitude"]
 
 
 class Solitude:
-    """Who may be driven in this process."""
+    """Which instances may be driven in this process."""
 
     def __init__(self) -> None:
         self.only: str | None = None
-        """The one instance that may be; None: all."""
+        """The one instance that may be driven; None: all."""
         self._replaying = 0
         self._over = asyncio.Event()
         self._over.set()
@@ -28,7 +28,10 @@ class Solitude:
         self._nobody_replays.set()
 
     async def begin(self, instance_id: str, timeout: float) -> bool:
-        """Let nobody else be driven; False if somebody was being replayed for longer than that, and all may go on."""
+        """Let only this instance be driven.
+
+        Returns False, and lets all instances be driven, if a replay lasted longer than `timeout` seconds.
+        """
         self.only = instance_id
         self._over.clear()
         try:
@@ -40,7 +43,7 @@ class Solitude:
         return True
 
     def end(self) -> None:
-        """All may be driven again."""
+        """Let all instances be driven again."""
         self.only = None
         self._over.set()
 
@@ -51,7 +54,7 @@ class Solitude:
 
     @contextmanager
     def replaying(self) -> Generator[None]:
-        """Until the block ends somebody may run code of an instance whose turn it was."""
+        """Mark a replay: until the block ends, code of an admitted instance may run."""
         self._replaying += 1
         self._nobody_replays.clear()
         try:

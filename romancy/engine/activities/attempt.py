@@ -1,4 +1,4 @@
-"""One attempt at an activity or a compensation: where it stands, and what its activity can ask of the engine."""
+"""One attempt at an activity or a compensation: its state, and what its activity can ask of the engine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["Attempt", "Tools", "id_of"]
 
 
 def id_of(effect: StartActivity | StartCompensation) -> str:
-    """The id under which the log knows it."""
+    """The id of the activity or compensation in the log."""
     return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
 
 
 class Tools(NamedTuple):
-    """What every attempt of a worker can make use of."""
+    """What all attempts of a worker share."""
 
     store: Store
     stamp: Callable[[], str]
     slots: Slots | None
-    """Where sessions take the append slots of their instances."""
+    """Lends append slots to sessions, where sessions take the slots of their instances."""
     errors: frozenset[str] = frozenset()
     """The names of the exception types that workflows catch as themselves."""
 
@@ -41,8 +41,7 @@ class Tools(NamedTuple):
 class Attempt:
     """One attempt at an activity or a compensation, queued, running or about to end.
 
-    It is what the activity's context asks. Most activities ask for neither: the context is made, and the port opens,
-    when one does.
+    The activity's context calls it. Most activities need neither a context nor a port, so each is made on first use.
     """
 
     __slots__ = (
@@ -73,13 +72,13 @@ class Attempt:
         self.timer: asyncio.TimerHandle | None = None
         self.port: Port | None = None
         self.cancelled = False
-        """Asked to stop by its workflow (and not by the engine)."""
+        """Whether its workflow, not the engine, has asked it to stop."""
         self.began = False
-        """Its task has run: one cancelled before that never does, and tells nothing."""
+        """Whether its task has run. A task cancelled before that never runs and reports nothing."""
         self.ending = False
-        """It is decided how it ends, and on its way to be told."""
+        """Whether its end is decided and about to be reported."""
         self.returned = False
-        """Its function has done its work: what fails from here on is no reason to have it done again."""
+        """Whether its function has returned. A failure after that is no reason to repeat the work."""
         self._over = False
 
     def __call__(self) -> ActivityContext:
@@ -91,11 +90,11 @@ class Attempt:
         return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details, key=effect.key)
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
-        """Why what it raised is not its fault, if its session was taken away from it."""
+        """The reason why an exception is not the attempt's fault, if the database took its session away."""
         return None if self.port is None else self.port.excuse(error)
 
     def open(self) -> Port:
-        """Its port, from now on."""
+        """The port of the attempt, opened on first use."""
         port = self.port
         if port is None:
             port = self.port = Port(self.tools, self.live, self.effect, self.id)
@@ -103,19 +102,19 @@ class Attempt:
         return port
 
     def has_stopped(self) -> None:
-        """It was cancelled and took it: nobody needs to wait for its last word any more."""
+        """Note that the attempt was cancelled and has stopped: nobody needs to wait for it any more."""
         self.ending = True
         if self.timer is not None:
             self.timer.cancel()
 
     async def give_up(self) -> None:
-        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
+        """Discard what a failed or cancelled attempt did: its writes, messages and callbacks take no effect."""
         self._over = True
         if self.port is not None:
             await self.port.give_up()
 
     async def close(self) -> None:
-        """End its session, if it has one: what was not committed is rolled back."""
+        """End its session, if it has one. Uncommitted writes are rolled back."""
         if self.port is not None:
             await self.port.close()
 

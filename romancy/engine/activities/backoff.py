@@ -1,4 +1,4 @@
-"""How long to wait before what the database took away is tried again."""
+"""How long to wait before work that the database took away is tried again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST: Final = 5.0
 
 
 class Backoff:
-    """As long as nothing has succeeded, within bounds and jittered.
+    """A jittered pause, as long as the time since the first loss without a success, within limits.
 
-    So a lost deadlock is tried again at once, and a database that is away for minutes does not have everything done
-    again and again meanwhile.
+    A lost deadlock is therefore tried again almost at once, and a database that is away for minutes is not asked to
+    repeat everything all the time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +27,7 @@ class Backoff:
         self._lost_since: float | None = None
 
     def lost(self) -> float:
-        """Something was lost: seconds until it is to be tried again."""
+        """Note a loss and return the seconds until the next try."""
         now = self._clock()
         if self._lost_since is None:
             self._lost_since = now
@@ -35,5 +35,5 @@ class Backoff:
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     def succeeded(self) -> None:
-        """The database works."""
+        """Note that the database works."""
         self._lost_since = None

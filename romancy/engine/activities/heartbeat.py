@@ -1,4 +1,4 @@
-"""Watching an attempt that promised to give signs of life: it is stopped when it is silent for too long."""
+"""Watches an attempt that promised heartbeats, and stops it when it is silent for too long."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LATE: Final = 0.1
 
 @asynccontextmanager
 async def watched(port: Port, activity: str, limit: float) -> AsyncGenerator[None]:
-    """Cancel what runs inside once its port has heard nothing for `limit` seconds; HeartbeatTimeoutError then.
+    """Cancel the block once its port has heard nothing for `limit` seconds, and raise HeartbeatTimeoutError.
 
-    Nothing is counted before the port first hears of it (it may wait for a thread), nor while the event loop stood
-    still and could not have let it speak. A heartbeat costs one look at the clock, and may come from any thread.
+    Time does not count before the port's first heartbeat (the attempt may wait for a thread), nor while the event loop
+    stood still and the attempt could not report. A heartbeat costs one look at the clock and may come from any thread.
     """
     loop = asyncio.get_running_loop()
     scope = asyncio.timeout(None)

@@ -1,4 +1,4 @@
-"""What follows from the failure of an attempt: the retry policy judges it here and nowhere else."""
+"""What follows from the failure of an attempt. Only this module applies the retry policy."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = ["ends_the_process", "judged"]
 
 
 def ends_the_process(error: BaseException) -> bool:
-    """Whether it is not the activity's: its loop has ended, or somebody has pressed Ctrl-C.
+    """Whether the exception is not the activity's own: its loop has ended, or somebody has pressed Ctrl-C.
 
-    Where the handler of Ctrl-C is Python's own, its KeyboardInterrupt looks like one that the activity raises.
+    Where Python's own handler of Ctrl-C is installed, its KeyboardInterrupt looks like one that the activity raises.
     """
     if not isinstance(error, KeyboardInterrupt):
         return isinstance(error, GeneratorExit)
@@ -46,7 +46,7 @@ def ends_the_process(error: BaseException) -> bool:
 
 
 def _refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
-    """What an activity has failed with that would end its process, and with it all that runs beside it."""
+    """The error for an activity whose exception would end its process and everything that runs there."""
     cause = ActivityError(
         f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
         "(a TerminalError if it is not to be tried again)"
@@ -56,7 +56,7 @@ def _refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
 
 
 def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
-    """The input that says what becomes of the attempt. `retry` is the policy of the app."""
+    """The input that reports what becomes of the attempt. `retry` is the policy of the app."""
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
     definition: Any = effect.definition
     call_policy = None if isinstance(effect, StartCompensation) else effect.retry
@@ -71,10 +71,10 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
         info = describe_exception(error, getattr(definition, "raises", ()), named)
     verdict: Retry | GiveUp
     try:
-        verdict = GiveUp(exhausted=False)  # a result that cannot be kept; the work would only be done again
+        verdict = GiveUp(exhausted=False)  # the result cannot be kept; a retry would only repeat the work
         if not returned:
             verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
-    except Exception as broken:  # noqa: BLE001 - a filter of the user's; nobody said that it may be tried again
+    except Exception as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
     if isinstance(effect, StartCompensation):

@@ -1,6 +1,6 @@
-"""What a running activity can ask of the engine: the lazy session, messages, callbacks.
+"""What a running activity can ask of the engine: a session, messages, callbacks.
 
-The session opens when it is first asked for and not before, so an activity that needs none costs none.
+The session opens when the activity first asks for it. An activity that needs none pays for none.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ logger = get_logger("romancy.engine")
 
 
 class Port:
-    """One attempt's side of the engine, for those that ask for something. What it does not use it does not pay for."""
+    """The engine's services for one attempt. Services that the attempt does not use cost nothing."""
 
     _manager: AbstractAsyncContextManager[StorageSession] | None = None
     opened: StorageSession | None = None
     transacted = False
-    """It has asked for a session, whether it got one or not."""
+    """Whether the attempt has asked for a session, successfully or not."""
     outbox: tuple[OutboxRow, ...] = ()
     callbacks: tuple[Callable[[], Any], ...] = ()
     details: Raw | None = None
-    """What the attempt last said of itself."""
+    """The details of the attempt's last heartbeat."""
     heard_at: float | None = None
-    """When it last gave a sign of life (`time.monotonic`); None before it has begun."""
+    """Time of the last heartbeat (`time.monotonic`); None before the attempt has begun."""
     over = False
-    """The attempt was given up, though a thread may still be at it."""
+    """Whether the attempt was given up. A thread may still run it."""
     ended = False
-    """The attempt has ended, and how is about to be told."""
+    """Whether the attempt has ended and its end is about to be reported."""
     _opening: Lock | None = None
 
     def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
@@ -85,7 +85,7 @@ class Port:
 
     async def _open(self) -> StorageSession:
         if self.opened is not None:
-            return self.opened  # somebody else in the activity was faster
+            return self.opened  # another task of the activity opened it first
         if self._slots is not None:
             await self._slots.take(self._live, self)
         try:
@@ -107,24 +107,27 @@ class Port:
             self._slots.free(self._live, self)
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
-        """What the database has to say for an attempt that raised this and has asked for a session; None: nothing."""
+        """The database error behind an exception of an attempt that has asked for a session; None if there is none."""
         if isinstance(error, StorageUnavailableError):
             return error if self.transacted else None
         return None if self.opened is None else self.opened.excuse(error)
 
     def heartbeat(self, details: Raw | None, /) -> None:
-        """Remember that the attempt lives and what it says of itself; stop the thread of one that was given up."""
+        """Record a heartbeat and its details.
+
+        Raises CancelledError, to stop its thread, if the attempt was given up.
+        """
         self._go_on()
         self.heard_at = time.monotonic()
         if details is not None:
             self.details = details
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
-        """Queue a message that goes out with the completion."""
+        """Queue a message that is sent with the completion."""
         self.outbox += (outgoing(type, data, key, self._stamp()),)
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
-        """Queue a callback for when the completion is durable; stop the thread of one that was given up."""
+        """Queue a callback for when the completion is durable. Raises CancelledError if the attempt was given up."""
         self._go_on()
         self.callbacks += (callback,)
 
@@ -133,8 +136,8 @@ class Port:
             raise CancelledError("this attempt was given up: nobody waits for its result any more")
 
     def committed(self) -> None:
-        """The completion is durable: call back. A callback that fails concerns nobody else."""
-        for callback in () if self.over else self.callbacks:  # a thread may still have added one
+        """Run the callbacks: the completion is durable. A callback that fails affects nothing else."""
+        for callback in () if self.over else self.callbacks:  # a thread may have added one since it was given up
             try:
                 callback()
             except (Exception, CancelledError):
@@ -143,19 +146,19 @@ class Port:
                 )
 
     async def give_up(self) -> None:
-        """The attempt has failed or was cancelled: nothing that it wrote, sent or wanted called has happened."""
+        """Discard what a failed or cancelled attempt did: its writes, messages and callbacks take no effect."""
         self.over = True
         await self.close()
         self.outbox, self.callbacks = (), ()
 
     async def close(self) -> None:
-        """End the session: what was not committed is rolled back."""
+        """End the session. Uncommitted writes are rolled back."""
         manager, self._manager, self.opened = self._manager, None, None
         if manager is not None:
             try:
                 await manager.__aexit__(None, None, None)
-            except Exception as error:  # noqa: BLE001 - whatever the driver has to say about it
-                # A connection that is gone has rolled back; how the attempt ended is told all the same.
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises
+                # A lost connection has rolled back. The end of the attempt is reported all the same.
                 logger.warning(
                     "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
                 )

@@ -1,8 +1,8 @@
-"""Activities that need a core of their own: plain functions run in other processes, arguments and results as JSON.
+"""Activities that need a core of their own: plain functions in other processes, arguments and results as JSON.
 
-The function is found by the module and name it was declared under, so it has to live at the top of a module. What
-it raises comes back as data, like everything else about it; nothing of the user's is ever pickled. A process does
-one thing at a time, so that one which takes too long, or is not wanted any more, can be killed without harm to others.
+The process finds the function by the module and name it was declared under, so it has to be at the top level of a
+module. Exceptions come back as data, like results; nothing of the user's is ever pickled. A process runs one function
+at a time, so a function that takes too long or is no longer wanted can be killed without harm to others.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _LONGEST_DEATH: Final = 5.0
 _GOOD: Final = b"+"
 _BAD: Final = b"-"
 _UNKEPT: Final = b"!"
-"""It returned what cannot be written."""
+"""Marks an answer of a function that returned a value which cannot be encoded."""
 _NO_CALL: Final = b"null"
 
 
 class RaisedElsewhereError(Exception):
-    """An activity raised in its process: what the log keeps of it, and the nearest thing to it for the policy.
+    """An activity raised in its process: `info` for the log, `cause` as the nearest exception for the retry policy.
 
-    `returned`: it was not the function that raised; what it returned cannot be written.
+    `returned`: the function returned, and its result cannot be encoded.
     """
 
     def __init__(self, info: ErrorInfo, cause: Exception, *, returned: bool) -> None:
@@ -54,7 +54,7 @@ class RaisedElsewhereError(Exception):
 
 
 class _Child:
-    """One process and the pipe to it. All but `kill` blocks, and is for a thread."""
+    """One process and the pipe to it. Every method except `kill` blocks and has to run on a thread."""
 
     def __init__(self) -> None:
         self._pipe, theirs = _SPAWN.Pipe()
@@ -62,12 +62,12 @@ class _Child:
         self._process.start()
         theirs.close()
         self.knows: set[tuple[str, str]] = set()
-        """The functions it has loaded."""
+        """The functions that the process has loaded."""
 
     def ask(self, function: tuple[str, str], args: bytes | None, named: Collection[str] = ()) -> bytes:
-        """Have a function called, or only loaded; ActivityError if the process ended instead of answering.
+        """Have a function called, or only loaded. Raises ActivityError if the process ended instead of answering.
 
-        With what it raises of the `named` types comes what that carries; they are told when the function is loaded.
+        An exception of the `named` types comes back with its contents. The names are sent when a function is loaded.
         """
         try:
             call = (*function, None if args is None else msgspec.Raw(args), tuple(named))
@@ -81,17 +81,17 @@ class _Child:
         return ActivityError(f"the process it ran in ended with exit code {self._process.exitcode}")
 
     def bury(self) -> None:
-        """Leave nothing of a process that ends."""
+        """Wait for a process that ends, and close its pipe."""
         self._process.join(_LONGEST_DEATH)
         self._pipe.close()
 
     def kill(self) -> None:
-        """End it, whatever it does; who waits for its answer hears that it ended."""
+        """End the process, whatever it does. A thread that waits for its answer gets ActivityError."""
         self._process.kill()
 
 
 class Processes:
-    """As many processes as there are cores, each started when an activity first needs one."""
+    """As many processes as the machine has cores, each started when an activity first needs one."""
 
     def __init__(self, named: frozenset[str] = frozenset()) -> None:
         self._named = named
@@ -103,10 +103,10 @@ class Processes:
         self._idle: list[_Child] = []
 
     async def call(self, definition: Activity[..., Any], args: bytes, timeout: float | None) -> bytes:
-        """Run the activity's function elsewhere; its result as it is stored. RaisedElsewhereError if it raised.
+        """Run the activity's function in a process and return its encoded result. RaisedElsewhereError if it raised.
 
-        The time-out counts from the moment a process is free for it and has loaded the function. It and a cancellation
-        kill that process.
+        The timeout counts from the moment a free process has loaded the function. A timeout or a cancellation kills
+        that process.
         """
         function = definition.fn.__module__, definition.fn.__qualname__
         async with self._slots:
@@ -159,9 +159,9 @@ class Processes:
 
 
 def _serve(pipe: Connection) -> None:
-    """In the other process: answer calls until there is nobody to answer."""
+    """Answer calls until the pipe closes. Runs in the other process."""
     named: tuple[str, ...] = ()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal asks everybody to stop; the parent decides when
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal signals every process; the parent decides when to stop
     try:
         while True:
             call = msgspec.json.decode(pipe.recv_bytes(), type=tuple[str, str, msgspec.Raw, tuple[str, ...]])
@@ -194,5 +194,5 @@ def _answer(module: str, name: str, args: bytes, errors: Collection[str]) -> byt
         value = definition.fn(*positional, **named)
         failed = _UNKEPT
         return _GOOD + bytes(definition.signature.encode_result(value))
-    except Exception as error:  # noqa: BLE001 - whatever user code raises is told as data
+    except Exception as error:  # noqa: BLE001 - exceptions of user code are returned as data
         return failed + msgspec.json.encode(describe_exception(error, raises, errors))

@@ -1,7 +1,7 @@
-"""Running activities and compensations: one attempt each, on a bounded number of slots.
+"""Runs activities and compensations: one attempt each, on a bounded number of slots.
 
-An attempt ends in exactly one input for its run, or in none when its worker lets go of the instance. What it
-returns is written before anybody hears of it; what it raised is judged by the retry policy here and nowhere else.
+An attempt ends in exactly one input for its run, or in none when its worker releases the instance. Its result is in the
+log before any effect of it is carried out. The retry policy judges its exceptions, in `judging.py` and nowhere else.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ __all__ = ["ENDS", "Attempts", "unanswered"]
 logger = get_logger("romancy.engine")
 
 _LAST_WORD: Final = 30.0
-"""Seconds in which a cancelled attempt may still say how it ended."""
+"""Seconds that a cancelled attempt has to report how it ended."""
 
 
 _ENDS: Final = {
@@ -65,11 +65,11 @@ _ENDS: Final = {
 }
 
 ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
-"""The inputs that say how an attempt ended."""
+"""The inputs that report how an attempt ended."""
 
 
 def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
-    """The effects without the attempts whose ends are among the inputs: what has been done is not done again."""
+    """The effects without the attempts whose ends are among the inputs: finished work is not repeated."""
     if not inputs:
         return effects
     answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
@@ -99,36 +99,36 @@ class Attempts:
     ) -> None:
         self.tools = tools
         self._context = contextvars.copy_context()
-        """Each attempt begins in a copy of it, whatever runs when it begins."""
+        """Each attempt begins in a copy of this context, whatever code starts it."""
         self._clock = clock
         self._threads = Threads(threads)
         self._processes = Processes(tools.errors)
         self._dependencies = dependencies
         self._retry = retry
         self._beating = beating
-        """Says whether this worker is known to be alive."""
+        """Tells whether this worker is known to be alive."""
         self._free = limit
         self._limit = limit
         self.relief: Callable[[], None] | None = None
-        """Wants to hear, once, that a good part of the slots is free again."""
+        """Called once, when no attempt waits and a quarter of the slots is free."""
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
         self._ended = ended
         self._ended_alone = ended_alone
-        """The same where nothing else runs: it may write by itself what follows."""
+        """Like `_ended`, for an attempt beside which no other runs: it may write the append itself."""
         self._broken = broken
         self.patience = Backoff()
         self.observer: Observer | None = None
 
     @property
     def idle(self) -> bool:
-        """Nothing runs."""
+        """Whether no attempt runs."""
         return self._free == self._limit
 
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
-        """Run the attempt, at its time."""
+        """Run the attempt at its due time."""
         attempt = Attempt(self.tools, live, effect)
         live.attempts[attempt.id] = attempt
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
@@ -140,7 +140,7 @@ class Attempts:
             self._begin(attempt)
 
     def cancel(self, live: Live, activity_id: str) -> None:
-        """The workflow no longer wants it; how it ended is still told."""
+        """Stop an attempt that the workflow no longer wants. Its end is still reported."""
         attempt = live.attempts.get(activity_id)
         if attempt is not None:
             attempt.cancelled = True
@@ -152,7 +152,10 @@ class Attempts:
         self._cancelled(live, activity_id, unknown=False)
 
     def _without_it(self, attempt: Attempt) -> None:
-        """C8: it does not stop, and its workflow goes on; what it does from here on is rolled back and not told."""
+        """The cancelled attempt did not stop in time: record it as cancelled, with an unknown outcome.
+
+        Its workflow continues. Whatever the attempt does from now on is rolled back and not reported.
+        """
         live = attempt.live
         if attempt.ending or live.attempts.get(attempt.id) is not attempt:
             return
@@ -167,13 +170,13 @@ class Attempts:
         self._ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
 
     def drop(self, live: Live) -> None:
-        """Let go of everything that runs for this instance: nothing of it will be told."""
+        """Stop every attempt of this instance. None of them reports its end."""
         attempts, live.attempts = live.attempts, {}
         for attempt in attempts.values():
             self._stop(attempt)
 
     def _stop(self, attempt: Attempt) -> bool:
-        """Cancel what there is of it; True if its task runs and will tell how it ended."""
+        """Cancel its timer and its task. True if the task runs and will report how it ended."""
         if attempt.timer is not None:
             attempt.timer.cancel()
         if attempt.task is None:
@@ -195,7 +198,7 @@ class Attempts:
 
     @property
     def spare(self) -> int:
-        """How many more could run now; less than nothing if some wait for a slot."""
+        """How many more attempts could run now; negative if some wait for a slot."""
         return self._free - len(self._queue)
 
     def _enqueue(self, attempt: Attempt) -> None:
@@ -217,7 +220,7 @@ class Attempts:
             if self._held and attempt.live is not self._only:
                 waiting.append(attempt)
                 continue
-            # C10: an attempt that waited starts only while this worker is known to be alive.
+            # An attempt that waited starts only while this worker is known to be alive.
             if not self._beating.leases.fresh():
                 waiting.append(attempt)
                 break
@@ -226,17 +229,17 @@ class Attempts:
             self._queue.extendleft(reversed(waiting))
 
     def hold(self, only: Live | None = None) -> None:
-        """Begin no attempt from now on, or only those of one instance; what runs goes on."""
+        """Begin no more attempts, or only those of one instance. Running attempts continue."""
         self._held, self._only = True, only
         self._launch()
 
     def let_go_on(self) -> None:
-        """Begin what was held back."""
+        """Begin the attempts that were held back."""
         self._held, self._only = False, None
         self._launch()
 
     async def all_ended(self, timeout: float) -> bool:
-        """Wait until nothing runs; False if something still does after so many seconds."""
+        """Wait until no attempt runs. False if one still runs after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while self._free < self._limit:
@@ -247,7 +250,7 @@ class Attempts:
         return True
 
     async def nothing_runs(self, timeout: float) -> bool:
-        """As `all_ended`, and nothing is left on a thread that nobody waits for either."""
+        """Wait as `all_ended` does, and also until no abandoned function runs on a thread."""
         try:
             async with asyncio.timeout(timeout):
                 if not await self.all_ended(timeout):
@@ -258,7 +261,7 @@ class Attempts:
         return True
 
     def resume(self) -> None:
-        """The worker is known to be alive again: start what waited for that."""
+        """Start the attempts that waited for this worker to be known to be alive."""
         self._launch()
 
     def close(self) -> None:
@@ -284,7 +287,7 @@ class Attempts:
                     return
                 event = self._failure(attempt, error)
             finally:
-                attempt.task = None  # it holds the context that holds the attempt: all of that goes without a collector
+                attempt.task = None  # breaks the cycle from the task over its context to the attempt
                 self._one_free()
             live, task = attempt.live, asyncio.current_task()
             if live.attempts.get(attempt.id) is not attempt:
@@ -297,11 +300,11 @@ class Attempts:
                 await self._ended_alone(live, event, attempt.port)
             else:
                 self._ended(live, event, attempt.port)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and nobody waits for ever
+        except Exception as error:  # noqa: BLE001 - any error is reported, so that nobody waits forever
             await self._cannot_tell(attempt, error)
 
     async def _cannot_tell(self, attempt: Attempt, error: Exception) -> None:
-        """Nobody awaits its task: an instance that still waits for it would wait for ever."""
+        """Log that the outcome could not be recorded, and drop the run, which would wait for the attempt forever."""
         live = attempt.live
         logger.error(
             "instance %s: %s: how its attempt ended cannot be told",
@@ -312,7 +315,7 @@ class Attempts:
             self._broken(live, error)
 
     def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:
-        """The call of its function, if all there is to be done is to await it."""
+        """The call of its function, if the attempt only has to await it; otherwise None."""
         effect = attempt.effect
         definition: Any = effect.definition
         if type(effect) is not StartActivity or not definition.is_async or definition.dependencies:
@@ -326,7 +329,7 @@ class Attempts:
         return definition.fn(*positional, **named)  # type: ignore[no-any-return]
 
     def _completed(self, attempt: Attempt, value: object) -> Input:
-        """The input that says what it returned. Raises SerializationError and PayloadTooLargeError."""
+        """The input that reports its result. Raises SerializationError and PayloadTooLargeError."""
         effect = attempt.effect
         definition: Any = effect.definition
         attempt.returned = True
@@ -341,7 +344,7 @@ class Attempts:
         return await self.observer.around(attempt, self._attempt(attempt))
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
-        """What to tell of it; the error itself, if there is nobody to be told."""
+        """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
         await attempt.give_up()
         if attempt.live.attempts.get(attempt.id) is not attempt:
             raise error
@@ -353,7 +356,7 @@ class Attempts:
         return self._failure(attempt, cause)
 
     async def _has_failed(self, attempt: Attempt, error: BaseException) -> bool:
-        """Undo what it did; True if it is made again as if it had never been."""
+        """Undo the attempt. True if it is made again as if it had never been made."""
         excuse = attempt.excuse(error) if isinstance(error, Exception) else None
         await attempt.give_up()
         if excuse is None or attempt.cancelled:
@@ -362,7 +365,7 @@ class Attempts:
         return True
 
     def _again(self, attempt: Attempt, error: Exception) -> None:
-        """The database took the session away before its commit: the attempt never happened, and is made once more."""
+        """Make an attempt again whose session the database took away before its commit: it counts as never made."""
         live = attempt.live
         if live.attempts.get(attempt.id) is not attempt:
             return
@@ -372,12 +375,12 @@ class Attempts:
             live.instance_id, attempt.id, pause, error,
             extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
-        # Another one, so that a thread which is still at the lost one is not taken for it.
+        # A new object, so that a thread still at the lost attempt is not taken for it.
         again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
         again.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, again)
 
     async def _attempt(self, attempt: Attempt) -> Input:
-        """Call the function and say that it succeeded; whatever it raises goes through."""
+        """Call the function and report its success. Its exceptions pass through."""
         effect = attempt.effect
         definition: Any = effect.definition
         if isinstance(effect, StartCompensation):
@@ -416,7 +419,7 @@ class Attempts:
         timeout: float | None,
     ) -> Any:
         def begun(*args: Any, **kwargs: Any) -> Any:
-            port.heartbeat(None)  # that it has begun is the first sign of life
+            port.heartbeat(None)  # its beginning is the first heartbeat
             return definition.fn(*args, **kwargs)
 
         async with watched(port, definition.name, definition.heartbeat_timeout):

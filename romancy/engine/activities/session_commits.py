@@ -1,4 +1,4 @@
-"""Committing an attempt's end together with the writes its session holds: exactly once, or not at all."""
+"""Commits an attempt's end together with the writes in its session: exactly once, or not at all."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ async def commit_session(
     nonce: Callable[[], str],
     future: Callable[[], asyncio.Future[Outcome]],
 ) -> Verdict:
-    """The outcome of the append; or None, and what the run is to be told instead of `event` (None: try again).
+    """The outcome of the append; or None, and the input that the run gets instead of `event` (None: try again).
 
-    A session that lost its connection or a deadlock before its COMMIT never happened, and the attempt is not charged
-    for it. One whose COMMIT went unanswered is settled by a tombstone at its own seq.
+    A session that lost its connection or a deadlock before its COMMIT never happened, and does not count as an attempt.
+    If a COMMIT went unanswered, a tombstone at the same seq settles its outcome.
     """
     session = port.opened
     assert session is not None  # noqa: S101 - the caller asked
@@ -83,7 +83,7 @@ async def _settle(
 
 
 async def _read(store: Store, item: Append) -> History | None:
-    """What stands at the item's seq, however long the database is away."""
+    """What stands at the item's seq. Waits for the database, however long it is away."""
     while True:
         try:
             return await store.read(item.instance_id, after=item.seq - 1, limit=1)
@@ -92,7 +92,7 @@ async def _read(store: Store, item: Append) -> History | None:
 
 
 def _failure(event: Input, error: RomancyError) -> Input:
-    """The attempt did something to its transaction that Romancy cannot commit: say so, for good."""
+    """A final failure: the attempt did something to its transaction that Romancy cannot commit."""
     info = describe_exception(error)
     attempts = getattr(event, "attempt", 1)
     kind = CompensationFailed if type(event).__name__.startswith("Compensation") else ActivityFailed

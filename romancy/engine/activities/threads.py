@@ -1,7 +1,7 @@
-"""Plain functions on threads: so many at a time, the others wait their turn without being charged for it.
+"""Plain functions on a limited number of threads. Waiting for a thread does not count towards a timeout.
 
 A thread cannot be stopped from outside. A function that nobody waits for any more keeps its thread until it ends, so
-that there are never more at work than were allowed.
+that no more functions run than allowed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Threads:
         self._slots = asyncio.Semaphore(limit)
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
         self._given_up: set[Future[Any]] = set()
-        """Those that nobody waits for, and that go on."""
+        """Abandoned functions: nobody waits for them, and they still run."""
         self._left = asyncio.Event()
 
     async def call(
@@ -42,9 +42,9 @@ class Threads:
         named: dict[str, Any],
         timeout: float | None,
     ) -> Any:
-        """What the function returns; whatever it raises goes through.
+        """Return what the function returns. Its exceptions pass through.
 
-        The time-out counts from the moment it begins on its thread. Cancelled before that, it never begins.
+        The timeout counts from the moment the function begins on its thread. A call cancelled before that never begins.
         """
         await self._slots.acquire()
         scope = asyncio.timeout(None)
@@ -75,7 +75,7 @@ class Threads:
         loop = asyncio.get_running_loop()
 
         def ended(begun: Future[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended before it
+            with contextlib.suppress(RuntimeError):  # the loop has ended first
                 loop.call_soon_threadsafe(self._is_free, begun)
 
         begun.add_done_callback(ended)
@@ -86,23 +86,23 @@ class Threads:
         self._left.set()
 
     async def all_left(self) -> None:
-        """Return when nothing is at work on a thread that nobody waits for."""
+        """Return when no abandoned function runs on a thread."""
         while self._given_up:
             self._left.clear()
             await self._left.wait()
 
     def close(self) -> None:
-        """Begin nothing more; what runs goes on by itself."""
+        """Begin nothing more. Running functions continue by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _count(loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, timeout: float) -> None:
-    """On the thread: from now on its time counts."""
+    """Start the timeout. Runs on the thread."""
     loop.call_soon_threadsafe(_limit, scope, loop.time() + timeout)
 
 
 def _limit(scope: asyncio.Timeout, deadline: float) -> None:
-    with contextlib.suppress(RuntimeError):  # nobody waits for it any more
+    with contextlib.suppress(RuntimeError):  # nobody waits any more
         scope.reschedule(deadline)
 
 
@@ -118,5 +118,5 @@ def _plainly(
     try:
         return fn(*positional, **named)
     except (StopIteration, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
-        # No future can hold the first, and whoever awaited one with another would end the loop or be taken for ended.
+        # A future cannot hold StopIteration. The others would end the loop, or make an awaiting task look ended.
         raise RuntimeError(f"{name} raised {type(error).__name__}") from error

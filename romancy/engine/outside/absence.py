@@ -1,6 +1,6 @@
-"""Whether anybody may yet go on with an instance, as far as this process has seen: asked only while somebody waits.
+"""Whether any worker may yet continue an instance, as far as this process has seen. Asked only while a caller waits.
 
-The database's clock decides. This process's own only says when to look again.
+The database's clock decides. This process's own clock only says when to look again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["Absence", "others_may_try"]
 
 _LEASES: Final = 2
 _TO_TRY: Final = 60_000_000
-"""Within this a worker has looked twice for what others have parked."""
+"""Within this time, a worker has looked twice for instances that others have parked."""
 
 
 async def others_may_try(store: Store, row: InstanceRow) -> bool:
     """Whether a live worker that knows the workflow may yet take up this stuck instance, which another one parked.
 
-    Which code and which codecs have been refused is known to the store alone: each other worker is given its time.
+    Only the store knows which code and which codecs have been refused, so every other worker is given time to try.
     """
     census, parked_by = await store.census(), await _parked_by(store, row)
     return any(
@@ -41,7 +41,7 @@ async def others_may_try(store: Store, row: InstanceRow) -> bool:
 
 
 async def _parked_by(store: Store, row: InstanceRow) -> str:
-    """The worker that parked it, if the log can be read."""
+    """The token of the worker that parked it; empty if the log cannot be read."""
     try:
         end = await store.read(row.instance_id, after=row.last_seq - 1, limit=1)
     except CodecError:
@@ -50,7 +50,7 @@ async def _parked_by(store: Store, row: InstanceRow) -> str:
 
 
 class Absence:
-    """Watches for workers that know the workflows somebody waits for. One look a lease serves all who wait."""
+    """Watches for workers that know the awaited workflows. One look per lease serves all waiting callers."""
 
     def __init__(self, lease: int) -> None:
         self._lease = lease
@@ -60,13 +60,13 @@ class Absence:
         self._excludes = False
         self._census: Census | None = None
         self._since: dict[str, int] = {}
-        """By workflow: from when on no look has found a live worker that knows it."""
+        """For each workflow, the time from which no look has found a live worker that knows it."""
 
     async def is_over(self, store: Store, row: InstanceRow) -> bool:
         """Whether no live worker has known the instance's workflow for two whole leases.
 
-        Nothing counts that nobody has seen: what came before the first look, or before a gap between looks in which
-        a worker may have come and gone. A worker that wrote to the instance's row knew it then.
+        Only observed time counts: no time before the first look, and none before a gap between looks in which a worker
+        may have come and gone. A worker that wrote to the instance's row knew the workflow then.
         """
         census = await self._look(store)
         since = self._since_of(row.workflow_name, census)
@@ -96,7 +96,10 @@ class Absence:
         return max([since, *(peer.beat_at for peer in knowing)])
 
     def _lives(self, peer: Peer, now: int) -> bool:
-        """Whether it may yet go on. Where sessions exclude, one keeps others from beating that are at work."""
+        """Whether it may yet continue.
+
+        Where sessions exclude, an open session can keep a live worker from its heartbeats.
+        """
         if peer.dead or certainly_gone(peer.host, self._here):
             return False
         return peer.beat_at + peer.lease >= now or (self._excludes and same_machine(peer.host, self._here))
@@ -104,4 +107,4 @@ class Absence:
 
 def _knows(peer: Peer, name: str) -> bool:
     names = names_in(peer.codes)
-    return name in names or (bool(peer.codes) and not names)  # an older worker does not say what it knows
+    return name in names or (bool(peer.codes) and not names)  # an older worker does not list the workflows it knows

@@ -1,6 +1,6 @@
-"""Starting and sending inside a transaction that somebody else holds, and alone ends.
+"""Starts and sends inside a transaction that the caller holds, and only the caller ends.
 
-Nothing here is queued for the log writer: it is written when the call returns, and durable when its owner commits.
+Nothing here is queued for the log writer. It is written when the call returns, and durable when the caller commits.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["send_in", "start_alone", "start_in"]
 
 
 async def start_in(transaction: object, store: Store, start: Start, *, former: Former | None = None) -> Outcome:
-    """Write the start into the transaction; any worker goes on with it once that is committed.
+    """Write the start into the transaction. Any worker may continue it once the transaction is committed.
 
-    EXISTS where its id is taken, or bears not the ended life that it is to replace. UsageError, with nothing written,
-    when it is no transaction of this store's database.
+    Returns EXISTS if its id is taken, or does not have the ended life that the start is to replace. Raises UsageError,
+    with nothing written, if it is no transaction of this store's database.
     """
     native = _native(transaction)
     async with store.session(join=native) as session:
@@ -39,7 +39,7 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
 
 
 async def _put(session: StoreSession, start: Start, former: Former | None) -> Outcome:
-    """Write the start into a joined session, in the place of a former life if there is one."""
+    """Write the start into a joined session, replacing the former life if there is one."""
     if former is not None and not await session.clear(start.instance_id, former.life, former.statuses):
         return Outcome.EXISTS
     return await session.commit(start)
@@ -48,7 +48,7 @@ async def _put(session: StoreSession, start: Start, former: Former | None) -> Ou
 async def send_in(
     transaction: object, store: Store, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = ()
 ) -> list[Delivered]:
-    """Write messages into the transaction; UsageError as for a start."""
+    """Write messages into the transaction. Raises UsageError as `start_in` does."""
     async with store.session(join=_native(transaction)) as session:
         return await session.send(deliveries, outbox)
 
@@ -56,9 +56,9 @@ async def send_in(
 async def start_alone(
     store: Store, token: str, now: int, start: Start, *, former: Former | None = None, mail: Delivery | None = None
 ) -> Outcome:
-    """Start an instance by one commit: in the place of an ended life, or with a message in its inbox, or both.
+    """Start an instance in one commit: in the place of an ended life, or with a message in its inbox, or both.
 
-    The commit of a session of our own takes an append. It is the new log's second row, and says nothing.
+    The commit of a session of our own takes an append: the second row of the new log, which says nothing.
     """
     async with store.session() as own:
         async with store.session(join=own.native) as session:

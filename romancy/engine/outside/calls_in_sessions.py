@@ -1,4 +1,4 @@
-"""What the calling activity's own open session keeps from happening: a call that waits for it would wait for ever."""
+"""Refuses calls that would wait forever for the open session of the activity that makes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def waits_in_vain(store: Store) -> bool:
 
 
 def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) -> None:
-    """`UsageError`, with nothing written, where the call would wait for the session that its caller has open."""
+    """Raise UsageError, with nothing written, if the call would wait for the session that its caller has open."""
     if waits_in_vain(store):
         raise UsageError(
             f"app.{what} in an activity whose session is open would wait for that session for ever: "
@@ -46,14 +46,14 @@ def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) ->
 
 
 def note_start(transaction: object, instance_id: str) -> None:
-    """An instance was started in a transaction, perhaps that of the caller's own session."""
+    """Note that an instance was started in a transaction, which may be that of the caller's own session."""
     attempt = _holder()
     if attempt is not None and _is_of(transaction, attempt.open()):
         attempt.open().begun.add(instance_id)
 
 
 def _holder() -> Attempt | None:
-    """The attempt that this code runs in, in whatever task or thread of it, while its session is open."""
+    """The attempt that this code runs in, in any of its tasks or threads, while its session is open."""
     attempt = entered_activity()
     if not isinstance(attempt, Attempt) or attempt.port is None:
         return None

@@ -1,7 +1,7 @@
-"""Operations on instances from outside: trying failed or parked ones again, ending by force, removing ended ones.
+"""Operations on instances from outside: retrying failed and resuming stuck ones, terminating, removing ended ones.
 
-Each is one append at the end of the log, so the fence decides against everybody else who writes there. They need the
-name of a live worker: the app's own, or one that is registered for the moment.
+Each change is one append at the end of the log, so the fence decides against all other writers. An append needs the
+token of a live worker: the app's own, or one that is registered for the call.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 @asynccontextmanager
 async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[tuple[str, int]]:
-    """The token to write under and the database's time. Without a worker there is a row for this call alone."""
+    """The token to write under and the database's time. Without a worker, a row is registered for this call alone."""
     if isinstance(worker, Standing):
         yield await worker.look(store)
         return
@@ -60,7 +60,10 @@ async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator
 
 
 class Standing:
-    """The worker row of an app that has no worker: one for all its calls, which ends as that of a crashed worker."""
+    """The worker row of an app that has no worker.
+
+    All its calls share the row, which expires like a crashed worker's.
+    """
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
@@ -70,7 +73,7 @@ class Standing:
         """The token to write under and the database's time."""
         at = time.monotonic_ns() // 1000
         if self._worker is None or at - self._beat > _LEASE // 3:
-            worker = self._worker = self._worker or _manager()  # whoever calls meanwhile takes the same
+            worker = self._worker = self._worker or _manager()  # a concurrent call takes the same
             pulse = await store.heartbeat(worker)
             if not pulse.alive:
                 worker = _manager()
@@ -79,7 +82,7 @@ class Standing:
         return self._worker.token, self._now + at - self._beat
 
     async def leave(self, store: Store) -> None:
-        """Give the row up: nothing is written under it any more."""
+        """Remove the row. Nothing is written under it any more."""
         worker, self._worker = self._worker, None
         if worker is not None:
             await store.heartbeat(worker, leaving=True)
@@ -90,7 +93,7 @@ def _manager() -> Worker:
 
 
 async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
-    """The seq of the last commit, when it was accepted and by whom (None: it is missing); none is looked into."""
+    """The seq of the last commit, when it was accepted and by whom (None: it is missing). No commit is decoded."""
     seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
     while more:
         page = await store.read(row.instance_id, after=seq)
@@ -109,7 +112,7 @@ async def retry(
     *,
     manager: Standing | None = None,
 ) -> None:
-    """Let a failed instance begin a new run that remembers what stands; due at once for any worker."""
+    """Let a failed instance begin a new run that remembers what still stands; due at once for any worker."""
     if unsure not in (None, "done", "undone"):
         raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
     found = await store.read(instance_id, limit=0)
@@ -126,7 +129,7 @@ async def retry(
 
 
 async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
-    """Let every worker try a parked instance again, whatever code could not follow it; due at once."""
+    """Let every worker try a stuck instance again, whatever code has been refused; due at once."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
@@ -150,7 +153,7 @@ async def resume(store: Store, worker: str | Standing | None, instance_id: str) 
 
 
 async def terminate(store: Store, worker: str | Standing | None, instance_id: str, reason: str) -> bool:
-    """End an instance at once: nothing more of it runs and nothing is undone. False if it had ended already."""
+    """End an instance at once: nothing more of it runs and nothing is compensated. False if it had ended already."""
     async with _acting(store, worker) as (token, now):
         for _ in range(_TRIES):
             found = await store.read(instance_id, limit=0)
@@ -200,10 +203,10 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
 
 
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:
-    """Where the instance reports to: its own log says so, and where that cannot be read its parent's.
+    """The parent that the instance reports to, by its own log or, if that cannot be read, by its parent's.
 
-    None where nobody waits for it. Raises UsageError when neither log can be read and the parent is open: it would
-    wait for ever.
+    None if nobody waits for the instance. Raises UsageError when neither log can be read and the parent is open, since
+    the parent would wait forever.
     """
     if own := await _parent_by_its_log(store, row):
         return own
@@ -242,9 +245,9 @@ def _message(instance_id: str, message: Message) -> Delivery:
 
 
 async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False) -> int:
-    """Remove ended instances with everything that bears their ids, but none that changed after `until`; how many.
+    """Remove ended instances with everything under their ids, except those changed after `until`. Returns how many.
 
-    Old ids of signals are forgotten with it, if it is told to `forget`.
+    With `forget`, old ids of signals are forgotten as well.
     """
     if not instance_ids:
         return 0

@@ -1,4 +1,4 @@
-"""Signals that bear an id of their sender's: each is delivered once to the instance it is for."""
+"""Signals with an id from their sender: each is delivered once to its instance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["REMEMBERED", "dedupe_key", "refuse_ended", "was_received"]
 
 REMEMBERED: Final = 7 * 86_400 * 1_000_000
-"""For how long, at least, an id is remembered."""
+"""The shortest time for which an id is remembered."""
 
 
 async def dedupe_key(store: Store, instance_id: str, id: str, *, joined: bool) -> str:
-    """What tells this signal to this life of the instance from all others."""
+    """The key that distinguishes this signal to this life of the instance from all others."""
     check_id(id, "id of the signal")
     found = await store.read(instance_id, limit=0)
     if found is None and joined:
@@ -40,7 +40,7 @@ def key_of(instance_id: str, life: int, id: str) -> str:
 
 
 async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None) -> None:
-    """InstanceEndedError, unless the log says that this very signal was received before the end."""
+    """Raise InstanceEndedError, unless the log says that this very signal was received before the end."""
     found = await store.read(instance_id, limit=0)
     status = "" if found is None else found.instance.status
     if id is not None and await was_received(store, instance_id, name, id):
@@ -54,7 +54,7 @@ async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None
 
 
 async def was_received(store: Store, instance_id: str, name: str, id: str) -> bool:
-    """Whether the log of the instance says that this signal was received; not if it cannot be read."""
+    """Whether the log of the instance says that this signal was received; False if the log cannot be read."""
     try:
         async for _, commit in history(store, instance_id):
             for event in commit:
@@ -63,5 +63,5 @@ async def was_received(store: Store, instance_id: str, name: str, id: str) -> bo
     except StorageUnavailableError:
         raise
     except (StorageError, InstanceNotFoundError):
-        return False  # its log cannot be read, or is gone
+        return False  # the log cannot be read, or is gone
     return False

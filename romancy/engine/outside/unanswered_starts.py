@@ -1,7 +1,7 @@
 """Starts that callers asked for and that the database has not answered yet.
 
-Only so many bytes of them: who comes later waits for its turn. Callers alone would be no bound: one that gives up
-leaves behind what it has submitted, and the next one comes.
+Their total size is limited; later callers wait for their turn. A limit on waiting callers would be no bound: a caller
+that gives up leaves its start behind, and the next caller comes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["Unanswered"]
 
 _LEAST: Final = 1024
-"""Bytes that a start takes beside its input."""
+"""Bytes that a start takes in addition to its input."""
 
 
 class Unanswered:
-    """Those of one opened app."""
+    """The unanswered starts of one opened app."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -31,11 +31,11 @@ class Unanswered:
 
     @property
     def has_room(self) -> bool:
-        """One more may be submitted now; the last one may be of any size."""
+        """Whether one more start may be submitted now. The last one may be of any size."""
         return self._left > 0
 
     async def turn(self) -> None:
-        """Return when there is room. UsageError if the app is closed before: nothing was submitted."""
+        """Return when there is room. Raises UsageError if the app is closed first; nothing was submitted then."""
         if self.has_room and not self._turns:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,7 +47,7 @@ class Unanswered:
             raise
 
     def submitted(self, size: int) -> asyncio.Future[Outcome]:
-        """What will bring the answer to a start whose input has this size."""
+        """The future of the answer to a start whose input has this size."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._sizes[answer] = size + _LEAST
         self._left -= size + _LEAST
@@ -55,7 +55,7 @@ class Unanswered:
         return answer
 
     def answer(self, answer: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        """Tell whoever started it, if they still listen."""
+        """Give the outcome to the caller, if the caller still waits."""
         self._left += self._sizes.pop(answer, 0)
         if not answer.done():
             answer.set_result(outcome)
@@ -66,10 +66,10 @@ class Unanswered:
             turn = self._turns.popleft()
             if not turn.done():
                 turn.set_result(None)
-                return  # it makes room for the next one, or not, when it has submitted
+                return  # the caller wakes the next one once it has submitted
 
     def close(self) -> None:
-        """Nobody will answer any more: those who wait hear of it."""
+        """Fail everybody who waits: no answer will come any more."""
         for answer in self._sizes:
             if not answer.done():
                 answer.set_exception(
@@ -78,7 +78,7 @@ class Unanswered:
                         "start it again under the same instance id to find out"
                     )
                 )
-                answer.exception()  # known to be nobody's, if nobody waits
+                answer.exception()  # marks it as retrieved, in case nobody waits
         for turn in self._turns:
             if not turn.done():
                 turn.set_exception(UsageError("the app was closed before the instance could be started"))

@@ -1,1 +1,1 @@
-"""The worker: its lease, its claims, how it brings instances back, and what it does about those that kill it."""
+"""The worker: its lease, its claims, recovery, and the quarantine of instances that may kill their workers."""

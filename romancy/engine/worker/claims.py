@@ -1,4 +1,4 @@
-"""Finding work: when to ask the database for it, how much, and what an answer's delay may mean."""
+"""Finding work: when to ask the database for it, how much to ask for, and when to ask again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ENDS_REMEMBERED: Final = 10_000
 
 
 class Claiming:
-    """Asks for work when there may be some, and at the latest when something known falls due."""
+    """Claims when there may be work, and at the latest when something known falls due."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class Claiming:
         self._sated_until = 0.0
         self._in_vain_until = 0.0
         self._written = 0
-        """What this worker had written at its last claim."""
+        """How many items this worker had written at its last claim."""
         self._postponed = False
-        """There is news that was left for when less is at hand."""
+        """Whether news was put off until there is less work at hand."""
         self.intake: Intake
         self.quarantine: Quarantine
         self._look = asyncio.Event()
@@ -75,30 +75,30 @@ class Claiming:
         self._swept = -_SWEEP_EVERY
         self._next_look: asyncio.Handle | None = None
         self._next_look_at = 0.0
-        """By the event loop's clock. The handle cannot say: uvloop's has no `when()` where the delay is nearly zero."""
+        """By the event loop's clock. The handle cannot tell: uvloop's has no `when()` if the delay is nearly zero."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
         self._stopped = asyncio.Event()
 
     def look(self) -> None:
-        """There may be work: claim soon."""
+        """Claim soon: there may be work."""
         self._look.set()
 
     def look_for_own(self) -> None:
-        """Something of ours may have escaped us: ask for everything we own, soon."""
+        """Soon ask for everything this worker owns: some of it may have been missed."""
         self._recover = True
         self._look_in(_PAUSE)
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """The store says that these instances changed (None: any). Those that ended here are hardly news.
+        """Take note that these instances changed (None: any). Those that ended here are hardly news.
 
-        Most of what others are told of are ends. Who has enough to write leaves it to them to see what else it is, and
-        who has just asked in vain waits a moment before it asks again.
+        Most notifications report instances that ended. A busy worker leaves the rest to idle ones. A worker whose last
+        claim brought nothing waits a moment before it asks again.
         """
         if changed is not None and changed <= self._ended_here.keys():
             if changed:
-                # Most likely only our own echo; but somebody may have tried one of them again, or used its id anew.
+                # Most likely this worker's own change. But somebody may have retried one of them, or used its id again.
                 self._look_in(_ECHO)
         elif changed is not None and not changed.isdisjoint(self._driver.live):
             self.look()
@@ -114,7 +114,7 @@ class Claiming:
         return self._company() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
 
     def ended_here(self, instance_id: str) -> None:
-        """The store is going to say that this instance changed, and we know."""
+        """Note that this instance ended here: the store's notification of it will be no news."""
         self._ended_here[instance_id] = None
         if len(self._ended_here) > _ENDS_REMEMBERED:
             del self._ended_here[next(iter(self._ended_here))]
@@ -122,7 +122,7 @@ class Claiming:
             self.look()
 
     async def run(self) -> None:
-        """Claim, until stopped or cancelled."""
+        """Claim until stopped or cancelled."""
         while True:
             await self._look.wait()
             self._look.clear()
@@ -134,7 +134,7 @@ class Claiming:
                 self._next_look.cancel()
                 self._next_look = None
             if not self._fresh():
-                continue  # the next heartbeat that goes through looks again
+                continue  # the next heartbeat that succeeds looks again
             try:
                 await self._claim()
             except StorageUnavailableError as error:
@@ -145,11 +145,11 @@ class Claiming:
                 self.look_for_own()
 
     def only_mail(self) -> None:
-        """Claim nothing more, but ask for the mail of what is here: it may have to be read before something ends."""
+        """Claim no more instances, but ask for the mail of loaded ones, which may have to read it before they end."""
         self._only_mail = True
 
     def stop(self) -> None:
-        """Ask for nothing more."""
+        """Make no more claims."""
         self._stopping = True
         self.look()
 
@@ -179,10 +179,10 @@ class Claiming:
         self._recover = False
         work = await self._store.claim(request)
         if request.recover:
-            # What was ours already may have been written to by ourselves since the store looked: read it once more.
+            # This worker may have written to its own instances since the store looked: read their logs once more.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
             self.intake.drop_lost(work, before)
-        self._clock.observe(work.now)  # what is due by a clock that has jumped must not look early here
+        self._clock.observe(work.now)  # judge what is due by the clock that decided it, which may have jumped
         self._swept = now if sweep else self._swept
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
@@ -194,15 +194,15 @@ class Claiming:
             self._look_in(self._sated_until - now)
         wait = _SWEEP_EVERY if work.next_due is None else self._clock.seconds_until(work.next_due)
         if not wait:
-            # It is due and was not claimed: somebody else is about to take it, or there is no room for it here.
+            # It is due and was not claimed: another worker is about to take it, or there is no room for it here.
             wait = _SOON if limit else _SATED
         self._look_in(min(wait, _SWEEP_EVERY))
 
     def _appetite(self, now: float) -> int:
-        """How many instances to ask for. Alone, as many as there is room for; else no more than can run at once.
+        """How many instances to ask for: alone, as many as there is room for; else no more than can run at once.
 
-        Among others a share is small, but where much has been written since the last claim the next will not lie long
-        either, and fewer, larger claims and commits are cheaper for all.
+        Among other workers the share is small. Where much has been written since the last claim, the share grows: the
+        next instances will not wait long either, and fewer, larger claims and commits cost everybody less.
         """
         if self._only_mail:
             return 0
@@ -218,10 +218,10 @@ class Claiming:
         return max(0, min(share, room, max(_FEW, self._driver.attempts.spare)))
 
     def _digest(self) -> None:
-        """There may be more. Among others, who has much in hand leaves the next to them for a moment.
+        """Claim again. Among other workers, a worker with much in hand leaves more work to them for a moment.
 
-        Where activities wait for slots, a few more instances are taken only now and then (they may need no slot), until
-        a good part of the slots is free again.
+        While activities wait for slots, the worker takes a few more instances only now and then (they may need no
+        slot), until a good part of the slots is free.
         """
         if not self._company():
             self.look()
@@ -238,7 +238,7 @@ class Claiming:
         self.look()
 
     def _look_in(self, seconds: float) -> None:
-        """Claim in so many seconds at the latest; what was to happen earlier still does."""
+        """Claim in `seconds` at the latest. An earlier planned claim stays."""
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
         if self._next_look is not None:

@@ -1,7 +1,7 @@
-"""Where this process runs, and whether a worker that said where it runs is certainly gone.
+"""Where this process runs, and whether a worker that recorded where it runs is certainly gone.
 
-"Certainly" means: same boot, same pid namespace, and the process with that pid is not there or is another one
-(a pid is used again, a start time is not). Where the system cannot tell, nobody is ever certainly gone.
+"Certainly" means: the boot and the pid namespace are the same, and the process with that pid is missing or is another
+one (a pid is used again, a start time is not). Where the system cannot tell, no worker is certainly gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ZOMBIE: Final = "Z"
 
 
 def this_host() -> Host:
-    """This process's own description; empty where the system does not tell."""
+    """The description of this process; empty where the system does not provide it."""
     pid = os.getpid()
     try:
         boot_id = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -32,12 +32,12 @@ def this_host() -> Host:
 
 
 def same_machine(other: Host, here: Host) -> bool:
-    """Whether the two can see each other's processes."""
+    """Whether processes of the two hosts can see each other."""
     return bool(here.boot_id) and (other.boot_id, other.pid_namespace) == (here.boot_id, here.pid_namespace)
 
 
 def certainly_gone(other: Host, here: Host) -> bool:
-    """Whether the process described by `other` has ended, beyond doubt."""
+    """Whether the process described by `other` has certainly ended."""
     if not same_machine(other, here):
         return False
     try:
@@ -47,7 +47,7 @@ def certainly_gone(other: Host, here: Host) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When the process started, in the kernel's ticks; None if there is no such process or only its corpse."""
+    """When the process started, in kernel ticks; None if there is no such process or only a zombie."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

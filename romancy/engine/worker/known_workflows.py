@@ -1,4 +1,4 @@
-"""Which workflows a worker knows, as its row says it: beside the versions of their code stand their names."""
+"""Which workflows a worker knows, as its row lists them: their names, beside the versions of their code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME: Final = "workflow="
 
 
 def names_told(names: Iterable[str]) -> list[str]:
-    """What stands in a worker's row for these workflows, beside their versions."""
+    """The entries for these workflows in a worker's row, beside their versions."""
     return [_NAME + name for name in names]
 
 

@@ -1,8 +1,8 @@
-"""Staying alive, and telling who is not.
+"""Keeps one worker's lease and watches those of the others.
 
-A worker lives as long as its row beats. Another one declares it dead only after having itself watched that beat
-stand still for a whole lease, while its own beats went through: a database outage or a jump of its clock kills
-nobody. A process of this machine that is certainly gone need not be waited for.
+A worker lives as long as its row gets heartbeats. Another worker declares it dead only after watching its heartbeat
+stand still for a whole lease while its own heartbeats succeeded. A database outage or a jump of the database's clock
+therefore kills no worker. A process of this machine that is certainly gone is taken over without that wait.
 """
 
 from __future__ import annotations
@@ -23,23 +23,26 @@ __all__ = ["Excluding", "Leases"]
 
 _BEAT_AMONG_OTHERS: Final = 1.5
 _LONGEST_INTERVAL: Final = 10.0
-"""Each beat brings word of who is new; those of this machine are taken over at once, but only by who knows of them."""
+"""Upper bound on the heartbeat interval.
+
+A heartbeat also discovers peers: a peer on this machine is taken over at once, but only by a worker that knows of it.
+"""
 
 
 _LOOK_AT_SESSION: Final = 1.0
 
 
 class Excluding(Protocol):
-    """An open session of this worker's that keeps everybody else from writing."""
+    """An open session of this worker that keeps everybody else from writing."""
 
     @property
     def excluding(self) -> bool:
-        """Nobody else can write, and it is not about to end."""
+        """Whether nobody else can write and the session is not about to end."""
         ...
 
     @property
     def renewed(self) -> bool | None:
-        """Whether its end was a heartbeat of this worker; None: not known before it has ended."""
+        """Whether its end was a heartbeat of this worker; None before it has ended."""
         ...
 
 
@@ -57,7 +60,7 @@ class Leases:
         named: bool = False,
         exclusive: bool = False,
     ) -> None:
-        """`exclusive`: while a session is open on this database, nobody else can give a sign of life."""
+        """`exclusive`: while a session is open on this database, no other worker can send a heartbeat."""
         here = this_host()
         self._store = store
         self._clock = clock
@@ -81,37 +84,37 @@ class Leases:
 
     @property
     def interval(self) -> float:
-        """Seconds between beats: three to a lease; where others work out of sight, enough to see soon who is silent.
+        """Seconds between heartbeats: at most a third of a lease, and less while workers on other machines are watched.
 
-        A process of this machine is looked at without asking the database: for it alone nobody beats more often.
+        A process of this machine is checked without the database, so it does not shorten the interval.
         """
         far = any(not same_machine(peer.host, self._here) for peer in self.peers)
         return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
 
     def company(self) -> bool:
-        """Whether others live that could do the same work: they know one of the workflows, in whatever version."""
+        """Whether other live workers could do the same work: they know one of the workflows, in whatever version."""
         mine = frozenset(self.worker.codes)
         return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
 
     def next_expiry(self) -> float:
-        """Seconds until a peer that stays silent from now on may first be declared dead."""
+        """Seconds until a peer that stays silent from now on can first be declared dead."""
         now = boot_time()
         ends = [self._watched[peer.token][1] + peer.lease - now for peer in self.peers if not peer.dead]
         return min((end for end in ends if end > 0), default=self.worker.lease) / 1_000_000
 
     def fresh(self) -> bool:
-        """Whether this worker was seen alive so lately that nobody can have declared it dead."""
+        """Whether this worker was seen alive so recently that nobody can have declared it dead."""
         if self._held is not None and self._nobody_can_write():
             return True
         return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
 
     def hold(self, session: Excluding) -> None:
-        """Nobody can declare this worker dead while it has this session open, if nobody has before."""
+        """Note an open session. While it is open, nobody can declare this worker dead, unless somebody has already."""
         if self.fresh():
             self._held, self._held_at = session, boot_time()
 
     def _nobody_can_write(self) -> bool:
-        """Whether the session that was open still is; when it has ended, what that means for the leases."""
+        """Whether the noted session still excludes others. Once it has ended, update the leases to match."""
         now, held = boot_time(), self._held
         if held is None:
             return False
@@ -122,7 +125,7 @@ class Leases:
         if renewed is None:
             return True
         self._held = None
-        # The others could not beat either: nothing seen before counts.
+        # The others could not send heartbeats either: nothing seen before counts.
         self._watched = {token: (beat, now) for token, (beat, _) in self._watched.items()}
         if renewed:
             self._beaten_at = max(self._beaten_at or 0, self._held_at)
@@ -137,7 +140,10 @@ class Leases:
         return max(0.0, (self._beaten_at + self.worker.lease - boot_time()) / 1_000_000)
 
     async def beat_through(self, store: Store) -> bool:
-        """Beat over another store, from another thread, for a loop that cannot; False: this incarnation is dead."""
+        """Send a heartbeat over another store, from another thread, for a blocked loop.
+
+        False: this incarnation is dead.
+        """
         sent = boot_time()
         alive = (await store.heartbeat(self.worker)).alive
         if alive:
@@ -145,14 +151,14 @@ class Leases:
         return alive
 
     async def beat(self, *, leaving: bool = False) -> bool:
-        """Beat once and look at the others; False: this incarnation is dead and must drop everything."""
+        """Send one heartbeat and look at the peers. False: this incarnation is dead and must drop everything."""
         sent = boot_time()
         pulse = await self._store.heartbeat(self.worker, leaving=leaving)
         self._clock.observe(pulse.now)
         if pulse.alive:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
             now = boot_time()
-            # Whoever kept this beat waiting has kept those of the others waiting, too.
+            # Whatever delayed this heartbeat has delayed those of the others, too.
             missed = missed or (self._exclusive and now - sent > self.worker.lease // 4)
             self._nobody_can_write()
             self._beaten_at = max(sent, self._beaten_at or 0)
@@ -162,7 +168,7 @@ class Leases:
         return pulse.alive
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
-        """Note since when each beat stands still; after a gap of our own nothing seen before it counts."""
+        """Note since when each heartbeat stands still. After a gap of our own, nothing seen before it counts."""
         before = {} if restart else self._watched
         self._watched = {}
         for peer in peers:
@@ -176,7 +182,7 @@ class Leases:
         return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
 
     def rival(self) -> Peer | None:
-        """A worker of the same chosen id that was there before this one and certainly lives."""
+        """A live worker with the same chosen id that was there before this one."""
         if not self._named or self._elders is None:
             return None
         for peer in self.peers:

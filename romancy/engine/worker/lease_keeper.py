@@ -1,4 +1,4 @@
-"""Keeping the lease: beats in time, takes over from those that do not, and says when this worker has lost its own."""
+"""Sends heartbeats in time, takes over from dead workers, and reports when this worker has lost its own lease."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _A_LITTLE: Final = 0.01
 
 
 class LeaseKeeper:
-    """The heart of one worker. A new incarnation gets new leases from `incarnate`."""
+    """Keeps the lease of one worker. A new incarnation gets new leases from `incarnate`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class LeaseKeeper:
         self._expiry: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
-        """Register and take over what the dead left behind. UsageError when a worker of the same id is at work."""
+        """Register, and take over from dead workers. Raises UsageError when a worker with the same id is at work."""
         await self.leases.beat()
         rival = self._rival()
         if rival is not None:
@@ -68,7 +68,7 @@ class LeaseKeeper:
         await self._take_over()
 
     async def run(self) -> None:
-        """Beat, until cancelled, or driven out by a worker of the same id or the loss of the database."""
+        """Send heartbeats until cancelled, or until a worker with the same id or the loss of the database ends it."""
         silent = 0.0
         self.watch()
         while not self._given_up:
@@ -91,17 +91,20 @@ class LeaseKeeper:
                 logger.exception("no heartbeat")
 
     def stop(self) -> None:
-        """Watch the lease no more."""
+        """Stop watching the lease."""
         self._stopped = True
         if self._expiry is not None:
             self._expiry.cancel()
 
     def hold(self, session: Excluding) -> None:
-        """A session is open in which nobody else can write; `watch` when it has ended."""
+        """Note an open session in which nobody else can write. Call `watch` when it has ended."""
         self.leases.hold(session)
 
     def watch(self) -> None:
-        """C10: when the lease runs out, others may go on with what runs here; so it stops, before anybody is asked."""
+        """Watch the lease. When it runs out, stop the work here without asking the database.
+
+        Others may continue this worker's instances from then on.
+        """
         if self._expiry is not None:
             self._expiry.cancel()
         if self._stopped:
@@ -114,7 +117,7 @@ class LeaseKeeper:
             self._lapsed()
 
     async def _beat(self) -> None:
-        """Show that this worker lives, and take over from those that do not."""
+        """Send a heartbeat, and take over from dead workers."""
         self.watch()
         if not await self.leases.beat():
             self._dead()

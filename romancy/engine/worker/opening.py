@@ -1,7 +1,7 @@
-"""Opening the store: at once or not at all for who only asks; a worker waits for a database that is down.
+"""Opens the store: a mere client succeeds or fails at once, a worker waits for a database that is down.
 
 A worker is often started beside its database, by the same boot or the same deployment, and the database takes longer.
-What no waiting can mend (a wrong password, an unknown scheme, a newer schema) is told at once to both.
+An error that no waiting can mend (a wrong password, an unknown scheme, a newer schema) is raised at once for both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _SAY_EVERY: Final = 30.0
 
 
 async def opened(make: Callable[[], Store], *, patient: bool) -> Store:
-    """A store made by `make` and opened; the patient wait, and say so, for as long as it is StorageUnavailableError."""
+    """Make a store and open it.
+
+    If `patient`, wait for as long as opening raises StorageUnavailableError, and log the wait.
+    """
     store = make()
     if not patient:
         await store.open()

@@ -1,15 +1,17 @@
-"""Instances that may be killing their workers: tried alone, and parked when their workers die in that again and again.
+"""Instances that may be killing their workers are tried alone, and parked if their workers die in trial after trial.
 
-The log remembers. Each takeover leaves an entry, each trial another; real progress (or surviving the trial) ends the
-row of them. An instance whose log shows two deaths in a row is a suspect: most are innocent and only shared a worker
-with the culprit. A trial lets nobody's code run but the suspect's: no activity, no body, no replay of another, no
-thread that was given up. So whoever dies in it died while it drove this instance alone.
+The log keeps the record. Each takeover leaves an entry, and so does each trial; real progress, or surviving the trial,
+ends the series. An instance whose log shows two deaths in a row is a suspect. Most suspects are innocent and only
+shared a worker with the culprit. During a trial, only the suspect's code runs: no activity, no body and no replay of
+another instance, and no abandoned thread. A worker that dies in a trial therefore died while it drove this instance
+alone.
 
-Workers die without any instance's doing, too, and such a death may fall into a trial. So a worker tries an instance
-only after it has lived without driving it for much longer than the trials took in which others died, and longer before
-each further one: who dies at random dies before. Such a death speaks for the instance: the trials before it no longer
-count, and one more is asked for from then on. A worker that was thought dead in a trial and lives knows that it was no
-death. After enough of them in a row the instance is put aside, with what was seen, and everybody else goes on.
+Workers also die for other reasons, and such a death may fall into a trial. A worker therefore tries an instance only
+after it has lived without driving it for much longer than the trials took in which others died, and longer before each
+further one: a worker that dies at random dies before. Such a death speaks for the instance: the trials before it no
+longer count, and one more is required from then on. A worker that was thought dead in a trial and lives knows that the
+trial was no death. After enough trials in a row, the instance is parked, with what was seen as the reason, and all
+others continue.
 """
 
 from __future__ import annotations
@@ -42,52 +44,50 @@ __all__ = ["Evidence", "Quarantine", "evidence_in"]
 logger = get_logger("romancy.engine")
 
 _GOODBYE: Final = 5.0
-"""Seconds that a trial which is stopped has to say how far it came."""
+"""Seconds that a cancelled trial has to report how far it came."""
 _A_MOMENT: Final = 0.02
 _SUSPICIOUS: Final = 2
 _TRIALS: Final = 4
 _MOST_TRIALS: Final = 8
 _TAIL: Final = 32
 _ALIVE: Final = 1.0
-"""Seconds that a worker has lived without it before the first trial; twice as long before each further one."""
+"""Seconds that a worker lives without the instance before the first trial; twice as long before each further one."""
 _TIMES_LONGER: Final = 8
-"""How much longer it has lived without it than the longest trial took in which a worker died."""
+"""How many times longer than the longest trial in which a worker died a worker has to live without the instance."""
 _LONG_ENOUGH: Final = 120.0
-"""Seconds without it that are enough before any trial."""
+"""Seconds without the instance that are enough before any trial."""
 
 
 class Evidence(NamedTuple):
     """What the end of a log says about the owners that the instance has lost."""
 
     deaths: int = 0
-    """How many in a row lost it without its log growing."""
+    """How many owners in a row lost the instance without its log growing."""
     trials: tuple[int, ...] = ()
-    """Of those that had it alone since somebody last died without driving it: how many µs after the trial had begun
-    somebody else had it, the first first."""
+    """The trials since a worker last died without driving the instance, the first first: how many µs after the trial
+    had begun another worker had the instance.
+    """
     without: int = 0
-    """How many of the deaths were of workers that had it and did not drive it."""
+    """How many of the deaths were of workers that owned the instance and did not drive it."""
 
     @property
     def suspicious(self) -> bool:
-        """Whether the next one has to try it alone."""
+        """Whether the next owner has to try the instance alone."""
         return self.deaths >= _SUSPICIOUS
 
     @property
     def enough(self) -> bool:
-        """Whether it is to be put aside."""
+        """Whether the instance is to be parked."""
         return len(self.trials) >= min(_TRIALS + self.without, _MOST_TRIALS)
 
     def alive_before(self, longest: float) -> float:
-        """Seconds that a worker is to have lived without it before it tries it; no trial takes longer than `longest`.
-
-        What the log tells is how long it took until somebody else had it, who may have come late.
-        """
+        """Seconds that a worker lives without the instance before a trial; no trial takes longer than `longest`."""
         took = min(max(self.trials, default=0) / 1_000_000, longest)
         return max(_ALIVE * (1 << min(len(self.trials), _TRIALS)), min(_TIMES_LONGER * took, _LONG_ENOUGH))
 
 
 def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = ()) -> Evidence:
-    """What these commits say, the last of a log; `living` are workers of which it is known that they did not die."""
+    """What these commits, the last of a log, say. `living` are workers that are known not to have died."""
     row: list[OwnerChanged] = []
     for commit in reversed(list(commits)):
         if not all(isinstance(event, OwnerChanged) and event.owner for event in commit):
@@ -103,7 +103,7 @@ def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = 
             trials.clear()
             without += 1
     deaths = sum(not event.alone for event in row)
-    # Between the first two it was no suspect yet, and was driven.
+    # Between the first two it was not yet a suspect, and was driven.
     return Evidence(deaths, tuple(trials), max(0, without - 1))
 
 
@@ -142,9 +142,9 @@ class Quarantine:
         self._pause = pause
         self._clock = clock
         self._since = clock()
-        """Since when this worker has lived without what it holds back."""
+        """Since when this worker has lived without the instances that it holds back."""
         self._tried_by: set[str] = set()
-        """The incarnations in which it has tried something, and lives."""
+        """The incarnations in which this worker has tried an instance, and lives."""
         self._suspects: dict[str, tuple[Claimed, Mailbox | None, Evidence]] = {}
         self._wanted = asyncio.Event()
         self._trying = False
@@ -152,11 +152,11 @@ class Quarantine:
 
     @property
     def busy(self) -> bool:
-        """Whether a suspect is tried: nothing else is to be claimed meanwhile."""
+        """Whether a suspect is tried: nothing else may be claimed meanwhile."""
         return self._trying
 
     async def holds(self, claimed: Claimed, box: Mailbox | None) -> bool:
-        """Look at the log of an instance whose owner died; True if it is a suspect and will be tried, or parked."""
+        """Look at the log of an instance whose owner died. True if it is a suspect and will be tried, or parked."""
         if claimed.instance_id in self._suspects:
             return True
         after = max(claimed.run_from - 1, claimed.head - _TAIL)
@@ -175,12 +175,12 @@ class Quarantine:
         return True
 
     def forget(self) -> None:
-        """The suspects belong to others now."""
+        """Forget the suspects: other workers own them now."""
         self._suspects.clear()
         self._since = self._clock()
 
     async def run(self) -> None:
-        """Try suspects, until cancelled."""
+        """Try suspects until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -199,14 +199,14 @@ class Quarantine:
                     if self._is_held(claimed):
                         del self._suspects[claimed.instance_id]
                     self._let_all_go_on()
-                self._done()  # what was not claimed during the trial may be now
+                self._done()  # what was not claimed during the trial may be claimed now
             self._done()
 
     def _alive_before(self, suspect: tuple[Claimed, Mailbox | None, Evidence]) -> float:
         return suspect[2].alive_before(self._patience)
 
     def _is_held(self, claimed: Claimed) -> bool:
-        """Whether it is still held as it was claimed: not for others, and not claimed anew."""
+        """Whether it is still held as it was claimed: not lost to others, and not claimed again."""
         held = self._suspects.get(claimed.instance_id)
         return held is not None and held[0] is claimed
 
@@ -219,10 +219,10 @@ class Quarantine:
             self._driver.attempts.let_go_on()
 
     async def _try(self, claimed: Claimed, box: Mailbox | None, evidence: Evidence) -> None:
-        # Everybody else goes on until this worker has lived for long enough.
+        # All other instances continue until this worker has lived for long enough.
         await self._pause(max(0.0, evidence.alive_before(self._patience) + self._since - self._clock()))
         if not self._is_held(claimed):
-            return  # it belongs to others now
+            return  # others own it now
         self._trying = True
         self._driver.attempts.hold()
         if not await self._alone(claimed):
@@ -235,7 +235,7 @@ class Quarantine:
             await self._intake.take_up(claimed, (), box)
             return
         if not self._is_held(claimed):
-            return  # it belongs to others now
+            return  # others own it now
         logger.warning(
             "instance %s may be killing its workers: it is tried alone", claimed.instance_id, extra=about(claimed)
         )
@@ -252,27 +252,27 @@ class Quarantine:
             elif begun.exception() is None:
                 live = begun.result()
             if live is not None:
-                self._driver.clear(live)  # nobody who is stopped died of it
+                self._driver.clear(live)  # a worker that is stopped did not die of it
             raise
 
     async def _alone(self, claimed: Claimed) -> bool:
-        """Wait until nothing runs and let nothing else begin; False if something does not end."""
+        """Wait until nothing runs and keep everything else from beginning. False if something does not end."""
         if not await self._driver.attempts.nothing_runs(self._patience) or not await self._nothing_is_open():
             return False
         return await self._driver.solitude.begin(claimed.instance_id, self._patience)
 
     async def _nothing_is_open(self) -> bool:
-        """Wait until what ended has been written: a session that was left open for it would stay so all the while."""
+        """Wait until ended attempts are written: a session left open by one would stay open during the whole trial."""
         try:
             async with asyncio.timeout(self._patience):
-                while not self._driver.ports.empty:  # noqa: ASYNC110 - rare, and nobody is told of it
+                while not self._driver.ports.empty:  # noqa: ASYNC110 - rare, and nothing signals it
                     await asyncio.sleep(_A_MOMENT)
         except TimeoutError:
             return False
         return True
 
     async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:
-        """Write that the trial begins, and take the instance up; None if it is not here or has moved already."""
+        """Append the beginning of the trial and take the instance up. None if it is not here or has moved already."""
         self._tried_by.add(self._token())
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
         nonce = self._nonce()
@@ -284,16 +284,16 @@ class Quarantine:
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None
-        self._moved = asyncio.Event()  # before anything else runs: its next commit may be in at once
+        self._moved = asyncio.Event()  # before anything else runs: the next commit may follow at once
         live.moved = self._moved.set
         return live
 
     async def _until_moved(self, live: Live) -> None:
-        """Let it run until its log has grown, by itself or because it has survived for long enough."""
+        """Let the instance run until its log has grown, by itself or because it has survived for long enough."""
         moved = self._moved
         self._driver.attempts.hold(only=live)
         try:
-            # What has been replayed and waits runs nothing that could end anybody.
+            # A replayed instance that only waits runs nothing that could end a process.
             if not moved.is_set() and (live.attempts or live.inputs or live.in_flight):
                 async with asyncio.timeout(self._patience):
                     await moved.wait()
@@ -303,7 +303,8 @@ class Quarantine:
             if not moved.is_set():
                 self._driver.clear(live)
         try:
-            # Until that stands in its log, a death would be laid to its charge; but the others do not wait for ever.
+            # Until the survival is in the log, a death would count against the instance. But the others do not wait
+            # forever.
             async with asyncio.timeout(self._patience):
                 await moved.wait()
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""Taking instances up: from a claim, or from a log after a doubt, to a run that goes on; or parking what cannot go on.
+"""Takes instances up, from a claim or again from their log, to a run that continues; parks those that cannot continue.
 
-One instance's trouble is never the others'. What cannot be read because the database is away stays owned, and comes
-back with the next claim that asks for everything this worker owns.
+Trouble with one instance does not affect the others. An instance whose log cannot be read because the database is away
+stays owned, and comes back with the next claim that asks for everything this worker owns.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 16
 _MUCH: Final = 32
-"""Messages that are cheaper left out of an answer than brought again."""
+"""From this many kept messages on, an answer leaves them out instead of bringing them again."""
 
 
 def _is_given_up(box: Mailbox | None) -> bool:
-    """Whether the mail holds a cancellation that found the instance stuck."""
+    """Whether the mail holds a cancellation that was sent while the instance was stuck."""
     if box is None:
         return False
     for row in box.rows:
         try:
             message = decode_message(row.body)
         except StorageError:
-            continue  # whoever takes the mail in says so
+            continue  # taking the mail in reports the error
         if isinstance(message, CancelMessage) and message.stuck:
             return True
     return False
 
 
 def claimed_again(live: Live) -> Claimed:
-    """An instance that is still ours, as a claim would have given it."""
+    """An instance that this worker still owns, in the form of a claim's answer."""
     return Claimed(
         instance_id=live.instance_id,
         life=live.life,
@@ -83,7 +83,7 @@ def claimed_again(live: Live) -> Claimed:
 
 
 class Intake:
-    """Brings instances into the driver's hands."""
+    """Loads instances into the driver."""
 
     def __init__(
         self,
@@ -101,50 +101,50 @@ class Intake:
         self._resting = resting
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
-        """The counter of the mailbox that each was last given, as long as that very run of it is here."""
+        """The mailbox counter that each instance was last given, as long as that very `Live` is here."""
         self._unread: dict[str, Claimed] = {}
-        """Claimed, but its mail did not come along: it may hold what came before anything that is due now."""
+        """Claimed instances whose mail did not come along. It may hold messages older than anything due now."""
         self.quarantine: Quarantine
         self.tell_parked: Callable[[str, int, None], None]
         self.observer: Observer | None = None
         self.starting: set[str] = set()
-        """Instances whose start is on its way: an answer to a claim may know of them before we do."""
+        """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
 
     @property
     def waits_for_mail(self) -> bool:
-        """Whether there are instances that cannot go on before another claim has brought their mail."""
+        """Whether some instances cannot continue before another claim has brought their mail."""
         return bool(self._unread)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits to be taken up once its mail has come."""
+        """Whether no instance waits for its mail before it is taken up."""
         return not (self._unread or self._after_mail)
 
     def look_for_own(self) -> None:
-        """Ask the next claim for everything this worker owns: something is not as it seemed."""
+        """Let the next claim ask for everything this worker owns: something is not as it seemed."""
         self._recover()
 
     def known(self) -> dict[str, int]:
-        """Which mail need not be brought again: what the next claim says (`ClaimRequest.known`)."""
+        """The mail that the next claim need not bring again (`ClaimRequest.known`)."""
         live = self._driver.live
         self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
         counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
         return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
 
     def kept(self) -> dict[str, int]:
-        """Of what is `known`, where much of it is held here: only what is new need be brought (`ClaimRequest.kept`)."""
+        """The part of `known` of which much mail is held here: only new mail need be brought (`ClaimRequest.kept`)."""
         much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
         return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
 
     def _lacks(self, box: Mailbox) -> bool:
-        """Whether what was left out of this mailbox is not here: it was kept by a run that has been dropped since."""
+        """Whether mail left out of this mailbox is missing here: a run that has been dropped since had kept it."""
         told, signals = self._told.get(box.instance_id, (None, 0))
         return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
 
     async def take_in(self, work: Work) -> bool:
-        """Go on with what was claimed, and hand out the mail. True if another claim is to bring what this one did not.
+        """Continue claimed instances and hand out the mail. True if another claim must bring what this one did not.
 
-        A mailbox that lacks what is no longer here is none: the next claim does not say that it is kept.
+        A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
         """
         mail = {box.instance_id: box for box in work.mail}
         self._note(work)
@@ -171,13 +171,14 @@ class Intake:
         return work.more or late
 
     def standing(self) -> dict[str, tuple[Live, int]]:
-        """What is here and has nothing on its way to the log, with the ends of the logs."""
+        """The loaded instances that have no append in flight, with the ends of their logs."""
         return {one: (live, live.head) for one, live in self._driver.live.items() if not live.in_flight}
 
     def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
-        """Drop what remembers more than the database, which was asked after that was accepted.
+        """Drop runs that remember more than the database, which was asked after it had accepted their last commits.
 
-        It has lost its last commits. What it was given with the answer is taken up again, from the log as it is now.
+        The database has lost its last commits. The instances in its answer are taken up again, from the log as it is
+        now.
         """
         for claimed in work.claimed:
             live, head = before.get(claimed.instance_id, (None, 0))
@@ -188,21 +189,21 @@ class Intake:
                 self._driver.drop(live)
 
     def _note(self, work: Work) -> None:
-        """What was claimed is to be taken up, unless this very life of it is here already."""
+        """Mark claimed instances to be taken up, unless the same life is loaded already."""
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
             if mine is not None and mine.life != claimed.life and not mine.in_flight:
-                self._driver.drop(mine)  # its id is used anew, so it has ended
+                self._driver.drop(mine)  # its id is used again, so it has ended
                 mine = None
             if mine is None and claimed.instance_id not in self.starting:
                 self._after_mail.pop(claimed.instance_id, None)
                 self._unread[claimed.instance_id] = claimed
             elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
-                # Claimed in the moment between our own commit and its acknowledgement: look again behind it.
+                # Claimed between our own commit and its acknowledgement: ask again after it.
                 self._recover()
 
     def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
-        """Give each its mail. True if some mailboxes lack something: they are as if they had not come."""
+        """Give each instance its mail. True if some mailboxes lack mail; these are ignored."""
         live = self._driver.live
         late = {box.instance_id for box in work.mail if self._lacks(box)}
         for instance_id, box in mail.items():
@@ -216,7 +217,7 @@ class Intake:
         return bool(late)
 
     async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
-        """Take them up some at a time: most of it is waiting for the database."""
+        """Take instances up a few at a time: most of the time goes into waiting for the database."""
         if len(new) == 1:
             await self._admit(new[0], mail.pop(new[0].instance_id, None))
             return
@@ -228,7 +229,7 @@ class Intake:
                     raise error
 
     async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
-        """Take up what was claimed, or have it tried alone if it may have killed its owners."""
+        """Take up a claimed instance, or have it tried alone if it may have killed its owners."""
         try:
             if claimed.crashes and not _is_given_up(box) and await self.quarantine.holds(claimed, box):
                 return
@@ -241,16 +242,16 @@ class Intake:
         await self.take_up(claimed, (), box)
 
     def forget(self) -> None:
-        """What was to be taken up belongs to others now."""
+        """Forget what was to be taken up: other workers own it now."""
         self._after_mail.clear()
         self._told.clear()
         self._unread.clear()
         self.quarantine.forget()
 
     def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
-        """Take the instance up once its mail has been looked at: it cannot end before.
+        """Take the instance up once its mail has been read: it cannot end before.
 
-        What it has read already, `kept`, is not brought again by a claim that is on its way and says so.
+        A claim that is under way reports the mail in `kept` as read, and so does not bring it again.
         """
         self._after_mail[live.instance_id] = (claimed_again(live), inputs, kept)
 
@@ -262,10 +263,10 @@ class Intake:
         *,
         kept: Sequence[Mail] = (),
     ) -> None:
-        """Bring a claimed instance back from its log and go on with it; park it where that cannot be done.
+        """Bring a claimed instance back from its log and continue it; park it where that cannot be done.
 
-        `kept` are messages that nothing waited for when it was last here: they have been counted, and are not brought
-        again.
+        `kept` are messages that nothing waited for when the instance was last here. They have been counted, and are not
+        brought again.
         """
         await self._driver.solitude.turn_of(claimed.instance_id)
         try:
@@ -275,7 +276,7 @@ class Intake:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except HistoryCorruptError as error:
             logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - it says it all
-            self.park(replace(claimed, head_writer=None), str(error))  # what it came after is perhaps what is missing
+            self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error))
@@ -287,7 +288,7 @@ class Intake:
             self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
         else:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
-                live.run.close()  # it ended while the claim that may hold it was being answered
+                live.run.close()  # it ended while the claim was being answered
                 return
             live.keep_unless_fed(kept, inputs)
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
@@ -298,7 +299,7 @@ class Intake:
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
     async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
-        """The instance, and whether it is to be wound up: cancelled while it was stuck, its code is not asked."""
+        """The instance, and whether to wind it up: it was cancelled while it was stuck, and its code is not asked."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
         if (resting := self._resting.take(claimed)) is not None:
@@ -322,7 +323,7 @@ class Intake:
         return live, not live.run.state.abandoned
 
     def park(self, claimed: Claimed, reason: str) -> None:
-        """Put the instance aside, for other code or for a person; it holds up nobody."""
+        """Make the instance stuck, until other code or a person resumes it. It holds up no other instance."""
         code = self._driver.registry.workflows[claimed.workflow_name].code
         item = Append(
             instance_id=claimed.instance_id,

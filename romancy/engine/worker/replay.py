@@ -1,4 +1,4 @@
-"""Bringing an instance back from its log."""
+"""Brings an instance back from its log."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ async def history(
 async def rows(
     store: Store, instance_id: str, *, after: int, life: int | None = None
 ) -> AsyncIterator[tuple[LogRow, list[LogEvent]]]:
-    """Each row behind `after` with its events, of this life or (None) of the one that is there.
+    """Each row behind `after` with its events, of this life or (None) of the present one.
 
-    Raises HistoryCorruptError where one is missing or cannot be read, HistoryVersionError where one is newer than this
-    library, and InstanceNotFoundError where that life was removed, whatever its id is used for now.
+    Raises HistoryCorruptError where a row is missing or cannot be read, HistoryVersionError where one is newer than
+    this library, and InstanceNotFoundError where that life was removed, whatever its id is used for now.
     """
     while True:
         page = await store.read(instance_id, after=after, limit=_PAGE)
@@ -67,8 +67,8 @@ async def rows(
 async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     """Replay a claimed instance up to its head.
 
-    Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is
-    newer than this library, HistoryCorruptError when it makes no sense or is not all there.
+    Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is newer
+    than this library, HistoryCorruptError when the log makes no sense or is incomplete.
     """
     definition = registry.workflows[claimed.workflow_name]
     known = registry.activities_of(claimed.workflow_name)
@@ -98,7 +98,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
 
 
 async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
-    """The seq at which a retry began behind this one; 0 if none did."""
+    """The seq at which the last retry after this one began; 0 if none did."""
     found = 0
     async for seq, commit in history(store, claimed.instance_id, after=after, life=claimed.life):
         if any(isinstance(event, WorkflowRetried) for event in commit):
@@ -113,11 +113,11 @@ async def _replay(
     place: _Place,
     note: Callable[[Sequence[LogEvent]], None] | None = None,
 ) -> _Place | None:
-    """Follow the log from there; what stands before the run's begin is recalled.
+    """Follow the log from there. Commits before the run's beginning are recalled.
 
-    The answer is None, or where the run turned out to begin, for another run to follow it from there: it was
-    retried, which nobody knows of a long log before it is read, or it was continued as new behind the claim, by an
-    append of this worker's own that reached the database late.
+    Returns None, or the place where the run turned out to begin, for another run to follow it from there. That happens
+    if the instance was retried, which only reading a long log shows, or if it was continued as new after the claim, by
+    an append of this worker that reached the database late.
     """
     page: list[_Commit] = []
     async for one in _commits(store, claimed, place.run_from):
@@ -174,9 +174,9 @@ def _continued(page: list[_Commit]) -> int:
 
 
 async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterator[_Commit]:
-    """The commits of its current run: those that came along with the claim, if they are all there are.
+    """The commits of its current run: those that came along with the claim if they are all there are, else the store's.
 
-    Of their writers the last one's is told.
+    All commits from a claim come with the writer of the last one.
     """
     if claimed.log and run_from == claimed.run_from and len(claimed.log) == claimed.head - run_from + 1:
         for seq, body in enumerate(claimed.log, run_from):
@@ -187,7 +187,7 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
-    """The instance as its log alone tells of it, and the activities in it that this worker does not know."""
+    """The instance as its log alone describes it, and the activities in the log that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
     known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
@@ -213,5 +213,8 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
 
 
 def resumption(live: Live, now: int) -> WorkflowResumed | None:
-    """What drives on a run that has not acted upon its last input (it was started, or parked), or knows answers."""
+    """The input that lets a run continue; None if it needs none.
+
+    A run needs it if it has not acted on its last input (it was started, or parked), or if it remembers answers.
+    """
     return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None

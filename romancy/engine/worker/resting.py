@@ -1,8 +1,9 @@
-"""Runs of instances that rest, kept for when they come back: a wake-up that finds the log unchanged replays nothing.
+"""Runs of resting instances, kept for their return: a wake-up that finds the log unchanged replays nothing.
 
-To let an instance go gives up its ownership, not the memory of it. Nobody may write to its log without being seen: a
-takeover, a release, another worker's step all append, so a log with the same life and the same last row is the one this
-run has followed. Anything else is closed and replayed. Only so many runs are kept, those that rested last.
+Releasing an instance gives up its ownership, not its run in memory. Nobody can write to its log unseen: a takeover, a
+release and another worker's step all append. A log with the same life and the same last row is therefore the log that
+this run has followed. Otherwise the run is closed and the log replayed. Only a limited number of runs is kept, those
+that rested last.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Resting"]
 
 
 class Resting:
-    """The last `limit` runs that were let go in good order."""
+    """The last `limit` runs that were released in good order."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -29,7 +30,7 @@ class Resting:
         return len(self._kept)
 
     def keep(self, live: Live) -> None:
-        """Remember the run of an instance whose release is in its log; the run has followed all of it."""
+        """Keep the run of an instance whose release is in its log. The run has followed the whole log."""
         self._forget(live.instance_id)
         if not self._limit:
             live.run.close()
@@ -39,7 +40,7 @@ class Resting:
             self._forget(next(iter(self._kept)))
 
     def take(self, claimed: Claimed) -> Live | None:
-        """The instance as it was let go, if nobody has written to its log since."""
+        """The instance as it was released, if nobody has written to its log since."""
         kept = self._kept.get(claimed.instance_id)
         if kept is None:
             return None
@@ -54,7 +55,7 @@ class Resting:
         return live
 
     def close(self) -> None:
-        """Tear down what is kept."""
+        """Close all kept runs."""
         for instance_id in list(self._kept):
             self._forget(instance_id)
 

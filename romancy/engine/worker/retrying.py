@@ -1,7 +1,7 @@
-"""Retrying what failed: the one append that opens a run behind the end of another, and the children of such a run.
+"""Retries what failed: the append that opens a new run behind a failed one, and the retry of that run's children.
 
-A retry remembers what stands of the runs before it; `romancy.core` finds it in their commits, which stay where they
-are. What is decided here is whether there may be a retry at all, and what its first event says.
+A retry remembers what still stands of the runs before it; `romancy.core` finds it in their commits, which stay where
+they are. This module decides whether a retry is allowed, and what its first event says.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 async def opening_of_retry(
     store: Store, row: InstanceRow, recall: Recall, last: LogRow, *, now: int, unsure: Unsure, by: str = ""
 ) -> Append:
-    """The append, behind this row, that begins a new run of a failed instance; a child is retried `by` its parent.
+    """The append behind this row that begins a new run of a failed instance. A child is retried `by` its parent.
 
-    Raises UsageError when it has not failed, or when nobody can know what a retry should do.
+    Raises UsageError when the instance has not failed, or when nobody can know what a retry should do.
     """
     if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled) if by else WorkflowFailed):
         raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
@@ -84,7 +84,7 @@ async def opening_of_retry(
 
 
 async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
-    """The runs so far, and the last row of the log. Raises what reading a log does."""
+    """The runs so far, and the last row of the log. Raises the errors of reading a log."""
     recall, last = Recall(row.instance_id), None
     async for one, commit in rows(store, row.instance_id, after=row.run_from - 1, life=row.life):
         for event in commit:
@@ -96,7 +96,7 @@ async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
 
 
 async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, look: bool) -> list[str] | None:
-    """What of a child nobody knows whether it stands; None if there is no such child."""
+    """The items of a child of which nobody knows whether they stand; None if there is no such child."""
     found = await store.read(child, limit=1)
     if found is None or not is_child_of(found, parent.instance_id, parent.life):
         return None
@@ -113,7 +113,7 @@ async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, loo
 
 
 def is_child_of(found: History, parent: str, life: int) -> bool:
-    """Whether an instance, of which the log's first row is given, was started by this life of that parent."""
+    """Whether this life of the parent started the instance, of whose log the first row is given."""
     if found.instance.parent != parent:
         return False
     for row in found.rows[:1]:
@@ -124,7 +124,10 @@ def is_child_of(found: History, parent: str, life: int) -> bool:
 
 
 class Revivals:
-    """Retries the failed children of retried runs, each when its parent asks for it. Doing it twice changes nothing."""
+    """Retries the failed children of retried runs, each when its parent asks for it.
+
+    Repeating a retry changes nothing.
+    """
 
     def __init__(
         self,
@@ -142,7 +145,7 @@ class Revivals:
         self._look = look
 
     def begin(self, live: Live, child: StartChild) -> None:
-        """See to it that the child runs again, or that its parent hears why not. The parent stays here meanwhile."""
+        """Make the child run again, or tell its parent why it cannot. The parent stays loaded meanwhile."""
         live.reviving |= {child.child_id}
         self._spawn(self._bring_back(live, child))
 
@@ -180,7 +183,7 @@ class Revivals:
             self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
 
     async def _try(self, live: Live, child: StartChild) -> bool:
-        """False: it has changed meanwhile and is to be looked at once more."""
+        """Try once. False if the child has changed meanwhile and has to be looked at again."""
         found = await self._store.read(child.instance_id, limit=1)
         if found is None:
             (outcome,) = await self._store.commit([self._driver.start_of_child(live, child)], worker=self._token())
@@ -194,9 +197,9 @@ class Revivals:
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
             if recall.wanted_by == child.by or child.child_id not in live.run.state.children:
-                return True  # it has run again, and its end is among the mail of its parent
+                return True  # it has run again, and its end is in its parent's mail
             if recall.ended is None:
-                return False  # somebody else has retried it just now
+                return False  # another process has just retried it
             if row.status is Status.COMPLETED:
                 name = f"end-{child.by}-{child.child_id}"
                 await self._deliver(live.instance_id, name, _end_of(live, child, recall))
@@ -205,7 +208,7 @@ class Revivals:
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
             (outcome,) = await self._store.commit([item], worker=self._token())
             if outcome is Outcome.DEAD:
-                return True  # whoever takes the parent over sees to it
+                return True  # the worker that takes the parent over sees to it
             if outcome is not Outcome.ACCEPTED:
                 return False
         still = live.run.state.children.get(child.child_id)
@@ -222,7 +225,7 @@ class Revivals:
 
 
 def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
-    """What a child that completed in between has to tell."""
+    """The message of a child that completed in between."""
     end = recall.ended
     result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
     return ChildEnded(child_id=child.child_id, result=result, life=live.life)

@@ -1,4 +1,4 @@
-"""Being told to stop: the signals by which an operator, a supervisor or a terminal ends a process."""
+"""The signals by which an operator, a supervisor or a terminal tells a process to stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ToldToStop:
-    """While the block lasts the first of these signals sets an event; a second one does what it always did."""
+    """While the block lasts, the first of these signals sets an event; a second one has its usual effect."""
 
     def __init__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -46,5 +46,5 @@ class ToldToStop:
             self._loop.remove_signal_handler(number)
 
     async def wait(self) -> None:
-        """Return once told."""
+        """Return once a signal has arrived."""
         await self._told.wait()

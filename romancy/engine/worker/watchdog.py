@@ -1,9 +1,10 @@
-"""A thread that watches the event loop: what blocks it is named, and the lease outlives it for a while.
+"""A thread that watches the event loop, names what blocks it, and keeps the lease alive for a while.
 
-User code that blocks (a synchronous client, a long computation in an `async def`) stops everything else here: other
-workflows, heartbeats, the detection of time-outs. So the loop is asked for a sign of life from outside, and when none
-comes, the log says what it is doing. Meanwhile a second heart beats over a connection of its own, so that a worker
-that is merely slow is not declared dead and its work not done twice. One that stays blocked is given up for good.
+User code that blocks (a synchronous client, a long computation in an `async def`) stops everything else in the process:
+other workflows, heartbeats, the detection of timeouts. The thread therefore asks the loop for a sign of life. If none
+comes, the log says what the loop is doing. Meanwhile another thread sends heartbeats over a connection of its own, so
+that a worker that is merely slow is not declared dead and its work is not repeated. A worker that stays blocked is
+given up.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LEASES_BLOCKED: Final = 10
 
 
 class SecondHeart:
-    """Beats for a worker whose event loop cannot, on a loop and a store of its own."""
+    """Sends heartbeats for a worker whose event loop cannot, on a loop and a store of its own."""
 
     def __init__(self, another: Callable[[], Store], leases: Callable[[], Leases], lease: float) -> None:
         self._another = another
@@ -41,11 +42,11 @@ class SecondHeart:
 
     @property
     def after(self) -> float:
-        """Seconds the loop may be blocked before this heart begins."""
+        """Seconds that the loop may be blocked before these heartbeats begin."""
         return self._lease / 3
 
     def beat_until(self, answered: threading.Event) -> None:
-        """Beat until the loop answers, or has been blocked for too many leases; blocks, and never raises."""
+        """Send heartbeats until the loop answers, or has been blocked for too many leases. Blocks, and never raises."""
         try:
             asyncio.run(self._beat(answered))
         except Exception:
@@ -71,7 +72,7 @@ class SecondHeart:
 
 
 class Watchdog:
-    """Asks the loop it was made on for signs of life, from a thread."""
+    """Asks the loop on which it was made for signs of life, from a thread."""
 
     def __init__(self, patience: float, heart: SecondHeart | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; a heart that is just beating ends by itself."""
+        """Stop asking. Heartbeats under way end by themselves."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -101,13 +102,13 @@ class Watchdog:
                 self._outlast(answered, asked)
 
     def _outlast(self, answered: threading.Event, asked: float) -> None:
-        """Stay with a loop that does not answer: let the heart beat in time, tell in time, and say how it ended."""
+        """Stay with a loop that does not answer: start the heartbeats, warn, and log how long it was blocked."""
         beating = told = False
         looked = time.monotonic()
         excused = max(0.0, looked - asked - 2 * self._pace)
         while not answered.wait(self._pace / 2) and not self._stop.is_set():
             now = time.monotonic()
-            # If this thread was late as well, the whole process stood still: the loop gets the time it did not have.
+            # If this thread was late as well, the whole process stood still: the loop is given that time as well.
             excused, looked = excused + max(0.0, now - looked - self._pace), now
             if self._heart is not None and not beating and now - asked > self._heart.after:
                 beating = True

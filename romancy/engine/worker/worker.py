@@ -62,7 +62,7 @@ _A_MOMENT: Final = 0.01
 
 
 class Worker:
-    """One incarnation of a worker on one store."""
+    """One worker on one store, through all its incarnations."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Worker:
             in_session=self._in_session,
         )
         if not store.capabilities.embedded:
-            # While another process writes one part, this one drives the next. What writes in this process would only
-            # fight with it for the interpreter.
+            # While a server writes one part, this process drives the next. An embedded database would only compete with
+            # it for the interpreter.
             self.driver.at_once = _AT_ONCE
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()
@@ -125,7 +125,7 @@ class Worker:
 
     @property
     def leases(self) -> Leases:
-        """Those of the present incarnation."""
+        """The leases of the present incarnation."""
         return self.beating.leases
 
     def _new_beating(self) -> LeaseKeeper:
@@ -134,11 +134,11 @@ class Worker:
             self.clock,
             incarnate=self._new_leases,
             nonce=self.nonce,
-            alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - there are none yet
+            alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - it does not exist yet
             lapsed=self._lease_lapsed,
             dead=self._declared_dead,
             reborn=self._reborn,
-            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - nor is there this
+            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - it does not exist yet
             failed=self._gave_up,
         )
 
@@ -150,7 +150,7 @@ class Worker:
             token=lambda: self.leases.token,
             fresh=self.is_alive,
             codes=self._codes,
-            company=lambda: self.leases.company(),  # noqa: PLW0108 - they change with the incarnation
+            company=lambda: self.leases.company(),  # noqa: PLW0108 - the leases change with the incarnation
             max_live=self._settings.max_live,
         )
 
@@ -193,22 +193,22 @@ class Worker:
         )
 
     def is_alive(self) -> bool:
-        """Whether nobody can have declared this incarnation dead; it changes with its lease."""
+        """Whether nobody can have declared this incarnation dead, judged by its lease."""
         return self.leases.fresh()
 
     def stamp(self) -> str:
-        """An id for a message; those of one worker sort in the order they were made."""
+        """An id for a message. The ids of one worker sort in the order in which they were made."""
         return f"{self.clock.mark():016x}{next(self._incarnation.numbers):08x}{self.leases.token}"
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
-        """Register, take over what the dead left behind on this machine, and begin to work.
+        """Register, take over from workers that are certainly dead, and begin to work.
 
-        Raises UsageError when a worker of the same chosen id is at work.
+        Raises UsageError when a worker with the same chosen id is at work.
         """
         hush(self._settings.speaker)
-        with speaking(self._settings.speaker):  # for the logs of everything that begins here
+        with speaking(self._settings.speaker):  # for the log lines of everything that begins here
             await self.beating.begin()
             self._spawn(self.writer.run())
             self._spawn(self.beating.run())
@@ -220,7 +220,7 @@ class Worker:
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
 
     async def drain(self, grace: float) -> None:
-        """Claim and begin nothing more, let what runs end within `grace` seconds, and give every instance back."""
+        """Claim and begin nothing more, let attempts end within `grace` seconds, and give every instance back."""
         self.draining = True
         if self._trials is not None:
             self._trials.cancel()
@@ -231,7 +231,7 @@ class Worker:
             logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
-        await asyncio.sleep(0)  # what has just ended is fed
+        await asyncio.sleep(0)  # ended attempts are fed
         if self._committing:
             await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
         await self._within_goodbye(self._give_everything_back())
@@ -240,7 +240,7 @@ class Worker:
         await self._within_goodbye(self._give_everything_back())
 
     async def _give_everything_back(self) -> None:
-        """What had to end and met mail that nobody had read is taken up once more, with that mail, and ends then."""
+        """Give every instance back. One that had to end with mail unread is taken up again, reads it, and ends."""
         while True:
             await self.writer.flushed()
             for live in list(self.driver.live.values()):
@@ -311,7 +311,7 @@ class Worker:
         self._spawn(self._look_for_own_once_written())
 
     async def _look_for_own_once_written(self) -> None:
-        """What was under way to the log when everything was dropped is better in it before anybody reads it."""
+        """Let the appends in flight reach the log before anybody reads it, then ask for everything this worker owns."""
         await self._within(self.writer.flushed(), self._settings.lease / 1_000_000)
         self.claiming.look_for_own()
 
@@ -362,11 +362,11 @@ class Worker:
         self._ended(live.instance_id, live.life, activation)
 
     def _lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
-        """An append was refused: drop the run, and bring it back if it is still ours."""
+        """Handle a refused append: drop the run, and bring it back if this worker still owns the instance."""
         live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
         still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
-            inputs = []  # what the session held was rolled back with it: the attempt is made again
+            inputs = []  # the session was rolled back: the attempt is made again
         elif still_ours:
             self.driver.ports.keep(inputs, prepared.ports)
         if still_ours:
@@ -388,8 +388,8 @@ class Worker:
     async def _without_taken_children(
         self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
     ) -> None:
-        """Find out which children cannot be started, and let the run hear of it where it asked for them."""
-        assert isinstance(prepared.item, Append)  # noqa: S101 - nothing else has children
+        """Find out which children cannot be started, and tell the run where it asked for them."""
+        assert isinstance(prepared.item, Append)  # noqa: S101 - only appends have children
         try:
             for start in prepared.item.starts:
                 if await self.store.read(start.instance_id, limit=0) is not None:
@@ -446,7 +446,7 @@ class Worker:
         delay: int,
         done: Callable[[Outcome], None],
     ) -> None:
-        """Write a new instance and go on with it, unless it is for later or for others; `done` hears of the write."""
+        """Write a new instance and drive it, unless it is for later or for others. `done` is told the outcome."""
         now = self.clock.now()
         life = new_life()
         if delay or self._has_enough():
@@ -469,7 +469,7 @@ class Worker:
         self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
 
     def _has_enough(self) -> bool:
-        """Whether one more instance is better off with others, or in the database until there is room for it."""
+        """Whether one more instance is better left to others, or in the database until there is room for it."""
         begun = len(self._intake.starting)
         if len(self.driver.live) + begun >= self._settings.max_live or self.driver.solitude.only is not None:
             return True
