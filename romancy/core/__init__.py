@@ -1,25 +1,25 @@
-"""The deterministic core: events in, events and effects out. No clock, no chance, no I/O, no thread.
+"""The deterministic core: events in, events and effects out. No clock, randomness, I/O or thread.
 
 For an engine:
 
     run = Run(workflow, instance_id="order-42", code=workflow.code, runtime="CPython 3.13")
     run.replay(commits)                       recorded commits of the current run, page by page
     run.outstanding()                         after a replay: what the run waits for, as effects
-    activation = run.activate([input, …])     the one synchronous entry; inputs bear their time `at`
+    activation = run.activate([input, …])     the one synchronous entry; inputs have their time `at`
         .events                               the commit body: encode_commit(activation.events)
         .effects                              to carry out once the commit is durable
         .status .wake_at .outcome             for the projection
-        .parked                               why the run cannot go on; close it. `WorkflowResumed` tries again
-        .successor                            after `recur`: feed it to a new Run, join its events to this commit
-        .dropped                              inputs nobody waits for; they are not in the commit
+        .parked                               why the run cannot continue; close it. `WorkflowResumed` tries again
+        .successor                            after `recur`: feed it to a new Run, and join its events to this commit
+        .dropped                              inputs that nobody waits for; they are not in the commit
     run.close()                               teardown; a run is never used after a refused append
-    with driving(): …                         several activations in one go, at less cost for each
+    with driving(): …                         several activations together, at less cost for each
 
 Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
 Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, EventReceived, EventTimedOut,
 Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested.
 
-`decode_commit` reads a commit back. `replay` is a replay and its outcome as one pure function, for checks and tests.
+`decode_commit` reads a commit back. `replay` replays a history as one pure function, for checks and tests.
 `idempotency_key` gives the key of an activity. `State` folds a log without any workflow code.
 """
 

@@ -1,8 +1,8 @@
-"""Calls of activities and child workflows that have been made and not begun, for a run that must not lose any.
+"""Calls of activities and child workflows that were made and have not begun. A run must not lose any of them.
 
-A call is a coroutine: until somebody awaits it, nothing has happened. The run keeps each from when it is made until it
-begins. What it still keeps when its body has ended nobody awaits any more, unless a task holds it. When the garbage
-collector runs has no say in that (decision 0030).
+A call is a coroutine: until somebody awaits it, nothing has happened. The run keeps each call from the moment it is
+made until it begins. Once the body has ended, nobody awaits a call that is still kept, unless a task holds it. The time
+of a garbage collection has no influence on this (decision 0030).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Call", "Calls"]
 
 RULES: Final = 1
-"""What a run that begins now is held to. From 1 on, a call that nobody awaits fails it; the start records it."""
+"""The rules for runs that begin now; the start records them. From 1 on, a call that nobody awaits fails the run."""
 
 _FARTHEST: Final = 100_000
-"""Objects that are looked at before a call is believed to be held."""
+"""How many objects are looked at before a call is taken to be held."""
 _LEAVES: Final = (str, bytes, int, float, type, ModuleType, CodeType, BuiltinFunctionType, Context)
 
 
 class Call(NamedTuple):
-    """One that has not begun, and where it was made."""
+    """A call that has not begun, and where it was made."""
 
     coroutine: Coroutine[Any, Any, Any]
     name: str
@@ -43,7 +43,7 @@ class Call(NamedTuple):
 
 
 class Calls:
-    """Those of one run, in the order in which they were made."""
+    """The calls of one run, in the order in which they were made."""
 
     __slots__ = ("_made", "_number")
 
@@ -52,24 +52,24 @@ class Calls:
         self._number = 0
 
     def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
-        """Make a call, which is given the number to begin with; `depth` callers above is the line that makes it."""
+        """Make a call, which is given its number. The line that makes it is `depth` callers above."""
         self._number += 1
         call = make(self._number)
         if self._made is NO_DICT:
             self._made = {}
-        # There is no other way to learn who calls at such a price.
+        # There is no other way to find the caller at this price.
         frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._made[self._number] = Call(call, name, frame.f_code, frame.f_lineno)
         return call
 
     def begin(self, number: int) -> None:
-        """Somebody awaits it."""
+        """Note that the call is awaited."""
         self._made.pop(number, None)
 
     def dropped(self, roots: Iterable[object], beyond: tuple[type, ...]) -> list[Call]:
-        """Those that nobody can await any more: they have not begun, and none of the roots holds them.
+        """The calls that nobody can await any more: they have not begun, and none of the roots holds them.
 
-        What is of a type in `beyond` is not looked into.
+        Objects of a type in `beyond` are not searched.
         """
         left = [call for call in self._made.values() if inspect.getcoroutinestate(call.coroutine) == "CORO_CREATED"]
         if not left:
@@ -78,14 +78,14 @@ class Calls:
         return [call for call in left if id(call.coroutine) not in held]
 
     def close(self) -> None:
-        """They are known to be lost; the interpreter need not warn of them."""
+        """Close the calls. They are known to be lost, so the interpreter need not warn of them."""
         made, self._made = self._made, NO_DICT
         for call in made.values():
             call.coroutine.close()
 
 
 def _held(roots: Iterable[object], wanted: set[int], leaves: tuple[type, ...]) -> set[int]:
-    """Those of the wanted objects to which a way leads from the roots; all of them where the way is too far."""
+    """The wanted objects that can be reached from the roots; all of them if the search takes too long."""
     found: set[int] = set()
     waiting = list(roots)
     seen = {id(thing): thing for thing in waiting}
@@ -103,7 +103,7 @@ def _held(roots: Iterable[object], wanted: set[int], leaves: tuple[type, ...]) -
 
 
 def _parts(thing: object) -> Iterable[object]:
-    """What it refers to; of a function what it was made with, and not the module it stands in."""
+    """The objects that `thing` refers to; for a function its closure and defaults, not the module it stands in."""
     if isinstance(thing, FunctionType):
         return (*(thing.__closure__ or ()), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values())
     return gc.get_referents(thing)

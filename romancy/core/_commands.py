@@ -1,7 +1,7 @@
-"""What a workflow body can ask for, and how the answers come back to it.
+"""What a workflow body can ask for, and how it gets the answers.
 
-Each request becomes a command (compared with the log on replay) and a future; each input that answers one resolves
-its future. This is the only door between user code and the run.
+Each request becomes a command (compared with the log on replay) and a future. Each input that answers a command
+resolves its future. User code reaches the run only through this module.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SECOND: Final = 1_000_000
 
 
 class Answer(StableFuture[Any]):
-    """The future of a command; cancelling it tells the run that nobody waits any more."""
+    """The future of a command. Cancelling it tells the run that nobody waits any more."""
 
     __slots__ = ("commands", "id")
 
@@ -55,11 +55,11 @@ class Answer(StableFuture[Any]):
         return True
 
     def give_up(self) -> None:
-        """Tell the run."""
+        """Tell the run that nobody waits any more."""
 
 
 class ActivityAnswer(Answer):
-    """The future of an activity, and how that was called: what its log entry does not say."""
+    """The future of an activity, and the details of its call that its log entry does not hold."""
 
     __slots__ = ("definition", "failures", "retry", "since", "timeout")
 
@@ -67,7 +67,7 @@ class ActivityAnswer(Answer):
     retry: RetryPolicy | None
     timeout: float | None
     failures: tuple[str, ...]
-    """What its attempts have failed with; not there before the first has."""
+    """The failures of its attempts; not set before the first one."""
     since: int
     """The number of the activation that asked for it."""
 
@@ -106,7 +106,7 @@ class ChildAnswer(Answer):
             commands.ask(ev.ChildCancelRequested(self.id))
 
     def stop(self) -> None:
-        """Ask the child to stop, and go on waiting for how it ends."""
+        """Ask the child to stop, and keep waiting for its end."""
         if not self.commands.loop.dead:
             self.give_up()
 
@@ -139,17 +139,17 @@ class Commands:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = NO_LIST
-        """What has been asked for since `begin`; between activations there is nobody to ask."""
+        """The commands asked for since `begin`. Between activations, nothing can ask."""
         self.activation = 0
-        """The number of the one under way."""
+        """The number of the activation under way."""
         self.matcher: Matcher | None = None
         self.over = False
         self.calls = Calls()
         self.began = 0
-        """The time (µs) from which the loop's counts: that of the input the body was first driven for."""
+        """The time (µs) at which the loop's time begins: that of the input for which the body was first driven."""
         self._ids = Ids()
         self.activities: dict[str, ActivityAnswer] = {}
-        """Those asked for whose outcome is not known."""
+        """Activities that were asked for and whose outcome is not known."""
         self.waits: dict[str, WaitAnswer] = NO_DICT
         self._children: dict[str, ChildAnswer] = NO_DICT
         self._timers: dict[str, Timer] = NO_DICT
@@ -157,7 +157,7 @@ class Commands:
         self._draws: dict[str, int] = NO_DICT
 
     def begin(self) -> list[ev.Command]:
-        """Begin an activation: the list in which its commands will stand."""
+        """Begin an activation. Returns the list in which its commands will stand."""
         self.activation += 1
         asked: list[ev.Command] = []
         self.asked = asked
@@ -166,9 +166,9 @@ class Commands:
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
-        """Record the command, or find it in the record; the one returned bears the id that counts.
+        """Record the command, or find it in the record. The returned command has the id that counts.
 
-        `of`: what it calls, which can say whether a recorded call of an older version is the same one.
+        `of` is the called definition, which can say whether a recorded call of an older version is the same one.
         """
         if self.loop.dead:
             return command
@@ -200,7 +200,7 @@ class Commands:
         retry: RetryPolicy | None = None,
         timeout: float | None = None,
     ) -> Answer:
-        """Schedule an activity; the future brings its decoded result or its failure."""
+        """Schedule an activity. The future brings its decoded result or its failure."""
         name = definition.name
         if self.loop.dead or self.over:
             self._refuse()
@@ -221,7 +221,7 @@ class Commands:
         return answer
 
     def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
-        """Wait for an event; the future brings its `EventReceived`, or raises EventTimeoutError."""
+        """Wait for an event. The future brings its `EventReceived`, or raises EventTimeoutError."""
         self._require_open()
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
         awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
@@ -235,11 +235,11 @@ class Commands:
     def child(
         self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
     ) -> tuple[ev.ChildStarted, ChildAnswer]:
-        """Start a child workflow; the future brings its decoded result or its failure."""
+        """Start a child workflow. The future brings its decoded result or its failure."""
         self._require_open()
         id = self._ids.number("child", definition.name)
         if self.started.run > 1:
-            id = f"{id}@{self.started.run}"  # the end of a child of a former run must not be taken for this one's
+            id = f"{id}@{self.started.run}"  # keeps the end of a former run's child from being taken for this one's
         microseconds = round(min(delay, FAR_FUTURE) * SECOND)
         former = self._former_child(definition, input, instance_id, microseconds) if self._remembers else None
         if former is None:
@@ -264,12 +264,12 @@ class Commands:
         self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
 
     def report(self, state: Raw) -> None:
-        """Let the world see how far the workflow is."""
+        """Show the progress of the workflow to the outside."""
         self._require_open()
         self.ask(ev.ProgressReported(state))
 
     def patched(self, name: str) -> bool:
-        """Whether this history takes the new branch; decided once per run and remembered in the log."""
+        """Whether this history takes the new branch; decided once per run and recorded in the log."""
         self._require_open()
         known = self._patches.get(name)
         if known is None:
@@ -282,7 +282,7 @@ class Commands:
         return known
 
     def draw(self, kind: str) -> bytes:
-        """The next 32 random-looking bytes of this kind; each kind counts for itself."""
+        """The next 32 random-looking bytes of this kind. Each kind has its own count."""
         self._require_open()
         if self._draws is NO_DICT:
             self._draws = {}
@@ -292,19 +292,22 @@ class Commands:
         return derive(self.instance_id, seed, kind, number)
 
     def call(self, make: Callable[[int], Coroutine[Any, Any, T]], name: str) -> Coroutine[Any, Any, T]:
-        """A call by the caller of whoever asks, kept until it begins. Runs of before know nothing of that."""
+        """Make a call on behalf of the caller's caller, and keep it until it begins.
+
+        Runs under older rules keep no calls.
+        """
         started = self.state.started
         return make(0) if started is None or not started.rules else self.calls.made(make, name, 2)
 
     def holders(self) -> list[object]:
-        """What may still go on: tasks, generators, and what is to be called at a later time."""
+        """Everything that may still continue: tasks, generators and timers."""
         return [*self.loop.holders(), *self._timers.values()]
 
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 
     @property
     def _remembers(self) -> bool:
-        """Whether there may be an answer from a former run; on replay the record has it."""
+        """Whether a former run may have an answer. On replay, the record has it."""
         return self.state.memory is not None and self.matcher is None
 
     @property
@@ -331,7 +334,7 @@ class Commands:
 
     @property
     def replaying(self) -> bool:
-        """Whether what happens now has happened before (or happens for nobody, in a run torn down)."""
+        """Whether what happens now has happened before (or happens in a run torn down, for nobody)."""
         return self.matcher is not None or self.loop.dead
 
     @property
@@ -344,7 +347,10 @@ class Commands:
         return self.began + round((when - self.loop.skipped) * SECOND)
 
     def write_timers(self) -> None:
-        """Turn what the loop armed and disarmed into commands; a timer that did both in one go leaves no trace."""
+        """Turn what the loop armed and disarmed into commands.
+
+        A timer that was armed and disarmed in one go leaves no trace.
+        """
         loop = self.loop
         ended = self.state.terminal is not None
         for timer in loop.started:
@@ -362,7 +368,7 @@ class Commands:
         loop.cancelled.clear()
 
     def catches_up(self) -> bool:
-        """Whether what was put off is acted upon at the present time; in histories that do not say so it was not."""
+        """Whether the run acts on deferred inputs at the present time. In histories that do not say so, it did not."""
         if self.matcher is not None and not self.matcher.caught_up:
             return False
         self.ask(ev.WorkflowCaughtUp())
@@ -430,7 +436,10 @@ class Commands:
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
-    """Each hands an input to whoever awaits it. Raises SerializationError when a result no longer fits its type."""
+    """Each hands an input to the code that awaits it.
+
+    Raises SerializationError when a result no longer fits its type.
+    """
 
 
 def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
@@ -438,6 +447,6 @@ def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
 
 
 def current_commands() -> Commands | None:
-    """The door of the run this code belongs to, or None outside of any workflow."""
+    """The commands of the run that this code belongs to; None outside of any workflow."""
     loop = threads.stage.running
     return None if loop is None else loop.commands

@@ -1,4 +1,4 @@
-"""What a run has to complain of: errors that reached nobody, such as those of a task that nobody awaited."""
+"""Warnings of a run: errors that reached nobody, such as those of a task that nobody awaited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Complaint", "complaint"]
 
 
 class Complaint(str):
-    """With what the exception says; `brief` without it."""
+    """A warning with the text of the exception; `brief` is the same without that text."""
 
     __slots__ = ("brief",)
 
@@ -26,7 +26,7 @@ class Complaint(str):
 
 
 def complaint(context: Mapping[str, Any]) -> Complaint:
-    """What asyncio tells the exception handler of a loop."""
+    """The warning for what asyncio passes to a loop's exception handler."""
     error, task = context.get("exception"), context.get("future")
     message = str(context.get("message", "unhandled error"))
     if message.endswith("exception was never retrieved"):

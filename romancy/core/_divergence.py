@@ -1,4 +1,4 @@
-"""Divergence told so that a person understands it: where, what the log says, what the code does now, what to do."""
+"""Explains a divergence to people: where it is, what the log says, what the code does now, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run asks of the world: values only. The engine carries them out once the events beside them are durable."""
+"""What a run asks of the world, as values. The engine carries effects out once the events beside them are durable."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = [
 class StartActivity(Struct, frozen=True, gc=False):
     """Run attempt number `attempt`, not before `due` (µs) if that is given.
 
-    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app. `details` are what the
-    attempts before this one last told with a heartbeat.
+    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app. `details` are those of
+    the last heartbeat of the attempts before this one.
     """
 
     activity_id: str
@@ -47,7 +47,7 @@ class StartActivity(Struct, frozen=True, gc=False):
     timeout: float | None = None
     details: Raw = NULL
     key: str = ""
-    """Its idempotency key, where a former run gave it one."""
+    """Its idempotency key, if a former run gave it one."""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class StartActivity(Struct, frozen=True, gc=False):
 
 
 class CancelActivity(Struct, frozen=True, gc=False):
-    """Stop the activity and record how it ended; a result that comes anyway is recorded as a result."""
+    """Stop the activity and record how it ended. A result that comes anyway is recorded as a result."""
 
     activity_id: str
 
@@ -68,7 +68,7 @@ class StartTimer(Struct, frozen=True, gc=False):
 
 
 class CancelTimer(Struct, frozen=True, gc=False):
-    """The timer is no longer wanted."""
+    """Drop the timer."""
 
     timer_id: str
 
@@ -83,7 +83,7 @@ class AwaitEvent(Struct, frozen=True, gc=False):
 
 
 class StopAwaiting(Struct, frozen=True, gc=False):
-    """The wait is over without an event."""
+    """End the wait without an event."""
 
     wait_id: str
 
@@ -91,7 +91,7 @@ class StopAwaiting(Struct, frozen=True, gc=False):
 class StartChild(Struct, frozen=True, gc=False):
     """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`.
 
-    `again`: a former run has started it; it is to be retried if it failed, on behalf of the run `by`.
+    `again`: a former run has started the child. It is retried if it failed, on behalf of the run `by`.
     """
 
     child_id: str
@@ -105,7 +105,7 @@ class StartChild(Struct, frozen=True, gc=False):
 
 
 class CancelChild(Struct, frozen=True, gc=False):
-    """Ask the child to stop; its end is fed as usual."""
+    """Ask the child to stop. Its end is fed as usual."""
 
     child_id: str
     instance_id: str
@@ -121,13 +121,13 @@ class Publish(Struct, frozen=True, gc=False):
 
 
 class Report(Struct, frozen=True, gc=False):
-    """Let handles read this as the workflow's progress."""
+    """Show this to handles as the workflow's progress."""
 
     state: Raw
 
 
 class StartCompensation(Struct, frozen=True, gc=False):
-    """Run attempt number `attempt` of a compensation; `result` is what the activity had returned."""
+    """Run attempt number `attempt` of a compensation. `result` is what the activity returned."""
 
     compensation_id: str
     activity_id: str
@@ -171,11 +171,11 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 class Activation(Struct, frozen=True, gc=False):
-    """What came of feeding inputs: the commit body, what to do once it is durable, and where the run stands.
+    """The result of feeding inputs: the commit, what to do once it is durable, and the state of the run.
 
-    `dropped` are the inputs that found nobody waiting; they are not in `events` and their source must keep them.
-    `parked` is the reason why the run cannot go on; the inputs are recorded, and the run must be dropped.
-    `successor` is the first input of the next run after `ctx.recur`: it belongs into the same append.
+    `dropped` are the inputs that nobody waited for. They are not in `events`, and their source must keep them. `parked`
+    is the reason why the run cannot continue. The inputs are recorded, and the run must be dropped. `successor` is the
+    first input of the next run after `ctx.recur`. It belongs into the same append.
     """
 
     events: list[LogEvent]

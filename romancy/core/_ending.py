@@ -1,7 +1,7 @@
 """How a run ends: the body's outcome, then settle what is in flight, then compensate, then one terminal event.
 
-Only a failure or a cancellation settles and compensates. Each step is a command that waits for its recorded outcome,
-so a crash in the middle goes on with the next step and repeats none.
+Only a failure or a cancellation settles and compensates. Each step is a command that waits for its recorded outcome.
+After a crash in the middle, the run continues with the next step and repeats none.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ContinueAsNew(BaseException):
 
 
 class Ending:
-    """Takes over when the workflow body has come to its end."""
+    """Ends the run once the workflow body has ended."""
 
     __slots__ = ("_commands", "_verdict", "_workflow")
 
@@ -62,10 +62,10 @@ class Ending:
         self._verdict: ev.Command | None = None
 
     def begin(self, body: StableTask[Any]) -> None:
-        """The body is done: stop its other tasks, then act on its outcome.
+        """Stop the other tasks of the finished body, and act on its outcome.
 
-        Raises NonDeterminismError when the outcome is none: the body left the loop, or returned what cannot be
-        written.
+        Raises NonDeterminismError when there is no valid outcome: the body left the loop, or returned a value that
+        cannot be written.
         """
         commands = self._commands
         commands.over = True
@@ -80,7 +80,7 @@ class Ending:
             self._settle_activities()
 
     def _dropped(self) -> str:
-        """What to say of calls that nobody awaits and nothing holds; nothing if there are none."""
+        """What to say about calls that nobody awaits and nothing holds; empty if there are none."""
         commands = self._commands
         dropped = commands.calls.dropped(commands.holders(), (type(commands), type(commands.loop)))
         if not dropped:
@@ -93,7 +93,7 @@ class Ending:
         )
 
     def _stop_the_rest(self) -> None:
-        """What still runs is cancelled, and the async generators that nobody finished are finished in tasks."""
+        """Cancel the running tasks, and finish in tasks the async generators that nobody finished."""
         loop = self._commands.loop
         loop.spent = 0
         self._cancel_tasks()
@@ -117,7 +117,7 @@ class Ending:
         self._settle_children()
 
     def take_over(self, reason: str) -> None:
-        """Be what ends the run from now on."""
+        """End the run as cancelled from now on."""
         self._commands.over = True
         self._verdict = ev.WorkflowCancelled(reason)
 
@@ -162,7 +162,7 @@ class Ending:
                 commands.ask(ev.ChildCancelRequested(id))
 
     def advance(self) -> None:
-        """The next step towards the end, if nothing is in flight any more."""
+        """Take the next step towards the end, if nothing is in flight any more."""
         state, verdict = self._commands.state, self._verdict
         if verdict is None or state.terminal is not None:
             return
@@ -178,7 +178,7 @@ class Ending:
         return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
-        """An outcome that came later would be taken for that of an activity of the next run: wait for all."""
+        """Wait for all activities first: a later outcome would be taken for that of an activity of the next run."""
         state = self._commands.state
         if state.activities:
             return
@@ -205,7 +205,7 @@ class Ending:
         if activity is None:
             raise not_to_be_undone(done.scheduled.name)
         compensation = activity.undo
-        assert compensation is not None  # noqa: S101 - it says that it undoes
+        assert compensation is not None  # noqa: S101 - `undoes` returns only activities that have one
         commands.ask(
             ev.CompensationScheduled(
                 id=f"compensate:{done.scheduled.id}",

@@ -1,8 +1,7 @@
 """The vocabulary of the log: what a run can be told (inputs) and what it can decide (commands).
 
-Names and fields here are the public record. Evolution is additive only: a field may be added with a default, an
-event may be added, nothing is ever renamed, removed or given another meaning. This file knows the form of the
-events and nothing of how a run reacts to them.
+Names and fields here are the public record. Changes only add: a field with a default, or an event. Nothing is ever
+renamed, removed or given another meaning. This module defines the form of the events, not how a run reacts to them.
 """
 
 from __future__ import annotations
@@ -76,13 +75,13 @@ class LogEvent(msgspec.Struct, frozen=True, tag_field="type", tag=True, omit_def
 
 
 class Input(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Something the outside told the run, at a time (µs since the epoch, UTC) that never runs backwards."""
+    """Something that the outside told the run, at a time (µs since the epoch, UTC) that never runs backwards."""
 
     at: int
 
 
 class Command(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Something the run decided. Its time is that of the input it answers."""
+    """Something that the run decided. Its time is that of the input it answers."""
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -97,7 +96,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The run begins. Keys and seeds derive from `nonce`, another in each run and life. `rules`: see `_calls.RULES`."""
+    """The run begins. Keys and seeds derive from `nonce`, new in each run and life. `rules`: see `_calls.RULES`."""
 
     workflow: str
     input: Raw
@@ -109,15 +108,15 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     runtime: str = ""
     budget: int = 10_000
     by: str = ""
-    """The run of the parent that wanted this child retried, since when it may have continued as new."""
+    """The run of the parent that had this child retried. It stays the same when the child continues as new."""
     rules: int = 0
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A run begins that remembers what stands of the failed runs before it: their commits precede this one.
+    """A run begins that remembers what stands of the failed runs before it. Their commits precede this one.
 
     `seed` is the nonce of the first of them, from which all of them draw. `unsure` says what became of activities whose
-    compensation failed for good. The children in `gone` are no more, and are started anew.
+    compensation failed for good. The children in `gone` no longer exist and are started anew.
     """
 
     seed: str = ""
@@ -126,7 +125,7 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Another worker writes from here on, or the same one and nothing else `alone`. No workflow code runs by it."""
+    """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code."""
 
     owner: str = ""
     code: str = ""
@@ -135,7 +134,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A parked run is to try again; the inputs it could not act upon are acted upon now."""
+    """A parked run tries again, and acts on the inputs that it could not act on before."""
 
     code: str = ""
     runtime: str = ""
@@ -149,7 +148,7 @@ class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc
     error: ErrorInfo
     next_at: int
     details: Raw = NULL
-    """What the last heartbeat of this attempt, or of one before it, told."""
+    """The details of the last heartbeat of this attempt, or of one before it."""
 
 
 class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -161,7 +160,7 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The last attempt the policy allows has failed, or the error was terminal. `own`: types it is caught as too."""
+    """The last attempt that the policy allows failed, or the error was terminal. `own`: types it is also caught as."""
 
     id: str
     error: ErrorInfo
@@ -177,14 +176,14 @@ class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The timer's time has come. `again`: it had come in a run before this, and is not waited for once more."""
+    """The timer's time has come. `again`: it had come in a former run, and is not waited for again."""
 
     id: str
     again: bool = False
 
 
 class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """An event or a signal for the wait `id`; the fields after `name` are the envelope it came in."""
+    """An event or a signal for the wait `id`. The fields after `name` are the envelope it came in."""
 
     id: str
     name: str
@@ -239,7 +238,7 @@ class CompensationCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc
 
 
 class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The compensation failed for good; the others go on and the terminal event names it."""
+    """The compensation failed for good. The others continue, and the terminal event names it."""
 
     id: str
     error: ErrorInfo
@@ -256,7 +255,7 @@ class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 
 class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow called an activity. `key` is its idempotency key where a run before this gave it one."""
+    """The workflow called an activity. `key` is its idempotency key if a former run gave it one."""
 
     id: str
     name: str
@@ -265,9 +264,9 @@ class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow no longer awaits the activity; its outcome is still recorded.
+    """The workflow no longer awaits the activity. Its outcome is still recorded.
 
-    `never_started`: it was called and given up in one breath, so there is no outcome to wait for.
+    `never_started`: it was called and given up in one activation, so there is no outcome to wait for.
     """
 
     id: str
@@ -277,7 +276,7 @@ class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True
 class TimerStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """A delay inside the workflow: `when` in the run's own seconds, exactly; `due` in µs since the epoch.
 
-    `delay` is there for a sleep, and not for a limit: a retry remembers the one and begins the other anew.
+    A sleep has a `delay`, a limit has none: a retry remembers a sleep and begins a limit anew.
     """
 
     id: str
@@ -308,7 +307,7 @@ class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=
 
 
 class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow body published something; sent once this is durable, or `again` if a run before this had sent it."""
+    """The workflow body published a message, sent once this is durable. `again`: a former run had sent it."""
 
     id: str
     name: str
@@ -318,13 +317,13 @@ class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """What `ctx.report` said last is what a handle reads."""
+    """The workflow reported its progress. Handles read the last report."""
 
     state: Raw
 
 
 class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow started a child workflow. `again`: a run before this did, and the child is retried if it failed."""
+    """The workflow started a child workflow. `again`: a former run did, and the child is retried if it failed."""
 
     id: str
     workflow: str
@@ -335,7 +334,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The child is asked to stop; its outcome is still recorded."""
+    """The child is asked to stop. Its outcome is still recorded."""
 
     id: str
 
@@ -347,9 +346,9 @@ class PatchMarked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The effect of the completed activity `activity_id` is to be undone; `result` only for one that asks for it.
+    """The effect of the completed activity `activity_id` is to be undone.
 
-    `key` is its idempotency key where a run before this tried it.
+    `result` is set only if the compensation asks for it. `key` is its idempotency key if a former run tried it.
     """
 
     id: str
@@ -362,21 +361,21 @@ class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, 
 
 
 class WorkflowAbandoned(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """From here on the instance is ended from its log alone: no workflow code runs any more."""
+    """From here on the instance ends from its log alone: no workflow code runs any more."""
 
     reason: str = ""
 
 
 class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The input before this could not be acted upon; it is acted upon when the next one comes."""
+    """The run could not act on the input before this. It acts on it when the next input comes."""
 
     reason: str
 
 
 class WorkflowCaughtUp(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The inputs put off before the one this answers are acted upon at its time: what waited, waited outside of time.
+    """The run acts on deferred inputs at the time of the input that this answers: the wait took none of the run's time.
 
-    A body that begins here counts its loop's time from here. Without it each is acted upon at its own time.
+    A body that begins here counts its loop's time from here. Without this command, each is acted on at its own time.
     """
 
 
@@ -388,14 +387,14 @@ class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class WorkflowCompleted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow returned; `unclaimed` names what runs before this had done and this one did not ask for."""
+    """The workflow returned. `unclaimed` names what former runs had done and this one did not ask for."""
 
     result: Raw = NULL
     unclaimed: tuple[str, ...] = ()
 
 
 class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow raised; `uncompensated` names the compensations that failed for good."""
+    """The workflow raised. `uncompensated` names the compensations that failed for good."""
 
     error: ErrorInfo
     uncompensated: tuple[str, ...] = ()
@@ -403,7 +402,7 @@ class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
 
 
 class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow was cancelled; `uncompensated` names the compensations that failed for good."""
+    """The workflow was cancelled. `uncompensated` names the compensations that failed for good."""
 
     reason: str = ""
     uncompensated: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""From a failure in the log to the exception that the workflow catches."""
+"""Turns a failure in the log into the exception that the workflow catches."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _ALWAYS: Final = {
 def as_caught(
     event: ev.ActivityFailed, definition: ActivityDefinition, named: Collection[str], error: BaseException | None
 ) -> ev.ActivityFailed:
-    """The event with the names of the types that the workflow catches it as; `named` are those that the app knows.
+    """The event with the names of the types that the workflow catches it as. `named` are those that the app knows.
 
-    Live and replay read the choice from the log. A type that is not found by its name is not chosen.
+    Live and on replay, the choice is read from the log. A type that is not found by its name is not chosen.
     """
     known = {*named, *map(exception_name, definition.raises)}
     own = own_classes(event.error, known, definition.fn, error)
@@ -49,9 +49,9 @@ def as_caught(
 
 
 def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, failures: tuple[str, ...]) -> Exception:
-    """A declared or terminal error as itself; any other as what is left when the retries are used up.
+    """A declared or terminal error as itself; any other as the error that follows from exhausted retries.
 
-    Raises NonDeterminismError if the log names a class that is not to be found.
+    Raises NonDeterminismError if the log names a class that cannot be found.
     """
     declared: dict[str, type[Exception]] = {exception_name(kind): kind for kind in definition.raises}
     own = classes_of(event, definition.fn, declared)
@@ -78,7 +78,7 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
 
 
 def _give(error: Exception, attributes: dict[str, Any]) -> None:
-    """What a RetryExhaustedError has, but for what the exception's own class has under the same name."""
+    """Set the attributes of a RetryExhaustedError, except those that the exception's own class defines."""
     its = {name for cls in type(error).__mro__ for name in vars(cls)} | vars(error).keys()
     for name in attributes.keys() - its:
         object.__setattr__(error, name, attributes[name])

@@ -1,7 +1,7 @@
-"""The log folded into a state: what is in flight, what has been done, how it ended. One function per kind of event.
+"""Folds the log into a state: what is in flight, what is done, how the run ended. One function per kind of event.
 
-The state is the run's only bookkeeping, live and on replay alike, and it needs no workflow code: an instance whose
-code is missing or does not fit can still be looked at, cancelled and compensated from here.
+The state is the run's only bookkeeping, live and on replay, and it needs no workflow code. An instance whose code is
+missing or does not fit can still be looked at, cancelled and compensated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LATEST: Final = 1 << 62
 
 
 class Attempted(Struct, gc=False):
-    """An activity or a compensation in flight: how many attempts have failed and when the next is due."""
+    """An activity or a compensation in flight: how many attempts have failed, and when the next is due."""
 
     scheduled: Any
     failures: int = 0
@@ -60,7 +60,7 @@ class Compensable(Struct, frozen=True, gc=False):
 
 
 class State:
-    """Where one run stands after the events applied so far."""
+    """The state of one run after the events applied so far."""
 
     __slots__ = (
         "abandoned",
@@ -88,11 +88,11 @@ class State:
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
         self.known: Mapping[str, ActivityDefinition] = NO_DICT
-        """Those that the run may not have called itself: they undo what former runs left."""
+        """Activities that the run may not have called itself: they undo what former runs left."""
         self.recall: Recall | None = None
         """The runs that this one retries."""
         self.memory: Memory | None = None
-        """What they left behind."""
+        """What those runs left behind."""
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
@@ -108,10 +108,10 @@ class State:
         self.progress: Raw | None = None
         self.terminal: ev.Command | None = None
         self.due: list[tuple[int, str, str]] = NO_LIST
-        """A heap of what is due when, in which things no longer waited for are left until they come up."""
+        """A heap of due times. Entries that are no longer waited for stay until they come up."""
 
     def can_undo(self, definition: ActivityDefinition) -> None:
-        """This activity has a compensation."""
+        """Note that this activity has a compensation."""
         if self.compensable is NO_DICT:
             self.compensable = {}
         self.compensable[definition.name] = definition
@@ -129,7 +129,7 @@ class State:
         return None if definition is None or definition.undo is None else definition
 
     def apply(self, event: ev.LogEvent) -> None:
-        """Take one event in. Raises HistoryCorruptError when it cannot follow what came before."""
+        """Apply one event. Raises HistoryCorruptError when it cannot follow what came before."""
         try:
             _RULES[type(event)](self, event)
         except KeyError as error:
@@ -137,9 +137,9 @@ class State:
             raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def accepts(self, event: ev.Input) -> bool:
-        """Whether the run still waits for this input; a late or repeated one changes nothing and is not written.
+        """Whether the run still waits for this input. A late or repeated one changes nothing and is not written.
 
-        The end of a child is always written: that of a child of a former run would otherwise be sent for ever.
+        The end of a child is always written. Otherwise the end of a former run's child would be sent forever.
         """
         if self.terminal is not None:
             return False
@@ -152,7 +152,7 @@ class State:
 
     @property
     def waits_for_something(self) -> bool:
-        """Whether an input may come that answers a command."""
+        """Whether an input that answers a command may still come."""
         return bool(self.activities or self.timers or self.waits or self.children)
 
     def wake_at(self) -> int | None:
@@ -171,13 +171,13 @@ class State:
         return bool((waiting.next_at if isinstance(waiting, Attempted) else waiting.due) == at)
 
     def expect(self, at: int, kind: str, id: str) -> None:
-        """Something is due at this time, if it is still waited for by then."""
+        """Note that something is due at this time, if it is still waited for by then."""
         if self.due is NO_LIST:
             self.due = []
         heappush(self.due, (at, kind, id))
 
     def undo_later(self, scheduled: ev.ActivityScheduled, result: Raw) -> None:
-        """The effect of this activity is to be undone if the run fails."""
+        """Note that the effect of this activity is to be undone if the run fails."""
         former = None if self.memory is None else self.memory.given.get(("activities", scheduled.id))
         if former is None or former.undone:
             self.put_back(Compensable(scheduled, result))
@@ -185,7 +185,7 @@ class State:
             self.put_back(Compensable(scheduled, result, former.position, former.undo_key))
 
     def put_back(self, done: Compensable) -> None:
-        """Note it where it belongs by the time of its completion, in place of what a former run was owed for it."""
+        """Insert it by the time of its completion, in place of the entry that a former run left for it."""
         if self.to_compensate is NO_LIST:
             self.to_compensate = []
         waiting = self.to_compensate
@@ -206,21 +206,21 @@ class State:
         return NO_DICT if self.memory is None else self.memory.to_answer
 
     def answered(self, kind: Kind, id: str) -> None:
-        """It was asked for, and has its answer."""
+        """Note that a request has its answer."""
         if self.memory is not None:
             self.memory.to_answer.pop((kind, id), None)
 
     def given_up(self, kind: Kind, id: str) -> None:
-        """Nobody waits for it any more: it is there for whoever asks next."""
+        """Note that nobody waits for it any more. The next request for it may have it."""
         if self.memory is not None:
             self.memory.give_back(kind, id)
 
     def next_answer(self) -> ev.Input | None:
-        """The next input that comes from a former run, if any; once it is applied it is no longer the next."""
+        """The next input that comes from a former run, if any. It stays the next until it is applied."""
         return None if self.memory is None else self.memory.next_answer(self.time)
 
     def unclaimed(self) -> tuple[str, ...]:
-        """What former runs had done, that still stands, and that this one has not asked for."""
+        """What former runs had done, that still stands, and that this run has not asked for."""
         return () if self.memory is None else self.memory.unclaimed()
 
     def status(self) -> Status:
@@ -237,7 +237,7 @@ class State:
         return Status.RUNNING if self.activities or self.remembered else Status.WAITING
 
     def outcome(self) -> Outcome | None:
-        """How the run ended, or None while it has not (or goes on as another run)."""
+        """How the run ended; None while it has not ended, or if it continues as another run."""
         if self.terminal is None:
             return None
         match self.terminal:
@@ -496,4 +496,4 @@ _AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
     ev.EventTimedOut: "waits",
     **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
 }
-"""Where what an input answers stands while the run waits for it."""
+"""The part of the state that holds what an input answers, while the run waits for it."""

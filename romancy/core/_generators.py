@@ -1,8 +1,8 @@
 """The async generators that a run has begun, and when those that nobody finished are finished.
 
-One whose last reference goes is finished there and then: that is the same on every replay. One that refers to itself,
-through an exception it holds, say, is found by the garbage collector, whenever that comes. It is kept, and finished at
-a point that the log determines: when nothing else can make the run go on, or at its end.
+A generator whose last reference goes is finished at once, which is the same on every replay. A generator that refers to
+itself, for example through an exception it holds, is found by the garbage collector at some arbitrary time. The run
+keeps it and finishes it at a point that the log determines: when nothing else can make the run continue, or at its end.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ class _Begun(weakref.ref["AsyncGenerator[Any, Any]"]):
 
 
 class Generators:
-    """Those of one run. It holds none that is in use or has ended."""
+    """The generators of one run. It keeps none alive that is in use, and none that has ended."""
 
     __slots__ = ("_begun", "_fading", "_lost")
 
     def __init__(self) -> None:
         self._begun: dict[int, _Begun] = {}
         self._fading: dict[int, int] = {}
-        """The numbers of those that have just gone, by their addresses: the collector tells of them only then."""
+        """Numbers of the generators that have just gone, by their addresses.
+
+        The collector reports them only after that.
+        """
         self._lost: dict[int, Generator] = {}
-        """What the collector found."""
+        """The generators that the collector found."""
 
     def meet(self, generator: Generator, number: int) -> None:
-        """It begins, as the `number`th thing of its run."""
+        """Note that it begins, as the `number`th object of its run."""
         begun = self._begun[number] = _Begun(generator, self._fade)
         begun.key, begun.number = id(generator), number
         if len(self._fading) > _MANY:
@@ -51,16 +54,19 @@ class Generators:
         self._fading[begun.key] = begun.number
 
     def lose(self, generator: Generator) -> None:
-        """The collector has found it, on any thread."""
+        """Note that the collector has found it. May be called on any thread."""
         self._lost[self._fading.pop(id(generator), 0)] = generator
 
     def lost(self) -> list[Generator]:
-        """Those that the collector has found so far, in the order in which they began; they are nobody's then."""
+        """The generators that the collector has found so far, in the order in which they began.
+
+        They are forgotten here.
+        """
         lost, self._lost = self._lost, {}
         return [lost[number] for number in sorted(lost)]
 
     def unfinished(self) -> list[Generator]:
-        """All that have begun and not ended, in the order in which they began; the lost ones are nobody's then."""
+        """All that have begun and not ended, in the order in which they began. The lost ones are forgotten here."""
         found, self._lost = self._lost, {}
         for number, begun in list(self._begun.items()):
             generator: Any = begun()

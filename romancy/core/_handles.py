@@ -1,4 +1,4 @@
-"""What a loop has to do: callbacks and timers, and how much of it may be done before a run gets somewhere."""
+"""The callbacks and timers of a loop, and limits on how many may run before a run makes progress."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["GIVES_WAY", "HOLDS_OUT", "MOST", "TURNS", "Ready", "Timer", "effort_of"]
 
 GIVES_WAY: Final = 3
-"""How many budgets of callbacks may run beyond the first while nothing that was awaited comes about, if something may
-come from outside the loop."""
+"""How many budgets of callbacks may run beyond the first without progress, if something may come from outside the loop.
+
+Progress means that something awaited comes about.
+"""
 
 HOLDS_OUT: Final = 10
-"""The same if nothing may: the run is parked then."""
+"""The same limit if nothing may come from outside. The run is then parked."""
 
 TURNS: Final = 100
-"""How often each of those that are ready may give its turn away meanwhile, if that is more."""
+"""How many turns each ready callback may give away meanwhile, if that allows more."""
 
 MOST: Final = 200
 """How many budgets of callbacks may run in all without a command."""
@@ -30,7 +32,7 @@ _CANCELLED: Final = 10
 
 
 class Ready(asyncio.Handle):
-    """A handle without what a debugging loop adds to it."""
+    """A handle without the additions of a debugging loop."""
 
     __slots__ = ("_order",)
 
@@ -47,7 +49,7 @@ class Ready(asyncio.Handle):
 
 
 class Timer(asyncio.TimerHandle):
-    """A timer of the run; `id` once it has been written to the log. Only a sleep has a `delay`; a limit has none."""
+    """A timer of the run; `id` is set once it is in the log. Only a sleep has a `delay`; a limit has none."""
 
     __slots__ = ("delay", "id")
 
@@ -58,11 +60,11 @@ class Timer(asyncio.TimerHandle):
 
 
 def effort_of(handle: asyncio.Handle) -> int:
-    """How far a callback is from getting on: not at all if it tells that what was awaited has come about.
+    """How far a callback is from progress; 0 if it reports that something awaited has come about.
 
-    A cancellation that is delivered again and again, as anyio's scopes do, counts for more than a turn given away.
+    A cancellation that is delivered again and again, as by anyio's scopes, counts for more than a turn given away.
     """
-    args = handle._args  # noqa: SLF001 - what a callback is called with says what it is for
+    args = handle._args  # noqa: SLF001 - the arguments of a callback tell what it is for
     told = args[0] if args else None
     if not isinstance(told, asyncio.Future) or not told.done():
         return 1

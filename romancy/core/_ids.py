@@ -9,9 +9,9 @@ from romancy.core._nothing import NO_DICT
 from romancy.errors import UsageError
 
 _LONGEST_ID: Final = 255
-"""Bytes that an instance id may have in every store."""
+"""The longest instance id, in bytes, that every store accepts."""
 _DIGITS: Final = 18
-"""No count of a run has as many."""
+"""No count of a run has as many digits."""
 
 __all__ = ["Ids", "automatic_child", "derive", "idempotency_key"]
 
@@ -26,13 +26,13 @@ class Ids:
         self._chosen: dict[str, None] = NO_DICT
 
     def number(self, kind: str, name: str) -> str:
-        """The next id of a command that is no activity; each kind counts for itself."""
+        """The next id of a command other than an activity. Each kind has its own count."""
         key = f"{kind}\0{name}"
         number = self._counts[key] = self._counts.get(key, 0) + 1
         return f"{name}:{number}"
 
     def activity(self, name: str) -> str:
-        """The next automatic id of an activity; numbers that a chosen id occupies are skipped."""
+        """The next automatic id of an activity. Numbers that a chosen id occupies are skipped."""
         number = self._counts.get(name, 0) + 1
         while self._chosen and f"{name}:{number}" in self._chosen:
             number += 1
@@ -40,7 +40,7 @@ class Ids:
         return f"{name}:{number}"
 
     def choose(self, chosen: str) -> str:
-        """Take an id of the user's for an activity. Raises UsageError when it is empty or taken."""
+        """Take an id that the user chose for an activity. Raises UsageError when it is empty or taken."""
         name, _, number = chosen.rpartition(":")
         automatic = len(number) < _DIGITS and number.isascii() and number.isdigit() and str(int(number)) == number
         taken = automatic and int(number) <= self._counts.get(name, 0)
@@ -53,12 +53,12 @@ class Ids:
 
 
 def derive(instance_id: str, nonce: str, *path: str | int) -> bytes:
-    """32 bytes that depend on the instance, the run and the path, and on nothing else."""
+    """32 bytes that depend only on the instance, the run and the path."""
     return hashlib.sha256("\0".join([instance_id, nonce, *map(str, path)]).encode("utf-8", "surrogatepass")).digest()
 
 
 def idempotency_key(instance_id: str, nonce: str, activity_id: str) -> str:
-    """The key of an activity: the same for all its attempts and workers, another in every run and life of the id."""
+    """The key of an activity: the same for all its attempts and workers, different in every run and life of the id."""
     return derive(instance_id, nonce, "activity", activity_id).hex()[:32]
 
 
@@ -67,5 +67,5 @@ def automatic_child(instance_id: str, nonce: str, child_id: str) -> str:
     life = derive(instance_id, nonce, "child", child_id).hex()
     automatic = f"{instance_id}/{child_id}-{life[:8]}"
     if len(automatic.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
-        return life[:32]  # a child of a child of a child
+        return life[:32]  # automatic ids of nested children grow too long
     return automatic

@@ -1,7 +1,7 @@
-"""An asyncio event loop that runs what is ready and never waits, reads a clock, opens a socket or starts a thread.
+"""An asyncio event loop that runs what is ready. It never waits, reads a clock, opens a socket or starts a thread.
 
-Its time is told to it, its timers become durable ones, and whatever would leave it is refused by name. The loop
-knows asyncio and nothing of events, activities or logs.
+The run sets its time, its timers become durable ones, and whatever would leave it is refused by name. The loop knows
+asyncio and nothing of events, activities or logs.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ __all__ = [
 _Ts = TypeVarTuple("_Ts")
 
 _wakes_a_sleeper: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
-"""What `asyncio.sleep` arms a timer with."""
+"""The callback of the timers that `asyncio.sleep` arms."""
 
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
-"""Delays of more than a century never end; they are not worth a row."""
+"""Delays of more than a century never end, and are not written to the log."""
 
 
 class RunDropped(BaseException):
-    """Raised in user code that is being torn down when it asks for anything; nobody but the teardown sees it."""
+    """Raised in user code that is being torn down when it asks for anything. Only the teardown sees it."""
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
-    """One per run. `drive` is the only thing that makes it move."""
+    """The event loop of one run. Only `drive` makes it move."""
 
     __slots__ = (
         "_abandoned",
@@ -84,7 +84,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def __init__(self, salt: int) -> None:
         self.now = 0.0
         self.skipped = 0.0
-        """Seconds that a former run has waited for this one."""
+        """Seconds that a former run has waited already."""
         self.budget = 0
         self.spent = 0
         self.dead = False
@@ -98,7 +98,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._ready: list[asyncio.Handle] = NO_LIST
         self._body: StableTask[Any] | None = None
         self._tasks: dict[StableTask[Any], None] = NO_DICT
-        """The others."""
+        """The other tasks."""
         self.generators: Generators | None = None
         """Async generators that have begun and not ended."""
         self._abandoned: list[tuple[Generator, Context]] = NO_LIST
@@ -110,7 +110,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
 
     def number(self) -> int:
-        """The next number of a task, future or scope: by it they hash, so that sets of them keep one order."""
+        """The next number of a task, future or scope. They hash by it, so that sets of them keep one order."""
         self._next_number += 1
         return self._next_number
 
@@ -181,7 +181,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks.pop(task, None)
 
     get_debug: Any = bool
-    """Every future asks it when it is made: no Python function answers, and `bool()` is False."""
+    """Every future calls it when it is made. `bool` returns False without running a Python function."""
 
     def is_running(self) -> bool:
         return not self.dead
@@ -207,12 +207,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             await task
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """There is none."""
+        """Do nothing: there is no executor."""
 
     # ── what the run does with it ───────────────────────────────────────────────────────────────────────────────
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
-        """Make the root task: in an empty context, so that nothing of the host's surroundings reaches it."""
+        """Make the root task, in an empty context, so that nothing of the host's context reaches it."""
         alive.add(self)
         body = self._body = self._root.run(StableTask, coro, self, "workflow", self._root)
         return body
@@ -229,36 +229,36 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return others if body is None or body.done() else [body, *others]
 
     def holders(self) -> list[object]:
-        """What may still go on, and with it whatever that holds."""
+        """Everything that may still continue, and with it whatever that holds."""
         generators = () if self.generators is None else self.generators.unfinished()
         timers = [timer for timer in (*self.started, *self._endless) if not timer.cancelled()]
         return [*(task.get_coro() for task in self.unfinished()), *generators, *timers]
 
     def skip_to(self, when: float) -> None:
-        """Time that has been waited for already passes at once."""
+        """Let time pass at once that a former run has waited for already."""
         if when > self.now:
             self.skipped += when - self.now
             self.now = when
 
     def fire(self, timer: Timer) -> None:
-        """The timer's time has come: the loop's clock shows at least that time, whatever rounding did."""
+        """Make the timer ready. The loop's clock then shows at least the timer's time, despite rounding."""
         self.now = max(self.now, timer.when())
         timer.id = None
         if not timer.cancelled():
             self._make_ready(timer)
 
     def drop(self) -> None:
-        """Raise RunDropped. Code that catches even that is left waiting for good after some patience."""
+        """Raise RunDropped. Code that catches it again and again is left waiting for good."""
         if self.patience:
             self.patience -= 1
             raise RunDropped
 
     def refuse(self, call: str) -> NonDeterminismError:
-        """Remember that the run tried to leave the loop, even if user code swallows the error."""
+        """Record that the run tried to leave the loop, even if user code swallows the error."""
         return self._violate(leaves_the_loop(call))
 
     def forbid(self, reason: str) -> NonDeterminismError:
-        """The same for what would have another outcome on replay."""
+        """Record what would have another outcome on replay, even if user code swallows the error."""
         return self._violate(NonDeterminismError(reason))
 
     def _violate(self, error: NonDeterminismError) -> NonDeterminismError:
@@ -271,16 +271,16 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @property
     def waits_for_ever(self) -> bool:
-        """Whether a delay without an end is being waited for: nothing will come of it, and that is meant."""
+        """Whether an endless delay is awaited: nothing will come of it, and that is meant."""
         self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
         return bool(self._endless)
 
     def awaited(self) -> list[str]:
-        """Where each unfinished task stands, for people."""
+        """Where each unfinished task stands, in words."""
         return [whereabouts(task) for task in self.unfinished()]
 
     def enter(self) -> None:
-        """Make this the running loop of the thread, until `leave`. Between the two only `drive` may be called."""
+        """Make this the running loop of the thread, until `leave`. Between the two, only `drive` may be called."""
         stage = self._stage = threads.stage
         stage.enter()
         self._outer, stage.running = stage.running, self
@@ -288,7 +288,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def leave(self) -> None:
-        """Give the thread back: its running loop, current task and generator hooks are as they were."""
+        """Give the thread back with its former running loop, current task and generator hooks."""
         stage, outer = self._stage, self._outer
         self._outer = None
         stage.running = outer
@@ -298,7 +298,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         stage.leave()
 
     def drive(self) -> None:
-        """Run until nothing is ready, or until the run has spent its budget since the last command and gets nowhere."""
+        """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""
         while self._ready and (self.spent <= self.budget or self._drive_beyond()):
             round_, self._ready = self._ready, NO_LIST
             for count, handle in enumerate(round_, 1):
@@ -315,9 +315,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     break
 
     def _drive_beyond(self) -> bool:
-        """Go on as long as the run gets on: something that was awaited comes about. Whether it has asked for something.
+        """Continue as long as the run makes progress: something awaited comes about.
 
-        What bounds it is counted, so that a replay stops at the same place.
+        True if it has asked for something.
+
+        The limits are counts, so that a replay stops at the same place.
         """
         still = 0
         while self._ready and self.budget < self.spent <= self.budget * MOST:
@@ -341,7 +343,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return False
 
     def _holds_out(self) -> int:
-        """While something may come from outside, what gets nowhere soon gives way to it."""
+        """How many budgets to allow without progress: fewer while something may come from outside."""
         waits = self.commands is not None and self.commands.state.waits_for_something
         return GIVES_WAY if waits or self.started else HOLDS_OUT
 
@@ -353,7 +355,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.generators.meet(generator, self.number())
 
     def _abandon_generator(self, generator: Generator) -> None:
-        """Nobody refers to it any more. Outside of a drive that is what the collector says, whenever that came."""
+        """Take over a generator that nobody refers to.
+
+        Outside of a drive, the collector reports it, at an arbitrary time.
+        """
         if threads.stage.running is self:
             if self._abandoned is NO_LIST:
                 self._abandoned = []
@@ -372,7 +377,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return [self._finish(generator, self._root.copy()) for generator in self.generators.unfinished()]
 
     def finish_lost_generators(self) -> bool:
-        """Begin to finish those that nobody can reach. Whether there is any; to know that costs a whole collection."""
+        """Begin to finish the unreachable generators. True if there are any; to know that costs a whole collection."""
         if not self.generators:
             return False
         self.leave()
@@ -397,7 +402,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def teardown(self) -> None:
-        """Close every coroutine of the run, each in its own context, with everything it may ask for refused."""
+        """Close every coroutine of the run, each in its own context, and refuse everything it asks for."""
         if self.dead:
             return
         self.dead = True
@@ -411,7 +416,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         if self.commands is not None:
             self.commands.calls.close()
-        self.commands = None  # nobody can ask any more; and what is left of the run goes without a collector
+        self.commands = None  # nobody can ask any more, and the rest of the run is freed without a collector
 
     def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
         self.enter()
@@ -431,11 +436,17 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
 
 alive: set[DeterministicLoop] = set()
-"""Loops not torn down. Were one collected as garbage, its coroutines would be closed wherever that happens, which may
-be in the middle of another run, and what they ask for in their clean-up would be heard there."""
+"""Loops that are not torn down.
+
+If one were collected as garbage, its coroutines would be closed at an arbitrary place, perhaps in the middle of another
+run, and what their clean-up asks for would reach that run.
+"""
 
 orphans: list[DeterministicLoop] = []
-"""Loops whose run was collected as garbage. That happens anywhere, a teardown must not: the next run made does it."""
+"""Loops whose run was collected as garbage.
+
+That happens anywhere, and a teardown must not: the next new run does it.
+"""
 
 
 def cancellation(reason: str) -> asyncio.CancelledError:
@@ -443,12 +454,12 @@ def cancellation(reason: str) -> asyncio.CancelledError:
 
 
 def running_loop() -> DeterministicLoop | None:
-    """The loop of the run this code belongs to, or None outside of any workflow."""
+    """The loop of the run that this code belongs to; None outside of any workflow."""
     return threads.stage.running
 
 
 def not_in_a_workflow(call: str) -> None:
-    """Refuse the call if it is made by the code of a workflow. Raises NonDeterminismError."""
+    """Refuse the call if the code of a workflow makes it. Raises NonDeterminismError."""
     loop = running_loop()
     if loop is not None:
         raise loop.refuse(call)
@@ -463,11 +474,11 @@ def _refusal(name: str) -> Callable[..., Any]:
 
 for _name in REFUSED:
     setattr(DeterministicLoop, _name, _refusal(_name))
-setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B010 - all of them are there now
+setattr(DeterministicLoop, "__abstractmethods__", frozenset[str]())  # noqa: B010 - all of them are defined now
 
 
 def _audit(event: str, _: object) -> None:
-    """Calls that leave a run without asking its loop are seen by the interpreter's own audit."""
+    """Refuse calls that leave a run without asking its loop. The interpreter's audit reports them."""
     if event in AUDITED:
         not_in_a_workflow(event)
 

@@ -1,7 +1,7 @@
-"""Asked against recorded: on replay, every command the code asks for must be one the log holds, and the reverse.
+"""Compares asked with recorded commands: on replay, the code must ask for those that the log holds, and no others.
 
-Within one activation the commands are compared as a multiset of (kind, name, arguments), because their order may
-differ between Python versions; each takes the id it was recorded under. Between activations the order is the log's.
+Within one activation, the commands are compared as a multiset of (kind, name, arguments), because their order may
+differ between Python versions. Each takes the id it was recorded under. Between activations, the order is the log's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
 _HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
-"""Code may stop reporting, report something else, or no longer ask for a patch: that changes no course."""
+"""Code may stop reporting, report something else, or no longer ask for a patch: none of that changes its course."""
 
 
 def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
@@ -58,7 +58,7 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
 
 
 def _is_older(recorded: ev.Command, asked: ev.Command, of: Definition | None, chosen: bool) -> bool:  # noqa: FBT001
-    """Whether they are one call to the code of today, though it was recorded with fewer parameters or fields."""
+    """Whether both are one call for today's code, although it was recorded with fewer parameters or fields."""
     if of is None:
         return False
     match recorded, asked:
@@ -84,10 +84,10 @@ class Matcher:
         self._left: list[ev.Command] | None = None
 
     def claim(self, asked: ev.Command, *, chosen: bool, of: Definition | None = None) -> ev.Command | None:
-        """The recorded command that `asked` repeats. `chosen`: its id is the user's and has to be the same.
+        """The recorded command that `asked` repeats. `chosen`: the user chose its id, which has to be the same.
 
-        `of`: what is called. A call that was recorded by an older version of it, with fewer parameters or fields, is
-        the same one if today's defaults make it so.
+        `of` is the called definition. A call that an older version of it recorded, with fewer parameters or fields, is
+        the same call if today's defaults make it so.
         """
         if self._left is None:
             if self._claimed < len(self.recorded):
@@ -102,7 +102,7 @@ class Matcher:
         self, left: list[ev.Command], asked: ev.Command, *, chosen: bool, of: Definition | None
     ) -> ev.Command | None:
         if left and _is_older(left[0], asked, of, chosen):
-            return left.pop(0)  # ten thousand older calls are not to be searched for each of them
+            return left.pop(0)  # saves a search for each of, say, ten thousand older calls
         for position, command in enumerate(left):
             if _fits(command, asked, chosen=chosen):
                 return left.pop(position)
@@ -119,12 +119,12 @@ class Matcher:
 
     @property
     def caught_up(self) -> bool:
-        """Whether what had been put off was acted upon at the time of this activation's input."""
+        """Whether the run acted on deferred inputs at the time of this activation's input."""
         return bool(self.recorded) and type(self.recorded[0]) is ev.WorkflowCaughtUp
 
     @property
     def missing(self) -> list[ev.Command]:
-        """What the log holds and nobody asked for."""
+        """The commands that the log holds and nobody asked for."""
         left = self.recorded[self._claimed :] if self._left is None else self._left
         return [command for command in left if not isinstance(command, _HARMLESS)]
 

@@ -1,8 +1,8 @@
-"""What stands of the runs before this one: the memory of a retry, and finding in it what the body asks for.
+"""The memory of a retry: what stands of the runs before it, and how requests of the body are found in it.
 
-A call is the same as one of a former run if its kind, its name and its arguments are, and it is the first of them that
-has not been asked for yet; where it stood in the former log does not matter. What is found depends on nothing but the
-former commits and on what was asked for since, so that a replay finds the same.
+A call is the same as one of a former run if its kind, name and arguments are the same, and it is the first of these
+that has not been asked for yet. Its place in the former log does not matter. The result depends only on the former
+commits and on what was asked for since, so a replay finds the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages
 
 _DIGEST_FROM: Final = 64
 _MOST_OLDER: Final = 100
-"""So many calls of other versions of one name are compared before a call is taken for a new one."""
+"""How many calls of other versions of one name are compared before a call is taken for a new one."""
 _NEW: Final = 1 << 62
 
 
@@ -39,55 +39,55 @@ class Remembered(Struct, eq=False, kw_only=True):
 
     kind: Kind
     id: str
-    """The id that the run had for it, and the number of that run: `charge:1@1`."""
+    """The id that it had in that run, and the number of the run: `charge:1@1`."""
     name: str
     what: bytes
     """What else has to be the same: arguments, a chosen id, a delay."""
     key: str = ""
-    """Of an activity its idempotency key, of a child its instance id."""
+    """For an activity its idempotency key, for a child its instance id."""
     asked: Any = None
     """The command that asked for it."""
     answer: ev.Input | None = None
     """How it completed, if it did."""
     position: int = _NEW
-    """When it completed, counted."""
+    """Its position in the order of completion."""
     undone: bool = False
-    """Nothing of it is left: it is done again as if for the first time."""
+    """Whether nothing of it is left: it is done again as if for the first time."""
     unsure: bool = False
-    """Its compensation failed for good."""
+    """Whether its compensation failed for good, or was cut off."""
     owed: bool = False
-    """It is to be undone if the run fails, whether it is asked for or not."""
+    """Whether it is to be undone if the run fails, even if the run does not ask for it."""
     undo_key: str = ""
     """The idempotency key of the compensation that was tried."""
     given: bool = False
-    """The run has asked for it."""
+    """Whether the run has asked for it."""
     place: int = 0
 
     @property
     def stands(self) -> bool:
-        """It completed and was not undone."""
+        """Whether it completed and was not undone."""
         return self.answer is not None and not self.undone
 
 
 def _canonical(raw: Raw) -> bytes:
-    """Equal for equal JSON, whatever the order of its keys."""
+    """Bytes that are equal for equal JSON, whatever the order of its keys."""
     plain = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
     return plain if len(plain) < _DIGEST_FROM else hashlib.sha256(plain).digest()
 
 
 def without_number(name: str, id: str) -> str:
-    """The id of an activity if it was chosen, and nothing if it was counted."""
+    """The id of an activity if the user chose it; empty if it was counted."""
     head, _, number = id.rpartition(":")
     return "" if head == name and number.isascii() and number.isdigit() else id
 
 
 def what_of(raw: Raw, *more: object) -> bytes:
-    """What identifies a call beside its kind and name."""
+    """What identifies a call, besides its kind and name."""
     return repr(more).encode() + b"\0" + _canonical(raw)
 
 
 class Memory:
-    """What former runs left behind, in the order in which they had asked for it."""
+    """What former runs left behind, in the order in which they asked for it."""
 
     __slots__ = ("_by_id", "_by_key", "_groups", "_names", "_next", "_order", "given", "items", "to_answer")
 
@@ -96,9 +96,9 @@ class Memory:
         self.given: dict[tuple[Kind, str], Remembered] = {}
         """What the run has asked for, by its own ids."""
         self.to_answer: dict[tuple[Kind, str], Remembered] = {}
-        """What of it is to be answered from here, and was not yet."""
+        """The part of that which is to be answered from here and was not yet."""
         self._order: list[tuple[int, Kind, str]] = []
-        """A heap of it, the first that completed first; what was given up is left in it until it comes up."""
+        """A heap of that part, ordered by completion. What was given up stays until it comes up."""
         self._groups: dict[tuple[Kind, str, bytes], list[Remembered]] = {}
         self._names: dict[tuple[Kind, str], list[tuple[Kind, str, bytes]]] = {}
         self._next: dict[tuple[Kind, str, bytes], int] = {}
@@ -120,7 +120,7 @@ class Memory:
     # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def look(self, kind: Kind, name: str, what: bytes) -> Remembered | None:
-        """The first such thing that was not asked for yet."""
+        """The first matching item that was not asked for yet."""
         group = (kind, name, what)
         members = self._groups.get(group, ())
         place = self._next.get(group, 0)
@@ -133,7 +133,7 @@ class Memory:
     def call(
         self, kind: Kind, name: str, raw: Raw, *more: object, of: ActivityDefinition | WorkflowDefinition
     ) -> Remembered | None:
-        """The same call of a former run; also one of an older version, which today's defaults make the same."""
+        """The same call of a former run, also one of an older version that today's defaults make the same."""
         what = what_of(raw, *more)
         found = self.look(kind, name, what)
         if found is not None or (kind, name, what) in self._groups:
@@ -146,7 +146,7 @@ class Memory:
         return None
 
     def event(self, name: str, key: str | None) -> Remembered | None:
-        """The first event of this name, and key if one is asked for, that was not given yet."""
+        """The first event of this name, and of this key if one is asked for, that was not given yet."""
         found = [self.look(*group) for group in self._names.get(("waits", name), ())]
         fitting = [one for one in found if one is not None and (key is None or one.asked.key == key)]
         return min(fitting, key=lambda one: one.position, default=None)
@@ -165,15 +165,15 @@ class Memory:
         return found
 
     def by_key(self, kind: Kind, key: str) -> Remembered | None:
-        """What bears this key."""
+        """The item that has this key."""
         return self._by_key.get((kind, key))
 
     def by_id(self, kind: Kind, id: str) -> Remembered | None:
-        """What a former run had under this id."""
+        """The item that a former run had under this id."""
         return self._by_id.get((kind, id))
 
     def give_back(self, kind: Kind, id: str) -> None:
-        """What the run had asked for under this id was given up before anything came of it."""
+        """Make available again what the run asked for under this id and gave up before it was answered."""
         self.to_answer.pop((kind, id), None)
         item = self.given.pop((kind, id), None)
         if item is not None:
@@ -182,7 +182,7 @@ class Memory:
             self._next[group] = min(self._next.get(group, 0), item.place)
 
     def was_undone(self, activity_id: str) -> None:
-        """What this run was owed for has been undone."""
+        """Note that an activity of a former run has been undone."""
         owed = self.by_id("activities", activity_id)
         if owed is not None:
             owed.undone = True
@@ -190,7 +190,10 @@ class Memory:
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_answer(self, at: int) -> ev.Input | None:
-        """The answer to something that was asked for: the one that came first then. It stays until it is applied."""
+        """The answer to something that was asked for: the one that came first then.
+
+        It stays the next until it is applied.
+        """
         while self._order:
             _, kind, id = self._order[0]
             former = self.to_answer.get((kind, id))
@@ -200,7 +203,7 @@ class Memory:
         return None
 
     def unclaimed(self) -> tuple[str, ...]:
-        """What stands and was not asked for: what people would want to know of."""
+        """The activities and children that stand and were not asked for, for people to know."""
         return tuple(item.id for item in self.left() if item.kind in ("activities", "children") and item.stands)
 
     def left(self) -> Iterator[Remembered]:
@@ -209,7 +212,7 @@ class Memory:
 
 
 def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
-    """The answer that a former run got, for this one."""
+    """The answer that a former run got, adapted to this run."""
     if isinstance(answer, ev.EventReceived):
         return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
     if isinstance(answer, ev.TimerFired):

@@ -1,8 +1,8 @@
-"""What a run has none of: one dict and one list that stay empty, shared by all runs until one of them has something.
+"""One dict and one list that stay empty, shared by all runs until one of them has something to keep.
 
-A run has a dozen kinds of things to wait for, and most runs of one or two. Ten thousand of them would pay for a
-hundred thousand empty containers. Reading, removing and clearing work as with any empty one; who adds must first make
-one of its own (`if x is NO_DICT: x = {}`), and is refused if it does not.
+A run has a dozen kinds of things to wait for, and most runs wait for one or two. Ten thousand runs would pay for a
+hundred thousand empty containers. Reading, removing and clearing work as with any empty container. Code that adds must
+first make its own container (`if x is NO_DICT: x = {}`); adding to the shared one raises TypeError.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Locks, queues, events and the like that have one order in a set, whatever their addresses.
+"""Gives locks, queues, events and the like one order in a set, whatever their addresses.
 
-Users import the classes of asyncio by name, so exchanging them while a run is driven would not reach everybody: their
-`__hash__` is replaced for good. To anybody but a run it answers what it did. Those of anyio's backend have no room for
-a number; they are exchanged as its scopes are.
+Users import the classes of asyncio by name, so exchanging the classes while a run is driven would not reach every user.
+Their `__hash__` is replaced for good. Outside of runs it answers as before. The classes of anyio's backend have no room
+for a number; they are exchanged as its scopes are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["OF_ANYIO", "hash_by_number"]
 
 
 def hash_by_number(self: Any) -> int:
-    """The number that the run gives it when it is first asked for; for others what any object has."""
+    """The number that the run gives the object when first asked; outside of runs, the hash of any object."""
     try:
         return self._order  # type: ignore[no-any-return]
     except AttributeError:
@@ -55,4 +55,4 @@ OF_ANYIO: Final[dict[str, Any]] = {
     for name in ("Event", "Lock", "Semaphore", "CapacityLimiter")
     if hasattr(anyio_backend, name)
 }
-"""What its backend makes them of, by the names it finds them under."""
+"""Replacements for classes of the backend, by the names under which it finds them."""

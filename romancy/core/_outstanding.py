@@ -1,4 +1,4 @@
-"""From commands, or from the state after a replay, to what the world has to do about them."""
+"""Turns commands, or the state after a replay, into what the world has to do about them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _start_compensation(
     activity = commands.state.undoes(event.activity_name)
     if activity is None:
         raise not_to_be_undone(event.activity_name)
-    assert activity.undo is not None  # noqa: S101 - it says that it undoes
+    assert activity.undo is not None  # noqa: S101 - `undoes` returns only activities that have one
     return fx.StartCompensation(
         event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key
     )
 
 
 def not_to_be_undone(activity: str) -> NonDeterminismError:
-    """A former run did what the code of today does not know how to undo."""
+    """The error for an activity of a former run that today's code does not know how to undo."""
     return NonDeterminismError(
         f"a former run completed the activity {activity!r}, which is to be undone: give the activity and its "
         "compensation to the app"
@@ -77,12 +77,12 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
     if event.never_started or not _is_open(commands, "activities", event):
-        return None  # nothing of it runs; how it completed in a former run is told all the same
+        return None  # nothing of it runs; how it completed in a former run is reported all the same
     return fx.CancelActivity(event.id)
 
 
 def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
-    """Whether the world has to do with it: what former runs answer, it has not."""
+    """Whether the world has to act on it; not if former runs answer it."""
     state = commands.state
     return state.memory is None or (event.id in getattr(state, kind) and (kind, event.id) not in state.remembered)
 
@@ -104,7 +104,7 @@ _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
 
 
 def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Effect]:
-    """What follows from the commands among the events that are being written now, in their order."""
+    """The effects of the commands among the events that are being written now, in their order."""
     effects: list[fx.Effect] = []
     for event in events:
         make = _EFFECTS.get(type(event))
@@ -115,10 +115,10 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
 
 
 def outstanding(commands: Commands) -> list[fx.Effect]:
-    """Everything the run still waits for, as the effects that bring it about; nothing once it has ended.
+    """Everything that the run still waits for, as the effects that bring it about; nothing once it has ended.
 
-    A `CancelActivity` stands for an activity that was asked to stop and whose outcome is not recorded: nothing runs
-    it now, so its outcome can be written at once. A run without code starts no activity.
+    A `CancelActivity` stands for an activity that was asked to stop and whose outcome is not recorded. Nothing runs it
+    now, so its outcome can be written at once. A run without code starts no activity.
     """
     state = commands.state
     if state.terminal is not None:

@@ -1,7 +1,7 @@
 """An activity's own exception types, caught in the workflow by their class (decision 0029).
 
-The log names the types under which the workflow catches a failure. Live and on replay their classes are found by these
-names. The exception is then of its own class and a `RetryExhaustedError` at once, so that either `except` catches it.
+The log names the types under which the workflow catches a failure. Live and on replay, their classes are found by these
+names. The exception is then both of its own class and a `RetryExhaustedError`, so that either `except` catches it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["classes_of", "exhausted_as", "own_classes"]
 def own_classes(
     info: ErrorInfo, named: Collection[str], fn: Callable[..., Any], error: BaseException | None = None
 ) -> dict[str, type[Exception]]:
-    """Of each exception in the record the nearest class that is among the `named`, by name.
+    """For each exception in the record, the nearest class that is among the `named`, by name.
 
-    `fn` raised it. A class that is not found by its name, or that the `error` itself is not of (two classes may bear
-    one name), is left out.
+    `fn` raised it. A class is left out if it is not found by its name, or if the `error` itself is not an instance of
+    it (two classes may have one name).
     """
     found: dict[str, type[Exception]] = {}
     for one in _each(info):
@@ -63,7 +63,7 @@ def classes_of(
 
 
 def exhausted_as(cls: type[Exception], name: str, info: ErrorInfo) -> RetryExhaustedError | None:
-    """What looks like the exception and is a RetryExhaustedError as well; None if its class permits no such thing."""
+    """An exception of this class that is also a RetryExhaustedError; None if the class does not permit that."""
     try:
         kind: Any = type(cls)
         both: type[Exception] = kind(
@@ -78,9 +78,9 @@ def exhausted_as(cls: type[Exception], name: str, info: ErrorInfo) -> RetryExhau
 
 
 class _Quietly:
-    """Keeps a class that registers what is derived from it from hearing of ours."""
+    """Keeps a class that registers its subclasses from registering ours."""
 
     __slots__ = ()
 
     def __init_subclass__(cls, **_: object) -> None:
-        """Say nothing."""
+        """Register nothing."""

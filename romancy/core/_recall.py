@@ -1,4 +1,4 @@
-"""Former runs folded into the memory of the run that retries them. No workflow code is needed for it."""
+"""Folds former runs into the memory of the run that retries them. It needs no workflow code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Recall", "recalled"]
 
 
 class Recall:
-    """The runs so far; `begin` makes the memory of the next."""
+    """The runs so far. `begin` makes the memory of the next one."""
 
     __slots__ = ("_activities", "_count", "_items", "_open", "_undoing", "ended", "instance_id", "memory", "started")
 
@@ -37,7 +37,7 @@ class Recall:
     def follow(self, event: ev.LogEvent) -> None:
         """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
         if self.started is None and not isinstance(event, ev.WorkflowStarted):
-            return  # of the run that continued as the first of these: its end stands in the same commit
+            return  # belongs to the run that continued as the first of these: its end stands in the same commit
         rule = self._rules.get(type(event))
         if rule is not None:
             try:
@@ -47,7 +47,7 @@ class Recall:
                 raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def unsure(self) -> list[Remembered]:
-        """What nobody knows of whether it stands: its compensation failed for good, or was under way at the end."""
+        """The items of which nobody knows whether they stand: their compensation failed for good, or was cut off."""
         return [item for item in self._all() if item.unsure]
 
     def children(self) -> list[Remembered]:
@@ -62,7 +62,7 @@ class Recall:
     def retried(
         self, *, at: int, unsure: Literal["", "done", "undone"], gone: tuple[str, ...], by: str
     ) -> ev.WorkflowRetried:
-        """What a retry of the last of them begins with."""
+        """The event with which a retry of the last of them begins."""
         last = self._run
         run = last.run + 1
         return ev.WorkflowRetried(
@@ -97,7 +97,7 @@ class Recall:
         return self.memory
 
     def _all(self) -> list[Remembered]:
-        """What the last run asked for, and what those before it left."""
+        """What the last run asked for, and what the runs before it left."""
         return [*self._items, *self.memory.left()]
 
     # ── rules ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +173,7 @@ class Recall:
     def _completed(self, event: Any) -> None:
         item = self._open.pop((_KINDS[type(event)], event.id), None)
         if item is None:
-            return  # a limit came to its end, or a child of a run before this
+            return  # a limit came to its end, or a child of a former run
         item.answer = event
         self._count += 1
         item.position = min(item.position, self._count)
@@ -242,7 +242,7 @@ class Recall:
 
 
 def _matters(item: Remembered, gone: set[str]) -> bool:
-    """Whether a run can make use of it: delays and waits that did not end, and children that are gone, begin anew."""
+    """Whether a run can use it. Delays and waits that did not end, and children that are gone, begin anew."""
     if item.answer is None:
         return item.kind in ("activities", "messages") or (item.kind == "children" and item.key not in gone)
     return True
@@ -280,7 +280,7 @@ def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | Non
 
 
 def recalled(instance_id: str, commits: Iterable[Sequence[ev.LogEvent]]) -> Recall:
-    """The runs that these commits tell of."""
+    """The runs in these commits."""
     recall = Recall(instance_id)
     for commit in commits:
         for event in commit:

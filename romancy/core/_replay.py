@@ -1,7 +1,7 @@
-"""Replay as a pure function: a history and a workflow in, where that leaves the instance out.
+"""Replay as a pure function: from a history and a workflow to the state of the instance.
 
 The deploy check (does the new code fit every open history?), the fixtures of tests and the view of an instance at any
-moment of its past are all this function.
+moment of its past all use this function.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Replayed", "current_run", "replay"]
 
 
 class Replayed(Struct, frozen=True):
-    """Where an instance stands after its history: how it ended, or what it still waits for."""
+    """The state of an instance after its history: how it ended, or what it still waits for."""
 
     status: Status
     run: int
@@ -46,7 +46,7 @@ def replay(
 ) -> Replayed:
     """Replay the latest run of a history with this code. Nothing is written and nothing is started.
 
-    `known` are the activities that undo what former runs did, by name, as for `Run`.
+    `known` are the activities, by name, that undo what former runs did, as for `Run`.
 
     Raises NonDeterminismError with a readable report when the code does not do what the log says, and
     HistoryCorruptError when the log itself makes no sense.
@@ -70,7 +70,7 @@ def replay(
 
 
 def current_run(commits: Iterable[Sequence[ev.LogEvent]]) -> list[Sequence[ev.LogEvent]]:
-    """The commits from the one in which the latest run began; those of failed runs that it retries come with it."""
+    """The commits from the one in which the latest run began, including those of failed runs that it retries."""
     latest: list[Sequence[ev.LogEvent]] = []
     for commit in commits:
         if any(type(event) is ev.WorkflowStarted for event in commit):

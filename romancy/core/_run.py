@@ -1,7 +1,7 @@
 """One run of one workflow: events in, events and effects out. The engine's only way into the core.
 
 A run is fed inputs (`activate`) or its recorded past (`replay`), by one thread at a time. It holds no clock and does
-nothing by itself. Whatever goes wrong, the cure is the same: `close` it, and replay a new one from the log.
+nothing by itself. Whatever goes wrong, `close` the run and replay a new one from the log.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ __all__ = ["Run", "begin_of_retry"]
 class Run:
     """Drives `workflow` as instance `instance_id`. `code` and `runtime` only serve the report of a divergence.
 
-    With `activities` it runs without the workflow's code, which does not fit or is missing: it folds the log, keeps
-    what comes in, and a `CancelRequested` ends the instance with the compensations that the log and these
+    With `activities`, it runs without the workflow's code, which does not fit or is missing. It folds the log and keeps
+    the inputs that come in. A `CancelRequested` ends the instance, with the compensations that the log and these
     activities, by name, tell of.
 
     `known` are the activities that undo what former runs did, if this run retries them and does not call them itself.
@@ -87,12 +87,12 @@ class Run:
         self._end: Ending | None = None
         self._body: StableTask[Any] | None = None
         self.deferred: tuple[ev.Input, ...] = ()
-        """Inputs that a parked run could not act upon."""
+        """Inputs that a parked run could not act on."""
         self._position = 0
 
     @property
     def _ending(self) -> Ending:
-        """What ends the run; most of its life there is nothing to end."""
+        """What ends the run, made on first use."""
         if self._end is None:
             self._end = Ending(self.workflow, self._commands)
         return self._end
@@ -104,13 +104,13 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether inputs wait that a parked run could not act upon: feed `WorkflowResumed` to try again."""
+        """Whether inputs wait that a parked run could not act on. Feed `WorkflowResumed` to try again."""
         return bool(self.deferred)
 
     def activate(self, inputs: Sequence[ev.Input]) -> Activation:
         """Feed inputs, in the order of their times, and get what to append and what to do once it is durable.
 
-        The events are one commit. If the append is refused, or the run is parked, it must be closed.
+        The events are one commit. If the append is refused, or the run is parked, the run must be closed.
         """
         state, loop = self.state, self._loop
         events: list[ev.LogEvent] = []
@@ -148,7 +148,10 @@ class Run:
         )
 
     def _answer_from_memory(self, events: list[ev.LogEvent], answered: int) -> int:
-        """Feed what former runs know the answer to, as far as a commit has room; how many events are answered."""
+        """Feed the answers that former runs know, as far as the commit has room.
+
+        Returns how many events are answered.
+        """
         room = _ROOM
         while self.parked is None and room > 0 and (self._has_code or self.state.abandoned):
             event = self.state.next_answer()
@@ -163,7 +166,10 @@ class Run:
 
     @property
     def remembers(self) -> bool:
-        """Whether former runs have answers for which the last commit had no room: feed `WorkflowResumed` to go on."""
+        """Whether former runs have answers for which the last commit had no room.
+
+        Feed `WorkflowResumed` to continue.
+        """
         return bool(self.state.remembered) and (self._has_code or self.state.abandoned)
 
     def recall(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
@@ -176,7 +182,7 @@ class Run:
                 recall.follow(event)
 
     def replay(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
-        """Feed the recorded commits of this run; the first may begin with the end of the run before.
+        """Feed the recorded commits of this run. The first may begin with the end of the run before.
 
         Commits of failed runs that stand before it are recalled.
 
@@ -208,7 +214,7 @@ class Run:
             self._loop.leave()
 
     def outstanding(self) -> list[Effect]:
-        """What the run waits for, as the effects that bring it about; to be carried out after a replay."""
+        """What the run waits for, as the effects that bring it about, to be carried out after a replay."""
         return outstanding(self._commands)
 
     def outcome(self) -> Outcome | None:
@@ -219,11 +225,11 @@ class Run:
         return self.state.status()
 
     def close(self) -> None:
-        """Tear the run down. No command, callback or log line of user code comes out of it afterwards."""
+        """Tear the run down. Its user code gives no command, callback or log line afterwards."""
         self._loop.teardown()
 
     def __del__(self) -> None:
-        """A run that nobody closed and nobody holds any more is closed all the same, when the next one is made."""
+        """Have the next new run tear this one down, if nobody closed it and nobody holds it any more."""
         loop = getattr(self, "_loop", None)
         if loop is not None and not loop.dead:
             orphans.append(loop)
@@ -243,12 +249,12 @@ class Run:
             return [self._park(str(error))]
 
     def _gives_up(self, event: ev.Input) -> bool:
-        """A cancellation, though not the first, is what ends a run without code."""
+        """Whether the input is a cancellation, the first or a later one, that ends a run without code."""
         ends = isinstance(event, ev.CancelRequested) and not self._has_code
         return ends and not self.state.abandoned and self.state.terminal is None
 
     def _wind_up(self, event: ev.Input) -> list[ev.Command]:
-        """Without code, keep what comes in, until a cancellation ends the run from its log."""
+        """Keep what comes in for a run without code, until a cancellation ends the run from its log."""
         asked = self._commands.begin()
         if isinstance(event, ev.CancelRequested):
             self._ending.abandon(event.reason)
@@ -305,7 +311,7 @@ class Run:
         self._position += len(recorded)
 
     def _drive(self, event: ev.Input) -> list[ev.Command]:
-        """Act upon the input, and upon those put off before it; the commands this led to."""
+        """Act on the input, and on those deferred before it. Returns the commands that this led to."""
         commands, loop = self._commands, self._loop
         asked = commands.begin()
         deferred, self.deferred = self.deferred, ()
@@ -322,7 +328,7 @@ class Run:
         return asked
 
     def _finish_lost_generators(self) -> None:
-        """Go on where nothing but an async generator that nobody finished can make the run go on."""
+        """Continue where only an async generator that nobody finished can make the run continue."""
         loop = self._loop
         while loop.generators and loop.idle and not self._has_prospects() and loop.finish_lost_generators():
             loop.drive()
@@ -368,7 +374,7 @@ class Run:
             self._ending.advance()
 
     def _has_prospects(self) -> bool:
-        """Whether some input could make the run go on."""
+        """Whether some input could make the run continue."""
         state = self.state
         if state.activities or not self._has_code:
             return True
@@ -427,9 +433,9 @@ class Run:
 
 _PAGE: Final = 256
 _ROOM: Final = 1024 * 1024
-"""Bytes of answers from former runs in one commit, about: what follows from them stands there too."""
+"""Approximate bytes of answers from former runs in one commit. What follows from them needs room as well."""
 _EVENT: Final = 256
-"""Bytes of an event beside its payload, at most about."""
+"""Approximate upper bound on the bytes of an event beside its payload."""
 
 
 def _size(event: ev.LogEvent) -> int:

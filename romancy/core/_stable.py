@@ -1,10 +1,10 @@
 """Tasks and futures that have one order in a set whatever their addresses, and the seams that make it so.
 
-Addresses in memory differ from process to process, and a replay must not. The seams are the places in asyncio and
-anyio that keep such sets, or put coroutines into one.
+Addresses in memory differ from process to process, and a replay must not. The seams are the places in asyncio and anyio
+that keep such sets, or put coroutines into one.
 
-The names below are exchanged only while a run is being driven, and only on behalf of code that runs on a
-deterministic loop: other threads find the behaviour they had.
+The names below are exchanged only while a run is being driven, and only for code that runs on a deterministic loop.
+Other threads find the original behaviour.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "whereabout
 T = TypeVar("T")
 
 _strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
-"""asyncio lists every task of the process, for `all_tasks`. A run knows its own, and nobody else may ask for them."""
+"""asyncio lists every task of the process, for `all_tasks`. A run lists its own, and nobody else may ask for them."""
 
 
 class StableFuture(asyncio.Future[T]):
@@ -74,7 +74,7 @@ class StableTask(asyncio.Task[T]):
 
 
 def whereabouts(task: StableTask[Any]) -> str:
-    """Where it stands, for people."""
+    """Where the task stands, in words."""
     frames = task.get_stack()
     awaited = getattr(task, "_fut_waiter", None)
     place = f"{frames[-1].f_code.co_qualname}, line {frames[-1].f_lineno}" if frames else "an unknown place"
@@ -94,7 +94,7 @@ def _running() -> Any:
 
 
 def _stable_set(items: Iterable[Any] = ()) -> Any:
-    """What asyncio.tasks finds under the name `set`: coroutines hash by address, so they keep their order instead."""
+    """The `set` of asyncio.tasks. Coroutines hash by address, so they keep their order instead."""
     running = _running()
     if running is None:
         return set(items)
@@ -150,8 +150,8 @@ def _refusing(call: str, start: Callable[..., Any]) -> Callable[..., Any]:
     return refuse_or_start
 
 
-# `set` becomes a name of asyncio.tasks for good, with its ordinary meaning: exchanging the value of a name costs
-# nothing, while adding and removing one at every step would undo the interpreter's caches.
+# `set` becomes a name of asyncio.tasks for good, with its ordinary meaning. Exchanging the value of a name costs
+# nothing; adding and removing a name at every step would undo the interpreter's caches.
 if not hasattr(asyncio.tasks, "set"):
     setattr(asyncio.tasks, "set", set)  # noqa: B010 - no name of the module as checkers know it
 
@@ -176,10 +176,11 @@ ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
 
 
 class Seams:
-    """Counts the drives under way in all threads: the first puts the stable names in, the last takes them out.
+    """Counts the drives under way in all threads. The first puts the stable names in, the last takes them out.
 
-    Between the two no garbage is collected. What it is does not concern the runs, and when it is would: a coroutine
-    of another's that is closed in the middle of a drive finds the run's loop for its own and asks that for a delay.
+    Between the two, no garbage is collected. What is collected does not concern the runs, but when it is collected
+    would: a foreign coroutine that is closed in the middle of a drive takes the run's loop for its own and asks it for
+    a delay.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Closing what is left of a run: its coroutines and async generators, however they resist."""
+"""Closes what is left of a run: its coroutines and async generators, even if they resist."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "close_generator", "close_task", "undying"]
 
 PATIENCE: Final = 10
-"""How often each task of a run being torn down is told so before it is left waiting for good."""
+"""How often each task of a run is told of the teardown before it is left waiting for good."""
 
 undying: list[Any] = []
-"""Coroutines that caught everything and went on waiting. Kept, because collecting them would wake them again."""
+"""Coroutines that caught everything and went on waiting.
+
+They are kept, because collecting them would wake them again.
+"""
 
 
 def close_task(task: StableTask[Any]) -> None:
-    """Close the task's coroutine. One that waits again in its clean-up is closed again, up to a point."""
+    """Close the task's coroutine. If its clean-up waits again, close it again, a limited number of times."""
     coro: Any = task.get_coro()
     for _ in range(PATIENCE):
         try:
@@ -31,7 +34,7 @@ def close_task(task: StableTask[Any]) -> None:
 
 
 def close_generator(generator: Generator) -> None:
-    """Run its `finally` here and now, as far as that goes without awaiting anything that takes a step."""
+    """Run the generator's `finally` at once, as far as it awaits nothing that takes a step."""
     closing: Any = generator.aclose()
     try:
         closing.send(None)

@@ -1,6 +1,6 @@
-"""From the recorded name of an error to its class, whatever this process happens to have imported.
+"""Finds the class of an error by its recorded name, whatever this process happens to have imported.
 
-A class is looked for where the name says: in its module, which is imported if it has not been, or among the variables
+A class is looked for where its name says: in its module, which is imported if it has not been, or among the variables
 of the activity's function. Two processes with the same code find the same class or none.
 """
 
@@ -29,7 +29,7 @@ _LOCAL: Final = "<locals>"
 
 
 def terminal_errors(info: ErrorInfo, fn: Callable[..., Any]) -> dict[str, type[Exception]]:
-    """The terminal errors that the record names, its causes and members too; `fn` is the function that raised it."""
+    """The terminal errors that the record names, with its causes and members. `fn` is the function that raised it."""
     found: dict[str, type[Exception]] = {_TERMINAL: TerminalError}
     for name in _names(info):
         if name not in found:
@@ -40,12 +40,12 @@ def terminal_errors(info: ErrorInfo, fn: Callable[..., Any]) -> dict[str, type[E
 
 
 def find_error(name: str, fn: Callable[..., Any], base: type[Exception]) -> type[Exception] | None:
-    """The class derived from `base` that the name stands for; None if there is none where the name says."""
+    """The class derived from `base` that has this name; None if there is none where the name says."""
     return _local(name, fn, base) if _LOCAL in name else _of_a_module(name, fn, base)
 
 
 def _names(info: ErrorInfo) -> Iterator[str]:
-    """The names of what is derived from TerminalError; of the bases behind that, none is."""
+    """The names of classes derived from TerminalError. The bases recorded after TerminalError are not."""
     if _TERMINAL in info.bases:
         yield info.type
         yield from info.bases[: info.bases.index(_TERMINAL)]
@@ -81,7 +81,7 @@ def _is_one(value: object, base: type[Exception]) -> bool:
 
 
 def _module(name: str, own: str) -> Any:
-    """The module of this name. A file that is run calls itself `__main__`, here or where the error was recorded."""
+    """The module of this name. A script calls itself `__main__`, here or where the error was recorded."""
     if name in _SCRIPTS:
         return sys.modules.get(own)
     if any(part in _SCRIPTS for part in name.split(".")):
@@ -89,7 +89,7 @@ def _module(name: str, own: str) -> Any:
     loop = running_loop()
     if loop is None:
         return _imported(name)
-    loop.leave()  # what a module does while it is imported is none of the run's doing
+    loop.leave()  # the import of a module is not part of the run
     try:
         return _imported(name)
     finally:
@@ -102,7 +102,7 @@ def _imported(name: str) -> Any:
     try:
         spec = find_spec(name)
         if file and spec is not None and spec.origin == file:
-            return script  # imported under its name as well, it would be there twice
+            return script  # an import under its own name would load it twice
         return import_module(name)
     except (Exception, SystemExit):  # noqa: BLE001 - a module may raise anything while it is imported
         return None

@@ -1,6 +1,6 @@
-"""Giving a thread to runs, and giving it back: the host's task, its generator hooks and the seams of asyncio.
+"""Gives a thread to runs and back to its host: the host's task, its generator hooks and the seams of asyncio.
 
-That costs more than most drives. Whoever drives many runs in one go does it once for all of them: `with driving():`.
+That costs more than most drives. Code that drives many runs in one go does it once for all of them: `with driving():`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
 
 class Stage:
-    """A thread: how many have entered it, and what its host had."""
+    """A thread: how many drives have entered it, and the state of its host."""
 
     __slots__ = ("_hooks", "_task", "depth", "host", "running")
 
@@ -38,7 +38,7 @@ class Stage:
         self._hooks: Any = (None, None)
 
     def enter(self) -> None:
-        """The first one takes the host off its loop."""
+        """Enter the thread. The first to enter takes the host off its loop."""
         if not self.depth:
             self.host = asyncio._get_running_loop()
             if _swap_current_task is not None:
@@ -48,7 +48,7 @@ class Stage:
         self.depth += 1
 
     def leave(self) -> None:
-        """The last one puts everything back as it was."""
+        """Leave the thread. The last to leave restores everything."""
         self.depth -= 1
         if not self.depth:
             sys.set_asyncgen_hooks(*self._hooks)
@@ -59,7 +59,7 @@ class Stage:
             self.host = None
 
     def _leave_host(self) -> None:
-        """Take the host's task off its loop: from Python 3.14 on no other loop may run a task while it is there."""
+        """Take the host's task off its loop: from Python 3.14 on, no other loop may run a task while it is there."""
         if self.host is not None:
             self._task = asyncio.current_task(self.host)
             if self._task is not None:
@@ -67,7 +67,7 @@ class Stage:
 
 
 class _Threads(threading.local):
-    """`threads.stage` is the stage of the thread that asks."""
+    """`threads.stage` is the stage of the current thread."""
 
     def __init__(self) -> None:
         self.stage = Stage()
@@ -77,7 +77,7 @@ threads = _Threads()
 
 
 class driving:  # noqa: N801 - read as a verb: `with driving():`
-    """Drive several runs in one go. What the block does between them is synchronous and iterates no async generator."""
+    """Drive several runs in one go. Between them the block must be synchronous and iterate no async generator."""
 
     __slots__ = ("_stage",)
 

@@ -200,7 +200,7 @@ class Driver:
             live.take_in(row)
         except HistoryVersionError as error:
             live.passed_over = True
-            logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - it says it all
+            logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - no traceback
         except CodecError as error:
             self._broken(live, error)
             return False

@@ -123,7 +123,7 @@ class LogWriter:
         try:
             try:
                 outcomes = await self._store.commit([item], worker=entry[2])
-            except Exception as error:  # noqa: BLE001 - told to whoever submitted it
+            except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry[2], error)
             self.written += 1
             self._written_at = asyncio.get_running_loop().time()
@@ -271,7 +271,7 @@ class LogWriter:
     async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
         try:
             return await self._store.commit(items, worker=worker)
-        except Exception as error:  # noqa: BLE001 - told to whoever submitted it
+        except Exception as error:  # noqa: BLE001 - the submitter is told
             return await self._insist(items, worker, error)
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:

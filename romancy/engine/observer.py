@@ -68,7 +68,7 @@ class Observer:
         self._running: dict[str, dict[str, ActivityStarted]] = {}
         """Attempts that began here and whose end is not in the log, by instance and attempt id."""
 
-    # ── what the engine tells ───────────────────────────────────────────────────────────────────────────────────
+    # ── reports of the engine ───────────────────────────────────────────────────────────────────────────────────
 
     def taken_up(self, live: Live) -> None:
         """Note that a run was brought back from its log."""
@@ -127,7 +127,7 @@ class Observer:
             self._soon.cancel()
             self._deliver()
 
-    # ── from the log's words to the hooks' ──────────────────────────────────────────────────────────────────────
+    # ── from events of the log to events for hooks ──────────────────────────────────────────────────────────────
 
     def _log_says(self, live: Live, event: LogEvent) -> None:
         kind = type(event)

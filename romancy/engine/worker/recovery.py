@@ -275,7 +275,7 @@ class Intake:
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
         except HistoryCorruptError as error:
-            logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - it says it all
+            logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - no traceback
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))

@@ -344,7 +344,7 @@ class Worker:
         self._incarnation.token = leases.token
         return leases
 
-    # ── what the driver tells ───────────────────────────────────────────────────────────────────────────────────
+    # ── reports of the driver ───────────────────────────────────────────────────────────────────────────────────
 
     def _finished(self, live: Live, activation: Activation) -> None:
         if activation.events and activation.outcome is None and activation.parked is None:
