@@ -1,8 +1,8 @@
-"""Does new code fit what sleeps? A sample, looked at in the background some time after a worker's start.
+"""Sample open instances after a worker's start and report those that its code does not fit.
 
-Only open instances are looked at that nobody holds and that other code went on with last; the log of each is replayed,
-and nothing is written. There are at most six searches and fifty replays, and four fifths of the time are left to the
-worker's own work. Where all open instances are of this code, the searches find nothing to replay.
+The sample runs in the background. It covers only open instances that no worker holds and that other code ran last. The
+log of each is replayed; nothing is written. There are at most six searches and fifty replays, and the sample leaves
+four fifths of the time to the worker's own work. Where all open instances are of this code, no instance is replayed.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ __all__ = ["tell_misfits"]
 logger = get_logger("romancy")
 
 _AFTER: Final = 15.0
-"""Seconds that a worker is at work before: one that lives for a moment is not held up by it."""
+"""Seconds between the worker's start and the sample. A worker that lives shorter takes no sample."""
 _DAY: Final = 86_400_000_000
 _AGES: Final = (0, _DAY // 24, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
-"""Microseconds: what sleeps for long is found behind whatever has been started since."""
+"""Ages of the instances to sample, in microseconds. An old sleeping instance is listed behind all newer ones."""
 _PAGE: Final = 25
 _MOST: Final = 50
 _LONGEST: Final = 1000
-"""Commits of a log that is replayed beside other work."""
+"""Commits in the longest log that is replayed beside other work."""
 _REST: Final = 4.0
-"""How much longer than a replay took everything else goes on before the next."""
+"""The pause after a replay, as a multiple of the replay's duration."""
 _ASLEEP: Final = tuple(status for status in Status if status not in {*TERMINAL_STATUSES, Status.STUCK})
 
 
 async def tell_misfits(store: Store, worker: Worker) -> None:
-    """Log how many of a sample do not fit the worker's code, if any; until the worker is drained."""
+    """Log how many sampled instances do not fit the worker's code, if any do. Stops when the worker is drained."""
     await asyncio.sleep(_AFTER)
     looked_at = 0
     misfits: list[Misfit] = []
@@ -80,14 +80,14 @@ def _tell(misfits: list[Misfit], looked_at: int) -> None:
 
 
 def _in_short(report: str) -> str:
-    """What the log says and what the code does now, if the report says it; its first line else."""
+    """What the log says and what the code does now, if the report holds that; else its first line."""
     lines = [" ".join(line.split()) for line in report.splitlines()]
     telling = [line for line in lines if line.startswith(("the log says", "the code now does"))]
     return "; ".join(telling or lines[:1])
 
 
 async def _sample(store: Store, worker: Worker) -> AsyncIterator[InstanceRow]:
-    """Open instances of several ages, each once, that this code has not gone on with."""
+    """Open instances of several ages, each once, that other code ran last."""
     now, workflows = worker.clock.now(), worker.registry.workflows
     query, given = build_query(status=_ASLEEP, limit=_PAGE), 0
     for age in _AGES:

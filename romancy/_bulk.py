@@ -1,4 +1,4 @@
-"""Acting on everything that a search finds."""
+"""Acting on every instance that a search finds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _AT_ONCE: Final = 20
 
 
 async def if_still(act: Awaitable[None]) -> bool:
-    """Whether the instance was still in the state it was found in, and acted upon."""
+    """Whether the instance was still in the state in which the search found it, and was acted upon."""
     try:
         await act
     except UsageError:
-        return False  # somebody else was faster
+        return False  # another caller was faster
     return True
 
 
 async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:
-    """Act on everything that a search finds, some at a time; the ids of those where it had an effect."""
+    """Act on every instance found, 20 at a time, and return the ids of those on which it had an effect."""
     ids = [instance.instance_id async for instance in found]
     if dry_run:
         return ids

@@ -1,4 +1,4 @@
-"""What kind of function a decorator takes, told in clear errors, and the name it goes by."""
+"""Checks of the functions and options given to decorators, and the names of what they declare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 
 def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
-    """The given name, or the function's. Raises RegistrationError for an empty one, and for one no row can bear."""
+    """The given name, or the function's. Raises RegistrationError if it is empty or cannot be stored in a row."""
     chosen = label_of(fn, fn.__name__ if name is None else name, decorator, "name")
     if chosen != chosen.strip():
         raise RegistrationError(f"@{decorator} on {fn.__qualname__}: {chosen!r} is not a name")
@@ -30,7 +30,7 @@ def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
 
 
 def label_of(fn: Callable[..., Any], label: str, decorator: str, what: str) -> str:
-    """Something that instances are found by, as it is. Raises RegistrationError for what no row can bear."""
+    """A label that searches use, unchanged. Raises RegistrationError if it cannot be stored in a row."""
     try:
         check_id(label, what)
     except UsageError as error:
@@ -39,7 +39,7 @@ def label_of(fn: Callable[..., Any], label: str, decorator: str, what: str) -> s
 
 
 def check_context(signature: Signature, context: type) -> None:
-    """Raise RegistrationError if the first parameter is declared as something else than the context."""
+    """Raise RegistrationError if the first parameter is declared as something other than the context."""
     name, kind = signature.leading[0], context.__name__
     if not signature.is_declared_as(name, context):
         raise RegistrationError(
@@ -56,7 +56,7 @@ def _instead(given: object, decorator: str) -> str:
 
 
 def options_of(kind: type) -> tuple[str, ...]:
-    """The names of what a declaration takes beside its function."""
+    """The names of the options that a declaration takes beside its function."""
     parameters = inspect.signature(kind).parameters.values()
     return tuple(its.name for its in parameters if its.kind is its.KEYWORD_ONLY)
 

@@ -1,13 +1,13 @@
-"""A fingerprint of the code that a workflow's replay depends on: what tells other code from the same code.
+"""A fingerprint of the code that a workflow's replay depends on. It tells two versions of the code apart.
 
-It covers what the body can reach: its own code, the functions and classes of the user's that it names, through their
-globals, closures and base classes, the declared types, and the names and signatures of the activities and children.
-What an activity does is not replayed, and does not count. Of data these count: the values of closures and defaults,
-and what stands in a module under a name in capitals. Anything else that a module holds may change while it is used.
+The fingerprint covers what the body can reach: its own code; the user's functions and classes that it names, through
+their globals, closures and base classes; the declared types; and the names and signatures of its activities and
+children. The code of an activity is not replayed and does not count. Of data, these count: the values of closures and
+defaults, and module globals whose names are in capitals. Other module globals may change at run time and do not count.
 
-The compiled code is looked at, never the source: files may have been replaced since they were imported. Nothing of
-the user's is called, so an object may be as odd as it likes. Two processes that run the same code on the same Python
-come to the same fingerprint, whatever their hash seeds.
+The fingerprint is made from compiled code, never from source: files may have been replaced since they were imported. It
+calls no code of the user's, so objects may behave in any way. Two processes that run the same code on the same Python
+get the same fingerprint, whatever their hash seeds.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["fingerprint"]
 
 _MOST: Final = 5000
-"""How many functions and classes are looked at: a bound for what nobody has foreseen."""
+"""Upper bound on the functions and classes that are looked at."""
 _MOST_VALUES: Final = 100_000
 _DEEPEST: Final = 8
 _LARGEST: Final = 10_000
-"""How many items of a container are looked at; of a larger one only their number."""
+"""Upper bound on the items of a container that are looked at. Of a larger container only the size counts."""
 _ATOMS: Final = (
     bool, int, float, complex, str, bytes, type(None), type(...), range, date, datetime, time, timedelta, timezone,
     Decimal, Fraction, UUID,
@@ -53,11 +53,11 @@ _MUTABLE: Final = (list, set, dict, bytearray)
 _CONSTANT: Final = re.compile(r"_*[A-Z][A-Z0-9_]*")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 _items_of: Final[Callable[[Any], Iterator[Any]]] = cast("Any", tuple).__iter__
-"""Of a class of the user's too, whose own `__iter__` is not asked."""
+"""Iterates a tuple of a user's class without calling that class's own `__iter__`."""
 
 
 def fingerprint(workflow: Any) -> str:
-    """Sixteen hexadecimal digits."""
+    """The fingerprint: sixteen hexadecimal digits."""
     survey = _Survey(_top(workflow.fn.__module__))
     survey.definition(workflow)
     survey.wanted.append(workflow.fn)
@@ -67,7 +67,7 @@ def fingerprint(workflow: Any) -> str:
 
 @functools.cache
 def _ground() -> str:
-    """What all of it stands on: a later Romancy or Python may follow a log that this one could not."""
+    """The versions of Romancy and Python. Another version may follow a log that this one cannot."""
     try:
         ours = version("romancy")
     except PackageNotFoundError:
@@ -76,7 +76,7 @@ def _ground() -> str:
 
 
 class _Survey:
-    """Everything that was found, each thing as one line of text."""
+    """Collects every fact about the code, each as one line of text."""
 
     def __init__(self, home: str) -> None:
         self.facts: set[str] = set()
@@ -86,7 +86,7 @@ class _Survey:
         self._values = 0
 
     def look_around(self) -> None:
-        """Describe what is wanted, and what that names in turn."""
+        """Describe the wanted functions and classes, and those that they name in turn."""
         while self.wanted and len(self._seen) < _MOST:
             thing = self.wanted.pop(0)
             if id(thing) not in self._seen:
@@ -113,7 +113,7 @@ class _Survey:
             yield f"{name} = {self._in_cell(cell)}"
 
     def _named(self, name: str, thing: Any, names: Iterable[str]) -> Iterator[str]:
-        """What a global stands for; of a module of the user's, what is taken from it."""
+        """The value of a global. For a module of the user's, the values of the names taken from it."""
         if not issubclass(_class_of(thing), ModuleType):
             yield f"{name} = {self._held(name, thing)}"
             return
@@ -126,7 +126,7 @@ class _Survey:
                 yield f"{name}.{inner} = {self._held(inner, inside[inner])}"
 
     def _held(self, name: str, thing: Any) -> str:
-        """What a module holds under this name."""
+        """The value that a module holds under this name."""
         is_data = _class_of(thing) in (*_ATOMS, *_SEQUENCES, *_SETS, *_MUTABLE)
         return self.value(thing) if not is_data or _CONSTANT.fullmatch(name) else _class_of(thing).__name__
 
@@ -163,7 +163,7 @@ class _Survey:
             yield self.value(thing)
 
     def _declared(self, tp: Any, names: Mapping[str, Any]) -> str:
-        """An annotation; what it names is looked at too."""
+        """An annotation as text. The classes it names are described too."""
         try:
             return self._annotated(tp, names)
         except Exception as error:  # noqa: BLE001 - whatever stands in an annotation, the rest can be told
@@ -191,7 +191,7 @@ class _Survey:
     # ── what Romancy knows ──────────────────────────────────────────────────────────────────────────────────────
 
     def definition(self, thing: Any) -> str:
-        """A workflow, an activity or a compensation: its name and what it takes and gives."""
+        """A workflow, an activity or a compensation: its name, parameters and result."""
         label = f"{_class_of(thing).kind} {thing.name}"
         if id(thing) not in self._seen:
             self._seen[id(thing)] = thing
@@ -205,7 +205,7 @@ class _Survey:
         return label
 
     def _errors_in(self, names: Mapping[str, Any]) -> list[str]:
-        """The exception classes that a module names: as these a workflow catches what an activity raises."""
+        """The exception classes that a module names. A workflow catches an activity's errors as these."""
         classes = [thing for thing in list(names.values()) if issubclass(_class_of(thing), type)]
         return sorted(self.value(each) for each in classes if issubclass(each, Exception))
 
@@ -219,7 +219,7 @@ class _Survey:
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def value(self, thing: Any, depth: int = 0) -> str:
-        """A value in words that are the same in every process; what it names of the user's is looked at."""
+        """A value as text, the same in every process. Classes and functions of the user in it are described too."""
         self._values += 1
         if self._values > _MOST_VALUES:
             return "…"
@@ -257,7 +257,7 @@ class _Survey:
         return sorted(told) if _class_of(thing) in _SETS else told
 
     def _is_own(self, module: str | None) -> bool:
-        """Whether this is the user's: in the package of the workflow, or not installed among the packages."""
+        """Whether the module is the user's: in the workflow's package, or not among the installed packages."""
         top = _top(module)
         if top in ("romancy", "builtins") or top in sys.stdlib_module_names:
             return False
@@ -265,7 +265,7 @@ class _Survey:
 
 
 def _pieces(thing: Any, kind: Any) -> tuple[Any, ...]:
-    """What an object of this class is made of, as far as that is fixed."""
+    """The fixed parts of an object of this class."""
     if issubclass(kind, Enum):
         return (thing.name,)
     if issubclass(kind, tuple):
@@ -287,12 +287,12 @@ def _pieces(thing: Any, kind: Any) -> tuple[Any, ...]:
 
 
 def _class_of(thing: object) -> Any:
-    """Its real class: what `__class__` says may be made up, or raise."""
+    """The real class. An object's `__class__` may be made up, or raise."""
     return type(thing)
 
 
 def _names_of(fn: Any) -> Mapping[str, Any]:
-    """The names that a function's annotations are about."""
+    """The names that a function's annotations can refer to."""
     found: Mapping[str, Any] = getattr(fn, "__globals__", {})
     return found
 
@@ -302,7 +302,7 @@ def _top(module: str | None) -> str:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a module lies where packages are installed, or nowhere."""
+    """Whether a module lies where packages are installed. False for one without a file."""
     loaded = sys.modules.get(module)
     if loaded is None:
         return False
@@ -311,20 +311,20 @@ def _is_installed(module: str) -> bool:
 
 
 def _foreign(module: str | None) -> str:
-    """A module of others, with its version if its package says it."""
+    """The name of a foreign module, with the version of its package if that has one."""
     loaded = sys.modules.get(_top(module))
     told = None if loaded is None else ModuleType.__getattribute__(loaded, "__dict__").get("__version__")
     return f"{module}@{told}" if type(told) is str else f"{module}"
 
 
 def _qualified(thing: Any) -> str:
-    """The name in its module. The module's is left out: a script has another one than what imports it."""
+    """The qualified name, without the module's: a script has another module name when it is imported."""
     name = getattr(thing, "__qualname__", None)
     return name if type(name) is str else _class_of(thing).__name__
 
 
 def _defaults(cls: Any) -> Iterator[tuple[str, Any]]:
-    """What the fields of a record are when nothing is given for them."""
+    """The defaults of the fields of a record class."""
     inside: Mapping[str, Any] = type.__dict__["__dict__"].__get__(cls)
     if "__dataclass_fields__" in inside:
         yield from ((each.name, (each.default, each.default_factory)) for each in fields(cls))
@@ -353,7 +353,7 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _digest_of(code: CodeType) -> str:
-    """What a function does, wherever it stands in its file."""
+    """A digest of what a function does, independent of its place in the file."""
     digest = hashlib.sha256(code.co_code)
     digest.update(code.co_exceptiontable)
     shape = (

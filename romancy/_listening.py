@@ -1,4 +1,4 @@
-"""Hearing what changed in the database: the worker looks for work, and who waits for an instance looks at it."""
+"""Listens for changes in the database. A change wakes the worker and the callers that wait for the instance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAFETY_POLL: Final = 30.0
 
 
 async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watch]) -> None:
-    """Pass on what the store says, until cancelled."""
+    """Pass on the store's notifications until cancelled."""
     while True:
         try:
             changed = await store.wait_for_work(_SAFETY_POLL)

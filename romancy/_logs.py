@@ -1,8 +1,8 @@
-"""Loggers whose every line says, as fields, whom it concerns: for those who read logs by machine.
+"""Loggers that put the instance, workflow, activity, attempt and worker into fields of every log record.
 
-The text of a line names ids, kinds and times, and says what failed with its message and traceback. It never holds a
-payload by itself, or more of a storage URL than may be read aloud. What exceptions say may quote payloads: an app
-with `log_error_text=False` keeps that out of its lines, whoever writes them, and leaves the exception's type.
+A message names ids, kinds and times, and reports a failure with its message and traceback. By itself it never holds a
+payload, or the secret parts of a storage URL. The texts of exceptions may quote payloads: an app with
+`log_error_text=False` keeps those texts out of every line and leaves the exception's type.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FIELDS: Final = (
     "romancy_attempt",
     "romancy_worker",
 )
-"""Attributes of every record; None where a line is not about such a thing."""
+"""Attributes of every record. None where a record is not about such a thing."""
 
 
 class Speaker(str):
-    """The id of a worker, and whether its lines may hold what exceptions say."""
+    """The id of a worker, and whether its lines may hold the texts of exceptions."""
 
     __slots__ = ("error_text",)
 
@@ -43,7 +43,7 @@ class Speaker(str):
 
 
 working: ContextVar[str | None] = ContextVar("romancy_worker", default=None)
-"""The id of the worker whose tasks run here."""
+"""The id of the worker whose tasks run in this context."""
 
 _HARMLESS: Final = (StorageError, UsageError, InternalError)
 """Errors of this library that carry no payload."""
@@ -51,7 +51,7 @@ _hushed: Final[dict[int, Speaker]] = {}
 
 
 def hush(speaker: Speaker) -> None:
-    """Until it is unhushed, a line of nobody known says as little as this worker wants its own to."""
+    """Until `unhush`, keep texts of exceptions out of lines of unknown origin, if this worker keeps them out."""
     if not speaker.error_text:
         _hushed[id(speaker)] = speaker
 
@@ -62,7 +62,7 @@ def unhush(speaker: Speaker) -> None:
 
 @contextmanager
 def speaking(speaker: Speaker) -> Generator[None]:
-    """The lines in here are the worker's, and so are those of the tasks that begin here."""
+    """Attribute the log lines in this block, and those of tasks started in it, to the worker."""
     token = working.set(speaker)
     try:
         yield
@@ -71,7 +71,7 @@ def speaking(speaker: Speaker) -> Generator[None]:
 
 
 class Said:
-    """What an exception says, as an argument of a line; where that is kept out of the lines, `brief` stands there."""
+    """An exception's text as an argument of a log line. Where such texts are kept out, `brief` replaces it."""
 
     __slots__ = ("_text", "brief")
 
@@ -84,7 +84,7 @@ class Said:
 
 
 class Concerned(Protocol):
-    """Whatever is about an instance."""
+    """Anything that concerns an instance."""
 
     @property
     def instance_id(self) -> str: ...
@@ -106,7 +106,7 @@ class _Fields(logging.Filter):
 
 
 def _keep_to_types(record: logging.LogRecord) -> None:
-    """Take out what exceptions say, and leave what they are."""
+    """Replace the texts of exceptions in a record by their types."""
     if isinstance(record.args, tuple):
         record.args = tuple(map(_brief, record.args))
     error = record.exc_info[1] if record.exc_info else None
@@ -127,14 +127,14 @@ _fields: Final = _Fields()
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of this name, with the fields on its lines."""
+    """The logger of this name, with the fields on its records."""
     logger = logging.getLogger(name)
     logger.addFilter(_fields)
     return logger
 
 
 def about(thing: Concerned, activity_id: str | None = None, attempt: int | None = None) -> dict[str, Any]:
-    """The `extra` of a line about an instance, or about an attempt at one of its activities."""
+    """The `extra` of a log line about an instance, or about an attempt at one of its activities."""
     workflow = getattr(thing, "workflow_name", None)
     if workflow is None:
         workflow = getattr(getattr(thing, "definition", None), "name", None)

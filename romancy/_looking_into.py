@@ -1,4 +1,4 @@
-"""An instance with what it waits for, read from the log of its current run."""
+"""An instance with its waits, read from the log of its current run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["instance_with_waits", "timeline_of"]
 
 
 async def instance_with_waits(store: Store, instance_id: str) -> Instance | None:
-    """The instance, or None. One that has ended waits for nothing, and its log is not read."""
+    """The instance, or None. An ended instance has no waits, and its log is not read."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         return None
@@ -29,7 +29,7 @@ async def instance_with_waits(store: Store, instance_id: str) -> Instance | None
     try:
         timeline = await timeline_of(store, row)
     except InstanceNotFoundError:
-        return None  # it was removed meanwhile
+        return None  # it was removed in the meantime
     return Instance.of(row, tuple(map(_wait, timeline.open)))
 
 

@@ -1,4 +1,4 @@
-"""Where an app may be used: on the event loop that opened it, and not by the code of a workflow."""
+"""Checks that an app is used on the event loop that opened it, and not by workflow code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_place(home: asyncio.AbstractEventLoop | None) -> None:
     not_in_a_workflow("a method of the app (children are begun by ctx.start)")
     try:
         here = asyncio.get_running_loop()
-    except RuntimeError:  # a handle can be made anywhere
+    except RuntimeError:  # there is no running loop: a handle can be made anywhere
         return
     if here is not home:
         raise UsageError(

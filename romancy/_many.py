@@ -1,4 +1,4 @@
-"""Starting many by one call: with turns of the event loop for others, and one answer about them all."""
+"""Starting many instances by one call. The event loop gets its turns, and one answer covers all starts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["AT_ONCE", "all_of", "turn_after"]
 T = TypeVar("T")
 
 AT_ONCE: Final = 200
-"""How many starts are made ready in one turn of the event loop."""
+"""How many starts are prepared in one turn of the event loop."""
 _NAMED: Final = 5
 
 
 async def turn_after(done: int) -> None:
-    """Let others have the event loop now and then."""
+    """Yield to the event loop after every `AT_ONCE` starts."""
     if done % AT_ONCE == 0:
         await asyncio.sleep(0)
 
 
 async def all_of(starts: Iterable[Awaitable[Handle[T]]], beside: type[RomancyError]) -> list[Handle[T]]:
-    """The handles of them all, or one error about those that failed. Others are waited for after errors of `beside`."""
+    """The handles of all starts, or one error about the failed ones. An error of type `beside` does not stop it."""
     started: list[Handle[T]] = []
     failures: list[RomancyError] = []
     for start in starts:

@@ -1,4 +1,4 @@
-"""Workflows by their names alone: for who starts what only other apps have the code of."""
+"""Workflows by name alone, for callers that start workflows whose code only other apps have."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["NamedWorkflow", "workflow_named"]
 
 _CODE: Final = "by-name"
-"""What stands as the version of the code in a start that no code has seen."""
+"""The code version of a start that was made without the workflow's code."""
 
 
 async def _elsewhere(ctx: WorkflowContext) -> Any: ...
 
 
 class NamedWorkflow(Workflow[..., Any]):
-    """A workflow of which only the name is known here. Its input is written, and its result read, as plain JSON."""
+    """A workflow known here by its name alone. Its input is written, and its result read, as plain JSON."""
 
     def __init__(self, name: str) -> None:
         check_id(name, "name of the workflow")
@@ -35,7 +35,7 @@ class NamedWorkflow(Workflow[..., Any]):
         super().__init__(_elsewhere, name=name, version=_CODE)
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
-        """The stored form of an input: of one argument itself, of several by their names an object."""
+        """The stored form of an input: one argument as itself, several as an object by their names."""
         if len(args) + bool(kwargs) > 1 or len(kwargs) == 1:
             raise UsageError(
                 f"workflow {self.name!r} is known here by its name alone, so the names of its parameters are not: give "
@@ -50,7 +50,7 @@ class NamedWorkflow(Workflow[..., Any]):
         return loads(result, Any, f"result of workflow {self.name}")
 
     def is_same_call(self, recorded: Raw | bytes, asked: Raw, /) -> bool:
-        """Whether both say the same as JSON; what the workflow has by default is not known here."""
+        """Whether both inputs are equal as JSON. The workflow's default arguments are not known here."""
         if bytes(recorded) == bytes(asked):
             return True
         try:
@@ -66,6 +66,6 @@ class NamedWorkflow(Workflow[..., Any]):
 
 
 def workflow_named(known: Mapping[str, Workflow[..., Any]], name: str) -> Workflow[..., Any]:
-    """The workflow of that name, with its code if that is known here."""
+    """The workflow of that name, with its code if this app knows it."""
     found = known.get(name)
     return NamedWorkflow(name) if found is None else found

@@ -1,4 +1,4 @@
-"""What a user may choose for an app, checked before anything is opened: UsageError names the option."""
+"""Checks of an app's options, made before anything is opened. UsageError names the option."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["hooks_of", "label", "some_time", "whole_number", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
-    """Seconds, more than none."""
+    """A duration in seconds, more than 0."""
     given = seconds(value, what)
     if not given:
         raise UsageError(f"{what} must be more than 0 seconds")
@@ -24,28 +24,28 @@ def some_time(value: Duration, what: str) -> float:
 
 
 def whole_number(value: Any, what: str, least: int = 1) -> int:
-    """A number that counts something."""
+    """A whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{what} must be a whole number, at least {least}, not {value!r}")
     return value
 
 
 def yes_or_no(value: Any, what: str) -> bool:
-    """True or False, and nothing that only counts as one."""
+    """True or False, and nothing that is only truthy or falsy."""
     if not isinstance(value, bool):
         raise UsageError(f"{what} must be True or False, not {value!r}")
     return value
 
 
 def label(value: Any, what: str) -> str | None:
-    """A name that every database takes as it is."""
+    """A name that every database can store unchanged."""
     if value is not None:
         check_id(value, what)
     return value  # type: ignore[no-any-return]
 
 
 def hooks_of(given: Iterable[Hook]) -> tuple[Hook, ...]:
-    """The hooks, each of which is one."""
+    """The hooks, each checked to be one."""
     hooks: tuple[Any, ...] = tuple(given) if hasattr(given, "__iter__") else (given,)
     for hook in hooks:
         if not isinstance(hook, Hook):

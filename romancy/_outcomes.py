@@ -1,4 +1,4 @@
-"""How an instance ended, read from its log."""
+"""Reads from the log how an instance ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["read_outcome"]
 
 
 async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Outcome | None]:
-    """The row, and the end wherever it stands in the log, if there is one. Raises InstanceNotFoundError."""
+    """The row, and the outcome if the instance has ended. Raises InstanceNotFoundError."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
@@ -33,7 +33,7 @@ async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Out
     if end is None or end.instance.life != row.life:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     state = _ended([commit for _, commit in commits_of(end, row.last_seq - 1)])
-    if state.terminal is None:  # nearly always the last commit is the end
+    if state.terminal is None:  # nearly always the last commit holds the end; else read the whole run
         commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
         state = _ended([commit async for _, commit in commits])
     return row, state.outcome()

@@ -1,4 +1,4 @@
-"""Why an instance does not move, read from its store: what `app.explain` tells, and a wait that was in vain."""
+"""Explains why an instance does not move, from its store, for `app.explain` and for the errors of waits."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["in_time", "reasons_of", "stuck_error"]
 
 PATIENCE: Final = 2.0
-"""Seconds for which a wait that is over may still ask for its reason: the database may be why it was in vain."""
+"""Limit in seconds on reading the reason after a wait timed out. The database may be the reason."""
 
 
 async def reasons_of(store: Store, instance_id: str) -> list[str]:
-    """Why the instance does not move, in sentences; its current run is read. Raises InstanceNotFoundError."""
+    """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError."""
     timeline = await timeline_of(store, await _row(store, instance_id))
     return explain(await _row(store, instance_id), timeline, await store.census())
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
-    """What a wait for this instance, which was read as stuck, is told."""
+    """The error for a wait for this instance, which was read as stuck."""
     reason = row.error or "no reason was recorded"
     try:
         told = explain(row, await timeline_of(store, row), await store.census())
@@ -57,7 +57,7 @@ async def _row(store: Store, instance_id: str) -> InstanceRow:
 
 @asynccontextmanager
 async def in_time(opened: Callable[[], Store], instance_id: str, timeout: float | None) -> AsyncGenerator[None]:
-    """Wait for the end of an instance; the TimeoutError says what the instance waits for."""
+    """Limit a wait for the end of an instance. The TimeoutError says what the instance waits for."""
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
@@ -69,7 +69,7 @@ async def in_time(opened: Callable[[], Store], instance_id: str, timeout: float 
 
 
 async def _in_vain(opened: Callable[[], Store], instance_id: str, timeout: float) -> str:
-    """What a TimeoutError says. A failure here is never raised: it would hide that the time is over."""
+    """The text of the TimeoutError. A failure here is never raised, because it would hide the timeout."""
     said = [f"instance {instance_id} has not ended within {timeout:g} s"]
     try:
         async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""Starting anew under the id of an instance that has ended: the old life goes and the new one begins by one commit."""
+"""Restarting an ended instance under its id. One commit removes the old life and begins the new one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RENEWS: Final[Mapping[str, frozenset[Status]]] = {
     "restart_ended": frozenset(TERMINAL_STATUSES),
     "restart_failed": frozenset({Status.FAILED, Status.CANCELLED}),
 }
-"""The statuses of instances that make way for a start, by what it says of an id that is taken."""
+"""The statuses of instances that a start replaces, by its `if_exists`."""
 
 _TRIES: Final = 8
 _PAUSE: Final = 0.05
 
 
 class Writing:
-    """How an app writes starts that are not its worker's."""
+    """How an app writes the starts that its worker does not write."""
 
     def __init__(
         self,
@@ -45,20 +45,20 @@ class Writing:
         self.writes_as = writes_as
         self.nonce = nonce
         self.begun = begun
-        """Hears of the new life of an id."""
+        """Called with the id and its new life."""
 
     async def alone(self, start: Start, former: Former | None) -> Outcome:
-        """Write it by a commit of its own."""
+        """Write the start by a commit of its own."""
         store = self.opened()
         token, now = await self.writes_as(store)
         return await start_alone(store, token, now, start, former=former)
 
 
 async def renew(store: Store, start: Start, statuses: frozenset[Status], write: Write) -> bool:
-    """Start it in the place of an instance that has ended; False where what is there stays.
+    """Start in the place of an ended instance. False if the instance that is there stays.
 
-    An instance of another workflow always stays. Of several that found the same end one puts its start there, and what
-    it started is what the others find.
+    An instance of another workflow always stays. Of several callers that found the same end, one replaces it, and the
+    others find the instance that it started.
     """
     former: Former | None = None
     problem: StorageUnavailableError | None = None
@@ -66,7 +66,7 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
         found = await store.read(start.instance_id, limit=0)
         row = None if found is None else found.instance
         if row is not None and row.life == start.life:
-            return True  # the answer to its commit was lost
+            return True  # this start is in: the answer to its commit was lost
         if row is not None:
             if former is not None and former.life != row.life:
                 return False
@@ -83,7 +83,7 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
 
 
 def started(start: Start, outcome: Outcome) -> bool:
-    """Whether the start is in; False where its id is taken, or what it was to replace is not there."""
+    """Whether the start was written. False if its id is taken, or what it should replace is gone."""
     if outcome is Outcome.DEAD:
         raise StorageUnavailableError(
             f"instance {start.instance_id!r} is not started: the lease ran out meanwhile; try again"

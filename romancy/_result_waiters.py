@@ -1,4 +1,4 @@
-"""Who waits for the end of an instance, and what is known of it: shared by the handles of one app."""
+"""The callers that wait for the end of an instance, and the end once it is known, shared by the handles of one app."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """Shared by all handles of one instance in this app: knows its end, or who waits for news of it."""
+    """Shared by all handles of one instance in this app. Holds the instance's end, or the callers waiting for news."""
 
     __slots__ = ("__weakref__", "_begun", "life", "outcome", "waiting")
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
         self.life = 0
-        """Which life of the instance ended so."""
+        """The life of the instance that ended with `outcome`."""
         self._begun = 0
-        """The life that was begun here in the place of another; 0: none was."""
+        """The life that this app began in the place of another; 0 if none."""
         self.waiting: list[asyncio.Future[None]] = []
 
     def begin(self, life: int) -> None:
-        """The id is that of a new life from now on: how a former one ended is not its end."""
+        """A new life of the id begins. The end of a former life no longer counts."""
         self._begun = life
         self.outcome = None
         self.tell()
 
     def end(self, life: int, outcome: Outcome | None) -> None:
-        """A life of it ended here, if there is an outcome; one that was replaced since is of no interest."""
+        """A life ended here, if there is an outcome. The end of a life that has been replaced is ignored."""
         if self._begun in (0, life):
             self.outcome, self.life = outcome, life
         self.tell()
 
     def tell(self) -> None:
-        """There may be news: everybody look."""
+        """Wake all waiting callers: there may be news."""
         waiting, self.waiting = self.waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
     def news(self) -> asyncio.Future[None]:
-        """Done when somebody tells: from this very moment on, and not only once it is awaited."""
+        """A future that is done at the next `tell`, counted from this call and not from its `await`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         return future

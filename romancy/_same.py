@@ -1,4 +1,4 @@
-"""Whether an instance whose id is taken is the one that a start asks for."""
+"""Compares the instance that has a taken id with the one that a start asks for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["check_same"]
 
 
 async def check_same(store: Store, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
-    """InstanceConflictError unless it is of this workflow and was started with this input."""
+    """Raise InstanceConflictError unless the instance is of this workflow and was started with this input."""
     history = await store.read(instance_id, limit=0)
     if history is None:
         raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
@@ -37,7 +37,7 @@ async def check_same(store: Store, instance_id: str, definition: Workflow[..., A
 
 
 async def _first_input(store: Store, row: InstanceRow) -> bytes | None:
-    """What the instance was started with, though it continued as new since; None if that is pruned."""
+    """The first input of an instance that continued as new. None if that part of the log is pruned."""
     first = await store.read(row.instance_id, limit=1)
     if first is None or not first.rows or first.rows[0].seq != 1:
         return None

@@ -1,4 +1,4 @@
-"""Signals as they are sent: named, checked and encoded before anything is written."""
+"""Signals to send: named, checked and encoded before anything is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["name_of_event", "signal_message"]
 
 
 def name_of_event(event: Any) -> str:
-    """The name of an event type, or a name given as such. Raises UsageError for one that no row can bear."""
+    """The name of an event type, or a name given as text. Raises UsageError if no row can hold it."""
     name = event.name if isinstance(event, EventType) else event
     check_id(name, "name of the event")
     return str(name)
@@ -24,7 +24,7 @@ def name_of_event(event: Any) -> str:
 def signal_message(
     instance_id: str, event: EventType[Any] | str, data: object, key: str | None, id: str | None
 ) -> Signal:
-    """The message of a signal to this instance."""
+    """The message that carries a signal to this instance."""
     name, declared = name_of_event(event), event.data if isinstance(event, EventType) else Any
     check_key(key)
     if id is not None:

@@ -1,4 +1,4 @@
-"""A signal that starts the instance it is for, unless that is there."""
+"""A signal that starts its instance if the instance does not exist."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TRIES: Final = 5
 
 
 class Beginning(NamedTuple):
-    """What there is to write if the instance is not there, or has ended and makes way."""
+    """What to write if the instance does not exist, or has ended and is to be replaced."""
 
     call: Call[Any]
     raw: Raw
@@ -45,11 +45,11 @@ class Beginning(NamedTuple):
     writing: Writing
     stamp: Callable[[], str]
     makes_way: frozenset[Status]
-    """The statuses of what makes way."""
+    """The statuses of an instance that is replaced."""
 
 
 async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], Awaitable[None]]) -> None:
-    """Start the instance with the signal in its inbox; or send the signal to the one that is there."""
+    """Start the instance with the signal in its inbox, or send the signal to the existing instance."""
     instance_id = begin.instance_id
     if begin.call.workflow.instance_id is None:
         raise UsageError("a signal that starts is for an instance id of yours: wf.options(instance_id=…).bind(…)")
@@ -68,7 +68,7 @@ async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], A
 
 
 async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool:
-    """False: it ended meanwhile, and makes way, or it was removed."""
+    """Send the signal. False if the instance has ended and is to be replaced, or was removed."""
     try:
         await signal()
     except InstanceNotFoundError:
@@ -81,13 +81,13 @@ async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool
 
 
 async def _was_received(store: Store, begin: Beginning) -> bool:
-    """Whether the signal is one sent again, which the instance received before it ended."""
+    """Whether the instance received this signal, sent again with the same id, before it ended."""
     message = begin.message
     return bool(message.event_id) and await was_received(store, begin.instance_id, message.name, message.event_id)
 
 
 async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) -> bool:
-    """False: somebody else was faster."""
+    """Start the instance. False if another caller was faster."""
     instance_id, event_id = begin.instance_id, begin.message.event_id
     start = start_of(
         begin.call.workflow,

@@ -1,4 +1,4 @@
-"""What is started: the checks of it, and ids that nobody has."""
+"""Checks of what is to be started, and new instance ids."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow"
 logger = get_logger("romancy")
 
 IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_failed"]
-"""What a start does whose id is taken."""
+"""What a start does if its id is taken."""
 
 OURS: Final = ("session", "if_exists")
-"""What is not for the workflow, unless that has a parameter of the name."""
+"""Options of `start` that are not passed to the workflow, unless it has a parameter of that name."""
 
 
 def check_workflow(wf: Any) -> Workflow[..., Any]:
@@ -54,7 +54,7 @@ def check_if_exists(choice: Any) -> None:
 
 
 def taken(instance_id: str) -> InstanceConflictError:
-    """What a start is told that wants an id nobody has."""
+    """The error of a start with `if_exists="refuse"` whose id is taken."""
     return InstanceConflictError(
         f"instance {instance_id!r} exists already, and if_exists='refuse' was given; choose another id, or leave that "
         "out to get the one that is there",
@@ -63,7 +63,7 @@ def taken(instance_id: str) -> InstanceConflictError:
 
 
 def warn_of_unknown(name: str, said: set[str]) -> None:
-    """Say, once, that this app's own worker cannot run what was started here."""
+    """Warn, once for each name, that this app's worker cannot run a workflow that was started here."""
     if name not in said:
         said.add(name)
         logger.warning(
@@ -75,5 +75,5 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
 
 
 def new_id() -> str:
-    """An id that nobody has. They sort by time: in the database what is at work together lies together."""
+    """A new unique id. Ids sort by time, so that instances at work together lie together in the database."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""What a start does whose id is taken: give what is there, refuse, or put the new life in its place."""
+"""What a start does if its id is taken: return the existing instance, refuse, or replace it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Wanted"]
 
 
 class Wanted:
-    """One start, and what is to be done if its id is taken."""
+    """One start, and what to do if its id is taken."""
 
     def __init__(self, writing: Writing, handle: Handle[Any], raw: Raw) -> None:
         self._writing = writing
@@ -31,7 +31,7 @@ class Wanted:
         self._raw = raw
 
     async def judge(self, outcome: Outcome, if_exists: IfExists) -> None:
-        """Nothing for one that is started; what `if_exists` says for one whose id is taken."""
+        """Return if the instance was started. If its id is taken, do what `if_exists` says."""
         instance_id = self._handle.instance_id
         if outcome is Outcome.ACCEPTED:
             return
@@ -48,7 +48,7 @@ class Wanted:
         await check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
 
     async def start_in(self, session: object, if_exists: IfExists) -> None:
-        """The same in a transaction of the caller's, who alone commits it."""
+        """Start in the caller's transaction, which the caller alone commits."""
         store, start = self._writing.opened(), self._start()
         outcome = await start_in(session, store, start)
         if outcome is Outcome.EXISTS:

@@ -1,4 +1,4 @@
-"""Waiting for the end of an instance, by whoever goes on with it; or until nobody does."""
+"""Waiting for the end of an instance, whichever worker runs it, or until no worker does."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ class Waiting:
         self._absence = Absence(lease)
 
     async def end_of(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
-        """How the instance ended, once it has. WorkflowStuckError where nobody goes on with it.
+        """How the instance ended, once it has. Raises WorkflowStuckError if no worker goes on with it.
 
-        It is the end of the life that is there first, or InstanceNotFoundError once the id is that of another.
+        The first life of the id that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another
+        life.
         """
         if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
-            watch.outcome = None  # it may have been retried since, by anybody or with its parent
+            watch.outcome = None  # it may have been retried since, by any caller or with its parent
         since, life = moment(), 0
         async with in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:
@@ -61,16 +62,16 @@ class Waiting:
                     news.cancel()
         if life not in (0, watch.life):
             raise _used_anew(instance_id)
-        # Told once: whoever asks later asks the database, where it may have been removed by anybody.
+        # The outcome is used once. A later caller asks the database: the instance may have been removed by then.
         outcome, watch.outcome = watch.outcome, None
         return outcome
 
     async def _look(
         self, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
     ) -> int:
-        """Read how it stands, and wait for news of it; it is asked who knows the workflow after a lease in vain.
+        """Read the instance's state and wait for news. After a lease in vain, check that a worker knows the workflow.
 
-        The answer is its life, for the next look.
+        Returns the instance's life, for the next look.
         """
         store = self._opened()
         row, outcome = await read_outcome(store, instance_id)
@@ -90,7 +91,7 @@ class Waiting:
         return row.life
 
     def _life_here(self, instance_id: str) -> int:
-        """The life of it that this app's worker has in hand; 0: none."""
+        """The life of the instance that this app's worker holds; 0 if it holds none."""
         worker = self._worker()
         live = None if worker is None else worker.driver.live.get(instance_id)
         return 0 if live is None else live.life

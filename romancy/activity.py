@@ -1,7 +1,7 @@
-"""Activities and compensations: the decorators, and what a call means inside and outside of a workflow.
+"""Activities and compensations: the decorators, and the meaning of a call inside and outside of a workflow.
 
-Inside a workflow a call is a command: it is written to the log, carried out by the engine and answered from the log
-on replay. Outside it is the plain function, so that unit tests need nothing else.
+Inside a workflow a call is a command: the engine writes it to the log, carries it out and answers it from the log on
+replay. Outside of a workflow the call runs the plain function, so that unit tests need nothing else.
 """
 
 from __future__ import annotations
@@ -65,18 +65,18 @@ class Compensation:
 
     @property
     def takes_result(self) -> bool:
-        """Whether it asks for what the activity had returned, as a first parameter named `result`."""
+        """Whether its first parameter is named `result`: it then gets what the activity returned."""
         return self.signature.names[:1] == ("result",)
 
     def arguments(self, activity: Activity[..., Any], args: Raw, result: Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What to call the function with: the activity's arguments, and its result first if it asks for it."""
+        """The arguments of the call: those of the activity, preceded by its result if the compensation takes that."""
         positional, named = activity.signature.decode_arguments(args)
         if self.takes_result and activity.signature.names[:1] != ("result",):
             positional = (activity.signature.decode_result(result), *positional)
         return positional, named
 
     def check_fits(self, activity: Activity[..., Any], /) -> None:
-        """Raise RegistrationError unless it can be called with what the activity was called with."""
+        """Raise RegistrationError unless it can be called with the activity's arguments."""
         misfit = _misfit(self.signature, activity.signature)
         if misfit is not None:
             raise RegistrationError(
@@ -93,7 +93,7 @@ class Compensation:
 
 
 def _misfit(undo: Signature, done: Signature) -> str | None:
-    """Why a compensation cannot be called with the arguments of its activity, by place or by name as that was."""
+    """Why a compensation cannot be called with its activity's arguments, by position or by name. None if it can."""
     if "result" in undo.names[1:] and "result" not in done.names:
         return "takes `result`, but not as its first parameter"
     takes = [parameter for parameter in undo.parameters if not parameter.keyword_only]
@@ -117,7 +117,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _check_choices(fn: Callable[..., Any], *, executor: object, compensate: object, raises: Any) -> None:
-    """What would be noticed when an attempt fails, or never."""
+    """Check the options whose mistakes would show only when an attempt fails, or never."""
     where = f"@activity on {fn.__qualname__}"
     if executor not in ("thread", "process"):
         raise RegistrationError(f"{where}: executor= is 'thread' or 'process', not {executor!r}")
@@ -132,7 +132,7 @@ def _is_error(kind: object) -> bool:
 
 
 class Activity(Generic[P, R_co]):
-    """A unit of work. Awaiting a call in a workflow runs it durably; elsewhere it runs the function."""
+    """A unit of work. Awaiting a call in a workflow runs it durably; elsewhere the call runs the function."""
 
     kind = "activity"
 
@@ -186,7 +186,7 @@ class Activity(Generic[P, R_co]):
 
     @property
     def undo(self) -> Compensation | None:
-        """What undoes it; also for those that `options` made before it was declared, which share the list."""
+        """The compensation, if there is one. Copies made by `options` share it, also when it is declared after them."""
         return self._undo[0] if self._undo else None
 
     if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Activity(Generic[P, R_co]):
     else:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            """A coroutine under the activity's name, so that a forgotten `await` is reported by that name."""
+            """Return a coroutine under the activity's name, so that Python reports a forgotten `await` by that name."""
             commands = current_commands()
             if commands is None:
                 call = self._plainly(args, kwargs)
@@ -214,13 +214,13 @@ class Activity(Generic[P, R_co]):
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MAX_EVENT_BYTES:
             check_event(encoded, self._arguments)
-        del args, kwargs  # it may wait for days
+        del args, kwargs  # free the arguments: the call may wait for days
         return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 
     def options(
         self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None
     ) -> Self:
-        """The same activity for one call: under an id of yours, with its own policy or timeout."""
+        """The same activity for one call, under your own id, policy or timeout."""
         if id is not None:
             check_id(id, f"activity id of {self.name}")
         changed = copy.copy(self)
@@ -257,7 +257,7 @@ class Activity(Generic[P, R_co]):
             )
 
     def _check_process(self) -> None:
-        """Another process finds the function by its name, and shares nothing with this one."""
+        """Check a function for another process, which finds it by its name and shares nothing with this one."""
         if self.is_async:
             raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
         if "<locals>" in self.fn.__qualname__:
@@ -296,7 +296,7 @@ class Activity(Generic[P, R_co]):
         self.signature.check()
 
     def read_result(self, result: Any, /) -> object:
-        """A stored result as its declared type."""
+        """Decode a stored result as its declared type."""
         return self.signature.decode_result(result)
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
@@ -332,7 +332,7 @@ class _ContextActivityDecorator(Protocol):
 
 
 class _CompensatedDecorator(Protocol[Q]):
-    """The compensation's parameters are the activity's, or `result` and those."""
+    """The compensation takes the activity's parameters, or `result` and then those."""
 
     @overload
     def __call__(self, fn: Callable[Q, Coroutine[Any, Any, T]], /) -> Activity[Q, T]: ...
@@ -389,14 +389,14 @@ def activity(
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
     """Declare a function, async or not, as an activity.
 
-    `compensate="attempted"` also undoes it when it failed or was cancelled, because an effect outside the database
-    may have happened all the same; the compensation then has to bear with nothing to undo.
+    `compensate="attempted"` also undoes an activity that failed or was cancelled, because it may have had an effect
+    outside of the database. The compensation must then accept that there is nothing to undo.
 
-    `timeout` is the longest time for one attempt; `heartbeat_timeout` the longest between two signs of life, which the
-    attempt gives with `activity_context().heartbeat()`. Either ends the attempt, which then counts as failed. A
-    function on a process (`executor="process"`) is killed; one on a thread is only told, at its next heartbeat.
+    `timeout` limits one attempt. `heartbeat_timeout` limits the time between two heartbeats, which the attempt gives
+    with `activity_context().heartbeat()`. Either one ends the attempt, which then counts as failed. A function in a
+    process (`executor="process"`) is killed. A function on a thread is told at its next heartbeat.
 
-    Raises RegistrationError when the function cannot be one.
+    Raises RegistrationError if the function cannot be an activity.
     """
     check_options(options, _OPTIONS, "activity")
 

@@ -1,4 +1,4 @@
-"""The app: a store, the workflows known here, and (unless told otherwise) a worker. What a user holds."""
+"""The app: a store, the workflows known here, and a worker unless `worker=False`."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
-"""Bytes of starts that may be under way to the database; the next ones wait for their turn."""
+"""Upper bound on the bytes of starts on their way to the database. Further starts wait."""
 
 
 class Romancy(Instances):
-    """Durable workflows on the database at `url`; open it with `async with`."""
+    """Durable workflows on the database at `url`. Open it with `async with`."""
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -95,9 +95,10 @@ class Romancy(Instances):
         check_at_start: bool = True,
         log_error_text: bool = True,
     ) -> None:
-        """`codecs` are put around what is stored, in this order; give `Codecs(…)` to name some for reading alone.
+        """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
 
-        `log_error_text=False`: log lines name the types of exceptions, and leave out what those say and quote.
+        With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
+        payloads.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
@@ -132,34 +133,34 @@ class Romancy(Instances):
 
     @property
     def url(self) -> str:
-        """The URL it was made with, which may hold a password: not for logs."""
+        """The URL of the database. It may hold a password: do not log it."""
         return self._url
 
     @property
     def codecs(self) -> Codecs:
-        """The codecs around what it stores."""
+        """The codecs around what the app stores."""
         return self._codecs
 
     @property
     def workflows(self) -> Mapping[str, Workflow[..., Any]]:
-        """What this app knows, by name; for an app that takes all that are declared, those declared so far."""
+        """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
         return self._registry.workflows if self._store is not None else Registry.collect(self._workflows).workflows
 
     def workflow(self, name: str) -> Workflow[..., Any]:
-        """The workflow of that name, to be started; where this app does not have its code, by the name alone.
+        """The workflow of that name, to be started, by the name alone if this app does not have its code.
 
-        Its input is then written as plain JSON (one value by position, or several by name), its result read as such,
-        and whether any worker knows it is not asked: a start waits for one that does.
+        The input is then written as plain JSON (one value by position, or several by name), and the result is read as
+        plain JSON. Romancy does not check that a worker knows the workflow: a started instance waits for one that does.
         """
         return workflow_named(self.workflows, name)
 
     def as_client(self) -> Romancy:
-        """The same app without a worker: the same database, workflows and codecs."""
+        """A new app on the same database, with the same workflows and codecs and without a worker."""
         known, text = self.workflows.values(), self._settings.speaker.error_text
         return Romancy(self._url, workflows=known, worker=False, codecs=self._codecs, log_error_text=text)
 
     def with_worker(self) -> Self:
-        """This very app, to be opened with a worker although it was made with `worker=False`: what `romancy run` does.
+        """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
 
         Raises UsageError when the app is open already.
         """
@@ -215,7 +216,7 @@ class Romancy(Instances):
             self._worker = None
         self._unanswered.close()
         for watch in list(self._watches.values()):
-            watch.tell()  # who waits for a result here waits in vain
+            watch.tell()  # its waiting callers wake up and find the app closed
         await self.dependencies.close()
         await store.close()
 
@@ -228,10 +229,10 @@ class Romancy(Instances):
         return self._store
 
     async def drain(self, timeout: Duration = 30.0) -> None:
-        """Take on nothing more, let the activities that run end within `timeout`, and give every instance back.
+        """Take on no more work, let running activities end within `timeout`, and release every instance.
 
-        For an orderly stop: other workers go on at once with what this one had. Starting and asking still work;
-        instances started here from now on wait for other workers. Closing the app drains it too, for at most its
+        Use it for an orderly stop: other workers take the instances over at once. Starting and querying still work;
+        instances started here from now on wait for other workers. Closing the app drains it too, for at most
         `drain_timeout` seconds.
         """
         self._opened()
@@ -239,10 +240,11 @@ class Romancy(Instances):
             await self._worker.drain(seconds(timeout, "timeout"))
 
     async def serve(self, *, drain_timeout: Duration = 30.0) -> None:
-        """Work until the process is told to stop (SIGTERM, or SIGINT by Ctrl-C), then drain and return.
+        """Work until the process is told to stop (SIGTERM, or SIGINT from Ctrl-C), then drain and return.
 
-        The last line of a script that is only a worker. A second signal ends the process as if nobody listened.
-        Raises UsageError outside of the main thread, where no signal is heard, and without a worker.
+        Use it as the last line of a script that is only a worker. A second POSIX signal ends the process as if no
+        handler were installed. Raises UsageError outside of the main thread, where no such signal arrives, and without
+        a worker.
         """
         self._opened()
         if self._worker is None:
@@ -264,7 +266,7 @@ class Romancy(Instances):
         return self._worker.leases.token if self._worker is not None else None
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
-        """This life of it ended here; or it was put aside, of which nothing may be known but that."""
+        """This life of the instance ended here, or was set aside as stuck. `activation` may be None if it is stuck."""
         watch = self._watches.get(instance_id)
         if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
             return
@@ -283,20 +285,22 @@ class Romancy(Instances):
     @overload
     async def start(self, wf: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     async def start(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Start a workflow, or one by its name (`app.workflow(name)`); it is durable when this returns.
+        """Start a workflow, given as such or by name (`app.workflow(name)`). It is durable when this returns.
 
-        With an instance id of yours (`wf.options(instance_id=…)`) starting again gives the same instance, open or
-        ended, if the workflow and the input are the same; InstanceConflictError if they are not. With
-        `if_exists="refuse"` it is raised for every id that is taken: also for one that was started by a call of yours
-        whose answer was lost, so a call that may be made again wants the default.
+        With an instance id of yours (`wf.options(instance_id=…)`), starting again returns the same instance, open or
+        ended, if the workflow and the input are the same. If they are not, InstanceConflictError is raised.
+        `if_exists="refuse"` raises it for every taken id, also if an earlier call of yours took the id and its answer
+        was lost. A call that may be repeated therefore needs the default.
 
-        `if_exists="restart_ended"` puts a new instance, with this input, in the place of one of the same workflow that
-        has ended, `"restart_failed"` of one that failed or was cancelled: by one commit, so that the id is never free.
-        Its log, its result and its messages go. Otherwise these do as the default does.
+        `if_exists="restart_ended"` replaces an ended instance of the same workflow by a new one with this input.
+        `"restart_failed"` does so only if the instance failed or was cancelled. One commit does both, so that the id is
+        never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
+        the default does.
 
-        With `session=`, a connection or session in a transaction of your own, it becomes durable with your commit:
-        Romancy neither commits nor rolls back. A workflow with a parameter of such a name gets it as an argument; for
-        that one use `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
+        With `session=`, a connection or session in a transaction of your own, the start becomes durable with your
+        commit. Romancy neither commits nor rolls back. A workflow with a parameter named `session` or `if_exists` gets
+        it as an argument. For such a workflow use `start_many([wf.bind(…)], session=…)`, which also keeps the types of
+        the arguments.
         """
         wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
         ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
@@ -306,12 +310,13 @@ class Romancy(Instances):
     async def start_many(
         self, calls: Iterable[Call[T]], /, *, session: object = None, if_exists: IfExists = "return"
     ) -> list[Handle[T]]:
-        """Start several workflows, each as `start` does; with `session=` in your own transaction.
+        """Start several workflows, each as `start` does; with `session=`, in your own transaction.
 
-        Without, they are written together: up to 1,000 (4 MB) in one commit, more in several. That is for speed, not
-        all or nothing: where an id is taken by another workflow or input the others are started all the same, and one
-        InstanceConflictError tells all such ids (`conflicts`) and all that exist now (`started`). Calling again with a
-        mended list is safe where the ids are yours. Arguments that do not fit are refused before any is started.
+        Without `session=`, they are written together: up to 1,000 starts (4 MB) in one commit, more in several. This is
+        for speed and is not atomic. If an id is taken by another workflow or input, the other instances are started,
+        and one InstanceConflictError names all such ids (`conflicts`) and all instances that exist now (`started`).
+        Repeating the call with a corrected list is safe if the ids are yours. If any arguments do not fit, no instance
+        is started.
         """
         check_if_exists(if_exists)
         prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
@@ -325,7 +330,7 @@ class Romancy(Instances):
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
-            with self._writer.gathering():  # so that they share commits all the same
+            with self._writer.gathering():  # starts gathered here share commits
                 while self._unanswered.has_room and len(submitted) < len(prepared):
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
                     if len(submitted) < len(prepared):
@@ -353,14 +358,14 @@ class Romancy(Instances):
         id: str | None = None,
         if_exists: IfExists = "return",
     ) -> Handle[T]:
-        """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it is not there.
+        """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it does not exist.
 
-        One commit starts it with the signal in its inbox. One that is there keeps the input it was started with; of
-        another workflow it is an InstanceConflictError, and an InstanceEndedError when it has ended. With an `id` the
-        call may be made again, by anybody: the signal is delivered once.
+        One commit starts the instance with the signal in its inbox. An existing instance keeps its input. An instance
+        of another workflow raises InstanceConflictError, and an ended one InstanceEndedError. With an `id` any caller
+        may repeat the call: the signal is delivered once.
 
-        With `if_exists="restart_ended"` or `"restart_failed"` one that has ended makes way as in `start`, unless it
-        has received this very signal; `"refuse"` is a UsageError.
+        With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
+        has received this very signal. `"refuse"` raises UsageError.
         """
         check_if_exists(if_exists)
         if if_exists == "refuse":
@@ -387,7 +392,7 @@ class Romancy(Instances):
             check_id(instance_id)
         known = self._watches.get(instance_id)
         if known is not None:
-            known.outcome = None  # the end of a former life, perhaps
+            known.outcome = None  # it may be the outcome of a former life
         return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
 
     async def _start_in(
@@ -397,7 +402,7 @@ class Romancy(Instances):
         return handle
 
     def _begun_anew(self, instance_id: str, life: int) -> None:
-        """A new life of the id begins: whoever waits for a former one looks, and so does the worker."""
+        """A new life of the id begins. Wake those who wait for a former life, and the worker."""
         self.watch(instance_id).begin(life)
         self._stir()
 
@@ -407,7 +412,7 @@ class Romancy(Instances):
     def _submit_some(
         self, calls: Sequence[tuple[Call[T], Handle[T], Raw, int]]
     ) -> list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]]:
-        """Submit these in one turn of the event loop, as far as there is room; the first in any case."""
+        """Submit these in one turn of the event loop while there is room, the first in any case."""
         self._opened()
         submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
         with driving():
@@ -455,30 +460,30 @@ class Romancy(Instances):
     @overload
     def handle(self, instance_id: str, wf: Workflow[..., T] | None, /) -> Handle[T]: ...
     def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
-        """A handle of an instance that may have been started anywhere; give the workflow to get a typed result."""
+        """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
         self._opened()
         return Handle(self, instance_id, wf)
 
     async def check(self, *, workflow_name: str | None = None) -> Check:
-        """Replay every open instance with the workflows of this app, and say which ones they do not fit.
+        """Replay every open instance with the workflows of this app, and report those that they do not fit.
 
-        For a deploy, before its workers start: give the new code to an app with `worker=False`. Nothing is written and
-        no activity runs; the bodies of workflows do, up to where each log ends.
+        Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
+        written and no activity runs. The bodies of workflows run up to the end of each log.
         """
         return await check_open(self._opened(), self.workflows, workflow_name=workflow_name)
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
-        """Give activities what `replacement` provides wherever they ask for `provider`; for tests."""
+        """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""
         return self.dependencies.override(provider, replacement)
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self, instance_id: str) -> Watch:
-        """What the handles of an instance share."""
+        """The `Watch` that all handles of an instance share."""
         return self._watches.setdefault(instance_id, Watch())
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
-        """How the instance ended, once it has; WorkflowStuckError where nobody goes on with it."""
+        """How the instance ended, once it has. Raises WorkflowStuckError if no worker goes on with it."""
         return await self._waiting.end_of(instance_id, watch, timeout)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
-"""Does this code fit what is open in the database? Every open instance is replayed with it, and nothing is written.
+"""Checks that code fits the open instances of a database. Every open instance is replayed; nothing is written.
 
-A replay runs the workflow's body up to where the log ends, and then its `finally` blocks; activities do not run.
+A replay runs the workflow's body up to the end of the log, and then its `finally` blocks. Activities do not run.
 """
 
 from __future__ import annotations
@@ -33,34 +33,35 @@ __all__ = ["Check", "Misfit", "check_open", "misfit_of"]
 
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 _PAGE: Final = 100
-"""Rows that are held at a time; each has its input, which may be large."""
+"""Rows held in memory at a time. Each holds its input, which may be large."""
 _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """An open instance that this code could not go on with."""
+    """An open instance that this code cannot go on with."""
 
     instance_id: str
     workflow_name: str
     status: Status
     kind: str
     """`diverges`: the code does something else than the log says. `unknown workflow`: the app has none of this name.
-    `unreadable`: its log cannot be read by this version, or with these codecs."""
+    `unreadable`: this version, or these codecs, cannot read the log.
+    """
     report: str
     """What differs, with source lines where the code is at fault."""
 
 
 @dataclass(slots=True)
 class Check:
-    """What a check has found so far."""
+    """The findings of a check so far."""
 
     checked: int = 0
     misfits: list[Misfit] = field(default_factory=list[Misfit])
 
     @property
     def fits(self) -> bool:
-        """Whether this code can go on with everything that was looked at."""
+        """Whether this code can go on with every instance that was checked."""
         return not self.misfits
 
 
@@ -71,7 +72,7 @@ async def check_open(
     workflow_name: str | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> Check:
-    """Replay every open instance with these workflows. One that ends or is removed meanwhile is left out."""
+    """Replay every open instance with these workflows. Instances that end or are removed meanwhile are left out."""
     check = Check()
     registry = Registry.collect(workflows.values())
     async for row in _open_rows(store, workflow_name):
@@ -84,7 +85,7 @@ async def check_open(
             check.misfits.append(misfit)
         if progress is not None:
             progress(check)
-        await asyncio.sleep(0)  # a replay is synchronous: let the rest of the process have its turn
+        await asyncio.sleep(0)  # a replay is synchronous: give the event loop its turn
     return check
 
 
@@ -101,9 +102,9 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
 
 
 async def misfit_of(store: Store, registry: Registry, row: InstanceRow) -> Misfit | None:
-    """How these workflows could not go on with an instance; None if they could.
+    """Why these workflows cannot go on with an instance. None if they can.
 
-    Nothing is written. Raises InstanceNotFoundError when it is removed meanwhile.
+    Nothing is written. Raises InstanceNotFoundError if the instance is removed in the meantime.
     """
     definition = registry.workflows.get(row.workflow_name)
     if definition is None:

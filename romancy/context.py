@@ -1,7 +1,7 @@
-"""The two contexts: what a workflow can ask for beside its activities, and what an activity knows of its attempt.
+"""The contexts of workflows and activities.
 
-This is the one file where seeded randomness lives: numbers and ids drawn in a workflow derive from its instance, its
-run and the number of the draw, so a replay draws the same.
+Only this file makes seeded random values. Numbers and ids drawn in a workflow derive from its instance, its run and the
+number of the draw, so that a replay draws the same.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _moment(microseconds: int) -> datetime:
 
 
 class ChildWorkflow(Protocol[P, T_co]):
-    """A workflow that can be started from another one."""
+    """A workflow that another workflow can start."""
 
     def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[Any]: ...
 
@@ -63,7 +63,7 @@ class ChildWorkflow(Protocol[P, T_co]):
 
 
 class ChildHandle(Generic[T_co]):
-    """A child workflow under way. Await `result()`, or leave it to run by itself."""
+    """A running child workflow. Await `result()`, or let the child run by itself."""
 
     def __init__(self, instance_id: str, answer: asyncio.Future[Any], stop: Callable[[], None]) -> None:
         self.instance_id = instance_id
@@ -72,18 +72,18 @@ class ChildHandle(Generic[T_co]):
         answer.add_done_callback(_noticed)
 
     def __hash__(self) -> int:
-        return hash(self._answer)  # a number of the run: a set of children has one order on every replay
+        return hash(self._answer)  # a number of the run: a set of children has the same order on every replay
 
     async def result(self) -> T_co:
         """What the child returned.
 
-        Raises WorkflowFailedError or WorkflowCancelledError when it did not. Giving up the wait leaves the child
-        alone.
+        Raises WorkflowFailedError or WorkflowCancelledError if the child ended otherwise. Cancelling the wait does not
+        cancel the child.
         """
         return await asyncio.shield(self._answer)
 
     def cancel(self) -> None:
-        """Ask the child to stop; `result()` tells how it ended."""
+        """Ask the child to stop. `result()` says how it ended."""
         self._stop()
 
 
@@ -93,7 +93,7 @@ def _noticed(answer: asyncio.Future[Any]) -> None:
 
 
 class WorkflowContext:
-    """First parameter of every workflow."""
+    """The first parameter of every workflow."""
 
     __slots__ = ("_commands", "workflow_name")
 
@@ -112,28 +112,28 @@ class WorkflowContext:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the starter sent along."""
+        """The headers that the starter sent."""
         return dict(self._commands.started.headers)
 
     @property
     def is_replaying(self) -> bool:
-        """Whether this code is only being repeated: keep log lines and prints for when it is False."""
+        """Whether this code is being replayed. Log and print only while it is False."""
         return self._commands.replaying
 
     def now(self) -> datetime:
-        """The time of the latest thing that happened to this workflow; the same on replay."""
+        """The time of the latest event of this workflow. The same on replay."""
         return _moment(self._commands.state.time)
 
     def uuid4(self) -> UUID:
-        """A random-looking id; the same on replay, another in every run."""
+        """A random UUID. The same on replay, another in every run."""
         return UUID(bytes=self._commands.draw("uuid4")[:16], version=4)
 
     def random(self) -> Random:
-        """A generator of its own at every call; it yields the same numbers on replay."""
+        """A new random generator at every call. It yields the same numbers on replay."""
         return Random(int.from_bytes(self._commands.draw("random"), "big"))  # noqa: S311 - seeded on purpose
 
     async def sleep(self, delay: Duration) -> None:
-        """Wait durably: a restart does not begin the wait again."""
+        """Wait durably. A restart does not begin the wait again."""
         await asyncio.sleep(seconds(delay, "the delay"))
 
     @overload
@@ -154,7 +154,7 @@ class WorkflowContext:
         timeout: Duration | None = None,
         key: str | None = None,
     ) -> Event[Any]:
-        """Wait for an event or a signal of this type. Raises EventTimeoutError when none comes in time."""
+        """Wait for an event or a signal of this type. Raises EventTimeoutError if none arrives in time."""
         name, model = _name_of(type), type.data if isinstance(type, EventType) else model
         check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
@@ -169,23 +169,23 @@ class WorkflowContext:
         )
 
     def patched(self, name: str) -> bool:
-        """True for histories that began after this call was in the code: take the new branch. Old ones get False."""
+        """True for histories that began after this call was added: take the new branch. False for older ones."""
         check_id(name, "name of the patch")
         return self._commands.patched(name)
 
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
-        """Start a child workflow and go on; it is cancelled if this workflow fails or is cancelled."""
+        """Start a child workflow and go on. The child is cancelled if this workflow fails or is cancelled."""
         return wf.launch(self._commands, args, kwargs)
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
-        """Send an event once this step is durable; a replay sends nothing."""
+        """Send an event once this step is durable. A replay sends nothing."""
         name = _name_of(type)
         check_key(key)
         what = f"event {name!r}"
         self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
 
     async def report(self, state: object, /) -> None:
-        """Let handles read this as the workflow's progress; the last report counts."""
+        """Set the workflow's progress, which handles can read. The last report counts."""
         self._commands.report(Raw(check_event(dumps(state, "report"), "report")))
 
     def __repr__(self) -> str:
@@ -211,7 +211,7 @@ class ActivityPort(Protocol):
 
 
 class ActivityContext:
-    """What an activity knows of the attempt it is."""
+    """What an activity can ask about its attempt, and do in it."""
 
     __slots__ = ("_details", "_key", "_nonce", "_port", "activity_id", "attempt", "instance_id")
 
@@ -236,9 +236,10 @@ class ActivityContext:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt and worker, another in every run and life of the instance's id.
+        """The same for every attempt and worker. Another in every run and every life of the instance's id.
 
-        A retry keeps the key of what failed or was cancelled, and has a new one for what was undone.
+        A retry of the instance keeps the key of an activity that failed or was cancelled. An activity that was undone
+        gets a new key.
         """
         return self._key or idempotency_key(self.instance_id, self._nonce, self.activity_id)
 
@@ -247,17 +248,17 @@ class ActivityContext:
     @overload
     async def session(self, native: type[T], /) -> T: ...
     async def session(self, native: type[Any] | None = None, /) -> Any:
-        """The transaction this activity's completion is part of; it begins with the first call.
+        """The transaction that also commits this activity's completion. The first call begins it.
 
-        Only for an `async def`: UsageError in a plain function.
+        Only for an `async def`; a plain function gets UsageError.
         """
         return await self._port.session(native)
 
     def heartbeat(self, *details: object) -> None:
-        """Say that the attempt is alive, with anything worth knowing for the next one; as often as you like.
+        """Report that the attempt is alive, with optional details for the next attempt. Call it as often as you like.
 
-        The details are written to the log when the attempt fails, and lost if its worker dies. On a thread, an attempt
-        that was given up meanwhile hears of it here, by asyncio.CancelledError. Raises SerializationError and
+        The details are written to the log when the attempt fails, and lost if its worker dies. On a thread, this call
+        raises asyncio.CancelledError if the attempt has been given up. Raises SerializationError or
         PayloadTooLargeError (64 kB) for details that cannot be written.
         """
         if not details:
@@ -271,15 +272,15 @@ class ActivityContext:
 
     @property
     def heartbeat_details(self) -> tuple[Any, ...]:
-        """What the last heartbeat before this attempt told, as plain JSON values; () if there was none."""
+        """The details of the last heartbeat before this attempt, as plain JSON values; () if there was none."""
         if self._details is None:
             return ()
         return tuple(loads(self._details, Any, f"heartbeat of activity {self.activity_id}") or ())
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
-        """Send an event together with this activity's completion; a failed attempt sends nothing.
+        """Send an event together with this activity's completion. A failed attempt sends nothing.
 
-        Only for an `async def`: UsageError in a plain function, which can return the data for its workflow to publish.
+        Only for an `async def`; a plain function gets UsageError. It can return the data for its workflow to publish.
         """
         name = _name_of(type)
         check_key(key)
@@ -287,10 +288,10 @@ class ActivityContext:
         await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
-        """Call this once the completion is durable; at most once, and not if the process dies in between.
+        """Call `callback` once the completion is durable: at most once, and not if the process dies before that.
 
-        On a thread, an attempt that was given up meanwhile hears of it here, by asyncio.CancelledError. Raises
-        UsageError for an `async def`: nobody would await it.
+        On a thread, this call raises asyncio.CancelledError if the attempt has been given up. Raises UsageError for an
+        `async def`, which nothing would await.
         """
         if is_async(callback):
             raise UsageError(
@@ -301,9 +302,9 @@ class ActivityContext:
 
 
 class PlainActivityContext(ActivityContext):
-    """That of a plain function, which can await nothing: what has to be awaited is refused where it is asked for.
+    """The context of a plain function, which cannot await. It refuses the calls that must be awaited.
 
-    Without that its coroutine would be dropped, and the activity would complete as if it had happened.
+    Otherwise their coroutines would be dropped, and the activity would complete as if the calls had been made.
     """
 
     __slots__ = ()
@@ -325,7 +326,7 @@ _current: ContextVar[Callable[[], ActivityContext]] = ContextVar("romancy_activi
 
 
 def activity_context() -> ActivityContext:
-    """The context of the activity this code runs in. Raises UsageError elsewhere."""
+    """The context of the activity that runs this code. Raises UsageError elsewhere."""
     try:
         entered = _current.get()
     except LookupError:
@@ -334,9 +335,9 @@ def activity_context() -> ActivityContext:
 
 
 def entered_activity() -> Callable[[], ActivityContext] | None:
-    """What `enter_activity` was given in the present context; None outside of activities."""
+    """The argument of `enter_activity` in the present context. None outside of activities."""
     return _current.get(None)
 
 
 enter_activity: Final[Callable[[Callable[[], ActivityContext]], object]] = _current.set
-"""Make this what `activity_context()` asks in the present `contextvars` context, which is the attempt's own."""
+"""Set what `activity_context()` calls in the present `contextvars` context, which is the attempt's own."""

@@ -1,7 +1,8 @@
-"""Things an activity needs and no log can hold (clients, pools, settings): named by their provider, opened once.
+"""Dependencies of activities that no log can hold (clients, pools, settings), named by their providers.
 
-A provider is a function without parameters that returns the thing, or yields it and cleans up afterwards; plain or
-async. An app opens each provider at most once, when it is first needed, and closes them in reverse order with itself.
+A provider is a plain or async function without parameters that returns the dependency, or yields it and cleans up
+afterwards. An app opens each provider at most once, when it is first needed. The app closes the providers in reverse
+order when it is closed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Provider = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """The mark a parameter bears as its default."""
+    """The default of a parameter that takes a dependency."""
 
     provider: Provider
 
@@ -43,7 +44,7 @@ def Depends(provider: Callable[[], Awaitable[T]], /) -> T: ...
 @overload
 def Depends(provider: Callable[[], T], /) -> T: ...
 def Depends(provider: Provider, /) -> Any:  # noqa: N802 - reads as a mark on the parameter
-    """Default of a keyword parameter of an activity or a compensation: what `provider` gives is passed for it."""
+    """The default of a keyword parameter of an activity or compensation that takes the result of `provider`."""
     if not callable(provider):
         raise UsageError(f"Depends needs a function that provides the thing, not {type(provider).__name__}")
     return Dependency(provider)
@@ -54,7 +55,7 @@ def is_dependency(default: object) -> bool:
 
 
 def dependencies_of(fn: Callable[..., Any]) -> dict[str, Provider]:
-    """The parameters of `fn` that are provided rather than passed, with their providers."""
+    """The parameters of `fn` that take dependencies, with their providers."""
     return {
         name: parameter.default.provider
         for name, parameter in inspect.signature(fn).parameters.items()
@@ -73,7 +74,7 @@ class Dependencies:
 
     @contextlib.contextmanager
     def override(self, provider: Provider, replacement: Provider) -> Generator[None, None, None]:
-        """Use `replacement` wherever `provider` is named, while the block lasts."""
+        """Use `replacement` for `provider` inside the block."""
         before = self._overrides.get(provider)
         self._overrides[provider] = replacement
         try:
@@ -85,7 +86,7 @@ class Dependencies:
                 self._overrides[provider] = before
 
     async def resolve(self, wanted: Mapping[str, Provider]) -> dict[str, Any]:
-        """What to pass for each parameter; opens what is not open yet, each once however many ask at a time."""
+        """The value of each parameter. Opens each provider once, however many callers ask at a time."""
         return {name: await self._get(self._overrides.get(provider, provider)) for name, provider in wanted.items()}
 
     async def close(self) -> None:

@@ -104,11 +104,11 @@ class RetryExhaustedError(ActivityError):
 
 
 class HeartbeatTimeoutError(RomancyError, TimeoutError):
-    """An attempt at an activity gave no sign of life for its `heartbeat_timeout`; it was stopped, and failed."""
+    """An attempt at an activity gave no heartbeat for its `heartbeat_timeout`. It was stopped and counts as failed."""
 
 
 class WorkflowFailedError(RomancyError):
-    """The workflow ended in failure; `error_type` and the message are those of the exception it raised."""
+    """The workflow failed. `error_type` and the message are those of the exception it raised."""
 
     def __init__(self, message: str, *, instance_id: str = "", error_type: str = "", trace: str = "") -> None:
         super().__init__(message)
@@ -126,9 +126,9 @@ class WorkflowCancelledError(RomancyError):
 
 
 class WorkflowStuckError(RomancyError):
-    """The awaited workflow does not go on by itself: it is stuck, or no live worker knows it. Nothing of it is lost.
+    """The awaited workflow does not go on by itself: it is stuck, or no live worker knows it. Nothing is lost.
 
-    `reason` says why, and the message what to do. Once that is done, `result()` waits again.
+    `reason` says why, and the message says what to do. Once that is done, `result()` waits again.
     """
 
     def __init__(self, message: str, *, instance_id: str = "", reason: str = "") -> None:
@@ -142,7 +142,7 @@ class EventTimeoutError(RomancyError, TimeoutError):
 
 
 class UsageError(RomancyError):
-    """The call cannot be carried out as written; nothing has been written to the database."""
+    """The call cannot be carried out as written. Nothing has been written to the database."""
 
 
 class RegistrationError(UsageError):
@@ -150,25 +150,26 @@ class RegistrationError(UsageError):
 
 
 class WorkflowUnknownError(WorkflowStuckError, UsageError):
-    """No live worker knows the awaited workflow, and the worker of this very app was not given it."""
+    """No live worker knows the awaited workflow, nor does this app's own worker."""
 
 
 class SerializationError(UsageError, TypeError):
-    """A value cannot be written as JSON or read back as its declared type; the message holds the path."""
+    """A value cannot be written as JSON or read back as its declared type. The message holds the path."""
 
 
 class PayloadTooLargeError(UsageError):
-    """An event or a commit is over the size limit, which is the same on every database."""
+    """An event or a commit exceeds the size limit, which is the same on every database."""
 
 
 class QueryError(UsageError, ValueError):
-    """A filter, a path, a page token or a limit is malformed; no query was sent."""
+    """A filter, a path, a page token or a limit is malformed. No query was sent."""
 
 
 class InstanceConflictError(UsageError):
     """The instance id is taken by an instance of another workflow or with another input.
 
-    `conflicts` are the ids for which that is so; `started` the others of the same call, which exist now.
+    `conflicts` holds the ids for which that is so. `started` holds the other ids of the same call, whose instances
+    exist now.
     """
 
     def __init__(self, message: str, *, conflicts: Iterable[str] = (), started: Iterable[str] = ()) -> None:
@@ -182,7 +183,7 @@ class InstanceNotFoundError(UsageError, LookupError):
 
 
 class InstanceEndedError(UsageError):
-    """The instance has ended, with this `status`, and what was sent to it would never be seen."""
+    """The instance has ended, with this `status`, and would never receive what was sent to it."""
 
     def __init__(self, message: str, *, instance_id: str = "", status: str = "") -> None:
         super().__init__(message)
@@ -191,7 +192,7 @@ class InstanceEndedError(UsageError):
 
 
 class UnawaitedCallError(RomancyError):
-    """The workflow ended and had called an activity or a workflow that nobody awaits, so that it did not happen."""
+    """The workflow ended with a call to an activity or workflow that nobody awaited, so it was not carried out."""
 
 
 class NonDeterminismError(RomancyError):
@@ -207,11 +208,11 @@ class StorageConfigurationError(StorageError):
 
 
 class DatabaseReplacedError(StorageConfigurationError):
-    """The file was deleted, moved or replaced while it was open: what is written to it is lost with the process."""
+    """The file was deleted, moved or replaced while it was open. What is written to it is lost with the process."""
 
 
 class CodecError(StorageConfigurationError):
-    """What is stored cannot be read, or written, with the codecs this app has; nothing was done with it."""
+    """The codecs of this app cannot read what is stored, or cannot write. Nothing was done."""
 
 
 class StorageUnavailableError(StorageError):
@@ -219,7 +220,7 @@ class StorageUnavailableError(StorageError):
 
 
 class OutcomeUnknownError(StorageUnavailableError):
-    """The answer to a COMMIT of user writes was lost. It must be settled before anything is tried again."""
+    """The answer to a COMMIT of user writes was lost. Find out whether it took effect before you try again."""
 
 
 class SchemaVersionError(StorageError):
@@ -227,11 +228,11 @@ class SchemaVersionError(StorageError):
 
 
 class HistoryVersionError(StorageError):
-    """The log holds an event this version does not know: it is newer than the code. Leave it to newer workers."""
+    """The log holds an event that this version does not know: newer code wrote it. Leave it to newer workers."""
 
 
 class HistoryCorruptError(StorageError):
-    """A row of the log cannot be read, or rows are missing; nothing was done with the instance."""
+    """A row of the log cannot be read, or rows are missing. Nothing was done with the instance."""
 
 
 class InternalError(RomancyError):

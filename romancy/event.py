@@ -1,4 +1,4 @@
-"""Events as workflows see them: a named type with the type of its data, and the event that came."""
+"""Events as workflows see them: event types, each with the type of its data, and received events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Event", "EventType"]
 
 
 class EventType(Generic[T]):
-    """The name of an event or a signal and the type of its data, known to both ends."""
+    """The name of an event or a signal and the type of its data, shared by sender and receiver."""
 
     __slots__ = ("data", "name")
 
@@ -37,7 +37,7 @@ class EventType(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[T]):
-    """What a `wait_event` brings: the CloudEvent's attributes and its data, read as the declared type."""
+    """An event that `wait_event` returns: the CloudEvent's attributes and its data, read as the declared type."""
 
     id: str
     type: str

@@ -1,4 +1,4 @@
-"""Handles: what one holds of an instance, in the process that started it or in any other."""
+"""Handles of instances, usable in the process that started the instance and in any other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Handle(Generic[R_co]):
-    """An instance by its id, with what can be asked of it. It holds no resources and costs nothing to keep."""
+    """An instance by its id, with what can be asked of it. A handle holds no resources."""
 
     def __init__(self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None) -> None:
         self._app = app
@@ -41,16 +41,16 @@ class Handle(Generic[R_co]):
 
     @property
     def workflow(self) -> Workflow[..., R_co] | None:
-        """The workflow, if this handle knows it; without it results are plain JSON values."""
+        """The workflow, if this handle knows it. Without it, results are plain JSON values."""
         return self._workflow
 
     async def result(self, timeout: Duration | None = None) -> R_co:
         """What the workflow returned, once it has.
 
-        Raises WorkflowFailedError or WorkflowCancelledError when it ended otherwise, TimeoutError when it has not
-        ended within `timeout` (it goes on; the error says what it waits for), InstanceNotFoundError when there is no
-        such instance, and WorkflowStuckError when it does not go on by itself: it is stuck, or no live worker has known
-        its workflow for two leases. Once that is mended, ask again.
+        Raises WorkflowFailedError or WorkflowCancelledError if it ended otherwise. Raises TimeoutError if it has not
+        ended within `timeout`: the workflow goes on, and the error says what it waits for. Raises InstanceNotFoundError
+        if there is no such instance. Raises WorkflowStuckError if the instance does not go on by itself: it is stuck,
+        or no live worker has known its workflow for two leases. Once that is mended, call `result()` again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         outcome = await self._app.outcome(self._instance_id, self._watch, limit)
@@ -83,14 +83,14 @@ class Handle(Generic[R_co]):
         )
 
     async def status(self) -> Status:
-        """Where the instance stands."""
+        """The status of the instance."""
         instance = await self._app.get_instance(self._instance_id)
         if instance is None:
             raise InstanceNotFoundError(f"there is no instance {self._instance_id!r}")
         return instance.status
 
     async def cancel(self, reason: str = "") -> bool:
-        """Ask the workflow to stop and to undo what it did; False if it had ended already."""
+        """Ask the workflow to stop and to undo its work. False if it had ended already."""
         return await self._app.cancel(self._instance_id, reason=reason)
 
     @overload
@@ -120,19 +120,19 @@ class Handle(Generic[R_co]):
         id: str | None = None,
         session: object = None,
     ) -> None:
-        """Send the instance an event, kept until the workflow waits for it; with `session=` by your own commit.
+        """Send an event, which is kept until the workflow waits for it. With `session=`, your own commit sends it.
 
-        A second one with the same `id` is dropped: see `Romancy.signal`.
+        A second signal with the same `id` is dropped: see `Romancy.signal`.
         """
         sent: Any = event  # with the data that belongs to it, as the overloads say
         await self._app.signal(self._instance_id, sent, data, key=key, id=id, session=session)
 
     async def resume(self) -> None:
-        """Let the instance, which is stuck, be tried again: see `Romancy.resume`."""
+        """Let the stuck instance be tried again: see `Romancy.resume`."""
         await self._app.resume(self._instance_id)
 
     async def report(self) -> Any:
-        """What the workflow last said of its progress with `ctx.report`; None if nothing."""
+        """The workflow's last `ctx.report`; None if there was none."""
         return await self._app.report(self._instance_id)
 
     async def explain(self) -> list[str]:
@@ -144,7 +144,7 @@ class Handle(Generic[R_co]):
         return await self._app.history(self._instance_id)
 
     def entries(self, *, after: str | None = None, follow: bool = False) -> AsyncIterator[LogEntry]:
-        """The entries of the instance's log behind a cursor, and with `follow` those to come: `app.entries_of`."""
+        """The entries of the instance's log behind a cursor, with `follow` also future ones: see `app.entries_of`."""
         return self._app.entries_of(self._instance_id, after=after, follow=follow)
 
     def __repr__(self) -> str:

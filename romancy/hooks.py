@@ -1,7 +1,7 @@
-"""Lifecycle hooks: what a user's observer is told, and the blocks it may put around user code.
+"""Lifecycle hooks: the events that a user's observer receives, and the blocks it may put around user code.
 
-Hooks stand beside the engine. What they are told has been committed; it is told at most once, never on replay, and
-not at all if the process dies in between. Whoever must miss nothing reads the log: `app.entries`, `handle.entries`.
+Hooks stand outside of the engine. An event reports something that has been committed. It is sent at most once, never on
+replay, and not at all if the process dies before that. To miss nothing, read the log: `app.entries`, `handle.entries`.
 """
 
 from __future__ import annotations
@@ -44,46 +44,46 @@ class WorkflowStarted(_About):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowEnded(_About):
-    """A workflow has completed, failed or been cancelled, after its compensations."""
+    """A workflow completed, failed or was cancelled, after its compensations."""
 
     status: Status
     duration: timedelta | None
-    """Since the start; None if that has no time of its own (an app without a worker wrote it)."""
+    """Time since the start. None if the start has no time of its own (an app without a worker wrote it)."""
     error_type: str | None
     error_message: str | None
     reason: str
     """Why it was cancelled."""
     uncompensated: tuple[str, ...]
     unclaimed: tuple[str, ...] = ()
-    """What failed runs had done, that still stands, and that the retry did not ask for."""
+    """Activities of failed runs that still stand and that the retry did not ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowContinued(_About):
-    """A run ended by `recur`; the next one begins with it."""
+    """A run ended by `recur`. The next one begins with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowStuck(_About):
-    """The instance was put aside: it waits for code that fits, or for a person."""
+    """The instance is stuck: it waits for code that fits, or for a person."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityStarted(_About):
-    """An attempt at an activity (or at a compensation) begins, in this process."""
+    """An attempt at an activity (or at a compensation) begins in this process."""
 
     activity_id: str
     activity_name: str
     attempt: int
     compensates: str | None
-    """For a compensation: the id of the activity that is undone."""
+    """For a compensation: the id of the activity that it undoes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityEnded(_About):
-    """How the attempt ended, and it is in the log. One that is lost with its worker, or given back, has no end."""
+    """An attempt ended, and the log says how. An attempt that is lost with its worker, or given back, has no end."""
 
     activity_id: str
     activity_name: str
@@ -92,7 +92,7 @@ class ActivityEnded(_About):
     outcome: Literal["completed", "retrying", "failed", "cancelled"]
     duration: timedelta
     next_attempt_at: datetime | None
-    """With `retrying`."""
+    """When the next attempt begins, with `retrying`."""
     error_type: str | None
     error_message: str | None
 
@@ -103,17 +103,18 @@ Happening: TypeAlias = (
 
 
 class Hook:
-    """Derive from it and override what you want; give instances to `Romancy(url, hooks=[…])`.
+    """Derive from it and override what you want. Give instances to `Romancy(url, hooks=[…])`.
 
-    A hook that raises is logged and disturbs nobody: no workflow, no activity, no other hook.
+    An exception in a hook is logged and disturbs no workflow, no activity and no other hook.
     """
 
     def happened(self, event: Happening, /) -> None:
-        """Something happened. Called on the app's event loop, in the order of the commits: do not block it."""
+        """Something happened. Called on the app's event loop, in the order of the commits: do not block."""
 
     def around_activity(self, attempt: ActivityStarted, /) -> AbstractContextManager[object]:  # noqa: ARG002 - the same
-        """A block around one attempt; what it sets in context variables is seen by the activity's code.
+        """A block around one attempt. The activity's code sees the context variables that it sets.
 
-        It sees what the attempt raises and cannot swallow it. An activity in a process of its own is waited for in it.
+        The block sees the attempt's exception and cannot suppress it. For an activity in its own process, the block
+        lasts until that process answers.
         """
         return nullcontext()

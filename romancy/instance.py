@@ -1,4 +1,4 @@
-"""An instance as users see it in lists and searches: a snapshot of its row."""
+"""An instance as lists and searches return it: a snapshot of its row."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Wait:
     kind: Literal["activity", "timer", "event", "child", "compensation"]
     id: str
     name: str
-    """Of the activity, the event or the child's workflow."""
+    """The name of the activity, the event or the child's workflow."""
     since: datetime
     due: datetime | None
-    """When the clock alone moves it: a timer rings, a wait times out, the next attempt begins. None: not by itself."""
+    """When the clock moves it: a timer rings, a wait times out, the next attempt begins. None if the clock does not."""
     failed_attempts: int
     error: str | None
-    """Of the last attempt that failed."""
+    """The error of the last attempt that failed."""
     key: str | None
-    """Of an event: the key that it is waited for with."""
+    """For an event: the key of the wait."""
     child_id: str | None
-    """Of a child: its instance."""
+    """For a child: its instance id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One instance, as it stood when it was read."""
+    """One instance, as it was when it was read."""
 
     instance_id: str
     workflow_name: str
@@ -50,24 +50,24 @@ class Instance:
     parent_id: str | None
     wakes_at: datetime | None
     raw_input: bytes
-    """The input as it is stored: the JSON of the only parameter, or an object of several."""
+    """The input as stored: the JSON of the only parameter, or an object of several."""
     waits: tuple[Wait, ...] | None = None
-    """What it waits for, in the order in which that began. None: `get_instance` was not asked for it."""
+    """What it waits for, in the order in which the waits began. None if `get_instance` was not asked for it."""
 
     @property
     def next_attempt(self) -> datetime | None:
-        """When the next attempt of what has failed begins, as far as `waits` were asked for."""
+        """When the next attempt after a failure begins. None without such an attempt, or without `waits`."""
         return min((wait.due for wait in self.waits or () if wait.failed_attempts and wait.due), default=None)
 
     @property
     def last_error(self) -> str | None:
-        """The error of the last attempt that failed of what it waits for; else `error`, of the instance itself."""
+        """The error of the last failed attempt among the waits; else `error`, of the instance itself."""
         failed = [wait for wait in self.waits or () if wait.error is not None]
         return failed[-1].error if failed else self.error
 
     @property
     def input(self) -> Any:
-        """The input as plain JSON values. Raises CodecError when a codec wrote it that this app does not have."""
+        """The input as plain JSON values. Raises CodecError if it needs a codec that this app does not have."""
         what = f"input of instance {self.instance_id}"
         refuse_sealed(self.raw_input, "input", f"the {what}")
         return loads(self.raw_input, Any, what)
@@ -103,10 +103,10 @@ class InstancePage:
 
 
 def changed_at(instance: Instance) -> int:
-    """When it last changed as the database has it, in µs."""
+    """The database's time of the last change, in µs."""
     return (instance.updated_at - _EPOCH) // timedelta(microseconds=1)
 
 
 def moment_of(microseconds: int) -> datetime:
-    """A time of the database's, in UTC."""
+    """A time of the database, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,6 +1,6 @@
-"""Instances from outside: looking at them, searching them, and acting on one or on all that a search finds.
+"""Instances from outside: reading and searching them, and acting on one or on all that a search finds.
 
-What acts on one instance exists for many as well (`cancel_many`, …); `dry_run=True` only names those it would act on.
+What acts on one instance exists for many as well (`cancel_many`, …). `dry_run=True` only names the instances.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATU
 
 
 class Instances:
-    """What can be asked of, and done to, instances that run anywhere."""
+    """Reads and changes instances, wherever they run."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -59,22 +59,22 @@ class Instances:
         self._forgets_at = 0.0
         self._standing = Standing()
         self._manager: Standing | None = None
-        """Whose row the calls write under that manage instances, where nobody works here; None: one for each call."""
+        """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
 
     def _opened(self) -> Store:
         raise UsageError("only an app has instances")
 
     def _to_write(self, what: str, *instance_ids: str) -> Store:
-        """The store, for a call that writes; `UsageError` where it would wait for its caller's own session."""
+        """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
         store = self._opened()
         refuse_to_wait(store, what, instance_ids)
         return store
 
     def _stir(self) -> None:
-        """Something may be due now: an app with a worker looks."""
+        """Something may be due now: a worker of this app looks for it."""
 
     async def _writes_as(self, store: Store) -> tuple[str, int]:
-        """The token to write under, of our worker or of a row for this app, and the database's time if it is known."""
+        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
         worker = self._worker_token()
         return (worker, 0) if worker is not None else await self._standing.look(store)
 
@@ -84,10 +84,11 @@ class Instances:
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
-        """The instance as it stands, or None.
+        """The instance as it is now, or None.
 
-        With `waits=True` it says what it waits for, with the next attempt and the last error (`Instance.waits`). The
-        log of its current run is read for that; raises CodecError where a codec that this app does not have sealed it.
+        With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
+        (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
+        codec that this app does not have.
         """
         if waits:
             return await instance_with_waits(self._opened(), instance_id)
@@ -103,7 +104,7 @@ class Instances:
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of instances, newest first; names and ids match in part, the status exactly."""
+        """A page of instances, newest first. Names and ids match in part, the status exactly."""
         return await self.find_instances(
             {},
             workflow_name=workflow_name,
@@ -123,7 +124,7 @@ class Instances:
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of the instances whose input fits all of `where`, newest first."""
+        """A page of the instances whose input matches all of `where`, newest first."""
         query = build_query(
             where,
             workflow_name=workflow_name,
@@ -144,9 +145,10 @@ class Instances:
         status: Statuses = None,
         instance_id: str | None = None,
     ) -> AsyncIterator[Instance]:
-        """All instances that fit, newest first, read page by page.
+        """All instances that match, newest first, read page by page.
 
-        Each that fits throughout comes exactly once; one that begins or ceases to fit meanwhile once or not at all.
+        An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
+        once or not at all.
         """
         token: str | None = None
         while True:
@@ -171,10 +173,10 @@ class Instances:
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogEntry]:
-        """Every entry of an instance's log behind the cursor `after`; with `follow` also what comes, until its end.
+        """Every entry of an instance's log behind the cursor `after`; with `follow`, also future ones, until its end.
 
-        Nothing is left out: whoever keeps the cursor of the last entry they have dealt with goes on behind it, after a
-        crash as well. Raises InstanceNotFoundError, and UsageError when entries behind the cursor have been pruned.
+        Nothing is left out: keep the cursor of the last entry that you have dealt with, and go on behind it, also after
+        a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
         position = None if after is None else Position.parse(after)
         return (follow_log if follow else read_log)(self._opened(), instance_id, position)
@@ -188,10 +190,10 @@ class Instances:
         status: Statuses = None,
         after: Mapping[str, str] | None = None,
     ) -> AsyncIterator[LogEntry]:
-        """What the logs of all instances that fit hold behind your cursors (`after`, by instance id), in one pass.
+        """The entries behind your cursors (`after`, by instance id) of the logs of all matching instances, in one pass.
 
-        The entries of one instance come in their order and without a gap; the instances come newest first, whatever
-        happened when. One that has ended and was read to its end is not read again. Pass again to see what is new.
+        The entries of one instance come in order and without a gap. The instances come newest first, whatever happened
+        when. An instance that has ended and was read to its end is not read again. Call again to see what is new.
         """
         known = Position.of_instances(after)
         store, token = self._opened(), None
@@ -207,13 +209,13 @@ class Instances:
                     async for entry in read_log(store, row.instance_id, position):
                         yield entry
                 except InstanceNotFoundError:
-                    continue  # it was removed meanwhile
+                    continue  # it was removed in the meantime
             token = page.next_token
             if token is None:
                 return
 
     async def report(self, instance_id: str) -> Any:
-        """What the workflow last said of its progress with `ctx.report`, as plain JSON values; None if nothing."""
+        """The workflow's last `ctx.report`, as plain JSON values; None if there was none."""
         last: Any = None
         async for _, commit in history(self._opened(), instance_id):
             for event in commit:
@@ -224,21 +226,21 @@ class Instances:
         return last
 
     async def explain(self, instance_id: str) -> list[str]:
-        """Why an instance does not move, in sentences, the most important first; what `romancy why` prints.
+        """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.
 
-        Who holds it, what it waits for, when the next attempt is due and after which error, why it is stuck, how it
-        ended. The words are for people and may change. Raises InstanceNotFoundError, and CodecError where a codec that
-        this app does not have sealed the log.
+        They say who holds the instance, what it waits for, when the next attempt is due and after which error, why it
+        is stuck, and how it ended. The words are for people and may change. Raises InstanceNotFoundError, and
+        CodecError if the log was written with a codec that this app does not have.
         """
         return await reasons_of(self._opened(), instance_id)
 
     # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo what it did; False if it had ended already. Asking twice is allowed.
+        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
 
-        A stuck one is not asked: what it has in flight is cancelled and what it completed is undone as its log tells,
-        without its code, by any worker that knows its name and its activities. To let its own code end it, `resume` it
+        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
+        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
         with code that fits, and cancel it then.
         """
         check_text(reason, "reason")
@@ -294,13 +296,12 @@ class Instances:
     ) -> None:
         """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
 
-        Raises InstanceNotFoundError when there is no such instance, and InstanceEndedError when it has ended. With
-        `session=` it is sent by the commit of your own transaction, and these answers are what that transaction sees
-        now.
+        Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
+        `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
 
-        With an `id` of yours a second signal of the same id to the same instance is dropped, whatever it says, even
-        after the first one was received. The workflow sees it as the event's `id`. It is remembered for a week, and
-        longer until `purge` is called; an instance started anew under an id that was purged remembers nothing.
+        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
+        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
+        week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
         """
         message = signal_message(instance_id, event, data, key, id)
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
@@ -311,7 +312,7 @@ class Instances:
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
     ) -> None:
-        """Send an event to the outside by the commit of your own transaction; a rollback sends nothing."""
+        """Send an event to the outside by the commit of your own transaction. A rollback sends nothing."""
         if session is None:
             raise UsageError("app.publish goes with a transaction of yours: give it as session=")
         name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
@@ -324,9 +325,9 @@ class Instances:
         """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
 
         What was completed and not undone is answered from memory when the body asks for it with the same arguments.
-        What failed is tried again under the same idempotency key; what was undone is done again under a new one.
-        Raises UsageError when the instance has not failed, and when the compensation of an activity failed for good:
-        say then whether what these activities did stands, with `unsure="done"` or `"undone"`.
+        What failed is tried again under the same idempotency key. What was undone is done again under a new one. Raises
+        UsageError if the instance has not failed, or if the compensation of an activity failed for good. In the latter
+        case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         await retry(self._to_write("retry", instance_id), instance_id, unsure, manager=self._manager)
         self._stir()
@@ -334,29 +335,29 @@ class Instances:
     async def resume(self, instance_id: str) -> None:
         """Let a stuck instance be tried again, by any worker that knows its workflow.
 
-        For when its cause is gone and the code is the same: other code takes it up by itself. It is replayed first,
-        so nothing that was completed runs again; if the code still does not fit, it is stuck again with the reason.
-        Raises UsageError when the instance is not stuck.
+        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
+        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
+        stuck again with the reason. Raises UsageError if the instance is not stuck.
         """
         await resume(self._to_write("resume", instance_id), self._worker_token() or self._manager, instance_id)
         self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does: nothing is undone. False if it had ended already."""
+        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
         check_text(reason, "reason")
         worker = self._worker_token() or self._manager
         return await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
 
     async def purge(self, *instance_ids: str) -> int:
-        """Remove ended instances with everything that bears their ids; how many. Open ones are left alone."""
+        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone."""
         return await self._purge(instance_ids)
 
     async def _purge_as_found(self, found: Instance) -> bool:
-        """Remove an instance unless it has changed since it was found, as by a retry."""
+        """Remove an instance unless it has changed since it was found, for example by a retry."""
         return bool(await self._purge((found.instance_id,), changed_at(found)))
 
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
-        """Remove these; once in a while, old ids of signals go with them."""
+        """Remove these instances. Once in a while, remove old ids of signals as well."""
         forget = time.monotonic() >= self._forgets_at
         gone = await purge(self._to_write("purge", *ids), ids, until=until, forget=forget)
         if forget:
@@ -365,7 +366,7 @@ class Instances:
         return gone
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
-        """These may be gone: whoever waits for one looks again."""
+        """These may be gone: callers that wait for one look again."""
 
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"
@@ -397,7 +398,7 @@ class Instances:
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """Ask every open instance that fits to stop; the ids of those that were asked."""
+        """Ask every matching open instance to stop, and return the ids of those that were asked."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
         return await each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
@@ -412,7 +413,7 @@ class Instances:
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """End every open instance that fits by force; the ids of those that were ended."""
+        """End every matching open instance by force, and return the ids of those that were ended."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
         return await each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
@@ -426,7 +427,7 @@ class Instances:
         unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Retry every failed instance that fits and can be retried; the ids of those that are."""
+        """Retry every matching failed instance that can be retried, and return the ids of those that are retried."""
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
 
         def again(instance_id: str) -> Awaitable[bool]:
@@ -442,7 +443,7 @@ class Instances:
         workflow_name: str | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let every stuck instance that fits be tried again; the ids of those that are."""
+        """Let every matching stuck instance be tried again, and return the ids of those that are."""
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.STUCK)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
@@ -455,9 +456,9 @@ class Instances:
         status: Statuses = tuple(TERMINAL_STATUSES),
         dry_run: bool = False,
     ) -> list[str]:
-        """Remove every ended instance that fits; the ids of those that are gone. UsageError for an open status.
+        """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
 
-        One that changes after it was found, as by a retry, is left alone.
+        An instance that changes after it was found, for example by a retry, is left alone.
         """
         asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
         if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:
@@ -478,6 +479,6 @@ class Instances:
         gone = await each(found(), remove, dry_run=dry_run)
         if dry_run:
             return gone
-        # What another call holds at that moment stays for the next: these were in each other's way, and no longer are.
+        # Try once more what another call held at that moment: the two were in each other's way, and no longer are.
         left = seen.keys() - set(gone)
         return gone + [instance_id for instance_id in seen if instance_id in left and await remove(instance_id)]

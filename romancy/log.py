@@ -1,9 +1,9 @@
-"""Reading logs: row by row, and as entries with a cursor each, for those who must miss nothing.
+"""Reading logs: row by row, or as entries with a cursor each, for readers that must miss nothing.
 
-A log that is damaged is never read past the damage: what it does not say can neither be guessed nor be left out.
+A damaged log is never read past the damage: the missing part can neither be guessed nor left out.
 
-One log is written by one writer at a time, each commit behind the last: what comes after a cursor is everything that
-was committed after it, without a gap, whenever it is asked for. There is no such order among instances.
+One writer at a time writes a log, each commit behind the last. What comes after a cursor is therefore everything that
+was committed after it, without a gap, at any time of asking. There is no such order among instances.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.5, 1.5
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One event of an instance's log. Give `cursor` back as `after=` to go on behind it."""
+    """One event of an instance's log. Pass `cursor` as `after=` to go on behind it."""
 
     instance_id: str
     workflow_name: str
@@ -52,7 +52,7 @@ class LogEntry:
 
 
 class Position(NamedTuple):
-    """A place behind an event: in which life of the id, in which commit, behind which of its events."""
+    """A place behind an event: the life of the id, the commit, and the event in the commit."""
 
     life: int
     seq: int
@@ -60,7 +60,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, cursor: str) -> Self:
-        """Read a cursor; QueryError when it is none of ours."""
+        """Read a cursor. Raises QueryError if it is malformed."""
         try:
             life, seq, event = cursor.split("-")
             return cls(int(life, 16), int(seq), int(event) if event else _WHOLE)
@@ -69,7 +69,7 @@ class Position(NamedTuple):
 
     @classmethod
     def of_instances(cls, cursors: Mapping[str, str] | None) -> dict[str, Self]:
-        """Read a cursor for each instance id; QueryError when it is no such mapping."""
+        """Read a cursor for each instance id. Raises QueryError if it is no such mapping."""
         if cursors is None:
             return {}
         if not isinstance(cursors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
@@ -83,13 +83,13 @@ class Position(NamedTuple):
         return f"{self.life:x}-{self.seq}-{'' if self.event == _WHOLE else self.event}"
 
     def is_end_of(self, row: InstanceRow) -> bool:
-        """Whether this instance has ended and nothing can follow."""
+        """Whether this instance has ended and nothing can follow this position."""
         whole = self.event == _WHOLE and self.seq >= row.last_seq
         return row.status in TERMINAL_STATUSES and self.life == row.life and whole
 
 
 def commit_of(instance_id: str, seq: int, body: bytes) -> list[LogEvent]:
-    """The events of one row. HistoryVersionError and HistoryCorruptError say which row cannot be read."""
+    """The events of one row. HistoryVersionError and HistoryCorruptError name the row that cannot be read."""
     try:
         commit = decode_commit(body)
     except (HistoryVersionError, HistoryCorruptError) as error:
@@ -102,8 +102,8 @@ def commit_of(instance_id: str, seq: int, body: bytes) -> list[LogEvent]:
 def commits_of(page: History, after: int) -> Iterator[tuple[LogRow, list[LogEvent]]]:
     """The rows of a page that was read behind `after`, each with its events.
 
-    Raises HistoryCorruptError where a row is missing or cannot be read, and HistoryVersionError where one is newer than
-    this library. Rows before the current run are not missed: they may have been pruned.
+    Raises HistoryCorruptError if a row is missing or cannot be read, and HistoryVersionError if a row is newer than
+    this library. Rows before the current run may be missing: they may have been pruned.
     """
     instance = page.instance
     for row in page.rows:
@@ -125,9 +125,9 @@ def _missing(instance_id: str, first: int, last: int) -> HistoryCorruptError:
 
 
 async def read_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
-    """What is in the log behind the position, oldest first; all of it for a position in a former life of the id.
+    """The entries of the log behind the position, oldest first; all of them for a position in a former life of the id.
 
-    Raises UsageError when a part of what followed the position has been pruned, and HistoryCorruptError where a row is
+    Raises UsageError if a part of what followed the position has been pruned, and HistoryCorruptError if a row is
     missing or cannot be read.
     """
     while True:
@@ -159,7 +159,7 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
 
 
 async def follow_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
-    """As `read_log`, and then what comes, until the instance has ended. A database that is away is waited for."""
+    """As `read_log`, and then future entries, until the instance has ended. Waits while the database is away."""
     pause = _QUICKEST
     while True:
         try:

@@ -1,8 +1,8 @@
-"""What the decorators have declared, and what one app sees of it.
+"""What the decorators have declared, and the part of it that one app sees.
 
-Declaring only notes the definition; names are compared when an app looks. A definition with the same module and
-qualified name as an earlier one replaces it, so that a reload or a notebook cell run twice is no conflict, and one
-that nobody refers to any more is forgotten.
+A decorator only notes the definition; an app compares the names. A definition replaces an earlier one with the same
+module and qualified name, so that a reload or a notebook cell that runs twice is no conflict. A definition that nothing
+refers to any more is forgotten.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _declared: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary(
 
 
 def declare(definition: D) -> D:
-    """Note the definition for the apps to come."""
+    """Note the definition for apps made later."""
     fn = definition.fn
     _declared[definition.kind, fn.__module__, fn.__qualname__] = definition
     return definition
 
 
 def _by_name(kind: str, definitions: Iterable[Any], *, matters: Callable[[Any], bool]) -> dict[str, Any]:
-    """Those whose name is theirs alone. Raises RegistrationError for two that share one which `matters` to either."""
+    """The definitions by unique name. Raises RegistrationError if two share a name and it `matters` to either."""
     named: dict[str, Any] = {}
     ambiguous: set[str] = set()
     for definition in definitions:
@@ -78,13 +78,13 @@ def _checked(workflow: Any) -> Any:
 
 
 def _activities_of(workflows: Iterable[Any]) -> list[Any]:
-    """The activities that the code of these workflows names, and that of the functions it names in their modules."""
+    """The activities that the code of these workflows names, directly or through functions of the same module."""
     things = _reached_from(workflow.fn for workflow in workflows)
     return list({id(thing): thing for thing in things if _is_activity(thing)}.values())
 
 
 def _reached_from(functions: Iterable[Any]) -> Iterator[Any]:
-    """What the code of these functions names, and that of the functions it names in their modules."""
+    """What the code of these functions names, directly or through functions of the same module."""
     waiting: list[Any] = list(functions)
     seen: set[int] = set()
     while waiting:
@@ -99,7 +99,7 @@ def _reached_from(functions: Iterable[Any]) -> Iterator[Any]:
 
 
 def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
-    """The names of the exception classes that the modules of these definitions name, or their code by way of others."""
+    """The names of the exception classes that these definitions can reach, by their modules or by their code."""
     functions = [unwrap(definition.fn) for definition in definitions]
     modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
     things = chain(*(list(module.values()) for module in modules.values()), _reached_from(functions))
@@ -107,7 +107,7 @@ def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
 
 
 def _is_own_error(thing: Any) -> bool:
-    """Whether a workflow catches it as itself: not a built-in one, not one of this library's, none that ends a call."""
+    """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call."""
     if not isinstance(thing, type) or not issubclass(thing, Exception):
         return False
     own = thing.__module__.partition(".")[0] not in ("builtins", "romancy")
@@ -153,18 +153,18 @@ def _place(definition: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The definitions one app works with, by name."""
+    """The definitions that one app works with, by name."""
 
     workflows: Mapping[str, Any] = field(default_factory=dict[str, Any])
     activities: Mapping[str, Any] = field(default_factory=dict[str, Any])
     compensations: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """By the name of a workflow: the activities that its code names and that bear their names alone there."""
+    """By workflow name: the activities that the workflow's code names, if their names are unique there."""
     errors: frozenset[str] = frozenset()
     """The names of the exception classes that workflows may catch as themselves."""
 
     def activities_of(self, workflow: str) -> Mapping[str, Any]:
-        """The activities by name as this workflow means them: its own go before others of the same name."""
+        """The activities by name as this workflow means them: its own take precedence over others of the same name."""
         own = self.own.get(workflow, {})
         return self.activities if own.items() <= self.activities.items() else {**self.activities, **own}
 
@@ -172,9 +172,8 @@ class Registry:
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:
         """Everything declared so far, or these workflows with the activities whose names are unambiguous.
 
-        Raises RegistrationError when two functions bear one name, where that matters: among the given workflows,
-        anywhere if the app takes everything, and where one workflow calls both and the log could not tell which of
-        them is to be undone.
+        Raises RegistrationError if two functions share a name where that matters: among the given workflows; anywhere,
+        if the app takes everything; and where one workflow calls both and the log could not tell which of them to undo.
         """
         found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         for definition in list(_declared.values()):
@@ -192,10 +191,10 @@ class Registry:
         return registry
 
     def check(self, *, everything: bool) -> None:
-        """Look at every type now: those that were not to be found when they were named have to be by now.
+        """Check every type now. A type that could not be found at its declaration must be found by now.
 
-        Raises RegistrationError for one that is not, or cannot be stored. Without `everything` the activities are
-        looked at that the code of the workflows names; of others nobody knows whose they are.
+        Raises RegistrationError for a type that is not found, or cannot be stored. With `everything` all activities are
+        checked, else those that the code of the workflows names: the others may belong to anyone.
         """
         for workflow in self.workflows.values():
             workflow.check()

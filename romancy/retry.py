@@ -1,7 +1,7 @@
-"""When a failed activity is tried again: a policy, and the decision it makes, as pure values.
+"""When a failed activity is tried again: a policy, and its decision, as pure values.
 
-Nothing here waits or reads a clock. The engine carries out an attempt, asks `decide`, and writes the answer to the
-log, so that a crash does not reset the count.
+Nothing here waits or reads a clock. The engine carries out an attempt, asks `decide`, and writes the answer to the log,
+so that a crash does not reset the count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The failure is final. `exhausted`: only because the attempts are used up."""
+    """The failure is final. `exhausted`: only because no attempts are left."""
 
     exhausted: bool
 
@@ -55,11 +55,11 @@ def seconds(value: Duration, what: str = "duration") -> float:
 class RetryPolicy:
     """How often and how fast a failed activity is tried again.
 
-    `max_attempts` counts the first one too; 0 is for ever. The delay before attempt n+1 is
-    `initial_interval * multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that
-    share of it. A `TerminalError` is never tried again, whatever the filters say, and neither is what is no
-    `Exception`, unless `retry_on` names it. A filter that raises ends the attempts with what it raised. No policy is
-    asked about a result that cannot be stored: the activity has done its work, and fails at once.
+    `max_attempts` counts the first attempt too; 0 is for ever. The delay before attempt n+1 is `initial_interval *
+    multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that share of it. A
+    `TerminalError` is never tried again, whatever the filters say. An error that is not an `Exception` is tried again
+    only if `retry_on` names it. A filter that raises ends the attempts with its exception. No policy applies to a
+    result that cannot be stored: the activity has done its work, and fails at once.
     """
 
     max_attempts: int
@@ -121,11 +121,11 @@ class RetryPolicy:
 
     @classmethod
     def exponential(cls, max_attempts: int, initial_interval: Duration, max_interval: Duration) -> Self:
-        """Every pause twice the one before, up to `max_interval`."""
+        """Each pause is twice the one before, up to `max_interval`."""
         return cls(max_attempts, initial_interval, 2.0, max_interval)
 
     def delay(self, attempt: int, chance: float = 0.0) -> float:
-        """Seconds between attempt number `attempt` and the next; `chance` (0 to 1) is what jitter draws on."""
+        """Seconds between attempt number `attempt` and the next. `chance` (0 to 1) scales the jitter."""
         try:
             pause = self.initial_interval * self.multiplier ** (attempt - 1)
         except OverflowError:
@@ -159,7 +159,7 @@ FRAMEWORK_DEFAULT: Final = RetryPolicy()
 
 
 def policy(value: Any) -> RetryPolicy | None:
-    """A retry policy, or none of one's own. Raises UsageError for anything else."""
+    """The given retry policy or None. Raises UsageError for anything else."""
     if value is not None and not isinstance(value, RetryPolicy):
         raise UsageError(f"retry= takes a RetryPolicy, not {type(value).__name__}")
     return value

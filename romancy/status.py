@@ -1,4 +1,4 @@
-"""Where an instance stands, in one word. The core decides it, the store keeps it, everybody reads it."""
+"""The status of an instance, in one word. The core decides it and the store keeps it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TERMINAL_STATUSES", "Status", "StatusName"]
 
 
 class Status(StrEnum):
-    """Where an instance stands. Comparing with the plain string works as well."""
+    """The status of an instance. It compares equal to the plain string."""
 
     PENDING = "pending"
     RUNNING = "running"

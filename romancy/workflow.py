@@ -1,4 +1,4 @@
-"""Workflows: the decorator, what a call means in another workflow, and everything an app needs to start one."""
+"""Workflows: the decorator, the meaning of a call in another workflow, and what an app needs to start one."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class Call(Generic[R_co]):
     kwargs: dict[str, Any]
 
     def encode(self) -> Raw:
-        """The input as it is stored. Raises SerializationError naming the parameter and the path."""
+        """The input as stored. Raises SerializationError naming the parameter and the path."""
         return self.workflow.encode(self.args, self.kwargs)
 
 
 class Workflow(Generic[P, R_co]):
-    """A durable function. Start it with an app; await it in another workflow to run it as a child."""
+    """A durable function. Start it with an app, or await it in another workflow to run it as a child."""
 
     kind = "workflow"
 
@@ -96,7 +96,7 @@ class Workflow(Generic[P, R_co]):
         self.instance_id: str | None = None
         self.delay = 0.0
         self._fingerprint: list[str] = []
-        """Empty until it is needed; shared by those that `options` makes."""
+        """Empty until it is needed. Copies made by `options` share it."""
         update_wrapper(self, fn)
 
     @property
@@ -106,7 +106,7 @@ class Workflow(Generic[P, R_co]):
 
     @property
     def code(self) -> str:
-        """The declared version, or a fingerprint of all that a replay depends on: by it other code is told apart."""
+        """The declared version, or a fingerprint of everything that a replay depends on. It identifies the code."""
         if self.version is not None:
             return self.version
         if not self._fingerprint:
@@ -120,7 +120,7 @@ class Workflow(Generic[P, R_co]):
     else:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            """A coroutine under the workflow's name, so that a forgotten `await` is reported by that name."""
+            """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
             commands = self._commands_of_the_parent()
             call = commands.call(partial(self._as_a_child, commands, args, kwargs), self.name)
             call.__qualname__ = self.name
@@ -141,7 +141,7 @@ class Workflow(Generic[P, R_co]):
         return await answer
 
     def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
-        """The same workflow for one start: under an instance id of yours, or after a delay that mail ends."""
+        """The same workflow for one start, under your own instance id, or after a delay that a message ends early."""
         if instance_id is not None:
             check_id(instance_id)
         changed = copy.copy(self)
@@ -160,7 +160,7 @@ class Workflow(Generic[P, R_co]):
         return Call(self, args, kwargs)
 
     def recur(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
-        """End this run and begin the next one, under the same id and with a fresh history, with these arguments."""
+        """End this run and begin the next one with these arguments, under the same id and with a fresh history."""
         commands = current_commands()
         if commands is None:
             raise UsageError(f"{self.name}.recur() ends a run of the workflow: call it in the workflow's body")
@@ -224,7 +224,7 @@ def workflow(
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Declare an `async def` whose first parameter is the WorkflowContext as a workflow.
 
-    Raises RegistrationError when the function cannot be one.
+    Raises RegistrationError if the function cannot be a workflow.
     """
     check_options(options, options_of(Workflow), "workflow")
 
