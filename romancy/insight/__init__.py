@@ -1,6 +1,6 @@
-"""What an instance did and what it waits for, told from its log and its row. Pure: no database, no clock.
+"""What an instance did and what it waits for, derived from its log and its row. Pure: no database, no clock.
 
-`Timeline.of(events)` turns a log into steps with their attempts, `explain(…)` says in words why an instance does not
+`Timeline.of(events)` turns a log into steps with their attempts. `explain(…)` says in words why an instance does not
 move. The command line prints both.
 """
 

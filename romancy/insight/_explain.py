@@ -1,4 +1,4 @@
-"""Why an instance does not move, in sentences: who holds it, what it waits for, and who could go on with it."""
+"""Explains in sentences why an instance does not move: who holds it, what it waits for, who could go on with it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _LATE: Final = 5_000_000
-"""An instance that has been due for longer than this ought to have been taken by somebody."""
+"""In microseconds. A worker should have taken an instance that has been due for longer."""
 
 
 def explain(row: InstanceRow, timeline: Timeline, census: Census) -> list[str]:
-    """What to know about an instance that does not move, the most important first."""
+    """Sentences about an instance that does not move, the most important first."""
     if row.status in TERMINAL_STATUSES:
         return list(_ended(row))
     if row.status is Status.STUCK:

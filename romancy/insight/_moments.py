@@ -1,4 +1,4 @@
-"""Times and spans of microseconds as people read them."""
+"""Texts for times and spans given in microseconds."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def span(microseconds: int) -> str:
 
 
 def ago(then: int, now: int) -> str:
-    """Where a time lies from now: `3 s ago` or `in 2 h`."""
+    """A time relative to now: `3 s ago` or `in 2 h`."""
     return f"{span(now - then)} ago" if then <= now else f"in {span(then - now)}"

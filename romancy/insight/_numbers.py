@@ -1,4 +1,4 @@
-"""Numbers of things in sentences."""
+"""Counts of things, for sentences."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A log as steps: each activity, timer, wait, child and compensation with its attempts and its end.
 
-Commands carry no time of their own: a step begins at the time of the input that the run answered with it.
+Commands carry no time of their own. A step begins at the time of the input to which the run answered with the command.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Attempt:
     at: int
     error: ErrorInfo
     due: int
-    """When it was to begin: with the step, or when the pause after the attempt before was over."""
+    """When it was due: at the start of the step, or at the end of the pause after the previous attempt."""
 
 
 @dataclass(slots=True)
 class Step:
-    """Something the run asked for. Times are microseconds since the epoch; `ended_at` None: it is still open."""
+    """Something that the run asked for. Times are microseconds since the epoch. `ended_at` is None while it is open."""
 
     kind: str
     """`activity`, `timer`, `event`, `child` or `compensation`."""
@@ -42,12 +42,12 @@ class Step:
     failures: list[Attempt] = field(default_factory=list["Attempt"])
     error: ErrorInfo | None = None
     due: int | None = None
-    """When it happens by the clock alone: a timer rings, a wait times out, the next attempt begins."""
+    """When the clock moves it: a timer rings, a wait times out, the next attempt begins."""
     key: str | None = None
     undoes: str | None = None
-    """Of a compensation: the id of the activity."""
+    """For a compensation: the id of the activity."""
     instance_id: str | None = None
-    """Of a child: its instance."""
+    """For a child: its instance id."""
 
     @property
     def is_open(self) -> bool:
@@ -56,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that happened to the instance as a whole."""
+    """An event that concerns the instance as a whole."""
 
     at: int
     text: str
@@ -87,11 +87,11 @@ class Timeline:
 
     @property
     def open(self) -> list[Step]:
-        """What the current run waits for."""
+        """The open steps of the current run."""
         return list(self._open.values())
 
     def take(self, event: ev.LogEvent) -> None:
-        """Follow one event. A kind that is unknown here changes nothing."""
+        """Apply one event. An unknown kind of event changes nothing."""
         if isinstance(event, ev.Input):
             self._at = max(self._at, event.at)
             if not isinstance(event, ev.OwnerChanged):

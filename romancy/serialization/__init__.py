@@ -1,22 +1,22 @@
 """JSON in and out by declared type, exceptions as data, and the codec hook around the bytes.
 
-Pure: no I/O, no clock, no registry. It depends on msgspec and the errors alone; pydantic and attrs come in only
-with the values and types of those who use them.
+Pure: no I/O, no clock, no registry. The package imports only msgspec and the errors. It uses pydantic and attrs only
+for values and types of users who use them.
 
-What holds for every value that is written:
+Rules for every value that is written:
 
-* It comes back equal, as its declared type, or it is refused where it is produced, with its JSON path. Where
-  nothing is declared (`Any`, `object`, no annotation) the plain JSON value comes back: text for a datetime, an
+* The value comes back equal, as its declared type. Otherwise it is refused where it is produced, with its JSON path.
+  Where nothing is declared (`Any`, `object`, no annotation) the plain JSON value comes back: text for a datetime, an
   object for a dataclass, a list for a tuple. Keys other than text are refused there, since 1 and "1" would be one.
-* Types are strict: "5" is no int, 1 is no bool; an int may stand for a float if no digit is lost.
+* Types are strict: "5" is not an int, 1 is not a bool. An int may stand for a float if no digit is lost.
 * The same value gives the same bytes in every process: dicts keep their order, sets are sorted.
-* Integers are exact at any size up to 4300 digits; floats are exact, and NaN and Infinity are refused; decimals
-  are text, exact with their trailing zeros.
-* A datetime keeps its UTC offset, not the name of its zone. A naive datetime stays naive: it is written without
-  an offset, and nobody guesses one.
-* Reading ignores fields it does not know and fills in defaults, so a dataclass may grow.
+* Integers are exact at any size up to 4300 digits. Floats are exact; NaN and Infinity are refused. Decimals are
+  text, exact with their trailing zeros.
+* A datetime keeps its UTC offset, not the name of its zone. A naive datetime stays naive: it is written without an
+  offset, and no offset is guessed.
+* Reading ignores unknown fields and fills in defaults, so a dataclass may grow.
 
-Live and replayed code must see the same: hand the workflow what was read back, not the object that was written.
+Live and replayed code must see the same value: pass the workflow what was read back, not the object that was written.
 """
 
 from __future__ import annotations

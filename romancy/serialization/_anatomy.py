@@ -1,7 +1,7 @@
-"""What a value is made of, seen as JSON: which children it has, under which names they are written.
+"""The children of a value as JSON sees it, and the names under which they are written.
 
-Only the slow paths come here (locating a culprit, comparing what would come back, putting sets in order); a
-value that is written without complaint is never walked. Nothing here calls `repr` or `str` of a user's object.
+Only the slow paths use this module: locating a culprit, comparing what would come back, sorting sets. A value that is
+written without an error is never walked. Nothing here calls `repr` or `str` of a user's object.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Kind(Enum):
 
     @property
     def is_record(self) -> bool:
-        """Whether it has named fields that are declared by a class."""
+        """Whether it has named fields that a class declares."""
         return self in (Kind.STRUCT, Kind.DATACLASS, Kind.ATTRS, Kind.MODEL)
 
 
@@ -71,14 +71,14 @@ def kind_of(value: object) -> Kind:
 
 
 def is_model(tp: type) -> bool:
-    """Whether it is a pydantic model; pydantic is looked for among the loaded modules, never imported."""
+    """Whether it is a pydantic model. Looks for pydantic among the loaded modules and never imports it."""
     pydantic = sys.modules.get("pydantic")
     base = getattr(pydantic, "BaseModel", None)
     return isinstance(base, type) and issubclass(tp, base)
 
 
 def json_children(value: object) -> Iterator[tuple[Segment, Any]]:
-    """Each child with its JSON name; none for a leaf."""
+    """Each child with its JSON name. A leaf has none."""
     children = _CHILDREN.get(kind_of(value))
     return iter(()) if children is None else children(value)
 
@@ -115,13 +115,13 @@ def _model_children(value: BaseModel) -> Iterator[tuple[Segment, Any]]:
 
 
 def writes_aliases(model: type[BaseModel]) -> bool:
-    """A model is written under the names that its own validation takes back."""
+    """Whether a model is written by aliases: it is written under the names that its own validation accepts."""
     config: Mapping[str, Any] = model.model_config
     return not (config.get("populate_by_name") or config.get("validate_by_name"))
 
 
 def fields_held(value: object) -> Iterator[tuple[str, Any]]:
-    """Every declared field of a record as the object holds it, also those that are not written."""
+    """Every declared field of a record with the object's value, also fields that are not written."""
     for name in _field_names(type(value)):
         if hasattr(value, name):
             yield name, getattr(value, name)
@@ -154,7 +154,7 @@ _CHILDREN: Final[dict[Kind, Callable[[Any], Iterator[tuple[Segment, Any]]]]] = {
 
 
 def without_root(value: object) -> object:
-    """The value a pydantic root model stands for; any other value as it is."""
+    """The value that a pydantic root model stands for. Any other value unchanged."""
     while kind_of(value) is Kind.MODEL and getattr(value, "__pydantic_root_model__", False):
         value = cast("Any", value).root
     return value

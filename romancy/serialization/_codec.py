@@ -1,14 +1,14 @@
-"""The hook around what is stored: compress, sign, encrypt. Nothing here looks inside a value.
+"""The hook around stored payloads: compress, sign, encrypt. Nothing here looks inside a value.
 
-What is stored is one of three kinds: a commit of an instance's log, a message for its inbox, its input. What codecs
-made of one is sealed: it stands in a JSON object that names them in the order they were applied,
-`{"type":"Encoded","codec":"zlib+hmac-sha256:1","data":"<base64>"}`. A sealed commit is an array of this one "event",
-so that whoever reads logs without Romancy finds JSON of the usual form, and a version of Romancy that knows no codecs
-an event that is newer than itself. A sealed input begins with a `$`, which no JSON does: an input may hold anything,
-and must never be mistaken for what a codec made.
+A payload is one of three kinds: a commit of an instance's log, a message for its inbox, or its input. A payload that
+codecs changed is sealed: it stands in a JSON object that names the codecs in the order of application,
+`{"type":"Encoded","codec":"zlib+hmac-sha256:1","data":"<base64>"}`. A sealed commit is an array of this one "event". A
+reader of logs without Romancy thus finds JSON of the usual form, and a version of Romancy without codecs finds an event
+that is newer than itself. A sealed input begins with a `$`, which no JSON does: an input may hold anything, and must
+never be mistaken for a sealed one.
 
-What no codec touched is stored as it is. Each body says for itself how it was written; codecs can be added, changed
-and taken away while older rows stay readable.
+A payload that no codec changed is stored as it is. Each body says how it was written, so codecs can be added, changed
+and removed while older rows stay readable.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _BEGINNINGS: Final[dict[Kind, bytes]] = {kind: before + _SEALED for kind, (befor
 
 
 class PayloadContext(msgspec.Struct, frozen=True):
-    """Where a payload stands. It is the same when it is written and when it is read."""
+    """Where a payload is stored. It is the same for writing and for reading."""
 
     instance_id: str
     kind: Kind
     place: str = ""
-    """Which commit, message or input of the instance it is: two of one kind differ in it."""
+    """Which commit, message or input of the instance it is. Unique among payloads of one kind."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.place} of instance {self.instance_id!r}"
 
     def as_bytes(self) -> bytes:
-        """For a signature or an encryption to be bound to, so that no payload can be put in another's place."""
+        """Bytes to bind a signature or an encryption to, so that no payload can be put in another's place."""
         return msgspec.json.encode((self.instance_id, self.kind, self.place))
 
 
@@ -54,12 +54,12 @@ class PayloadContext(msgspec.Struct, frozen=True):
 class PayloadCodec(Protocol):
     """Turns the bytes of payloads into other bytes, and back. It must be safe to call from several threads.
 
-    It is called in the middle of the engine's work: it must be quick, and keep the keys it needs. When it cannot work
-    *now* (its keys are elsewhere and cannot be reached), it raises `StorageUnavailableError`: the engine then waits
+    The engine calls a codec during its work: a codec must be quick and hold the keys it needs. A codec that cannot work
+    *now*, because its keys are elsewhere and cannot be reached, raises `StorageUnavailableError`. The engine then waits
     as it does for a database that is away. Any other exception means that this payload cannot be written or read.
 
-    An encryption fits in a few lines. `AESGCM` is that of the `cryptography` package; the id bears the key's
-    name, so that a new key is a new codec and the old one goes on reading:
+    An encryption takes a few lines. `AESGCM` is that of the `cryptography` package. The id holds the key's name, so
+    that a new key is a new codec and the old codec still reads:
 
         class Aes:
             id = "aes-gcm:2026"
@@ -77,7 +77,7 @@ class PayloadCodec(Protocol):
 
     @property
     def id(self) -> str:
-        """Stored with every payload; letters, digits and `. _ : -`, at most 64."""
+        """The name stored with every payload: letters, digits and `. _ : -`, at most 64."""
         ...
 
     def encode(self, data: bytes, context: PayloadContext, /) -> bytes | None:
@@ -85,7 +85,7 @@ class PayloadCodec(Protocol):
         ...
 
     def decode(self, data: bytes, context: PayloadContext, /) -> bytes:
-        """What `encode` was given. Raises anything if the data is damaged or not meant for this context."""
+        """The bytes given to `encode`. Raises any exception if the data is damaged or not meant for this context."""
         ...
 
 
@@ -98,12 +98,12 @@ _envelopes: Final = msgspec.json.Decoder(_Envelope)
 
 
 def is_sealed(stored: bytes, kind: Kind) -> bool:
-    """Whether a codec made this."""
+    """Whether a codec wrote this."""
     return stored.startswith(_BEGINNINGS[kind])
 
 
 def refuse_sealed(stored: bytes, kind: Kind, what: str) -> None:
-    """Raise CodecError for what a codec made and none of this app's could read."""
+    """Raise CodecError if a codec wrote this and no codec of this app could read it."""
     if is_sealed(stored, kind):
         codec = stored[len(_BEGINNINGS[kind]) :].split(b'"', 2)[1].decode(errors="replace")
         raise CodecError(
@@ -117,7 +117,7 @@ def _check_codec(codec: object) -> None:
 
 
 class Codecs:
-    """The codecs of one app: those that write, in order, and older ones that are still needed to read."""
+    """The codecs of one app: those that write, in order, and older ones that are only read."""
 
     def __init__(self, *codecs: PayloadCodec, read_only: Iterable[PayloadCodec] = ()) -> None:
         if not isinstance(read_only, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
@@ -134,7 +134,7 @@ class Codecs:
 
     @classmethod
     def of(cls, codecs: Codecs | Iterable[PayloadCodec]) -> Codecs:
-        """What an app was given as its codecs. Raises UsageError for what is none."""
+        """The codecs given to an app. Raises UsageError for other values."""
         if isinstance(codecs, cls):
             return codecs
         if not isinstance(codecs, Iterable):
@@ -143,11 +143,11 @@ class Codecs:
 
     @property
     def ids(self) -> frozenset[str]:
-        """All that can be read, by id."""
+        """The ids of all codecs that can read."""
         return frozenset(self._readers)
 
     def wrap(self, raw: bytes, context: PayloadContext) -> bytes:
-        """What to store for a payload; one that is sealed already stays as it is.
+        """The bytes to store for a payload. A payload that is already sealed stays as it is.
 
         Raises CodecError if a codec fails.
         """
@@ -172,7 +172,7 @@ class Codecs:
     def unwrap(self, stored: bytes, context: PayloadContext) -> bytes:
         """The payload that was wrapped, byte for byte.
 
-        Raises CodecError for a codec that is not among these, and for data that its codec refuses.
+        Raises CodecError for an unknown codec, and for data that its codec refuses.
         """
         if not is_sealed(stored, context.kind):
             return stored
@@ -202,7 +202,7 @@ class Codecs:
 
 
 NO_CODECS: Final = Codecs()
-"""Reads what no codec wrote."""
+"""Reads only payloads that no codec wrote."""
 
 
 def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) -> NoReturn:
@@ -210,10 +210,10 @@ def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) 
 
 
 class ZlibCodec:
-    """Compresses payloads from a size on, and leaves those that would hardly shrink."""
+    """Compresses payloads of at least `threshold` bytes, unless the compressed form would be no shorter."""
 
     def __init__(self, threshold: int = 4096, *, level: int = 6, largest: int = 64 * 1024 * 1024) -> None:
-        """`largest`: what a payload may grow to when it is read, so that no row can exhaust the memory."""
+        """`largest` limits the size of a decompressed payload, so that no row can exhaust the memory."""
         self.id: Final = "zlib"
         self._threshold = threshold
         self._level = level
@@ -235,15 +235,15 @@ class ZlibCodec:
 
 
 class HmacCodec:
-    """Signs payloads with HMAC-SHA256, so that a changed row, or one moved to another place, is refused when read.
+    """Signs payloads with HMAC-SHA256. A row that was changed, or moved to another place, is refused when read.
 
-    What bears no signature is still read: older rows may not have one.
+    A payload without a signature is still read: older rows may have none.
     """
 
     _SIZE: Final = 32
 
     def __init__(self, key: bytes, *, key_id: str = "1") -> None:
-        """`key_id` goes into the codec's id: a new key is a new codec, and the old one goes on reading."""
+        """`key_id` is part of the codec's id: a new key is a new codec, and the old codec still reads."""
         if len(key) < self._SIZE:
             raise UsageError(f"an HMAC key has at least {self._SIZE} bytes; make one with `secrets.token_bytes(32)`")
         self._key = key

@@ -1,4 +1,4 @@
-"""Finding, after a value could not be written, the part of it that is to blame and what to do about it."""
+"""Finds the part of a value that could not be written, the reason, and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from romancy.serialization._hooks import dump_model
 from romancy.serialization._where import Segment, render_path, type_name
 
 MAX_DEPTH: Final = 128
-"""How many containers may stand in one another. It is ours, not the interpreter's, so that what one process could
-write another can read, however deep its own stack already is."""
+"""How many containers may be nested. The limit is independent of the interpreter's, so that one process can read what
+another could write, however deep its own stack is.
+"""
 
 SCALARS: Final = (
     str, int, float, bytes, bytearray, memoryview, date, time, timedelta, UUID, Decimal,
@@ -39,7 +40,7 @@ SURROGATE: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A part of a value, with the way to it."""
+    """A part of a value, with its path."""
 
     value: Any
     segment: Segment = ""
@@ -53,7 +54,7 @@ class Node:
         return Node(value, self.segment, self.parent, self.depth)
 
     def lineage(self) -> list[Node]:
-        """From the root to this node."""
+        """The nodes from the root to this one."""
         nodes: list[Node] = []
         node: Node | None = self
         while node is not None:
@@ -71,7 +72,7 @@ Culprit: TypeAlias = tuple[str, str]
 
 
 def find_unwritable(value: object) -> Culprit | None:
-    """The first part that JSON cannot hold, in the order in which it would be written."""
+    """The first part that JSON cannot hold, in the order of writing."""
     stack = [Node(value)]
     while stack:
         node = stack.pop()
@@ -118,7 +119,7 @@ def _has_text_form(key: object) -> bool:
 
 
 def reason_of_leaf(value: object) -> str | None:
-    """Why this leaf cannot be written, or None. It trusts the type alone: a proxy may lie about its class."""
+    """Why this leaf cannot be written, or None. Looks only at the type: a proxy may lie about its class."""
     tp = type(value)
     if issubclass(tp, Enum):
         inner = cast("Enum", value).value

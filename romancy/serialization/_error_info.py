@@ -1,7 +1,7 @@
-"""Exceptions as data: what the log keeps of one. Nothing here fails, whatever the exception does.
+"""Exceptions as data for the log. Nothing here fails, whatever the exception does.
 
-What the exception carries (`args` and its attributes) is kept only for the types that a workflow may catch as
-themselves, and only as far as it is JSON; everything else about an exception is text of a bounded length.
+The data of an exception (`args` and its attributes) is kept only for types that a workflow may catch as themselves, and
+only as far as it is JSON. Everything else about an exception is text of a bounded length.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _OWN_FOLDER: Final = __file__.rpartition("serialization")[0]
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An exception as the log keeps it."""
+    """An exception as the log holds it."""
 
     type: str
-    """`module.qualname` of its class, as `exception_name` gives it."""
+    """`module.qualname` of its class, as `exception_name` returns it."""
     message: str = ""
     trace: str = ""
-    """The frames of the code that raised it, without those of this library."""
+    """The frames of the code that raised it, without the frames of this library."""
     bases: tuple[str, ...] = ()
-    """Its base classes up to `Exception`, nearest first: a declared base catches it as well."""
+    """Its base classes up to `Exception`, nearest first: a declared base catches the exception as well."""
     data: Raw = NO_DATA
     """`{"args": […], "attributes": {…}}`, if it is of a declared type."""
     cause: ErrorInfo | None = None
-    """What it was raised from, or what was being handled when it was raised."""
+    """The exception it was raised from, or that was being handled when it was raised."""
     members: tuple[ErrorInfo, ...] = ()
     """The exceptions of an exception group."""
 
     @property
     def summary(self) -> str:
-        """In one line what it is and says; of a group also what its first members are and say."""
+        """Type and message in one line. For a group, also those of its first members."""
         own = f"{self.type}: {self.message}"
         if not self.members:
             return own
@@ -65,7 +65,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def report(self) -> str:
-        """In some lines where it came from and what it says, its cause and, of a group, its members."""
+        """Trace and message in some lines, with the cause and, for a group, the members."""
         lines = [self.trace or f"{self.type}: {self.message}"]
         for number, member in enumerate(self.members, 1):
             lines += [f"  member {number} of {len(self.members)}:", indent(member.report, "    ")]
@@ -79,14 +79,14 @@ def _shortened(text: str) -> str:
 
 
 class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an exception of a declared type carries. An argument list that is no JSON is left out as a whole."""
+    """The data of an exception of a declared type. Arguments that are not all JSON are left out as a whole."""
 
     args: list[Any] | None = None
     attributes: dict[str, Any] = {}
 
 
 def exception_name(cls: type[BaseException]) -> str:
-    """The name under which exceptions of this class are recorded, and looked up again."""
+    """The name under which exceptions of this class are recorded and looked up."""
     module = cls.__module__
     return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
 
@@ -96,14 +96,14 @@ def describe_exception(
 ) -> ErrorInfo:
     """Turn an exception into data. Never raises, whatever its `__str__`, `__repr__` or attributes do.
 
-    `declared` are the classes that may come back as themselves, and `named` the names of further ones;
-    `TerminalError` is always one of them.
+    `declared` are the classes that may come back as themselves, and `named` the names of further ones. `TerminalError`
+    is always one of them.
     """
     return _Describer((TerminalError, *declared), named).describe(exc)
 
 
 class _Describer:
-    """Follows causes and members, each exception once, and not more of them than an event can hold."""
+    """Follows causes and members, each exception once, up to the number that an event can hold."""
 
     def __init__(self, declared: tuple[type[BaseException], ...], named: Collection[str]) -> None:
         self._declared = declared
@@ -135,7 +135,7 @@ class _Describer:
 
 
 def members_of(exc: BaseException) -> tuple[BaseException, ...]:
-    """The exceptions of a group, which always has some; none for any other exception."""
+    """The exceptions of a group, which has at least one. Empty for any other exception."""
     return cast("BaseExceptionGroup[BaseException]", exc).exceptions if is_group(type(exc)) else ()
 
 
@@ -156,14 +156,14 @@ def _bases(cls: type[BaseException]) -> tuple[str, ...]:
 
 def _message(exc: BaseException) -> str:
     try:
-        text = str(exc.args[0]) if members_of(exc) else str(exc)  # a group's own text also counts its members
+        text = str(exc.args[0]) if members_of(exc) else str(exc)  # str() of a group also counts its members
     except Exception as error:  # noqa: BLE001 (the user's __str__ may do anything)
         return f"<no message: its __str__ raised {type(error).__name__}>"
     return _bounded(text, _LONGEST_MESSAGE)
 
 
 def _bounded(text: str, limit: int) -> str:
-    """Text that every database stores, with a note on how much is missing."""
+    """Text that every database stores. Cut text notes the full length."""
     if len(text) > limit:
         text = f"{text[:limit]}… ({len(text):,} characters)"
     return text.encode(errors="backslashreplace").decode()
@@ -197,7 +197,7 @@ def _data(exc: BaseException) -> Raw:
 
 
 def _arguments(exc: BaseException) -> tuple[Any, ...]:
-    """What to make it of again: its `args`, and what a built-in class keeps beside them, such as a file's name."""
+    """The arguments to make it again: its `args`, and what a built-in class keeps besides, such as a file's name."""
     try:
         made_of = builtin_base(type(exc)).__reduce__(exc)[1]
     except Exception:  # noqa: BLE001 (attributes of the user's)
@@ -206,7 +206,7 @@ def _arguments(exc: BaseException) -> tuple[Any, ...]:
 
 
 def builtin_base(cls: type[BaseException]) -> type[BaseException]:
-    """Its nearest class that is not written in Python: what that keeps, it keeps in C."""
+    """Its nearest base class that is not written in Python. Such a class keeps its data in C."""
     builtin: Mapping[str, object] = vars(builtins)
     for base in cls.__mro__:
         if issubclass(base, BaseException) and builtin.get(base.__name__) is base:

@@ -1,8 +1,8 @@
-"""Whether what was written comes back as what it was, and where not.
+"""Compares a value with what is read back of it, and finds the first loss.
 
-JSON knows fewer things than Python, so writing alone proves nothing: NaN becomes null, the keys 1 and "1" become
-one, a subclass loses its own fields. Each value is therefore read back before it is accepted. If the two are
-equal, nothing more happens; otherwise both are walked side by side, and only these differences are let through:
+JSON has fewer types than Python, so successful writing proves nothing: NaN becomes null, the keys 1 and "1" become
+one, a subclass loses its own fields. Each value is therefore read back before it is accepted. If the two are equal,
+nothing more happens. Otherwise both are walked side by side, and only these differences are accepted:
 
 * what the declared type promises to convert: int to float (if no digit is lost), tuple to list and the like;
 * where no type is declared (`Any`, `object`), the plain JSON form: an object for a dataclass, text for a datetime.
@@ -35,14 +35,14 @@ _Pair: TypeAlias = tuple["Segment", Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the walk found: the first loss, if any, and whether there are sets to be put in order."""
+    """The result of the walk: the first loss, if any, and whether there are sets to sort."""
 
     loss: Culprit | None
     has_sets: bool
 
 
 def compare(value: object, back: object, *, loose: bool) -> Comparison:
-    """Walk both. `loose`: the declared type has a place without a declaration somewhere."""
+    """Walk both values. `loose`: some part of the declared type has no declaration."""
     has_sets = False
     stack: list[tuple[Node, Any]] = [(Node(value), back)]
     while stack:
@@ -64,12 +64,12 @@ def compare(value: object, back: object, *, loose: bool) -> Comparison:
 
 
 def _is_settled(value: object, back: object) -> bool:
-    """Most children are plain and equal; they need no node of their own."""
+    """Whether a child is plain and equal. Most are, and need no node of their own."""
     return type(value) in _PLAIN and value == back
 
 
 def _compare_one(kind: Kind, value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
-    """The reason why this part is lost, or the pairs of children to look at next."""
+    """The reason why this part is lost, or the pairs of children to compare next."""
     if kind is Kind.MAPPING:
         return _compare_mapping(value, back, loose=loose)
     if kind in (Kind.ARRAY, Kind.SET):
@@ -144,7 +144,7 @@ def _has_text_form(value: object) -> bool:
 
 
 def _compare_alike(value: object, back: object) -> str | list[_Pair]:
-    """Two leaves of one type that do not say they are equal."""
+    """Compare two leaves of one type that are not equal by `==`."""
     if isinstance(value, Decimal):
         return [] if str(value) == str(back) else "the decimal would change"
     if isinstance(value, datetime | time) and isinstance(back, datetime | time):

@@ -1,7 +1,7 @@
-"""The types msgspec does not know itself: pydantic models, unions of several records, subclasses of scalars.
+"""Hooks for types that msgspec does not know: pydantic models, unions of several records, subclasses of scalars.
 
-pydantic is not a dependency and is never imported here: a model or a model's class can only reach these hooks
-in a process that has imported it.
+pydantic is not a dependency and is never imported here. A model or a model's class can reach these hooks only in a
+process that has imported pydantic.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _MOST_FINDINGS: Final = 5
 
 
 class MisfitError(ValueError):
-    """A document does not fit; the text holds no part of it."""
+    """A document does not match the type. The text holds no part of the document."""
 
     def __init__(self, text: str, findings: Sequence[tuple[Sequence[str | int], str]] = ()) -> None:
         super().__init__(text)
         self.findings = findings
-        """What is wrong inside it, each with its path from here."""
+        """The errors inside it, each with its path from here."""
 
 
 class _AcceptsAnyInstance(type):
-    """msgspec checks that the hook gave an instance of the class it asked for; the members are of their own."""
+    """Accepts every instance: msgspec checks for an instance of the hook's class, but the members have others."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return True
 
 
 class AnyOf(metaclass=_AcceptsAnyInstance):
-    """Stands for a union of several record types, which msgspec cannot tell apart by itself.
+    """Stands for a union of several record types, which msgspec cannot tell apart.
 
-    Each use is a subclass of its own with its `decoders`, because msgspec hands the hook a class.
+    Each use is a subclass with its own `decoders`, because msgspec passes the hook a class.
     """
 
     decoders: ClassVar[tuple[msgspec.json.Decoder[Any], ...]]
@@ -52,7 +52,7 @@ class AnyOf(metaclass=_AcceptsAnyInstance):
 
     @classmethod
     def choose(cls, plain: object) -> object:
-        """The member that accounts for every part of the document, or else the only one that accepts it."""
+        """The member that accounts for every part of the document, else the only one that accepts it."""
         raw = encode(plain)
         accepted: list[object] = []
         for decoder in cls.decoders:
@@ -112,12 +112,13 @@ _PLAIN_SCALARS: Final[_Scalars] = cast(
         (Decimal, Decimal),
     ),
 )
-"""Subclasses of scalars (a markup string, a NumPy float, a frozen clock's datetime) go as their very base type,
-without asking the subclass how it likes to be shown. What that would lose is found by comparing."""
+"""Subclasses of scalars (a markup string, a NumPy float, a frozen clock's datetime) are written as their base type,
+without calling the subclass's own conversion. Comparing with what is read back finds a loss.
+"""
 
 
 def encode_hook(value: object) -> object:
-    """Turn what msgspec does not know into what it does."""
+    """Turn a value that msgspec does not know into one that it knows."""
     if kind_of(value) is Kind.MODEL:
         return dump_model(cast("BaseModel", value))
     for base, as_base in _PLAIN_SCALARS:
@@ -127,12 +128,12 @@ def encode_hook(value: object) -> object:
 
 
 def dump_model(model: BaseModel) -> object:
-    # Its warnings would show values; a field of the wrong type is found when the model is read back.
+    # Warnings would show values. Reading the model back finds a field of the wrong type.
     return model.model_dump(mode="json", by_alias=writes_aliases(type(model)), round_trip=True, warnings=False)
 
 
 def decode_hook(tp: type[Any], plain: object) -> object:
-    """Turn plain JSON into a type msgspec does not know; a ValueError becomes an error with the path."""
+    """Turn plain JSON into a type that msgspec does not know. A ValueError becomes an error with the path."""
     if tp is object:
         return plain
     if issubclass(tp, AnyOf):
@@ -143,7 +144,7 @@ def decode_hook(tp: type[Any], plain: object) -> object:
 
 
 def _load_model(model: type[BaseModel], plain: object) -> object:
-    # As JSON, not as Python objects: a strict model takes a date from text only when it knows it is JSON.
+    # As JSON, not as Python objects: a strict model accepts a date as text only from JSON.
     try:
         return model.model_validate_json(encode(plain))
     except ValueError as error:
@@ -151,7 +152,7 @@ def _load_model(model: type[BaseModel], plain: object) -> object:
 
 
 def _what_pydantic_says(error: ValueError) -> Sequence[tuple[Sequence[str | int], str]]:
-    """Its first findings without the values it found, which do not belong in an error."""
+    """Pydantic's first findings, without the values, which do not belong in an error."""
     try:
         findings = cast("ValidationError", error).errors(include_input=False, include_url=False, include_context=False)
     except AttributeError:

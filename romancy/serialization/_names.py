@@ -1,7 +1,7 @@
-"""Finding the types that annotations name: at module level, around a local function, or in local classes.
+"""Finds the types that annotations name: at module level, around a local function, or in local classes.
 
-Annotations are looked at when a type is first needed, not when the function is defined, so what the surrounding
-functions called their types has to be remembered at the definition. Only types are kept, no other local values.
+Annotations are evaluated when a type is first needed, not when the function is defined. The types that the surrounding
+functions named must therefore be remembered at the definition. Only types are kept, no other local values.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TypesOf:
         self._around = names_around(fn)
 
     def plan(self, name: str, where: Where) -> Plan:
-        """The plan for a parameter, or for `return`; what is not annotated is plain JSON.
+        """The plan for a parameter, or for `return`. A parameter without an annotation is plain JSON.
 
         Raises RegistrationError if the type cannot be found or has no JSON form.
         """
@@ -42,11 +42,11 @@ class TypesOf:
         return plan_for(declared, where)
 
     def declared(self, name: str, where: Where) -> Any:
-        """The type that is declared for a parameter. Raises as `plan` does if it cannot be found."""
+        """The declared type of a parameter. Raises as `plan` does if the type cannot be found."""
         return self._declared(name, where)[0]
 
     def _declared(self, name: str, where: Where) -> tuple[Any, Mapping[str, Any]]:
-        """The type, and the names that could have been meant."""
+        """The type, and the names that its annotation could refer to."""
         annotation = raw_annotations(self._fn).get(name, Any)
         names = {**self._around, **_names_used_in(self._fn)}
         try:
@@ -96,7 +96,7 @@ def _names_a_type(value: object) -> bool:
 
 
 def raw_annotations(fn: Callable[..., object]) -> dict[str, Any]:
-    """As they stand, strings included; nothing is evaluated that could fail."""
+    """The annotations as written, strings included. Nothing is evaluated that could fail."""
     if sys.version_info >= (3, 14):
         import annotationlib  # noqa: PLC0415 (there is no such module before 3.14)
 
@@ -105,7 +105,7 @@ def raw_annotations(fn: Callable[..., object]) -> dict[str, Any]:
 
 
 def signature_of(fn: Callable[..., object]) -> inspect.Signature:
-    """Names, kinds and defaults; the annotations in it are not to be used."""
+    """Names, kinds and defaults. Do not use the annotations in it."""
     if sys.version_info >= (3, 14):
         import annotationlib  # noqa: PLC0415 (there is no such module before 3.14)
 
@@ -121,7 +121,7 @@ def _evaluate(annotation: Any, fn: Callable[..., object], names: Mapping[str, An
 
 
 def _names_used_in(fn: Callable[..., object]) -> dict[str, Any]:
-    """What the function's own code refers to outside itself, as it is now."""
+    """The types that the function's own code refers to outside of itself, as they are now."""
     code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None)
     if code is None or cells is None:
         return {}
@@ -135,9 +135,9 @@ def _names_used_in(fn: Callable[..., object]) -> dict[str, Any]:
 
 
 def _settle_local_classes(names: Mapping[str, Any]) -> None:
-    """Put the types themselves in place of their names in the annotations of local classes.
+    """Replace names by types in the annotations of local classes.
 
-    msgspec looks names up in the class's module only, where the neighbours of a local class are not to be found.
+    msgspec looks names up only in the class's module, which does not hold the neighbours of a local class.
     """
     for cls in names.values():
         if not isinstance(cls, type) or "<locals>" not in cls.__qualname__:
@@ -145,6 +145,6 @@ def _settle_local_classes(names: Mapping[str, Any]) -> None:
         try:
             hints = typing.get_type_hints(cls, localns=dict(names), include_extras=True)
             own = {name: hints.get(name, annotation) for name, annotation in inspect.get_annotations(cls).items()}
-        except (NameError, TypeError):  # msgspec will say which name it misses
+        except (NameError, TypeError):  # msgspec will name the missing type
             continue
         cls.__annotations__ = own

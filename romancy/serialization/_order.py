@@ -1,4 +1,4 @@
-"""Sets in one order, the same in every process: replay compares the bytes that were written with those written now."""
+"""Sorts sets the same way in every process: replay compares the bytes in the log with those written now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def with_sets_in_order(value: object, raw: bytes) -> bytes:
-    """The same JSON of the value, with the elements of every set sorted by their own JSON."""
+    """The same JSON with the elements of every set sorted by their own JSON."""
     plain = _decode(raw)
     sets: list[list[Any]] = [
         written
@@ -29,7 +29,7 @@ def with_sets_in_order(value: object, raw: bytes) -> bytes:
 
 
 def _pairs(value: object, plain: object) -> Iterator[tuple[Any, Any]]:
-    """The parts of the value beside the JSON written for them; what does not fit together is left out."""
+    """The parts of the value, each with its JSON. Parts that do not match are left out."""
     stack: list[tuple[object, Any]] = [(value, plain)]
     while stack:
         part, written = stack.pop()
@@ -42,7 +42,7 @@ def _pairs(value: object, plain: object) -> Iterator[tuple[Any, Any]]:
 
 
 def _named_pairs(part: Any, written: dict[str, Any]) -> Iterator[tuple[object, Any]]:
-    if kind_of(part) is Kind.MAPPING:  # its keys may not be text, but their order is that of the JSON
+    if kind_of(part) is Kind.MAPPING:  # its keys may not be text, but they have the JSON's order
         yield from zip(part.values(), written.values(), strict=False)
         return
     for name, child in json_children(part):

@@ -1,8 +1,8 @@
 """Writing and reading values by their declared type: `dumps` and `loads`, and the plan behind both.
 
-The ordinary path is three calls into C and two counts: encode, decode by the declared type, compare. That the
-value comes back equal is the proof that it was of its type and that nothing was lost; only if it does not is
-the value walked, to say where the fault lies or to let a promised conversion through.
+The usual path is three calls into C and two counts: encode, decode by the declared type, compare. An equal value proves
+that it was of its type and that nothing was lost. Only a value that does not come back equal is walked, to locate the
+fault or to accept a promised conversion.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 
 
 class Plan:
-    """How values of one declared type are written and read. Immutable, safe to share between threads."""
+    """How values of one declared type are written and read. Immutable and safe to share between threads."""
 
     __slots__ = ("_decode", "_loose", "_suspicious", "declared")
 
@@ -43,7 +43,7 @@ class Plan:
         self._suspicious = traits.sets or traits.blind
 
     def write(self, value: object, where: Where | str) -> bytes:
-        """Compact JSON that `read` turns into an equal value, or SerializationError naming the culprit."""
+        """Compact JSON that `read` turns into an equal value. Raises SerializationError naming the culprit."""
         raw = b""
         try:
             raw = encode(value)
@@ -63,7 +63,7 @@ class Plan:
         return raw
 
     def read(self, raw: bytes | msgspec.Raw, where: Where | str) -> Any:
-        """The value, or SerializationError with the path and what was expected there."""
+        """The value. Raises SerializationError with the path and what was expected there."""
         try:
             return self._decode(raw)
         except MemoryError:
@@ -84,7 +84,7 @@ def _cached_plan(declared: Any) -> Plan:
 
 
 class UnknownTypeError(RegistrationError):
-    """A type is named that cannot be found (yet): it may be defined before it is needed."""
+    """A type is named that cannot be found yet. It may be defined before it is needed."""
 
 
 def plan_for(declared: Any, where: Where | str) -> Plan:
@@ -111,8 +111,8 @@ def _is_hashable(declared: object) -> bool:
 def dumps(value: object, where: Where | str, type: Any = Any) -> bytes:
     """Write a value as compact JSON.
 
-    The bytes are the same in every process for equal values: fields and dict keys in their order, sets sorted.
-    Raises SerializationError, naming `where` and the JSON path, for whatever would not come back as it is.
+    The bytes are the same in every process for equal values: fields and dict keys in their order, sets sorted. Raises
+    SerializationError, naming `where` and the JSON path, for a value that would not come back equal.
     """
     return plan_for(type, where).write(value, where)
 
@@ -123,10 +123,10 @@ def loads(raw: bytes | msgspec.Raw, type: Any, where: Where | str) -> Any:
 
 
 def is_too_deep(raw: bytes) -> bool:
-    """Whether containers stand in one another more than MAX_DEPTH deep.
+    """Whether containers are nested more than MAX_DEPTH deep.
 
-    Each pass takes out the innermost pairs. Brackets in strings can leave some over; only then are the strings
-    taken out as well.
+    Each pass removes the innermost pairs of brackets. Brackets in strings can leave some over; only then are the
+    strings removed as well.
     """
     brackets = raw.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS)
     return _is_left_over(brackets) and _is_left_over(_STRING.sub(b"", raw).translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS))

@@ -1,4 +1,4 @@
-"""Turning what msgspec, pydantic and classes of the user raise into one sentence without any payload in it."""
+"""Turns errors of msgspec, pydantic and the user's classes into one sentence without any payload in it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class _Finding(NamedTuple):
     path: str
     reason: str
     shown: Exception | None = None
-    """What to chain: only errors of the user's own code, whose text is theirs to choose."""
+    """The error to chain. Only an error of the user's own code is chained."""
     advice: str = "was the type changed since the value was written?"
 
 
 def raise_unwritable(value: object, where: Where | str, error: Exception | None, *, encoded: bool = False) -> NoReturn:
-    """`encoded`: it could be written, and was not accepted when it was read back."""
+    """Raise the error for a value. `encoded`: it was written, and was refused when it was read back."""
     culprit = find_unwritable(value)
     if culprit is not None:
         raise refusal(where, *culprit) from None

@@ -1,8 +1,8 @@
-"""Exceptions back from data: as their own type where the caller hands in the class, otherwise as `ActivityError`.
+"""Exceptions from data: as their own type if the caller passes the class, otherwise as `ActivityError`.
 
-Nothing is imported by a name from the database here: only classes in the caller's mapping are used. An
-`__init__` written in Python is not called again, so nothing it does happens twice: the instance is made with the
-recorded arguments and gets the recorded attributes, each read by the type the class declares for it.
+Nothing is imported by a name from the database: only classes in the caller's mapping are used. An `__init__` written in
+Python is not called again, so nothing it does happens twice. The instance is made with the recorded arguments and gets
+the recorded attributes, each read by the type that the class declares for it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def rebuild_exception(
 ) -> Exception:
     """The exception, with its causes and members.
 
-    It is of its own class if `allowed` has it under its name, else of the nearest base class that `allowed` has,
-    else an `ActivityError` with the type, message and trace. Exception groups stay exception groups. Never raises.
+    It is of its own class if `allowed` has that name, else of the nearest base class that `allowed` has, else an
+    `ActivityError` with the type, message and trace. Exception groups stay exception groups. Never raises.
     """
     cls = _class_for(info, allowed)
     members = [rebuild_exception(member, allowed) for member in info.members]
@@ -50,7 +50,7 @@ def rebuild_exception(
             attempts=attempts,
         )
     if info.cause is not None:
-        object.__setattr__(exc, "__cause__", rebuild_exception(info.cause, allowed))  # its own may refuse
+        object.__setattr__(exc, "__cause__", rebuild_exception(info.cause, allowed))  # its own __setattr__ may refuse
     return exc
 
 
@@ -65,7 +65,7 @@ def _class_for(info: ErrorInfo, allowed: Mapping[str, type[Exception]]) -> type[
 
 
 def _same_but_for_main(one: str, other: str) -> bool:
-    """A file that is run calls its module `__main__`; imported by another process, it has a name."""
+    """Whether the names differ only by `__main__`, the module of a file that is run; on import it has another name."""
     return (one.startswith(_MAIN) and other.endswith(one.removeprefix("__main__"))) or (
         other.startswith(_MAIN) and one.endswith(other.removeprefix("__main__"))
     )
@@ -92,7 +92,7 @@ def _single(info: ErrorInfo, cls: type[E]) -> E | None:
     for name, value in data.attributes.items():
         try:
             object.__setattr__(exc, name, _typed(value, hints.get(name, Any)))
-        except (AttributeError, TypeError):  # a property without a setter: computed, not carried
+        except (AttributeError, TypeError):  # a property without a setter: computed, not data
             continue
     return exc
 
@@ -105,7 +105,7 @@ def _read_data(info: ErrorInfo) -> ErrorData:
 
 
 def _typed_args(cls: type[Exception], args: list[Any]) -> tuple[Any, ...]:
-    """The arguments by the types its `__init__` declares, where they fit; a finished message is no such argument."""
+    """The arguments, each read as the type that `__init__` declares for it if it matches, else unchanged."""
     hints, names = _hints(cls), itertools.chain(_positional_names(cls), itertools.repeat(""))
     return tuple(_typed(arg, hints.get(name, Any)) for arg, name in zip(args, names, strict=False))
 
@@ -116,12 +116,12 @@ def _positional_names(cls: type[Exception]) -> tuple[str, ...]:
 
 
 def _hints(cls: type[Exception]) -> dict[str, Any]:
-    """What the class says its attributes are: by its annotations, or by the parameters of the same names."""
+    """The declared types of the attributes, from the class's annotations or the parameters of the same names."""
     hints: dict[str, Any] = {}
     for declaring in (cls.__init__, cls):
         try:
             hints.update(typing.get_type_hints(declaring))
-        except (NameError, TypeError, AttributeError):  # named for type checkers only, or not a Python function
+        except (NameError, TypeError, AttributeError):  # imported for type checkers only, or not a Python function
             continue
     return hints
 

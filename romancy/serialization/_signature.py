@@ -1,11 +1,11 @@
-"""What a workflow or an activity takes and gives, and how a call of it is stored.
+"""The parameters and the result of a workflow or an activity, and the stored form of a call.
 
 The stored form of a call, which is also the document that queries search:
 
 * exactly one parameter: the JSON of that argument itself;
 * several, or none: an object of parameter names and values, `{}` for none. Defaults are filled in.
 
-Parameters that the engine supplies (the context, dependencies) are no part of it.
+Parameters that the engine supplies (the context, dependencies) are not part of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument that a caller gives."""
+    """One argument that a caller passes."""
 
     name: str
     keyword_only: bool
@@ -48,13 +48,13 @@ class Parameter:
 
 
 class _Argument(NamedTuple):
-    """A parameter ready for use."""
+    """A parameter with its plan."""
 
     parameter: Parameter
     plan: Plan
     where: Where
     prefix: bytes
-    """What stands before its value in a stored object."""
+    """The bytes before its value in a stored object."""
 
 
 def _nothing_is_injected(_default: object) -> bool:
@@ -62,7 +62,7 @@ def _nothing_is_injected(_default: object) -> bool:
 
 
 class Signature:
-    """The parameters and the result of one function, their types resolved when first needed.
+    """The parameters and the result of one function. Their types are resolved when first needed.
 
     Immutable from outside and safe to share between threads.
     """
@@ -77,14 +77,14 @@ class Signature:
     ) -> None:
         self.subject = subject
         self.leading = leading
-        """The names of those that the engine supplies before all others."""
+        """The names of the leading parameters, which the engine supplies."""
         self.parameters = parameters
         self.injected = injected
-        """The names of the dependencies with what stands as their default."""
+        """The names of the dependencies with their defaults."""
         self._types = TypesOf(fn)
         self._positional = tuple(parameter for parameter in parameters if not parameter.keyword_only)
         self._plain = len(parameters) if len(parameters) == len(self._positional) else -1
-        """How many positional arguments are all there are; -1 if some go by keyword only."""
+        """The number of parameters if all are positional; -1 if some are keyword-only."""
         self._argument_plans: tuple[_Argument, ...] | None = None
         self._result_where = Where("result", subject)
         self._arguments_where = Where("arguments", subject)
@@ -102,12 +102,12 @@ class Signature:
     ) -> Signature:
         """Read a function while it is being decorated.
 
-        `skip_first`: how many leading parameters the engine supplies (the context, `self`); `True` is one.
-        `subject`: how errors call it, such as "activity 'charge'". `is_injected`: whether a default marks a
-        dependency, which then has to be keyword-only.
+        `skip_first`: how many leading parameters the engine supplies (the context, `self`); `True` is one. `subject`:
+        the function's name in errors, such as "activity 'charge'". `is_injected`: whether a default marks a dependency,
+        which must then be keyword-only.
 
-        Raises RegistrationError for a function that cannot be called from what is stored. Its types are not
-        looked at yet; `check` does so.
+        Raises RegistrationError for a function that cannot be called from a stored call. Its types are not resolved
+        here; `check` does so.
         """
         original = inspect.unwrap(fn)
         subject = subject or f"function {original.__qualname__!r}"
@@ -131,18 +131,18 @@ class Signature:
         return cls(original, subject, tuple(parameters), injected, tuple(each.name for each in given[:skip_first]))
 
     def check(self) -> None:
-        """Resolve every type now. Raises RegistrationError for one that is not found or has no JSON form."""
+        """Resolve every type now. Raises RegistrationError for a type that is not found or has no JSON form."""
         self._plans()
         self._plan_of_result()
 
     def check_known(self) -> None:
-        """What `check` does, for the types that can be found by now."""
+        """Like `check`, for the types that can be found now."""
         for checked in (self._plans, self._plan_of_result):
             with suppress(UnknownTypeError):
                 checked()
 
     def declared(self) -> dict[str, object]:
-        """The types of the parameters and of the result, as far as they can be found by now."""
+        """The types of the parameters and of the result, as far as they can be found now."""
         found: dict[str, object] = {}
         for name in (*self.names, "return"):
             with suppress(RegistrationError):
@@ -150,7 +150,7 @@ class Signature:
         return found
 
     def is_declared_as(self, name: str, *kinds: type) -> bool:
-        """Whether values of a parameter can be of one of these classes, as far as its type says and can be found."""
+        """Whether values of a parameter can be of one of these classes. True if its type cannot be found."""
         try:
             declared = self._types.declared(name, Where(f"parameter {name!r}", self.subject))
         except UnknownTypeError:
@@ -160,8 +160,8 @@ class Signature:
     def encode_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
         """The stored form of this call, proved to read back as the same arguments.
 
-        Raises UsageError if the arguments do not fit the parameters, SerializationError if one is not of its
-        declared type or cannot be written.
+        Raises UsageError if the arguments do not fit the parameters, SerializationError if one is not of its declared
+        type or cannot be written.
         """
         values = args if not kwargs and len(args) == self._plain else self._bind(args, kwargs)
         plans = self._argument_plans or self._plans()
@@ -174,9 +174,9 @@ class Signature:
         return b"{%b}" % b",".join(members)
 
     def decode_arguments(self, raw: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The positional and keyword arguments of a stored call; a parameter added since has its default.
+        """The positional and keyword arguments of a stored call. A parameter added since has its default.
 
-        Raises SerializationError if they are of another shape, or there are some the function does not take.
+        Raises SerializationError if the arguments are of another shape, or if the function does not take one of them.
         """
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
@@ -198,7 +198,7 @@ class Signature:
         return tuple(args), kwargs
 
     def is_same_call(self, older: bytes | msgspec.Raw, newer: bytes | msgspec.Raw) -> bool:
-        """Whether all that the newer stored call says beyond the older one is what this function has by default."""
+        """Whether the newer stored call differs from the older one only by arguments with the function's defaults."""
         try:
             if not _is_within(msgspec.json.decode(older), msgspec.json.decode(newer)):
                 return False
@@ -208,7 +208,7 @@ class Signature:
 
     @cached_property
     def encode_result(self) -> Callable[[object], bytes]:
-        """Makes the stored form of a result, proved to read back equal. Raises SerializationError otherwise."""
+        """Writes a result, proved to read back equal. Raises SerializationError otherwise."""
         return partial(self._plan_of_result().write, where=self._result_where)
 
     @cached_property
@@ -217,7 +217,7 @@ class Signature:
         return partial(self._plan_of_result().read, where=self._result_where)
 
     def decode_parameter(self, name: str, raw: bytes | msgspec.Raw) -> Any:
-        """One value by the type of this parameter, which may be one that the engine supplies."""
+        """One value, read as the type of this parameter, which may be one that the engine supplies."""
         where = Where(f"parameter {name!r}", self.subject)
         return self._types.plan(name, where).read(raw, where)
 
@@ -272,8 +272,8 @@ class Signature:
 
 
 def _is_within(older: object, newer: object) -> bool:
-    """Whether objects have only gained members."""
-    alike = type(older) is type(newer)  # 1 is not True, nor 1.0
+    """Whether the newer value is equal, except that objects may have more members."""
+    alike = type(older) is type(newer)  # 1 is neither True nor 1.0
     if isinstance(older, dict) and isinstance(newer, dict):
         before, after = cast("dict[str, object]", older), cast("dict[str, object]", newer)
         return all(name in after and _is_within(value, after[name]) for name, value in before.items())

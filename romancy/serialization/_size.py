@@ -1,4 +1,4 @@
-"""The one size check, made before anything is written."""
+"""The size check, made before anything is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_size(raw: bytes | msgspec.Raw, limit: int, where: Where | str) -> None:
-    """Raises PayloadTooLargeError, naming both sizes, for more than `limit` bytes."""
+    """Raise PayloadTooLargeError, naming both sizes, for more than `limit` bytes."""
     size = memoryview(raw).nbytes
     if size > limit:
         raise PayloadTooLargeError(

@@ -1,4 +1,4 @@
-"""What a declared type asks of the code that writes and reads it, found out once per type."""
+"""What the code that writes and reads a declared type must know about it, determined once for each type."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ _REFUSED_KEYS: Final = (
 
 
 class UnsupportedTypeError(TypeError):
-    """The declared type has no JSON form that can be read back; the text says why and what to use."""
+    """The declared type has no JSON form that can be read back. The text says why and what to use."""
 
 
 class Traits(NamedTuple):
-    """What has to be looked at before an equal value is believed to be the same."""
+    """What to check before an equal value counts as the same."""
 
     loose: bool = False
-    """Some place has no declared type, so that plain JSON comes back there."""
+    """Some part has no declared type, so plain JSON comes back there."""
     sets: bool = False
     """There may be sets, whose order must not depend on the hashes of one process."""
     blind: bool = False
-    """A class leaves a field out of its `==`, which then proves nothing."""
+    """A class leaves a field out of its `==`, which therefore proves nothing."""
 
     def plus(self, other: Traits) -> Traits:
         return Traits(self.loose or other.loose, self.sets or other.sets, self.blind or other.blind)
 
 
 def decoder_for(tp: Any) -> tuple[msgspec.json.Decoder[Any], Traits]:
-    """Raises UnsupportedTypeError, or NameError if a class names a type that cannot be found."""
+    """The decoder of a type. Raises UnsupportedTypeError, or NameError if a class names a type that cannot be found."""
     try:
         ready = prepared(tp)
         traits = traits_of(ready)
@@ -79,7 +79,7 @@ def _way_out(reason: str) -> str:
 
 
 def prepared(tp: Any) -> Any:
-    """The type in the form in which msgspec takes it."""
+    """The type in the form that msgspec accepts."""
     if tp is LiteralString:
         return str
     if tp is Never or tp is NoReturn or tp is None:
@@ -98,7 +98,7 @@ def prepared(tp: Any) -> Any:
 
 
 def _prepared_union(members: tuple[Any, ...]) -> Any:
-    """A union that msgspec cannot tell apart becomes an `AnyOf` if it is the records that stand in the way."""
+    """The union. If msgspec cannot tell its members apart because of records, an `AnyOf`."""
     union = reduce(_either, members)
     try:
         msgspec.json.Decoder(union)
@@ -115,7 +115,7 @@ def _prepared_union(members: tuple[Any, ...]) -> Any:
 
 
 def _check_distinct(records: Sequence[Any]) -> None:
-    """Which of two classes a document is of must be seen from its fields."""
+    """Raise UnsupportedTypeError unless the fields of a document show which of the classes it is of."""
     seen: list[tuple[Any, Any]] = []
     for record in records:
         fields = _fields_of(record)
@@ -130,7 +130,7 @@ def _check_distinct(records: Sequence[Any]) -> None:
 
 
 def _fields_of(record: Any) -> Any:
-    """What documents of a class look like, to be compared."""
+    """The shape of a class's documents, for comparison."""
     if is_model(get_origin(record) or record):
         return {
             field.serialization_alias or field.alias or name: field.annotation
@@ -143,13 +143,13 @@ def _fields_of(record: Any) -> Any:
 
 
 def members_of(declared: Any) -> tuple[Any, ...]:
-    """The members of a union, or the one type itself."""
+    """The members of a union, or the type itself."""
     is_union = get_origin(declared) in (Union, types.UnionType)
     return get_args(declared) if is_union else (declared,)
 
 
 def may_be(declared: Any, kinds: tuple[type, ...]) -> bool:
-    """Whether a value of this type can be of one of these classes; what is no class may be anything."""
+    """Whether a value of this type can be of one of these classes. True if the type is not a class."""
     tp = get_origin(declared) or declared
     if not isinstance(tp, type) or tp is Any or tp is object or getattr(tp, "_is_protocol", False):
         return True
@@ -168,7 +168,7 @@ def _is_record(member: Any) -> bool:
 
 
 def traits_of(tp: Any) -> Traits:
-    """Look at every type that can occur in it. Raises UnsupportedTypeError for what cannot be read back."""
+    """Look at every type that can occur in it. Raises UnsupportedTypeError for a type that cannot be read back."""
     found = Traits()
     seen: set[int] = set()
     waiting: list[Any] = [inspect.type_info(tp)]
@@ -234,13 +234,13 @@ def _traits_of_custom(cls: Any) -> Traits:
 
 
 def _complete(model: Any) -> None:
-    """A model that names types which were not there when it was defined is looked at when they are."""
+    """Complete a model that names types which were not defined when it was. Raises NameError if some still are not."""
     if not getattr(model, "__pydantic_complete__", True) and not model.model_rebuild(raise_errors=False):
         raise NameError(f"not all types that {type_name(model)} names are defined")
 
 
 def _read_core_schema(model: Any) -> Traits:
-    """Pydantic keeps what a model is made of in nested dicts, where every type has its name."""
+    """The traits of a model, from pydantic's schema: nested dicts in which every type has its name."""
     schema = repr(model.__pydantic_core_schema__)
     loose = "'type': 'any'" in schema
     return Traits(loose=loose, sets=loose or "'type': 'set'" in schema or "'type': 'frozenset'" in schema)

@@ -1,6 +1,6 @@
-"""Saying which value is at fault: the sentence that opens every error of this package.
+"""Names the value at fault, in the sentence that opens every error of this package.
 
-Only wording lives here. Nothing in it runs while values are being written or read successfully.
+This module holds only wording. It does not run while values are written or read successfully.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_PATH = 300
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A part of something with a name: `Where("result", "activity 'charge'")`."""
+    """A named part of something: `Where("result", "activity 'charge'")`."""
 
     part: str
     subject: str
@@ -39,7 +39,7 @@ Segment: TypeAlias = "str | int | Element | object"
 
 
 def render_path(segments: Iterable[Segment]) -> str:
-    """`$.items[3].price`; a key that is no plain name is quoted, and long ones are cut."""
+    """`$.items[3].price`. A key that is not a plain name is quoted; long keys and paths are cut."""
     path = "$" + "".join(_render_segment(segment) for segment in segments)
     return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…"
 
@@ -56,7 +56,7 @@ def _render_segment(segment: Segment) -> str:
 
 
 def type_name(tp: object) -> str:
-    """A type as a person writes it; never calls code of a value, so a broken `__repr__` cannot interfere."""
+    """A type as a person writes it. Calls no code of a value, so a broken `__repr__` cannot interfere."""
     if not isinstance(tp, type):
         return str(tp).replace("typing.", "")
     if tp.__module__ in ("builtins", "__main__") or "<locals>" in tp.__qualname__:
@@ -65,6 +65,6 @@ def type_name(tp: object) -> str:
 
 
 def refusal(where: Where | str, path: str, reason: str) -> SerializationError:
-    """The one form of every refusal: what, at which path, why and what to do."""
+    """The error for a refused value: what, at which path, why and what to do."""
     at = "" if path in ("", "$") else f" at {path}"
     return SerializationError(f"{where}{at}: {reason}")
