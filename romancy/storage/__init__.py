@@ -1,4 +1,4 @@
-"""What the engine asks of a database: the protocol, what crosses it, and how a store is found for a URL.
+"""What the engine asks of a database: the protocol, its records, and how a URL leads to a store.
 
-Nothing here knows a workflow or a driver. Adapters live in packages of their own and enter by an entry point.
+Nothing here knows a workflow or a driver. Adapters live in packages of their own and register by an entry point.
 """

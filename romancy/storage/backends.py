@@ -1,7 +1,7 @@
-"""Finding the store for a URL: every adapter, our own included, enters by the entry-point group.
+"""Finds the store for a URL. Every adapter, Romancy's own included, registers in one entry-point group.
 
-An entry point is named after a URL scheme and points at a callable that takes a `StorageURL` and returns an
-unopened `Store`. A missing driver is reported by the adapter as `StorageConfigurationError`.
+An entry point is named after a URL scheme and points to a callable that takes a `StorageURL` and returns an unopened
+`Store`. The adapter reports a missing driver as `StorageConfigurationError`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ GROUP = "romancy.backends"
 
 
 def create_store(url: str) -> Store:
-    """The unopened store for this URL; nothing is connected yet."""
+    """The unopened store for this URL. Nothing is connected yet."""
     parsed = parse_url(url)
     found = entry_points(group=GROUP, name=parsed.scheme)
-    if not found:  # an adapter may have a scheme with a driver for itself
+    if not found:  # an adapter may register a scheme with its driver
         parsed = parsed.without_driver()
         found = entry_points(group=GROUP, name=parsed.scheme)
     if not found:

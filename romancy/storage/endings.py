@@ -1,7 +1,7 @@
-"""What in a session is not the user's to send: statements that end the transaction, and a second one beside the first.
+"""Refuses statements that user code may not send in a session: those that end the transaction, and concurrent ones.
 
-The text of a statement is read as far as its first words, past comments and literals. What hides deeper (a procedure
-that commits) is found out by the session's savepoint, not here.
+Only the first words of each statement are read, past comments and literals. What is hidden deeper, such as a procedure
+that commits, is found by the session's savepoint, not here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BESIDE: Final = (
 _SUSPECT: Final = re.compile(
     r"commit|rollback|begin|abort|\bend\b|\bstart\b|prepare|\bxa\b|lock\s+table|execute\s+immediate", re.IGNORECASE
 )
-"""A text without any of these needs no closer look."""
+"""A text without any of these words needs no closer look."""
 _SINGLE: Final = r"'[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*+'"
 _DOUBLE: Final = r'"[^"\\]*+(?:(?:""|\\.)[^"\\]*+)*+"'
 _POSTGRES_ASIDE: Final = re.compile(
@@ -40,7 +40,7 @@ _POSTGRES_ASIDE: Final = re.compile(
 _MYSQL_ASIDE: Final = re.compile(
     r"#[^\n]*"
     r"|--(?=\s|$)[^\n]*"
-    r"|/\*M?!\d*"  # what is in such a comment is carried out
+    r"|/\*M?!\d*"  # the server executes what is in such a comment
     r"|/\*(?:[^*]|\*(?!/))*+\*/"
     r"|\*/"
     rf"|{_SINGLE}|{_DOUBLE}"
@@ -63,13 +63,13 @@ _PREPARED: Final = re.compile(
 
 
 def refuse_postgres_ending(sql: str) -> None:
-    """`UsageError` if one of the statements in this text would end the transaction, or begin another."""
+    """Raise UsageError if a statement in this text would end the transaction, or begin another."""
     if _SUSPECT.search(sql):
         _refuse(_POSTGRES_ASIDE.sub(" ", sql), _POSTGRES_ENDS)
 
 
 def refuse_mysql_ending(sql: str) -> None:
-    """The same for MySQL and MariaDB, also for a text that the server is to prepare."""
+    """The same for MySQL and MariaDB. Also checks a text that the server is to prepare."""
     if _SUSPECT.search(sql):
         _refuse(_MYSQL_ASIDE.sub(" ", sql), _MYSQL_ENDS)
         for prepared in _PREPARED.finditer(sql):
@@ -84,7 +84,7 @@ def _refuse(text: str, ends: re.Pattern[str]) -> None:
 
 
 def not_yours(what: str) -> UsageError:
-    """Why user code may not do this."""
+    """The error for a statement or call that would end the transaction."""
     return UsageError(
         f"{what!r} in a session: its transaction is ended by Romancy, together with the log row of the activity; "
         "leave it out. For a part that may fail alone use `async with session.savepoint()`"
@@ -92,7 +92,7 @@ def not_yours(what: str) -> UsageError:
 
 
 class OneAtATime:
-    """Held while a statement of a session is on its way; refuses a second one, and the end."""
+    """Held while a statement of a session is running. Refuses a second statement, and the end."""
 
     __slots__ = ("busy",)
 
@@ -100,7 +100,7 @@ class OneAtATime:
         self.busy = False
 
     def check(self) -> None:
-        """`UsageError` while a statement is on its way."""
+        """Raise UsageError while a statement is running."""
         if self.busy:
             raise UsageError(BESIDE)
 

@@ -1,4 +1,4 @@
-"""On whose object an error was raised: a driver's errors do not say which of its connections they are about."""
+"""Finds the object that raised an error: a driver's errors do not name their connection."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["raised_on"]
 
 
 def raised_on(error: BaseException, *kinds: type[object]) -> object | None:
-    """The object of one of these kinds whose method raised the error, or let it through first; None if there is none.
+    """The object of one of these kinds whose method raised the error, or the innermost it passed through; else None.
 
-    It is read from the traceback, so that calls which do not fail pay nothing for it.
+    The traceback tells it, so that calls which do not fail cost nothing.
     """
     found: object | None = None
     step: TracebackType | None = error.__traceback__

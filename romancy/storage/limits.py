@@ -1,4 +1,4 @@
-"""What is refused before it reaches any database, so that every database refuses the same."""
+"""Values that are refused before they reach any database, so that every database refuses the same."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ Payload = TypeVar("Payload", bytes, Raw)
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 2 * 1024 * 1024
-"""What one result or message may take: a commit has room for it and for what follows from it."""
+"""Upper bound on one result or message. A commit has room for it and for what follows from it."""
 
 
 SHORT_LOG_COMMITS = 4
 SHORT_COMMIT_BYTES = 8192
-"""A log of so many commits of at most this size each may come along with a claim (`Claimed.log`)."""
+"""A claim may bring a log of at most this many commits of at most this size each (`Claimed.log`)."""
 
 _HALF = "holds half of a surrogate pair, which is not text; fix its encoding"
 
 
 def check_id(value: str, what: str = "instance id") -> None:
-    """Refuse an id that some database would cut, fold or choke on."""
+    """Refuse an id that some database would cut, fold or refuse."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
     if not value:
@@ -64,13 +64,13 @@ def check_id(value: str, what: str = "instance id") -> None:
 
 
 def check_key(value: str | None) -> None:
-    """Refuse a key of an event that is no text; None is none."""
+    """Refuse a key of an event that is not text. None means no key."""
     if value is not None:
         check_text(value, "key of the event")
 
 
 def check_text(value: str, what: str) -> None:
-    """Refuse what is no text; it may be empty, of any length, and hold NUL."""
+    """Refuse what is not text. The text may be empty, of any length, and hold NUL."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
     if value.isascii():
@@ -82,14 +82,14 @@ def check_text(value: str, what: str) -> None:
 
 
 def check_event(raw: Payload, what: str) -> Payload:
-    """Refuse an argument, a result or a message that is larger than one event may be; otherwise give it back."""
+    """Refuse an argument, a result or a message that exceeds the size of one event; otherwise return it."""
     if len(raw) > MAX_EVENT_BYTES:
         _refuse_size(len(raw), MAX_EVENT_BYTES, what)
     return raw
 
 
 def can_be_id(value: str) -> bool:
-    """Whether any row can bear this id. A store that is asked for another one answers that it is not there."""
+    """Whether a row can hold this id. A store asked for any other id answers that it does not exist."""
     try:
         check_id(value)
     except UsageError:
@@ -136,12 +136,12 @@ def check_outbox(rows: Sequence[OutboxRow]) -> None:
 
 
 def refuse_to_send() -> NoReturn:
-    """What `Session.send` does in a session that is not joined."""
+    """`Session.send` in a session that is not joined."""
     raise UsageError("only a joined session sends by itself; in this one messages go with the commit")
 
 
 def refuse_to_clear() -> NoReturn:
-    """What `Session.clear` does in a session that is not joined."""
+    """`Session.clear` in a session that is not joined."""
     raise UsageError("only a joined session removes an instance; in this one an instance can only be written to")
 
 

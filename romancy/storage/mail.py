@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 __all__ = ["MAX_MAIL_BYTES", "UNCOUNTED", "Waiting", "choose_mail", "left_out"]
 
 MAX_MAIL_BYTES = 8 * 1024 * 1024
-"""How much mail one answer brings, unless a single mailbox is larger."""
+"""Upper bound on the mail in one answer, unless a single mailbox is larger."""
 
 UNCOUNTED = 2**63 - 1
-"""The number of a message that its instance's counter does not cover yet, or that nobody has numbered.
+"""The number of a message that its instance's counter does not cover yet, or that has not been numbered.
 
-Any other lies above the counter as it was before the message was counted, and not above what it was then. So whoever
-has been told of a counter, and holds what there was, lacks only messages with higher numbers.
+Any other number is above the counter before the message was counted, and at most the counter after that. A reader that
+was told a counter, and holds the messages up to it, lacks only messages with higher numbers.
 """
 
 
 class Waiting(Struct, frozen=True):
-    """A mailbox that may be brought: of an instance with unseen mail, just claimed, or of which nothing is known."""
+    """A candidate mailbox: its instance has unseen mail, was just claimed, or its mail is unknown."""
 
     instance_id: str
     signals: int
     size: int
-    """Bytes of its messages, as they were counted before any is read."""
+    """Bytes of its messages, counted before any message is read."""
     fresh: bool
 
 
 def left_out(request: ClaimRequest, instance_id: str, signals: int, *, fresh: bool) -> int:
-    """Up to which number a mailbox is left out: nothing of one just claimed, nor where the counter has gone back."""
+    """The number up to which messages are left out. 0 for a fresh claim, or if the counter has gone back."""
     kept = 0 if fresh else request.kept.get(instance_id, 0)
     return kept if 0 < kept <= signals else 0
 
@@ -43,7 +43,8 @@ def left_out(request: ClaimRequest, instance_id: str, signals: int, *, fresh: bo
 def choose_mail(waiting: Iterable[Waiting], request: ClaimRequest) -> tuple[list[str], bool]:
     """Whose mail to read now, and whether some is left for the next claim.
 
-    What the worker has already is left out. Those that were claimed before come first: they have waited longer.
+    Mail that the worker already has is left out. Instances that were claimed earlier come first: they have waited
+    longer.
     """
     wanted = [one for one in waiting if one.fresh or request.known.get(one.instance_id) != one.signals]
     wanted.sort(key=lambda one: (one.fresh, request.known.get(one.instance_id, 0) >= 0, one.instance_id))

@@ -1,8 +1,8 @@
-"""What crosses the storage protocol: plain frozen records, no behaviour, no SQL, no event types.
+"""The records of the storage protocol: plain and frozen, without behaviour, SQL or event types.
 
-A store sees bodies as opaque bytes. Times are whole microseconds since the epoch, UTC, by the database's clock.
-An *instance* is one workflow execution under an id; its *life* tells two uses of the same id apart, so that
-nothing addressed to a purged instance can ever reach its successor.
+A store sees bodies as opaque bytes. Times are whole microseconds since the epoch, UTC, by the database's clock. An
+*instance* is one workflow execution under an id. Its *life* distinguishes two uses of the same id, so that nothing
+addressed to a purged instance can ever reach its successor.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ __all__ = [
 ]
 
 LATEST = (1 << 63) - 1
-"""Behind every time."""
+"""Later than every time."""
 _END = "!"
 
 
 def as_end(writer: str) -> str:
-    """The nonce of an append, or of a start, by which its instance ends."""
+    """The nonce of an append, or of a start, that ends its instance."""
     return writer + _END
 
 
 def is_end(writer: str) -> bool:
-    """Whether this is the nonce of a row by which an instance ended."""
+    """Whether this is the nonce of a row that ended its instance."""
     return writer.endswith(_END)
 
 
@@ -65,36 +65,37 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Differences between databases that a caller may have to know. Everything not named here is the same."""
 
     name: str
-    """What the server calls itself, with its version: `PostgreSQL 15.18`."""
+    """The server's name for itself, with its version: `PostgreSQL 15.18`."""
 
     push: bool
-    """Wake-ups from other processes arrive by themselves; without it `wait_for_work` looks at intervals."""
+    """The database pushes wake-ups from other processes. Without it, `wait_for_work` polls at intervals."""
 
     transactional_ddl: bool
-    """DDL in a user's session rolls back with it; without this it is refused as the end of the transaction."""
+    """DDL in a user's session rolls back with it. Without this, DDL is refused because it ends the transaction."""
 
     sql: bool
-    """Sessions understand `execute` and `fetch_all`; without it only the native object works."""
+    """Sessions accept `execute` and `fetch_all`. Without it, only the native object works."""
 
     placeholder: str
     """The driver's own first placeholder in SQL written by the user: `?`, `$1` or `%s`."""
 
     processes: bool = True
-    """Several processes that open the same URL see the same rows; without it a database lives in one process."""
+    """Several processes that open the same URL see the same rows. Without it, a database exists in one process."""
 
     embedded: bool = False
-    """The database runs inside this process. A statement is no round trip then, and a batch may take some for each
-    item; elsewhere their number must not depend on the size of a batch."""
+    """The database runs inside this process. A statement is then no round trip, and a batch may take some for each
+    item. Elsewhere the number of statements must not depend on the size of a batch.
+    """
 
     sessions_exclude: bool = False
-    """While a session is open nothing else can be written, by nobody: whoever wants to write waits for its end.
+    """While a session is open, nothing else can be written: every other writer waits for its end.
 
-    Such a session says so (`excluding`), and its end, commit or not, is a heartbeat of the store's worker if it was
-    long for that one's lease (`renewed`, which is None until it has ended).
+    Such a session says so (`excluding`). Its end, commit or not, is a heartbeat of the store's worker if the session
+    was long for that worker's lease (`renewed`, which is None until the session has ended).
     """
 
     place: str = ""
-    """Where sessions exclude: what tells this database from others that the process may have open."""
+    """Where sessions exclude: identifies this database among others that the process may have open."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
@@ -104,11 +105,11 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     delivery_id: str
     body: bytes
     dedupe: str | None = None
-    """A key under which the same delivery is recognised when it is sent again, even after it was consumed."""
+    """A key that identifies the same delivery when it is sent again, even after it was consumed."""
 
 
 class OutboxRow(Struct, frozen=True, kw_only=True, gc=False):
-    """A message for the outside, recorded with the commit that decided it; `outbox_id` sorts per sender."""
+    """A message for the outside, recorded with the commit that decided it. `outbox_id` sorts per sender."""
 
     outbox_id: str
     topic: str
@@ -122,39 +123,42 @@ class Start(Struct, frozen=True, kw_only=True, gc=False):
     life: int
     workflow_name: str
     code: str
-    """Version of the workflow's code that decided `body`."""
+    """The version of the workflow's code that decided `body`."""
     writer: str
-    """The nonce of this very append: recognised when the same start is sent again; `as_end` if it ends at once."""
+    """The nonce of this very append, which identifies the same start when it is sent again. `as_end` if it ends at
+    once.
+    """
     body: bytes
     input: bytes
     projection: bytes | None = None
-    """The encoded input that filters search (`romancy.storage.query`); None: not searchable."""
+    """The encoded input that filters search (`romancy.storage.query`). None: not searchable."""
     index: tuple[tuple[str, str | None], ...] = ()
     """Each declared path with its encoded value (None: null or absent)."""
     status: Status = Status.PENDING
     owner: str | None = None
-    """The worker (token) that starts it and goes on with it; None: due at `wake_at` for whoever claims it."""
+    """The worker (token) that starts it and goes on with it. None: any worker may claim it at `wake_at`."""
     delay: int | None = 0
-    """Microseconds until an unowned instance is due; None: only when something is delivered, or never if its first
-    commit was also its last."""
+    """Microseconds until an unowned instance is due. None: only when something is delivered, or never if its first
+    commit was also its last.
+    """
     error: str | None = None
     parent: str | None = None
 
 
 class Former(NamedTuple):
-    """An ended life that a start is to replace, if it still shows one of these statuses."""
+    """An ended life that a start replaces if it still has one of these statuses."""
 
     life: int
     statuses: frozenset[Status]
 
 
 class Change(Struct, frozen=True, kw_only=True, gc=False):
-    """What an append changes in the instance's row. Only what a query or a claim must see is ever changed.
+    """What an append changes in the instance's row: only what a query or a claim must see.
 
-    `release` gives up the ownership: the instance is due at `wake_at` (None: when something is delivered), or at
-    once if something was delivered that the owner had not seen (`seen` differs from the row's counter). Only what is
-    WAITING or STUCK rests without a `wake_at`: by any other status it is stranded, and made due by a sweep.
-    A terminal status is refused (`Outcome.UNSEEN`) in that case: the owner must look first.
+    `release` gives up the ownership. The instance is due at `wake_at` (None: when something is delivered), or at once
+    if something was delivered that the owner had not seen (`seen` differs from the row's counter). In that case a
+    terminal status is refused (`Outcome.UNSEEN`): the owner must look first. Only a WAITING or STUCK instance rests
+    without a `wake_at`. With any other status it is stranded, and a sweep makes it due.
     """
 
     status: Status
@@ -170,11 +174,11 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     forgive: bool = False
     """Forget which code versions could not follow this log: every worker may try again."""
     reopens: bool = False
-    """Another run begins behind an end. Without it nothing is written to an instance that has ended."""
+    """Another run begins after an end. Without it, nothing is written to an instance that has ended."""
     input: bytes | None = None
     projection: bytes | None = None
     index: tuple[tuple[str, str | None], ...] | None = None
-    """With `run_from`: the new run's input takes the place of the old one in queries."""
+    """With `run_from`: queries see the new run's input instead of the old one."""
 
 
 class Append(Struct, frozen=True, kw_only=True, gc=False):
@@ -184,11 +188,12 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     life: int
     seq: int
     writer: str
-    """The nonce of this very append: recognised when it is sent again; `as_end` of one where its status is terminal."""
+    """The nonce of this very append, which identifies it when it is sent again. `as_end` if its status is terminal."""
     body: bytes
     after: str | None = None
-    """The writer of the row before, as the caller knows it. None: the caller cannot know it, and nothing is compared;
-    only for who puts an instance aside whose log has lost its last rows."""
+    """The writer of the row before, as the caller knows it. None: the caller cannot know it, and nothing is compared.
+    Only for setting aside an instance whose log has lost its last rows.
+    """
     change: Change | None = None
     consumed: tuple[str, ...] = ()
     """Inbox rows (delivery ids) that this commit turns into events."""
@@ -198,7 +203,7 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def behind(self) -> str | None:
-        """What the row before must bear as its writer; None: whatever it does. No row bears an empty one."""
+        """The required writer of the row before. None: any. Empty: no row matches."""
         after = self.after
         if after is None or after[-1:] != _END or (self.change is not None and self.change.reopens):
             return after
@@ -206,7 +211,7 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def plain(self) -> bool:
-        """True for a step that touches nothing but the log."""
+        """Whether this step touches only the log."""
         return self.change is None and not (self.consumed or self.outbox or self.deliveries or self.starts)
 
 
@@ -214,7 +219,7 @@ Item = Append | Start
 
 
 class Outcome(StrEnum):
-    """What became of one item. Everything but ACCEPTED means that nothing of the item was written."""
+    """The outcome of one item. Everything but ACCEPTED means that nothing of the item was written."""
 
     ACCEPTED = "accepted"
     TAKEN = "taken"
@@ -226,20 +231,21 @@ class Outcome(StrEnum):
     ENDED = "ended"
     """The instance has ended, and only a change that `reopens` it may follow."""
     UNSEEN = "unseen"
-    """A terminal change met an inbox that holds something the owner has not seen."""
+    """A terminal change met an inbox that holds something that the owner has not seen."""
     GONE = "gone"
-    """A row to be consumed is not there, or the instance of this life does not exist."""
+    """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"
-    """An instance to be started has an id that is taken (for an Append: one of its starts)."""
+    """An instance to be started has a taken id (for an Append: one of its starts)."""
     INVALID = "invalid"
-    """The database refused this item's values; its neighbours were not affected."""
+    """The database refused this item's values. Its neighbours were not affected."""
     LOCKED = "locked"
-    """Another transaction holds what the item needs, and has for longer than a store waits. Nobody has refused it: send
-    it again as it is, by itself, so that it keeps no others waiting."""
+    """Another transaction has held what the item needs for longer than a store waits. The item was not refused: send it
+    again unchanged and by itself, so that it does not delay others.
+    """
 
 
 class Delivered(StrEnum):
-    """What became of one delivery."""
+    """The outcome of one delivery."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -258,7 +264,7 @@ class LogRow(Struct, frozen=True, gc=False):
 
 
 class InboxRow(Struct, frozen=True, gc=False):
-    """One delivery not yet consumed; `at` is when the database took it."""
+    """One delivery not yet consumed. `at` is when the database accepted it."""
 
     delivery_id: str
     body: bytes
@@ -282,22 +288,22 @@ class InstanceRow(Struct, frozen=True, kw_only=True):
     parent: str | None = None
     run_from: int = 1
     last_seq: int = 1
-    """The seq of the append that last changed this row; for an ended instance the last of its log."""
+    """The seq of the append that last changed this row. For an ended instance, the last of its log."""
     signals: int = 0
-    """How many deliveries this instance has had."""
+    """How many deliveries this instance has received."""
     seen: int = 0
     """How many of them its owner had seen at its last change."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """One page of a search, newest first; `next_token` continues after the last row, None ends it."""
+    """One page of a search, newest first. `next_token` continues after the last row; None: no more pages."""
 
     rows: list[InstanceRow]
     next_token: str | None = None
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of an instance's log, oldest first. `more` says that rows follow the last one here."""
+    """A page of an instance's log, oldest first. `more`: rows follow the last one here."""
 
     instance: InstanceRow
     rows: list[LogRow]
@@ -307,8 +313,8 @@ class History(Struct, frozen=True, kw_only=True):
 class Mailbox(Struct, frozen=True, kw_only=True):
     """Everything waiting for one instance, in the order of each sender, and the counter that covers it.
 
-    `signals` was read no later than the rows: a change that says `seen=signals` misses nothing. What is not counted
-    yet may be among the rows, and comes again once it is.
+    `signals` was read no later than the rows: a change with `seen=signals` misses nothing. Messages that are not
+    counted yet may be among the rows, and come again once they are counted.
     """
 
     instance_id: str
@@ -316,7 +322,7 @@ class Mailbox(Struct, frozen=True, kw_only=True):
     signals: int
     rows: list[InboxRow]
     after: int = 0
-    """What was counted up to here is left out, because the worker keeps it (`ClaimRequest.kept`)."""
+    """Messages counted up to here are left out, because the worker keeps them (`ClaimRequest.kept`)."""
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -329,7 +335,7 @@ class Host(Struct, frozen=True, kw_only=True):
 
 
 class Worker(Struct, frozen=True, kw_only=True):
-    """One incarnation of a worker. The token is never used again; the id is a label for people."""
+    """One incarnation of a worker. The token is never used again. The id is a label for people."""
 
     token: str
     worker_id: str
@@ -339,7 +345,7 @@ class Worker(Struct, frozen=True, kw_only=True):
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """Another worker as its row stands. `beat` counts up while it lives."""
+    """Another worker as its row is now. `beat` counts up while it lives."""
 
     token: str
     worker_id: str
@@ -350,15 +356,15 @@ class Peer(Struct, frozen=True, kw_only=True):
     host: Host
     started_at: int
     beat_at: int = 0
-    """When it last beat."""
+    """When its last heartbeat was."""
 
 
 class Census(Struct, frozen=True, kw_only=True):
-    """The workers as their rows stand, seen by somebody who is none of them."""
+    """The workers as their rows are now, for a caller that is not one of them."""
 
     now: int
     workers: list[Peer]
-    """All that are not dead, and the dead ones that still own instances."""
+    """All workers that are not dead, and the dead ones that still own instances."""
 
 
 class Pulse(Struct, frozen=True, kw_only=True):
@@ -371,26 +377,29 @@ class Pulse(Struct, frozen=True, kw_only=True):
 
 
 class ClaimRequest(Struct, frozen=True, kw_only=True):
-    """What a worker can take on."""
+    """What a worker can claim."""
 
     worker: str
     codes: dict[str, str]
-    """The workflows it knows, each with its code version. Others are left alone."""
+    """The workflows that it knows, each with its code version. It claims no others."""
     limit: int
     leave: tuple[str, ...] = ()
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000
     sweep: bool = False
-    """Also repair what a crash between two commits may have left asleep, make due what is stranded (nobody's, without
-    a time to wake at, and at work by its status), and take up parked instances that this code has not refused."""
+    """Also repair instances that a crash between two commits may have left asleep; make stranded ones due (without an
+    owner and a time to wake, and at work by their status); and take up stuck instances that this code has not refused.
+    """
     recover: bool = False
-    """Also return everything this worker already owns, because an earlier answer may have been lost."""
+    """Also return everything that this worker already owns, because an earlier answer may have been lost."""
     known: dict[str, int] = {}
-    """Of what it owns already: the counter of the mailbox it was last given, whose mail is not brought again until the
-    counter has moved. -1: it was given none although there may be mail (`Work.more`)."""
+    """For instances that it already owns: the counter of the mailbox it was last given. That mail is not brought again
+    until the counter has moved. -1: it was given none although there may be mail (`Work.more`).
+    """
     kept: dict[str, int] = {}
-    """Of what it owns already, where it holds much mail: the counter up to which it has every message that is not
-    consumed. Of these only what was counted later is brought, unless the very same call claims or recovers them."""
+    """For instances that it already owns and whose mail it holds: the counter up to which it has every unconsumed
+    message. Only messages counted later are brought, unless the very same call claims or recovers the instance.
+    """
 
 
 class Claimed(Struct, frozen=True, kw_only=True, gc=False):
@@ -403,38 +412,38 @@ class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     code: str
     run_from: int
     head: int
-    """The last seq of its log, or of what its row knows to have been in it (`InstanceRow.last_seq`) if that is more:
-    then rows have been lost, and nobody may take their place. A cached run with the same life, head and writer of the
-    head is current."""
+    """The last seq of its log, or `InstanceRow.last_seq` if that is more: then rows have been lost, and no row may take
+    their place. A cached run with the same life, head and writer of the head is current.
+    """
     head_writer: str | None = None
-    """The writer of the row at `head`: what the next append comes `after`. None: there is no such row."""
+    """The writer of the row at `head`, for `after` of the next append. None: there is no such row."""
     signals: int
     seen: int
     crashes: int
     """How many workers in a row died owning it without its log growing in between."""
     log: tuple[bytes, ...] = ()
-    """The bodies of its log from `run_from` to `head`, where these are few and short; empty: they are to be read."""
+    """The bodies of its log from `run_from` to `head` if these are few and short. Empty: read them."""
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """The answer to a claim: the new instances, and the mail of those the worker owns.
+    """The answer to a claim: the new instances, and the mail of those that the worker owns.
 
-    Mail is given for an instance that has unseen deliveries, and for one claimed by this very call that has any
-    at all: a former owner may have left messages in the inbox that nothing was waiting for yet. A mailbox comes
-    whole, but not every mailbox in one answer (`romancy.storage.mail`).
+    Mail is given for an instance that has unseen deliveries, and for one claimed by this very call that has any mail: a
+    former owner may have left messages in the inbox that nothing was waiting for yet. A mailbox comes whole, but not
+    every mailbox comes in one answer (`romancy.storage.mail`).
     """
 
     claimed: list[Claimed]
     mail: list[Mailbox]
     next_due: int | None = None
-    """When the next instance that this worker could claim falls due, if that is known: wake up then."""
+    """When the next instance that this worker could claim becomes due, if that is known."""
     now: int = 0
     more: bool = False
-    """Mailboxes were left out. Claim again, saying what is `known`; a new instance that got none may have mail."""
+    """Mailboxes were left out. Claim again with `known`. A new instance that got none may have mail."""
 
 
 class Takeover(Struct, frozen=True, kw_only=True):
-    """One chunk of a takeover. Call again while `left`; `refused` means that the worker was alive after all."""
+    """One chunk of a takeover. Call again while `left`. `refused`: the takeover was not allowed."""
 
     moved: tuple[str, ...] = ()
     left: bool = False
@@ -442,12 +451,12 @@ class Takeover(Struct, frozen=True, kw_only=True):
 
 
 class PruneRequest(Struct, frozen=True, kw_only=True):
-    """What may go: ended instances by age or by id, at most `limit` of them in one call."""
+    """What to remove: ended instances by age or by id, at most `limit` of them in one call."""
 
     ended_before: int | None = None
     instance_ids: tuple[str, ...] = ()
     named_until: int = LATEST
-    """Of those that are named, only what has not changed after this time."""
+    """Of the named instances, only those that have not changed after this time."""
     statuses: tuple[Status, ...] = tuple(sorted(TERMINAL_STATUSES))
     limit: int = 500
     dedupe_before: int | None = None

@@ -1,8 +1,8 @@
-"""Loading an adapter's SQL: named queries from `.sql` files beside the adapter, under the wanted prefix.
+"""Loads an adapter's SQL: named queries from `.sql` files beside the adapter, under the wanted prefix.
 
-A file is a sequence of queries, each headed by `-- name: <name>` and a line or more of comment that says what the
-query is for. Table names are written with the prefix `romancy_` and renamed as a whole when the URL asks for
-another one, so that the files stay valid SQL.
+A file is a sequence of queries. Each begins with `-- name: <name>` and at least one line of comment on its purpose.
+Table names are written with the prefix `romancy_`, which is replaced everywhere if the URL asks for another one, so
+that the files stay valid SQL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 
 
 def check_prefix(prefix: str, what: str = "table prefix") -> str:
-    """Refuse a prefix or schema that is more than a plain lower-case identifier; it becomes part of SQL text."""
+    """Refuse a prefix or schema that is more than a plain lower-case identifier: it becomes part of SQL text."""
     if not _PREFIX.fullmatch(prefix):
         raise StorageConfigurationError(
             f"{what} {prefix!r}: use up to 32 lower-case letters, digits and underscores, "
@@ -33,7 +33,7 @@ def check_prefix(prefix: str, what: str = "table prefix") -> str:
 
 
 def with_prefix(sql: str, prefix: str, schema: str | None = None) -> str:
-    """The same SQL with every identifier that begins with `romancy_` under another prefix, and in a schema if named."""
+    """The SQL with the prefix `romancy_` of every identifier replaced, and in a schema if one is named."""
     if schema is None:
         return sql if prefix == DEFAULT_PREFIX else re.sub(r"\bromancy_", check_prefix(prefix), sql)
     return re.sub(r"\bromancy_", f'"{check_prefix(schema, "schema")}".{check_prefix(prefix)}', sql)

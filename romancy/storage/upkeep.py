@@ -1,6 +1,6 @@
-"""What an operator asks of a database: what a migration would do, and which settings cost durability or speed.
+"""Operator's questions: what a migration would do, and which settings cost durability or speed.
 
-An adapter offers it as `upkeep` of its store, or leaves it out: the engine never asks.
+An adapter offers the answers as `upkeep` of its store, or leaves it out: the engine never asks.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What `open` would do to the schema."""
 
     steps: tuple[str, ...]
-    """The names of the migrations, or of their parts, that are missing; empty: the schema is up to date."""
+    """The names of the missing migrations, or of their parts. Empty: the schema is up to date."""
     sql: str
-    """A script that does the same, its records included; empty if there is nothing to do."""
+    """A script that does the same, its records included. Empty if there is nothing to do."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """A setting of the database, as it stands for this store."""
+    """A setting of the database, as it is for this store."""
 
     name: str
     value: str
     verdict: Verdict = "ok"
     advice: str = ""
-    """What it costs and what to do about it."""
+    """What the value costs and what to do about it."""
 
 
 class Upkeep(Protocol):
-    """Both calls write nothing."""
+    """Neither call writes anything."""
 
     async def plan(self) -> Plan:
-        """What is missing. Needs no open store. `SchemaVersionError` if the schema is newer than this code."""
+        """The missing migrations. Needs no open store. `SchemaVersionError` if the schema is newer than this code."""
         ...
 
     async def settings(self) -> list[Setting]:
-        """What was found that concerns durability or speed, good or bad, of an open store."""
+        """The settings of an open store that concern durability or speed, good or bad."""
         ...
 
 
 def upkeep_of(store: Store) -> Upkeep | None:
-    """The adapter's side of it; None: it has none."""
+    """The store's `Upkeep`, or None if it has none."""
     upkeep: Upkeep | None = getattr(store, "upkeep", None)
     return upkeep

@@ -1,4 +1,4 @@
-"""Storage URLs: taken apart once, never printed with their secrets."""
+"""Storage URLs: parsed once, never printed with their secrets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["StorageURL", "parse_url"]
 
 _SERVERS: Final = frozenset({"mariadb", "mysql", "postgres", "postgresql"})
 _SAME_FILE: Final = frozenset({"aiosqlite", "pysqlite"})
-"""Drivers of SQLite that write a plain file. Others do not: a file that `pysqlcipher` made is encrypted."""
+"""Drivers of SQLite that write a plain file. Others do not: a file made by `pysqlcipher` is encrypted."""
 _NAMEABLE: Final = re.compile(r"[\w+.-]{1,40}")
 
 
 class StorageURL(Struct, frozen=True, kw_only=True):
-    """A storage URL by its parts. `str()` and `repr()` hide the password."""
+    """A parsed storage URL. `str()` and `repr()` hide the password."""
 
     scheme: str
     user: str | None = None
@@ -40,14 +40,14 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     def without_driver(self) -> StorageURL:
         """The URL without the driver that its scheme names for SQLAlchemy, as in `postgresql+asyncpg://`.
 
-        A driver is taken off where it changes nothing about what is reached; otherwise the URL stays as it is.
+        The driver is removed only if that changes nothing about what the URL reaches.
         """
         scheme, _, driver = self.scheme.partition("+")
         known = scheme in _SERVERS or (scheme == "sqlite" and driver in _SAME_FILE)
         return replace(self, scheme=scheme) if driver and known else self
 
     def take_options(self, known: dict[str, str]) -> dict[str, str]:
-        """The options with these defaults filled in; an option nobody knows is an error that lists the known."""
+        """The options with these defaults. An unknown option raises an error that lists the known ones."""
         unknown = sorted(set(self.options) - set(known))
         if unknown:
             raise StorageConfigurationError(
@@ -66,7 +66,7 @@ class StorageURL(Struct, frozen=True, kw_only=True):
 
 
 def parse_url(url: str) -> StorageURL:
-    """Take a URL apart; what is malformed is refused without repeating the URL, which may hold a password."""
+    """Parse a URL. A malformed URL is refused without repeating it, because it may hold a password."""
     if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise StorageConfigurationError(f"storage URL: must be a string, not {type(url).__name__}")
     if "://" not in url:
@@ -80,7 +80,7 @@ def parse_url(url: str) -> StorageURL:
         raise StorageConfigurationError(
             "storage URL: host or port is malformed; percent-encode special characters in the password"
         ) from error
-    if not parts.scheme:  # what stands there is no scheme to the standard library, which leaves all of it in the path
+    if not parts.scheme:  # the standard library finds no scheme there, and leaves the whole text in the path
         written = url.partition("://")[0]
         named = f" {written!r}" if _NAMEABLE.fullmatch(written) else ""
         raise StorageConfigurationError(

@@ -1,7 +1,7 @@
 """The in-memory store, `memory://`: the executable specification of the storage protocol.
 
-`memory://` is private to its store; `memory://name` is shared by all stores of this process that name it, for as
-long as one of them is kept.
+`memory://` is private to its store. `memory://name` is shared by all stores of this process with that name, while at
+least one of them exists.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A database in miniature: tables of frozen rows, transactions at READ COMMITTED, row locks.
+"""A small database: tables of frozen rows, transactions at READ COMMITTED, row locks.
 
-Just enough to be honest about *visibility*: what a transaction wrote is unseen by others until it commits, two
-writers of one row wait for each other, and a row that was waited for is read anew. A test can hold any
-transaction open between two of its statements (`Store.gate`), which is how the interleavings that break real databases
-are shown here first. Knows nothing of instances or logs.
+It models *visibility*. A transaction's writes are unseen by others until it commits. Two writers of one row wait for
+each other. A row that was waited for is read again. A test can hold any transaction open between two of its statements
+(`Store.gate`), and so show here first the interleavings that break real databases. This module knows nothing of
+instances or logs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Key = tuple[Any, ...]
 
 
 class LockedError(Exception):
-    """Another transaction holds a row for longer than this one waits; leave the transaction and try again."""
+    """Another transaction holds a row for longer than this one waits. Leave the transaction and try again."""
 
 
 class Database:
-    """Committed rows, the locks on them, and who wants to hear of changes."""
+    """Committed rows, the locks on them, and the listeners for changes."""
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.tables: defaultdict[str, dict[Key, Any]] = defaultdict(dict)
@@ -39,7 +39,7 @@ class Database:
         self._now = 0
 
     def now(self) -> int:
-        """The database's time: microseconds, never going back."""
+        """The database's time in microseconds. It never goes back."""
         self._now = max(self._now, self._clock())
         return self._now
 
@@ -50,17 +50,17 @@ class Database:
 
 
 class Transaction:
-    """One transaction; `async with` rolls it back unless `commit` was reached."""
+    """One transaction. `async with` rolls it back unless `commit` was reached."""
 
     def __init__(self, database: Database, gate: Gate | None = None, patience: float | None = None) -> None:
         self._database = database
         self._gate = gate
         self._patience = patience
-        """Seconds to wait for a row that another transaction holds; None: until it is free."""
+        """Seconds to wait for a row that another transaction holds. None: until it is free."""
         self._writes: dict[tuple[str, Key], Any] = {}
         self._held: set[tuple[str, Key]] = set()
         self.touched: set[str] = set()
-        """Instances that others should look at once this is committed."""
+        """Instances to announce to others once this is committed."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,7 +75,7 @@ class Transaction:
             await self._gate(statement)
 
     async def lock(self, table: str, key: Key) -> Any:
-        """Wait until no other transaction holds the row, take it, and read it as it is *now*."""
+        """Wait until no other transaction holds the row, lock it, and read it as it is *now*."""
         entry = (table, key)
         if self._database.locks.get(entry, self) is not self:
             try:
@@ -93,7 +93,7 @@ class Transaction:
             await released
 
     def try_lock(self, table: str, key: Key) -> bool:
-        """Take the row if nobody holds it (SKIP LOCKED)."""
+        """Lock the row if no other transaction holds it (SKIP LOCKED)."""
         entry = (table, key)
         if self._database.locks.get(entry, self) is not self:
             return False
@@ -101,12 +101,12 @@ class Transaction:
         return True
 
     def get(self, table: str, key: Key) -> Any:
-        """The row as this transaction sees it: its own writes, else what is committed; None if absent."""
+        """The row as this transaction sees it: its own write, else the committed row, or None."""
         entry = (table, key)
         return self._writes[entry] if entry in self._writes else self._database.tables[table].get(key)
 
     def scan(self, table: str) -> Iterator[tuple[Key, Any]]:
-        """All rows this transaction sees, in key order."""
+        """All rows that this transaction sees, in key order."""
         own = {key: row for (name, key), row in self._writes.items() if name == table}
         merged = self._database.tables[table] | own
         return iter(sorted((key, row) for key, row in merged.items() if row is not None))
@@ -127,7 +127,7 @@ class Transaction:
         self._writes = dict(mark)
 
     async def commit(self) -> None:
-        """Make the writes visible at once and for everybody."""
+        """Make the writes visible at once and for everyone."""
         await self.step("commit")
         for (table, key), row in self._writes.items():
             if row is None:

@@ -1,4 +1,4 @@
-"""The rows of the in-memory store, and the changes an append or a delivery makes to an instance's row."""
+"""The rows of the in-memory store, and how an append or a delivery changes an instance's row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Instance", "Numbered", "WorkerRow", "after_change", "after_delivery"
 
 
 class Instance(InstanceRow, frozen=True, kw_only=True):
-    """An instance's row with the columns that only the store itself reads."""
+    """An instance's row with the columns that only the store reads."""
 
     projection: bytes | None = None
     index: tuple[tuple[str, str | None], ...] = ()
@@ -23,16 +23,16 @@ class Instance(InstanceRow, frozen=True, kw_only=True):
 
     @property
     def claimable_ever(self) -> bool:
-        """Whether waking it makes sense."""
+        """Whether the instance can still be claimed: it has not ended and is not stuck."""
         return self.status not in TERMINAL_STATUSES and self.status is not Status.STUCK
 
     def public(self) -> InstanceRow:
-        """What leaves the store."""
+        """The part of the row that leaves the store."""
         return InstanceRow(**{name: getattr(self, name) for name in InstanceRow.__struct_fields__})
 
 
 class Numbered(Struct, frozen=True):
-    """A message with its number: its instance's counter once it was counted."""
+    """A message with its number: its instance's counter at the time it was counted."""
 
     row: InboxRow
     number: int = UNCOUNTED
@@ -69,7 +69,7 @@ def started(start: Start, now: int) -> Instance:
 
 
 def after_change(row: Instance, item: Append, change: Change, now: int) -> Instance:
-    """The row after an accepted append. Only the counter decides whether a release may sleep."""
+    """The row after an accepted append. The counter alone decides whether a released instance may sleep."""
     releases = change.release or change.status in TERMINAL_STATUSES or change.status is Status.STUCK
     wake_at = None
     if change.release and change.status not in TERMINAL_STATUSES and change.status is not Status.STUCK:
@@ -103,12 +103,12 @@ def _refused(row: Instance, change: Change) -> frozenset[str]:
 
 
 def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
-    """The row after a delivery: the counter moves, and a sleeper is due."""
+    """The row after a delivery: the counter moves, and a sleeping instance is due."""
     sleeps = row.owner is None and row.claimable_ever
     return replace(row, signals=row.signals + count, wake_at=now if sleeps else row.wake_at)
 
 
 def after_takeover(row: Instance, head: int, now: int) -> Instance:
-    """The row of an instance freed from a dead worker at log position `head` (that of the new `OwnerChanged`)."""
+    """The row of an instance freed from a dead worker, with the new `OwnerChanged` at log position `head`."""
     idle = row.crash_seq == head - 1
     return replace(row, owner=None, wake_at=now, crashes=row.crashes + 1 if idle else 1, crash_seq=head, updated_at=now)

@@ -26,12 +26,12 @@ __all__ = ["MemorySession", "UserRows", "bump"]
 
 
 class UserRows:
-    """The native object: keys and values of the user's that commit or vanish with the session."""
+    """The native object: the user's keys and values, which commit or vanish with the session."""
 
     def __init__(self, tx: Transaction, session: MemorySession) -> None:
         self._tx = tx
         self.session = session
-        """The session these rows are written in."""
+        """The session that writes these rows."""
 
     async def get(self, key: str) -> Any:
         """The value as this transaction sees it, or None."""
@@ -39,7 +39,7 @@ class UserRows:
         return self._tx.get("user", (key,))
 
     async def put(self, key: str, value: Any) -> None:
-        """Write a value; waits while another session holds the key. None removes it."""
+        """Write a value, waiting while another session holds the key. None removes it."""
         self.session.refuse_if_done()
         await self._tx.lock("user", (key,))
         self.session.refuse_if_done()
@@ -47,7 +47,7 @@ class UserRows:
 
 
 class MemorySession:
-    """A transaction of the user's over the in-memory database."""
+    """A user's transaction on the in-memory database."""
 
     def __init__(self, tx: Transaction, database: Database, *, owns: bool = True) -> None:
         self._tx = tx
@@ -56,9 +56,9 @@ class MemorySession:
         self._done = False
         self._native = UserRows(tx, self)
         self.delivered: list[str] = []
-        """Instances that got mail in this session, to be woken by a short commit of their own."""
+        """Instances that got mail in this session. A short commit of its own wakes them."""
         self._posted: list[str] = []
-        """The same, as long as it is not committed; shared with those who joined."""
+        """The same, before the commit. Shared with joined sessions."""
 
     @property
     def native(self) -> UserRows:
@@ -67,11 +67,11 @@ class MemorySession:
         return self._native
 
     def end(self) -> None:
-        """Whatever becomes of the transaction, nothing more is done in it."""
+        """Refuse all further use, whatever becomes of the transaction."""
         self._done = True
 
     def refuse_if_done(self) -> None:
-        """`UsageError` after the end."""
+        """Raise UsageError after the end."""
         if self._done:
             raise UsageError(OVER)
 

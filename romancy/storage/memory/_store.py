@@ -1,7 +1,7 @@
 """The in-memory store: the executable specification of the protocol, complete and small.
 
-Each method says in a few lines of Python what the SQL of every adapter must amount to. It is a real store too:
-for tests, examples and caches that may be lost. What it cannot do is survive its process.
+Each method says in a few lines of Python what the SQL of every adapter must do. It is also a real store for tests,
+examples and caches that may be lost. Its data ends with its process.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MemoryOutbox:
 
 
 class MemoryStore:
-    """A store over a `Database`, which several stores may share as several processes share a server."""
+    """A store over a `Database`. Several stores may share one, as several processes share a server."""
 
     capabilities = Capabilities(
         name="memory", push=True, transactional_ddl=False, sql=False, placeholder="", processes=False, embedded=True
@@ -117,7 +117,7 @@ class MemoryStore:
         return await asyncio.gather(*(self._commit_one(item, worker) for item in batch))
 
     async def _commit_one(self, item: Item, worker: str | None) -> Outcome:
-        """A transaction for each item: one that waits for a lock keeps no neighbour waiting."""
+        """Write one item in a transaction of its own, so that waiting for a lock does not delay its neighbours."""
         try:
             async with self._begin(_LOCK_PATIENCE) as tx:
                 outcome = await write_item(tx, self.database, item, worker)
@@ -166,7 +166,7 @@ class MemoryStore:
         )  # fmt: skip
 
     def _mail(self, tx: Transaction, request: ClaimRequest, fresh: set[str]) -> tuple[list[Mailbox], bool]:
-        """Mailboxes within bounds, without what is kept; empty ones only where somebody may wait for news."""
+        """Mailboxes within bounds, without kept messages. An empty one only for an instance claimed earlier."""
         boxes = {
             row.instance_id: self._mailbox(
                 tx, row, left_out(request, row.instance_id, row.signals, fresh=row.instance_id in fresh)
@@ -199,7 +199,7 @@ class MemoryStore:
         return sorted(due, key=lambda row: (row.wake_at or 0, row.instance_id))
 
     def _sweep(self, tx: Transaction, request: ClaimRequest) -> None:
-        """Repair what was left asleep or stranded, and offer parked instances to fitting code."""
+        """Repair instances left asleep or stranded, and offer stuck instances to code that they have not refused."""
         now = self.database.now()
         old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.row.at < now - _SLEEPER_GRACE}
         for key, row in tx.scan("instances"):

@@ -1,6 +1,6 @@
-"""Writing items, deliveries and takeovers inside one transaction: the promises of the protocol, in plain Python.
+"""Writes items, deliveries and takeovers inside one transaction: the promises of the protocol, in plain Python.
 
-Statements stand in the order of locks that every store keeps: log keys, instances, inbox, outbox, the rest.
+Statements follow the order of locks that every store keeps: log keys, instances, inbox, outbox, the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["alive", "clear", "deliver", "free", "head_of", "short_log", "write_i
 
 
 def alive(tx: Transaction, worker: str | None) -> bool:
-    """Whether this worker's row is there and not marked dead."""
+    """Whether this worker's row exists and is not marked dead."""
     row = tx.get("workers", (worker,))
     return row is not None and not row.dead
 
@@ -40,7 +40,7 @@ def head_of(database: Database, row: Instance) -> int:
 
 
 def short_log(database: Database, row: Instance, head: int) -> tuple[bytes, ...]:
-    """The bodies of its current run's log up to there, if they are few and short; else nothing."""
+    """The bodies of the current run's log up to `head` if they are few and short; else empty."""
     log = database.tables["log"]
     if head - row.run_from >= SHORT_LOG_COMMITS:
         return ()
@@ -51,7 +51,7 @@ def short_log(database: Database, row: Instance, head: int) -> tuple[bytes, ...]
 async def write_item(
     tx: Transaction, database: Database, item: Item, worker: str | None, *, session: bool = False
 ) -> Outcome:
-    """Write one item, or find out why not; the caller commits on ACCEPTED and rolls back on everything else."""
+    """Write one item and return the outcome. The caller commits on ACCEPTED and rolls back otherwise."""
     if not _storable(item):
         return Outcome.INVALID
     if isinstance(item, Start):
@@ -74,7 +74,7 @@ async def write_item(
 
 
 def _storable(item: Item) -> bool:
-    """Whether a column of 64 bits takes the item's numbers, as every database must ask."""
+    """Whether the item's numbers fit a column of 64 bits, as in every database."""
     if isinstance(item, Start):
         numbers = [item.life, item.delay or 0]
     else:
@@ -144,7 +144,7 @@ async def _write_start(tx: Transaction, database: Database, start: Start, statem
 
 
 async def deliver(tx: Transaction, database: Database, delivery: Delivery, *, wake: bool = True) -> Delivered:
-    """Put one message into its inbox. The counter comes last: whoever reads it moved also sees the row."""
+    """Put one message into its inbox. The counter moves last: a reader that sees it moved also sees the row."""
     refusal = _closed(tx.get("instances", (delivery.instance_id,)))
     if refusal is not None:
         return refusal
@@ -188,7 +188,7 @@ async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) 
 
 
 async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
-    """Remove an ended instance of this life and of one of these statuses, with everything that bears its id."""
+    """Remove an ended instance of this life and one of these statuses, with all data under its id."""
     await tx.step("clear")
     row: Instance | None = await tx.lock("instances", (instance_id,))
     if row is None or row.life != life or row.status not in TERMINAL_STATUSES.intersection(statuses):
@@ -202,7 +202,7 @@ async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collecti
 
 
 async def free(tx: Transaction, database: Database, row: Instance, dead: str, body: bytes, writer: str) -> bool:
-    """Append `body` behind the last row of a dead worker's instance and free it; False: look again later."""
+    """Append `body` to the log of a dead worker's instance and free the instance. False: try again later."""
     head = head_of(database, row)
     while True:
         await tx.step("takeover.log")

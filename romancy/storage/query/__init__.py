@@ -1,8 +1,8 @@
 """The query language: finding instances by their input, with one answer on every database. Pure; no SQL, no I/O.
 
-Two sides meet in a column. When an instance starts, `project` encodes its input; when somebody asks, `build_query`
-compiles the filters to conditions on that encoding, and an adapter turns each into one comparison of bytes.
-`matches` is the reference that says what is right, `holds` decides the compiled form in Python.
+Both sides meet in one column. When an instance starts, `project` encodes its input. A search compiles its filters with
+`build_query` to conditions on that encoding, and an adapter turns each condition into one comparison of bytes.
+`matches` is the reference that defines the right answer; `holds` decides the compiled form in Python.
 """
 
 from __future__ import annotations

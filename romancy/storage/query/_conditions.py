@@ -1,6 +1,6 @@
-"""Conditions: filters compiled to comparisons of bytes that every database can make and none can get wrong.
+"""Conditions: filters compiled to comparisons of bytes that are the same on every database.
 
-An adapter extracts the member `key` of the projection as text (NULL when absent) and asks the predicate of it:
+An adapter extracts the member `key` of the projection as text (NULL when absent) and applies the predicate to it:
 
 | predicate | in SQL, with x for the extracted text |
 |---|---|
@@ -14,8 +14,8 @@ An adapter extracts the member `key` of the projection as text (NULL when absent
 Extraction is `json_extract(projection, '$."key"')`, unquoted on MySQL and MariaDB, or `projection ->> 'key'` on
 PostgreSQL (`#>> '{null}'` would take the key `null` for a null). All comparisons are of bytes (`collate "C"`, a binary
 collation). Keys consist of `[a-z0-9_]`, words and texts of printable ASCII without quotes; words are bound as
-parameters all the same. Wherever there are conditions at all, the query also asks for `projection is not null`:
-what is not searchable matches nothing. Prefixes are ranges.
+parameters all the same. A query with any condition also asks for `projection is not null`: a document that is not
+searchable matches nothing. Prefixes are ranges.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ __all__ = [
 
 
 class Equals(Struct, frozen=True, tag="equals"):
-    """Present and this word."""
+    """Present and equal to this word."""
 
     word: str
 
 
 class NotEquals(Struct, frozen=True, tag="not_equals"):
-    """Present and not this word."""
+    """Present and different from this word."""
 
     word: str
 
@@ -68,7 +68,7 @@ class In(Struct, frozen=True, tag="in"):
 
 
 class Range(Struct, frozen=True, tag="range"):
-    """Between two words, which keep it among words of one tag."""
+    """Between two words that limit it to words of one tag."""
 
     low: str
     low_inclusive: bool
@@ -77,7 +77,7 @@ class Range(Struct, frozen=True, tag="range"):
 
 
 class Contains(Struct, frozen=True, tag="contains"):
-    """A word for a string with this text, escaped and not empty, somewhere behind the tag."""
+    """The word of a string that holds this text, escaped and not empty, behind the tag."""
 
     text: str
 
@@ -97,16 +97,17 @@ class Condition(Struct, frozen=True, tag="condition"):
 
 
 def compile_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Condition, ...]:
-    """Conditions that hold together exactly where the filters match. `QueryError` as for `read_filters`."""
+    """Conditions that all hold exactly if the filters match. `QueryError` as for `read_filters`."""
     return tuple(
         Condition(path_key(clause.text), _COMPILE[clause.relation](clause)) for clause in read_filters(filters)
     )
 
 
 def index_predicate(predicate: Predicate) -> Predicate | None:
-    """What holds of the index column (`index_value`) wherever the predicate holds of the projection.
+    """The condition on the index column (`index_value`) that holds wherever the predicate holds of the projection.
 
-    An adapter adds it to the predicate so that the index is used; it never replaces it. None: the index is no help.
+    An adapter adds it to the predicate so that the index is used; it never replaces the predicate. None: the index
+    cannot help.
     """
     match predicate:
         case Equals(word):

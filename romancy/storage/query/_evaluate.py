@@ -1,4 +1,4 @@
-"""Conditions decided in Python, exactly as an adapter's SQL decides them. The in-memory store uses it."""
+"""Decides conditions in Python, exactly as an adapter's SQL does. The in-memory store uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["holds", "satisfies"]
 
 
 def holds(projection: bytes | None, conditions: Iterable[Condition]) -> bool:
-    """Whether all conditions hold of a projection. None, which is not searchable, satisfies only an empty query."""
+    """Whether all conditions hold of a projection. None, not searchable, satisfies only an empty query."""
     wanted = tuple(conditions)
     if projection is None or not wanted:
         return not wanted

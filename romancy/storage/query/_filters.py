@@ -1,6 +1,6 @@
-"""Filters as users write them, and the checks that make clauses of them before anything else is done.
+"""Filters as users write them, and the checks that turn them into clauses.
 
-A filter maps a path to a value, or to what one of the functions here returns. All entries must hold.
+A filter maps a path to a value, or to the result of one of the functions here. All entries must hold.
 
 | written | matches a document in which the path leads to |
 |---|---|
@@ -17,11 +17,11 @@ A filter maps a path to a value, or to what one of the functions here returns. A
 `gte(1) & lt(5)` asks for both. Ranges, `startswith` and `contains` see strings up to 512 bytes of UTF-8 and numbers
 that are integers of 64 bits or finite floats; beyond that a value can only be equal or unequal.
 
-A value that JSON writes as a string or number is looked for in the form in which inputs are stored: an `Enum` by
-its value, `UUID`, `date`, `datetime`, `time`, `timedelta`, `Decimal` and `bytes` as the string msgspec writes. Of
-these only dates, UUIDs and enum values sort as they are stored, so the others are refused in ranges.
+A value that JSON writes as a string or number is compared in the form in which inputs are stored: an `Enum` by its
+value; `UUID`, `date`, `datetime`, `time`, `timedelta`, `Decimal` and `bytes` as the string that msgspec writes. Of
+these only dates, UUIDs and enum values sort as they are stored, so ranges refuse the others.
 
-This module says what may be asked; what it means is said twice, in `_conditions` and in `_reference`.
+This module says what may be asked. `_conditions` and `_reference` each say what it means.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FilterScalar: TypeAlias = (
 
 
 class Relation(StrEnum):
-    """How the value that is found must stand to the operands."""
+    """The relation between the found value and the operands."""
 
     EQUAL = "equal"
     UNEQUAL = "ne"
@@ -90,7 +90,7 @@ _UNSORTED = (datetime, time, timedelta, Decimal, bytes)
 
 
 class Operator:
-    """What `gt(5)` and its like return: relations that must hold at one path. `&` puts two together."""
+    """The result of `gt(5)` and the like: relations that must hold at one path. `&` combines two."""
 
     __slots__ = ("relations",)
 
@@ -133,22 +133,22 @@ def lte(value: FilterScalar) -> Operator:
 
 
 def ne(value: FilterScalar) -> Operator:
-    """Present, and not what the plain filter `value` matches. `ne(None)`: present and not null."""
+    """Present, and not matched by the plain filter `value`. `ne(None)`: present and not null."""
     return Operator((Relation.UNEQUAL, (value,)))
 
 
 def one_of(*values: FilterScalar) -> Operator:
-    """What any of the plain filters matches; the kinds may be mixed."""
+    """Matched by any of the plain filters. The kinds may be mixed."""
     return Operator((Relation.ONE_OF, values))
 
 
 def contains(text: str) -> Operator:
-    """A string with this text in it; the case counts."""
+    """A string that holds this text. The case counts."""
     return Operator((Relation.CONTAINS, (text,)))
 
 
 def startswith(text: str) -> Operator:
-    """A string that begins with this text; the case counts."""
+    """A string that begins with this text. The case counts."""
     return Operator((Relation.STARTS_WITH, (text,)))
 
 
@@ -163,7 +163,7 @@ def is_null() -> Operator:
 
 
 class Clause(NamedTuple):
-    """One checked relation at one path; the operands are plain JSON scalars that the relation can deal with."""
+    """One checked relation at one path. The operands are plain JSON scalars that the relation accepts."""
 
     text: str
     path: Path
@@ -172,7 +172,7 @@ class Clause(NamedTuple):
 
 
 def read_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Clause, ...]:
-    """The clauses of a filter, in its order; `QueryError` names the path and what is wrong there."""
+    """The clauses of a filter, in its order. `QueryError` names the path and the fault."""
     if filters is None:
         return ()
     if not isinstance(filters, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - users are not all typed

@@ -3,7 +3,7 @@ r"""Leaves: a JSON scalar as one word of printable ASCII, so that a database onl
 | word | stands for |
 |---|---|
 | `s:` + text | a string of at most 512 bytes of UTF-8; words sort as the strings do by code points |
-| `l:` + SHA-256 | a longer string: can be told equal or unequal, nothing else |
+| `l:` + SHA-256 | a longer string: only equality can be tested |
 | `n:` + hex | a number that is an integer of 64 bits or a finite float; words sort as the numbers do |
 | `i:` + digits | an integer beyond 64 bits: equal or unequal only, and never equal to a float |
 | `x` | a number no filter value can equal: beyond the floats (`1e400`) or an integer beyond 512 digits |
@@ -11,19 +11,19 @@ r"""Leaves: a JSON scalar as one word of printable ASCII, so that a database onl
 | `z` | null |
 | `c` | an object or an array: present, but not a leaf |
 
-Words and keys are stored: to change how one is written is to project every instance again.
+Words and keys are stored. To change their form, every instance must be projected again.
 
 Words consist of `!#$&()*+,` to `-`, digits, letters and ``./:;<=>?@[]^_`{|}``: no blank, quote, percent sign,
 backslash or `~` (`CEILING`, which sorts after every character used). So no JSON or SQL escape ever applies to them,
-and a collation that pads with blanks or cuts at NUL finds nothing to spoil.
+and a collation that pads with blanks or cuts at NUL changes nothing.
 
-*Strings.* Code points that cannot stand for themselves become a leading character that sorts where they do,
+*Strings.* A code point that cannot stand for itself becomes a leading character that sorts where it does, one of
 `! [ { | }`, and a fixed number of octal digits written `#$&()*+,`. Leading characters, digits and characters that
-stand for themselves are three disjoint sets, and the lead says how many digits follow. Hence a word is found
-inside another only where the string is found inside the other string.
+stand for themselves are three disjoint sets, and the leading character determines the number of digits. Hence a word
+occurs inside another only where its string occurs inside the other string.
 
-*Numbers.* The bits of the largest float not over the number, turned so that they sort as numbers, in hex without
-trailing zeros; then, if the integer is larger than that float, all sixteen digits and the difference in three more.
+*Numbers.* The bits of the largest float not over the number, arranged so that they sort as numbers, in hex without
+trailing zeros. If the integer is larger than that float, all sixteen digits and the difference in three more.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ CEILING = "~"
 MAX_STRING_BYTES = 512
 MAX_DIGITS = 512
 
-# What most strings have that cannot stand for itself is blanks and commas; replacing them is four times as fast as
-# translating, and right because neither occurs in what replaces the other.
+# Most strings need an escape only for blanks and commas. Replacing these is four times as fast as translating, and
+# right because neither occurs in the other's replacement.
 _NEEDS_TRANSLATION = regex(r"[^-./0-9:;<=>?@A-Z\]^_`a-z ,]").search
 _BLANK, _COMMA = "!)#", "!*)"
 _OCTAL = str.maketrans("01234567", "#$&()*+,")
@@ -98,23 +98,23 @@ def string_leaf(value: str) -> str:
 
 
 def escape(value: str) -> str:
-    """A string without its tag: what is searched for inside a word."""
+    """The word of a string without its tag, for searching inside a word."""
     return value.translate(_ESCAPES)
 
 
 def utf8_size(value: str) -> int:
-    """How many bytes a string has in UTF-8."""
+    """The number of bytes of a string in UTF-8."""
     return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
 
 
 def is_int64(value: int) -> bool:
-    """Whether a signed integer of 64 bits can hold the value."""
+    """Whether the value fits a signed integer of 64 bits."""
     return -_SIGN <= value < _SIGN
 
 
 @lru_cache(maxsize=4096, typed=True)  # typed: 10**19 and 1e19 are equal keys and different words
 def number_leaf(value: float) -> str:
-    """The word for an integer or a float. Numbers of the ordered kind that are equal (1, 1.0; 0, -0.0) share it."""
+    """The word for an integer or a float. Equal numbers of the ordered kind (1, 1.0; 0, -0.0) share it."""
     if -_EXACT <= value <= _EXACT:
         return NUMBER + _sortable(value).rstrip("0")
     if isinstance(value, int):
@@ -133,13 +133,13 @@ def _large_integer_leaf(value: int) -> str:
 
 
 def _sortable(value: float) -> str:
-    # Adding 0.0 makes zero of minus zero, and a float of an int.
+    # Adding 0.0 turns minus zero into zero, and an int into a float.
     (bits,) = _BITS.unpack(_FLOAT.pack(value + 0.0))
     return f"{bits ^ (_SIGN if bits < _SIGN else _ALL):016x}"
 
 
 class _Escapes(dict[int, str]):
-    """What becomes of each code point, worked out when it is first met."""
+    """The escape of each code point, computed at its first use."""
 
     def __missing__(self, code: int) -> str:
         word = self._word(code)

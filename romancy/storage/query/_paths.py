@@ -5,14 +5,14 @@ r"""Paths: how a filter points into a stored input, and the key a path has in th
     name    = 1*( letter / digit / "_" / "-" )        letters and digits of any script
     quoted  = "[" JSON-string "]"
 
-`order.items.0.sku`, `order["unit.price"]` and `order.["unit.price"]` are paths. A segment that consists of ASCII
-digits without a leading zero indexes an array and names a key where it meets an object; quoting it changes
-nothing. Other whole numbers (`01`, `-1`, digits of other scripts) are refused bare, because they look like an
-index and are none; quoted, they name a key. Segments are data: nothing here knows SQL.
+`order.items.0.sku`, `order["unit.price"]` and `order.["unit.price"]` are paths. A segment of ASCII digits without a
+leading zero indexes an array, and names a key in an object; quoting it changes nothing. Other whole numbers (`01`,
+`-1`, digits of other scripts) are refused unquoted, because they look like an index and are none; quoted, they name a
+key. Segments are data: nothing here knows SQL.
 
 A **key** is a path as one word of `[a-z0-9_]`: segments joined by `__`, ASCII lower-case letters and digits as they
-are, every other byte of a name's UTF-8 as `_xx` in lower-case hex, the empty name as `_z`. Read from the left,
-a key can be taken apart in one way only, so two paths never share a key, even where letter case is ignored.
+are, every other byte of a name's UTF-8 as `_xx` in lower-case hex, the empty name as `_z`. Read from the left, a key
+can be split in one way only, so two paths never share a key, even where letter case is ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CACHED_NAME_LENGTH = 64
 
 
 def parse_path(text: str) -> Path:
-    """The segments of a path; `QueryError` says at which position it is malformed and how to write it."""
+    """The segments of a path. `QueryError` names the position of a fault and how to write it."""
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - filters come from anywhere
         raise QueryError(f"a path must be a string like 'order.status', not {type(text).__name__}")
     if len(text) > MAX_PATH_LENGTH:

@@ -3,14 +3,14 @@
     {"order": {"status": "new", "items": [{"sku": "A 1"}]}}
     {"order":"c","order__status":"s:new","order__items":"c","order__items__0":"c","order__items__0__sku":"s:A!)#$"}
 
-One member per place in the document: its key (`_paths`) and its word (`_leaves`). It is flat because a path of 32
-segments would otherwise need 32 nested objects, and MariaDB's JSON functions give up at 32. Arrays and objects with
-numbers for keys look alike, so a path is always a single extraction.
+It has one member for each place in the document: its key (`_paths`) and its word (`_leaves`). It is flat because a path
+of 32 segments would otherwise need 32 nested objects, and MariaDB's JSON functions stop at 32. Arrays and objects
+with numbers for keys look alike, so a path is always a single extraction.
 
-A document is **not searchable** (None, stored as NULL) when its projection would be over 64 kB or when it is not
-JSON at all, as under an encrypting codec: it matches no filter, not even `None` or `missing()`. What lies deeper than
-32 segments is not in the projection, and no path reaches it. Of members with the same name the last one counts.
-Nothing here raises: whatever can be stored can be started.
+A document is **not searchable** (None, stored as NULL) if its projection would be over 64 kB or if it is not JSON, as
+under an encrypting codec. It then matches no filter, not even `None` or `missing()`. What lies deeper than 32 segments
+is not in the projection, and no path reaches it. Of members with the same name the last one counts. Nothing here
+raises: whatever can be stored can be started.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _decode_members = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def project(raw_json: bytes) -> bytes | None:
-    """The projection of a document's JSON text, as JSON text of plain ASCII; None: not searchable."""
+    """The projection of a document's JSON text, as JSON text of plain ASCII. None: not searchable."""
     try:
         document = _decode(raw_json)
     except (ValueError, RecursionError):
@@ -57,16 +57,16 @@ def project(raw_json: bytes) -> bytes | None:
 
 
 def members_of(projection: bytes) -> dict[str, str]:
-    """A projection taken apart: each key with its word."""
+    """The members of a projection: each key with its word."""
     return _decode_members(projection)
 
 
 def index_value(raw_json: bytes, path: str) -> str | None:
-    """What the index column of a declared path holds; None if the path is absent or the document not searchable.
+    """The index column of a declared path. None if the path is absent or the document not searchable.
 
-    At most 255 characters, all ASCII. A longer word is cut and ends in `~` and its SHA-256, so equal values stay equal.
-    Order survives the cut only roughly, and `missing()` meets documents that are not searchable: an adapter
-    narrows by the index (`index_predicate`) and always asks the projection as well.
+    At most 255 characters, all ASCII. A longer word is cut and ends in `~` and its SHA-256, so that equal values stay
+    equal. Cut words sort only roughly, and `missing()` also meets documents that are not searchable. An adapter
+    therefore narrows by the index (`index_predicate`) and always asks the projection as well.
     """
     _, ((_, value),) = project_with_index(raw_json, (path,))
     return value
@@ -75,25 +75,25 @@ def index_value(raw_json: bytes, path: str) -> str | None:
 def project_with_index(
     raw_json: bytes, paths: Sequence[str]
 ) -> tuple[bytes | None, tuple[tuple[str, str | None], ...]]:
-    """`project`, and each declared path with its `index_value`, from one pass over the document."""
+    """`project`, and each declared path with its `index_value`, in one call."""
     projection = project(raw_json)
     members = members_of(projection) if paths and projection is not None else {}
     return projection, tuple((path, index_text(members.get(path_key(path)))) for path in paths)
 
 
 def index_text(word: str | None) -> str | None:
-    """A word cut to what an index column holds."""
+    """A word, cut to the size of an index column."""
     if word is None or len(word) <= MAX_INDEX_LENGTH:
         return word
     return word[:INDEX_HEAD] + CEILING + sha256(word.encode("ascii")).hexdigest()
 
 
 def _decode(raw_json: bytes) -> Json:
-    """A document as Python values; a number that is none of them becomes infinity. ValueError: not JSON."""
+    """A document as Python values. A number beyond the limits becomes infinity. ValueError: not JSON."""
     try:
         document: Json = _decode_json(raw_json)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Slower and wider: halves of surrogate pairs, numbers beyond the floats, integers of thousands of digits.
+        # Slower, but accepts halves of surrogate pairs, numbers beyond the floats, integers of thousands of digits.
         document = json.loads(raw_json.decode(), parse_int=_integer, parse_constant=_refuse_constant)
     return document
 
@@ -107,15 +107,15 @@ def _refuse_constant(name: str) -> None:
 
 
 class _Collector:
-    """Walks a document and writes down every place in it, until there is certainly too much."""
+    """Walks a document and collects every place in it, until it is certainly too large."""
 
     def __init__(self) -> None:
         self.members: list[str] = []
         self._room = MAX_PROJECTION_BYTES
 
     def collect(self, container: dict[str, Json] | list[Json], prefix: str, depth: int) -> bool:
-        """Write down what the container holds; False when the projection is going to be too large."""
-        # The least its members can take: with this a hostile document costs no more memory than it has itself.
+        """Collect what the container holds. False when the projection is going to be too large."""
+        # The least that its members take. A hostile document thus costs no more memory than its own size.
         self._room -= len(container) * (len(prefix) + _MEMBER_OVERHEAD)
         if self._room < 0:
             return False

@@ -31,10 +31,10 @@ MAX_PART_LENGTH = 255
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """A checked query. All parts that are given must hold; `build_query` is the way to make one."""
+    """A checked query. All given parts must hold. Make one with `build_query`."""
 
     workflow_name: str | None = None
-    """A part of the name, found byte for byte: no wildcards, and the case counts."""
+    """A part of the name, compared byte for byte: no wildcards, and the case counts."""
     statuses: tuple[Status, ...] = ()
     """Any of these; empty for all."""
     instance_id: str | None = None
@@ -42,10 +42,10 @@ class Query(Struct, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
-    """Only rows that come after this one in the order of pages: older, or as old and with a smaller id."""
+    """Only rows that come after this position in the order of pages: older, or as old and with a smaller id."""
 
     def fingerprint(self) -> bytes:
-        """What a page token is bound to: everything but the limit and the position, whatever its order."""
+        """What a page token is bound to: everything but the limit and the position, in any order."""
         canonical = msgspec.json.encode(
             (
                 self.workflow_name,
@@ -57,7 +57,7 @@ class Query(Struct, frozen=True, kw_only=True):
         return sha256(canonical).digest()
 
     def token_after(self, created_at: int, instance_id: str) -> str:
-        """The page token that makes this query go on after the row with these two."""
+        """The page token that continues this query after the row with this time and id."""
         return encode_token(self.fingerprint(), Position(created_at, instance_id))
 
 
@@ -70,9 +70,9 @@ def build_query(
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
 ) -> Query:
-    """Check everything and make a query of it; `QueryError` names the argument and what is wrong with it.
+    """Check everything and build a query. `QueryError` names the argument and its fault.
 
-    An empty `workflow_name` or `instance_id` is part of every name and asks for nothing.
+    An empty `workflow_name` or `instance_id` is part of every name and restricts nothing.
     """
     query = Query(
         workflow_name=_part("workflow_name", workflow_name),

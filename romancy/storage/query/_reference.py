@@ -1,8 +1,8 @@
-"""The reference: what a filter means, said of the document itself.
+"""The reference: what a filter means, in terms of the document itself.
 
-It knows nothing of keys, words and conditions, and is written for plainness alone. Every database, and the
-in-memory store, must answer as this does. The one thing it takes from elsewhere is which documents are searchable
-at all, because that limit is defined by the size of the projection.
+It knows nothing of keys, words and conditions, and is written for clarity alone. Every database, and the in-memory
+store, must answer as this does. Only one thing comes from elsewhere: which documents are searchable, because the size
+of the projection defines that limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_SORTED_BYTES = 512
 
 
 def matches(raw_json: bytes, filters: Mapping[str, FilterValue] | None) -> bool:
-    """Whether a document, given as its JSON text, matches all filters. `QueryError` if they are malformed."""
+    """Whether a document, given as its JSON text, matches all filters. `QueryError` if the filters are malformed."""
     clauses = read_filters(filters)
     if not clauses:
         return True

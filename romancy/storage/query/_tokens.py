@@ -1,9 +1,9 @@
-"""Page tokens: where a page ended, sealed for the query it belongs to.
+"""Page tokens: where a page ended, bound to its query.
 
-A token is URL-safe base64 of: a version byte, eight bytes of the query's fingerprint, a check sum over everything
-else, the row's creation time, and its id. The check sum has a fixed key, for there is no secret to share between
-the processes of an installation: it finds damage, mix-ups and hand-made tokens, but somebody who reads this file
-can make a valid one. All such a token does is name a position in a list its holder may read anyway.
+A token is URL-safe base64 of: a version byte, eight bytes of the query's fingerprint, a check sum over everything else,
+the row's creation time, and its id. The check sum has a fixed key, because the processes of an installation share no
+secret. It finds damage, mix-ups and hand-made tokens, but a reader of this file can make a valid token. Such a token
+only names a position in a list that its holder may read anyway.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _MAX_TOKEN_LENGTH = 1024
 
 
 class Position(Struct, frozen=True):
-    """The place of a row in the order of pages; the time is in microseconds."""
+    """The place of a row in the order of pages. The time is in microseconds."""
 
     created_at: int
     instance_id: str
 
 
 def encode_token(fingerprint: bytes, position: Position) -> str:
-    """A token that `decode_token` accepts with the same fingerprint only."""
+    """A token that `decode_token` accepts only with the same fingerprint."""
     body = _TIME.pack(position.created_at) + position.instance_id.encode()
     head = _HEAD.pack(_VERSION, fingerprint[:8], _check(fingerprint, body))
     return urlsafe_b64encode(head + body).rstrip(b"=").decode()
 
 
 def decode_token(fingerprint: bytes, token: str) -> Position:
-    """The position in a token; `QueryError` if it is damaged, of another version or of another query."""
+    """The position in a token. `QueryError` if the token is damaged, of another version or of another query."""
     sealed = _unwrap(token)
     version, owner, check = _HEAD.unpack_from(sealed)
     if version != _VERSION:
@@ -62,7 +62,7 @@ def _unwrap(token: object) -> bytes:
         sealed = urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except ValueError:
         raise _damaged() from None
-    # The decoder skips what is not base64; a token has one spelling only.
+    # The decoder skips characters that are not base64, but a token has only one spelling.
     if len(sealed) <= _HEAD.size + _TIME.size or urlsafe_b64encode(sealed).rstrip(b"=").decode() != token:
         raise _damaged()
     return sealed

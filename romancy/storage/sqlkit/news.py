@@ -1,4 +1,4 @@
-"""News of one store for those who wait for work: which instances changed, or that anything may have."""
+"""The changes that callers of one store wait for: which instances changed, or that any may have."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ __all__ = ["News"]
 
 
 class News:
-    """News is kept until somebody takes it. All who wait when it comes get the same. One event loop uses it."""
+    """Keeps changes until a caller takes them. All callers waiting at a change get the same. For one event loop."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         """More ids than this become "anything may have changed"."""
         self._kept: set[str] | None = set()
-        """What nobody has been told yet; None: anything may have changed."""
+        """Changes that no caller has taken yet. None: anything may have changed."""
         self._waiters: list[asyncio.Future[frozenset[str] | None]] = []
 
     @property
     def is_awaited(self) -> bool:
-        """Somebody waits."""
+        """Whether a caller waits."""
         return bool(self._waiters)
 
     def hear(self, changed: Collection[str] | None) -> None:
-        """Tell those who wait that these instances changed, or that anything may have; keep it if nobody waits."""
+        """Tell waiting callers that these instances changed (None: any may have); keep it if no caller waits."""
         self._keep(changed)
         if self._waiters and self._kept != set():
             self._answer(self._take())
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
-        """The ids that changed; None if anything may have; no ids after the time-out."""
+        """The ids that changed. None if any may have changed. No ids after the time-out."""
         if self._kept is None or self._kept:
             return self._take()
         waiter: asyncio.Future[frozenset[str] | None] = asyncio.get_running_loop().create_future()
@@ -50,7 +50,7 @@ class News:
         return waiter.result() if waiter.done() else frozenset()
 
     def end(self, error: Exception | None = None) -> None:
-        """Let all who wait go: with this error, or as after the time-out."""
+        """Release all waiting callers, with this error or as after the time-out."""
         if error is None:
             self._answer(frozenset())
             return

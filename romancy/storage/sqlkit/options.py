@@ -1,4 +1,4 @@
-"""Options of a storage URL, read and checked; an error names the option, its value and what it may be."""
+"""Reads and checks the options of a storage URL. An error names the option, its value and the allowed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Options"]
 
 
 class Options:
-    """The options of one URL, with the defaults of those that it leaves out."""
+    """The options of one URL, with defaults for those that it leaves out."""
 
     def __init__(self, url: StorageURL, defaults: dict[str, str]) -> None:
         self._url = url

@@ -1,4 +1,4 @@
-"""Pauses before what a database refused for the moment is tried again."""
+"""Pauses before a statement that a database refused for the moment is tried again."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["pause"]
 
 
 async def pause(tries: int, first: float, longest: float) -> None:
-    """Wait for a time that doubles with each try up to a bound; jitter keeps rivals from meeting again."""
+    """Wait for a time that doubles with each try, up to a bound. Jitter keeps competitors apart."""
     await asyncio.sleep(min(first * 2**tries, longest) * random.uniform(0.5, 1))  # noqa: S311 - jitter

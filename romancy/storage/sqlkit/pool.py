@@ -1,7 +1,7 @@
-"""Connections, lent one at a time: a bounded number, a bounded wait, and nothing doubtful is lent again.
+"""A pool of connections: a bounded number, a bounded wait, and no doubtful connection is lent again.
 
-A borrower gives a connection back, or discards it when it may be in the middle of something. A discarded connection
-keeps its place until it is closed, so the server never sees more than `size` of them.
+A borrower gives a connection back, or discards it if it may be in the middle of something. A discarded connection keeps
+its place until it is closed, so the server never sees more than `size` connections.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Handling(Protocol[C_contra]):
-    """What a pool has to know of a driver's connections."""
+    """What a pool needs from a driver's connections."""
 
     def is_dead(self, connection: C_contra, /) -> bool:
-        """Whether it cannot be lent again, as far as is known without asking the server."""
+        """Whether the connection cannot be lent again, as far as is known without asking the server."""
         ...
 
     def drop(self, connection: C_contra, /) -> None:
-        """End it at once, without a word to the server."""
+        """End the connection at once, without telling the server."""
         ...
 
     async def close(self, connection: C_contra, /) -> None:
-        """End it as orderly as its state allows, within a bounded time. Never raises an `Exception`."""
+        """End the connection as orderly as its state allows, within a bounded time. Never raises an `Exception`."""
         ...
 
 
 class Pool(Generic[C]):
-    """Up to `size` connections, made when they are wanted, closed when nobody wanted them for `idle` seconds."""
+    """Up to `size` connections, made on demand and closed when unused for `idle` seconds."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class Pool(Generic[C]):
         self._connect = connect
         self._handling = handling
         self.patience = patience
-        """Seconds to wait for a connection that somebody else has."""
+        """Seconds to wait for a connection that another caller has."""
         self._longest_idle = idle
         self._free = size
-        """Places that nobody has, connected or not."""
+        """Places that no borrower holds, connected or not."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[tuple[float, C]] = []
         self._lent: set[C] = set()
@@ -77,7 +77,7 @@ class Pool(Generic[C]):
             self.give_back(connection)
 
     def grab(self) -> C | None:
-        """A connection of one's own if that takes no waiting; else None, and `take` has one."""
+        """A connection if that takes no waiting; else None: use `take`."""
         if not self._free or not self._idle or self._waiting:
             return None
         _, connection = self._idle.pop()
@@ -89,7 +89,7 @@ class Pool(Generic[C]):
         return connection
 
     async def take(self) -> C:
-        """A connection of one's own; `StorageUnavailableError` when none gets free in time."""
+        """A connection. `StorageUnavailableError` if none becomes free in time."""
         await self._take_place()
         try:
             self._refuse_if_closed()
@@ -103,7 +103,7 @@ class Pool(Generic[C]):
         return connection
 
     def give_back(self, connection: C) -> None:
-        """It is idle and as it was lent; one that is not usable is discarded."""
+        """Return an idle connection in the state in which it was lent. An unusable one is discarded."""
         if self._closed or self._handling.is_dead(connection):
             self.discard(connection)
             return
@@ -118,23 +118,23 @@ class Pool(Generic[C]):
             self._free += 1
 
     def give_back_after(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
-        """Clean it behind the caller's back, then give it back; discard it if that fails."""
+        """Clean the connection in the background, then return it. Discard it if that fails."""
         self._after(self._clean(connection, clean))
 
     def discard(self, connection: C) -> None:
-        """Close it, and only then free its place."""
+        """Close the connection, and only then free its place."""
         self._lent.discard(connection)
         self._after(self._close_and_free(connection))
 
     def drop_idle(self) -> None:
-        """End the idle ones: when one was dead without a word, each of them might cost a time-out of its own."""
+        """End the idle connections: after one was found dead, each of them might cost a time-out of its own."""
         idle, self._idle = self._idle, []
         for _, connection in idle:
             self._handling.drop(connection)
             self._after(self._handling.close(connection))
 
     async def close(self) -> None:
-        """Close all. Calls on those in use fail as if the server had gone."""
+        """Close all connections. Calls on those in use fail as if the server had gone."""
         self._closed = True
         for connection in self._lent:
             self._handling.drop(connection)
@@ -155,7 +155,7 @@ class Pool(Generic[C]):
             async with asyncio.timeout(self.patience):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # it came at the very moment of giving up
+            if turn.done() and not turn.cancelled():  # its turn came just as it gave up
                 self._give_place()
             elif turn in self._waiting:
                 self._waiting.remove(turn)
@@ -183,10 +183,10 @@ class Pool(Generic[C]):
         return None
 
     async def _make(self) -> C:
-        """A new connection in a place that is held already."""
+        """A new connection in a place that is already held."""
         making = asyncio.ensure_future(self._connect())
         try:
-            # Shielded: a driver that is cancelled while it connects does not clean up after itself.
+            # Shielded: a driver that is cancelled while it connects does not clean up.
             connection = await asyncio.shield(making)
         except asyncio.CancelledError:
             self._after(self._keep(making))
@@ -200,7 +200,7 @@ class Pool(Generic[C]):
         return connection
 
     async def _keep(self, making: asyncio.Future[C]) -> None:
-        """The caller has gone; the next one will be glad of the connection."""
+        """Keep the connection for the next caller: the one that asked for it has gone."""
         try:
             connection = await making
         except Exception:  # noqa: BLE001 - nobody is left to be told

@@ -1,4 +1,4 @@
-"""A batch cut into portions that one transaction takes."""
+"""Cuts a batch into portions for one transaction each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 def portions(
     items: Iterable[T], weight: Callable[[T], int], heaviest: int, most: int | None = None
 ) -> Iterator[list[T]]:
-    """The items in order. A portion holds at least one item, and otherwise at most this weight and this many."""
+    """The items in order, in portions. Each has one item at least, and otherwise at most this weight and number."""
     portion: list[T] = []
     total = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""What searches on every SQL database have in common."""
+"""Parts of searches that all SQL databases share."""
 
 from __future__ import annotations
 
