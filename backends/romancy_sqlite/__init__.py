@@ -1,12 +1,12 @@
 """The SQLite adapter: one file, several processes, the same promises as a server.
 
-`sqlite:///orders.db` is relative to the working directory, `sqlite:////var/lib/orders.db` absolute. Options of the
-URL: `prefix` (of the table names; `romancy_`), `lock_timeout` (seconds to wait for other processes; 60),
-`session_limit` (seconds that a session may keep everybody else from writing; 30).
+`sqlite:///orders.db` is relative to the working directory, `sqlite:////var/lib/orders.db` absolute. Options of the URL:
+`prefix` (of the table names; `romancy_`), `lock_timeout` (seconds to wait for other processes; 60), `session_limit`
+(seconds that a session may keep every other writer waiting; 30).
 
-What a file asks of its users: a local disk (write-ahead logging needs shared memory, which network folders lack), the
-folder as writable as the file, sessions opened last and closed soon, no fork while it is open, and backups by
-SQLite's own means (`vacuum into`), because the newest commits stand beside the file in its `-wal` companion.
+A file requires: a local disk (write-ahead logging needs shared memory, which network folders lack); a folder as
+writable as the file; sessions that open last and close soon; no fork while it is open; and backups by SQLite's own
+means (`vacuum into`), because the newest commits stand beside the file in its `-wal` companion.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ __all__ = ["SqliteStore", "create_store"]
 
 
 def create_store(url: StorageURL) -> SqliteStore:
-    """The unopened store for a `sqlite://` URL; the file is not touched yet."""
+    """The unopened store for a `sqlite://` URL. The file is not touched yet."""
     return SqliteStore(read_settings(url))

@@ -1,8 +1,8 @@
-"""Writing many items by a few long statements, in the hope that none of them is refused.
+"""Writes many items by a few long statements, assuming that none of them is refused.
 
-Row by row, this thread would ask for the interpreter after each row, and wait for it while the event loop is at work.
-Only what nearly every batch consists of is written here: plain steps, changes of status, starts. If a count shows that
-something was refused, the transaction is undone and written anew item by item (`_commit`), which tells who and why.
+Written row by row, this thread would wait for the interpreter lock after each row while the event loop works. Only what
+nearly every batch consists of is written here: plain steps, changes of status, starts. If a count shows a refusal, the
+transaction is undone and `_commit` writes it again item by item, which finds the refused item and the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["append_logs", "index_paths", "is_common", "projection_text", "write_in_bulk"]
 
 _SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
-"""For how many rows there are statements: the rest of one is filled with nulls, and each is compiled only once."""
+"""The numbers of rows for which statements exist. Spare rows are filled with nulls, so each is compiled once."""
 
 
 def is_common(item: Item) -> bool:
@@ -40,7 +40,7 @@ def is_common(item: Item) -> bool:
 
 
 def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
-    """Write them all. Raises UndoError if any of them would be refused."""
+    """Write all items. Raises UndoError if any of them would be refused."""
     appends = [item for item in items if isinstance(item, Append)]
     if appends:
         _demand(tx.run_text(*append_logs(tx.text("append_logs"), appends, tx.now, worker)), len(appends))
@@ -52,7 +52,7 @@ def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
 
 
 def append_logs(sql: str, items: Sequence[Append], at: int, worker: str | None) -> tuple[str, list[object]]:
-    """The statement that writes the log rows of all these items, and what is bound in it."""
+    """The statement that writes the log rows of all these items, and its bound values."""
     rows = ((item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items)
     text, values = _filled(sql, 6, len(items), rows)
     return text, [at, *values, worker]
@@ -110,7 +110,7 @@ def _demand(written: int, wanted: int) -> None:
 
 
 def _filled(sql: str, width: int, count: int, rows: Iterable[tuple[object, ...]]) -> tuple[str, Iterable[object]]:
-    """A statement with room for so many rows, and the values of the rows and of the room that is left over."""
+    """A statement with room for that many rows, and the values of the rows and of the spare room."""
     size = _SIZES[bisect_left(_SIZES, count)]
     return _for_rows(sql, width, size), chain(chain.from_iterable(rows), [None] * (width * (size - count)))
 
@@ -122,10 +122,10 @@ def _for_rows(sql: str, width: int, size: int) -> str:
 
 
 def index_paths(index: tuple[tuple[str, str | None], ...]) -> str:
-    """The declared paths as an instance's row names them."""
+    """The declared paths, as an instance's row stores them."""
     return "\n".join(sorted(path_key(path) for path, _ in index)) if index else ""
 
 
 def projection_text(projection: bytes | None) -> str | None:
-    """The projection as SQLite's JSON functions want it."""
+    """The projection as text for SQLite's JSON functions."""
     return None if projection is None else projection.decode("ascii")

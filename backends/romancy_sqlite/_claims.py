@@ -1,4 +1,4 @@
-"""Who owns what: claims, heartbeats, takeovers."""
+"""Ownership of instances: claims, heartbeats, takeovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["beat", "collect", "is_idle", "take", "take_over"]
 
 
 def is_idle(tx: Tx, request: ClaimRequest) -> bool:
-    """Whether a claim would change nothing, so that looking for work need not write."""
+    """Whether a claim would change nothing. Looking for work then needs no write."""
     if request.sweep or request.recover:
         return False
     if request.limit <= 0:
@@ -38,7 +38,7 @@ def is_idle(tx: Tx, request: ClaimRequest) -> bool:
 
 
 def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
-    """Make the longest due instances the worker's, and with `recover` list what already was."""
+    """Claim the longest due instances for the worker. With `recover`, also list those that it already owns."""
     if tx.row("worker_alive", (request.worker,)) is None:
         return []
     if request.sweep:
@@ -80,7 +80,7 @@ def _claimed(tx: Tx, instance_id: str) -> Claimed:
 
 
 def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
-    """The mail of everything the worker owns, and when it could claim next."""
+    """The mail of everything that the worker owns, and when it can claim next."""
     if tx.row("worker_alive", (request.worker,)) is None:
         return Work(claimed=[], mail=[], now=tx.now)
     fresh = {one.instance_id for one in claimed}
@@ -118,7 +118,7 @@ def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
 
 
 def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:
-    """Count the worker's beat up, or register it, and list the others."""
+    """Count the worker's heartbeat up, or register it, and list the others."""
     tx.run(
         "beat",
         {
@@ -153,12 +153,12 @@ def _peer(row: tuple[Any, ...]) -> Peer:
 
 
 def census(tx: Tx) -> Census:
-    """All workers, for somebody who is none of them."""
+    """All workers, for a caller that is not one of them."""
     return Census(now=tx.now, workers=[_peer(row) for row in tx.rows("peers", ("",))])
 
 
 def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
-    """Mark the other dead and free a chunk of what it owned, each with its entry in the log."""
+    """Mark the other worker dead and free a chunk of its instances, each with its entry in the log."""
     held = tx.row("worker_beat", (dead.token,))
     if tx.row("worker_alive", (worker,)) is None or held is None:
         return Takeover(refused=True)

@@ -1,7 +1,7 @@
-"""Writing items inside one transaction: log rows, and what happens if and only if they are accepted.
+"""Writes items inside one transaction: log rows, and everything that depends on their acceptance.
 
-The transaction holds the write lock from its beginning, so a guard that was read stays true until COMMIT. The fence is
-asked by inserting the log row itself; an item that is refused after that is undone, alone or with its transaction.
+The transaction holds the write lock from its beginning, so a guard that was read stays true until COMMIT. Inserting the
+log row tests the fence. An item that is refused after that is undone, alone or with its transaction.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = ["plain_row", "weight_of", "write_alone", "write_items"]
 
 
 class _RefusedError(Exception):
-    """Something but the fence refuses an item whose log row is written already."""
+    """An item is refused, by something other than the fence, after its log row was written."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
 
 def weight_of(batch: Sequence[Item]) -> int:
-    """About how many pages a batch writes."""
+    """The approximate number of pages that a batch writes."""
     weight = 0
     for item in batch:
         weight += (1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11)
@@ -43,12 +43,12 @@ def weight_of(batch: Sequence[Item]) -> int:
 
 
 def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
-    """What `append_log` wants to know."""
+    """The parameters of `append_log`."""
     return (item.instance_id, item.life, item.seq, item.writer, item.body, at, worker, item.behind)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
-    """Write each item or find out why not; one outcome per item, in order."""
+    """Write each item and return one outcome per item, in order."""
     outcomes = _write_quickly(tx, batch, worker)
     if len(outcomes) < len(batch):
         for item in batch:
@@ -58,12 +58,12 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
 
 
 def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[str, Outcome]:
-    """What can be written together, and what became of it; the others are left for one at a time."""
+    """Write together what can be written together, and return the outcomes. Other items are left out."""
     if tx.careful:
         plain = [item for item in batch if isinstance(item, Append) and item.plain]
         return _write_plain(tx, plain, worker) if plain else {}
     common = [item for item in batch if is_common(item)]
-    if len(common) <= 1:  # what is alone is written with fewer words
+    if len(common) <= 1:  # a lone item is written with fewer statements
         return {}
     try:
         write_in_bulk(tx, common, worker)
@@ -75,7 +75,7 @@ def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[st
 
 
 def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, Outcome]:
-    """All plain appends by one prepared statement; only if some were refused does anybody ask why."""
+    """Write all plain appends by one prepared statement. Only after a refusal look for the reasons."""
     rows = [plain_row(item, tx.now, worker) for item in items]
     try:
         if tx.many("append_log", rows) == len(items):
@@ -83,18 +83,18 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
     except Exception as error:
         if not is_item_fault(error):
             raise
-        # Rows before the guilty one are in; each is asked again alone, and knows its own nonce.
+        # Rows before the faulty one are in. Each item is tried again alone, and recognises its own nonce.
         return {item.instance_id: _guarded(tx, item, worker) for item in items}
     return {item.instance_id: _fenced_off(tx, item, worker) for item in items}
 
 
 def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
-    """One item that has the transaction to itself. Raises where the item must be undone: then with the transaction."""
+    """Write one item that has the transaction to itself. Raises if the transaction must be undone."""
     return _write_start(tx, item) if isinstance(item, Start) else _write_append(tx, item, worker)
 
 
 def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
-    """One item by itself: a guard, or values that the database refuses, undo this item alone."""
+    """Write one item. If a guard or the database refuses it, undo this item alone."""
     if not tx.careful:
         return _hopefully(tx, item, worker)
     tx.run("item_begin")
@@ -113,7 +113,7 @@ def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 
 def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
-    """Nearly always nothing has to be undone; a savepoint for each item would be half of what it costs."""
+    """Write one item without a savepoint, which is rarely needed and would be half of the cost."""
     try:
         return write_alone(tx, item, worker)
     except _RefusedError as refused:
@@ -125,7 +125,7 @@ def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 
 def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
-    """Why no row was written for this append: its own is there, or another writer's, or it may not be."""
+    """Why no row was written for this append: it is in already, another writer's row is, or it is not allowed."""
     held = tx.row("log_writer", (item.instance_id, item.life, item.seq))
     if held is not None:
         return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN
@@ -171,7 +171,7 @@ def _refusal(tx: Tx, item: Append) -> Outcome | None:
 
 
 def _start_outcome(tx: Tx, start: Start) -> Outcome | None:
-    """What stands in the way of a start: its own earlier copy (ACCEPTED), a taken id, a dead owner, nothing."""
+    """What prevents a start: an earlier copy of it (ACCEPTED), a taken id or a dead owner. None: nothing."""
     if tx.row("instance_guard", (start.instance_id,)) is not None:
         first = tx.row("log_writer", (start.instance_id, start.life, 1))
         return Outcome.ACCEPTED if first is not None and first[0] == start.writer else Outcome.EXISTS
@@ -248,7 +248,7 @@ def _add_refusal(tx: Tx, instance_id: str, code: str) -> None:
 
 
 def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
-    """The new run's input takes the place of the old one in queries."""
+    """Begin a run. In queries, its input takes the place of the old one."""
     tx.run(
         "begin_run",
         {

@@ -1,7 +1,7 @@
-"""Connections to the file, and the patience that every one of them needs. Knows no table.
+"""Connections to the file, and the waiting for other processes. Knows no table.
 
-No connection waits inside SQLite (`busy_timeout` is 0): waiting is done here, where it is bounded, jittered and
-never on the thread of an event loop.
+No connection waits inside SQLite (`busy_timeout` is 0). Waiting is done here, where it is bounded, jittered and never
+on the thread of an event loop.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _lead = 0
 
 
 def now() -> int:
-    """The database's time: for a file that is the machine's, in microseconds, never going back.
+    """The database's time in microseconds, which for a file is the machine's. It never goes back.
 
-    Where the machine's clock is put back, this goes on from where it was, at its pace: it does not stand still.
+    If the machine's clock is put back, this clock continues from its last value at normal speed. It does not stop.
     """
     global _lead  # noqa: PLW0603 - one clock per process
     wall, ticks = time.time_ns(), time.monotonic_ns()
@@ -71,7 +71,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_as(kind: type[Kind], path: Path) -> Kind:
-    """The same, of a kind that can do more or less."""
+    """The same, of another connection class."""
     connection = sqlite3.connect(str(path), timeout=0, isolation_level=None, check_same_thread=False, factory=kind)
     cursor = sqlite3.Cursor(connection)
     try:
@@ -89,7 +89,7 @@ def connect_as(kind: type[Kind], path: Path) -> Kind:
 
 
 def patiently(action: Callable[[], Result], *, seconds: float, stop: threading.Event = _NEVER) -> Result:
-    """Try until nobody else holds the file, the time is up or `stop` is set; for threads that may block."""
+    """Try until the file is not locked, the time is up or `stop` is set. For threads that may block."""
     deadline = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE
     while True:
@@ -103,11 +103,11 @@ def patiently(action: Callable[[], Result], *, seconds: float, stop: threading.E
 
 
 class UndoError(Exception):
-    """A part of the transaction has to be undone, for which only a careful one is prepared."""
+    """A part of the transaction must be undone, which only a careful transaction can do."""
 
 
 class Tx:
-    """One transaction as the statements in it see it: named queries, one time, and whom to wake afterwards."""
+    """One transaction as its statements see it: named queries, one time, and the instances to announce afterwards."""
 
     __slots__ = ("_connection", "_gate", "_sql", "careful", "now", "touched")
 
@@ -123,23 +123,23 @@ class Tx:
         self._sql = sql
         self._gate = gate
         self.careful = careful
-        """Whether parts of it can be undone: every page that a savepoint may have to give back is copied first."""
+        """Whether parts can be undone. SQLite then copies every page that a savepoint may have to restore."""
         self.now = now()
         self.touched: set[str] = set()
-        """Instances that others should look at once this is committed."""
+        """Instances to announce to others once this is committed."""
 
     def run(self, name: str, parameters: Parameters = ()) -> int:
-        """Execute the named statement; how many rows it touched."""
+        """Execute the named statement and return how many rows it touched."""
         if self._gate is not None:
             self._gate(name)
         return self._connection.execute(self._sql[name], cast("Any", parameters)).rowcount
 
     def run_text(self, sql: str, parameters: Sequence[object]) -> int:
-        """Execute a statement that was put together; how many rows it touched."""
+        """Execute a composed statement and return how many rows it touched."""
         return self._connection.execute(sql, parameters).rowcount
 
     def many(self, name: str, rows: Sequence[Parameters]) -> int:
-        """Execute the named statement once for each row; how many rows were touched in all."""
+        """Execute the named statement once for each row and return how many rows were touched in all."""
         if self._gate is not None:
             self._gate(name)
         return self._connection.executemany(self._sql[name], cast("Any", rows)).rowcount
@@ -157,10 +157,10 @@ class Tx:
         return cast("list[tuple[Any, ...]]", cursor.fetchall())
 
     def text(self, name: str) -> str:
-        """The SQL of the named query, for one that is put together."""
+        """The SQL of the named query, for a composed statement."""
         return self._sql[name]
 
     def compose(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        """All rows of a query that was put together."""
+        """All rows of a composed query."""
         cursor = self._connection.execute(sql, parameters)
         return cast("list[tuple[Any, ...]]", cursor.fetchall())

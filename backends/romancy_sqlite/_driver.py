@@ -1,4 +1,4 @@
-"""The driver module: whichever sqlite3 sqlite-utils has found, so that its errors are the ones we catch."""
+"""The driver module: the sqlite3 that sqlite-utils found, so that its errors are the ones caught here."""
 
 from __future__ import annotations
 

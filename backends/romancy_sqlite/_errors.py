@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to a caller of the store. The only file that knows SQLite's error codes."""
+"""Translates SQLite's errors for callers of the store. Only this file knows SQLite's error codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ADVICE = {
     _NOTADB: "this is not an SQLite database; name another file",
 }
 _PERMANENT = frozenset({_PERM, _AUTH, _READONLY, _CORRUPT, _NOTADB, _CANTOPEN})
-"""What will not go away by itself when it is met at the door. Met later, it befell a database that had worked."""
+"""Errors on opening that do not pass by themselves. Later, the same codes concern a database that had worked."""
 
 
 def _code(error: BaseException) -> int:
@@ -45,22 +45,22 @@ def _code(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Somebody else holds the file for a moment: the same statement will work later."""
+    """Whether another connection holds the file for a moment: the same statement will work later."""
     return isinstance(error, sqlite3.OperationalError) and _code(error) in _WAIT
 
 
 def is_stale(error: BaseException) -> bool:
-    """A transaction that has read may not write any more, however long it waits. Not every driver can tell."""
+    """Whether a transaction that has read can no longer write, however long it waits. Not every driver can tell."""
     return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
 
 
 def is_uncertain(error: BaseException) -> bool:
-    """A COMMIT that failed like this may yet be found in the file after a crash."""
+    """Whether a COMMIT that failed like this may yet be in the file after a crash."""
     return _code(error) == _IOERR
 
 
 def is_item_fault(error: BaseException) -> bool:
-    """The values of one item are at fault (half a surrogate pair, an integer over 64 bits, …), nothing else is."""
+    """Whether only the values of one item are at fault (half a surrogate pair, an integer over 64 bits, …)."""
     if isinstance(error, (UnicodeError, OverflowError)):
         return True
     return isinstance(error, sqlite3.Error) and (
@@ -69,7 +69,7 @@ def is_item_fault(error: BaseException) -> bool:
 
 
 def translate(error: AnyError, path: Path, *, opening: bool = False) -> AnyError | StorageError | InternalError:
-    """The error a caller should see for what the driver raised; what is not the driver's stays as it is."""
+    """The error for a caller of the store. An error that is not the driver's stays unchanged."""
     if not isinstance(error, sqlite3.Error):
         return error
     code = _code(error)
@@ -87,7 +87,7 @@ def translate(error: AnyError, path: Path, *, opening: bool = False) -> AnyError
 
 
 def unavailable(error: Exception, path: Path) -> StorageError | None:
-    """What to tell user code in a session if its statement met a full or failing disk, which is no fault of its own."""
+    """The error for user code in a session whose statement met a full or failing disk. None for other errors."""
     if _code(error) not in (_FULL, _IOERR):
         return None
     return StorageUnavailableError(f"SQLite file {path}: {_ADVICE[_code(error)]} ({error})")

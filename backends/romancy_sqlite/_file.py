@@ -1,4 +1,4 @@
-"""One file as this process sees it: its writer, its readers and its watches, shared by all stores on the file."""
+"""One file in this process: its writer, its readers and its watches, shared by all stores on the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _files_lock = threading.Lock()
 
 
 class SharedFile:
-    """The connections to one file. Lives while at least one store has it open."""
+    """The connections to one file. Exists while at least one store has the file open."""
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
@@ -48,31 +48,31 @@ class SharedFile:
         self.lock_timeout = lock_timeout
         _enter_wal(path, lock_timeout)
         self.identity = "{}:{}".format(*_identity(path))
-        """What tells the file from others, whatever it is called."""
+        """Identifies the file, whatever its name."""
         self.stop = threading.Event()
-        """Set when the file is being closed: nobody waits for other processes any more."""
+        """Set when the file is being closed: no thread waits for other processes any more."""
         self.writer = Writer(path, lock_timeout=lock_timeout, stop=self.stop, tell=self.tell)
         self.spare: GuardedConnection | None = None
-        """A connection that a session has left behind as new. Belongs to the writer's thread."""
+        """A connection that a session has left as good as new. Belongs to the writer's thread."""
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
         self._opened = {path: _identity(path)}
-        """What tells the open files from others that may come to bear their names."""
+        """Device and inode of the open files, which other files may replace under their names."""
         self._replaced: str | None = None
         self._idle: list[sqlite3.Connection] = []
 
     def take_spare(self) -> GuardedConnection | None:
-        """A connection for a session, if there is one. To open one costs as much as the session's own COMMIT."""
+        """A connection for a session, if one is spare. Opening one costs as much as the session's own COMMIT."""
         spare, self.spare = self.spare, None
         return spare
 
     def tell(self, instance_ids: set[str] | None) -> None:
-        """From any thread: wake whoever waits for these instances."""
+        """From any thread: wake the callers that wait for these instances."""
         for watch in tuple(self.watches):
             watch.tell(instance_ids)
 
     def look(self) -> None:
-        """Wake everybody if another process has written. Those who look at the same time look once."""
+        """Wake all callers if another process has written. Simultaneous calls look once."""
         now = time.monotonic()
         if now - self._looked < _LEAST_BETWEEN_LOOKS:
             return
@@ -81,20 +81,20 @@ class SharedFile:
         self.catch_up()
 
     def check_file(self) -> None:
-        """`DatabaseReplacedError`, from then on for ever, once the name no longer leads to the file that is open."""
+        """Raise `DatabaseReplacedError`, from then on always, once the path leads to another file than the open one."""
         self._look_for_file()
         if self._replaced is not None:
             raise DatabaseReplacedError(self._replaced)
 
     def check_usable(self) -> None:
-        """Refuse what `check_process` and, as far as it is known without looking, what `check_file` refuses."""
+        """Refuse what `check_process` refuses and, as far as known without looking, what `check_file` refuses."""
         if self.pid != os.getpid():
             raise _forked(self.path)
         if self._replaced is not None:
             raise DatabaseReplacedError(self._replaced)
 
     def _look_for_file(self) -> None:
-        """See whether the file and its write-ahead log are still the ones that are open; these stay while it is."""
+        """Check that the file and its write-ahead log are still the open ones. These stay while the file is open."""
         log = self.path.with_name(self.path.name + "-wal")
         for path in (self.path, log):
             try:
@@ -102,7 +102,7 @@ class SharedFile:
             except FileNotFoundError:
                 found = None
             except OSError:
-                continue  # the disk cannot say now
+                continue  # the disk cannot tell now
             else:
                 found = status.st_dev, status.st_ino
             if path in self._opened and found != self._opened[path]:
@@ -112,12 +112,12 @@ class SharedFile:
                 self._opened[path] = found
 
     def catch_up(self) -> None:
-        """Wake everybody who has not heard of what other connections have written until now."""
+        """Wake all callers that have not heard what other connections have written so far."""
         if self.writer.changed_by_others():
             self.tell(None)
 
     async def read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
-        """Run queries that see one moment of the database, away from the event loop."""
+        """Run queries on one snapshot of the database, off the event loop."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._executor, self._read, sql, work)
@@ -148,7 +148,7 @@ class SharedFile:
         return connection
 
     def close(self) -> None:
-        """End threads and connections. Blocks until what they are doing is done."""
+        """End threads and connections. Blocks until their work is done."""
         self._executor.shutdown(wait=True)
         for connection in self._idle:
             connection.close()
@@ -164,7 +164,7 @@ class SharedFile:
 
 
 def acquire(settings: Settings) -> SharedFile:
-    """This process's view of the file, made at first use. Blocks."""
+    """This process's `SharedFile`, made at first use. Blocks."""
     with _files_lock:
         key = _identity(settings.path)
         shared = _files.get(key)
@@ -180,7 +180,7 @@ def acquire(settings: Settings) -> SharedFile:
 
 
 def release(shared: SharedFile) -> None:
-    """Give the file back; the last one closes it. Blocks."""
+    """Give the file back. The last user closes it. Blocks."""
     with _files_lock:
         shared.users -= 1
         if shared.users:
@@ -191,9 +191,9 @@ def release(shared: SharedFile) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What tells files apart whatever they are called; the file is made if it is not there.
+    """Device and inode of the file, which is made if it does not exist.
 
-    An existing file is never opened here: closing it again would drop the locks SQLite holds for this process.
+    An existing file is never opened here: closing it again would drop the locks that SQLite holds for this process.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))

@@ -1,6 +1,6 @@
-"""Searches: a query becomes one statement of a few branches, each of which walks one index in the order of pages.
+"""Searches: a query becomes one statement of a few branches. Each branch walks one index in the order of pages.
 
-Every value, the paths of members included, is bound; the SQL is put together from constants alone.
+Every value is bound, the paths of members included. The SQL is composed of constants alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Part = tuple[str, list[object]]
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """SQL that a search sends, and what is bound in it."""
+    """The SQL of a search, and its bound values."""
 
     sql: str
     parameters: list[object]
@@ -48,7 +48,7 @@ def find(tx: Tx, query: Query) -> Page:
 
 
 def compose(tx: Tx, query: Query) -> Statement | None:
-    """The statement for a query; None: nothing can match."""
+    """The statement for a query. None: nothing can match."""
     conditions = _conditions(query)
     names: list[str] | None = None
     if query.workflow_name is not None:
@@ -67,7 +67,7 @@ def compose(tx: Tx, query: Query) -> Statement | None:
 
 
 def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> list[Part]:
-    """One branch per place of an index that may hold matches; together they hold each match once."""
+    """One branch for each place of an index that may hold matches. Together they hold each match once."""
     indexed = indexed_values(query)
     statuses = [status.value for status in query.statuses]
     by_status = _among("i.status", statuses) if statuses else None
@@ -89,7 +89,7 @@ def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Pa
 
 
 def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
-    """The sets of declared paths among all instances, or among those of some workflows."""
+    """The sets of declared paths of all instances, or of those of some workflows."""
     rows = tx.rows("index_sets") if names is None else tx.rows("index_sets_of", (_json(names),))
     return [row[0] for row in rows]
 
@@ -97,7 +97,7 @@ def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
 def _each(
     tx: Tx, query: Query, single: str, several: str, places: list[str], rest: list[Part], *fixed: str
 ) -> list[Part]:
-    """A branch per place, in order by itself; or one for all, sorted, when there are too many to merge."""
+    """A branch for each place, each in order. With too many to merge, one sorted branch for all."""
     if len(places) > _MOST_BRANCHES:
         return [_branch(tx, query, several, [*fixed, _json(places)], rest)]
     return [_branch(tx, query, single, [*fixed, place], rest) for place in places]
@@ -127,7 +127,7 @@ def _condition(condition: Condition) -> Part:
 
 
 def _predicate(predicate: Predicate) -> tuple[str, list[object]]:
-    """The condition on a word, and what is bound in it; None stands for the member the word is extracted from."""
+    """The condition on a word, and its bound values. None stands for the member that the word is extracted from."""
     match predicate:
         case Equals(wanted):
             return "{word} = ?", [None, wanted]

@@ -1,4 +1,4 @@
-"""The test's gate (`Store.gate`), for a thread that hands over to the event loop before each statement."""
+"""The test's gate (`Store.gate`) for a thread, which hands over to the event loop before each statement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ThreadGate"]
 
 
 class ThreadGate:
-    """One call's way through the gate. Once abandoned, its next statement raises and the transaction ends."""
+    """One call's passage through the gate. After `abandon`, its next statement raises and the transaction ends."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -28,12 +28,12 @@ class ThreadGate:
         if self._abandoned.is_set():
             raise CancelledError
         self._waiting = asyncio.run_coroutine_threadsafe(self._gate(statement), self._loop)
-        if self._abandoned.is_set():  # meanwhile, and `abandon` may have met an older wait
+        if self._abandoned.is_set():  # abandoned in the meantime; `abandon` may have met an older wait
             self._waiting.cancel()
         self._waiting.result()
 
     def abandon(self) -> None:
-        """The caller was cancelled."""
+        """Give up: the caller was cancelled."""
         self._abandoned.set()
         if self._waiting is not None:
             self._waiting.cancel()

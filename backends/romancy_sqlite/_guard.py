@@ -1,8 +1,8 @@
-"""The connection inside a session: everything a user may do to a database except ending Romancy's transaction.
+"""The connection inside a session: a user may do everything except end Romancy's transaction.
 
 SQLite asks an authorizer about every statement it compiles, so that COMMIT is refused however it is spelled and
-whichever library sends it; and no statement starts once the transaction is gone (`insert or rollback`, a full disk),
-when it would commit by itself.
+whichever library sends it. Once the transaction is gone (`insert or rollback`, a full disk), no statement starts,
+because it would commit by itself.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["BEGIN", "BEGIN_GUARD", "BEGIN_WHOLE", "COMMIT", "END_GUARD", "OVER", "GuardedConnection", "Reason"]
 
 _SECRET = secrets.token_hex(8)
-"""The driver keeps compiled statements by their text, and SQLite asks about a statement only when it compiles it: a
-statement of ours must not have a text that the user can say."""
+"""The driver caches compiled statements by their text, and SQLite asks the authorizer only when it compiles one. A
+statement of Romancy's must therefore not have a text that the user can send.
+"""
 _SAVEPOINT_NAME = "romancy_session"
 BEGIN = f"begin immediate -- {_SECRET}"
 _WHOLE_NAME = "romancy_session_whole"
@@ -62,7 +63,7 @@ class Reason(Struct, frozen=True):
     text: str
 
     def error(self) -> RomancyError:
-        """One for each who is to hear it."""
+        """A new error for each caller."""
         return self.kind(self.text)
 
 
@@ -83,20 +84,20 @@ OVER: Final = Reason(UsageError, ENDED)
 
 
 class GuardedConnection(sqlite3.Connection):
-    """A connection whose transaction belongs to somebody else."""
+    """A connection whose transaction belongs to Romancy."""
 
     over: Reason | None = None
-    """Why nothing can be done here any more."""
+    """Why nothing more can be done here."""
     busy: threading.RLock
     """Held by the thread that is inside SQLite."""
     lost: Reason | None = None
-    """What the disk had to say when it took the transaction away."""
+    """The disk's error when it ended the transaction."""
     touched: set[str]
-    """Instances that others should look at once this is committed."""
+    """Instances to announce to others once this is committed."""
     tainted = False
-    """The user has changed what a later session on this connection would meet."""
+    """Whether the user has changed what a later session on this connection would meet."""
     alone = 0
-    """What counting references gives when one variable holds it, and nobody else does."""
+    """The reference count of a connection that exactly one variable holds."""
     _in_use = False
     _refusal: Reason | None = None
 
@@ -114,7 +115,7 @@ class GuardedConnection(sqlite3.Connection):
         super().set_authorizer(authorize)
 
     def hand_over(self) -> None:
-        """The transaction is open, and the user may use it."""
+        """The transaction is open: let the user use it."""
         self.touched = set()
         self.tainted = False
         self.lost = None
@@ -122,7 +123,7 @@ class GuardedConnection(sqlite3.Connection):
 
     @contextmanager
     def take_back(self) -> Generator[sqlite3.Cursor]:
-        """Romancy alone uses it from now on, by a cursor that none of the user's settings touches."""
+        """Reserve the connection for Romancy, with a cursor that no setting of the user's affects."""
         with self.busy:
             self.check()
             self._in_use = False
@@ -136,9 +137,10 @@ class GuardedConnection(sqlite3.Connection):
                 self._in_use = True
 
     def end(self, reason: Reason, parting: Callable[[sqlite3.Cursor], bool] | None = None) -> bool:
-        """Roll back what is open, once no statement of the user's is running.
+        """Roll back the open transaction, once no statement of the user's is running.
 
-        With `parting`, what that writes is committed before anybody else can write; whether it was, and said True.
+        `parting` writes something that is committed before any other writer can write. Returns whether that was done
+        and `parting` returned True.
         """
         self.over = reason
         done = False
@@ -162,14 +164,14 @@ class GuardedConnection(sqlite3.Connection):
         return done
 
     def renew(self) -> None:
-        """Make it fit for another session. Nobody may hold it any more."""
+        """Prepare the connection for another session. No other reference to it may exist."""
         self.row_factory = None
         self.text_factory = str
         self.over = None
         self._in_use = False
 
     def really_close(self) -> None:
-        """Close, as nobody else can."""
+        """Close the connection, which user code cannot do."""
         self.over = self.over or OVER
         super().close()
 
@@ -180,7 +182,7 @@ class GuardedConnection(sqlite3.Connection):
         return super().in_transaction
 
     def judge(self, action: int, first: str | None, second: str | None) -> int:
-        """Whether a statement may do this; asked by SQLite while it compiles one."""
+        """Whether a statement may do this. SQLite asks while it compiles the statement."""
         if not self._in_use:
             return _ALLOW
         if action in _TEMPORARY or (action == _PRAGMA and second is not None and first not in _ASKING):
@@ -196,14 +198,14 @@ class GuardedConnection(sqlite3.Connection):
         return _DENY
 
     def check(self) -> None:
-        """Refuse to go on when there is no transaction to go on in."""
+        """Raise an error if there is no transaction to continue in."""
         if self.over is not None:
             raise self.over.error()
         if self._in_use and not super().in_transaction:
             raise (self.lost or _LOST).error()
 
     def explained(self, error: Exception) -> Exception:
-        """In plain words what the authorizer refuses, and what is nobody's fault."""
+        """The error in plain words for what the authorizer refused, or for a failing disk; else unchanged."""
         if getattr(error, "sqlite_errorcode", None) == _AUTH and self._refusal is not None:
             return self._refusal.error()
         trouble = unavailable(error, self._path)
@@ -213,7 +215,7 @@ class GuardedConnection(sqlite3.Connection):
         return trouble
 
     def cursor(self, factory: Any = None) -> Any:
-        del factory  # a cursor of another kind would not say what is refused
+        del factory  # a cursor of another class would not explain a refusal
         if self.over is not None:
             raise self.over.error()
         return super().cursor(GuardedCursor)
@@ -260,7 +262,7 @@ for _name in _LASTING:
 
 
 class GuardedCursor(sqlite3.Cursor):
-    """A cursor that says in plain words what its connection refuses, and is used by one thread at a time.
+    """A cursor that explains its connection's refusals, and is used by one thread at a time.
 
     Two threads inside one connection can wait for each other for ever: one for Python, one for SQLite.
     """

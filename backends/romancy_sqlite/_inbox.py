@@ -1,4 +1,4 @@
-"""Deliveries: a row in the inbox, a count in the instance's row, and a key that recognises the next copy."""
+"""Deliveries: a row in the inbox, a count in the instance's row, and a key that identifies a repeated copy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["deliver_all", "deliver_one"]
 
 
 def deliver_all(tx: Tx, batch: Sequence[Delivery]) -> list[Delivered]:
-    """Each message in turn, so that a second copy in the same batch meets the first."""
+    """Deliver each message in turn, so that a second copy in the same batch meets the first."""
     return [deliver_one(tx, delivery) for delivery in batch]
 
 
 def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
-    """Put one message into its inbox and make its instance due. The write lock makes it one step for all others."""
+    """Put one message into its inbox and make its instance due. The write lock makes this one step for others."""
     held = tx.row("instance_status", (delivery.instance_id,))
     if held is None:
         return Delivered.UNKNOWN

@@ -1,7 +1,7 @@
-"""Joined sessions: an item in a transaction of the caller's, who alone commits it.
+"""Joined sessions: an item in the caller's transaction, which the caller alone commits.
 
 The caller's connection may belong to the caller's thread, so everything runs on the event loop: statements in an open
-transaction wait for no disk. Where the transaction still has to become a writing one, the waiting is done by the loop.
+transaction wait for no disk. If the transaction must still become a writing one, the event loop does the waiting.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PAUSE = 0.005
 
 
 class JoinedSession:
-    """The caller's transaction, seen as a session."""
+    """The caller's transaction as a session."""
 
     def __init__(self, shared: SharedFile, sql: dict[str, str], join: object) -> None:
         self._shared = shared
@@ -108,10 +108,10 @@ class JoinedSession:
         return result
 
     async def _become_writer(self, cursor: sqlite3.Cursor) -> None:
-        """Take the file's write lock for the caller's transaction without ever blocking the event loop."""
+        """Take the file's write lock for the caller's transaction without blocking the event loop."""
         self._check_file(cursor)
         begun = self._connection.in_transaction
-        # From Python 3.12 on there is a second way to say it.
+        # From Python 3.12 on there are two settings for it.
         autocommit = self._connection.isolation_level is None or getattr(self._connection, "autocommit", -1) is True
         if not begun and autocommit:
             raise UsageError(

@@ -1,7 +1,7 @@
-"""Who else has something small to write in this turn of the event loop.
+"""Counts the callers that write something small in this turn of the event loop.
 
-One alone is committed at once, on the loop's thread. Several together are one commit, on the writer's: as many commits
-one after the other would each stop the loop for as long as the disk takes.
+A lone caller commits at once, on the loop's thread. Several callers share one commit on the writer's thread: separate
+commits would each stop the loop for as long as the disk takes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 __all__ = ["Company"]
 
 _LONGEST_TURN = 0.001
-"""Seconds after which one who writes again and again has to let others run."""
+"""Seconds after which a caller that writes again and again must let others run."""
 
 
 class Company:
-    """Tells one from many by how many came in a turn, and expects of the next turn what it saw in the last."""
+    """Distinguishes one caller from many by the count in a turn, and expects the same count in the next turn."""
 
     def __init__(self) -> None:
         self._came = 0
@@ -25,7 +25,7 @@ class Company:
         self._until = 0.0
 
     def expects_nobody(self) -> bool:
-        """Whether the caller may go ahead without asking: nobody else came in the last turn, nor yet in this one."""
+        """Whether the caller may go ahead at once: no other came in the last turn, nor so far in this one."""
         if self._came_last != 1:
             return False
         if self._came == 0:
@@ -34,7 +34,7 @@ class Company:
         return self._came == 1 and time.perf_counter() < self._until and self._first is asyncio.current_task()
 
     async def alone(self) -> bool:
-        """Whether the caller is the only one, having let others run who may come as well."""
+        """Whether the caller is the only one. Lets other tasks run first, which may also come."""
         task = asyncio.current_task()
         if self._came == 0:
             self._begin_turn(task)

@@ -1,4 +1,4 @@
-"""Bringing the schema up to date: numbered files, each one transaction, recorded by sqlite-utils' migrations."""
+"""Brings the schema up to date: numbered files, each one transaction, recorded by sqlite-utils' migrations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SET = "romancy"
 
 
 def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
-    """Apply what is missing, holding the write lock from before the look to the end: any number may try at once."""
+    """Apply missing migrations under the write lock, held from before the check: any number may try at once."""
     migrations = _load(prefix)
     connection = connect(shared.path)
     try:
@@ -64,7 +64,7 @@ def _load(prefix: str) -> Migrations:
 
 
 class _Script:
-    """A file of statements as the function that sqlite-utils wants."""
+    """A file of statements in the form of the function that sqlite-utils calls."""
 
     __name__ = "script"
 
@@ -79,7 +79,7 @@ class _Script:
 
 
 def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
-    """What `bring_up_to_date` would do to the file that this connection reads."""
+    """What `bring_up_to_date` would do to the file of this connection."""
     migrations = _load(prefix)
     database = Database(connection, execute_plugins=False)
     _refuse_newer(path, migrations, database)
@@ -100,7 +100,7 @@ def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
 
 
 def _table_of(migrations: Migrations) -> list[str]:
-    """The statements that make the record of migrations, as sqlite-utils makes it."""
+    """The statements that make the table of applied migrations, as sqlite-utils makes it."""
     with closing(sqlite3.connect(":memory:")) as connection:
         migrations.ensure_migrations_table(Database(connection, execute_plugins=False))
         rows = connection.execute("select sql from sqlite_master where sql is not null").fetchall()

@@ -1,4 +1,4 @@
-"""Forgetting what is over, and the relay's side of the outbox."""
+"""Removing what is over, and the relay's side of the outbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS_AT_ONCE = 1000
 
 
 def prune(tx: Tx, request: PruneRequest) -> int:
-    """Remove ended instances with everything that bears their id, and what else nobody will ask for again."""
+    """Remove ended instances with all data under their ids, finished runs, and dead workers without instances."""
     doomed = _doomed(tx, request)
     _remove(tx, doomed)
     continued = tx.rows("continued", (request.limit,))
@@ -34,7 +34,7 @@ def prune(tx: Tx, request: PruneRequest) -> int:
 
 
 def clear(tx: Tx, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
-    """Remove an ended instance of this life and of one of these statuses, with everything that bears its id."""
+    """Remove an ended instance of this life and one of these statuses, with all data under its id."""
     if not can_be_id(instance_id):
         return False
     found = tx.row("status_of_life", (instance_id, life))
@@ -50,7 +50,7 @@ def _remove(tx: Tx, doomed: list[tuple[str]]) -> None:
 
 
 def forget_keys(tx: Tx, before: int) -> bool:
-    """Forget some old dedupe keys; whether there may be more. A turn of the writer is not to be long."""
+    """Forget some old dedupe keys and return whether there may be more. One call must not hold the writer long."""
     return tx.run("prune_seen", (before, KEYS_AT_ONCE)) == KEYS_AT_ONCE
 
 
@@ -66,10 +66,10 @@ def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:
 
 
 def read_outbox(tx: Tx, limit: int) -> list[OutboxRow]:
-    """The oldest rows; a sender commits its rows in order, so none can appear behind one that was read."""
+    """The oldest rows. A sender commits its rows in order, so none can appear before one that was read."""
     return [OutboxRow(outbox_id=row[0], topic=row[1], body=row[2]) for row in tx.rows("outbox_page", (limit,))]
 
 
 def remove_outbox(tx: Tx, outbox_ids: Sequence[str]) -> int:
-    """Forget rows; how many were still there."""
+    """Forget rows and return how many were still there."""
     return tx.many("outbox_remove", [(outbox_id,) for outbox_id in outbox_ids])

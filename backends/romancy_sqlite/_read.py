@@ -16,7 +16,7 @@ _PAGE_BYTES = 4 * 1024 * 1024
 
 
 def read_history(tx: Tx, instance_id: str, after: int, limit: int) -> History | None:
-    """The instance's row and a page of its log, both of the same moment."""
+    """The instance's row and a page of its log, from the same snapshot."""
     found = tx.row("instance", (instance_id,))
     if found is None:
         return None

@@ -1,6 +1,6 @@
-"""A session's time at the file: the writer's thread begins the transaction, serves it, and ends it in time.
+"""A session's turn at the file: the writer's thread begins the transaction, serves it, and ends it in time.
 
-While it lasts nothing else of this process writes to the file, and nothing of any other process can.
+During the turn nothing else in this process writes to the file, and no other process can.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Turn"]
 Result = TypeVar("Result")
 _LONG = 0.1
 _FROZEN = 1.0
-"""Seconds that a thread is late only if its process was stopped."""
+"""A delay in seconds that only a stopped process explains."""
 _TOO_LONG = (
     "session: it has held the file for {limit:g} s, in which nobody else could write, and was rolled back; "
     "await what is slow before the session, or raise session_limit in the storage URL"
@@ -45,14 +45,14 @@ _log = logging.getLogger("romancy.sqlite")
 
 
 class Turn:
-    """Asked from the event loop, answered on the writer's thread."""
+    """Receives requests on the event loop and answers them on the writer's thread."""
 
     def __init__(self, shared: SharedFile, limit: float, beat: tuple[str, Worker] | None = None) -> None:
-        """`beat`: what renews the heartbeat of a worker, which could not be written while the turn lasted."""
+        """`beat` renews the heartbeat of a worker, which could not be written during the turn."""
         self.excluding = False
-        """Nobody else can write, and that is not about to end."""
+        """Whether no other writer can write, and that is not about to end."""
         self.renewed: bool | None = None
-        """Whether the end was a heartbeat of the worker; None: not known before it has ended."""
+        """Whether the end was a heartbeat of the worker. None before it has ended."""
         self._beat = beat
         self._shared = shared
         self._limit = limit
@@ -66,12 +66,12 @@ class Turn:
 
     @property
     def connection(self) -> GuardedConnection:
-        """The connection that holds the transaction; valid after `begin`."""
+        """The connection that holds the transaction. Valid after `begin`."""
         return cast("GuardedConnection", self.database.conn)
 
     @property
     def database(self) -> Database:
-        """What the user gets; valid after `begin`."""
+        """The user's native object. Valid after `begin`."""
         if self._database is None:
             raise (self._over or OVER).error()
         return self._database
@@ -102,7 +102,7 @@ class Turn:
         return result
 
     def finish(self, reason: Reason | None = None) -> None:
-        """Nothing more will be asked: what is not committed is rolled back, and others may write."""
+        """Accept no more requests: what is not committed is rolled back, and others may write."""
         with self._lock:
             self._over = self._over or reason
         self._requests.put(None)
@@ -181,7 +181,7 @@ class Turn:
         try:
             renewed = connection.end(self._over, self._parting(seconds))
             self.renewed = self.renewed or renewed
-            # Nobody else has it: no user, no cursor, no traceback. So no old session can reach into a new one.
+            # No other reference exists: no user, no cursor, no traceback. So no old session can reach into a new one.
             if sys.getrefcount(connection) == connection.alone and not connection.tainted:
                 connection.renew()
                 self._shared.spare = connection
@@ -192,7 +192,7 @@ class Turn:
         self._refuse_rest(self._over)
 
     def _parting(self, seconds: float) -> Callable[[sqlite3.Cursor], bool] | None:
-        """The worker's heartbeat, if the turn was long for its lease: nobody is to find it silent now."""
+        """The worker's heartbeat, if the turn was long for its lease: other workers must not find it silent now."""
         if self._beat is None or seconds < self._beat[1].lease / 4_000_000:
             return None
         sql, worker = self._beat
@@ -218,12 +218,12 @@ class Turn:
 
 
 def _stopped(late: float) -> Reason:
-    """Nobody's fault: what was to be done in the session can be done again."""
+    """The reason after a stopped process: what the session did can be done again."""
     return Reason(StorageUnavailableError, _STOPPED.format(late=late))
 
 
 class _Request:
-    """Something asked of a turn, and the one who waits for the answer."""
+    """A request to a turn, and the caller who waits for the answer."""
 
     def __init__(self, action: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
         self._action = action
@@ -242,11 +242,11 @@ class _Request:
             self.answer(result, None)
 
     def answer(self, result: Any, error: BaseException | None) -> None:
-        """Tell the caller, on its own loop."""
+        """Answer the caller, on its own loop."""
         try:
             self._loop.call_soon_threadsafe(self._settle, result, error)
         except RuntimeError:
-            return  # the loop is closed: nobody is waiting there any more
+            return  # the loop is closed: no caller waits there any more
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
         if self.future.done():

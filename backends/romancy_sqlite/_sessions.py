@@ -1,4 +1,4 @@
-"""Sessions of our own: the user's writes and one append in one transaction, which only Romancy ends."""
+"""Sessions with a transaction of their own: the user's writes and one append, which only Romancy ends."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DOOMED = Reason(
 async def open_session(
     shared: SharedFile, sql: dict[str, str], turn: Turn, gate: ThreadGate | None
 ) -> AsyncGenerator[SqliteSession]:
-    """A transaction of the user's; rolled back on the way out unless it was committed."""
+    """A user's transaction. It is rolled back at the end of the block unless it was committed."""
     try:
         await turn.begin()
         yield SqliteSession(shared, turn, sql, gate)
@@ -76,12 +76,12 @@ class SqliteSession:
 
     @property
     def excluding(self) -> bool:
-        """Nobody else can write, and that is not about to end."""
+        """Whether no other writer can write, and that is not about to end."""
         return self._turn.excluding
 
     @property
     def renewed(self) -> bool | None:
-        """Whether the end of the session was a heartbeat of its worker; None: not known before it has ended."""
+        """Whether the end of the session was a heartbeat of its worker. None before it has ended."""
         return self._turn.renewed
 
     async def execute(self, sql: str, *parameters: object) -> int:
@@ -91,7 +91,7 @@ class SqliteSession:
         return await self._user_statement(partial(fetch_all, self._turn.connection, sql, parameters))
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
-        # The native object's own errors are that already where they are nobody's fault.
+        # The native object raises StorageUnavailableError itself for a passing trouble.
         return error if isinstance(error, StorageUnavailableError) else None
 
     @asynccontextmanager

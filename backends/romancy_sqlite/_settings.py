@@ -1,4 +1,4 @@
-"""What a `sqlite://` URL says, checked before any file is touched."""
+"""The settings in a `sqlite://` URL, checked before any file is touched."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SHORTEST = 0.001
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Where the file is and how long to be patient."""
+    """Where the file is, and the time limits."""
 
     path: Path
     prefix: str = DEFAULT_PREFIX
     lock_timeout: float = 60.0
     """Seconds to wait for other processes that hold the file before the database counts as unavailable."""
     session_limit: float = 30.0
-    """Seconds a session may keep everybody else from writing."""
+    """Seconds that a session may keep every other writer waiting."""
 
 
 def read_settings(url: StorageURL) -> Settings:
-    """Take the URL's path and options; a relative path is fixed to the working directory of now."""
+    """The URL's path and options. A relative path is fixed to the present working directory."""
     options = Options(url, _OPTIONS)
     return Settings(
         path=_path(url),

@@ -1,4 +1,4 @@
-"""The store: what callers hold. Turns each call into a job for the writer or a read, and nothing more."""
+"""The store that callers use. It turns each call into a job for the writer or a read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SqliteOutbox:
 
 
 class SqliteStore:
-    """A store on one SQLite file. Several of them, in one process or in many, may share the file."""
+    """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
@@ -93,7 +93,7 @@ class SqliteStore:
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
         self._worker: Worker | None = None
-        """The one that beats here: a session that was long for its lease beats for it when it ends."""
+        """The worker that beats here. A session that was long for its lease beats for it when it ends."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -118,7 +118,7 @@ class SqliteStore:
         except asyncio.CancelledError:
             opening.add_done_callback(_give_back)
             raise
-        shared.catch_up()  # with our own migrations too, which are no news
+        shared.catch_up()  # including this store's own migrations, which are no news
         watch = Watch(shared.look)
         shared.watches.add(watch)
         self._opened = shared, watch
@@ -159,7 +159,7 @@ class SqliteStore:
         if len(batch) == 1 and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
             item, writer = batch[0], self._use()[0].writer
             if not writer.quick:
-                pass  # the event loop's thread is too good for it
+                pass  # too slow a disk for the event loop's thread
             elif isinstance(item, Append) and item.plain:
                 if writer.write_one(self._sql["append_log"], plain_row(item, now(), worker), len(item.body)):
                     return [Outcome.ACCEPTED]
@@ -243,7 +243,7 @@ class SqliteStore:
         return await shared.read(self._sql, work)
 
     async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
-        """Run work in a transaction. Small `lone` work may be done on this thread."""
+        """Run work in a transaction. Small `lone` work may run on this thread."""
         if lone and await self._is_alone():
             done = self._use()[0].writer.run_inline(work, self._sql, weight)
             if done is not None:
@@ -254,7 +254,7 @@ class SqliteStore:
         return self.gate is None and (self._company.expects_nobody() or await self._company.alone())
 
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
-        """Leave work to the writer's thread, which commits it together with what others have left there."""
+        """Leave work to the writer's thread, which commits it together with other queued work."""
         job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
         shared, _ = self._use()
         self._in_flight.add(job.future)
@@ -274,6 +274,6 @@ class SqliteStore:
 
 
 def _give_back(opening: asyncio.Future[_file.SharedFile]) -> None:
-    """The caller of `open` was cancelled; what the thread has opened meanwhile must not stay open."""
+    """Release what the thread opened: the caller of `open` was cancelled, and the file must not stay open."""
     if not opening.cancelled() and opening.exception() is None:
         threading.Thread(target=_file.release, args=(opening.result(),)).start()

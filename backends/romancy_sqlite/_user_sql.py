@@ -1,4 +1,4 @@
-"""Statements written by the user, inside a session."""
+"""The user's statements inside a session."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["execute", "fetch_all", "undo_part"]
 
 
 def execute(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> int:
-    """Run one statement; the number of rows it touched."""
+    """Run one statement and return how many rows it touched."""
     return max(0, connection.execute(sql, parameters).rowcount)
 
 
 def fetch_all(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Run one query; all its rows, by column name."""
+    """Run one query and return all its rows, by column name."""
     cursor = connection.cursor()
     cursor.row_factory = None
     cursor.execute(sql, parameters)
@@ -25,7 +25,7 @@ def fetch_all(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, .
 
 
 def undo_part(connection: sqlite3.Connection, savepoint: str) -> None:
-    """Undo what came after a savepoint, unless the whole transaction is gone already."""
+    """Undo what came after a savepoint, unless the whole transaction is gone."""
     if connection.in_transaction:
         connection.execute(f"rollback to {savepoint}")
         connection.execute(f"release {savepoint}")

@@ -1,4 +1,4 @@
-"""Waiting for news of a file: this process tells it at once, a cheap look finds out what other processes wrote."""
+"""Waiting for changes of a file: this process reports its own at once, a cheap look finds those of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_IDS = 1000
 
 
 class Watch:
-    """The news for one store, which looks at the file now and then while somebody waits."""
+    """The changes for one store, which looks at the file at intervals while a caller waits."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -32,16 +32,16 @@ class Watch:
         try:
             self._loop.call_soon_threadsafe(self._hear, instance_ids)
         except RuntimeError:
-            return  # the loop is closed: nobody is waiting there any more
+            return  # the loop is closed: no caller waits there any more
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
-        """The ids that changed, None for "look everywhere", or nothing after the time-out."""
+        """The ids that changed, None for "look everywhere", or no ids after the time-out."""
         if self._timer is None:
             self._timer = self._loop.call_later(self._pause, self._look_again)
         return await self._news.wait(timeout)
 
     def end(self) -> None:
-        """Let everybody who waits return."""
+        """Release all waiting callers."""
         if self._timer is not None:
             self._timer.cancel()
         self._news.end()

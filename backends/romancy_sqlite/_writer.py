@@ -1,7 +1,7 @@
-"""The one writer of a file in this process: a connection, a thread, and a gate that only one of them passes.
+"""The only writer of a file in this process: a connection, a thread, and a lock around them.
 
 Jobs that have queued up share one transaction (group commit). A lone job on a fast disk is committed on the event
-loop's own thread instead, which saves two thread hops. Whoever needs the file for longer (a session, a checkpoint)
+loop's own thread instead, which saves two thread hops. A session or a checkpoint, which needs the file for longer,
 takes its turn in the same queue. Knows no table.
 """
 
@@ -32,17 +32,20 @@ Result = TypeVar("Result")
 _log = logging.getLogger("romancy.sqlite")
 
 _INLINE_LIMIT = 0.001
-"""Seconds a commit may take on average before the event loop's thread is too good for it."""
+"""The average duration in seconds above which commits leave the event loop's thread."""
 _LONGEST_COUNTED = 0.0025
-"""Seconds that a commit counts at most. One that took long says little, the machine may have been busy with something
-else; two in a row are over the limit on average."""
+"""Upper bound on the counted duration of a commit, in seconds. A single slow commit may be due to a busy machine; two
+in a row exceed the limit on average.
+"""
 _GROUP_LIMIT = 512
 _CACHE = 10240
-"""Kilobytes of pages at hand. A batch of starts touches leaves all over its indexes; ten thousand workflows at work
-read no page more often with this than with 16 MB."""
+"""Kilobytes of page cache. A batch of starts touches leaves all over its indexes. Ten thousand workflows at work read
+no page more often with this than with 16 MB.
+"""
 _CHECKPOINT_AFTER = 1000
-"""Weight (about pages) written between two checkpoints. A log that is started anew in time stays within the file it
-already has, and commits into an existing file are a fifth faster than those that make it longer."""
+"""Weight (about pages) written between two checkpoints. A log that is restarted in time stays within its file, and
+commits into an existing file are a fifth faster than those that extend it.
+"""
 
 
 class Job:
@@ -70,7 +73,7 @@ class Job:
         self.touched: set[str] = set()
 
     def settle(self) -> None:
-        """Answer the caller, on its own loop; it may have gone away."""
+        """Answer the caller, on its own loop. It may have gone away."""
         if self.future.done():
             return
         if self.error is not None:
@@ -80,7 +83,7 @@ class Job:
 
 
 class Writer:
-    """Everything this process writes to one file passes here, one transaction at a time."""
+    """Writes everything that this process writes to one file, one transaction at a time."""
 
     def __init__(
         self, path: Path, *, lock_timeout: float, stop: threading.Event, tell: Callable[[set[str] | None], None]
@@ -96,22 +99,22 @@ class Writer:
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._pace: float | None = None
         self.quick = False
-        """Commits are so short that the event loop's thread may make one."""
+        """Whether commits are so short that the event loop's thread may make one."""
         self._weight = 0
         self._version = self._data_version()
         self._thread = threading.Thread(target=self._main, name=f"romancy-sqlite {path}", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a job for the thread, which commits it together with whatever else has queued up."""
+        """Queue a job for the thread, which commits it together with other queued jobs."""
         self._queue.put(job)
 
     def take_turn(self, action: Callable[[], None]) -> None:
-        """Queue something that needs the file for itself: nothing else of this process writes while it runs."""
+        """Queue something that needs the file for itself: nothing else in this process writes while it runs."""
         self._queue.put(action)
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
-        """Commit one row of about this size, here and now; whether it did. If not, nothing is written."""
+        """Commit one row of about this size, here and now. False if it was not written."""
         if not self._enter_inline():
             return False
         started = time.perf_counter()
@@ -125,7 +128,7 @@ class Writer:
         return written
 
     def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
-        """Commit lone work here and now; None, with nothing done, if that could make the event loop wait."""
+        """Commit lone work here and now. None, with nothing done, if that could make the event loop wait."""
         if not self._enter_inline():
             return None
         started = time.perf_counter()
@@ -138,7 +141,7 @@ class Writer:
         except BaseException as error:
             self._roll_back()
             if isinstance(error, Exception):
-                return None  # the thread will meet it again, with patience and words for it
+                return None  # the thread will meet it again, waits for locks and translates errors
             raise
         finally:
             self._gate.release()
@@ -147,11 +150,11 @@ class Writer:
         return (result,)
 
     def _enter_inline(self) -> bool:
-        """Pass the gate if that takes no waiting, and commits are short."""
+        """Take the lock if commits are short and that takes no waiting."""
         return self.quick and self._queue.empty() and self._gate.acquire(blocking=False)
 
     def changed_by_others(self) -> bool:
-        """Whether another connection has committed since the last time this was asked; False while we write."""
+        """Whether another connection has committed since the last call. False while this process writes."""
         if not self._gate.acquire(blocking=False):
             return False
         try:
@@ -163,7 +166,7 @@ class Writer:
         return changed
 
     def close(self) -> None:
-        """End the thread after what it is doing; what is still queued fails. Blocks."""
+        """End the thread after its present work. Queued jobs fail. Blocks."""
         self._queue.put(None)
         self._thread.join()
 
@@ -197,9 +200,9 @@ class Writer:
         return group, entry
 
     def _write(self, group: list[Job]) -> None:
-        """Commit the group in one transaction; a job that raises is taken out and the others are written anew.
+        """Commit the group in one transaction. A job that raises is taken out and the others are written again.
 
-        The first time is a hopeful one: nothing in it can be undone but all of it.
+        The first attempt is optimistic: only the whole of it can be undone.
         """
         jobs: list[Job] = [job for job in group if not job.future.done()]
         while jobs:
@@ -241,7 +244,7 @@ class Writer:
         return current
 
     def _settle(self, jobs: list[Job]) -> None:
-        """Answer the callers, but first those who wait for news: who has the answer may ask for news at once."""
+        """Answer the callers. Wake watchers first: a caller may poll immediately."""
         touched = set[str]()
         by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
         for job in jobs:
@@ -254,7 +257,7 @@ class Writer:
             try:
                 loop.call_soon_threadsafe(_settle_all, its)
             except RuntimeError:
-                continue  # that loop is closed: nobody is waiting there any more
+                continue  # that loop is closed: no caller waits there any more
 
     def _refuse_rest(self) -> None:
         error = StorageUnavailableError(f"SQLite file {self._path}: the store was closed during the call")
@@ -267,8 +270,8 @@ class Writer:
     def _checkpoint(self) -> None:
         """Copy the write-ahead log into the database while holding the write lock.
 
-        Nobody commits meanwhile, so the whole log is copied and the next commit starts it anew; and two processes
-        never meet in the moment between, where SQLite before 3.51.3 can damage the file.
+        No commit happens meanwhile, so the whole log is copied and the next commit restarts it. Two processes also
+        never meet in the moment in between, where SQLite before 3.51.3 can damage the file.
         """
         try:
             patiently(lambda: self._connection.execute("begin immediate"), seconds=1)
@@ -289,7 +292,7 @@ class Writer:
         self.wrote(weight)
 
     def wrote(self, weight: int) -> None:
-        """Count what has been written, here or by a session in its turn, and copy it into the database in time."""
+        """Count what was written, here or by a session in its turn, and queue a checkpoint in time."""
         before, self._weight = self._weight, self._weight + weight
         if before // _CHECKPOINT_AFTER != self._weight // _CHECKPOINT_AFTER:
             self._queue.put(self._checkpoint)
