@@ -2,17 +2,17 @@
 
 Options of the URL:
 
-- `prefix` of the tables (`romancy_`), and `schema` to put them in, made if it is missing (else the search path rules);
+- `prefix` of the tables (`romancy_`), and `schema` for them, made if it is missing (default: the search path);
 - `host`: a folder with the server's Unix socket, in place of the URL's host;
-- `pool_size` (10): connections for the engine and for sessions; besides there are up to two for searches, and one
+- `pool_size` (10): connections for the engine and for sessions. Besides these there are up to two for searches, and one
   each for heartbeats and LISTEN;
-- `connect_timeout` (10) in seconds, and `session_idle_timeout` (30), after which the server ends a session that
-  stands idle in the middle of its transaction;
+- `connect_timeout` (10) in seconds, and `session_idle_timeout` (30), after which the server ends a session that is idle
+  inside its transaction;
 - `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;
-- `listen=off`: do not listen for wake-ups, look once a second instead;
-- `sslmode` and `sslrootcert`, as libpq has them;
-- `durability=relaxed`: take the server as it is. Else (`full`) every commit waits for the disk (`synchronous_commit`),
-  whatever the server's settings, and a server with `fsync = off` is refused.
+- `listen=off`: do not listen for wake-ups, but poll once a second;
+- `sslmode` and `sslrootcert`, as in libpq;
+- `durability=relaxed`: accept the server as it is. With `full`, the default, every commit waits for the disk
+  (`synchronous_commit`), whatever the server's settings, and a server with `fsync = off` is refused.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["create_store"]
 
 
 def create_store(url: StorageURL) -> PostgresStore:
-    """The unopened store for a `postgresql://` URL; nothing is connected yet."""
+    """The unopened store for a `postgresql://` URL. Nothing is connected yet."""
     try:
-        # Imported here so that a missing driver is an error of this very call, with a hint, and of nothing before.
+        # Imported here so that a missing driver raises an error in this call, with a hint, and not earlier.
         from romancy_postgres._settings import read_settings  # noqa: PLC0415
         from romancy_postgres._store import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

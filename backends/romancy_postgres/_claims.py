@@ -1,4 +1,4 @@
-"""Claims: who gets which instance, the mail of what a worker owns, and the repairs of a sweep."""
+"""Claims: ownership of instances, the mail of what a worker owns, and the repairs of a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["claim"]
 
 
 async def claim(database: Database, signals: Signals, request: ClaimRequest) -> Work:
-    """As `Store.claim` promises: one statement while there is nothing to do, three when there is mail."""
+    """As `Store.claim` promises. One statement if there is nothing to do, three if there is mail."""
     names, codes = list(request.codes), list(request.codes.values())
     if request.sweep:
         await _sweep(database, signals, request.worker, names, codes)
@@ -59,7 +59,7 @@ async def _sweep(database: Database, signals: Signals, worker: str, names: list[
 
 
 async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Record]) -> tuple[list[Mailbox], bool]:
-    """The mailboxes to be given out now, and whether there are more. Empty ones of fresh instances are none."""
+    """The mailboxes to give out now, and whether there are more. Empty ones of fresh instances are left out."""
     waiting = [Waiting(row["instance_id"], row["signals"], row["size"], row["fresh"]) for row in rows]
     chosen, more = choose_mail(waiting, request)
     by_id = {row["instance_id"]: row for row in rows}
@@ -71,7 +71,7 @@ async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Re
 
 
 def _mailbox(request: ClaimRequest, row: asyncpg.Record) -> Mailbox:
-    """The box of an instance, with nothing in it yet."""
+    """The empty mailbox of an instance."""
     instance_id, signals = row["instance_id"], row["signals"]
     after = left_out(request, instance_id, signals, fresh=row["fresh"])
     return Mailbox(instance_id=instance_id, life=row["life"], signals=signals, rows=[], after=after)
@@ -81,7 +81,7 @@ def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
     known = ("head", "head_writer", "status", "crashes", "log")
     fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
     head = box["head"]
-    crashes = row["crashes"] if row["crash_seq"] == head else 0  # what was written since takes the suspicion away
+    crashes = row["crashes"] if row["crash_seq"] == head else 0  # a log that has grown since clears the suspicion
     log = tuple(box["log"] or ())
     whole = len(log) == head - row["run_from"] + 1
     return Claimed(

@@ -1,4 +1,4 @@
-"""Items as columns: what goes into the arrays of a statement, in the order the statement names them. Pure."""
+"""Items as columns: the arrays of a statement's parameters, in the order in which it names them. Pure."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ PathSet = tuple[str, str]
 
 
 class Flat:
-    """A column as it is handed to the driver, which walks through every array twice.
+    """A column for the driver, which iterates every array twice.
 
-    First it asks two abstract base classes of each element whether that is an array as well, then it writes them. The
-    question costs seven times what the writing does, and the answer is known: the first walk meets nothing.
+    First the driver asks two abstract base classes of each element whether it is an array too, then it writes the
+    elements. The question costs seven times as much as the writing, and the answer is known: the first iteration yields
+    nothing.
     """
 
     __slots__ = ("_asked", "_values")
@@ -62,7 +63,7 @@ class Flat:
 
 
 def log_columns(items: Sequence[Append]) -> list[list[object]]:
-    """Instance, life, seq, writer and body of each append, and what it comes after."""
+    """Instance, life, seq, writer and body of each append, and the writer of the row before."""
     return [
         [item.instance_id for item in items],
         [item.life for item in items],
@@ -74,7 +75,7 @@ def log_columns(items: Sequence[Append]) -> list[list[object]]:
 
 
 def change_columns(items: Sequence[Append]) -> list[list[object]]:
-    """The columns of `append_changes` behind those of the log, without the further instances to lock."""
+    """The columns of `append_changes` after those of the log, without the further instances to lock."""
     changes = [item.change for item in items]
     mail = [(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed]
     return [
@@ -154,18 +155,18 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
 
 
 def path_sets(starts: Iterable[Start]) -> dict[PathSet, list[str]]:
-    """Every set of declared paths that these use: its paths by workflow and name of the set."""
+    """Every set of declared paths that these starts use: its paths by workflow and name of the set."""
     used = {(start.workflow_name, tuple([path for path, _ in start.index])) for start in starts}
     return {(workflow_name, _set_name(paths)): _set_members(paths) for workflow_name, paths in used}
 
 
 def set_columns(sets: dict[PathSet, list[str]]) -> list[list[object]]:
-    """The columns of `index_sets`. Paths hold no line break, so that the members of a set can be one text."""
+    """The columns of `index_sets`. Paths hold no line break, so the members of a set can be one text."""
     return [[name for name, _ in sets], [paths for _, paths in sets], ["\n".join(one) for one in sets.values()]]
 
 
 def index_paths(index: Index) -> str:
-    """The name of a set of declared paths: the paths themselves, or a hash where they are too long to be indexed."""
+    """The name of a set of declared paths: the paths themselves, or a hash if they are too long for an index."""
     return _set_name(tuple([path for path, _ in index])) if index else ""
 
 
@@ -184,12 +185,12 @@ def _set_members(paths: Iterable[str]) -> list[str]:
 
 
 def stored_path(key: str) -> str:
-    """The key of a path as the index holds it: what is too long for an index entry, by its hash."""
+    """The key of a path as the index stores it. A key that is too long for an index entry is hashed."""
     return key if len(key) <= _LONGEST_PATH else sha256(key.encode()).hexdigest()
 
 
 def error_bytes(error: str | None) -> bytes | None:
-    """An error's text may hold NUL, which no text column takes."""
+    """An error's text as bytes: it may hold NUL, which no text column accepts."""
     return None if error is None else error.encode()
 
 

@@ -1,8 +1,8 @@
 """Commits: a batch is split by what its items carry, and each part is one statement or one transaction.
 
-Plain appends are one statement, starts are one, appends with a change are one; only what sends, delivers, starts or
-renews needs a transaction, of a fixed number of statements. The parts of a batch run side by side, on connections
-of their own. Items do not affect each other: what blocks or breaks a part is narrowed down to the item.
+Plain appends are one statement, starts are one, appends with a change are one. Only appends that send, deliver, start
+or renew need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its own
+connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Commits:
         """As `Store.commit` promises."""
         check_batch(batch, worker)
         if len(batch) == 1 and type(item := batch[0]) is Append and item.plain and not self._database.settings.pooled:
-            # It is what most batches are, and costs little more than its statement.
+            # Most batches are such an append. It costs little more than its statement.
             row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
             try:
                 count = await self._database.run_at_once("append_one", worker, *row)
             except DRIVER_ERRORS:
-                pass  # the long way knows what to do
+                pass  # the long way handles the error
             else:
                 return [Outcome.ACCEPTED if count else await self._explained(item, worker)]
         parts = self._parts(batch)
@@ -82,7 +82,7 @@ class Commits:
         return reasons[item.instance_id]
 
     async def learn_sets(self, sets: dict[PathSet, list[str]]) -> None:
-        """Sets of declared paths are known to searches before the first instance of a workflow that has them."""
+        """Record sets of declared paths for searches, before the first instance of a workflow with such a set."""
         unknown = sets.keys() - self._known_sets
         if unknown:
             await self._database.run("index_sets", *set_columns({one: sets[one] for one in unknown}))
@@ -118,9 +118,9 @@ class Commits:
             return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
 
     async def _each_alone(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
-        """One frozen row must not hold up the others: each goes on by itself, and waits little for its own rows.
+        """Write each item by itself, with short waits, so that one locked row does not delay the others.
 
-        What has not had its turn when the time is up is LOCKED unseen; whoever sends it again does so by itself.
+        An item that has had no turn when the time is up is LOCKED untried. Its sender sends it again by itself.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + _APART_SECONDS
@@ -217,7 +217,7 @@ def _weight(item: Item) -> int:
 
 
 async def _merged(parts: Iterable[Coroutine[None, None, Outcomes]]) -> Outcomes:
-    """All parts to their end, side by side; then what they found, or the first error."""
+    """Run all parts concurrently to their end, then return their outcomes or raise the first error."""
     found = await asyncio.gather(*parts, return_exceptions=True)
     merged: Outcomes = {}
     for part in found:

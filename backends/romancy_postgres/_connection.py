@@ -1,4 +1,4 @@
-"""One connection as the rest of the adapter sees it: named queries, a gate before each, transactions.
+"""One connection for the rest of the adapter: named queries, a gate before each, transactions.
 
 The casts that the driver's stubs need are here and nowhere else.
 """
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 ANSWER_TIMEOUT: Final = 20.0
-"""Seconds after which a statement of the engine's own counts as lost. Its lock waits end much earlier."""
+"""Seconds after which a statement of the engine counts as lost. Its lock waits end much earlier."""
 
 _LOCAL_SETTINGS: Final = (
     "set local lock_timeout = '1s'; set local enable_seqscan = off; set local enable_bitmapscan = off; "
@@ -43,7 +43,7 @@ _DURABLE: Final = {"synchronous_commit": "on"}
 COMMON_SETTINGS: Final = {
     "application_name": "romancy",
     "default_transaction_isolation": "read committed",
-    # A peer that has vanished without a word is noticed in half a minute, not in two hours.
+    # A peer that has vanished silently is noticed in half a minute, not in two hours.
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -53,11 +53,11 @@ ENGINE_SETTINGS: Final = {
     "lock_timeout": "1000",
     "idle_in_transaction_session_timeout": "20000",
     "jit": "off",
-    # There is an index for everything the engine asks; statistics of a table that changes all day must not unask it.
+    # Every query of the engine has an index. Statistics of a table that changes all day must not prevent its use.
     "enable_seqscan": "off",
-    # The first rows in the order of an index are wanted, almost always; a bitmap collects all of them and sorts.
+    # The engine nearly always wants the first rows in the order of an index. A bitmap collects and sorts them all.
     "enable_bitmapscan": "off",
-    # Most statements take arrays, and a plan made for the arrays of the day costs five times what it saves.
+    # Most statements take arrays. A plan made for the actual arrays costs five times what it saves.
     "plan_cache_mode": "force_generic_plan",
 }
 _CLOSE_TIMEOUT: Final = 2.0
@@ -72,10 +72,10 @@ SEARCH_SETTINGS: Final = {
 
 
 class SessionConnection(asyncpg.Connection):
-    """The connection of a session. User code gets another object over the same line (`_guard`)."""
+    """The connection of a session. User code gets another object over the same socket (`_guard`)."""
 
     opening: str = ""
-    """What to send along with the next statement, in the same round trip."""
+    """SQL to send along with the next statement, in the same round trip."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         if self.opening and not args:
@@ -84,7 +84,7 @@ class SessionConnection(asyncpg.Connection):
 
 
 class Handled:
-    """The driver's connections as a pool deals with them, whatever a class of ours forbids to user code."""
+    """The pool's handling of the driver's connections, unaffected by what subclasses forbid to user code."""
 
     is_dead = staticmethod(asyncpg.Connection.is_closed)
 
@@ -102,7 +102,7 @@ HANDLING: Final = Handled()
 
 
 async def connect(settings: Settings) -> EngineConnection:
-    """A connection for the engine's own statements; the driver's errors go to the caller."""
+    """A connection for the engine's own statements. The driver's errors reach the caller."""
     return await asyncpg.connect(
         **settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS), connection_class=EngineConnection
     )
@@ -116,7 +116,7 @@ async def connect_for_search(settings: Settings) -> EngineConnection:
 
 
 async def connect_for_session(settings: Settings) -> SessionConnection:
-    """A connection for user code, whose own lock waits are the server's business."""
+    """A connection for user code. The server's settings decide on its lock waits."""
     idle = {"idle_in_transaction_session_timeout": f"{settings.session_idle * 1000:.0f}"}
     return await asyncpg.connect(
         **settings.connect, server_settings=_startup(settings, idle), connection_class=SessionConnection
@@ -131,30 +131,30 @@ def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
 
 
 def local_settings(settings: Settings) -> str:
-    """What every transaction of the engine's needs where the connection cannot be relied upon to say it."""
+    """Settings for every transaction of the engine where the connection cannot keep them."""
     return _LOCAL_SETTINGS + ("; set local synchronous_commit = on" if settings.durable else "")
 
 
 def as_connection(value: object) -> asyncpg.Connection:
-    """A connection of the caller's; also one that a pool of the driver's has lent."""
+    """A connection of the caller's, also one from a pool of the driver's."""
     if not isinstance(value, asyncpg.Connection):
         raise UsageError(f"session= takes an asyncpg.Connection inside a transaction, not {type(value).__name__}")
     return cast("asyncpg.Connection", value)
 
 
 class Source(Protocol):
-    """Where a link finds its queries, and the gate as it is at the moment."""
+    """Where a link finds its queries and the present gate."""
 
     queries: dict[str, str]
 
     @property
     def gate(self) -> Gate | None:
-        """What is to be awaited before each statement."""
+        """What to await before each statement."""
         ...
 
 
 class Link:
-    """A borrowed connection with the queries by name. Driver errors go to the caller as they are."""
+    """A borrowed connection with the queries by name. The driver's errors reach the caller unchanged."""
 
     __slots__ = ("_source", "connection")
 
@@ -163,26 +163,26 @@ class Link:
         self._source = source
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a query; its rows."""
+        """Run a query and return its rows."""
         if self._source.gate is not None:
             await self._source.gate(name)
         return await self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, name: str, text: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a query composed for this occasion, known to the gate as `name`."""
+        """Run a query composed for this occasion. The gate knows it as `name`."""
         if self._source.gate is not None:
             await self._source.gate(name)
         return await self.connection.fetch(text, *arguments, timeout=ANSWER_TIMEOUT)
 
     async def run(self, name: str, *arguments: object) -> int:
-        """Run a statement; how many rows it touched."""
+        """Run a statement and return how many rows it touched."""
         if self._source.gate is not None:
             await self._source.gate(name)
         status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
     async def pause(self, name: str) -> None:
-        """Before a statement that is sent otherwise."""
+        """Await the gate before a statement that is sent in another way."""
         if self._source.gate is not None:
             await self._source.gate(name)
 
@@ -194,18 +194,18 @@ class Link:
 
 
 def _flat(arguments: tuple[object, ...]) -> list[object]:
-    """The arguments, their arrays as the driver takes them fastest; no query takes an array of arrays."""
+    """The arguments, with lists in the driver's fastest form. No query takes an array of arrays."""
     return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
 
 
 def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:
-    """What the driver should have said: it forgets its protocol when a connection is terminated, and trips over it."""
+    """The error that the driver should have raised for a terminated connection, whose protocol it has dropped."""
     if isinstance(error, AttributeError) and connection.is_closed():
         return asyncpg.InterfaceError("the connection was ended while it was in use")
     return None
 
 
 def rows_touched(status: str) -> int:
-    """The number at the end of a command tag, 0 where there is none."""
+    """The number at the end of a command tag, 0 if there is none."""
     tail = status.rpartition(" ")[2]
     return int(tail) if tail.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The server as the adapter uses it: three pools, statements and transactions that are tried again, errors in order.
+"""The server as the adapter uses it: five pools, statements and transactions with retries, translated errors.
 
 Pools: `work` for the engine's statements and `sessions` for user code, together `pool_size` connections; `search` with
 two for searches, which may be slow; `pulse` with one for heartbeats and notifications, which nothing may delay; `ears`
@@ -52,13 +52,13 @@ _SEARCH_POOL = 2
 
 
 class Gated(Protocol):
-    """The store, which bears the gate."""
+    """The store, which holds the gate."""
 
     gate: Gate | None
 
 
 class Database:
-    """Where statements are sent. Everything here raises the errors of the storage protocol, never the driver's."""
+    """Sends statements. Everything here raises the errors of the storage protocol, never the driver's."""
 
     def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
@@ -70,7 +70,7 @@ class Database:
         self._make_pools()
 
     def open(self) -> None:
-        """From here on calls are allowed; connections are made when they are wanted."""
+        """Allow calls. Connections are made on demand."""
         self._make_pools()
         self._opened = True
 
@@ -86,11 +86,11 @@ class Database:
 
     @property
     def gate(self) -> Gate | None:
-        """What is to be awaited before each statement, as it is at the moment."""
+        """What to await before each statement at present."""
         return self._gated.gate
 
     async def close(self) -> None:
-        """Close every connection; calls in flight fail."""
+        """Close every connection. Calls in flight fail."""
         self._opened = False
         pools = (self.work, self.pulse, self.ears, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
@@ -98,11 +98,11 @@ class Database:
     async def fetch(
         self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
     ) -> list[asyncpg.Record]:
-        """One statement, alone in its transaction; its rows."""
+        """Run one statement, alone in its transaction, and return its rows."""
         return await self.single(lambda link: link.fetch(name, *arguments), pool=pool)
 
     async def run(self, name: str, *arguments: object) -> int:
-        """One statement, alone in its transaction; how many rows it touched."""
+        """Run one statement, alone in its transaction, and return how many rows it touched."""
         return await self.single(lambda link: link.run(name, *arguments))
 
     async def single(
@@ -112,19 +112,19 @@ class Database:
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
     ) -> T:
-        """One statement in a transaction of its own, tried again while others stand in the way.
+        """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
-        `LockedError` after `lock_waits` waits of a second in vain.
+        `LockedError` after more than `lock_waits` lock waits of a second each.
         """
         if self.settings.pooled:
             return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
         return await self._insist(lambda: self._once(statement, pool or self.work), lock_waits)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
-        """One statement, prepared once per connection, sent once; how many rows it touched.
+        """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
 
-        For what is sent so often that its overhead counts. The driver's errors that another try could mend, and those
-        about values, come as they are: `single` knows what to do with them.
+        For a statement that is sent so often that its overhead counts. The driver's errors that a retry could mend, and
+        those about values, are raised unchanged: `single` handles them.
         """
         if not self._opened:
             self.check_open()
@@ -153,11 +153,11 @@ class Database:
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
     ) -> T:
-        """Several statements that stand or fall together; the body is run anew when the transaction must be."""
+        """Run statements that stand or fall together. If the transaction must be repeated, the body runs again."""
         return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, self.begin), lock_waits)
 
     async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:
-        """A transaction that waits only so many seconds for a row, and then gives up with `LockedError`."""
+        """A transaction that waits at most that many seconds for a row, and then raises `LockedError`."""
         begin = f"{self.begin}; set local lock_timeout = '{wait * 1000:.0f}ms'"
         return await self._insist(lambda: self._all_or_nothing(body, self.work, begin), 0)
 
@@ -172,7 +172,7 @@ class Database:
             raise self.explained(error) from None
 
     def explained(self, error: BaseException) -> BaseException:
-        """The protocol's error for this one of the driver's; itself if it is none we know."""
+        """The protocol's error for an error of the driver; an unknown error itself."""
         return translated(error, self.settings.url) or error
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int) -> T:
@@ -202,9 +202,9 @@ class Database:
         return answer
 
     def _part(self, connection: EngineConnection, pool: Pool[EngineConnection], error: BaseException) -> None:
-        """Give up the connection of a lone statement that raised this, or lend it again if it is in order.
+        """Discard the connection of a lone statement that raised this error, or return it if it is in order.
 
-        Raises what the driver should have said, where it said something else.
+        Raises the error that the driver should have raised if it raised another one.
         """
         if isinstance(error, asyncpg.PostgresError) and not read_only(error):
             if connection.is_closed():
@@ -274,7 +274,7 @@ class Database:
 
     @property
     def begin(self) -> str:
-        """How a transaction begins: its isolation and, where no connection can keep them, its settings."""
+        """The beginning of a transaction: its isolation and, where no connection can keep them, its settings."""
         plain = "begin isolation level read committed"
         return f"{plain}; {local_settings(self.settings)}" if self.settings.pooled else plain
 

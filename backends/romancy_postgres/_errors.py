@@ -1,7 +1,7 @@
-"""What the driver's errors mean to a store: wait and try again, come back later, or mend the configuration.
+"""Translates the driver's errors for a store: wait and retry, come back later, or correct the configuration.
 
-The only file that knows SQLSTATEs. Messages name the server by its URL without the password, and carry the server's
-own words only where these cannot hold data.
+Only this file knows SQLSTATEs. Messages name the server by its URL without the password, and repeat the server's own
+words only where these cannot hold data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
-"""Everything a call of the driver may raise because of the server or the way to it."""
+"""Everything that a call of the driver may raise because of the server or the network."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})
@@ -60,11 +60,11 @@ _CONFIGURATION = {
 
 
 class LockedError(StorageUnavailableError):
-    """Somebody holds a lock for longer than the adapter waits; nothing was written."""
+    """Another transaction holds a lock for longer than the adapter waits. Nothing was written."""
 
 
 class RefusedValueError(InternalError):
-    """The server refuses a value of this statement, and would again; nothing was written."""
+    """The server refuses a value of this statement, and would refuse it again. Nothing was written."""
 
 
 def _state(error: BaseException) -> str:
@@ -72,24 +72,24 @@ def _state(error: BaseException) -> str:
 
 
 def contended(error: BaseException) -> bool:
-    """Whether another transaction stood in the way: trying again is right."""
+    """Whether another transaction was in the way, so that a retry is right."""
     return _state(error) in _CONTENDED
 
 
 def busy(error: BaseException) -> bool:
-    """Whether the driver refuses to send a second statement while the first is on its way."""
+    """Whether the driver refuses to send a second statement while the first is running."""
     return isinstance(error, InterfaceError) and "another operation" in str(error)
 
 
 def waited_in_vain(error: BaseException) -> bool:
-    """Whether a lock was not given in time, so that trying again at once is not enough."""
+    """Whether a lock was not granted in time, so that an immediate retry is not enough."""
     return _state(error) == _LOCK_NOT_AVAILABLE
 
 
 def falls_away(error: BaseException) -> bool:
-    """Whether a statement of user code met a server that is away or takes no writes now, whatever it says.
+    """Whether a statement of user code met a server that is away or takes no writes now, whatever the statement.
 
-    Less than what is away to the engine: a statement that takes too long or too much brings that on itself.
+    This covers less than what is away for the engine: a statement that takes too long or too much is its own fault.
     """
     if isinstance(error, InternalClientError):  # the driver's own confusion over a connection that is ending
         return True
@@ -98,9 +98,9 @@ def falls_away(error: BaseException) -> bool:
 
 
 def read_only(error: BaseException) -> bool:
-    """Whether the connection takes no writes, which it may go on with when the database takes them again.
+    """Whether the connection takes no writes, perhaps even when the database takes them again.
 
-    It keeps the setting that it was made under, or leads to a server that has become a follower.
+    It keeps the setting that it was made with, or leads to a server that has become a follower.
     """
     return _state(error) == _READ_ONLY
 
@@ -111,17 +111,17 @@ def in_failed_transaction(error: BaseException) -> bool:
 
 
 def transaction_gone(error: BaseException) -> bool:
-    """Whether the transaction or savepoint that should be there has been ended by somebody."""
+    """Whether the expected transaction or savepoint has been ended."""
     return _state(error) in _NO_TRANSACTION
 
 
 def refuses_values(error: BaseException) -> bool:
-    """Whether the server or the driver cannot take a value that was sent."""
+    """Whether the server or the driver refuses a value that was sent."""
     return isinstance(error, PostgresError | InterfaceError) and _state(error)[:2] in _VALUE_CLASSES
 
 
 def translated(error: BaseException, url: StorageURL) -> Exception | None:
-    """The error a caller of the store gets for this one of the driver's; None: it is nothing we expect."""
+    """The error for a caller of the store. None if the driver's error is not an expected one."""
     state = _state(error)
     reason = _CONFIGURATION.get(state)
     if reason is not None:
@@ -147,5 +147,5 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
 
 
 def words_of(error: BaseException) -> str:
-    """What it says, without the lines that hold values."""
+    """The error's text, without the lines that hold values."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""Searches: a compiled query becomes one of four statements, its conditions composed of the constants below.
+"""Searches: a compiled query becomes one of three statements, with conditions composed of the constants below.
 
-Every value, keys of paths included, is a bound parameter; nothing of a query ever becomes SQL text.
+Every value is a bound parameter, keys of paths included. Nothing of a query ever becomes SQL text.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ async def find(database: Database, query: Query) -> Page:
 def compose(
     queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
 ) -> tuple[str, str, list[object]]:
-    """Which statement answers the query: its name, its text and its parameters.
+    """The statement for the query: its name, its text and its parameters.
 
-    `others` are the sets of declared paths in which the first indexed one is not, of the workflows that are wanted.
+    `others` are the sets of declared paths, of the wanted workflows, that do not contain the first indexed path.
     """
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
@@ -95,7 +95,7 @@ def compose(
 
 
 def _undeclared(others: list[PathSet], *, named: bool, arguments: _Arguments) -> tuple[list[str], str]:
-    """What picks the instances that never declared the path, page by page, and by what the pages are led."""
+    """Conditions for the instances that never declared the path, one for each page, and the pages' leading order."""
     sets = sorted({paths for _, paths in others})
     if len(others if named else sets) > _MOST_BRANCHES:
         return [_among("i.index_paths", sets, arguments)], ""
@@ -107,7 +107,7 @@ def _undeclared(others: list[PathSet], *, named: bool, arguments: _Arguments) ->
 
 
 def _split(columns: dict[str, list[str]]) -> list[str]:
-    """By which columns to read a page for each of their values, so that an index gives each in order."""
+    """The columns for whose values pages are read separately, so that an index gives each page in order."""
     for chosen in (list(columns), ["i.status"], ["i.workflow_name"]):
         known = chosen and all(one in columns for one in chosen)
         if known and prod(len(columns[one]) for one in chosen) <= _MOST_BRANCHES:
@@ -124,7 +124,7 @@ def _each(column: str, values: list[str], arguments: _Arguments) -> list[str]:
 
 
 def _one_each(column: str, values: list[str], arguments: _Arguments) -> list[str]:
-    """The same, in words that leave an order by this column its meaning."""
+    """The same, in a form that keeps the column meaningful in an ORDER BY."""
     return [_among(column, [value], arguments) for value in values]
 
 

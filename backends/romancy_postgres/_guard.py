@@ -1,7 +1,7 @@
-"""The native object of a session: a connection of the driver's over a line that stays Romancy's.
+"""The native object of a session: a connection object of the driver's over a socket that stays Romancy's.
 
-It shares with the connection of the pool what is on the wire, and dies by itself: what the user still holds of it after
-the end (the object, a method, a statement, a cursor, a coroutine that nobody has begun) reaches nothing any more.
+It shares the protocol state with the pool's connection, and ends by itself. What the user still holds after the end
+(the object, a method, a statement, a cursor, a coroutine that has not begun) reaches nothing any more.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class GuardedConnection(asyncpg.Connection):
 
     lender: asyncpg.Connection
     tainted = False
-    """The user has changed what a later session on this connection would meet."""
+    """Whether the user has changed what a later session on this connection would meet."""
     over = False
     _releases = 0
 
     @property
     def _pool_release_ctr(self) -> int:
-        """What the driver compares before each use of a statement, a cursor or a transaction."""
+        """The counter that the driver compares before each use of a statement, a cursor or a transaction."""
         if self.over:
             raise UsageError(OVER)
         return self._releases
@@ -57,7 +57,7 @@ class GuardedConnection(asyncpg.Connection):
         self._releases = number
 
     def end(self) -> None:
-        """From here on this object, and all that came of it, refuses everything."""
+        """Make this object, and everything that came from it, refuse all further use."""
         self.over = True
         guard: Any = self
         guard._protocol, guard._transport, guard._aborted = _Nothing(), None, True  # noqa: SLF001 - one of our own
@@ -68,7 +68,7 @@ class GuardedConnection(asyncpg.Connection):
         return await super().execute(query, *args, timeout=timeout)
 
     async def _get_statement(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """Everything that is not sent as it stands comes through here."""
+        """Check a statement that is prepared. Everything that is not sent as plain text comes through here."""
         self._check_open()
         refuse_postgres_ending(query)
         parent: Any = super()
@@ -81,7 +81,7 @@ class GuardedConnection(asyncpg.Connection):
         self._refuse("reset()")
 
     def terminate(self) -> None:
-        """Break the connection; nothing of the session has happened then."""
+        """Break the connection. Nothing of the session has happened then."""
         if self.over:
             raise UsageError(OVER)
         self.lender.terminate()
@@ -92,7 +92,7 @@ class GuardedConnection(asyncpg.Connection):
         raise not_yours(what)
 
     def taint(self) -> None:
-        """The user changes what a later session on this connection would meet."""
+        """Note that the user changes what a later session on this connection would meet."""
         self._check_open()
         self.tainted = True
 
@@ -103,7 +103,7 @@ class GuardedConnection(asyncpg.Connection):
         parent._check_open()  # noqa: SLF001 - as above
 
     def _maybe_gc_stmt(self, statement: Any) -> None:
-        """A statement that the user has let go of, perhaps long after the end, is the lender's to close."""
+        """Leave a statement that the user has dropped, perhaps long after the end, to the lender to close."""
         lender: Any = self.lender
         lender._maybe_gc_stmt(statement)  # noqa: SLF001 - as above
 
@@ -121,7 +121,7 @@ for _name in _LASTING:
 
 
 def lend(connection: asyncpg.Connection) -> GuardedConnection:
-    """A second connection object over the same line, for as long as the session lasts."""
+    """A second connection object over the same socket, for the length of the session."""
     lender: Any = connection
     guard = GuardedConnection(
         lender._protocol,  # noqa: SLF001 - the driver has no word for this
@@ -138,6 +138,6 @@ def lend(connection: asyncpg.Connection) -> GuardedConnection:
 
 
 def lender_of(connection: asyncpg.Connection) -> asyncpg.Connection:
-    """The connection that lives on after the session, if this is one that was lent; else itself."""
+    """The connection that outlives the session if this one was lent; else the connection itself."""
     # Not `isinstance`, which the driver answers with yes for every connection.
     return connection.lender if type(connection) is GuardedConnection else connection

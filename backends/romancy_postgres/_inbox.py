@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["count_mail", "deliver"]
 
 _LOCK_WAITS = 2
-"""Of a second each, after the first: then whoever sends hears that an instance is locked."""
+"""Lock waits of a second each, after the first. Then the sender hears that an instance is locked."""
 _PART_BYTES = 4 * 1024 * 1024
 
 
 async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery]) -> list[Delivered]:
-    """As `Store.deliver` promises; one statement for any batch within a few megabytes."""
+    """As `Store.deliver` promises, with one statement for any batch within a few megabytes."""
     check_deliveries(batch)
     answers: list[Delivered] = []
     for part in portions(batch, _size, _PART_BYTES):
@@ -50,7 +50,7 @@ async def _deliver(database: Database, signals: Signals, part: Sequence[Delivery
 
 
 async def _one_by_one(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
-    """Instances side by side, so that a locked one holds up no other; the messages of each in their order."""
+    """Deliver to the instances concurrently, so that a locked one delays no other; to each in order."""
     targets: dict[str, list[int]] = {}
     for number, one in enumerate(part):
         targets.setdefault(one.instance_id, []).append(number)
@@ -68,7 +68,7 @@ async def _one_by_one(database: Database, signals: Signals, part: Sequence[Deliv
 
 
 async def count_mail(database: Database, signals: Signals, posted: Iterable[tuple[str, str]]) -> None:
-    """Make posted messages heard. If that cannot be done just now, the next sweep does it."""
+    """Count posted messages so that their owners see them. If that fails now, the next sweep does it."""
     rows = sorted(set(posted))
     if not rows:
         return

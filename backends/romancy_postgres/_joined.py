@@ -1,6 +1,6 @@
-"""Joined sessions: a part in a transaction of the caller's, on the caller's connection.
+"""Joined sessions: writes inside the caller's transaction, on the caller's connection.
 
-The caller alone ends it. A refused item leaves it as it was; when it is committed, whom it concerns is told.
+The caller alone ends the transaction. A refused item leaves it unchanged. After its commit, waiting callers are woken.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ITEM = "romancy_item"
 
 
 class JoinedSession(PostgresSession):
-    """A part in a transaction of the caller's, which the caller alone ends."""
+    """Writes inside a transaction that the caller alone ends."""
 
     _watching = False
 
@@ -100,7 +100,7 @@ class JoinedSession(PostgresSession):
         return None
 
     async def check_place(self) -> None:
-        """Refuse a connection that sees other tables than this store. Nothing is kept: servers change places."""
+        """Refuse a connection that sees other tables than this store. Nothing is cached: servers move."""
         try:
             (theirs,) = await self._link.fetch("place")
         except asyncpg.PostgresError as error:
@@ -117,7 +117,7 @@ class JoinedSession(PostgresSession):
             )
 
     def _announce_after_commit(self) -> None:
-        """The end of the caller's transaction is seen on the caller's own connection, without a query."""
+        """Announce after the caller's commit. A query logger on the caller's connection notices it without a query."""
         if self._watching or not (self._stirred or self._posted):
             return
         self._watching = True
@@ -142,12 +142,12 @@ class JoinedSession(PostgresSession):
 async def join_session(
     database: Database, signals: Signals, commits: Commits, join: object
 ) -> AsyncGenerator[PostgresSession]:
-    """A part in the transaction that is open on the caller's connection."""
+    """A session inside the transaction that is open on the caller's connection."""
     connection = as_connection(join)
     try:
         closed = connection.is_closed()
     except asyncpg.InterfaceError:
-        closed = True  # its pool has it back
+        closed = True  # its pool has taken it back
     if closed:
         raise UsageError("session= was given a connection that cannot be used here: it is closed, or its pool's again")
     if not connection.is_in_transaction():

@@ -1,4 +1,4 @@
-"""Workers: heartbeats, the mark of death, and freeing what a dead worker owned."""
+"""Workers: heartbeats, declaring a worker dead, and freeing what it owned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUNDS = 3
 
 
 async def heartbeat(database: Database, worker: Worker, *, leaving: bool) -> Pulse:
-    """As `Store.heartbeat` promises, over the connection that nothing else may take."""
+    """As `Store.heartbeat` promises, on a connection of the `pulse` pool."""
     host = worker.host
     await database.fetch(
         "beat",
@@ -71,7 +71,7 @@ async def census(database: Database) -> Census:
 async def takeover(
     database: Database, signals: Signals, worker: str, dead: Peer, body: bytes, writer: str, *, limit: int
 ) -> Takeover:
-    """As `Store.takeover` promises. The mark is a commit of its own; every freeing statement stands for itself."""
+    """As `Store.takeover` promises. Marking the worker dead is one commit; each freeing statement is its own."""
     if not await database.fetch("declare_dead", worker, dead.token, dead.beat):
         return Takeover(refused=True)
     moved: list[str] = []
@@ -86,7 +86,7 @@ async def takeover(
 
 
 async def _free(database: Database, worker: str, dead: str, body: bytes, writer: str, *, limit: int) -> list[str]:
-    """One chunk. If somebody holds a place in one of the logs, each instance by itself, without waiting twice."""
+    """Free one chunk. If a place in one of the logs is locked, try each instance by itself, without waiting twice."""
 
     async def attempt(only: list[str] | None) -> list[str]:
         rows = await database.single(

@@ -1,8 +1,8 @@
 """The schema's versions: numbered files, each applied once, by one process, in one transaction.
 
-However many processes open an empty or an old database at once, an advisory lock of the transaction lets one of
-them work while the others wait and then find nothing left to do. DDL rolls back here, so a migration that fails
-leaves the version before it.
+If many processes open an empty or an old database at once, an advisory lock of the transaction lets one of them work.
+The others wait and then find nothing left to do. DDL rolls back here, so a failed migration leaves the previous
+version.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def known_migrations() -> list[Migration]:
 
 
 async def bring_up_to_date(database: Database, *, migrate: bool) -> None:
-    """Apply what is missing; `SchemaVersionError` if the schema is too new, or too old and `migrate` is False."""
+    """Apply what is missing. `SchemaVersionError` if the schema is too new, or too old and `migrate` is False."""
     known = known_migrations()
     newest = known[-1].version
     version = await database.single(_version)
@@ -84,13 +84,13 @@ async def plan_for(database: Database) -> Plan:
 
 
 def _lock_of(settings: Settings) -> str:
-    """What lets one process at a time migrate these tables."""
+    """The lock that lets one process at a time migrate these tables."""
     place = crc32(f"{settings.schema or ''}.{settings.prefix}".encode()) - (1 << 31)
     return f"{_PATIENCE}; select pg_advisory_xact_lock({_LOCK_SPACE}, {place})"
 
 
 def _schema_of(settings: Settings) -> str:
-    """Makes the schema. The names of indexes cannot be qualified where they are made, so the files rely on the path."""
+    """Makes the schema. The names of indexes cannot be qualified in CREATE INDEX, so the files rely on the path."""
     return f'create schema if not exists "{settings.schema}"; set local search_path to "{settings.schema}"'
 
 

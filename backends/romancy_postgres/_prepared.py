@@ -1,7 +1,7 @@
-"""The engine's connection: what is sent all day is prepared once, and one timer watches over its answers.
+"""The engine's connection: frequent statements are prepared once, and one timer watches their answers.
 
-The driver looks a statement up by its text and sets a timer for each answer. That is nothing beside a batch, but
-beside a lone append it is a tenth of the whole.
+The driver looks a statement up by its text and sets a timer for each answer. That is nothing for a batch, but a tenth
+of the whole cost of a lone append.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class EngineConnection(asyncpg.Connection):
         super().__init__(*arguments, **options)
         self._statements: dict[str, PreparedStatement] = {}
         self._overdue = 0.0
-        """When the answer that is waited for is overdue, by the loop's clock; 0: none is waited for."""
+        """When the awaited answer is overdue, by the loop's clock; 0: none is awaited."""
         self._watched = False
 
     async def run_prepared(self, text: str, arguments: tuple[object, ...], patience: float) -> str:
-        """Run a statement that is prepared the first time; its command tag.
+        """Run a statement, prepared on its first use, and return its command tag.
 
-        Without an answer for `patience` seconds the connection is given up, and the call fails as if it were lost.
+        Without an answer for `patience` seconds the connection is terminated, and the call fails as if it were lost.
         """
         loop = asyncio.get_running_loop()
         self._overdue = loop.time() + patience
@@ -47,7 +47,7 @@ class EngineConnection(asyncpg.Connection):
             self._overdue = 0.0
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up what is overdue; look again when what is waited for now would be."""
+        """Terminate the connection if its answer is overdue; else look again when the present one would be."""
         late = 0.0 < self._overdue <= loop.time()
         if late:
             self.terminate()

@@ -19,7 +19,7 @@ _KEYS_AT_ONCE = 5000
 
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """As `Store.prune` promises; each kind of row in one statement, dedupe keys in portions."""
+    """As `Store.prune` promises, with one statement for each kind of row, and dedupe keys in portions."""
     statuses = [status.value for status in request.statuses]
     named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0

@@ -1,4 +1,4 @@
-"""Reading an instance and its log, and turning rows of the server into records."""
+"""Reading an instance and its log, and turning the server's rows into records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN_FIELDS = tuple(name for name in InstanceRow.__struct_fields__ if name not
 
 
 async def read_history(database: Database, instance_id: str, after: int, limit: int) -> History | None:
-    """As `Store.read` promises: one statement, so the row and the log are of one moment."""
+    """As `Store.read` promises. One statement, so that the row and the log are of one snapshot."""
     if not can_be_id(instance_id):
         database.check_open()
         return None

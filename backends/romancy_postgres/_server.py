@@ -1,4 +1,4 @@
-"""Whether the server at the other end can be used at all."""
+"""Checks whether the server can be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OLDEST = 13
 
 
 async def check_server(database: Database) -> str:
-    """The server's version; `StorageConfigurationError` if it is too old, not in Unicode, or forgets in a crash."""
+    """The server's version. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
     ((number, version, encoding, fsync),) = await database.fetch("server")
     where = f"storage {database.settings.url}"
     if number < OLDEST * 10_000:

@@ -1,7 +1,7 @@
-"""Sessions: a transaction of user code on a connection of its own, which Romancy ends together with a log row.
+"""Sessions: a transaction of user code on its own connection, which Romancy ends together with a log row.
 
-A savepoint set at the beginning shows at the end whether the transaction is still the one we began. The engine's
-statements come last. Deliveries to other instances insert inbox rows only: their counters move right after the
+A savepoint set at the beginning shows at the end whether the transaction is still the one that Romancy began. The
+engine's statements come last. Deliveries to other instances only insert inbox rows: their counters move right after the
 commit, in a transaction that holds nothing else.
 """
 
@@ -69,7 +69,7 @@ class PostgresSession:
     """A session with a transaction of its own."""
 
     _transaction: Transaction
-    """From `begin` on: a connection may end while it is being lent."""
+    """Set by `begin`: a connection may end while it is being lent."""
 
     def __init__(self, connection: asyncpg.Connection, database: Database, commits: Commits, signals: Signals) -> None:
         self._connection = connection
@@ -80,21 +80,21 @@ class PostgresSession:
         self._alone = OneAtATime()
         self._lent: GuardedConnection | None = None
         self._guard = f"romancy_{token_hex(6)}"
-        """The savepoint that shows whether the transaction is still ours; nobody can know its name."""
+        """The savepoint that shows whether the transaction is still Romancy's. User code cannot know its name."""
         self._savepoints = 0
         self._torn = False
-        """A part that failed could not be undone."""
+        """Whether a failed part could not be undone."""
         self.ended = False
         self.doubtful = False
-        """The connection may be in the middle of something, or read-only for good."""
+        """Whether the connection may be in the middle of something, or read-only for good."""
         self._stirred: set[str] = set()
-        """Instances that others should look at once this is committed."""
+        """Instances to announce to others once this is committed."""
         self._posted: list[tuple[str, str]] = []
         """Messages in inboxes that no counter covers yet."""
 
     @property
     def native(self) -> asyncpg.Connection:
-        """A connection inside the transaction, which is of no use after its end."""
+        """A connection inside the transaction. It cannot be used after the end."""
         self._refuse_if_ended()
         if self._lent is None:
             self._lent = lend(self._connection)
@@ -140,7 +140,7 @@ class PostgresSession:
             await self._link.control("release", f"release savepoint {name}")
 
     async def begin(self, connection: SessionConnection) -> None:
-        """Open the transaction with its guard, in one round trip."""
+        """Open the transaction and its guarding savepoint, in one round trip."""
         self._transaction = connection.transaction(isolation="read_committed")
         await self._link.pause("begin")
         connection.opening = f" savepoint {self._guard};"
@@ -187,18 +187,18 @@ class PostgresSession:
         refuse_to_clear()
 
     async def announce(self) -> None:
-        """After the commit: count what was posted, and wake those whom it concerns."""
+        """After the commit: count the posted messages, and wake the waiting callers."""
         await count_mail(self._database, self._signals, self._posted)
         self._signals.tell(self._stirred)
 
     async def roll_back(self) -> None:
-        """Undo everything; a transaction that the user has ended already is no error."""
+        """Undo everything. A transaction that the user has ended already is not an error."""
         self.let_go()
         async with self._understood(), asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.rollback()
 
     def let_go(self) -> None:
-        """From here on the transaction is the engine's to end."""
+        """Take the transaction from the user. From here on the engine ends it."""
         self.ended = True
         if self._lent is not None:
             self.doubtful = self.doubtful or self._lent.tainted
@@ -219,7 +219,7 @@ class PostgresSession:
             ) from None
 
     async def _prove_ours(self) -> None:
-        """`UsageError` unless the transaction is the one that `begin` opened, and whole."""
+        """Raise `UsageError` unless the transaction is the one that `begin` opened, and whole."""
         if self._torn:
             raise UsageError(_SWALLOWED)
         try:
@@ -241,7 +241,7 @@ class PostgresSession:
             raise UsageError(BESIDE) from None
 
     async def _prepare(self, item: Item, worker: str | None) -> None:
-        """What has to be done outside of the transaction."""
+        """Do what must be done outside of the transaction."""
         self._refuse_if_ended()
         self._alone.check()
         check_batch([item], worker)
@@ -251,7 +251,7 @@ class PostgresSession:
             await self._commits.learn_sets(path_sets(item.starts))
 
     async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
-        """Write the item into the open transaction: what became of it, and whether anything was written now."""
+        """Write the item into the open transaction. Returns the outcome and whether anything was written now."""
         link = self._link
         if isinstance(item, Start):
             started = await write_starts(link, [item])
@@ -279,7 +279,7 @@ class PostgresSession:
 
     @asynccontextmanager
     async def _user_statement(self, sql: str = "") -> AsyncGenerator[None]:
-        """One statement of user code, with no other beside it."""
+        """Run one statement of user code, and no other at the same time."""
         self._refuse_if_ended()
         refuse_postgres_ending(sql)
         with self._alone:
@@ -293,7 +293,7 @@ class PostgresSession:
 
     @asynccontextmanager
     async def _understood(self) -> AsyncGenerator[None]:
-        """The user's own mistakes stay the driver's errors; what is nobody's fault becomes the protocol's."""
+        """Leave the user's own mistakes as the driver's errors, and translate a passing trouble of the server."""
         try:
             yield
         except DRIVER_ERRORS as error:
@@ -302,7 +302,7 @@ class PostgresSession:
             raise
 
     def _refused(self, error: asyncpg.PostgresError) -> BaseException:
-        """The server has answered to COMMIT, and nothing was committed: mostly a deferred constraint of the user's."""
+        """The error for a COMMIT that the server refused, mostly for a deferred constraint of the user's."""
         if self._nobodys_fault(error):
             return self._explained(error)
         return UsageError(
@@ -320,7 +320,7 @@ class PostgresSession:
 
 @asynccontextmanager
 async def open_session(database: Database, signals: Signals, commits: Commits) -> AsyncGenerator[PostgresSession]:
-    """A transaction for user code; left without `commit` it is rolled back."""
+    """A transaction for user code. It is rolled back if it was not committed."""
     connection = await database.borrow_for_session()
     session = PostgresSession(connection, database, commits, signals)
     clean = False
@@ -333,7 +333,7 @@ async def open_session(database: Database, signals: Signals, commits: Commits) -
             clean = await _left_clean(session)
             raise
         clean = await _left_clean(session)
-    finally:  # cancelled, it may be in the middle of a statement
+    finally:  # a cancelled one may be in the middle of a statement
         session.let_go()
         if clean and not connection.is_closed():
             database.sessions.give_back_after(connection, database.forget_session)
@@ -342,7 +342,7 @@ async def open_session(database: Database, signals: Signals, commits: Commits) -
 
 
 async def _left_clean(session: PostgresSession) -> bool:
-    """Undo what was not committed; False if the connection cannot be used again, which undoes it as well."""
+    """Undo what was not committed. False if the connection cannot be used again, which undoes it as well."""
     try:
         if not session.ended:
             await session.roll_back()

@@ -1,4 +1,4 @@
-"""What a `postgresql://` URL says: where the server is, how to speak to it, and where the tables stand."""
+"""The settings in a `postgresql://` URL: the server, the connection, and the place of the tables."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ OPTIONS: Final = {
     "sslrootcert": "",
     "durability": "full",
 }
-"""The options of the URL and what holds without them; the package's docstring explains them."""
+"""The options of the URL with their defaults. The package's docstring explains them."""
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LARGEST_POOL = 1000
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """A URL taken apart and checked. Its `repr` hides the password, as the URL's does."""
+    """A parsed and checked URL. Its `repr` hides the password, as the URL's does."""
 
     url: StorageURL
     connect: dict[str, Any]
-    """Arguments of `asyncpg.connect`, the password among them."""
+    """Arguments of `asyncpg.connect`, including the password."""
     prefix: str
     schema: str | None
     pool_size: int
     session_idle: float
     pooled: bool
-    """A transaction-mode pooler stands between: nothing may rely on the state of a server session."""
+    """A pooler in transaction mode stands between: nothing may rely on the state of a server session."""
     listen: bool
     durable: bool
-    """A commit is on the disk when it is acknowledged, whatever the server, the database or the role say."""
+    """A commit is on the disk when it is acknowledged, whatever the settings of the server, the database or the role.
+    """
 
     def __repr__(self) -> str:
         return f"Settings({self.url})"
 
 
 def read_settings(url: StorageURL) -> Settings:
-    """Check a URL; `StorageConfigurationError` names the option and what it may be."""
+    """Check a URL. `StorageConfigurationError` names the option and its allowed values."""
     options = Options(url, OPTIONS)
     pooled = options.choice("pooler", ("none", "transaction")) == "transaction"
     schema = options["schema"]
@@ -84,7 +85,7 @@ def read_settings(url: StorageURL) -> Settings:
 
 
 def _encryption(url: StorageURL, options: Options) -> ssl.SSLContext | str | None:
-    """The driver knows the modes by name; a certificate of one's own needs a context made here."""
+    """The driver's `ssl` argument: a mode by name, or a context for a certificate given by file."""
     mode = options["sslmode"]
     if not mode and not options["sslrootcert"]:
         return None

@@ -1,9 +1,9 @@
-"""Wake-ups: what this store did is told to whoever waits, here at once and elsewhere by NOTIFY.
+"""Wake-ups: this store's changes reach waiting callers here at once and elsewhere by NOTIFY.
 
 Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. They are
-gathered for a few milliseconds and carry ids only; too many become "look everywhere". The listener has a connection
-of its own and makes a new one whenever that is lost, and then everybody looks everywhere. A slow safety look makes
-up for whatever got lost on the way; without LISTEN (behind a pooler) it is quicker and the only way in.
+collected for a few milliseconds and carry only ids; too many become "look everywhere". The listener has its own
+connection and makes a new one when that is lost; then all callers look everywhere. A slow safety look covers lost
+notifications. Without LISTEN (behind a pooler) it is faster, and the only way to hear of changes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(list[str]).decode
 
 
 class Signals:
-    """The ears and the mouth of one store."""
+    """Sends and receives the wake-ups of one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,11 +56,11 @@ class Signals:
         self._listening = asyncio.Event()
         self._looked = 0.0
         self._unfinished: set[asyncio.Task[None]] = set()
-        """What is to be done before the store is closed."""
+        """Work to finish before the store is closed."""
         self._closing = False
 
     async def open(self) -> None:
-        """Begin to listen; what is committed after this is heard."""
+        """Begin to listen. What is committed after this is heard."""
         self._looked = asyncio.get_running_loop().time()
         self._closing = False
         if not self._database.settings.listen:
@@ -73,7 +73,7 @@ class Signals:
             self._news.hear(None)  # it goes on trying; until then the safety look does its work
 
     async def close(self) -> None:
-        """Send what is to be sent, stop listening, and let everybody who waits go."""
+        """Send what is to be sent, stop listening, and release all waiting callers."""
         self._closing = True
         if self._unfinished:
             await asyncio.wait(set(self._unfinished), timeout=_ANSWER)
@@ -86,7 +86,7 @@ class Signals:
         self._news.end()
 
     async def before_close(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that closing waits for, from a task that nobody else waits for; nothing once it has begun."""
+        """Run work in a task that closing waits for. After closing has begun, do nothing."""
         if self._closing:
             work.close()
             return
@@ -98,7 +98,7 @@ class Signals:
             self._unfinished.discard(task)
 
     def tell(self, instance_ids: Iterable[str]) -> None:
-        """These instances have become due, got mail or ended, and it is committed."""
+        """Report committed changes: these instances became due, got mail or ended."""
         changed = set(instance_ids)
         if not changed:
             return
@@ -108,7 +108,7 @@ class Signals:
             self._sender = asyncio.create_task(self._send())
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
-        """As `Store.wait_for_work` promises. Everybody who waits at the moment of a change is told of it."""
+        """As `Store.wait_for_work` promises. All callers waiting at a change hear of it."""
         self._database.check_open()
         loop = asyncio.get_running_loop()
         until_look = max(0.0, self._looked + self._look_interval() - loop.time())
@@ -131,7 +131,7 @@ class Signals:
                     "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.pulse
                 )
             except StorageError:
-                return  # the others look by themselves; when the server is back, so do we
+                return  # the others poll by themselves; so does this store when the server is back
 
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE
@@ -160,7 +160,7 @@ class Signals:
         return lost
 
     async def _watch(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
-        """Return when the connection is gone, noticing also one that only looks alive."""
+        """Return when the connection is lost, also when it only seems alive."""
         while not lost.is_set():
             try:
                 async with asyncio.timeout(_CHECK_LISTENER):
@@ -175,13 +175,13 @@ class Signals:
 
 
 def channel_of(schema: str | None, prefix: str) -> str:
-    """The channel of these tables; PostgreSQL allows 63 bytes."""
+    """The channel of these tables. PostgreSQL allows 63 bytes."""
     name = f"{schema}.{prefix}work" if schema else f"{prefix}work"
     return name if len(name) <= _LONGEST_CHANNEL else f"romancy_{sha256(name.encode()).hexdigest()[:40]}"
 
 
 def payloads(origin: str, instance_ids: set[str]) -> list[str]:
-    """What to send: the origin and ids, each text well under the 8,000 bytes a server takes; no ids: everywhere."""
+    """The payloads: the origin and ids, each well under the server's 8,000 bytes. No ids: everywhere."""
     if len(instance_ids) > _MOST_IDS:
         return [_encode([origin]).decode()]
     texts: list[str] = []

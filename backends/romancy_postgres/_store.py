@@ -1,4 +1,4 @@
-"""The store: each method of the protocol, in the order of the protocol, by the module that does it."""
+"""The store: the methods of the protocol in its order, each calling the module that implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator asks of a server: which migrations are missing, and what costs durability or speed."""
+"""Operator's questions about a server: which migrations are missing, and what costs durability or speed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WANTED: Final = {
     "autovacuum": (("on",), "tables and indexes grow without end, and plans go by old statistics"),
     "transaction_read_only": (("off",), "nothing can be written: a stand-by, or default_transaction_read_only"),
 }  # fmt: skip
-"""Values that are well, and what another one costs."""
+"""The good values, and what another value costs."""
 
 
 class PostgresUpkeep:

@@ -1,6 +1,6 @@
-"""Writing items inside a transaction or a lone statement, and finding out why one was not accepted.
+"""Writes items inside a transaction or a lone statement, and finds out why one was not accepted.
 
-Shared by `commit` and by sessions. Nothing here begins or ends a transaction, waits, or tries again.
+Shared by `commit` and by sessions. Nothing here begins or ends a transaction, waits, or retries.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ __all__ = [
 ]
 
 _NEWS = (*TERMINAL_STATUSES, Status.STUCK)
-"""Nobody goes on with the instance: who waits for its result is to hear of it."""
+"""Statuses in which no worker goes on with the instance: callers that wait for its result must hear of it."""
 
 
 class Written(Struct):
-    """What a statement accepted, and the instances that somebody should look at once it is committed."""
+    """What a statement accepted, and the instances to announce to others once it is committed."""
 
     accepted: set[str]
     stirred: set[str]
 
 
 class ChildRefusedError(RomancyError):
-    """Items whose new instances cannot be created; the transaction that tried has to be rolled back."""
+    """Items whose new instances cannot be created. The transaction that tried must be rolled back."""
 
     def __init__(self, parents: set[str]) -> None:
         super().__init__("an instance to be started exists already")
@@ -60,7 +60,7 @@ class ChildRefusedError(RomancyError):
 
 
 async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -> int:
-    """Append rows that change nothing but the log; how many were accepted."""
+    """Append rows that change only the log, and return how many were accepted."""
     if len(items) == 1:
         item = items[0]
         row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
@@ -71,7 +71,7 @@ async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -
 async def write_changes(
     link: Link, items: Sequence[Append], worker: str | None, also_lock: Iterable[str] = ()
 ) -> Written:
-    """Append rows with their changes and consumed mail; each wholly or not at all."""
+    """Append rows with their changes and consumed mail, each wholly or not at all."""
     ids = [item.instance_id for item in items]
     columns = (*log_columns(items), *change_columns(items))
     ((chosen, due),) = await link.fetch("append_changes", worker, *columns, [*ids, *also_lock])
@@ -85,7 +85,7 @@ async def write_changes(
 
 
 async def write_effects(link: Link, items: Sequence[Append], worker: str | None, *, in_session: bool) -> Written:
-    """Append rows with all they carry. `ChildRefusedError`: roll back, and leave those items out."""
+    """Append rows with everything they carry. `ChildRefusedError`: roll back, and leave those items out."""
     targets = {delivery.instance_id for item in items for delivery in item.deliveries}
     written = await write_changes(link, items, worker, () if in_session else targets)
     accepted = [item for item in items if item.instance_id in written.accepted]
@@ -136,7 +136,7 @@ async def _renew(link: Link, accepted: Sequence[Append]) -> None:
 
 
 async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
-    """Create instances whose ids are free and whose owners live."""
+    """Create the instances whose ids are free and whose owners are alive."""
     ((chosen,),) = await link.fetch("start", *start_columns(starts))
     accepted = {start.instance_id for start in starts} if chosen is None else set(chosen)
     stirred = {start.instance_id for start in starts if start.owner is None and start.instance_id in accepted}
@@ -144,13 +144,13 @@ async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
 
 
 async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
-    """Put messages into inboxes by the query of that name; one answer each, in order."""
+    """Put messages into inboxes by the query of that name. One answer each, in order."""
     rows = await link.fetch(name, *delivery_columns(deliveries))
     return [Delivered(row[0]) for row in rows]
 
 
 async def explain_appends(link: Link, items: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
-    """Why these appends were not accepted, or that an earlier copy of them was."""
+    """Why these appends were not accepted, or ACCEPTED if an earlier copy of them was."""
     instances, lives, seqs, *_ = log_columns(items)
     rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
     return {
@@ -167,7 +167,7 @@ def _append_reason(item: Append, writer: str | None, before: str | None, *, aliv
         return Outcome.DEAD
     if item.behind not in (None, before):
         return Outcome.LOST if item.behind else Outcome.ENDED
-    return Outcome.TAKEN if item.plain else None  # by a row that has been pruned since
+    return Outcome.TAKEN if item.plain else None  # taken by a row that has been pruned since
 
 
 def _change_reason(item: Append, life: int | None, signals: int | None, *, over: bool) -> Outcome:
@@ -182,7 +182,7 @@ def _change_reason(item: Append, life: int | None, signals: int | None, *, over:
 
 
 async def explain_starts(link: Link, starts: Sequence[Start]) -> dict[str, Outcome]:
-    """Why these instances were not created, or that an earlier copy of the start did."""
+    """Why these instances were not created, or ACCEPTED if an earlier copy of the start created them."""
     rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
     return {
         start.instance_id: _start_reason(start, row["writer"], taken=row["taken"])
