@@ -1,6 +1,6 @@
 """The store on MySQL (8.0.13 and newer) and MariaDB (10.6 and newer): `mysql://` and `mariadb://`, either for either.
 
-Needs the driver aiomysql, which comes with `romancy[mysql]`. The URL's options are described in `_settings`.
+It needs the driver aiomysql, which comes with `romancy[mysql]`. `_settings` describes the URL's options.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["create_store"]
 
 
 def create_store(url: StorageURL) -> Store:
-    """The unopened store for this URL; `StorageConfigurationError` if the URL or the installation is at fault."""
+    """The unopened store for this URL. `StorageConfigurationError` if the URL or the installation is at fault."""
     try:
-        # Only here is the driver needed: importing this package, as finding a backend does, works without it.
+        # Imported here so that this package, which the search for a backend imports, works without the driver.
         from romancy_mysql._settings import read_settings  # noqa: PLC0415
         from romancy_mysql._store import MySQLStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""Claims: who gets which instance, and the mail of what is owned.
+"""Claims: ownership of instances, and the mail of owned ones.
 
-A worker with nothing to do costs one round trip and no lock: what is due is looked at first, and only the workflows
-that have something due are read again, locking.
+A worker with nothing to do costs one round trip and no lock. A claim first looks for due instances without locking;
+only workflows with due instances are read again, with locks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Box(NamedTuple):
 
 
 async def claim(database: Database, request: ClaimRequest) -> Work:
-    """New instances for the worker, and the mail of all it owns."""
+    """New instances for the worker, and the mail of all that it owns."""
     database.check_open()
     if request.sweep:
         await _sweep(database, request)
@@ -66,20 +66,20 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
 
 
 class _Claim(NamedTuple):
-    """A claim that has something to lock."""
+    """A claim that has rows to lock."""
 
     database: Database
     wire: Wire
     request: ClaimRequest
     names: list[str]
-    """The workflows of which something is due."""
+    """The workflows with due instances."""
     times: Mapping[str, int]
-    """When the next instance of each workflow is due, as it was seen before."""
+    """When the next instance of each workflow is due, from the first look."""
     owned: Mapping[str, _Box]
-    """The mail of what the worker owned before; nothing if it asks for all again."""
+    """The mail of what the worker already owned. Empty if it asks for everything again."""
 
     async def made(self) -> Work:
-        """Lock, take, and read what was taken; `MismatchError` if the worker has died meanwhile."""
+        """Lock, take, and read what was taken. `MismatchError` if the worker has died in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
         locking = [_due(database, request, name) for name in self.names]
@@ -97,11 +97,11 @@ class _Claim(NamedTuple):
             await database.roll_back(wire)
             raise
         except ConnectionLostError as error:
-            # Perhaps they are the worker's now. It must hear of it and `recover` them; trying again would hide them.
+            # They may be the worker's now. It must learn of them by `recover`; a retry would hide them.
             raise StorageUnavailableError(str(error)) from None
 
     async def _take(self, ids: list[str], then: list[Statement]) -> list[Answer]:
-        """Make them the worker's for good; the answers to what is asked then."""
+        """Commit them as the worker's, and return the answers to `then`."""
         if not ids:
             await self.database.roll_back(self.wire)
             return await self.database.send(self.wire, then)
@@ -178,7 +178,7 @@ async def _mail(
     boxes: Mapping[str, _Box],
     ids: Iterable[str],
 ) -> tuple[list[Mailbox], bool]:
-    """Mailboxes within bounds, and whether there are more. Those just claimed are left out if nothing is in them."""
+    """Mailboxes within bounds, and whether there are more. Empty ones of instances just claimed are left out."""
     fresh = set(ids)
     waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in boxes.items()]
     chosen, more = choose_mail(waiting, request)
@@ -191,7 +191,7 @@ async def _mail(
 
 
 def _lying(boxes: Iterable[Mailbox]) -> Raw:
-    """The condition of what is to be read: of constants alone, so that each box is one range of an index."""
+    """The condition on the messages to read, of constants alone, so that each box is one range of an index."""
     whole = [box.instance_id for box in boxes if not box.after]
     parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
     parts += [b"instance_id = %b and number > %d" % (literal(box.instance_id), box.after) for box in boxes if box.after]
@@ -199,7 +199,7 @@ def _lying(boxes: Iterable[Mailbox]) -> Raw:
 
 
 def _mailbox(request: ClaimRequest, instance_id: str, box: _Box, *, fresh: bool) -> Mailbox:
-    """The box of an instance, with nothing in it yet."""
+    """The empty mailbox of an instance."""
     after = left_out(request, instance_id, box.signals, fresh=fresh)
     return Mailbox(instance_id=instance_id, life=box.life, signals=box.signals, rows=[], after=after)
 
@@ -232,7 +232,7 @@ def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
 
 
 async def _sweep(database: Database, request: ClaimRequest) -> None:
-    """Repair what was left asleep or stranded, and offer parked instances to this worker's code."""
+    """Repair instances left asleep or stranded, and offer stuck instances to this worker's code."""
     alive, uncounted, *asleep = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("find_uncounted", age=_SLEEPER_GRACE, closed=CLOSED, limit=_SWEPT_AT_ONCE),
@@ -275,7 +275,7 @@ async def _offer(database: Database, wire: Wire, asleep: set[bytes]) -> None:
 
 
 async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:
-    """In a transaction, those that no other holds, locked; the others are for the next sweep. None: it has ended."""
+    """Lock the free ones and leave the others for the next sweep. If none is free, end the transaction."""
     wire.tainted = True
     look = database.statement("free_instances", ids=comma(sorted(ids)))
     *_, answer = await database.send(wire, [database.begin, look])

@@ -1,8 +1,8 @@
-"""Committing a batch: hopefully one statement or one transaction in one round trip; after a refusal, a second look.
+"""Commits a batch by one statement or one transaction in one round trip. After a refusal it takes a second look.
 
-The transaction is put together as if everything would be accepted. If a row count falls short it is rolled back
-whole, the rows that decide are read, the refused items drop out with their outcome, and the rest is sent again. So
-a refused item never costs its neighbours more than that, however many they are.
+The transaction is composed as if everything would be accepted. If a row count falls short, it is rolled back whole, the
+deciding rows are read, the refused items drop out with their outcomes, and the rest is sent again. A refused item never
+costs its neighbours more than that, however many they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROUNDS = 8
 
 
 class Committer:
-    """Writes batches. Keeps nothing between them but the sets of index paths it has seen."""
+    """Writes batches. Between batches it keeps only the known sets of index paths."""
 
     def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class Committer:
         return [outcomes[item.instance_id] for item in batch]
 
     async def _lone(self, item: Append, worker: str | None) -> Outcome:
-        """The outcome of what most batches are, on the shortest way to it."""
+        """The outcome of a lone plain append, which most batches are, on the shortest way."""
         database = self._database
         try:
             if await database.insist(partial(self._append, item, worker), lock_waits=0):
@@ -78,7 +78,7 @@ class Committer:
         return outcomes[item.instance_id]
 
     async def _append(self, item: Append, worker: str | None, wire: Wire) -> bool:
-        """Whether the item's row went in, by the statement kept ready for it; a test that holds the gate sees text."""
+        """Write the item's row, by the prepared statement if possible. A test that holds the gate sees text."""
         behind = item.behind
         if wire.prepares and behind is not None and self._database.gated.gate is None:
             try:
@@ -91,7 +91,7 @@ class Committer:
         return answer.affected == 1
 
     async def signal(self, deliveries: Sequence[Delivery]) -> None:
-        """Count deliveries made in a session, after its commit. What fails here is found by the next sweep."""
+        """Count a session's deliveries, after its commit. If that fails, the next sweep finds them."""
         mail = [(one.instance_id, one.delivery_id) for one in deliveries]
         try:
             if mail:
@@ -100,11 +100,11 @@ class Committer:
             return
 
     def tell(self, items: Iterable[Item]) -> None:
-        """Wake those who wait for what these items made due, delivered or ended."""
+        """Wake the callers that wait for instances that these items made due, delivered to or ended."""
         self._tell({one for item in items for one in _concerned(item)})
 
     async def remember_paths(self, batch: Sequence[Item]) -> None:
-        """Make sure that searches know every set of declared paths before the first instance that starts with it."""
+        """Record every set of declared paths for searches before the first instance that starts with it."""
         sets = {(start.workflow_name, *index_set(start.index)) for start in _starts(batch)} - self._known_sets
         if sets:
             rows = comma(row(*one) for one in sorted(sets))
@@ -121,10 +121,10 @@ class _Settling:
         self._outcomes = outcomes
         self._plain = plain
         self._settled: frozenset[object] = frozenset()
-        """Deliveries and nested starts that need no more writing."""
+        """Deliveries and nested starts that need not be written any more."""
 
     async def settle(self, items: Sequence[Item]) -> None:
-        """Write what can be written of the items, and note the outcome of each."""
+        """Write what can be written of the items, and record the outcome of each."""
         todo = list(items)
         for attempt in range(_ROUNDS):
             try:
@@ -149,7 +149,7 @@ class _Settling:
         )
 
     async def _write(self, items: Sequence[Item]) -> bool:
-        """All of it or nothing. Plain appends are one statement, which needs no transaction around it."""
+        """Write everything or nothing. Plain appends are one statement, which needs no transaction."""
         database = self._database
         plain = [item for item in items if type(item) is Append and item.plain]
         try:
@@ -167,7 +167,7 @@ class _Settling:
             raise RefusedValueError from None
 
     async def _drop_refused(self, items: Sequence[Item]) -> list[Item]:
-        """Note the outcome of items that cannot be written any more; the others."""
+        """Record the outcome of items that cannot be written any more, and return the others."""
         deliveries = [one for item in items if isinstance(item, Append) for one in item.deliveries]
         database = self._database
         facts = await look(database, lambda wanted: database.ask(*wanted), items, deliveries, worker=self._worker)
@@ -183,7 +183,7 @@ class _Settling:
         return left
 
     async def _bisect(self, items: Sequence[Item]) -> None:
-        """One item's values are refused by the database: halve until it stands alone."""
+        """Halve the items until the one whose values the database refuses stands alone."""
         if len(items) == 1:
             self._outcomes[items[0].instance_id] = Outcome.INVALID
             return
@@ -192,7 +192,7 @@ class _Settling:
         await self.settle(items[middle:])
 
     async def _apart(self, items: Sequence[Item]) -> None:
-        """Another transaction holds some row: write the others first, then try those once more, each by itself."""
+        """Another transaction holds a row: write the free items first, then retry the others, each by itself."""
         held = await self._held(items) if len(items) > 1 else {items[0].instance_id}
         free = [item for item in items if item.instance_id not in held]
         if free:
@@ -206,7 +206,7 @@ class _Settling:
                 raise error
 
     async def _held(self, items: Sequence[Item]) -> set[str]:
-        """The items of which another transaction, not ended yet, has the place in the log or a row that is needed."""
+        """The items whose place in the log, or a row they need, is held by another open transaction."""
         database = self._database
         starts = [one for item in items if isinstance(item, Append) for one in item.starts]
         places = {_place(item) for item in items}
@@ -232,7 +232,7 @@ def _place(item: Item) -> tuple[str, int, int]:
 
 
 def _concerned(item: Item) -> Iterator[str]:
-    """The instances that somebody other than the writer should look at."""
+    """The instances to announce to others than the writer."""
     if isinstance(item, Start):
         if item.owner is None:
             yield item.instance_id
@@ -255,7 +255,7 @@ def _needed(item: Item) -> set[str]:
 
 
 def _started(items: Sequence[Item], facts: Facts) -> set[str]:
-    """Nested starts that are there already, by an earlier copy of the same."""
+    """Nested starts that an earlier copy of them has already written."""
     starts = [one for item in items if isinstance(item, Append) for one in item.starts]
     return {one.instance_id for one in starts if facts.log.get((one.instance_id, one.life, 1)) == one.writer}
 

@@ -1,7 +1,8 @@
-"""One connection to the server: how it is made, made safe, and asked. Everything of the driver's is behind this file.
+"""One connection to the server: made, secured and queried. Only this file uses the driver's connection class.
 
-A *packet* is any number of statements sent together and answered together: one round trip, and since the server
-carries it out without waiting for us, a process that freezes cannot leave a transaction open between two of them.
+A *packet* is any number of statements sent together and answered together in one round trip. The server carries it out
+without waiting for this process, so a process that freezes cannot leave a transaction open between two of its
+statements.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ T = TypeVar("T")
 
 _COM_RESET_CONNECTION = 0x1F
 _CLOSE_TIMEOUT = 2.0
-# How our statements are read: without it a backslash or a byte of another character set could end a literal, and NULL
-# could become "". It may be sent within a transaction.
+# How Romancy's statements are read. With other settings a backslash or a byte of another character set could end a
+# literal, and NULL could become "". May be sent within a transaction.
 READING = (
     "set names utf8mb4; "
     "set session sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
-# What else they rely on, whatever the server's defaults and whatever was done to the connection.
+# What else the statements rely on, whatever the server's defaults and the connection's history.
 _SETUP = READING + (
     ", time_zone = '+00:00', autocommit = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
@@ -50,43 +51,44 @@ _SETUP = READING + (
 
 
 class Line(Protocol):
-    """Where packets can be sent: a connection of our own, or one of the caller's."""
+    """Where packets can be sent: a connection of Romancy's own, or one of the caller's."""
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
-        """Send a packet; errors come as `_errors.translate` makes them."""
+        """Send a packet. Errors are those of `_errors.translate`."""
         ...
 
 
 class Wire(aiomysql.Connection):
-    """A connection of Romancy's own. `tainted` says that its state is in doubt: it must not be used again."""
+    """A connection of Romancy's own. `tainted`: its state is in doubt, and it must not be used again."""
 
     settings: Settings
     ready: dict[bytes, Prepared]
-    """What the server keeps ready for this connection."""
+    """The statements that the server keeps prepared for this connection."""
     tainted = False
     fresh = True
-    """Nothing has been asked of it yet: if it breaks now, the server is really away."""
+    """Whether the connection has not been used yet. If it breaks now, the server is really away."""
     prepares = True
-    """Whether the server may still be asked to keep statements ready."""
+    """Whether the server may still be asked to prepare statements."""
     borrower: Wire | None = None
-    """Who has this connection's socket meanwhile."""
+    """The connection that has this one's socket for the time being."""
     timed_out = False
     _busy_until = 0.0
     _watch: asyncio.TimerHandle | None = None
     _stream: asyncio.StreamWriter | None = None
-    """The socket last used, also after the driver has forgotten it."""
+    """The socket last used, also after the driver has dropped it."""
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
-        """Send a packet and collect its answers; at the first statement that fails the rest is not carried out.
+        """Send a packet and collect its answers. After the first statement that fails, the rest is not carried out.
 
-        Errors come as `_errors.translate` makes them. Cancellation and time-outs close the connection.
+        Errors are those of `_errors.translate`. Cancellation and time-outs close the connection.
         """
         return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
 
     async def execute(self, sql: bytes, values: Sequence[Bound], what: str) -> Answer:
-        """One statement that the server keeps ready for this connection, from the first time on.
+        """Run one statement that the server prepares for this connection at its first use.
 
-        Errors are those of `run`; `UnpreparedError` if it is not ready and cannot be: send it in another way.
+        Errors are those of `run`. `UnpreparedError` if the statement is not prepared and cannot be: send it in another
+        way.
         """
         prepared = self.ready.get(sql)
         if prepared is None:
@@ -105,14 +107,14 @@ class Wire(aiomysql.Connection):
             prepared = await self._watched(self._ask_for(sql), what)
         except TransientError:
             raise
-        except TOLD_BY_THE_SERVER:  # it has too many, or what is in between knows of none
+        except TOLD_BY_THE_SERVER:  # it has too many, or a proxy knows of no prepared statements
             self.prepares = False
             raise UnpreparedError(what) from None
         self.ready[sql] = prepared
         return prepared
 
     async def _watched(self, asking: Coroutine[Any, Any, T], what: str) -> T:
-        """An answer in time; errors as `run` says."""
+        """Wait for an answer within the time limit. Errors are those of `run`."""
         loop = asyncio.get_running_loop()
         self._busy_until = loop.time() + self.settings.timeout
         if self._watch is None:
@@ -125,7 +127,7 @@ class Wire(aiomysql.Connection):
                 self.abort()
             raise told from None
         except BaseException as error:
-            # Closed by somebody else while we were at it, the driver's reader and writer are None.
+            # If another task closed the connection in the meantime, the driver's reader and writer are None.
             lost = isinstance(error, OSError) or (self.closed and isinstance(error, AttributeError))
             self.abort()
             if lost:
@@ -147,7 +149,7 @@ class Wire(aiomysql.Connection):
         return Prepared(*await reader.prepared())
 
     async def _sent(self, command: int, packet: bytes) -> Reader:
-        await self._execute_command(command, packet)  # reads first what a cursor of the user's has left
+        await self._execute_command(command, packet)  # first reads what a cursor of the user's has left
         stream = self._reader
         if stream is None:
             raise pymysql.err.InterfaceError
@@ -160,7 +162,7 @@ class Wire(aiomysql.Connection):
         return translate(error, what, where)
 
     def _give_up_if_busy(self) -> None:
-        """One timer serves many statements: it is set when it is first needed and looks again when it fires."""
+        """Abort if the answer is overdue. One timer serves many statements: it looks again when it fires."""
         loop = asyncio.get_running_loop()
         self._watch = None
         if self._busy_until > loop.time():
@@ -175,7 +177,7 @@ class Wire(aiomysql.Connection):
         await self.run(_SETUP.format(idle=self.settings.idle_timeout, more=more).encode(), "connection set-up")
 
     async def reset(self) -> None:
-        """Forget everything a user did to the session: variables, temporary tables, locks, settings."""
+        """Discard everything that a user did to the session: variables, temporary tables, locks, settings."""
         try:
             self.ready.clear()
             async with asyncio.timeout(self.settings.timeout):
@@ -194,7 +196,7 @@ class Wire(aiomysql.Connection):
         return reader is None or writer is None or reader.at_eof() or writer.transport.is_closing()
 
     def abort(self) -> None:
-        """Drop the connection at once, without waiting for what is still to be sent."""
+        """Drop the connection at once, without sending what is still buffered."""
         self.tainted = True
         if self.borrower is not None:
             self.borrower.abort()
@@ -217,7 +219,7 @@ class Wire(aiomysql.Connection):
             return
 
     def unwatch(self) -> None:
-        """Drop the timer that looks after statements; the next one sets it again."""
+        """Cancel the timer that watches answers. The next statement sets it again."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -229,7 +231,7 @@ class Wire(aiomysql.Connection):
         await self.until_closed()
 
     async def _request_authentication(self) -> None:
-        """Before the password leaves: the server must have TLS if we insist, and need not if we only prefer it."""
+        """Before the password is sent: require TLS of the server, or do without if it is only preferred."""
         if self.client_flag & CLIENT.SSL and not self.server_capabilities & CLIENT.SSL:
             if self.settings.tls in ("require", "verify"):
                 raise StorageConfigurationError(
@@ -242,7 +244,7 @@ class Wire(aiomysql.Connection):
             self._stream = self._writer
 
     async def _process_auth(self, plugin_name: bytes, auth_packet: object) -> object:
-        """Whoever answers may ask for the password in the clear; it does not get it over an open line."""
+        """Refuse to send the password in clear over an unencrypted connection, whoever asks for it."""
         if plugin_name == b"mysql_clear_password" and not self._secure:
             raise StorageConfigurationError(
                 f"{self.settings.where}: the server asks for the password in clear text; add tls=require to the URL"
@@ -263,7 +265,7 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
     except pymysql.err.MySQLError as error:
         raise translate(error, what, where) from None
     except (OSError, AttributeError) as error:
-        # Closed by somebody else while we were at it, the driver's reader and writer are None.
+        # If another task closed the connection in the meantime, the driver's reader and writer are None.
         if isinstance(error, AttributeError) and not connection.closed:
             raise
         raise ConnectionLostError(f"{where}: the connection broke during {what}") from None
@@ -271,7 +273,7 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
 
 
 class Handled:
-    """Connections as a pool deals with them."""
+    """The pool's handling of connections."""
 
     def is_dead(self, wire: Wire, /) -> bool:
         return wire.tainted or wire.gone
@@ -280,7 +282,7 @@ class Handled:
         wire.abort()
 
     async def close(self, wire: Wire, /) -> None:
-        """In an orderly way if its state allows, so that the server's log need not mention it."""
+        """Close in an orderly way if the state allows, so that the server does not log an aborted connection."""
         try:
             if not self.is_dead(wire):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
@@ -295,7 +297,7 @@ HANDLING = Handled()
 
 
 async def connect(settings: Settings) -> Wire:
-    """A connection that is ready for use; `StorageUnavailableError` or `StorageConfigurationError` if there is none."""
+    """A connection ready for use. `StorageUnavailableError` or `StorageConfigurationError` if there is none."""
     plain_first = settings.tls == "off" or (settings.tls == "prefer" and settings.local)
     try:
         return await _connect(settings, None if plain_first else _tls(settings))
@@ -318,7 +320,7 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
         port=settings.port,
         unix_socket=settings.socket or None,
         user=settings.user,
-        password=settings.password.encode().decode("latin1"),  # which the driver encodes with: UTF-8 in effect
+        password=settings.password.encode().decode("latin1"),  # the driver encodes it with latin1: UTF-8 in effect
         db=settings.database,
         charset="utf8mb4",
         autocommit=None,
@@ -341,7 +343,7 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
 
 
 def _explained(error: BaseException, settings: Settings) -> BaseException:
-    """What to raise for an error met while connecting."""
+    """The error to raise for an error met while connecting."""
     if isinstance(error, TimeoutError):
         seconds = f"{settings.connect_timeout:g} s"
         return StorageUnavailableError(f"{settings.where}: no connection within {seconds}")
@@ -369,7 +371,7 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 
 def _notice_dead_peers(wire: Wire, settings: Settings) -> None:
-    """Let the kernel find out within the statement time-out that nobody is at the other end any more."""
+    """Let the kernel notice a dead peer within the statement time-out."""
     writer = wire._writer  # noqa: SLF001 - the driver gives no other access to its socket
     raw = cast("socket.socket | None", None if writer is None else writer.transport.get_extra_info("socket"))
     if raw is None or raw.family == socket.AF_UNIX:

@@ -1,7 +1,7 @@
-"""The server as the rest of the adapter uses it: three pools, statements sent together, transactions tried again.
+"""The server as the adapter uses it: three pools, statements sent together, transactions with retries.
 
-Pools: `work` for the engine's statements, `pulse` with the one connection for heartbeats that nothing else can take
-away, `sessions` for user code.
+Pools: `work` for the engine's statements; `pulse` with one connection for heartbeats, which nothing else can take;
+`sessions` for user code.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ T = TypeVar("T")
 
 _ENGINE_POOL = 4
 _HURRY = 4
-"""A heartbeat that hangs must leave time for another one within the lease."""
+"""Divides the time-outs of heartbeats: one that hangs must leave time for another within the lease."""
 _TRIES = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _LOCK_WAITS = 3
 _PACKET_BYTES = 4 * 1024 * 1024
 _MARGIN = 64 * 1024
 _SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
-"""A body of which every byte must be escaped, and the rest of its statement."""
+"""Room for a body of which every byte must be escaped, and for the rest of its statement."""
 _BEGIN = Statement("begin", b"start transaction")
 _COMMIT = b"commit"
-# A cluster (Galera) may take a transaction's head back between two statements of its packet, and carry out the rest by
-# itself. Without autocommit the rest is a transaction that knows no such savepoint, and does not come to its commit.
+# A cluster (Galera) may undo the beginning of a transaction between two statements of its packet, and carry out the
+# rest. Without autocommit the rest is a transaction that lacks the savepoint, and does not reach its commit.
 _BEGIN_WHOLE = Statement("begin", b"set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
 _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocommit = 1"
-# Rows touched are added up on the server, and a sum that falls short fails before COMMIT is reached.
+# The server adds up the rows touched. A sum that falls short fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
 _FILES = ("queries.sql", "claims.sql")
@@ -68,20 +68,20 @@ _SO_FAR = b"@romancy + "
 
 
 class Gated(Protocol):
-    """The store, which bears the gate."""
+    """The store, which holds the gate."""
 
     gate: Gate | None
 
 
 class Database:
-    """Where statements are sent. What it raises is of the storage protocol, except the private errors said below."""
+    """Sends statements. It raises the errors of the storage protocol, and the private errors named below."""
 
     def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
         self.gated = gated
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
-        """What a transaction is begun and committed with, each perhaps more than one statement."""
+        """The statements that begin and commit a transaction, each perhaps more than one."""
         self._max_packet = _SMALLEST_PACKET
         folder = files(__package__ or "")
         texts = {name: text for file in _FILES for name, text in load_queries(folder / file, settings.prefix).items()}
@@ -103,7 +103,7 @@ class Database:
         return self._qualified(self.settings.prefix + name).encode()
 
     async def open(self, *, migrate: bool) -> None:
-        """Connect once, look at the server, bring the schema up to date; from here on calls are allowed."""
+        """Connect once, check the server, bring the schema up to date, and allow calls."""
         if self._open:
             return
         self._make_pools()
@@ -119,7 +119,7 @@ class Database:
         self._open = True
 
     async def close(self) -> None:
-        """Close every connection; calls in flight fail."""
+        """Close every connection. Calls in flight fail."""
         self._open = False
         await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close())
 
@@ -131,20 +131,20 @@ class Database:
             )
 
     async def ask(self, *statements: Statement, pool: Pool[Wire] | None = None) -> list[Answer]:
-        """Statements that each stand alone, in one round trip; tried again while others stand in the way."""
+        """Send statements that each stand alone, in one round trip. Retries while other transactions are in the way."""
         return await self.insist(lambda wire: self.send(wire, statements), pool=pool)
 
     async def write(self, statements: Sequence[Statement], *, lock_waits: int = _LOCK_WAITS) -> bool:
-        """All of the statements or, if one of them touches fewer rows than expected, none and False.
+        """Run all statements or, if one of them touches fewer rows than expected, none, and return False.
 
-        `RefusedValueError` if a value is at fault; `LockWaitError` after `lock_waits` waits in vain if that is 0.
+        `RefusedValueError` if a value is at fault. With `lock_waits=0`, `LockWaitError` after the first lock wait.
         """
         return await self.insist(lambda wire: self._transaction(wire, statements), lock_waits=lock_waits)
 
     async def insist(
         self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool[Wire] | None = None, lock_waits: int = _LOCK_WAITS
     ) -> T:
-        """Run `work` on a connection, anew on another one when a transaction was the victim or a connection was old."""
+        """Run `work` on a connection, and again on another after a deadlock or if an old connection was lost."""
         if not self._open:
             self.check_open()
         pool = pool or self.work
@@ -178,7 +178,7 @@ class Database:
         )
 
     async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
-        """Statements as they are, in as few round trips as may be; one by one while a test holds the gate."""
+        """Send statements unchanged, in as few round trips as possible; one by one while a test holds the gate."""
         gate = self.gated.gate
         if gate is None and len(statements) == 1:
             return await line.run(statements[0].sql, statements[0].name)
@@ -193,10 +193,10 @@ class Database:
     async def carry_out(
         self, line: Line, statements: Sequence[Statement], *, last: bytes = b"", then: Sequence[Statement] = ()
     ) -> list[Answer]:
-        """Statements inside an open transaction; `MismatchError` if one touches fewer rows than expected.
+        """Run statements inside an open transaction. `MismatchError` if one touches fewer rows than expected.
 
-        `last` (COMMIT) is sent in the same packet and reached only if all went well. So is what is to be asked `then`,
-        whose answers these are.
+        `last` (COMMIT) goes in the same packet and is reached only if all went well. So do the statements of `then`,
+        whose answers are returned.
         """
         gate = self.gated.gate
         if gate is not None:
@@ -209,13 +209,13 @@ class Database:
         return answers[len(answers) - len(then) :]
 
     async def roll_back(self, wire: Wire) -> None:
-        """End the transaction in any case; the connection is good again if that succeeds."""
+        """End the transaction in any case. The connection is usable again if that succeeds."""
         wire.tainted = True
         await wire.run(b"rollback" if self.end is _COMMIT else b"rollback; set autocommit = 1", "rollback")
         wire.tainted = False
 
     def keep_whole(self) -> None:
-        """From here on a transaction of which the server loses the head is not committed."""
+        """From here on, do not commit a transaction whose beginning the server has lost."""
         self.begin, self.end = _BEGIN_WHOLE, _COMMIT_WHOLE
 
     async def _transaction(self, wire: Wire, statements: Sequence[Statement]) -> bool:
@@ -232,7 +232,7 @@ class Database:
         return True
 
     def _packets(self, statements: Iterable[Statement]) -> list[tuple[bytes, str]]:
-        """Statements joined to packets that the server takes, each with a name for messages."""
+        """Statements joined to packets that the server accepts, each with a name for messages."""
         packets: list[tuple[bytes, str]] = []
         parts: list[bytes] = []
         size, name = 0, ""
@@ -271,7 +271,7 @@ class Database:
         self.sessions = self._pool(max(1, size - engine - 1))
 
     def _pool(self, size: int, *, hurry: int = 1) -> Pool[Wire]:
-        """A pool whose statements are given up after a fraction of the usual time."""
+        """A pool whose statements time out after a fraction of the usual time."""
         settings = structs.replace(
             self.settings,
             timeout=self.settings.timeout / hurry,
@@ -288,7 +288,7 @@ class Database:
 
 
 def check_durability(settings: Settings, flushes: int) -> None:
-    """Refuse a server that acknowledges what a crash of its machine would lose, unless the URL says that it may."""
+    """Refuse a server that may lose acknowledged commits in a crash, unless the URL allows it."""
     if flushes != 1 and settings.durable:
         raise StorageConfigurationError(
             f"{settings.where}: innodb_flush_log_at_trx_commit is {flushes} on this server, so that a crash of its "
@@ -297,7 +297,7 @@ def check_durability(settings: Settings, flushes: int) -> None:
 
 
 def _counted(statements: Sequence[Statement]) -> list[Statement]:
-    """Statements with what adds up the rows they touch behind each, and the check of the sum behind the last."""
+    """Statements, each followed by one that adds up the rows touched, with a check of the sum after the last."""
     total = sum(statement.expected or 0 for statement in statements)
     left = sum(statement.expected is not None for statement in statements)
     script: list[Statement] = []
@@ -312,7 +312,7 @@ def _counted(statements: Sequence[Statement]) -> list[Statement]:
 
 
 async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], last: bytes) -> None:
-    """What `carry_out` does, with a test in between any two statements."""
+    """What `carry_out` does, with a test between any two statements."""
     for statement in statements:
         if statement.name != "begin":
             await gate(statement.name)
@@ -325,5 +325,5 @@ async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], l
 
 
 async def pause(attempt: int) -> None:
-    """Step aside for a moment that grows, different for everybody."""
+    """Wait for a random time that grows with each attempt."""
     await pauses.pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""Where MySQL and MariaDB differ, declared in one place. Everything not here is sent to both in the same words."""
+"""The differences between MySQL and MariaDB, in one place. Everything else is sent to both unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Dialect", "dialect_of"]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _OLD_PREFIX = "5.5.5-"
-"""What MariaDB puts before its version for clients that know no two-digit ones."""
+"""MariaDB's prefix to its version, for clients that know no two-digit versions."""
 
 
 class Dialect(Struct, frozen=True):
-    """What the server is, whatever the URL's scheme says."""
+    """The server's product and version, whatever the URL's scheme says."""
 
     product: str
     version: tuple[int, int, int]
@@ -28,25 +28,26 @@ class Dialect(Struct, frozen=True):
 
     @property
     def settings(self) -> str:
-        """What this product alone needs set in a session, as further assignments of SET SESSION.
+        """Further session settings for this product alone, as assignments of SET SESSION.
 
-        MySQL sorts whole rows with their JSON, and fails where one does not fit; it takes memory only as it needs it.
+        MySQL sorts whole rows with their JSON, and fails if a row does not fit the sort buffer. It allocates the buffer
+        as needed.
         """
         return f", sort_buffer_size = {_SORT_BUFFER}" if self.product == "MySQL" else ""
 
     @property
     def name(self) -> str:
-        """For people: `MariaDB 10.11.18`."""
+        """The name for people: `MariaDB 10.11.18`."""
         return f"{self.product} {'.'.join(map(str, self.version))}"
 
 
 _SORT_BUFFER = 32 * 1024 * 1024
 _OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0)}
-"""MySQL: defaults that are expressions. MariaDB: SKIP LOCKED and JSON_TABLE."""
+"""For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE."""
 
 
 def dialect_of(server_version: str, where: str) -> Dialect:
-    """The dialect of a server by the version it announces; `StorageConfigurationError` if it is too old."""
+    """The dialect of a server, from the version it announces. `StorageConfigurationError` if it is too old."""
     product = "MariaDB" if "mariadb" in server_version.lower() else "MySQL"
     found = _VERSION.match(server_version.removeprefix(_OLD_PREFIX))
     if found is None:

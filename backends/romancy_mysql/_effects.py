@@ -1,8 +1,8 @@
-"""What one transaction writes, put together from items: pure, so that it can be done again after a refusal.
+"""The statements of one transaction, composed from items. Pure, so that they can be composed again after a refusal.
 
-Statements stand in the order in which every transaction takes its locks: log keys, instances, inbox, outbox, and
-deliveries last; rows of one statement are sorted. Each statement says how many rows it must touch; a transaction in
-which one falls short is rolled back as a whole, and `_verdicts` finds out for whom.
+Statements follow the order of locks of every transaction: log keys, instances, inbox, outbox, and deliveries last. The
+rows of one statement are sorted. Each statement says how many rows it must touch. If one falls short, the transaction
+is rolled back as a whole, and `_explain` finds the refused items.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _BEHIND = ("instance_id", "life", "prior", "known")
 
 
 def _follow(query: Callable[[str], Template], items: Sequence[Append]) -> bytes:
-    """The condition that the rows before these appends are the ones they know; empty if none of them knows any."""
+    """The condition that the rows before these appends are the expected ones. Empty if no append expects one."""
     rows = [(one.instance_id, one.life, one.seq - 1, one.behind) for one in items if one.behind is not None]
     return query("predecessors").render(source(_BEHIND, rows), count=len(rows)) if rows else b""
 
 
 class PlainLog:
-    """The statement of plain appends, which nearly everything is: put together with as little ado as possible."""
+    """The statement of plain appends, the most frequent one, composed with little work."""
 
     def __init__(self, query: Callable[[str], Template]) -> None:
         self._query = query
@@ -51,16 +51,16 @@ class PlainLog:
         living = query("from_living").render(token=Raw(b"?"))
         known = query("predecessors").render(source(_BEHIND, [[Raw(b"?")] * len(_BEHIND)]), count=1)
         self.prepared = b"%bselect ?,?,?,?,? %b and %b %b" % (self._before, living, known, self._after)
-        """The statement for one, to be kept ready, with `bound` as its parameters."""
+        """The statement for one append, to be prepared, with `bound` as its parameters."""
 
     def bound(self, item: Append, behind: str, worker: str | None) -> tuple[Bound, ...]:
-        """What one append is made of, who writes it (never None: it would have been refused), and behind whom."""
+        """The values of one append, its worker (never None: that would have been refused), and the writer before it."""
         token, instance_id = (worker or "").encode(), item.instance_id.encode()
         before = (instance_id, item.life, item.seq - 1, behind.encode())
         return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *before
 
     def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
-        """One INSERT for all; the items are in the order of their keys."""
+        """One INSERT for all items, which are in the order of their keys."""
         if worker != self._token:
             self._from = self._query("from_living").render(token=worker)
             living = self._query("living_writer").render(writer=_HOLE, token=worker)
@@ -86,7 +86,7 @@ class PlainLog:
 
 
 class Write:
-    """The rows of one transaction. In a session's, the receivers' instance rows are left alone until it is over."""
+    """The rows of one transaction. In a session, the receivers' instance rows are left until the session is over."""
 
     def __init__(self, query: Callable[[str], Template], *, worker: str | None = None, session: bool = False) -> None:
         self._query = query
@@ -99,7 +99,7 @@ class Write:
         self._marks: set[object] = set()
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
-        """Take in an item, without those of its deliveries and starts that are settled already."""
+        """Add an item, without those of its deliveries and starts that are settled already."""
         if isinstance(item, Start):
             self.starts.append(item)
             return
@@ -111,7 +111,7 @@ class Write:
                 self.add_delivery(delivery)
 
     def add_delivery(self, delivery: Delivery) -> bool:
-        """Take in a delivery; False for the second copy of one that is in already."""
+        """Add a delivery. False for the second copy of one that is in already."""
         marks = {(delivery.instance_id, delivery.delivery_id), delivery.dedupe} - {None}
         if marks & self._marks:
             return False
@@ -120,7 +120,7 @@ class Write:
         return True
 
     def statements(self) -> list[Statement]:
-        """Everything to send, in order; the first one decides who lives."""
+        """All statements to send, in order. The first one decides which workers are alive."""
         return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
 
     def _log(self) -> Iterator[Statement]:
@@ -166,7 +166,7 @@ class Write:
         yield from self._joined("add_index", ("instance_id", "path", "value"), index)
 
     def _locks(self, changed: set[str]) -> Iterator[Statement]:
-        """Rows that two statements are going to write, in one order for everybody; one statement's are so by itself."""
+        """Locks, in one order, the rows that two statements write. A single statement locks in order by itself."""
         receivers = {one.instance_id for one in self.deliveries}
         if changed and receivers and not self._session:
             rows = [(one,) for one in sorted(changed | receivers)]
@@ -187,7 +187,7 @@ class Write:
         )
 
     def _mail_in(self) -> Iterator[Statement]:
-        # Who ends in this transaction takes no mail in it: a closed row counts none, and all would be undone for that.
+        # An instance that ends in this transaction takes no mail in it: its closed row would count none, and undo all.
         ended = {one.instance_id for one in self.appends if one.change and one.change.status in TERMINAL_STATUSES}
         arriving = [one for one in self.deliveries if one.instance_id not in ended]
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
@@ -204,7 +204,7 @@ class Write:
             yield from self._insert("add_inbox", rows)
 
     def count_later(self, mail: Iterable[tuple[str, str]]) -> Iterator[Statement]:
-        """Count messages that a session wrote. Who has ended meanwhile is told of none."""
+        """Count messages that a session wrote. Ended instances are skipped."""
         places = sorted(mail)
         yield from self._signals([one for one, _ in places], counted=False)
         for name in ("number_inbox", "drop_uncounted"):
@@ -281,17 +281,17 @@ def _continuation(change: Change) -> tuple[Value, ...]:
 
 
 def _json(projection: bytes | None) -> Value:
-    """JSON columns take text, not binary strings; a projection is ASCII."""
+    """A projection as text: JSON columns take text, not binary strings. It is ASCII."""
     return None if projection is None else Text(projection.decode())
 
 
 def index_path(path: str) -> str:
-    """A declared path as the index column holds it."""
+    """A declared path, as the index column stores it."""
     return _short(path)
 
 
 def index_set(index: Iterable[tuple[str, str | None]]) -> tuple[str, str]:
-    """A set of declared paths: as an instance's row holds it, and spelled out."""
+    """A set of declared paths: as an instance's row stores it, and in full."""
     paths = "\n".join(sorted({path for path, _ in index}))
     return _short(paths), paths
 
@@ -301,7 +301,7 @@ def _short(text: str) -> str:
 
 
 def _parts(rows: list[Raw]) -> Iterator[list[Raw]]:
-    """Rows in portions of a statement each."""
+    """Rows in portions for one statement each."""
     part: list[Raw] = []
     size = 0
     for one in rows:
@@ -315,7 +315,7 @@ def _parts(rows: list[Raw]) -> Iterator[list[Raw]]:
 
 
 def weight(item: Item) -> int:
-    """About how many bytes an item takes in its statements."""
+    """The approximate number of bytes of an item in its statements."""
     if isinstance(item, Start):
         return _OVERHEAD * 2 + len(item.body) + len(item.input) + len(item.projection or b"")
     size = _OVERHEAD + len(item.body)

@@ -1,7 +1,7 @@
-"""What the servers' errors mean to a caller of the store. The only file that knows error numbers.
+"""Translates the servers' errors for a caller of the store. Only this file knows error numbers.
 
-The text of a server's error is repeated only where it cannot hold anything of the user's: for a duplicate key, a
-wrong value or a syntax error it quotes what was sent.
+The text of a server's error is repeated only where it cannot hold data of the user's. For a duplicate key, a wrong
+value or a syntax error it quotes what was sent.
 """
 
 from __future__ import annotations
@@ -34,39 +34,39 @@ __all__ = [
 
 
 WHOLE = "romancy_whole"
-"""The savepoint at the beginning of a transaction that must be there at its end."""
+"""The savepoint at the beginning of a transaction, which must still exist at its end."""
 
 
 class TransientError(Exception):
-    """Another transaction was in the way (deadlock, lock wait, conflict): the same transaction will work later."""
+    """Another transaction was in the way (deadlock, lock wait, conflict). The same transaction will work later."""
 
 
 class LockWaitError(TransientError):
-    """A row stayed locked for as long as we wait for one."""
+    """A row stayed locked for the whole lock wait."""
 
 
 class MismatchError(Exception):
-    """A statement touched fewer rows than it must: somebody is refused, and nothing was written."""
+    """A statement touched fewer rows than it must: an item is refused, and nothing was written."""
 
 
 class RefusedValueError(Exception):
-    """The database refuses a value of this very transaction; without the guilty item the rest would go in."""
+    """The database refuses a value of this transaction. Without the faulty item the rest would go in."""
 
 
 class SavepointGoneError(Exception):
-    """The savepoint of a session is not there, so the transaction that held it has ended."""
+    """The savepoint of a session does not exist, so the transaction that held it has ended."""
 
 
 class UnpreparedError(Exception):
-    """This connection has not the statement ready that was asked for; nothing was done."""
+    """The statement is not prepared on this connection. Nothing was done."""
 
 
 class ServerRefusalError(StorageUnavailableError):
-    """The server says that it cannot do this now; it was not done."""
+    """The server says that it cannot do this now. It was not done."""
 
 
 class ConnectionLostError(StorageUnavailableError):
-    """The connection broke before the answer came: whatever was sent may have happened or not."""
+    """The connection broke before the answer came. What was sent may have happened or not."""
 
 
 TOLD_BY_THE_SERVER = (
@@ -79,15 +79,15 @@ TOLD_BY_THE_SERVER = (
     StorageConfigurationError,
     InternalError,
 )
-"""Errors that are answers: the connection that brought them is in order."""
+"""Errors that are answers of the server: the connection is in order."""
 
 _NO_SAVEPOINT = 1305
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
-    1048: MismatchError,  # a NULL where none may be
-    1242: MismatchError,  # two rows where one may be
+    1048: MismatchError,  # a NULL where none is allowed
+    1242: MismatchError,  # two rows where one is allowed
     _NO_SAVEPOINT: SavepointGoneError,
-    1243: UnpreparedError,  # a proxy has another server behind it now
+    1243: UnpreparedError,  # a proxy now leads to another server
     1615: UnpreparedError,  # the tables changed again and again
 }
 _TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
@@ -146,10 +146,10 @@ _CONFIGURATION: Mapping[int, str] = {
     4052: "the account is locked",
     3118: "the account is locked",
 }
-# What a step of a migration meets when it was done before and the process died before recording it.
+# Errors of a migration step that was done before, if the process died before it recorded the step.
 _DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
 _OF_FILES = range(1, 1000)
-"""What the server's own file system layer says."""
+"""Errors of the server's own file system layer."""
 _FILE_FAILED = (
     "the server failed on a file of its own; look at its log and its disk, and see that no other server has the "
     "same tmpdir"
@@ -157,23 +157,23 @@ _FILE_FAILED = (
 
 
 def code_of(error: BaseException) -> int:
-    """The server's (or the driver's) error number; 0 if there is none."""
+    """The error number of the server or the driver; 0 if there is none."""
     first = error.args[0] if isinstance(error, pymysql.err.MySQLError) and error.args else 0
     return first if isinstance(first, int) else 0
 
 
 def overran(error: BaseException) -> bool:
-    """A statement took longer than it was given: one of the user's brings that on itself."""
+    """Whether a statement exceeded the server's time limit, for which a user's statement is itself at fault."""
     return code_of(error) in _OVERRUN
 
 
 def already_there(error: BaseException) -> bool:
-    """A step of a migration that was taken before."""
+    """Whether a step of a migration was done before."""
     return code_of(error) in _DONE_BEFORE
 
 
 def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception:
-    """What to raise for an error of the driver met by statement `what` on server `where`."""
+    """The error to raise for an error of the driver, met by statement `what` on server `where`."""
     code = code_of(error)
     if code == _NO_SAVEPOINT and WHOLE in str(error):
         return TransientError(what, code)

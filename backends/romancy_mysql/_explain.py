@@ -1,4 +1,4 @@
-"""Why a transaction fell short: what stands in the database, and what follows for each item and each delivery."""
+"""Why a transaction fell short: the rows in the database, and the outcome of each item and each delivery."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _PLAIN = Raw(b"")
 
 
 class Facts(Struct):
-    """The rows that decide, as they were found.
+    """The deciding rows, as they were read.
 
-    Instances were read before log rows, so that what one transaction wrote is never seen there and missed here.
+    Instances were read before log rows. What one transaction wrote is therefore never seen there and missed here.
     """
 
     alive: set[str]
     instances: dict[str, tuple[int, str, int]]
-    """Life, status and signals by id."""
+    """Life, status and signals by instance id."""
     log: dict[tuple[str, int, int], str]
-    """Writers by place."""
+    """Writers by place in the log."""
     inbox: set[tuple[str, str]]
     seen: set[str]
 
@@ -48,9 +48,9 @@ async def look(
     worker: str | None = None,
     locking: bool = False,
 ) -> Facts:
-    """Read what decides about these items and deliveries, in one round trip.
+    """Read the rows that decide about these items and deliveries, in one round trip.
 
-    `locking` reads the newest rows where the transaction's own snapshot may be old (REPEATABLE READ).
+    `locking` reads the newest rows if the transaction's own snapshot may be old (REPEATABLE READ).
     """
     appends = [item for item in items if isinstance(item, Append)]
     starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
@@ -90,7 +90,7 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
 
 
 def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
-    """What became of an item; None: nothing speaks against it (any more)."""
+    """The outcome of an item. None: nothing prevents it, or no longer does."""
     if isinstance(item, Start):
         return _on_start(item, facts)
     writer = facts.log.get((item.instance_id, item.life, item.seq))
@@ -129,7 +129,7 @@ def _on_change(item: Append, facts: Facts) -> Outcome | None:
 
 
 def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
-    """What became of a delivery; None: nothing speaks against it (any more)."""
+    """The outcome of a delivery. None: nothing prevents it, or no longer does."""
     _, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
     if status is None:
         return Delivered.UNKNOWN

@@ -1,9 +1,9 @@
 """Finding instances: a `Query` as one SELECT, or as one for each way to the rows, merged.
 
-The SQL is put together from constant pieces; every value is a literal. Words of the projection are extracted as
-text and compared as bytes. A condition on a declared path is looked up in `romancy_index`; instances whose declared
-paths do not contain it, which have no rows there, are asked by their projection beside it, unless the search names
-workflows that have always declared it.
+The SQL is composed of constant pieces, and every value is a literal. Words of the projection are extracted as text and
+compared as bytes. A condition on a declared path is looked up in `romancy_index`. Instances whose declared paths do not
+contain it have no rows there. They are searched by their projection in addition, unless the search names workflows that
+have always declared the path.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ __all__ = ["find"]
 _SETS_EACH = 16
 _NAMES_EACH = 8
 _NAMES_MERGED = 100
-"""So many names are each read in their own order where that takes nothing but an index."""
+"""Up to this many names are each read in their own order if an index alone answers that."""
 
 
 class Way(Struct, frozen=True):
-    """One way to rows: the index that gives the order of pages, and which of the rows, by its columns alone."""
+    """One way to rows: the index that gives the order of pages, and the conditions on its columns."""
 
     index: bytes
     where: tuple[bytes, ...] = ()
     looked_up: bool = False
-    """The rows are found in `romancy_index`, called x."""
+    """The rows are found in `romancy_index`, with the alias x."""
     by_status: bool = False
-    """The way asks for one status itself."""
+    """The way itself asks for one status."""
 
 
 async def find(database: Database, query: Query) -> Page:
@@ -88,7 +88,7 @@ async def _known(database: Database, query: Query) -> tuple[list[bytes] | None, 
 
 
 def _ways(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
-    """All ways to the rows: together they meet every fitting row, each in an order that its index gives."""
+    """All ways to the rows. Together they meet every matching row, each in the order of its index."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     by_index = _by_index(query, sets)
     if by_index:
@@ -102,7 +102,7 @@ def _ways(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) 
 
 
 def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
-    """The ways of a condition on a declared path; none if no condition is on one."""
+    """The ways of a condition on a declared path. Empty if no condition is on one."""
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
         wanted = _indexable(condition)
@@ -124,7 +124,7 @@ def _paths(joined: bytes) -> set[str]:
 
 
 def _usefulness(condition: Condition) -> int:
-    """The fewer rows it will probably leave, the smaller."""
+    """The rank of a condition: smaller if it will probably leave fewer rows."""
     match condition.predicate:
         case Equals():
             return 0
@@ -135,7 +135,7 @@ def _usefulness(condition: Condition) -> int:
 
 
 def _indexable(condition: Condition) -> Predicate | None:
-    """What holds of the index wherever the condition holds; absence leaves no row there."""
+    """The index's condition that holds wherever the condition holds. None for absence, which leaves no row there."""
     predicate = index_predicate(condition.predicate)
     if isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing):
         return None
@@ -153,12 +153,12 @@ def _select(database: Database, query: Query, way: Way) -> Statement:
 
 
 def _in_index_alone(query: Query, way: Way) -> bool:
-    """Whether the index says which rows fit."""
+    """Whether the index alone says which rows match."""
     return not query.conditions and (way.by_status or not query.statuses)
 
 
 def _merged(database: Database, query: Query, ways: list[Way]) -> Statement:
-    """All ways at once, merged by the server: the rows themselves are read for this page only."""
+    """All ways at once, merged by the server. Only the rows of this page are read."""
     table = database.table("instances")
     places = [
         b"(select i.instance_id, i.created_at from " + table + b" i force index (" + way.index + b")"
@@ -173,7 +173,7 @@ def _merged(database: Database, query: Query, ways: list[Way]) -> Statement:
 
 
 def _rest(query: Query, way: Way, first: bytes) -> bytes:
-    """WHERE, ORDER BY and LIMIT; `first` has the columns of the order."""
+    """WHERE, ORDER BY and LIMIT. `first` has the columns of the order."""
     where = [*way.where, *_filters(query, way, first)]
     text = b" where " + b" and ".join(where) if where else b""
     return text + _order(query, first)

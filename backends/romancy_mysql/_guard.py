@@ -1,8 +1,8 @@
 """The native object of a session: a connection of the driver's that cannot end Romancy's transaction.
 
-What user code may not do is refused, whether it is a method or SQL; where SQL hides it (a procedure, DDL) the session
-finds out by its savepoint. A statement that failed is remembered: the server goes on after an error, and after a
-deadlock even without the transaction, so nobody may commit what is left.
+Forbidden methods and SQL are refused. Where SQL hides them (a procedure, DDL), the session's savepoint shows it. A
+failed statement is remembered: the server goes on after an error, and after a deadlock even without the transaction, so
+what is left must not be committed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GuardedConnection(Wire):
     ending = False
     """The session is being ended: what is still sent is Romancy's."""
     failed = False
-    """A statement of the user's failed, and no savepoint has undone it."""
+    """Whether a statement of the user's failed and no savepoint has undone it."""
     _ours = 0
     _busy = 0
 
@@ -43,12 +43,12 @@ class GuardedConnection(Wire):
         return guard
 
     def give_back(self, wire: Wire) -> None:
-        """Return it; from here on this object refuses everything."""
+        """Return them. From here on this object refuses everything."""
         self.unwatch()
         wire.borrower = None
         left = self._result
         unread = left is not None and bool(left.has_next or left.unbuffered_active)
-        wire.tainted = self.tainted or unread  # an answer that was not read to its end is nobody else's to read
+        wire.tainted = self.tainted or unread  # a partly read answer must not reach the next borrower
         wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - one of our own
         wire._result = None  # noqa: SLF001
         wire.server_status = self.server_status
@@ -56,7 +56,7 @@ class GuardedConnection(Wire):
         self.over = True
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
-        """Statements of Romancy's own."""
+        """Run statements of Romancy's own."""
         self._ours += 1
         try:
             return await super().run(packet, what)
@@ -64,7 +64,7 @@ class GuardedConnection(Wire):
             self._ours -= 1
 
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's signature
-        """Every statement of a cursor comes through here."""
+        """Check and run a statement. Every statement of a cursor comes through here."""
         self._check_use()
         refuse_mysql_ending(sql if isinstance(sql, str) else sql.decode(errors="replace"))
         self._busy += 1
@@ -77,7 +77,7 @@ class GuardedConnection(Wire):
             self._busy -= 1
 
     async def next_result(self) -> int:
-        """And every further result here."""
+        """Read a further result. Every one comes through here."""
         self._check_use()
         self._busy += 1
         try:
@@ -90,7 +90,7 @@ class GuardedConnection(Wire):
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is on its way: two at a time cannot be told apart."""
+        """Whether an answer is on its way. Two at a time could not be told apart."""
         return bool(self._busy or self._ours)
 
     def _check_use(self) -> None:
@@ -100,7 +100,7 @@ class GuardedConnection(Wire):
             raise UsageError(BESIDE)
 
     def close(self) -> None:
-        """The driver closes a connection that broke while it was in use; nobody else may."""
+        """Close, which only the driver may do, for a connection that broke while it was in use."""
         if not self._busy:
             self._refuse("close")
         super().close()

@@ -26,7 +26,7 @@ _BATCH_BYTES = 3 * 1024 * 1024
 _ROUNDS = 12
 _IDS_AT_ONCE = 1000
 _LOCK_WAITS = 3
-"""Of a second each, for the mail of one instance; many are told apart after the first."""
+"""Lock waits of a second each for the mail of one instance. Several instances are separated after the first."""
 
 
 async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Delivered]:
@@ -40,7 +40,7 @@ async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Deliver
 
 
 async def _settle(database: Database, portion: list[tuple[int, Delivery]], answers: dict[int, Delivered]) -> None:
-    """Accept what can be accepted. Of two copies in one batch the second waits for the fate of the first."""
+    """Accept what can be accepted. Of two copies in one batch, the second waits for the outcome of the first."""
     todo = portion
     waits = 0
     for attempt in range(_ROUNDS):
@@ -76,7 +76,7 @@ async def _settle(database: Database, portion: list[tuple[int, Delivery]], answe
 
 
 async def _apart(database: Database, todo: list[tuple[int, Delivery]], answers: dict[int, Delivered]) -> None:
-    """Another transaction holds some row: deliver to the other instances first, then to each of those by itself."""
+    """Another transaction holds a row: deliver to the unlocked instances first, then to each other one by itself."""
     targets = sorted({one.instance_id for _, one in todo})
     if len(targets) == 1:
         raise StorageUnavailableError(

@@ -1,4 +1,4 @@
-"""Romancy inside a transaction of the caller's, which Romancy never ends."""
+"""Joined sessions: Romancy's writes inside the caller's transaction, which Romancy never ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNDO = b"rollback to savepoint romancy_joined; release savepoint romancy_joined
 _PROBE = b"savepoint romancy_joined; release savepoint romancy_joined; select @@sql_mode, @@character_set_client"
 _PLACE = b"select concat_ws('|', @@hostname, @@port, @@socket, @@datadir)"
 _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"})
-"""Character sets in which no byte of another character can be taken for a quote."""
+"""Character sets in which no byte of another character can be read as a quote."""
 
 
 class JoinedSession:
@@ -58,7 +58,7 @@ class JoinedSession:
         return self._connection
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
-        """A packet of Romancy's own on the caller's connection."""
+        """Run a packet of Romancy's own on the caller's connection."""
         if isinstance(self._connection, GuardedConnection):
             return await self._connection.run(packet, what)
         return await exchange(self._connection, packet, what, self._database.settings.where)
@@ -160,9 +160,9 @@ class JoinedSession:
         return True
 
     async def _standing(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
-        """What speaks against each. Nothing stays locked, but for instances that this transaction's snapshot has not.
+        """The answer to each delivery. Locks only rows of instances that this transaction's snapshot does not hold.
 
-        Those are read anew as they are now: they may have been started after the transaction began.
+        Those are read again as they are now: they may have been started after the transaction began.
         """
         if not deliveries:
             return []
@@ -174,7 +174,7 @@ class JoinedSession:
         return [answer or Delivered.ACCEPTED for answer in answers]
 
     async def check(self) -> None:
-        """Refuse a connection on which Romancy's statements would mean something else."""
+        """Refuse a connection on which Romancy's statements would have another meaning."""
         if self._connection.client_flag & CLIENT.FOUND_ROWS:
             raise _unfit("was opened with CLIENT.FOUND_ROWS, which counts rows that were not changed; open it without")
         try:
@@ -205,7 +205,7 @@ class JoinedSession:
 
 
 def _text(value: str | bytes) -> str:
-    """A column as text, whatever the connection makes of it."""
+    """A column as text, whatever type the connection returns."""
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats, and taking over from the dead."""
+"""Heartbeats, and taking over from dead workers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ROUNDS = 5
 
 
 class Leases:
-    """The workers' rows. Remembers which workers it registered: a row that is gone since means "dead"."""
+    """The workers' rows. Remembers which workers it registered: a row that has gone since means "dead"."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._registered: set[str] = set()
 
     async def heartbeat(self, worker: Worker, *, leaving: bool) -> Pulse:
-        """One round trip, on the connection that nothing else uses."""
+        """As `Store.heartbeat` promises, in one round trip, on the `pulse` pool's connection."""
         database = self._database
         token = worker.token
         first = [] if token in self._registered else [database["register"].statement(_columns(worker))]
@@ -52,7 +52,7 @@ class Leases:
         )
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
-        """Mark first, in a commit of its own: from then on nothing of the dead worker's can be accepted."""
+        """As `Store.takeover` promises. Marking comes first, in its own commit, and bars the dead worker's writes."""
         database = self._database
         _, alive, beat = await database.ask(
             database.statement("mark_dead", worker=worker, dead=dead.token, beat=dead.beat),
@@ -83,7 +83,7 @@ class Leases:
         return [_Owned(one.decode(), int(life), int(head or 0)) for one, life, head in answer.rows]
 
     async def _free(self, worker: str, dead: str, chunk: list[_Owned], body: bytes, writer: str) -> bool:
-        """Log rows and instances in one transaction; False if one of the logs has grown meanwhile."""
+        """Write log rows and instances in one transaction. False if one of the logs has grown in the meantime."""
         database = self._database
         marks: list[Value] = [database["living_writer"].render(writer=writer, token=worker)]
         marks += [writer] * (len(chunk) - 1)
@@ -98,7 +98,7 @@ class Leases:
         )
 
     async def _held(self, dead: str, chunk: list[_Owned]) -> set[str]:
-        """Those in whose log somebody is writing just now, and those whose row somebody holds."""
+        """The instances to whose log another transaction is writing, and those whose row it holds."""
         ahead = {one.instance_id: one.head for one in await self._owned(dead, len(chunk), uncommitted=True)}
         ids = comma(one.instance_id for one in chunk)
         (answer,) = await self._database.ask(self._database.statement("free_instances", ids=ids))
@@ -109,7 +109,7 @@ class Leases:
 
 
 class _Owned(NamedTuple):
-    """An instance of a dead worker's, with the last seq of its log."""
+    """An instance of a dead worker, with the last seq of its log."""
 
     instance_id: str
     life: int
@@ -117,7 +117,7 @@ class _Owned(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """Where the next row goes."""
+        """The place of the next row."""
         return self.instance_id, self.life, self.head + 1
 
 

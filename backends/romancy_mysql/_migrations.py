@@ -1,7 +1,7 @@
-"""Bringing the schema up to date: numbered files of steps, each recorded, because DDL cannot be undone here.
+"""Brings the schema up to date: numbered files of steps, each recorded, because DDL cannot be undone here.
 
-The server's named lock lets one process at a time migrate. A process that dies in between leaves the steps it took
-recorded, but for the last: that one is taken again, and finds its work done.
+The server's named lock lets one process at a time migrate. If a process dies in between, its steps are recorded except
+the last. That step is taken again, and finds its work done.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _PATIENCE = 60
 
 
 class Migration(NamedTuple):
-    """One numbered file, taken apart into its statements."""
+    """One numbered file, split into its statements."""
 
     version: int
     steps: tuple[str, ...]
 
 
 def load_migrations(prefix: str, dialect: Dialect) -> list[Migration]:
-    """All migrations in order, under this table prefix; what is for one product alone follows what is for both."""
+    """All migrations in order, under this table prefix. Within a version, the common file comes first."""
     found: dict[int, list[str]] = {}
     folder = files(__package__ or "") / "migrations"
     for file in sorted(folder.iterdir(), key=lambda file: (file.name[:4], file.name.count("."), file.name)):
@@ -59,9 +59,9 @@ def load_migrations(prefix: str, dialect: Dialect) -> list[Migration]:
 
 
 async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, allowed: bool) -> None:
-    """Take every step that is not recorded; look only, if that is all that is allowed.
+    """Take every step that is not recorded. If not `allowed`, only check.
 
-    `SchemaVersionError` if the schema is newer than this code, or older and must stay so.
+    `SchemaVersionError` if the schema is newer than this code, or older and not `allowed` to change.
     """
     migrations = load_migrations(database.settings.prefix, dialect)
     if not await _missing(database, wire, migrations):
@@ -143,7 +143,7 @@ async def _run(wire: Wire, statement: Statement) -> Answer:
 
 @asynccontextmanager
 async def _lock(database: Database, wire: Wire) -> AsyncGenerator[None]:
-    """Hold the lock that lets one process migrate; the server gives it back when the connection ends."""
+    """Hold the lock that lets one process migrate. The server releases it when the connection ends."""
     settings = database.settings
     name = Text("romancy:" + hashlib.sha256(f"{settings.database}:{settings.prefix}".encode()).hexdigest()[:40])
     answer = await _run(wire, database.statement("lock_schema", name=name, seconds=int(settings.timeout / 2)))

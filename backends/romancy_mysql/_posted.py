@@ -1,7 +1,7 @@
-"""What was written into a caller's transaction: looked for until it is committed, for nobody tells us when it is.
+"""Watches for the commit of what was written into a caller's transaction, because nothing announces it.
 
-Then its mail is counted and those whom it concerns are woken. What is not seen for half a minute was rolled back, or
-belongs to a transaction so long that the sweep may as well find it.
+After the commit, the mail is counted and waiting callers are woken. What is not seen for half a minute was rolled back,
+or belongs to a transaction so long that the sweep may find it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATIENCE = 30.0
 
 
 class Posted:
-    """Instances and messages that are in no committed transaction yet."""
+    """Instances and messages that are not committed yet."""
 
     def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
@@ -37,7 +37,7 @@ class Posted:
         self._looking: asyncio.Task[None] | None = None
 
     def add(self, starts: Iterable[str], mail: Iterable[Delivery]) -> None:
-        """These were just written by a transaction of somebody else's."""
+        """Watch for these, which the caller's transaction has just written."""
         self._starts |= set(starts)
         self._mail |= {(one.instance_id, one.delivery_id) for one in mail}
         if self._starts or self._mail:
@@ -46,7 +46,7 @@ class Posted:
                 self._looking = asyncio.create_task(self._look_until_seen())
 
     async def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait({self._looking})

@@ -1,6 +1,6 @@
-"""A statement that the server keeps ready on one connection, and its values as they travel: the binary protocol.
+"""A statement that the server keeps prepared on one connection, and the binary encoding of its values.
 
-For what is sent again and again by itself: the server neither reads its text nor looks up its tables anew. Knows no
+For a statement that is sent alone and often: the server neither parses its text nor opens its tables again. Knows no
 table, and no statement.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Prepared"]
 
 Bound: TypeAlias = int | bytes
-"""What a parameter may hold: a number within ±2^63, or bytes that are taken as they are."""
+"""The type of a parameter: a number within ±2^63, or bytes that are sent unchanged."""
 _NUMBER = bytes([FIELD_TYPE.LONGLONG, 0])
 _BYTES = bytes([FIELD_TYPE.BLOB, 0])
 _NO_CURSOR_ONCE = b"\x00\x01\x00\x00\x00"
@@ -25,13 +25,13 @@ _ONE_BYTE, _TWO_BYTES, _THREE_BYTES = 0xFB, 1 << 16, 1 << 24
 
 
 class Prepared:
-    """One statement as one connection knows it."""
+    """One statement, prepared on one connection."""
 
     def __init__(self, number: bytes, parameters: int) -> None:
         self._head = number + _NO_CURSOR_ONCE + bytes((parameters + 7) // 8) + _TYPES_FOLLOW
 
     def packet(self, values: Sequence[Bound]) -> bytes:
-        """What asks for it with these values; none of them is NULL."""
+        """The request to execute it with these values, none of which is NULL."""
         kinds = [self._head]
         parts: list[bytes] = []
         for value in values:

@@ -1,9 +1,9 @@
-"""The answers to a packet of statements, read off the stream: the text protocol, as far as our statements need it.
+"""Reads the answers to a packet of statements off the stream: the text protocol, as far as Romancy needs it.
 
-The driver reads a column description and a row with some dozens of calls each; an append that waits for its answer
-would cost more processor time here than on the server. So Romancy's own statements are read by this file, and what
-user code asks through the driver's cursors by the driver. Numbers become `int`, binary strings stay `bytes`, text
-becomes `str`; there are no other types in what Romancy asks for.
+The driver reads a column description and a row with some dozens of calls each. An append that waits for its answer
+would cost more processor time here than on the server. This file therefore reads the answers to Romancy's own
+statements, and the driver those to the cursors of user code. Numbers become `int`, binary strings stay `bytes`, text
+becomes `str`. Romancy asks for no other types.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _NUMBERS = frozenset(
 
 
 class Answer(NamedTuple):
-    """What one statement brought."""
+    """The answer to one statement."""
 
     rows: tuple[tuple[Any, ...], ...]
     affected: int
 
 
 class Reader:
-    """The answers of one packet, in order. What they come in is numbered from `first`, and nothing may follow them."""
+    """The answers to one packet, in order. Their parts are numbered from `first`, and nothing may follow them."""
 
     def __init__(self, stream: asyncio.StreamReader, first: int = 1) -> None:
         self._stream = stream
@@ -51,10 +51,10 @@ class Reader:
         self._at = 0
         self._number = first
         self.status = 0
-        """What the server said last of its state (`SERVER_STATUS`)."""
+        """The server's last report on its state (`SERVER_STATUS`)."""
 
     async def answers(self) -> list[Answer]:
-        """Every answer up to the last. The driver's errors: the server's refusal, or a stream that is not its own."""
+        """Every answer up to the last. Raises the driver's errors: the server's refusal, or a stream out of step."""
         found: list[Answer] = []
         try:
             await self._more(4)  # most answers come in one piece
@@ -69,7 +69,7 @@ class Reader:
             raise _out_of_step() from None
 
     async def prepared(self) -> tuple[bytes, int]:
-        """The answer to a statement that is to be kept ready: its number, and how many parameters it takes."""
+        """The answer to preparing a statement: its number, and how many parameters it takes."""
         try:
             packet = await self._packet()
             if packet[0] != _OK:
@@ -113,7 +113,7 @@ class Reader:
         self.status = packet[3] | packet[4] << 8
 
     async def _packet(self) -> bytes:
-        """The next one, whole. An error packet is raised."""
+        """The next packet, whole. Raises an error packet."""
         packet = part = await self._part()
         while len(part) == _FULL:
             part = await self._part()
@@ -126,7 +126,7 @@ class Reader:
         return packet
 
     def _nothing_more(self) -> None:
-        """After the last answer, or an error, which is the last: bytes behind it would be taken for the next answer."""
+        """Raise an error if bytes follow the last answer or an error: they would be taken for the next answer."""
         if self._at != len(self._data):
             raise _out_of_step()
 
@@ -149,7 +149,7 @@ class Reader:
         return data[at : at + size]
 
     async def _more(self, wanted: int) -> None:
-        """Have at least so many bytes at hand, and what else has come."""
+        """Have at least that many bytes at hand, and what else has arrived."""
         parts = [self._data[self._at :]]
         missing = wanted - len(parts[0])
         while missing > 0:
@@ -163,7 +163,7 @@ class Reader:
 
 
 def _kind(packet: bytes) -> int:
-    """How to read a column: 0 bytes, 1 a number, 2 text. Its names are passed over."""
+    """How to read a column: 0 bytes, 1 a number, 2 text. Its names are skipped."""
     at = 0
     for _ in range(6):
         size, at = _number(packet, at)

@@ -1,4 +1,4 @@
-"""Removing what has ended: an instance goes with everything that bears its id, in one transaction."""
+"""Removing what has ended: an instance with all data under its id, in one transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS_AT_ONCE = 5000
 
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """How many instances went. What another transaction holds stays for the next call."""
+    """As `Store.prune` promises. What another transaction holds is left for the next call."""
     removed = await database.insist(lambda wire: _instances(database, wire, request))
     await _former_runs(database)
     await _forgotten_keys(database, request.dedupe_before)
@@ -58,7 +58,7 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
 
 
 def removal(database: Database, instance_ids: Iterable[str]) -> list[Statement]:
-    """What removes these instances, of which the caller holds the rows, with everything that bears their ids."""
+    """Statements that remove these instances, whose rows the caller holds, with all data under their ids."""
     ids = comma(sorted(instance_ids))
     names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
     return [database.statement(name, ids=ids) for name in names]

@@ -1,4 +1,4 @@
-"""Instance rows and histories as the protocol wants them, from the server's answers."""
+"""Turns the server's answers into instance rows and histories of the protocol."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PAGE_BYTES = 4 * 1024 * 1024
 
 
 def columns(database: Database) -> Raw:
-    """The columns that `instance_row` takes, of `romancy_instances i`."""
+    """The columns of `romancy_instances i` for `instance_row`."""
     return database["instance_columns"].render()
 
 
 def instance_row(line: tuple[Any, ...]) -> InstanceRow:
-    """One line of those columns."""
+    """The record for one line of those columns."""
     (instance_id, life, name, status, code, created_at, updated_at, given, owner, wake_at) = line[:10]
     error, parent, run_from, last_seq, signals, seen = line[10:]
     return InstanceRow(
@@ -47,7 +47,7 @@ def instance_row(line: tuple[Any, ...]) -> InstanceRow:
 
 
 async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:
-    """The instance and a page of its log, both as they were at one moment."""
+    """The instance and a page of its log, from one snapshot."""
     database.check_open()
     if not can_be_id(instance_id):
         return None

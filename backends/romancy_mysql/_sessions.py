@@ -1,4 +1,4 @@
-"""Sessions: user code inside a transaction that Romancy ends, or Romancy inside one that the caller ends."""
+"""Sessions with a transaction of their own: user code inside a transaction that Romancy ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["MySQLSession", "open_session"]
 
 _GUARD = b"; savepoint romancy_session"
-# The user may have changed how statements are read; ours must mean what they say.
+# The user may have changed how statements are read. Romancy's must keep their meaning.
 _RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
 _ENDED = (
     "the session's transaction was ended by user code (COMMIT, ROLLBACK, DDL, a deadlock that was swallowed); "
@@ -57,7 +57,7 @@ _FAILED = (
 
 
 class MySQLSession:
-    """A transaction of the user's. `native` is an `aiomysql.Connection`."""
+    """A user's transaction. `native` is an `aiomysql.Connection`."""
 
     def __init__(self, database: Database, committer: Committer, guard: GuardedConnection) -> None:
         self._database = database
@@ -155,15 +155,15 @@ class MySQLSession:
         refuse_to_clear()
 
     async def roll_back(self) -> None:
-        """Undo everything; a connection that is broken needs nothing more."""
+        """Undo everything. A broken connection needs nothing more."""
         self._let_go()
-        if self._guard.busy:  # with a statement that nobody waits for
+        if self._guard.busy:  # with a statement whose answer is not awaited
             self._guard.abort()
         if not self._guard.closed:
             await self._database.roll_back(self._guard)
 
     def _explained(self, error: pymysql.err.MySQLError) -> StorageUnavailableError | None:
-        """What to say of a statement of user code that failed through nobody's fault; None for a fault of its own."""
+        """The error for a user's statement that met a passing trouble. None if the statement is at fault."""
         explained = translate(error, "a statement of the session", self._database.settings.where)
         if isinstance(explained, TransientError):
             return self._try_again(f"the session {_why_not(explained)} (error {code_of(error)})")
@@ -191,7 +191,7 @@ class MySQLSession:
             raise UsageError(_ENDED) from None
 
     async def _undone(self, savepoint: bytes) -> bool:
-        """Whether there was still something to go back to: after a deadlock the whole transaction is gone."""
+        """Roll back to the savepoint. False if it is gone: after a deadlock the whole transaction is."""
         try:
             await self._guard.run(b"rollback to savepoint " + savepoint, "a savepoint")
         except SavepointGoneError:
@@ -199,7 +199,7 @@ class MySQLSession:
         return True
 
     async def _settled_deliveries(self, item: Item) -> frozenset[object]:
-        """Those that would be refused anyway, which is no reason to refuse the item."""
+        """The deliveries that would be refused anyway, which is no reason to refuse the item."""
         deliveries = item.deliveries if isinstance(item, Append) else ()
         if not deliveries:
             return frozenset()
@@ -225,13 +225,13 @@ class MySQLSession:
             raise UsageError(OVER)
 
     def _let_go(self) -> None:
-        """From here on the transaction is Romancy's to end."""
+        """Take the transaction from the user. From here on Romancy ends it."""
         self.done = self._guard.ending = True
 
 
 @asynccontextmanager
 async def open_session(database: Database, committer: Committer) -> AsyncGenerator[MySQLSession]:
-    """Begin, and roll back what was not committed when the block is left, however it is left."""
+    """Begin a transaction. Roll it back at the end of the block unless it was committed."""
     database.check_open()
     wire = await _begun(database)
     guard = GuardedConnection.borrow(wire)
@@ -270,7 +270,7 @@ async def _begun(database: Database) -> Wire:
 
 
 async def _quietly(session: MySQLSession, guard: GuardedConnection) -> None:
-    """Roll back on the way out; if that fails the connection is dropped, which does the same."""
+    """Roll back at the end of the block. If that fails, drop the connection, which does the same."""
     try:
         await session.roll_back()
     except StorageError:

@@ -1,4 +1,4 @@
-"""What a `mysql://` or `mariadb://` URL says, checked before anything is connected.
+"""The settings in a `mysql://` or `mariadb://` URL, checked before anything is connected.
 
     mysql://user:password@host:3306/database?option=value&…
 
@@ -12,11 +12,11 @@
 | `idle_timeout` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
-| `durability` | `full` | `relaxed`: take a server that does not write its log to the disk at every commit |
-| `tls_ca` `tls_cert` `tls_key` | | PEM files: who signs the server's certificate (system's if not given), and our own |
+| `durability` | `full` | `relaxed`: accept a server that does not write its log to the disk at every commit |
+| `tls_ca` `tls_cert` `tls_key` | | PEM files: the CA of the server's certificate (default: the system's), and our own |
 
 `prefer` uses TLS wherever the server offers it, except on this very machine, where it is used only if the server
-will not take the password without.
+does not accept the password without it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SMALLEST_POOL = 3
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Where the server is and how to deal with it."""
+    """Where the server is, and how to connect to it."""
 
     where: str
     """The URL without its secrets, for messages."""
@@ -78,7 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def local(self) -> bool:
-        """The server is on this machine: nobody in between can listen."""
+        """Whether the server is on this machine, so that no one in between can listen."""
         if self.socket or self.host == "localhost":
             return True
         try:
@@ -96,7 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def read_settings(url: StorageURL) -> Settings:
-    """Take the URL's parts and options; what is missing or malformed is named."""
+    """The URL's parts and options. An error names what is missing or malformed."""
     options = Options(url, _OPTIONS)
     if not url.database:
         raise StorageConfigurationError(

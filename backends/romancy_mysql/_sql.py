@@ -1,9 +1,9 @@
 """SQL as bytes: literals, named queries with `:parameters`, and sources of many rows. Knows no table and no driver.
 
-The driver has no prepared statements over the wire, and its own `executemany` recognises only some statements, so
-statements are put together here: constant text from `queries.sql`, and values as literals that cannot be taken for
+The driver has no prepared statements over the wire, and its own `executemany` recognises only some statements.
+Statements are therefore composed here: constant text from `queries.sql`, and values as literals that cannot be read as
 anything else. Every string is a binary literal, and every statement is ASCII, whatever the connection's character set:
-MySQL's list of running statements fails for everybody who reads it while one holds other bytes.
+while a statement holds other bytes, MySQL's list of running statements fails for everyone who reads it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class Raw(bytes):
-    """SQL text that is ready; everything else is a value."""
+    """SQL text that is ready to send. Everything else is a value."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
 class Statement(NamedTuple):
-    """One statement to send, with its name for tests and errors, and how many rows it must touch, if that matters."""
+    """One statement, with a name for tests and errors, and the number of rows it must touch, if that matters."""
 
     name: str
     sql: bytes
@@ -57,7 +57,7 @@ class Statement(NamedTuple):
 
 
 class Template:
-    """A named query, taken apart once."""
+    """A named query, parsed once."""
 
     def __init__(self, name: str, sql: str, qualified: Callable[[str], str] = str) -> None:
         self.name = name
@@ -84,14 +84,14 @@ class Template:
 
 
 def qualifier(database: str, prefix: str) -> Callable[[str], str]:
-    """Puts the database's name before every table: user code may have changed the connection's current one."""
+    """Puts the database's name before every table: user code may have changed the connection's current database."""
     table = re.compile(rf"\b({prefix}\w+)")
     name = "`" + database.replace("`", "``").replace("\\", "\\\\") + "`"
     return lambda sql: table.sub(rf"{name}.\1", sql)
 
 
 def literal(value: Value) -> bytes:
-    """A value as SQL. `UnicodeEncodeError` for half of a surrogate pair: no text of ours may hold one."""
+    """A value as SQL. `UnicodeEncodeError` for half of a surrogate pair, which no text of Romancy's may hold."""
     match value:
         case None:
             return b"null"
@@ -125,7 +125,7 @@ def as_select(rows: Iterable[Raw]) -> Raw:
 def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str, Value]:
     """Parameters for a query that is joined to given rows: `:source`, and one parameter for each column.
 
-    A single row goes into the query as literals: a table made up for it would cost more than all the rest. Several
+    A single row goes into the query as literals: a derived table for it would cost more than all the rest. Several rows
     become a derived table `v`, which is read first and in this order, so rows are locked in the order given.
     """
     if len(rows) == 1:
@@ -139,7 +139,7 @@ def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str,
 
 
 def binary(data: bytes) -> bytes:
-    """Bytes as a literal that is ASCII."""
+    """Bytes as an ASCII literal."""
     if not data.isascii():
         return b"x'%b'" % data.hex().encode()
     return b"_binary'%b'" % data.replace(b"\\", b"\\\\").replace(b"'", b"\\'")

@@ -1,4 +1,4 @@
-"""The store: the protocol's methods, each handed to the file that knows how."""
+"""The store: the methods of the protocol, each calling the module that implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator asks of a server: which migrations are missing, and what costs durability or speed."""
+"""Operator's questions about a server: which migrations are missing, and what costs durability or speed."""
 
 from __future__ import annotations
 

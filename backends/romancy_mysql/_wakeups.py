@@ -1,11 +1,11 @@
-"""Waiting for work: stores of one process tell each other at once, other processes are heard of by looking.
+"""Waiting for work: stores of one process tell each other at once; changes of other processes are found by polling.
 
-Looking is one indexed query for what was touched since, at a pace that is quick after something happened and slows
-down to a few a second, with jitter, while nothing does; nobody looks while nobody waits. A transaction may commit a
-moment after the time it wrote, so each look goes back a little further than the last one reached, and one now and then
-some seconds: while much happens, all of that is read again and again, so the more a look found the later comes the
-next. For what commits later still (a start inside a long transaction of the user's) those who wait are sent to look
-everywhere, rarely.
+A poll is one indexed query for what was touched since the last one. Polls are frequent after a change and slow down to
+a few a second, with jitter, while nothing happens. Nothing polls while no caller waits. A transaction may commit a
+moment after the time it wrote, so each poll goes back a little further than the last one reached, and one now and then
+some seconds. Under load all of that is read again and again, so the next poll comes the later the more the last one
+found. For what commits later still (a start inside a long transaction of the user's), waiting callers are told at long
+intervals to look everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger("romancy.mysql")
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
 _PER_ROW = 0.0003
-"""Seconds of rest for each row that a look found."""
+"""Seconds of rest for each row that a poll found."""
 _AFTER_FAILURE = 1.0
 _LOOK_BACK, _LOOK_FAR_BACK = 150_000, 3_000_000
 _FAR_EVERY = 0.3
@@ -41,11 +41,11 @@ _EVERYTHING_EVERY = 10.0
 
 _lock = threading.Lock()
 _siblings: defaultdict[object, WeakSet[Wakeups]] = defaultdict(WeakSet)
-"""The stores of this process by the tables they share, on whatever loop or thread."""
+"""The stores of this process by the tables they share, on any loop or thread."""
 
 
 class Wakeups:
-    """What one store's waiters are told, and the looking that is done for them."""
+    """The changes for one store's waiting callers, and the polling for them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,14 +53,14 @@ class Wakeups:
         self._news = News(most=_AT_ONCE * 20)
         self._looking: asyncio.Task[None] | None = None
         self._pace = self._quickest = _QUICKEST
-        """The seconds between two looks, and the fewest there may be after what the last one found."""
+        """The seconds between two polls, and the least number of seconds after what the last one found."""
         self._hurry = asyncio.Event()
         self._looked_at = self._far_at = self._everything_at = 0.0
         self._reached = 0
         self._recent: dict[str, int] = {}
 
     async def open(self) -> None:
-        """From here on nothing is missed."""
+        """Begin. No change after this is missed."""
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class Wakeups:
             _siblings[self._database.settings.identity].add(self)
 
     async def close(self) -> None:
-        """Those who wait fail."""
+        """Stop. Waiting callers fail."""
         with _lock:
             _siblings[self._database.settings.identity].discard(self)
         self._news.end(self._closed())
@@ -91,18 +91,18 @@ class Wakeups:
             sibling.hear_from(self._loop, ids)
 
     def hear_from(self, loop: asyncio.AbstractEventLoop | None, ids: frozenset[str]) -> None:
-        """Be told, by a store that may live on another loop."""
+        """Receive changes from a store, which may live on another loop."""
         if self._loop is loop:
             self._hear(ids)
         elif self._loop is not None:
             try:
                 self._loop.call_soon_threadsafe(self._hear, ids)
-            except RuntimeError:  # that loop is closed, and with it everybody who could wait
+            except RuntimeError:  # that loop is closed, and every caller on it gone
                 with _lock:
                     _siblings[self._database.settings.identity].discard(self)
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
-        """The promise of `Store.wait_for_work`."""
+        """As `Store.wait_for_work` promises."""
         self._database.check_open()
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_while_somebody_waits())
@@ -121,7 +121,7 @@ class Wakeups:
             try:
                 await self._look(everything=failed)
                 failed = False
-            except StorageError:  # those who claim meet it as well, and tell
+            except StorageError:  # claims meet the error as well, and report it
                 failed, self._pace = True, _AFTER_FAILURE
             except Exception:  # noqa: BLE001 - it is told, and those who wait are not left alone with it
                 _log.exception("cannot look for work; looking again")
@@ -129,7 +129,7 @@ class Wakeups:
             await self._rest()
 
     async def _rest(self) -> None:
-        """Until it is time to look again, or sooner if something happened and looking has become slow."""
+        """Wait until the next poll is due, or less if something happened and polling has become slow."""
         now = asyncio.get_running_loop().time()
         seconds = self._looked_at + max(self._pace, self._quickest) * random.uniform(0.75, 1.25) - now  # noqa: S311
         self._hurry.clear()
