@@ -1,8 +1,8 @@
--- Who gets which instance, and what goes with it. The rules of queries.sql hold here too.
+-- Claims of instances, and what comes with them. The rules of queries.sql hold here too.
 
 -- name: claim_due
--- Due instances of one workflow, longest due first, without those that another transaction holds. By another index, which
--- old statistics may suggest, it would lock every row it looks at.
+-- Due instances of one workflow, longest due first, without those that another transaction holds. By another index,
+-- which old statistics may suggest, the query would lock every row it looks at.
 (select i.instance_id, i.wake_at
 from romancy_instances i force index (claim)
 where i.workflow_name = :workflow_name
@@ -14,19 +14,19 @@ limit :limit
 for update skip locked)
 
 -- name: claim_owned
--- What the worker owns already, because an earlier answer may have been lost. Not locked: a row that somebody holds for a
--- moment would be left out, and nobody asks for it again.
+-- What the worker already owns, because an earlier answer may have been lost. Not locked: a row that another
+-- transaction holds for a moment would be left out, and is not asked for again.
 (select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker)
 
 -- name: take_claimed
--- Make them the worker's, if it lives.
+-- Make the instances the worker's, if it is alive.
 update romancy_instances i
 set i.owner = :worker, i.wake_at = null
 where i.instance_id in (:ids)
     and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
 
 -- name: read_claimed
--- What the worker must know of them: first what `read_mailboxes` tells of mail.
+-- What the worker must know of the instances, beginning with the columns on mail of `read_mailboxes`.
 select i.instance_id, i.life, i.signals,
     (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,
@@ -40,7 +40,7 @@ from romancy_instances i
 where i.instance_id in (:ids)
 
 -- name: read_short_logs
--- The logs of their current runs where these are few commits; those that are long are left out.
+-- The logs of the instances' current runs with few commits. Longer logs are left out.
 select l.instance_id, l.body
 from romancy_instances i
 straight_join romancy_log l on l.instance_id = i.instance_id and l.life = i.life and l.seq >= i.run_from
@@ -50,12 +50,12 @@ where i.instance_id in (:ids)
 order by l.instance_id, l.seq
 
 -- name: read_mail
--- What lies in some inboxes, each from behind a number. Their counters were read before, by `read_mailboxes`.
+-- The messages in some inboxes, each from behind a number. `read_mailboxes` has read their counters before.
 select instance_id, delivery_id, body, at from romancy_inbox where :wanted order by instance_id, delivery_id
 
 -- name: read_mailboxes
--- The counters and sizes of the mail of instances the worker owns that have news, without what it keeps if the counter has
--- not gone back behind that; and of those whose mail it does not know.
+-- The counters and sizes of the mail of the worker's instances that have news, without what it keeps if the counter has
+-- not gone back behind that, and of those whose mail it does not know.
 (select i.instance_id, i.life, i.signals,
        (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
         where x.instance_id = i.instance_id and x.number > (case i.instance_id :kept else 0 end))
@@ -73,13 +73,13 @@ where i.instance_id in (:ids) and i.owner = :worker and i.signals = i.seen)
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 
 -- name: next_due
--- When the next instance of one workflow is due, NULL if none ever is; joined by "union all" for several. A minimum that
--- is the first entry of an index is read while the query is looked through, and nothing is left to carry out: twenty
--- blocks take the server 0.4 ms, ordered and limited ones 1.0, and one query for all names reads whole indexes.
+-- When the next instance of one workflow is due, NULL if none ever is. Joined by "union all" for several workflows.
+-- MySQL reads a minimum that is the first entry of an index while it optimizes the query, and executes nothing. Twenty
+-- blocks take the server 0.4 ms, ordered and limited ones 1.0; one query for all names reads whole indexes.
 (select :workflow_name, min(i.wake_at)
 from romancy_instances i force index (claim)
 where i.workflow_name = :workflow_name)
 
 -- name: look_alive
--- Whether the worker lives.
+-- Whether the worker is alive.
 select 1 from romancy_workers where token = :worker and dead = 0

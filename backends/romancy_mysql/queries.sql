@@ -1,51 +1,52 @@
--- What the adapter sends to MySQL and MariaDB alike; claims.sql holds the claims. Parameters are written :name; :rows
--- and :ids are rows or values separated by commas. ":source romancy_x x" is the table alone when one row is given (the other parameters are
--- then literals), or a derived table v of all given rows and, joined to it, the table (they are then columns of v).
+-- The statements for MySQL and MariaDB alike; claims.sql holds the claims. Parameters are written :name. :rows and :ids
+-- are rows or values separated by commas. If one row is given, ":source romancy_x x" is the table alone, and the other
+-- parameters are literals. Otherwise it is a derived table v of all given rows and, joined to it, the table, and the
+-- other parameters are columns of v.
 --
--- In "on duplicate key update" a column is set to itself: a row that is there is left alone and counts 0, a new one 1,
--- and a value that does not fit is an error. "insert ignore" would cut it to size and call that a warning.
+-- In "on duplicate key update" a column is set to itself: an existing row is left unchanged and counts 0, a new one
+-- counts 1, and a value that does not fit is an error. "insert ignore" would truncate the value and only warn.
 -- timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) is the server's time in microseconds.
 
 -- ---------------------------------------------------------------------------------------------------- log and instances
 
 -- name: append_log
--- The fence: the row goes in if its key is free. :rows is one SELECT with `from_living` for a single row. Of several rows
--- the first holds its writer as `living_writer`, and they are VALUES where the statement stands alone, and SELECT … UNION
--- ALL within a transaction, which reads the worker's row without locking it. With that stands `predecessors`.
+-- The fence: the row goes in if its key is free. For a single row, :rows is one SELECT with `from_living`. Of several
+-- rows the first has its writer as `living_writer`. They are VALUES if the statement stands alone, and SELECT … UNION
+-- ALL within a transaction, which reads the worker's row without locking it. `predecessors` is added to either.
 insert into romancy_log (instance_id, life, seq, writer, body) :rows
 on duplicate key update seq = romancy_log.seq
 
 -- name: from_living
--- What a single row is selected from, so that there is none if the worker is dead or unknown.
+-- The source of a single row: there is no row if the worker is dead or unknown.
 from romancy_workers where token = :token and dead = 0
 
 -- name: living_writer
--- The nonce, or NULL if the worker is dead or unknown; the column refuses NULL, and with it the whole statement.
+-- The nonce, or NULL if the worker is dead or unknown. The column refuses NULL, and with it the whole statement.
 (select :writer from romancy_workers where token = :token and dead = 0)
 
 -- name: predecessors
--- Whether all these rows are there, each by the writer that is expected: what appends come after. A table that is written
--- to may be read by the same statement as long as it is read into a table made up first, and a count is always one.
+-- Whether all these rows exist, each by the expected writer: the rows before the appends. A statement may read the
+-- table that it writes if it first reads it into a derived table, as a count always does.
 (select f.found from (
     select count(*) as found from :source romancy_log p
     where p.instance_id = :instance_id and p.life = :life and p.seq = :prior and p.writer = :known
 ) f) = :count
 
 -- name: start_instances
--- New instances; their log rows go in with append_log.
+-- New instances. append_log writes their log rows.
 insert into romancy_instances
     (instance_id, life, workflow_name, status, code, owner, wake_at, touched_at, error, parent, input, projection, index_paths)
 values :rows
 on duplicate key update life = romancy_instances.life
 
 -- name: from_now
--- The time so many microseconds from now.
+-- The time that many microseconds from now.
 timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
 -- name: change_instances
--- What an append changes in its instance's row. Mail the owner has not seen (the counter says so) keeps the instance
--- from sleeping, and from ending at all; what has ended is only reopened. Refused by '' means that all are forgiven.
--- :continued is nothing where no workflow continues as new.
+-- What an append changes in its instance's row. Mail that the owner has not seen, by the counter, keeps the instance
+-- from sleeping and from ending. An ended instance can only be reopened. Refused by '' means that all code versions are
+-- forgiven. :continued is empty if no workflow continues as new.
 update :source romancy_instances i
 set
     i.status = :status,
@@ -63,24 +64,24 @@ where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signal
     and (:reopens or i.status not in (:closed))
 
 -- name: continued
--- What else changes of workflows that continue as new, NULL being the run of those that do not: the run begins here, and
--- queries see its input.
+-- Further changes for workflows that continue as new: the run begins here, and queries see its input. A run of NULL
+-- marks those that do not continue.
 , i.run_from = coalesce(:run_from, i.run_from),
     i.input = coalesce(:input, i.input),
     i.projection = if(:run_from is null, i.projection, :projection),
     i.index_paths = coalesce(:index_paths, i.index_paths)
 
 -- name: index_sets
--- The sets of declared paths that are known, by workflow. An older version of Romancy knows no workflow for its sets.
+-- The known sets of declared paths, by workflow. Older versions of Romancy recorded sets without a workflow.
 select workflow_name, index_paths, paths from romancy_index_sets
 
 -- name: add_index_sets
--- Remember sets of declared paths before the first instances that have them.
+-- Record sets of declared paths before the first instances that have them.
 insert into romancy_index_sets (workflow_name, index_paths, paths) values :rows
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
 -- name: renew_index_sets
--- The same for runs that begin anew; mostly they are known, and then nothing is locked.
+-- The same for runs that begin anew. Most are known, and then nothing is locked.
 insert into romancy_index_sets (workflow_name, index_paths, paths)
 select i.workflow_name, :index_paths, :paths
 from :source romancy_instances i
@@ -90,7 +91,7 @@ where i.instance_id = :instance_id and not exists (
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
 -- name: drop_index
--- Index rows of instances whose input changes or that go.
+-- Remove the index rows of instances whose input changes or that are removed.
 delete from romancy_index where instance_id in (:ids)
 
 -- name: add_index
@@ -103,7 +104,7 @@ where i.instance_id = :instance_id
 -- ---------------------------------------------------------------------------------------------------- inbox and outbox
 
 -- name: consume_inbox
--- Messages that become events.
+-- Consume messages that become events.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
@@ -113,21 +114,21 @@ insert into romancy_outbox (outbox_id, topic, body) values :rows
 on duplicate key update outbox_id = romancy_outbox.outbox_id
 
 -- name: add_seen
--- Keys under which a redelivery is recognised.
+-- Keys that identify a redelivery.
 insert into romancy_seen (dedupe) values :rows
 on duplicate key update dedupe = romancy_seen.dedupe
 
 -- name: add_inbox
--- Messages for instances, after their counters have moved, or with the number of those that are not counted.
+-- Messages for instances, after their counters have moved, or with the number for uncounted messages.
 insert into romancy_inbox (instance_id, delivery_id, body, number) values :rows
 on duplicate key update delivery_id = romancy_inbox.delivery_id
 
 -- name: number_now
--- The number of a message that the counter has just been moved for: this transaction has locked it.
+-- The number of a message whose counter has just been moved. This transaction has locked the counter.
 (select i.signals from romancy_instances i where i.instance_id = :instance_id)
 
 -- name: number_inbox
--- The numbers of messages that the counter has just been moved for. What had one before keeps it.
+-- Number the messages whose counters have just been moved. A message that has a number keeps it.
 update :source romancy_inbox x
 join romancy_instances i on i.instance_id = x.instance_id
 set x.number = least(x.number, i.signals)
@@ -139,19 +140,20 @@ insert into romancy_uncounted (instance_id, delivery_id) values :rows
 on duplicate key update delivery_id = romancy_uncounted.delivery_id
 
 -- name: drop_uncounted
--- They are counted now.
+-- Remove the marks of messages that are counted now.
 delete u from :source romancy_uncounted u
 where u.instance_id = :instance_id and u.delivery_id = :delivery_id
 
 -- name: lock_instances
--- These rows, locked in their order before two statements write to them.
+-- Lock these rows in order, before two statements write to them.
 select count(i.instance_id)
 from :source romancy_instances i
 where i.instance_id = :instance_id for update
 
 -- name: signal_instances
--- The counter moves, and a sleeper is due. Its new value is the number of the mail that follows in this transaction, so
--- that whoever sees it move sees the mail too, and none with a number that is not above the old value comes later.
+-- Move the counter, and make a sleeping instance due. The counter's new value numbers the mail that follows in this
+-- transaction. A reader that sees the counter moved therefore sees the mail too, and no later mail has a number at or
+-- below the old value.
 update :source romancy_instances i
 set
     i.signals = i.signals + :count,
@@ -161,31 +163,31 @@ set
 where i.instance_id = :instance_id and i.status not in (:closed)
 
 -- name: read_outbox
--- What a relay is to publish next.
+-- The next messages for a relay to publish.
 select outbox_id, topic, body from romancy_outbox order by outbox_id limit :limit
 
 -- name: remove_outbox
--- What a relay has published.
+-- Remove messages that a relay has published.
 delete from romancy_outbox where outbox_id in (:ids)
 
 -- ---------------------------------------------------------------------------------------------------- why it was refused
 
 -- name: look_workers
--- Which of these workers live.
+-- Which of these workers are alive.
 select token from romancy_workers where token in (:ids) and dead = 0 :lock
 
 -- name: look_instances
--- What decides about an item, of these instances.
+-- The columns that decide about an item, of these instances.
 select instance_id, life, status, signals from romancy_instances where instance_id in (:ids) :lock
 
 -- name: look_log
--- Who holds these places of the log.
+-- The writers at these places of the log.
 select l.instance_id, l.life, l.seq, l.writer
 from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq = :seq :lock
 
 -- name: look_inbox
--- Which of these messages are there.
+-- Which of these messages exist.
 select x.instance_id, x.delivery_id
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
@@ -195,7 +197,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
 select dedupe from romancy_seen where dedupe in (:ids) :lock
 
 -- name: see_uncommitted
--- The next statement sees rows that are not committed yet, and waits for none.
+-- Let the next statement see rows that are not committed yet, and wait for none.
 set transaction isolation level read uncommitted
 
 -- name: free_instances
@@ -205,15 +207,15 @@ select instance_id from romancy_instances where instance_id in (:ids) for update
 -- ---------------------------------------------------------------------------------------------------------------- reading
 
 -- name: one_moment
--- The next statements, up to "commit", all see the same moment.
+-- Let the next statements, up to "commit", all see the same snapshot.
 set transaction isolation level repeatable read
 
 -- name: begin_moment
--- Begins what one_moment announced.
+-- Begin what one_moment announced.
 start transaction with consistent snapshot, read only
 
 -- name: end_moment
--- Ends it; nothing was written.
+-- End it. Nothing was written.
 commit
 
 -- name: read_instance
@@ -221,13 +223,13 @@ commit
 select :columns from romancy_instances i where i.instance_id = :instance_id
 
 -- name: instance_columns
--- What an InstanceRow is made of, in its order.
+-- The columns of an InstanceRow, in its order.
 i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
 i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
 
 -- name: read_log
--- A page of the current life's log, cut where it would be over so many bytes; its first row is always there. Each row
--- also says how many were found before the cut.
+-- A page of the current life's log, cut at that many bytes. Its first row is always included. Each row also says how
+-- many were found before the cut.
 select l.seq, l.writer, l.body, l.at, p.found
 from (
     select s.seq, s.size, sum(s.size) over (order by s.seq) as upto, count(*) over () as found
@@ -251,7 +253,7 @@ order by l.seq
 -- ----------------------------------------------------------------------------------------------------------------- leases
 
 -- name: register
--- A worker's row; its first heartbeat follows.
+-- A worker's row. Its first heartbeat follows.
 insert into romancy_workers
     (token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, beat_at)
 values (:token, :worker_id, :lease, 0, 0, :codes, :boot_id, :pid_namespace, :pid, :pid_start,
@@ -259,14 +261,15 @@ values (:token, :worker_id, :lease, 0, 0, :codes, :boot_id, :pid_namespace, :pid
 on duplicate key update token = romancy_workers.token
 
 -- name: beat
--- A heartbeat. A dead worker's row does not move.
+-- A heartbeat. A dead worker's row does not change.
 update romancy_workers
 set beat = beat + 1, lease = :lease, codes = :codes, worker_id = :worker_id, dead = :leaving,
     beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where token = :token and dead = 0
 
 -- name: peers
--- What time it is, beside all other workers that live and the dead that still own instances; one line if there are none.
+-- The time, beside all other workers that are alive and the dead ones that still own instances. One line if there are
+-- none.
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
     w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at,
     w.beat_at
@@ -275,11 +278,11 @@ left join romancy_workers w
     on w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
 
 -- name: read_beat
--- One worker as it stands.
+-- One worker's row.
 select dead, beat from romancy_workers where token = :token
 
 -- name: mark_dead
--- Declare a worker dead whose beat has not moved, by one that lives.
+-- Declare a worker dead if its beat has not moved and the caller is alive.
 update romancy_workers d
 join romancy_workers w on w.token = :worker and w.dead = 0
 set d.dead = 1, d.beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
@@ -296,7 +299,8 @@ order by i.instance_id
 limit :limit
 
 -- name: free_from_dead
--- After its log row: nobody owns it now, and it is due. The crash counts if the log has not grown since the last one.
+-- After its log row is written: clear the owner and make the instance due. The crash counts if the log has not grown
+-- since the last one.
 update :source romancy_instances i
 set
     i.owner = null,
@@ -311,7 +315,7 @@ where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
 -- ----------------------------------------------------------------------------------------------------------------- sweep
 
 -- name: find_uncounted
--- Messages that a session wrote a while ago and nobody has counted, and whether there is anybody to count them.
+-- Uncounted messages that a session wrote a while ago, and whether their instance is open.
 select u.instance_id, u.delivery_id, i.instance_id is not null
 from romancy_uncounted u
 left join romancy_instances i on i.instance_id = u.instance_id and i.status not in (:closed)
@@ -319,7 +323,7 @@ where u.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
 limit :limit
 
 -- name: find_parked
--- Parked instances of one workflow that this code has not refused.
+-- Stuck instances of one workflow that this code has not refused.
 (select i.instance_id
 from romancy_instances i
 where i.status = _binary'stuck' and i.owner is null and i.wake_at is null
@@ -328,14 +332,14 @@ where i.status = _binary'stuck' and i.owner is null and i.wake_at is null
 limit :limit)
 
 -- name: find_stranded
--- Nobody's, not due, and by their status not at rest.
+-- Instances without an owner, not due, and not at rest by their status.
 select i.instance_id
 from romancy_instances i force index (by_status)
 where i.status in (_binary'running', _binary'cancelling', _binary'compensating') and i.owner is null and i.wake_at is null
 limit :limit
 
 -- name: count_mail
--- Make the owner look again, and wake who sleeps.
+-- Make the owner look again, and wake sleeping instances.
 update romancy_instances i
 set
     i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
@@ -345,7 +349,7 @@ set
 where i.instance_id in (:ids) and i.status not in (:closed)
 
 -- name: offer_asleep
--- Due for whoever has fitting code.
+-- Make the instances due for any worker with fitting code.
 update romancy_instances i
 set
     i.wake_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
@@ -356,13 +360,14 @@ where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
 -- ----------------------------------------------------------------------------------------------------------------- waiting
 
 -- name: touched
--- What those who wait should hear of: the newest so many of what became due, got mail or ended since.
+-- What waiting callers should hear of: the newest instances, up to a limit, that became due, got mail or ended since.
 select instance_id, touched_at from romancy_instances force index (touched) where touched_at >= :since order by touched_at desc limit :limit
 
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
 -- name: find_old
--- Ended instances by age. What was created later cannot have ended earlier. In the index's order, so that no more is locked.
+-- Ended instances by age. An instance that was created later cannot have ended earlier. In the index's order, so that
+-- no more rows are locked.
 select instance_id from romancy_instances force index (by_status)
 where status = :status and created_at < :before and updated_at < :before
 order by created_at
@@ -378,25 +383,25 @@ limit :limit
 for update skip locked
 
 -- name: lock_ended_life
--- An instance of this life, if it shows one of these statuses, locked until its transaction ends.
+-- An instance of this life, if it has one of these statuses, locked until its transaction ends.
 select instance_id from romancy_instances
 where instance_id = :instance_id and life = :life and status in (:statuses)
 for update
 
 -- name: prune_log
--- Everything of their logs, of former lives too.
+-- Remove the logs of these instances, also those of former lives.
 delete from romancy_log where instance_id in (:ids)
 
 -- name: prune_inbox
--- Mail nobody will read.
+-- Remove mail that will never be read.
 delete from romancy_inbox where instance_id in (:ids)
 
 -- name: prune_uncounted
--- What was to be counted of it.
+-- Remove the marks of its uncounted messages.
 delete from romancy_uncounted where instance_id in (:ids)
 
 -- name: prune_instances
--- The instances themselves.
+-- Remove the instances themselves.
 delete from romancy_instances where instance_id in (:ids)
 
 -- name: find_former_runs
@@ -409,41 +414,41 @@ where i.run_from > 1 and exists (
 limit :limit
 
 -- name: prune_former_runs
--- Their rows before the current run.
+-- Remove their rows before the current run.
 delete l from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 
 -- name: prune_seen
--- Dedupe keys that may be forgotten, so many at a time.
+-- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where at < :before limit :limit
 
 -- name: find_dead_workers
--- Dead workers that own nothing, and have been dead for longer than any claim of theirs may take to commit.
+-- Dead workers that own nothing, and have been dead for longer than a claim of theirs can take to commit.
 select w.token
 from romancy_workers w
 where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
     and not exists (select 1 from romancy_instances i where i.owner = w.token)
 
 -- name: prune_workers
--- Their rows.
+-- Remove their rows.
 delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
 -- name: workflow_names
--- Every workflow there is an instance of, where the sets of paths do not tell because an older version wrote some.
+-- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
 -- ------------------------------------------------------------------------------------------------------------------ schema
 
 -- name: server_settings
--- What costs durability or speed.
+-- Settings that cost durability or speed.
 show global variables where variable_name in (
     'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'innodb_buffer_pool_size',
     'max_connections', 'read_only')
 
 -- name: has_schema
--- Whether anything was ever migrated here.
+-- Whether any migration was ever applied here.
 select count(*) from information_schema.tables where table_schema = :database and table_name = :table
 
 -- name: create_schema
@@ -456,21 +461,21 @@ create table if not exists romancy_schema (
 ) engine = InnoDB
 
 -- name: schema_steps
--- The steps that were taken.
+-- The steps taken so far.
 select version, step from romancy_schema
 
 -- name: record_step
--- A step was taken.
+-- Record a step.
 insert into romancy_schema (version, step) values (:version, :step)
 
 -- name: patient_with_tables
--- Wait longer than usual for transactions that use a table that is to be changed.
+-- Wait longer than usual for transactions that use a table to be changed.
 set session lock_wait_timeout = :seconds
 
 -- name: lock_schema
--- One process at a time migrates.
+-- Let one process at a time migrate.
 select get_lock(:name, :seconds)
 
 -- name: unlock_schema
--- The next one may.
+-- Let the next process migrate.
 select release_lock(:name)

@@ -1,10 +1,10 @@
--- Who works on what: claims, the mail that goes with them, the repairs of a sweep, heartbeats and takeovers.
+-- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 --
--- The rules of queries.sql hold here too: rows are locked in the order of their ids, and what others have locked is
--- skipped.
+-- The rules of queries.sql hold here too: rows are locked in the order of their ids, and rows that others have locked
+-- are skipped.
 
 -- name: sweep_mail
--- Count messages that a session posted at least five seconds ago and that nobody has counted.
+-- Count messages that a session posted at least five seconds ago and that have not been counted.
 with posted as materialized (
     select instance_id, delivery_id from romancy_inbox
     where not counted and at < romancy_now() - 5000000
@@ -30,8 +30,8 @@ where i.instance_id = new.instance_id
 returning i.instance_id;
 
 -- name: sweep_asleep
--- Wake what has unseen mail and nothing to wake it, what is stranded (by its status not at rest, and nobody's), and
--- parked instances that the code of this request may fit.
+-- Wake instances with unseen mail and nothing to wake them, stranded ones (not at rest by their status, and without an
+-- owner), and stuck ones that the code of this request may fit.
 with asleep as materialized (
     select instance_id from romancy_instances
     where owner is null and signals <> seen and wake_at is null
@@ -62,9 +62,9 @@ where i.instance_id in (
 returning i.instance_id;
 
 -- name: claim
--- Take ownership of due instances, longest due first; $7 asks for all that is owned already too. The first columns
--- are the same in every row and there without a claim: the time, whether owned instances have unseen mail, and when
--- the next instance falls due, of which only the first eight of each workflow are looked at.
+-- Take ownership of due instances, longest due first. $7 also asks for everything already owned. The first columns are
+-- the same in every row, and come also without a claim: the time, whether owned instances have unseen mail, and when
+-- the next instance becomes due, of which only the first eight of each workflow are looked at.
 with clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
@@ -124,11 +124,11 @@ from clock left join given on true
 order by given.since, given.instance_id;
 
 -- name: mailboxes
--- The mailboxes of what a worker owns that have unseen mail, of what it has just claimed ($2), and of what it knows
--- nothing of ($3): their counters and sizes, and of what it has just claimed the heads of the logs, their writers, and the
--- logs as far as they are within $4 commits of at most $5 bytes. No message is read for its size, and what the worker keeps
--- ($6, up to the numbers $7) is left out if the counter has not gone back behind that. `offset 0` asks inbox by inbox;
--- merged, all the mail there is would be read.
+-- The mailboxes of a worker's instances that have unseen mail, of those that it has just claimed ($2), and of those
+-- whose mail it does not know ($3): their counters and sizes. For instances just claimed, also the heads of the logs,
+-- their writers, and the logs of up to $4 commits of at most $5 bytes each. No message is read for its size. What the
+-- worker keeps ($6, up to the numbers $7) is left out if the counter has not gone back behind that. `offset 0` reads
+-- inbox by inbox; merged, the query would read all mail.
 select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
        (select l.writer from romancy_log l
         where l.instance_id = i.instance_id and l.life = i.life and l.seq = h.head) as head_writer,
@@ -163,7 +163,7 @@ cross join lateral (
 ) h;
 
 -- name: mail
--- What lies in some inboxes, each from behind a number. The counters were read before.
+-- The messages in some inboxes, each from behind a number. The counters were read before.
 select m.instance_id, m.delivery_id, m.body, m.at
 from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)
 cross join lateral (
@@ -173,7 +173,7 @@ cross join lateral (
 order by m.instance_id, m.delivery_id;
 
 -- name: beat
--- Register a worker or count its beat up, unless it was declared dead; $9 is its wish to be.
+-- Register a worker or count its beat up, unless it was declared dead. $9: it declares itself dead.
 insert into romancy_workers as w
     (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, dead, beat, beat_at, started_at)
 select $1::text, $2::text, $3::bigint, $4::text[], $5::text, $6::text, $7::bigint, $8::bigint, $9::boolean,
@@ -186,8 +186,8 @@ set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_
 where not w.dead;
 
 -- name: peers
--- All other workers that live or still own something, after the time and whether this one lives. (An EXISTS might be
--- answered from a hash of all owners.)
+-- All other workers that are alive or still own something, after the time and whether this one is alive. (The server
+-- might answer an EXISTS from a hash of all owners.)
 select romancy_now() as now,
        exists (select from romancy_workers where token = $1 and not dead) as alive,
        p.*
@@ -197,8 +197,8 @@ left join romancy_workers p
    and (not p.dead or (select true from romancy_instances where owner = p.token limit 1));
 
 -- name: declare_dead
--- Mark a worker dead whose beat has not moved since it was seen, while the one that asks is alive itself. Both rows
--- are locked, so two that suspect each other cannot both succeed. No row: refused.
+-- Mark a worker dead if its beat has not moved since it was seen and the caller is alive. Both rows are locked, so two
+-- workers that suspect each other cannot both succeed. No row: refused.
 with pair as materialized (
     select token, beat, dead from romancy_workers where token in ($1, $2) order by token for update
 ), judged as (
@@ -211,8 +211,8 @@ from judged where w.token = judged.token
 returning w.token;
 
 -- name: free
--- Free up to $3 of a dead worker's instances, those whose log takes the entry. What is locked is left for later.
--- $6, if not null, are the only instances to look at.
+-- Free up to $3 of a dead worker's instances, those whose log takes the entry. Locked ones are left for later. $6, if
+-- not null, are the only instances to look at.
 with held as materialized (
     select instance_id, life, last_seq
     from romancy_instances

@@ -1,13 +1,13 @@
--- What writes and delivers, by name; claims.sql, reading.sql and upkeep.sql hold the rest. Tables are written with the
--- prefix romancy_, which the loader replaces.
+-- Statements that write and deliver, by name; claims.sql, reading.sql and upkeep.sql hold the rest. Tables are written
+-- with the prefix romancy_, which the loader replaces.
 --
--- Rules that hold throughout: existing instance rows are locked before anything else is written, in the order of
--- their ids, then log keys, new instances, inbox, outbox and the rest, each in the order of its key. A row that was
--- waited for is read as it is then. Arrays carry a whole batch, so the number of statements never depends on its size.
+-- Rules for all statements: existing instance rows are locked before anything else is written, in the order of their
+-- ids, then log keys, new instances, inbox, outbox and the rest, each in the order of its key. A row that was waited
+-- for is read as it is then. Arrays carry a whole batch, so the number of statements never depends on its size.
 
 -- name: append_one
--- A lone plain append: accepted where the place is free, the row before is that of the writer $7 (null: whatever it is),
--- and the append's own writer's worker is alive.
+-- A lone plain append. It is accepted if the place is free, the row before is by the writer $7 (null: any writer), and
+-- the worker of the append's own writer is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select $2::text, $3::bigint, $4::bigint, $5::text, $6::bytea, romancy_now()
 where exists (select from romancy_workers where token = $1 and not dead)
@@ -16,8 +16,8 @@ where exists (select from romancy_workers where token = $1 and not dead)
 on conflict do nothing;
 
 -- name: append_many
--- A batch of plain appends. What each comes after is looked up by its key: an EXISTS might be answered from a hash of
--- the whole log.
+-- A batch of plain appends. The row before each is looked up by its key: the server might answer an EXISTS from a hash
+-- of the whole log.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select t.instance_id, t.life, t.seq, t.writer, t.body, romancy_now()
 from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[])
@@ -28,13 +28,13 @@ where exists (select from romancy_workers where token = $1 and not dead)
 on conflict do nothing;
 
 -- name: append_changes
--- Appends that change their instances' rows or take mail. Each is decided on its locked row, and only then written:
--- the life must be the row's, one that has ended must be reopened, a terminal status must have seen all deliveries, all
--- mail to be taken must be there. And the row before must be the one that the writer knows.
--- $19 are all instances to lock: theirs, and those that a later statement of the same transaction is going to touch.
--- The parts meet by `in` inside `case`, which is looked up in a hash table. Joined, they would be compared each with
--- each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as long.
--- The answer names those that were accepted, unless all were, and those that are due now.
+-- Appends that change their instances' rows or take mail. Each is decided on its locked row, and only then written: the
+-- life must be the row's, an ended instance must be reopened, a terminal status must have seen all deliveries, all mail
+-- to be taken must exist, and the row before must be by the writer that the append knows. $19 are all instances to
+-- lock: those of the appends, and those that a later statement of the same transaction changes. The parts meet by `in`
+-- inside `case`, which the server looks up in a hash table. Joined, it would compare each with each, because the
+-- planner takes an array for ten rows: a batch of a thousand took fifty times as long. The answer names those that were
+-- accepted, unless all were, and those that are due now.
 with item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
@@ -104,8 +104,8 @@ select case when (select count(*) from logged) < cardinality($2::text[])
        (select array_agg(instance_id) from changed where wake_at is not null) as due;
 
 -- name: renew_runs
--- The new run's input takes the place of the old one's: instances that continued as new. Their sets of declared paths
--- become known in the same commit; $6 are the members of each, one a line.
+-- For instances that continued as new, the new run's input takes the place of the old one's. Their sets of declared
+-- paths become known in the same commit; $6 are the members of each, one a line.
 with renewed as (
     select *
     from unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[])
@@ -132,14 +132,14 @@ from renewed
 where i.instance_id = renewed.instance_id;
 
 -- name: index_renewed
--- The index rows of a new run, after `renew_runs` took the old ones away.
+-- The index rows of a new run, after `renew_runs` removed the old ones.
 insert into romancy_index (path, value, created_at, instance_id)
 select x.path, x.value, i.created_at, x.instance_id
 from unnest($1::text[], $2::text[], $3::text[]) as x (instance_id, path, value)
 join romancy_instances i using (instance_id);
 
 -- name: index_sets
--- Remember sets of declared paths of workflows; $3 are the members of each, one a line.
+-- Record sets of declared paths of workflows. $3 are the members of each, one a line.
 insert into romancy_index_sets (workflow_name, paths, members)
 select workflow_name, paths, string_to_array(members, E'\n')
 from unnest($1::text[], $2::text[], $3::text[]) as t (workflow_name, paths, members)
@@ -147,7 +147,7 @@ order by workflow_name collate "C", paths collate "C"
 on conflict do nothing;
 
 -- name: start
--- New instances, each with the first row of its log and its index rows, where the id is free and the owner alive. The
+-- New instances, each with the first row of its log and its index rows, if the id is free and the owner alive. The
 -- answer names those that were created, unless all were.
 with item as materialized (
     select *
@@ -179,8 +179,8 @@ select case when (select count(*) from created) < cardinality($1::text[])
             then coalesce((select array_agg(instance_id) from created), '{}') end;
 
 -- name: explain_appends
--- Why items were not accepted: who holds each place and the one before, whether the writer is alive, how the instance's
--- row stands.
+-- Why items were not accepted: the writers at each place and at the one before, whether the worker is alive, and the
+-- instance's row.
 select t.n, l.writer, p.writer as before, exists (select from romancy_workers where token = $1 and not dead) as alive,
        i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
 from unnest($2::text[], $3::bigint[], $4::bigint[]) with ordinality as t (instance_id, life, seq, n)
@@ -205,9 +205,9 @@ from unnest($1::text[], $2::text[], $3::bytea[]) as t (outbox_id, topic, body)
 order by outbox_id collate "C";
 
 -- name: deliver
--- Messages into inboxes, one answer each in their order. Targets are locked first, so each is decided on the row as
--- it is, and the counter moves in the same commit as the rows that it counts. Their numbers lie behind the counter of
--- before, and not behind that of after.
+-- Messages into inboxes, one answer each in their order. Targets are locked first, so each is decided on the row as it
+-- is, and the counter moves in the same commit as the rows that it counts. Their numbers are above the counter before,
+-- and not above the counter after.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
@@ -262,8 +262,8 @@ left join taken on taken.instance_id = fresh.instance_id and taken.delivery_id =
 order by m.n;
 
 -- name: post
--- Messages into inboxes inside a session, whose transaction must not hold up the rows of other instances: its lock
--- only keeps them from being pruned. The counter moves afterwards (`count_mail`), or else with the next sweep.
+-- Messages into inboxes inside a session, whose transaction must not hold up the rows of other instances. Its lock only
+-- keeps them from being pruned. The counter moves afterwards (`count_mail`), or else with the next sweep.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
@@ -311,7 +311,7 @@ left join taken on taken.instance_id = fresh.instance_id and taken.delivery_id =
 order by m.n;
 
 -- name: count_mail
--- Count messages that a session has posted. Those consumed meanwhile need no counting.
+-- Count messages that a session has posted. Messages consumed in the meantime need no counting.
 with posted as materialized (
     select * from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
 ), held as materialized (

@@ -1,4 +1,4 @@
--- What only reads: an instance with its log, and searches.
+-- Reading an instance with its log, and searches.
 
 -- name: read
 -- An instance and a page of its current life's log: at most $3 rows, and no more than $4 bytes behind the first row.
@@ -39,16 +39,17 @@ with recursive known as (
 select workflow_name from known where workflow_name is not null and strpos(workflow_name, $1) > 0;
 
 -- name: find_any
--- A page of instances, newest first; the conditions come in place of the braces, as in the four that follow.
+-- A page of instances, newest first. The conditions replace the braces, as in the four that follow.
 select {columns} from romancy_instances i
 where {conditions}
 order by i.created_at desc, i.instance_id desc
 limit {limit};
 
 -- name: find_some
--- The same for some statuses or some workflows: a page of each, read in the order of an index. Where one column alone
--- decides, its branches say `any` of one value and order by it: so the planner cannot prefer to walk all instances,
--- newest first, until it has met enough that fit. Statistics do not know that the fitting ones may be the oldest.
+-- The same for some statuses or some workflows: a page of each, read in the order of an index. If one column alone
+-- decides, its branches compare it by `any` with one value and order by it. The planner then cannot prefer to walk all
+-- instances, newest first, until it has found enough matches: statistics do not know that the matches may be the
+-- oldest.
 select {columns} from (
 {branches}
 ) i
@@ -63,15 +64,15 @@ limit {limit};
  limit {limit});
 
 -- name: other_sets
--- The sets of declared paths in which this one is not, and the workflows that have used them; $2, if not null, are the
--- only workflows to look at.
+-- The sets of declared paths that do not contain this path, and the workflows that have used them. $2, if not null, are
+-- the only workflows to look at.
 select workflow_name, paths from romancy_index_sets
 where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 
 -- name: find_by_index
--- The same for some values of a declared path. Instances that were started without declaring it have no index row:
--- they are asked one by one, a page for each set of declared paths and, if workflows are wanted, each of those that has
--- used it. The sets are parameters, so that the planner can know how many instances each has.
+-- The same for some values of a declared path. Instances that were started without declaring it have no index row. They
+-- are searched separately, a page for each set of declared paths and, if workflows are named, for each of those that
+-- have used it. The sets are parameters, so that the planner can know how many instances each has.
 select {columns}
 from (
     (select found.*

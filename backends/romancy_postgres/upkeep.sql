@@ -1,7 +1,7 @@
--- What keeps the tables: the schema's versions, pruning, the relay's side of the outbox, notifications.
+-- Upkeep of the tables: the schema's versions, pruning, the relay's side of the outbox, notifications.
 
 -- name: server
--- What the server is.
+-- The version and the settings of the server.
 select current_setting('server_version_num')::integer, current_setting('server_version'),
        current_setting('server_encoding'), current_setting('fsync');
 
@@ -10,7 +10,7 @@ select current_setting('server_version_num')::integer, current_setting('server_v
 select current_database()::text, pg_postmaster_start_time(), to_regclass('romancy_instances')::oid;
 
 -- name: server_settings
--- What costs durability or speed, as it stands for this connection.
+-- Settings that cost durability or speed, as they are for this connection.
 select name, setting from pg_settings
 where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'transaction_read_only',
                'default_transaction_isolation', 'max_connections');
@@ -28,12 +28,12 @@ create table if not exists romancy_schema (
 select coalesce(max(version), 0) from romancy_schema;
 
 -- name: schema_record
--- A migration was applied.
+-- Record a migration.
 insert into romancy_schema (version, name) values ($1, $2);
 
 -- name: prune_named
--- Remove ended instances with everything that bears their id: those of these ids. The status is looked at as an
--- expression: the index of all that has ended would seem to serve while the server knows nothing of the rows.
+-- Remove those of these instances that have ended, with all data under their ids. The status is tested as an
+-- expression: otherwise the index of ended instances would seem useful while the server has no statistics of the rows.
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status || '' in ('completed', 'failed', 'cancelled')
@@ -51,7 +51,7 @@ with doomed as materialized (
 delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
 
 -- name: prune_old
--- Remove ended instances with everything that bears their id: those that ended before $2.
+-- Remove instances that ended before $2, with all data under their ids.
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and updated_at < $2
@@ -68,7 +68,7 @@ with doomed as materialized (
 delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
 
 -- name: clear
--- Remove one ended instance of this life and of one of these statuses, with everything that bears its id.
+-- Remove one ended instance of this life and of one of these statuses, with all data under its id.
 with doomed as materialized (
     select instance_id from romancy_instances
     where instance_id = $1 and life = $2 and status = any ($3::text[])
@@ -84,7 +84,7 @@ with doomed as materialized (
 delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
 
 -- name: prune_runs
--- Drop the rows of finished runs, of some instances at a time.
+-- Remove the rows of finished runs, of some instances at a time.
 with rerun as materialized (
     select instance_id, life, run_from from romancy_instances
     where kept_from < run_from
@@ -98,12 +98,12 @@ update romancy_instances i set kept_from = rerun.run_from
 from rerun where i.instance_id = rerun.instance_id;
 
 -- name: prune_workers
--- Forget dead workers that own nothing.
+-- Remove dead workers that own nothing.
 delete from romancy_workers w
 where w.dead and (select true from romancy_instances where owner = w.token limit 1) is null;
 
 -- name: prune_seen
--- Forget dedupe keys accepted before $1, so many at a time.
+-- Remove dedupe keys accepted before $1, up to a limit.
 delete from romancy_seen
 where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
 
@@ -112,9 +112,9 @@ where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2
 select outbox_id, topic, body from romancy_outbox order by outbox_id limit $1;
 
 -- name: outbox_remove
--- Forget published messages.
+-- Remove published messages.
 delete from romancy_outbox where outbox_id = any ($1::text[]);
 
 -- name: notify
--- Tell everybody who listens; never inside another transaction.
+-- Notify all listeners. Never inside another transaction.
 select pg_notify($1, payload) from unnest($2::text[]) as t (payload);

@@ -1,7 +1,7 @@
--- Who works on what: claims, the mail that goes with them, the repairs of a sweep, heartbeats and takeovers.
+-- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 
 -- name: due
--- What a worker could claim, longest due first; each workflow is read by itself, so that none hides another.
+-- What a worker could claim, longest due first. Each workflow is read separately, so that none hides another.
 select instance.instance_id
 from json_each(:codes) as known
 cross join romancy_instances as instance on instance.rowid in (
@@ -25,14 +25,14 @@ order by instance.wake_at, instance.instance_id
 limit :limit;
 
 -- name: next_due
--- When the next instance of the known workflows falls due.
+-- When the next instance of the known workflows becomes due.
 select min((
     select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
 ))
 from json_each(?) as known;
 
 -- name: claim
--- It is the worker's now.
+-- Make the instance the worker's.
 update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
 
 -- name: owned
@@ -40,7 +40,7 @@ update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
 select instance_id from romancy_instances where owner = ? order by instance_id;
 
 -- name: claimed
--- What a worker must know of an instance it takes.
+-- What a worker must know of an instance that it claims.
 select
     instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
     case when crash_seq = head then crashes else 0 end,
@@ -60,14 +60,15 @@ from (
 ) as found;
 
 -- name: short_log
--- The commits of an instance's current run that are no longer than that.
+-- The commits of an instance's current run that are at most that long.
 select body from romancy_log
 where instance_id = ? and life = ? and seq between ? and ? and length(body) <= ?
 order by seq;
 
 -- name: mailboxes
--- Owned instances with mail their owner has not seen, and those of whose mail it knows nothing; each with the size of
--- its mail, for which no message is read; without what a worker keeps, if the counter has not gone back behind that.
+-- Owned instances with mail that their owner has not seen, and those whose mail it does not know, each with the size of
+-- its mail, for which no message is read. What a worker keeps is left out, if the counter has not gone back behind
+-- that.
 select
     owned.instance_id,
     owned.life,
@@ -92,26 +93,26 @@ cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
 -- name: mail
--- What lies in some inboxes, each from behind a number, in the order of each sender.
+-- The messages in some inboxes, each from behind a number, in the order of each sender.
 select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
 from json_each(?) as wanted
 cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
 order by inbox.instance_id, inbox.delivery_id;
 
 -- name: sweep_asleep
--- Repair: nobody's, not due, and yet with mail nobody has seen.
+-- Repair: instances without an owner, not due, and with unseen mail.
 update romancy_instances set wake_at = ?
 where
     owner is null and signals <> seen and wake_at is null
     and status not in ('completed', 'failed', 'cancelled', 'stuck');
 
 -- name: sweep_stranded
--- Repair: nobody's, not due, and by its status not at rest.
+-- Repair: instances without an owner, not due, and not at rest by their status.
 update romancy_instances set wake_at = ?
 where status in ('running', 'cancelling', 'compensating') and owner is null and wake_at is null;
 
 -- name: sweep_parked
--- Parked instances become due when there is code that has not refused them.
+-- Make stuck instances due if there is code that has not refused them.
 update romancy_instances set wake_at = :now
 where
     status = 'stuck' and owner is null and wake_at is null
@@ -123,7 +124,7 @@ where
     );
 
 -- name: beat
--- A worker lives; one that was declared dead stays dead.
+-- A worker's heartbeat. A worker that was declared dead stays dead.
 insert into romancy_workers (
     token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
 ) values (
@@ -143,7 +144,7 @@ on conflict (token) do update set
 where dead = 0;
 
 -- name: peers
--- The other workers that live, and the dead that still own instances.
+-- The other workers that are alive, and the dead ones that still own instances.
 select
     token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
 from romancy_workers as worker
@@ -153,15 +154,15 @@ where
 order by token;
 
 -- name: worker_beat
--- What a takeover is checked against.
+-- The columns that a takeover checks.
 select dead, beat from romancy_workers where token = ?;
 
 -- name: bury
--- Declared dead.
+-- Declare a worker dead.
 update romancy_workers set dead = 1 where token = ? and dead = 0;
 
 -- name: owned_heads
--- Some instances of a dead worker, with the ends of their logs.
+-- Some instances of a dead worker, with the last seq of their logs.
 select
     instance_id, life,
     max(last_seq, coalesce((
@@ -178,7 +179,7 @@ limit ?;
 insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, ?, ?, ?, ?);
 
 -- name: takeover_instance
--- Free, due at once, and counted as a crash if the log has not grown since the last one.
+-- Free the instance and make it due at once. The crash counts if the log has not grown since the last one.
 update romancy_instances set
     owner = null,
     wake_at = :now,

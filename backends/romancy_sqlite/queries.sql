@@ -1,6 +1,6 @@
 -- name: append_log
--- The fence: a row is written only if its key is free, the row before is that of the writer it says (null: whatever it
--- is), and its own writer's worker is alive.
+-- The fence: a row is written only if its key is free, the row before is by the writer that it names (null: any
+-- writer), and its own writer's worker is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select ?1, ?2, ?3, ?4, ?5, ?6
 where
@@ -12,8 +12,8 @@ where
 on conflict do nothing;
 
 -- name: append_logs
--- The same for many rows at once. What is ignored (a key that is taken, a null that may not be) is missing in the count;
--- a statement that could fail would have to copy every page first.
+-- The same for many rows at once. What is ignored (a taken key, a null that is not allowed) is missing in the count. A
+-- statement that could fail would have to copy every page first.
 insert or ignore into romancy_log (instance_id, life, seq, writer, body, at)
 select column1, column2, column3, column4, column5, ?
 from (values {rows})
@@ -29,7 +29,7 @@ where
     );
 
 -- name: log_writer
--- Who holds a place in the log.
+-- The writer at a place in the log.
 select writer from romancy_log where instance_id = ? and life = ? and seq = ?;
 
 -- name: worker_alive
@@ -37,7 +37,7 @@ select writer from romancy_log where instance_id = ? and life = ? and seq = ?;
 select 1 from romancy_workers where token = ? and dead = 0;
 
 -- name: instance_guard
--- What an append's change is checked against.
+-- The columns that an append's change is checked against.
 select life, signals, status from romancy_instances where instance_id = ?;
 
 -- name: instance_status
@@ -45,11 +45,11 @@ select life, signals, status from romancy_instances where instance_id = ?;
 select status from romancy_instances where instance_id = ?;
 
 -- name: item_begin
--- One item with effects can be undone alone.
+-- Begin an item with effects that can be undone alone.
 savepoint romancy_item;
 
 -- name: item_undo
--- The database refused a value of the item.
+-- Undo the item: the database refused a value of it.
 rollback to romancy_item;
 
 -- name: item_end
@@ -89,8 +89,8 @@ from (values {rows})
 where column1 is not null;
 
 -- name: change_instances
--- The same changes for many instances, each with its guard: the life, for an end that all mail has been seen, and that
--- the instance has not ended, unless it is opened again.
+-- The same changes for many instances, each with its guard: the life is the row's, all mail has been seen if it ends,
+-- and the instance has not ended unless it is reopened.
 update or ignore romancy_instances set
     status = column4,
     seen = column5,
@@ -106,7 +106,7 @@ where
     and (column12 or status not in ('completed', 'failed', 'cancelled'));
 
 -- name: change_instance
--- What an accepted append changes. The counter alone decides whether a release may sleep.
+-- The changes of an accepted append. The counter alone decides whether a released instance may sleep.
 update romancy_instances set
     status = :status,
     seen = :seen,
@@ -123,7 +123,7 @@ where instance_id = :instance_id;
 select refused from romancy_instances where instance_id = ?;
 
 -- name: refuse
--- One more of them, or none at all.
+-- Set the code versions that cannot follow the log.
 update romancy_instances set refused = ? where instance_id = ?;
 
 -- name: begin_run
@@ -140,11 +140,11 @@ where instance_id = :instance_id;
 select workflow_name, created_at from romancy_instances where instance_id = ?;
 
 -- name: index_clear
--- The old run's input is no longer found.
+-- Remove the index rows of the old run's input.
 delete from romancy_index where instance_id = ?;
 
 -- name: index_set
--- Remember every set of declared paths that a workflow's instances have had.
+-- Record every set of declared paths that a workflow's instances have had.
 insert into romancy_index_sets (workflow_name, paths) values (?, ?) on conflict do nothing;
 
 -- name: index_insert
@@ -156,11 +156,11 @@ insert into romancy_index (path, value, created_at, instance_id) values (?, ?, ?
 select 1 from romancy_inbox where instance_id = ? and delivery_id = ?;
 
 -- name: inbox_consume
--- A message becomes an event.
+-- Consume a message that becomes an event.
 delete from romancy_inbox where instance_id = ? and delivery_id = ?;
 
 -- name: inbox_insert
--- A message arrives, once, with the number that the counter is about to have.
+-- Insert a message once, with the number that the counter will have.
 insert into romancy_inbox (instance_id, delivery_id, body, at, number)
 select :instance_id, :delivery_id, :body, :now, signals + 1
 from romancy_instances
@@ -168,15 +168,15 @@ where instance_id = :instance_id
 on conflict do nothing;
 
 -- name: seen_has
--- Whether a delivery was taken before, even if it has been consumed since.
+-- Whether a delivery was accepted before, even if it has been consumed since.
 select 1 from romancy_seen where dedupe = ?;
 
 -- name: seen_insert
--- Recognise the next copy.
+-- Record the key that identifies the next copy.
 insert into romancy_seen (dedupe, at) values (?, ?);
 
 -- name: signal
--- Count a delivery; a sleeper is due.
+-- Count a delivery, and make a sleeping instance due.
 update romancy_instances set
     signals = signals + 1,
     wake_at = case
@@ -212,7 +212,7 @@ select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1
 select outbox_id, topic, body from romancy_outbox order by outbox_id limit ?;
 
 -- name: outbox_remove
--- Published, and forgotten.
+-- Remove a published message.
 delete from romancy_outbox where outbox_id = ?;
 
 -- name: prunable_old
@@ -226,7 +226,8 @@ order by updated_at
 limit :limit;
 
 -- name: prunable_named
--- Of some instances those that have ended. A cross join is not turned round: all that have ended are too many to ask.
+-- Those of some instances that have ended. SQLite does not reorder a cross join: the ended instances are too many to
+-- read all.
 select instance.instance_id
 from json_each(:named) as named
 cross join romancy_instances as instance on instance.instance_id = named.value
@@ -237,48 +238,48 @@ where
 limit :limit;
 
 -- name: status_of_life
--- How an instance stands, if it is of this life.
+-- The status of an instance, if it is of this life.
 select status from romancy_instances where instance_id = ? and life = ?;
 
 -- name: prune_instance
--- An ended instance.
+-- Remove an ended instance.
 delete from romancy_instances where instance_id = ?;
 
 -- name: prune_log
--- Its log, whatever life.
+-- Remove its log, of any life.
 delete from romancy_log where instance_id = ?;
 
 -- name: prune_inbox
--- Messages nobody will read.
+-- Remove messages that will never be read.
 delete from romancy_inbox where instance_id = ?;
 
 -- name: prune_index
--- What searches found it by.
+-- Remove its index rows.
 delete from romancy_index where instance_id = ?;
 
 -- name: continued
--- Instances that still have rows of runs that are over.
+-- Instances that still have rows of finished runs.
 select run_from, instance_id, life from romancy_instances where kept_from < run_from limit ?;
 
 -- name: prune_runs
--- Those rows.
+-- Remove those rows.
 delete from romancy_log where seq < ? and instance_id = ? and life = ?;
 
 -- name: pruned_runs
--- They are gone.
+-- Record that they are removed.
 update romancy_instances set kept_from = ? where instance_id = ? and life = ?;
 
 -- name: prune_seen
--- Forget old dedupe keys, so many at a time.
+-- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where dedupe in (select dedupe from romancy_seen where at < ? limit ?);
 
 -- name: prune_workers
--- Dead workers that own nothing.
+-- Remove dead workers that own nothing.
 delete from romancy_workers
 where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);
 
 -- name: workflow_names
--- The workflow names that hold some text, each read from the index once however many instances it has.
+-- The names of workflows that contain some text, each read once from the index however many instances it has.
 with recursive names (name) as (
     select min(workflow_name) from romancy_instances
     union all
@@ -379,13 +380,13 @@ order by i.created_at desc, i.instance_id desc
 limit ?;
 
 -- name: renew
--- A session's commit is a sign of life too: while it was open, nobody could give one.
+-- A heartbeat by a session's commit: while the session was open, no heartbeat could be written.
 update romancy_workers set beat = beat + 1, beat_at = ? where token = ? and dead = 0;
 
 -- name: begin_writing
--- A joined transaction that has not begun.
+-- Begin a joined transaction.
 begin immediate;
 
 -- name: lock_file
--- A joined transaction that may only have read: becomes a writing one, and changes nothing.
+-- Turn a joined transaction that may only have read into a writing one. Changes nothing.
 delete from romancy_seen where false;
