@@ -32,7 +32,7 @@ __all__ = ["tell_misfits"]
 logger = get_logger("romancy")
 
 _AFTER: Final = 15.0
-"""Seconds between the worker's start and the sample. A worker that lives shorter takes no sample."""
+"""Seconds between the worker's start and the sample. A worker that lives for less takes no sample."""
 _DAY: Final = 86_400_000_000
 _AGES: Final = (0, _DAY // 24, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
 """Ages of the instances to sample, in microseconds. An old sleeping instance is listed behind all newer ones."""

@@ -80,5 +80,5 @@ async def _in_vain(opened: Callable[[], Store], instance_id: str, timeout: float
                 return f"{said[0]}, but has just now ({row.status}): ask again"
             said.append(f"Its status is {row.status}")
             return ". ".join([*said, " ".join(await reasons_of(store, instance_id))])
-    except Exception as error:  # noqa: BLE001 - whatever it is, what counts is that the time is over
+    except Exception as error:  # noqa: BLE001 - it must not hide the timeout
         return f"{'. '.join(said)}. What it waits for could not be read ({type(error).__name__})"

@@ -69,7 +69,7 @@ class Waiting:
     async def _look(
         self, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
     ) -> int:
-        """Read the instance's state and wait for news. After a lease in vain, check that a worker knows the workflow.
+        """Read the instance's state and wait for news. After a whole lease, check that a worker knows the workflow.
 
         Returns the instance's life, for the next look.
         """

@@ -169,7 +169,7 @@ class Romancy(Instances):
         self._works = True
         return self
 
-    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
         if self._store is not None:

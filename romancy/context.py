@@ -309,10 +309,10 @@ class PlainActivityContext(ActivityContext):
 
     __slots__ = ()
 
-    def session(self, native: type[Any] | None = None, /) -> Any:  # noqa: ARG002 - as one would call it
+    def session(self, native: type[Any] | None = None, /) -> Any:  # noqa: ARG002 - the signature of the base class
         raise self._refusal("session()", "return the data and write it in an activity that is one")
 
-    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - so too
+    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - as above
         raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
 
     def _refusal(self, what: str, instead: str) -> UsageError:

@@ -212,7 +212,7 @@ class DatabaseReplacedError(StorageConfigurationError):
 
 
 class CodecError(StorageConfigurationError):
-    """The codecs of this app cannot read what is stored, or cannot write. Nothing was done."""
+    """The codecs of this app cannot read, or cannot write, what is stored. Nothing was done with it."""
 
 
 class StorageUnavailableError(StorageError):

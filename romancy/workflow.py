@@ -188,7 +188,7 @@ class Workflow(Generic[P, R_co]):
         check_context(self.signature, WorkflowContext)
         self.signature.check()
 
-    # ── what the core asks of it ────────────────────────────────────────────────────────────────────────────────
+    # ── for the core ────────────────────────────────────────────────────────────────────────────────────────────
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
         args, kwargs = self.signature.decode_arguments(input)

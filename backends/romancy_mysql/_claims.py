@@ -275,7 +275,7 @@ async def _offer(database: Database, wire: Wire, asleep: set[bytes]) -> None:
 
 
 async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:
-    """Lock the free ones and leave the others for the next sweep. If none is free, end the transaction."""
+    """Begin a transaction and lock the free instances; a later sweep gets the others. If none is free, roll it back."""
     wire.tainted = True
     look = database.statement("free_instances", ids=comma(sorted(ids)))
     *_, answer = await database.send(wire, [database.begin, look])

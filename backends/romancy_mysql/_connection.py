@@ -287,7 +287,7 @@ class Handled:
             if not self.is_dead(wire):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await wire.ensure_closed()
-        except Exception:  # noqa: BLE001, S110 - it goes one way or the other
+        except Exception:  # noqa: BLE001, S110 - abort closes it anyway
             pass
         wire.abort()
         await wire.until_closed()
@@ -334,7 +334,7 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
             await wire._connect()  # noqa: SLF001 - the driver's own `connect` makes only its own class
         _notice_dead_peers(wire, settings)
         await wire.setup()
-    except BaseException as error:  # noqa: BLE001 - it is raised again, in other words
+    except BaseException as error:  # noqa: BLE001 - it is raised again, translated
         wire.abort()
         await wire.until_closed()
         raise _explained(error, settings) from None

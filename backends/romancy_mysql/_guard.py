@@ -38,7 +38,7 @@ class GuardedConnection(Wire):
         wire.unwatch()
         guard = cls.__new__(cls)
         guard.__dict__.update(wire.__dict__)
-        wire._writer = wire._reader = None  # noqa: SLF001 - one of our own
+        wire._writer = wire._reader = None  # noqa: SLF001 - our own class
         wire.borrower = guard
         return guard
 
@@ -49,7 +49,7 @@ class GuardedConnection(Wire):
         left = self._result
         unread = left is not None and bool(left.has_next or left.unbuffered_active)
         wire.tainted = self.tainted or unread  # a partly read answer must not reach the next borrower
-        wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - one of our own
+        wire._writer, wire._reader = self._writer, self._reader  # noqa: SLF001 - our own class
         wire._result = None  # noqa: SLF001
         wire.server_status = self.server_status
         self._writer = self._reader = self._result = None

@@ -72,7 +72,7 @@ class JoinedSession:
         await cursor.execute(sql, parameters or None)
         return [dict(line) for line in await cursor.fetchall()]
 
-    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None
 
     @asynccontextmanager

@@ -13,7 +13,7 @@
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
 | `durability` | `full` | `relaxed`: accept a server that does not write its log to the disk at every commit |
-| `tls_ca` `tls_cert` `tls_key` | | PEM files: the CA of the server's certificate (default: the system's), and our own |
+| `tls_ca` `tls_cert` `tls_key` | | PEM files: the CA of the server (default: the system's); the client's own |
 
 `prefer` uses TLS wherever the server offers it, except on this very machine, where it is used only if the server
 does not accept the password without it.

@@ -123,7 +123,7 @@ class Wakeups:
                 failed = False
             except StorageError:  # claims meet the error as well, and report it
                 failed, self._pace = True, _AFTER_FAILURE
-            except Exception:  # noqa: BLE001 - it is told, and those who wait are not left alone with it
+            except Exception:  # noqa: BLE001 - it is logged, and polling goes on
                 _log.exception("cannot look for work; looking again")
                 failed, self._pace = True, _AFTER_FAILURE
             await self._rest()

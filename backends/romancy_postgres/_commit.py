@@ -185,7 +185,7 @@ class Commits:
             outcomes |= await self._database.single(lambda link: explain_appends(link, left, worker))
         return outcomes
 
-    async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:  # noqa: ARG002 - a start says its owner
+    async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:  # noqa: ARG002 - a start names its owner
         starts = cast("Sequence[Start]", items)
         await self.learn_sets(path_sets(starts))
         written = await self._send(lambda link: write_starts(link, starts), wait)

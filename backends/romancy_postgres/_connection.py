@@ -94,7 +94,7 @@ class Handled:
     async def close(self, connection: asyncpg.Connection, /) -> None:
         try:
             await asyncpg.Connection.close(connection, timeout=_CLOSE_TIMEOUT)
-        except Exception:  # noqa: BLE001 - it goes one way or the other
+        except Exception:  # noqa: BLE001 - terminate closes it anyway
             asyncpg.Connection.terminate(connection)
 
 

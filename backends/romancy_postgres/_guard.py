@@ -60,7 +60,7 @@ class GuardedConnection(asyncpg.Connection):
         """Make this object, and everything that came from it, refuse all further use."""
         self.over = True
         guard: Any = self
-        guard._protocol, guard._transport, guard._aborted = _Nothing(), None, True  # noqa: SLF001 - one of our own
+        guard._protocol, guard._transport, guard._aborted = _Nothing(), None, True  # noqa: SLF001 - our own class
         guard._top_xact = None  # noqa: SLF001
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
@@ -72,7 +72,7 @@ class GuardedConnection(asyncpg.Connection):
         self._check_open()
         refuse_postgres_ending(query)
         parent: Any = super()
-        return await parent._get_statement(query, *arguments, **options)  # noqa: SLF001 - our own, as it was
+        return await parent._get_statement(query, *arguments, **options)  # noqa: SLF001 - a class of this adapter
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ARG002 - the driver's signature
         self._refuse("close()")
@@ -124,7 +124,7 @@ def lend(connection: asyncpg.Connection) -> GuardedConnection:
     """A second connection object over the same socket, for the length of the session."""
     lender: Any = connection
     guard = GuardedConnection(
-        lender._protocol,  # noqa: SLF001 - the driver has no word for this
+        lender._protocol,  # noqa: SLF001 - the driver has no public call for this
         lender._transport,  # noqa: SLF001
         lender._loop,  # noqa: SLF001
         lender._addr,  # noqa: SLF001

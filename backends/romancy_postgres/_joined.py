@@ -96,7 +96,7 @@ class JoinedSession(PostgresSession):
             await self._link.control("release", f"release savepoint {_ITEM}")
         return removed == 1
 
-    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None
 
     async def check_place(self) -> None:

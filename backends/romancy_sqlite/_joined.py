@@ -62,7 +62,7 @@ class JoinedSession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return fetch_all(self._connection, sql, parameters)
 
-    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner's affair
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None
 
     @asynccontextmanager

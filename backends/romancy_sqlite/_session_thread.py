@@ -236,7 +236,7 @@ class _Request:
             return
         try:
             result = self._action()
-        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller, not to this thread
+        except BaseException as error:  # noqa: BLE001 - every error goes to its caller, not to this thread
             self.answer(None, error)
         else:
             self.answer(result, None)

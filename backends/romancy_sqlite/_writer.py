@@ -121,7 +121,7 @@ class Writer:
         try:
             written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
             self._measure(time.perf_counter() - started, 1 + (size >> 11))
-        except Exception:  # noqa: BLE001 - the thread will meet it again, with patience and words for it
+        except Exception:  # noqa: BLE001 - the thread will meet it again and translate it
             return False
         finally:
             self._gate.release()
@@ -234,7 +234,7 @@ class Writer:
             current = None
             patiently(partial(execute, "commit"), seconds=self._lock_timeout, stop=self._stop)
             self._measure((time.perf_counter() - started) / len(jobs), sum(job.weight for job in jobs))
-        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
+        except BaseException as error:  # noqa: BLE001 - every error goes to its caller, not to this thread
             self._roll_back()
             if current is None:
                 for job in jobs:
@@ -308,7 +308,7 @@ class Writer:
 def _carry_out(action: Callable[[], None]) -> None:
     try:
         action()
-    except Exception:  # noqa: BLE001 - the thread must survive whatever it was given to do
+    except Exception:  # noqa: BLE001 - the thread must survive any action
         _log.exception("the writer goes on without it")
 
 

@@ -100,7 +100,7 @@ class Timeline:
         if rule is not None:
             rule(self, event)
 
-    # ── what the rules use ──────────────────────────────────────────────────────────────────────────────────────
+    # ── used by the rules ───────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, kind: str, id: str, name: str, **more: Any) -> None:
         step = self._open[kind, id] = Step(kind, id, name, self._at, **more)

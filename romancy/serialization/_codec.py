@@ -210,7 +210,7 @@ def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) 
 
 
 class ZlibCodec:
-    """Compresses payloads of at least `threshold` bytes, unless the compressed form would be no shorter."""
+    """Compresses payloads of at least `threshold` bytes, if their stored form becomes shorter."""
 
     def __init__(self, threshold: int = 4096, *, level: int = 6, largest: int = 64 * 1024 * 1024) -> None:
         """`largest` limits the size of a decompressed payload, so that no row can exhaust the memory."""

@@ -217,7 +217,7 @@ def builtin_base(cls: type[BaseException]) -> type[BaseException]:
 def _as_json(value: object) -> bytes | None:
     try:
         return dumps(value, "exception data")
-    except Exception:  # noqa: BLE001 (whatever is wrong with it, the exception itself is to be kept)
+    except Exception:  # noqa: BLE001 (the exception itself must be kept)
         return None
 
 

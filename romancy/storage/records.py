@@ -71,7 +71,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """The database pushes wake-ups from other processes. Without it, `wait_for_work` polls at intervals."""
 
     transactional_ddl: bool
-    """DDL in a user's session rolls back with it. Without this, DDL is refused because it ends the transaction."""
+    """DDL rolls back with a user's session. Without this, DDL is refused because it ends the transaction."""
 
     sql: bool
     """Sessions accept `execute` and `fetch_all`. Without it, only the native object works."""
@@ -397,8 +397,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     until the counter has moved. -1: it was given none although there may be mail (`Work.more`).
     """
     kept: dict[str, int] = {}
-    """For instances that it already owns and whose mail it holds: the counter up to which it has every unconsumed
-    message. Only messages counted later are brought, unless the very same call claims or recovers the instance.
+    """For instances that it already owns and of which it holds much mail: the counter up to which it has every
+    unconsumed message. Only messages counted later are brought, unless the very same call claims or recovers the
+    instance.
     """
 
 

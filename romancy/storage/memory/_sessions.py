@@ -91,7 +91,7 @@ class MemorySession:
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:  # noqa: ARG002 - as above
         raise UsageError("the memory store has no SQL; use `session.native.get` and `session.native.put`")
 
-    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - nothing here can fail so
+    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - no such error here
         return None
 
     @asynccontextmanager

@@ -68,7 +68,7 @@ class In(Struct, frozen=True, tag="in"):
 
 
 class Range(Struct, frozen=True, tag="range"):
-    """Between two words that limit it to words of one tag."""
+    """Between two words, which keep it among the words of one tag."""
 
     low: str
     low_inclusive: bool

@@ -203,7 +203,7 @@ class Pool(Generic[C]):
         """Keep the connection for the next caller: the one that asked for it has gone."""
         try:
             connection = await making
-        except Exception:  # noqa: BLE001 - nobody is left to be told
+        except Exception:  # noqa: BLE001 - no caller is left to get the error
             self._give_place()
         else:
             self.give_back(connection)
