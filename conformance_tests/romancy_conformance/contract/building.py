@@ -1,6 +1,6 @@
-"""Builders for what the contract tests send to a store, so that a test says only what it is about.
+"""Builders of what the contract tests send to a store, so that a test states only what it is about.
 
-Everything is named uniquely, so that the suite can also run on one shared database.
+Every name is unique, so the suite can also run on one shared database.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ async def full_log(store: Store, instance_id: str) -> list[LogRow]:
 
 
 class Actor:
-    """A worker at a store: registered, with the calls that tests make in its name."""
+    """A registered worker at a store, with the calls that tests make in its name."""
 
     def __init__(self, store: Store, *, workflows: dict[str, str], lease: int = LEASE) -> None:
         self.store = store
@@ -111,32 +111,32 @@ class Actor:
         return self
 
     async def claim(self, limit: int = 10, **fields: Any) -> list[Claimed]:
-        """Claim what is due of this worker's workflows."""
+        """Claim due instances of this worker's workflows."""
         request = ClaimRequest(worker=self.token, codes=self.workflows, limit=limit, **fields)
         return (await self.store.claim(request)).claimed
 
     async def write(self, item: Append | Start) -> Outcome:
-        """Commit one item, however long somebody else holds its rows."""
+        """Commit one item; repeat while another transaction holds its rows."""
         outcome = Outcome.LOCKED
         while outcome is Outcome.LOCKED:
             (outcome,) = await self.store.commit([item], worker=self.token)
         return outcome
 
     async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:
-        """A new instance that this worker owns."""
+        """Start a new instance that this worker owns."""
         name = next(iter(self.workflows))
         item = start(instance_id, workflow_name=name, owner=self.token, status=Status.RUNNING, **fields)
         assert await self.write(item) == "accepted"
         return item
 
     async def see(self, other: Actor) -> Peer:
-        """How this worker sees the other one."""
+        """Return the other worker as this worker sees it."""
         pulse = await self.store.heartbeat(self.worker)
         (peer,) = [peer for peer in pulse.peers if peer.token == other.token]
         return peer
 
     async def take_over(self, other: Actor, *, limit: int = 100) -> tuple[str, ...]:
-        """Declare the other dead and free everything it owns."""
+        """Declare the other worker dead and release everything it owns."""
         peer = await self.see(other)
         moved: tuple[str, ...] = ()
         for _ in range(100):

@@ -1,4 +1,4 @@
-"""Fixtures of the contract suite: a fresh database per test, and as many stores and workers on it as wanted."""
+"""Fixtures of the contract suite: a fresh database for each test, with as many stores and workers as the test opens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Stores live on asyncio."""
+    """Stores run on asyncio."""
     return "asyncio"
 
 
 @pytest.fixture
 def workflow_name() -> str:
-    """A workflow that no other test knows, so that claims and searches stay apart on a shared database."""
+    """A workflow name that only this test uses; it keeps claims and searches apart on a shared database."""
     return unique("flow")
 
 
@@ -50,7 +50,7 @@ async def store(open_store: Callable[[], Awaitable[Store]]) -> Store:
 
 @pytest.fixture
 async def hire(open_store: Callable[[], Awaitable[Store]], workflow_name: str) -> Callable[..., Awaitable[Actor]]:
-    """A registered worker with a store of its own that knows this test's workflow."""
+    """Register one more worker, with its own store, that knows this test's workflow."""
 
     async def opener(**workflows: str) -> Actor:
         return await Actor(await open_store(), workflows=workflows or {workflow_name: "c1"}).register()

@@ -1,7 +1,7 @@
-"""What the suite has to say in a database's own words: a newer schema, the driver's name.
+"""What differs for each database in this suite: the SQL that records a newer schema, and the driver's name.
 
-Keyed by the first word of what a store calls itself (`Capabilities.name`). An adapter that is not here is judged by
-everything else; the few tests that need these words are skipped for it, and say so.
+The key is the first word of the store's own name (`Capabilities.name`). An adapter that is not listed here runs all
+other tests; the few tests that need an entry are skipped with a reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["DIALECTS", "Dialect", "dialect_of"]
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """One database's own words."""
+    """What the suite needs to know about one database."""
 
     driver: str
     """The module without which the adapter cannot work."""
@@ -50,7 +50,7 @@ DIALECTS = {
 
 
 def dialect_of(store: Store) -> Dialect:
-    """The words of an open store's database; skips the test if the suite does not know them."""
+    """Return the dialect of an open store's database; skip the test if the suite has none."""
     product = store.capabilities.name.split()[0]
     if product not in DIALECTS:
         pytest.skip(f"capability: the suite does not know the dialect of {product}")

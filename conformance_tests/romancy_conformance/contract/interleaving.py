@@ -1,9 +1,8 @@
-"""What the gate is for: which statements a call sends, and playing two calls against each other.
+"""Uses of the gate: list the statements that a call sends, and interleave two calls.
 
-One of the two is held open between any two of its statements: it is stopped before its first, then (in a fresh
-scenario) before its second, and so on until it runs through without being stopped. So every interleaving at statement
-granularity is played once. What the other call meets on the way (a lock, a row half way through) is the database's own
-business; what counts is what both leave behind.
+The gate stops the first call before its first statement, then (in a fresh scenario) before its second, and so on until
+the call runs through. So each interleaving at statement granularity is played once. The other call may meet a lock or a
+half-written row on the way; the check looks only at what both calls leave behind.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _STATEMENTS_AT_MOST = 40
 
 
 class Hold:
-    """A gate that stops one statement, counted from 1, until it is let go."""
+    """A gate that stops one statement, counted from 1, until released."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -32,7 +31,7 @@ class Hold:
         self.go = asyncio.Event()
 
     async def __call__(self, statement: str, /) -> None:
-        """Stop here if it is the one."""
+        """Stop here if this is the chosen statement."""
         self._count += 1
         if self._count == self._number:
             self.reached.set()
@@ -40,7 +39,7 @@ class Hold:
 
 
 async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
-    """The names of the statements that this call sends."""
+    """Return the names of the statements that this call sends."""
     names: list[str] = []
 
     async def gate(statement: str, /) -> None:
@@ -58,10 +57,10 @@ async def play(
     held: Store,
     scenario: Callable[[], Awaitable[tuple[Awaitable[Any], Awaitable[Any], Callable[[Any, Any], Awaitable[None]]]]],
 ) -> int:
-    """Play the scenario once for each statement of its first call; how often that was.
+    """Play the scenario once for each statement of its first call; return the number of plays.
 
-    `scenario` prepares fresh rows and returns the two calls (not yet started) and a check of what they answered and
-    left. The first call must go through the store `held`, the second through another one.
+    `scenario` prepares fresh rows and returns the two calls (not yet started) and a check of their answers and of what
+    they left behind. The first call must go through the store `held`, the second through another one.
     """
     for number in range(1, _STATEMENTS_AT_MOST):
         first, second, check = await scenario()

@@ -1,4 +1,4 @@
-"""A table of the user's, written in sessions: how the suite sees whether user writes and the log agree."""
+"""A user's table, written in sessions, which shows whether user writes and the log agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Ledger"]
 
 
 class Writable(Protocol):
-    """What the ledger needs of a session: the storage's, or the façade that activities get."""
+    """What the ledger needs of a session: the storage's session, or the façade that activities get."""
 
     @property
     def native(self) -> Any: ...
@@ -24,14 +24,14 @@ class Writable(Protocol):
 
 
 class Ledger:
-    """Keys and numbers in a table of its own; on a store without SQL, in the native object."""
+    """Keys and numbers in a table; on a store without SQL, in the native object."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._table = unique("ledger").replace("-", "_")
 
     async def create(self) -> Ledger:
-        """Make the table, as a user's migration would."""
+        """Create the table, as a user's migration would."""
         if self._store.capabilities.sql:
             async with self._store.session() as session:
                 await session.execute(f"create table {self._table} (k varchar(100) primary key, n integer not null)")
@@ -48,17 +48,17 @@ class Ledger:
             await session.native.put(self.place(key), number)
 
     async def change(self, session: Writable, key: str, number: int) -> int:
-        """Change a row inside the session; how many rows that touched."""
+        """Change a row inside the session; return the number of changed rows."""
         one, two = self._placeholders()
         return await session.execute(f"update {self._table} set n = {one} where k = {two}", number, key)  # noqa: S608 - our own table
 
     async def read(self, key: str) -> int | None:
-        """What is committed under the key."""
+        """Return the committed value of the key."""
         async with self._store.session() as session:
             return await self.read_in(session, key)
 
     async def read_in(self, session: Writable, key: str) -> int | None:
-        """What the session sees under the key."""
+        """Return the value of the key that the session sees."""
         if not self._store.capabilities.sql:
             found = await session.native.get(self.place(key))
             return None if found is None else int(found)
@@ -67,11 +67,11 @@ class Ledger:
         return int(rows[0]["n"]) if rows else None
 
     def insert(self, key: str) -> str:
-        """The statement that adds a row by itself, without parameters."""
+        """Return the statement that adds a row, without parameters."""
         return f"insert into {self._table} (k, n) values ('{key}', 1)"  # noqa: S608 - our own table
 
     def place(self, key: str) -> str:
-        """Where a store without SQL keeps it."""
+        """Return the place of the rows in a store without SQL."""
         return f"{self._table}:{key}"
 
     def _placeholders(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A statement by the driver's own object, whichever driver it is; no driver is imported for it."""
+"""Run a statement through a driver's own object without importing the driver."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["run_natively"]
 
 
 async def run_natively(native: Any, sql: str) -> None:
-    """Run one statement by a session's native object."""
-    if hasattr(native, "query") and hasattr(native, "select_db"):  # a connection of aiomysql's, whose cursors execute
+    """Run one statement through a session's native object."""
+    if hasattr(native, "query") and hasattr(native, "select_db"):  # an aiomysql connection, whose cursors execute
         native = await native.cursor()
     answer = native.execute(sql)
     if inspect.isawaitable(answer):

@@ -1,8 +1,9 @@
-"""A process that opens a store when it is told to, uses it, and says that it could; and many of them at once.
+"""A process that opens and uses a store at a signal from the test; the test starts many of them at once.
 
     python -m romancy_conformance.contract.opener URL
 
-It says `ready`, waits for a line, opens, starts an instance, reads it back, closes, and says `ok` and its id.
+It prints `ready`, waits for a line, opens the store, starts an instance, reads it back, closes the store, and prints
+`ok` and the instance's id.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from romancy_conformance.contract.building import start
 
 
 async def open_together(url: str, count: int = 10) -> list[str]:
-    """Have so many processes open a database in the same moment; the id of what each of them has written."""
+    """Have this many processes open a database at the same moment; return the ids of the instances they wrote."""
     command = [sys.executable, "-m", "romancy_conformance.contract.opener", url]
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -32,7 +33,7 @@ async def open_together(url: str, count: int = 10) -> list[str]:
 
 
 async def use(url: str) -> str:
-    """Open, write, read, close; the id of what was written."""
+    """Open, write, read, close; return the id of the instance."""
     store = create_store(url)
     await store.open()
     item = start()

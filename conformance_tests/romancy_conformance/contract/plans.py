@@ -1,9 +1,9 @@
-"""What a store's calls cost the database: the plans of their statements and the rows that were looked at.
+"""What a store's calls cost the database: the plans of their statements and the number of rows read.
 
-The driver is watched, not the adapter: connections made while a `Watch` is on are counted and explained, by the means
-each database has for it. PostgreSQL sends the plan of every statement along (auto_explain, actual rows included);
-MySQL and MariaDB count the rows that their sessions read, and explain afterwards what was sent; SQLite counts the
-steps of its machine, of which some twenty make a row.
+A `Watch` observes the driver, not the adapter. It counts and explains what connections send that were made while it was
+on. PostgreSQL logs the plan of every statement (auto_explain, with the actual row counts). MySQL and MariaDB count the
+rows that a session reads, and the watch explains the statements afterwards. SQLite counts the steps of its virtual
+machine, some twenty for each row.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ _DATA = re.compile(r"\s*(?:--[^\n]*\n|\s)*\(?(?:select|with|insert|update|delete
 
 
 class Cost(Struct, frozen=True):
-    """What one call made the database do."""
+    """What one call cost the database."""
 
     rows: int
-    """Rows looked at, in tables and indexes, whether they were wanted or not."""
+    """Rows read in tables and indexes, needed or not."""
     plan: str
-    """Every statement's plan, as the database puts it."""
+    """The plan of every statement, in the database's words."""
 
 
 class Watch(ABC):
-    """Sees everything that is sent over connections made while it is on."""
+    """Observes everything that is sent over connections made while it is on."""
 
     def __init__(self) -> None:
         self._plans: list[str] = []
 
     @abstractmethod
     def on(self) -> Any:
-        """A context in which connections are made that are watched."""
+        """Return a context; connections made in it are watched."""
 
     @abstractmethod
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
-        """Make the call; what it cost."""
+        """Make the call and return its cost."""
 
     async def leave_uncounted(self) -> None:  # noqa: B027 - most databases do not count while a test fills them
-        """Keep the database from looking at its rows by itself until `analyze`."""
+        """Keep the database from updating its statistics until `analyze`."""
 
     @abstractmethod
     async def analyze(self, store: Store) -> None:
-        """Let the database look at its rows, as it does by itself once in a while."""
+        """Update the database's statistics, as the database does by itself from time to time."""
 
 
 def watch_for(url: str) -> Watch:
-    """The watch for the database at `url`; skips the test if there is none."""
+    """Return the watch for the database at `url`; skip the test if there is none."""
     kinds: dict[str, type[Watch]] = {
         "sqlite": _Sqlite, "postgresql": _Postgres, "postgres": _Postgres, "mysql": _Mysql, "mariadb": _Mysql
     }  # fmt: skip
@@ -171,7 +171,7 @@ class _Postgres(Watch):
 
     def _hear(self, _: object, message: object) -> None:
         text = str(message)
-        if "Query Text:" in text and "romancy" in text:  # and not what the driver asks about types, once
+        if "Query Text:" in text and "romancy" in text:  # without the driver's own queries for types
             self._plans.append(text.partition("Query Text:")[2])
 
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
@@ -192,7 +192,7 @@ class _Postgres(Watch):
 
 
 def _scanned(plan: str) -> int:
-    """Rows that the scans of a plan gave, and those that they read in vain."""
+    """Rows that the scans of a plan returned, and rows that they read and discarded."""
     rows, loops = 0, 1
     for line in plan.splitlines():
         if found := _SCANNED.search(line):
@@ -204,7 +204,7 @@ def _scanned(plan: str) -> int:
 
 
 def _postgres_plan(text: str) -> str:
-    """The plan without the query's text, which comes first."""
+    """Return the plan without the query text that precedes it."""
     lines = text.splitlines()
     first = next((number for number, line in enumerate(lines) if "(cost=" in line), 0)
     return "\n".join([_short("\n".join(lines[:first])), *(f"  {line}" for line in lines[first:])])
@@ -225,7 +225,7 @@ class _Mysql(Watch):
         import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
         from pymysql.constants import COMMAND  # noqa: PLC0415 - the same
 
-        send = aiomysql.Connection._execute_command  # all that is sent; answers may be read otherwise
+        send = aiomysql.Connection._execute_command  # every request passes here; answers may be read elsewhere
 
         async def watched(connection: Any, command: int, sql: str | bytes) -> None:
             if command == COMMAND.COM_QUERY and not self._off:
@@ -240,7 +240,7 @@ class _Mysql(Watch):
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
         await self._read()
         before = await self._read()
-        own = await self._read() - before  # what asking costs
+        own = await self._read() - before  # the cost of the counting query itself
         self._sent.clear()
         store.gate = _one_by_one
         try:
@@ -253,7 +253,7 @@ class _Mysql(Watch):
         return Cost(max(rows, 0), "\n".join(plans))
 
     async def _read(self) -> int:
-        """Rows that the open sessions have read so far."""
+        """Return the number of rows that the open sessions have read so far."""
         total = 0
         for connection in self._connections:
             if not connection.closed:
@@ -270,7 +270,7 @@ class _Mysql(Watch):
         self._off = True
         try:
             cursor = await connection.cursor()
-            with warnings.catch_warnings():  # what the driver makes of notes on how a query was rewritten
+            with warnings.catch_warnings():  # the driver warns about notes on rewritten queries
                 warnings.simplefilter("ignore")
                 await cursor.execute(sql)
             return list(await cursor.fetchall())
@@ -283,7 +283,7 @@ class _Mysql(Watch):
 
 
 async def _one_by_one(statement: str, /) -> None:
-    """A gate that stops nobody: while there is one, statements travel one by one."""
+    """A gate that never stops a statement; while a gate is set, the store sends each statement by itself."""
 
 
 def _text(sql: bytes) -> str:

@@ -94,7 +94,7 @@ async def test_a_batch_of_a_dead_worker_writes_nothing(actor: Actor) -> None:
 
 
 async def test_who_lets_go_of_many_sleeps_only_where_all_mail_was_seen(actor: Actor) -> None:
-    """B1: a release does not sleep through a message that its owner has not seen."""
+    """B1: a release in a batch does not put an instance to sleep that has a message its owner has not seen."""
     owned = [await actor.begin() for _ in range(4)]
     await actor.store.deliver([delivery(one) for one in owned[2:]])
     batch = [append(one, 2, change=change(WAITING, release=True)) for one in owned]
@@ -118,7 +118,7 @@ NO_TEXT: dict[str, Callable[[Start], Item]] = {
 async def test_half_a_character_is_refused_before_anything_is_written(
     actor: Actor, build: Callable[[Start], Item]
 ) -> None:
-    """Some databases would keep it and some would not: it is never sent to any."""
+    """Some databases accept a lone surrogate and some do not; a store sends it to none."""
     owned = [await actor.begin() for _ in range(3)]
     batch = [append(owned[0], 2), build(owned[1]), append(owned[2], 2)]
 

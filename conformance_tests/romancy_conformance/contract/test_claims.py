@@ -151,7 +151,7 @@ async def test_a_dead_worker_claims_nothing(store: Store, actor: Actor, hire: Hi
 
 
 async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
-    """A claim whose answer was lost left instances owned by a worker that does not know it."""
+    """A claim whose answer was lost leaves instances owned by a worker that does not know it."""
     begun = await actor.begin()
     await actor.write(append(begun, 2))
 
@@ -185,7 +185,7 @@ async def test_of_a_run_that_continued_only_its_own_log_comes_along(actor: Actor
 
 @pytest.mark.parametrize("body", [b"[]", b"[" + b" " * SHORT_COMMIT_BYTES + b"]"], ids=["many", "long"])
 async def test_a_log_that_is_not_short_stays_where_it_is(actor: Actor, hire: Hire, body: bytes) -> None:
-    """A claim of many instances stays small, and nothing of a log is given without the rest of it."""
+    """A claim of many instances stays small, and the store returns a log whole or not at all."""
     begun = await actor.begin()
     last = SHORT_LOG_COMMITS + 1 if body == b"[]" else 2
     for seq in range(2, last):
@@ -213,7 +213,7 @@ async def test_left_instances_are_taken_after_the_grace(store: Store, hire: Hire
 
 
 async def test_a_parked_instance_waits_for_fitting_code(hire: Hire, workflow_name: str) -> None:
-    """D4: parked for the code that refused it, taken up by code that has not, and no flapping between them."""
+    """D4: an instance parked by one code version is claimed by another that has not refused it, and does not flap."""
     bad, good = await hire(**{workflow_name: "bad"}), await hire(**{workflow_name: "good"})
     begun = await bad.begin()
     park = append(begun, 2, change=change(Status.STUCK, release=True, refused_by="bad", error="diverged"))
@@ -231,7 +231,7 @@ async def test_a_parked_instance_waits_for_fitting_code(hire: Hire, workflow_nam
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.CANCELLING, Status.COMPENSATING])
 async def test_what_is_stranded_is_found_by_a_sweep(actor: Actor, hire: Hire, status: Status) -> None:
-    """Nobody's and never due, though its status says that there is something to do: no such row stays as it is."""
+    """A sweep finds a row without an owner that is never due although its status asks for work."""
     stranded, asleep, parked = await actor.begin(), await actor.begin(), await actor.begin()
     for item, rest in (
         (stranded, change(status, release=True)),
@@ -254,7 +254,7 @@ async def test_what_is_stranded_is_found_by_a_sweep(actor: Actor, hire: Hire, st
 
 
 async def test_a_parked_instance_that_is_forgiven_is_due_for_everybody(hire: Hire, workflow_name: str) -> None:
-    """Somebody says that the cause is gone: the very code that refused it may try again, and refuse it again."""
+    """An operator reports that the cause is gone: the same code may try again, and refuse it again."""
     bad = await hire(**{workflow_name: "bad"})
     begun = await bad.begin()
     park = change(Status.STUCK, release=True, refused_by="bad", error="diverged")
@@ -283,7 +283,7 @@ async def test_the_row_shows_what_changed(actor: Actor) -> None:
 
 
 async def test_a_run_that_continues_as_new_points_at_its_start(actor: Actor) -> None:
-    """A14: the id and the numbering go on, the input is the new run's."""
+    """A14: the id and the seq numbering continue, and the input is that of the new run."""
     begun = await actor.begin(input=b"1")
     again = append(begun, 2, change=change(Status.WAITING, release=True, wake_at=1, run_from=2, input=b"2"))
     assert await actor.write(again) is Outcome.ACCEPTED

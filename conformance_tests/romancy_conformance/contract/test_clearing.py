@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ended(actor: Actor, status: Status = Status.COMPLETED) -> Start:
-    """An instance that has ended, with a message that nobody has read."""
+    """An instance that has ended, with an unread message."""
     begun = await actor.begin()
     assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
     await actor.store.deliver([delivery(begun)])
@@ -35,18 +35,18 @@ async def ended(actor: Actor, status: Status = Status.COMPLETED) -> Start:
 
 
 def silent(begun: Start) -> Append:
-    """An append that says nothing: a session commits none but one."""
+    """An empty append, with which a session commits."""
     return append(begun, 2, after=begun.writer)
 
 
 async def life_of(store: Store, instance_id: str) -> int | None:
-    """The life that everybody sees."""
+    """Return the life that other transactions see."""
     found = await store.read(instance_id, limit=0)
     return None if found is None else found.instance.life
 
 
 async def replace(actor: Actor, outer: Session, old: Start, new: Start) -> Outcome | None:
-    """Put a new life into the place of the old one, by the session's commit; None if that is not there."""
+    """Replace the old life with a new one in the session's commit; return None if the old one is not there."""
     async with actor.store.session(join=joinable(actor, outer)) as joined:
         if not await joined.clear(old.instance_id, old.life, TERMINAL_STATUSES):
             return None
@@ -112,7 +112,7 @@ async def test_of_several_that_want_the_place_one_has_it(actor: Actor, store: St
                 async with one.store.session() as outer:
                     return await replace(one, outer, old, mine)
             except StorageUnavailableError:
-                await asyncio.sleep(0.05)  # another one holds the instance
+                await asyncio.sleep(0.05)  # another transaction holds the instance
         raise AssertionError("the others hold it for ever")
 
     got = await asyncio.gather(*(take(*one) for one in zip(others, new, strict=True)))

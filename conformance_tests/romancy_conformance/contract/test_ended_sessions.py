@@ -34,7 +34,7 @@ async def ledger(store: Store) -> Ledger:
 
 
 async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], object]) -> Session:
-    """A session that has ended like this; `seen` is called while it is open."""
+    """Return a session that has ended in this way; `seen` is called while it is open."""
     begun = await actor.begin()
     if how == "refused":
         await actor.write(append(begun, 2))
@@ -55,7 +55,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
 
 
 async def write_natively(native: Any, ledger: Ledger, key: str) -> None:
-    """Add a row by the driver's own object."""
+    """Add a row through the driver's own object."""
     if hasattr(native, "put"):
         await native.put(ledger.place(key), 1)
         return
@@ -120,7 +120,7 @@ async def test_a_session_that_has_ended_does_not_reach_into_the_next(actor: Acto
 
 @pytest.mark.parametrize("use", USES)
 async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: Actor, ledger: Ledger, use: str) -> None:
-    """A coroutine that was made in time runs too late."""
+    """A coroutine that was created before the end of the session runs after it."""
     late: list[Awaitable[object]] = []
 
     def prepare(session: Session) -> None:

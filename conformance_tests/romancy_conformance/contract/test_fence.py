@@ -27,7 +27,7 @@ REOPENED = change(release=True, wake_at=1, reopens=True, run_from=3)
 
 
 async def ended(actor: Actor, status: Status = Status.COMPLETED) -> tuple[Start, Append]:
-    """An instance that has ended, and the append by which it did."""
+    """An instance that has ended, and the append that ended it."""
     begun = await actor.begin()
     end = append(begun, 2, b'["end"]', after=begun.writer, change=change(status))
     assert await actor.write(end) is Outcome.ACCEPTED
@@ -70,7 +70,7 @@ async def test_appends_follow_each_other(actor: Actor) -> None:
 async def test_an_append_whose_predecessor_is_not_the_one_it_knows_is_lost(
     actor: Actor, fields: dict[str, Any], after: str | None
 ) -> None:
-    """A tail that was acknowledged is gone, and perhaps another one stands in its place."""
+    """The database lost acknowledged rows, and other rows may stand in their place."""
     begun = await actor.begin()
     if after is not None:
         assert await actor.write(append(begun, 2, after=begun.writer)) is Outcome.ACCEPTED
@@ -103,7 +103,7 @@ async def test_lost_items_leave_their_neighbours_untouched(actor: Actor) -> None
 
 
 async def test_who_cannot_know_the_predecessor_is_not_asked_for_it(actor: Actor) -> None:
-    """An instance whose last rows are gone is put aside behind the hole; where it ended it is left alone."""
+    """An instance whose last rows are gone is parked behind the hole; an ended instance is left alone."""
     damaged = await actor.begin()
     over, _ = await ended(actor)
     aside = change(Status.STUCK, release=True)
@@ -202,7 +202,7 @@ async def test_another_run_is_written_beside_others_changes(actor: Actor) -> Non
 
 
 async def test_a_claim_tells_whom_to_follow(actor: Actor, hire: Hire) -> None:
-    """Of what lay unclaimed, of what was taken over, and of what was owned already."""
+    """The claim names the last row's writer for an unclaimed instance, for one taken over and for one already owned."""
     (name,) = actor.workflows
     lying = start(workflow_name=name)
     assert await actor.write(lying) is Outcome.ACCEPTED
@@ -242,7 +242,7 @@ async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
 
 
 async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(actor: Actor) -> None:
-    """What else the instance did meanwhile stands in its log; an old view of the database must not hide it."""
+    """The log contains what the instance wrote meanwhile; an old snapshot of the database must not hide it."""
     begun = await actor.begin()
     if not await _has_sessions(actor) or actor.store.capabilities.sessions_exclude:
         return
@@ -260,7 +260,7 @@ async def _has_sessions(actor: Actor) -> bool:
         async with actor.store.session():
             return True
     except UsageError:
-        return False  # a store without them says so, and test_sessions.py says that it is broken
+        return False  # a store without sessions says so, and test_sessions.py reports it
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 MOVING = [Status.WAITING, Status.RUNNING]
 INDEXES: list[list[tuple[str, ...]]] = [[()], [("v", "other", "a.b"), (), ("v",)]]
-"""Which paths the instances of a database have declared, in turn: none, or some these and some others."""
+"""The paths that the instances of a database have declared, one set after the other."""
 
 
 def searchable(raw: bytes, index: Sequence[str] = (), **fields: Any) -> Start:
@@ -44,7 +44,7 @@ def searchable(raw: bytes, index: Sequence[str] = (), **fields: Any) -> Start:
 
 
 async def fill(store: Store, documents: Sequence[bytes], index: Sequence[tuple[str, ...]]) -> tuple[str, list[Start]]:
-    """One instance for each document, under a workflow name of their own."""
+    """Write one instance for each document, under a workflow name used only here."""
     name = unique("flow")
     items = [
         searchable(raw, index[number % len(index)], workflow_name=name, instance_id=unique(f"d{number}"))
@@ -56,7 +56,7 @@ async def fill(store: Store, documents: Sequence[bytes], index: Sequence[tuple[s
 
 
 async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
-    """The ids of everything a query finds, page by page, in the order of the pages."""
+    """Return the ids of all results of a query, page by page."""
     ids: list[str] = []
     token: str | None = None
     while True:
@@ -69,7 +69,7 @@ async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
 
 
 def wanted(items: Sequence[Start], filters: Filters) -> set[str]:
-    """What the reference finds."""
+    """Return the results of the reference."""
     return {item.instance_id for item in items if matches(item.input, filters)}
 
 
@@ -168,7 +168,7 @@ async def test_rows_come_back_as_they_are(actor: Actor, store: Store) -> None:
 
 @pytest.mark.parametrize("filtered", ["all", "status", "filter", "indexed", "several"])
 async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: Store, filtered: str) -> None:
-    """Rows are inserted, changed and pruned between any two pages; nothing that stays is missed or shown twice."""
+    """Rows are inserted, changed and pruned between two pages; a row that stays is neither missed nor shown twice."""
     name = next(iter(actor.workflows))
     index = ("v",) if filtered in {"indexed", "several"} else ()
 
@@ -210,7 +210,7 @@ async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: St
 async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
     store: Store, hire: Hire, asked: str
 ) -> None:
-    """It fits all the time, also where a page is put together status by status: it moves between any two statements."""
+    """The instance always matches, although its status changes between two statements that build one page."""
     mover = await hire()
     (name,) = mover.workflows
     places, base = random.Random(asked), unique("walk")

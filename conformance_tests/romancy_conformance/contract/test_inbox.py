@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def mail_of(actor: Actor) -> dict[str, Mailbox]:
-    """The mail of everything this worker owns, without claiming more."""
+    """Return the mail of all instances this worker owns, without claiming more."""
     request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0)
     work = await actor.store.claim(request)
     return {box.instance_id: box for box in work.mail}
@@ -41,7 +41,7 @@ async def test_the_owner_gets_its_mail_in_the_order_of_the_sender(actor: Actor, 
 
 
 async def test_mail_bears_the_time_at_which_the_database_took_it(actor: Actor, store: Store) -> None:
-    """B7: which came first, the message or a deadline, is decided by that, however late anybody looks."""
+    """B7: this time decides whether a message or a deadline came first, however late a worker reads it."""
     begun, other = await actor.begin(), await actor.begin()
     before = (await store.heartbeat(actor.worker)).now
     await store.deliver([delivery(begun)])
@@ -116,7 +116,7 @@ async def test_a_release_that_missed_a_delivery_does_not_sleep(actor: Actor, sto
 
 
 async def test_the_end_is_refused_while_there_is_unseen_mail(actor: Actor, store: Store) -> None:
-    """B8: a message that was accepted is in the log or still in the inbox, never in between."""
+    """B8: an accepted message is either in the log or still in the inbox."""
     begun = await actor.begin()
     await store.deliver([delivery(begun)])
 
@@ -149,7 +149,7 @@ async def test_a_delivery_sent_twice_is_taken_once(actor: Actor, store: Store) -
 
 
 async def test_a_dedupe_key_is_remembered_after_consumption(actor: Actor, store: Store) -> None:
-    """B3: the inbox row is gone, the redelivery is still recognised, until the key is forgotten."""
+    """B3: after the inbox row is gone, a redelivery is still recognised, until the key is forgotten."""
     begun = await actor.begin()
     key = unique("event")
     mail = delivery(begun, dedupe=key)
@@ -200,7 +200,7 @@ async def test_deliveries_of_a_commit_arrive_with_it_or_not_at_all(actor: Actor,
 
 
 async def test_a_commit_may_deliver_to_the_ended_and_the_unknown(actor: Actor) -> None:
-    """A child that ends after its parent must still be able to end."""
+    """A child that ends after its parent must be able to commit its end."""
     child, parent = await actor.begin(), await actor.begin()
     await actor.write(append(parent, 2, change=change(Status.CANCELLED)))
 
@@ -211,7 +211,7 @@ async def test_a_commit_may_deliver_to_the_ended_and_the_unknown(actor: Actor) -
 
 @pytest.mark.parametrize("first", ["message", "end"])
 async def test_a_message_to_one_that_ends_in_the_same_batch(actor: Actor, first: str) -> None:
-    """Whichever the store takes for the earlier one, both get an outcome, and mail is not left with the ended."""
+    """Whichever item the store orders first, both get an outcome, and no mail stays with an ended instance."""
     sender, receiver = await actor.begin(), await actor.begin()
     message = append(sender, 2, deliveries=(delivery(receiver),))
     end = append(receiver, 2, change=change(Status.COMPLETED))
@@ -275,12 +275,12 @@ async def test_mail_reaches_an_instance_nobody_has_claimed_yet(actor: Actor, sto
 
 
 def outgoing(body: bytes = b"{}") -> OutboxRow:
-    """A message for the outside."""
+    """A message for the outbox."""
     return OutboxRow(outbox_id=unique("o"), topic="topic", body=body)
 
 
 async def test_mail_that_was_left_lying_comes_with_the_next_claim(actor: Actor, store: Store) -> None:
-    """Nothing waited for it when it was seen; a later owner must still find it."""
+    """The instance did not wait for the message when its owner saw it; a later owner must find it."""
     begun = await actor.begin()
     mail = delivery(begun)
     await store.deliver([mail])

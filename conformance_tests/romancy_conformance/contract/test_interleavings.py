@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_delivery_and_a_release_leave_nobody_asleep(store: Store, actor: Actor, hire: Hire) -> None:
-    """B1: neither order, nor anything in between, may leave mail with an instance that nothing will wake."""
+    """B1: no order of the two calls may put an instance with mail to sleep without anything to wake it."""
     owner = await hire()
 
     async def scenario() -> Scene:
@@ -62,7 +62,7 @@ async def test_a_release_held_open_does_not_miss_a_delivery(store: Store, actor:
 
 
 async def test_a_delivery_and_an_end_agree(store: Store, actor: Actor, hire: Hire) -> None:
-    """B8: accepted mail and an accepted end that has not seen it exclude each other."""
+    """B8: of a message and an end that has not seen it, the store accepts only one."""
     owner = await hire()
 
     async def scenario() -> Scene:
@@ -100,7 +100,7 @@ async def test_an_end_held_open_agrees_with_a_delivery(store: Store, actor: Acto
 
 @pytest.mark.parametrize("by", ["batch", "session"])
 async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor, hire: Hire, by: str) -> None:
-    """A10: the dying worker's last append and the takeover meet at the same seq."""
+    """A10: the dying worker's last append and the takeover compete for the same seq."""
     survivor = await hire()
 
     async def scenario() -> Scene:
@@ -114,7 +114,7 @@ async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor
             while answer.left:
                 answer = await survivor.store.takeover(survivor.token, peer, owner, nonce())
                 moved += answer.moved
-            if first.refused:  # the session's commit was a beat: the victim was alive
+            if first.refused:  # the session's commit counted as a heartbeat: the victim was alive
                 moved, owner = list(await survivor.take_over(victim)), b'[{"type":"owner"}]'
             rows = await full_log(survivor.store, begun.instance_id)
             assert moved == [begun.instance_id]
@@ -217,7 +217,7 @@ async def test_no_instance_is_claimed_twice(store: Store, actor: Actor, hire: Hi
 
 
 async def test_two_batches_crosswise_come_through(store: Store, actor: Actor, hire: Hire) -> None:
-    """A7: the same instances in opposite order, with deliveries to each other; nobody sees a deadlock."""
+    """A7: two batches write the same instances in opposite order and deliver to each other; none sees a deadlock."""
     other = await hire()
 
     async def scenario() -> Scene:
@@ -240,7 +240,7 @@ async def test_two_batches_crosswise_come_through(store: Store, actor: Actor, hi
 
 
 async def test_a_session_and_a_batch_crosswise_come_through(store: Store, actor: Actor, hire: Hire) -> None:
-    """A7: the engine's own statements never make the user's activity the victim of a deadlock."""
+    """A7: the engine's own statements never make the user's activity lose a deadlock."""
     other = await hire()
 
     async def scenario() -> Scene:
@@ -284,7 +284,7 @@ async def test_a_purge_and_a_delivery_agree(store: Store, actor: Actor, hire: Hi
 
 
 async def test_a_cancelled_call_leaves_no_lock_behind(store: Store, actor: Actor, hire: Hire) -> None:
-    """F8: whatever it was doing when it was cancelled, the next one gets through."""
+    """F8: wherever a call is cancelled, the next one succeeds."""
     other = await hire()
     begun = await actor.begin()
     for number in range(1, 40):

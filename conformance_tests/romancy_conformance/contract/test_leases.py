@@ -80,7 +80,7 @@ async def test_takeover_frees_everything_with_an_entry_in_each_log(actor: Actor,
 
 
 async def test_a_takeover_moves_no_more_at_once_than_it_was_asked_to(actor: Actor, hire: Hire) -> None:
-    """A5: a chunk at a time, so that no transaction holds everything a worker had."""
+    """A5: a takeover moves instances in chunks, so that no transaction locks everything a worker owned."""
     other = await hire()
     begun = {(await other.begin()).instance_id for _ in range(7)}
     peer = await actor.see(other)
@@ -92,7 +92,7 @@ async def test_a_takeover_moves_no_more_at_once_than_it_was_asked_to(actor: Acto
 
 
 async def test_a_worker_that_beat_meanwhile_is_left_alone(actor: Actor, hire: Hire) -> None:
-    """D1: the mark is refused when the beat is no longer the one that was seen unchanged for a lease."""
+    """D1: the store refuses to mark a worker dead whose heartbeat counter has changed since the caller read it."""
     other = await hire()
     begun = await other.begin()
     seen = await actor.see(other)
@@ -158,7 +158,7 @@ async def test_crashes_count_only_while_the_log_does_not_grow(hire: Hire) -> Non
 
 
 async def test_progress_takes_the_suspicion_away(hire: Hire) -> None:
-    """D3: how often its owners died is told only while nothing has been written since."""
+    """D3: the crash count is reported only while the instance has written nothing since."""
     survivor, victim = await hire(), await hire()
     begun = await victim.begin()
     await survivor.take_over(victim)

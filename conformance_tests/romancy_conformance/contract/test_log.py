@@ -116,7 +116,7 @@ async def test_a_dead_worker_cannot_write(actor: Actor, hire: Hire) -> None:
 
 @pytest.mark.parametrize("changed", [0, 3], ids=["plain", "some with a change"])
 async def test_a_dead_worker_cannot_write_a_batch(actor: Actor, hire: Hire, changed: int) -> None:
-    """A4, A6: one look at the worker's row serves all rows of a batch, the last as well as the first."""
+    """A4, A6: one check of the worker's row covers all rows of a batch, the last as well as the first."""
     begun = [await actor.begin() for _ in range(5)]
     other = await hire()
     await other.take_over(actor)
@@ -137,7 +137,7 @@ async def test_a_worker_without_a_row_cannot_write(actor: Actor) -> None:
 
 
 async def test_thaw_after_purge_and_reuse_of_the_id(actor: Actor, hire: Hire) -> None:
-    """A4: neither the old life's rows nor the new one's ever take an append of a worker that was dead."""
+    """A4: neither the old life nor the new one accepts an append of a worker that was declared dead."""
     begun = await actor.begin()
     other = await hire()
     await other.take_over(actor)
@@ -154,7 +154,7 @@ async def test_thaw_after_purge_and_reuse_of_the_id(actor: Actor, hire: Hire) ->
 
 
 async def test_a_late_copy_for_a_former_life_never_reaches_the_new_one(actor: Actor) -> None:
-    """The writer is alive, but the id has been purged and used again since it sent the append."""
+    """The writer is alive, but the id was purged and used again after it sent the append."""
     begun = await actor.begin()
     await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
     await _purge(actor.store, begun.instance_id)
@@ -196,7 +196,7 @@ async def test_a_batch_of_many_instances_is_answered_item_by_item(actor: Actor) 
 
 
 async def test_two_appends_of_one_instance_in_a_batch_are_misuse(actor: Actor) -> None:
-    """A1: the second could be accepted although the first was refused."""
+    """A1: the store could accept the second although it refused the first."""
     begun = await actor.begin()
 
     with pytest.raises(InternalError, match="twice in one batch"):

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.anyio
 
 LARGE = 2 * 1024 * 1024
 COUNT = 9
-"""Large messages, of which four fit into one answer."""
+"""Large messages; four of them fit into one answer."""
 
 
 async def claimed(actor: Actor, known: dict[str, int], limit: int = 0) -> Work:
-    """One claim of a worker that has been told so much."""
+    """Make one claim, with this limit on the mail in the answer."""
     request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=limit, known=known)
     return await actor.store.claim(request)
 
@@ -33,7 +33,7 @@ def size_of(boxes: list[Mailbox]) -> int:
 
 
 async def collected(actor: Actor, known: dict[str, int], limit: int = 0) -> tuple[list[Work], dict[str, Mailbox]]:
-    """Claim as an engine does until nothing is left out: the answers, and every mailbox."""
+    """Claim as an engine does until the store has left nothing out; return the answers and every mailbox."""
     answers: list[Work] = []
     boxes: dict[str, Mailbox] = {}
     while not answers or answers[-1].more:
@@ -50,7 +50,7 @@ async def collected(actor: Actor, known: dict[str, int], limit: int = 0) -> tupl
 
 
 async def sent(store: Store, items: list[Start], size: int = LARGE) -> dict[str, bytes]:
-    """A large message for each."""
+    """Send a large message to each instance."""
     mail = [delivery(one, b"%04d" % number + b"x" * (size - 4)) for number, one in enumerate(items)]
     for one in mail:
         assert await store.deliver([one]) == [Delivered.ACCEPTED]
@@ -72,7 +72,7 @@ async def test_large_mail_of_what_is_owned_comes_in_several_answers(actor: Actor
 async def test_large_mail_of_what_is_claimed_comes_in_several_answers(
     actor: Actor, store: Store, workflow_name: str
 ) -> None:
-    """Mail that a former owner has seen and left lying is not forgotten because the answer was full."""
+    """Mail that a former owner has seen and not consumed is not lost when the answer is full."""
     items = [start(workflow_name=workflow_name) for _ in range(COUNT)]
     await store.commit(items)
     bodies = await sent(store, items)
@@ -91,7 +91,7 @@ async def test_large_mail_of_what_is_claimed_comes_in_several_answers(
 
 
 async def test_a_mailbox_comes_whole_however_large(actor: Actor, store: Store) -> None:
-    """The counter of a mailbox covers all of it, or an instance could fall asleep beside the rest."""
+    """Its counter covers all of its messages; after a part of them the instance could sleep with unread mail."""
     begun, other = await actor.begin(), await actor.begin()
     for _ in range(5):
         await sent(store, [begun])

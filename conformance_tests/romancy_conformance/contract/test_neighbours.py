@@ -26,13 +26,13 @@ pytestmark = pytest.mark.anyio
 _AT_ONCE = 2.0
 _A_HANG = 60.0
 _IN_TIME = 20.0
-"""For an answer that takes two seconds where nobody else needs the processor; fifteen locks in line take thirty."""
+"""Seconds for an answer that takes two on an idle machine; waiting for fifteen locks in sequence takes thirty."""
 _SOON = 8.0
-"""For one that takes three seconds, or four where it is one of several."""
+"""Seconds for an answer that takes three, or four as one of several."""
 
 
 class Frozen:
-    """A call that stands before its COMMIT, in a worker that does not go on."""
+    """A call that is held before its COMMIT, in a worker that does not continue."""
 
     def __init__(self, store: Store, call: Callable[[], Awaitable[Outcome]]) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Frozen:
         return self
 
     async def thaw(self) -> Outcome:
-        """Let it go on; what became of its append."""
+        """Let the call continue; return the outcome of its append."""
         self._store.gate = None
         self._go.set()
         return await self._writing
@@ -62,7 +62,7 @@ class Frozen:
 
 
 async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
-    """Freeze an append in a session; skips the test where one open transaction keeps all others from writing."""
+    """Freeze an append in a session; skip the test where one open transaction keeps all others from writing."""
     item = append(begun, 2, b'["frozen"]', **fields)
 
     async def write() -> Outcome:
@@ -74,7 +74,7 @@ async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> Asy
 
 
 async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], other: Store) -> AsyncGenerator[Frozen]:
-    """Freeze any call, or skip the test, as above."""
+    """Freeze any call, or skip the test, as in `frozen`."""
     async with Frozen(store, call) as held:
         starting = asyncio.create_task(other.commit([start(delay=None)]))
         inside = other.capabilities.embedded
@@ -88,7 +88,7 @@ async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], othe
 
 
 async def sent_until(actor: Actor, batch: list[Append], *, locked: int) -> list[Outcome]:
-    """Send the batch until so many of it are locked: what had no turn on a busy machine is locked as well at first."""
+    """Send the batch until at most `locked` are LOCKED: on a busy machine, items without a turn are so at first."""
     async with asyncio.timeout(60):
         while True:
             outcomes = await asyncio.wait_for(actor.store.commit(batch, worker=actor.token), _IN_TIME)
@@ -99,7 +99,7 @@ async def sent_until(actor: Actor, batch: list[Append], *, locked: int) -> list[
 
 @pytest.mark.parametrize("changes", [None, change()], ids=["plain", "with a change"])
 async def test_a_frozen_row_keeps_no_neighbour_waiting(actor: Actor, hire: Hire, changes: Change | None) -> None:
-    """A5: whoever holds a row of the batch, the neighbours are written and told so; what is held is sent again."""
+    """A5: the rest of the batch is written and acknowledged; the caller sends the held item again."""
     other = await hire()
     begun = [await actor.begin() for _ in range(12)]
     batch = [append(one, 2, change=changes) for one in begun]
@@ -116,7 +116,7 @@ async def test_a_frozen_row_keeps_no_neighbour_waiting(actor: Actor, hire: Hire,
 
 
 async def test_many_frozen_rows_hold_the_answer_up_no_longer_than_one(actor: Actor, hire: Hire) -> None:
-    """A5: what has not had its turn may be LOCKED as well, but never refused, and nothing is there twice."""
+    """A5: an item that had no turn yet may be LOCKED too, but never refused, and nothing is there twice."""
     other = await hire()
     begun, mine = [await actor.begin() for _ in range(30)], await other.begin()
     item = append(mine, 2, deliveries=tuple(delivery(one) for one in begun[::2]))
@@ -134,7 +134,7 @@ async def test_many_frozen_rows_hold_the_answer_up_no_longer_than_one(actor: Act
 
 
 async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire) -> None:
-    """A7: a session touches no row of those it writes to, so neither waits for the other."""
+    """A7: a session locks no row of the receivers of its messages, so neither waits for the other."""
     other = await hire()
     mine, target = await other.begin(), await actor.begin()
 
@@ -144,7 +144,7 @@ async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire
 
 
 async def test_what_is_owned_is_told_again_whoever_holds_its_row(actor: Actor, hire: Hire) -> None:
-    """A1: whoever asks for all it owns asks once; what is left out of that answer is never heard of again."""
+    """A1: a worker asks once for all it owns; the answer must be complete whoever holds a row."""
     other = await hire()
     mine, theirs = [await actor.begin() for _ in range(3)], await other.begin()
     item = append(theirs, 2, deliveries=(delivery(mine[1]),))
@@ -156,7 +156,7 @@ async def test_what_is_owned_is_told_again_whoever_holds_its_row(actor: Actor, h
 
 @pytest.mark.parametrize("changes", [None, change()], ids=["log", "log and instance"])
 async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, changes: Change | None) -> None:
-    """A5: the mark stands at once, everything that is free moves, and the rest moves when it can."""
+    """A5: the dead mark stands at once, free instances move at once, and the rest when their rows are free."""
     victim = await hire()
     begun = [await victim.begin() for _ in range(8)]
     peer = await actor.see(victim)
@@ -176,7 +176,7 @@ async def test_a_frozen_row_does_not_stop_a_takeover(actor: Actor, hire: Hire, c
 
 
 async def test_mail_for_a_frozen_row_is_answered_soon(actor: Actor, hire: Hire) -> None:
-    """A5: whoever sends hears that it was not taken, and sends all again; what goes to others may be in."""
+    """A5: the sender learns that it was not taken and sends all again; mail for others may already be in."""
     other = await hire()
     begun, mine = [await actor.begin() for _ in range(3)], await other.begin()
     item = append(mine, 2, deliveries=(delivery(begun[1]),))
@@ -204,7 +204,7 @@ async def test_a_claim_leaves_a_frozen_row_alone(actor: Actor, hire: Hire, workf
 
 
 async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: Hire, workflow_name: str) -> None:
-    """A5: a due instance that another transaction holds is for the next claim; the others are not kept waiting."""
+    """A5: a due instance that another transaction holds is left to the next claim, and the others are not delayed."""
     other = await hire()
     mine = await other.begin()
     items = [start(workflow_name=workflow_name) for _ in range(4)]
@@ -221,7 +221,7 @@ async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: 
 
 @pytest.mark.parametrize("where", ["seq", "wake time", "child"])
 async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor, where: str) -> None:
-    """A12: the guilty item gets a typed refusal, its neighbours are written."""
+    """A12: the faulty item gets a typed refusal, and its neighbours are written."""
     begun = [await actor.begin() for _ in range(9)]
     batch: list[Item] = [append(one, 2, change=change() if number % 3 else None) for number, one in enumerate(begun)]
     too_large = 2**63
@@ -240,7 +240,7 @@ async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor, where
 
 @pytest.mark.parametrize("target_is", ["asleep", "owned"])
 async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Actor, hire: Hire, target_is: str) -> None:
-    """A7: the counter may move in a commit of its own after the session's; a crash between the two is repaired."""
+    """A7: a commit of its own may count such mail later; after a crash between the two commits, a sweep counts it."""
     sender, sweeper = await hire(), await hire()
     begun = await sender.begin()
     target = await sweeper.begin()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def claimed(actor: Actor, kept: dict[str, int], *, limit: int = 0, recover: bool = False) -> Work:
-    """One claim of a worker that keeps so much mail."""
+    """Make one claim, for a worker that keeps this much mail."""
     request = ClaimRequest(
         worker=actor.token, codes=actor.workflows, limit=limit, recover=recover, known=dict(kept), kept=kept
     )
@@ -35,13 +35,13 @@ async def claimed(actor: Actor, kept: dict[str, int], *, limit: int = 0, recover
 
 
 async def mailbox(actor: Actor, begun: Start, kept: int, *, recover: bool = False) -> Mailbox | None:
-    """The mail of one instance, as the claim brings it."""
+    """Return the mail of one instance, as the claim returns it."""
     work = await claimed(actor, {begun.instance_id: kept} if kept else {}, recover=recover)
     return next((box for box in work.mail if box.instance_id == begun.instance_id), None)
 
 
 async def sent(store: Store, begun: Start, count: int) -> list[Delivery]:
-    """So many messages, each by itself."""
+    """Send so many messages, one at a time."""
     mail = [delivery(begun, b'{"n":%d}' % number) for number in range(count)]
     for one in mail:
         assert await store.deliver([one]) == [Delivered.ACCEPTED]
@@ -94,7 +94,7 @@ async def test_a_delivery_by_a_commit_is_new_like_any_other(actor: Actor, store:
 
 
 async def test_what_is_consumed_does_not_shift_what_is_new(actor: Actor, store: Store) -> None:
-    """A commit takes messages from the middle; the counter, and so what is new, stays as it was."""
+    """A commit consumes messages from the middle; the counter, and so what is new, does not change."""
     begun = await actor.begin()
     old = await sent(store, begun, 4)
     taken = (old[1].delivery_id, old[3].delivery_id)
@@ -126,7 +126,7 @@ async def test_what_is_recovered_comes_whole_whatever_is_kept(actor: Actor, stor
 
 
 async def test_what_is_claimed_comes_whole_whatever_is_kept(actor: Actor, store: Store, hire: Hire) -> None:
-    """It was let go and is taken again, by the same worker or by another: whoever had it kept it before."""
+    """The instance was released and is claimed again, by the same worker or by another one."""
     begun = await actor.begin()
     mail = await sent(store, begun, 3)
     sleep = append(begun, 2, change=change(seen=3, release=True, wake_at=1))
@@ -143,7 +143,7 @@ async def test_what_is_claimed_comes_whole_whatever_is_kept(actor: Actor, store:
 
 
 async def test_a_counter_that_has_gone_back_brings_everything(actor: Actor, store: Store) -> None:
-    """The database was set back to an earlier state: its numbers are given anew, and say nothing of what is kept."""
+    """The database was restored to an earlier state: it assigns the same numbers again, so they prove nothing."""
     begun = await actor.begin()
     mail = await sent(store, begun, 3)
 
@@ -153,7 +153,7 @@ async def test_a_counter_that_has_gone_back_brings_everything(actor: Actor, stor
 
 
 async def test_mail_of_a_session_is_not_left_out(actor: Actor, store: Store) -> None:
-    """It is counted after the commit that brought it, which is when it is news for who keeps all there was before."""
+    """It is counted after the commit that delivered it; then it is new for a worker that keeps all earlier mail."""
     begun, other, sender = [await actor.begin() for _ in range(3)]
     await sent(store, begun, 2)
     posted = [delivery(one) for one in (begun, begun, other)]
@@ -174,12 +174,12 @@ async def test_mail_of_a_session_is_not_left_out(actor: Actor, store: Store) -> 
     new = await sent(store, begun, 1)
     brought = ids(await mailbox(actor, begun, kept))
     assert brought[-1:] == sent_ids(new)
-    if store.capabilities.processes:  # what lives in one process is brought again cheaply
+    if store.capabilities.processes:  # a store of one process returns it again at no cost
         assert brought == sent_ids(new)
 
 
 async def test_of_messages_that_come_at_once_none_is_left_out(actor: Actor, store: Store) -> None:
-    """Whichever commits first, a claim in between has not been told of the counter of the other."""
+    """Whichever message commits first, a claim between the two has not reported the counter of the other."""
     begun, senders = await actor.begin(), [await actor.begin() for _ in range(3)]
     mail = [delivery(begun) for _ in range(24)]
     parts = [mail[number::6] for number in range(6)]
@@ -211,7 +211,7 @@ async def test_of_messages_that_come_at_once_none_is_left_out(actor: Actor, stor
 async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
     store: Store, actor: Actor, hire: Hire, by: str
 ) -> None:
-    """Its number must not lie below the counter that the owner was told of meanwhile."""
+    """Its number must not lie below the counter that the owner was told meanwhile."""
     owner = await hire()
 
     async def hold(sender: Start, one: Delivery) -> object:
@@ -250,7 +250,7 @@ async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
 
 @pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")
 async def test_what_bears_no_number_is_brought_every_time(actor: Actor, store: Store) -> None:
-    """It was there before messages had numbers, or an older worker has put it there beside this one."""
+    """Such a message is older than message numbers, or an older worker beside this one has delivered it."""
     begun = await actor.begin()
     old = await sent(store, begun, 3)
     mark = store.capabilities.placeholder

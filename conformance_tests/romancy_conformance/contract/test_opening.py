@@ -143,7 +143,7 @@ async def test_closing_leaves_no_task_and_no_thread_behind(storage_url: str) -> 
         await store.wait_for_work(0.01)
         await store.close()
 
-    await use()  # what a first use sets up once for the process is not the store's
+    await use()  # what the first use sets up once for the process is not the store's
     tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
     await use()
 
@@ -184,7 +184,7 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
 
 @pytest.mark.dealt
 async def test_ten_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
-    """On an old one: beside the adapters, which know what an old one looks like (`tests/backends`)."""
+    """The tests beside the adapters (`tests/backends`) do the same on databases of old schemas."""
     written = await open_together(empty_url)
 
     store = await open_store()
@@ -280,7 +280,7 @@ async def _attempt(url: str) -> None:
 
 
 def _with(url: str, *, password: str | None = None, port: int | None = None, path: str | None = None) -> str:
-    """The URL with other parts; skips the test if it does not name a server."""
+    """Return the URL with these parts replaced; skip the test if it names no server."""
     parts = urlsplit(url)
     if parts.password is None:
         pytest.skip("capability: no server with accounts behind this URL")
@@ -290,7 +290,7 @@ def _with(url: str, *, password: str | None = None, port: int | None = None, pat
 
 
 def _secrets_in(error: BaseException | None) -> list[str]:
-    """Everything in the error and what it came from that shows the password."""
+    """Return every text of the error and its causes that contains the password."""
     shown: list[str] = []
     while error is not None:
         shown += [text for text in (str(error), repr(error)) if "hunter2" in text]

@@ -25,22 +25,22 @@ pytestmark = [pytest.mark.anyio, pytest.mark.dealt, pytest.mark.timeout(600)]
 
 COUNT = 20_000
 ENOUGH = 1500
-"""Rows for which there is a reason: some pages of fifty, read in an index and in the table, of twenty workflows."""
+"""Rows that a call may read: some pages of fifty, in an index and in the table, for twenty workflows."""
 SWEEP = 11_000
-"""For the slow sweep, which may look at all the mail there is and at all that workers own."""
+"""Rows for the slow sweep, which may read all mail and all instances that workers own."""
 FORMER = 8_000
 INPUT = b'"' + bytes(range(35, 91)) * 25 + b'"'
-"""Of the size that makes a row of its own expensive to fetch: what a page of them costs depends on the way to it."""
+"""Large enough that fetching a row is expensive: the cost of a page then depends on the plan."""
 CUSTOMERS = 5_000
 WORKFLOWS = [f"flow-{number:02}" for number in range(20)]
 FLOWS = "flow-1"
-"""A part of the names of ten of them: what has never declared the path is in no way of searches for these."""
+"""Part of the names of ten workflows, so that searches need not read instances without a declared path."""
 STATUSES = (Status.COMPLETED,) * 14 + (Status.WAITING,) * 3 + (Status.PENDING,) * 2 + (Status.FAILED,)
 HOUR = 3_600_000_000
 
 
 def instance(number: int) -> Start:
-    """One of many: twenty workflows, four statuses, customers with four instances each."""
+    """One of many instances: twenty workflows, four statuses, four instances for each customer."""
     status = STATUSES[number % 23 % len(STATUSES)]
     projection, index = project_with_index(
         b'{"customer":{"id":"c-%d"},"total":%d}' % (number % CUSTOMERS, number), ["customer.id"]
@@ -52,9 +52,9 @@ def instance(number: int) -> Start:
 
 
 def former(number: int) -> Start:
-    """One of the oldest: ended as none has since, or of a workflow that nobody starts any more.
+    """One of the oldest instances: with an end that none has had since, or of a workflow that is no longer started.
 
-    Such rows are common enough to be looked for among the newest, and are not there.
+    Such rows are common enough that a planner expects them among the newest, where there are none.
     """
     projection, index = project_with_index(
         b'{"customer":{"id":"f-%d"},"total":%d}' % (number, -number - 2), ["customer.id"]
@@ -66,13 +66,13 @@ def former(number: int) -> Start:
 
 
 def undeclared(number: int) -> Start:
-    """One of a workflow that has never declared a path. Searches for other workflows need not ask it."""
+    """An instance of a workflow that has never declared a path. Searches for other workflows need not read it."""
     projection, _ = project_with_index(b'{"customer":{"id":"c-%d"}}' % (number % CUSTOMERS), [])
     return start(workflow_name="plain", status=Status.COMPLETED, projection=projection, delay=None)
 
 
 def owned(worker: Actor, number: int) -> Start:
-    """One that a worker has."""
+    """An instance that a worker owns."""
     (name,) = worker.workflows
     projection, index = project_with_index(b'{"customer":{"id":"i-%d"}}' % number, ["customer.id"])
     return start(
@@ -81,13 +81,13 @@ def owned(worker: Actor, number: int) -> Start:
 
 
 async def fill(store: Store, items: list[Start]) -> None:
-    """Commit them in batches."""
+    """Commit the items in batches."""
     for first in range(0, len(items), 1000):
         assert {"accepted"} == set(await store.commit(items[first : first + 1000]))
 
 
 async def post(store: Store, items: list[Start]) -> None:
-    """A message for each, which nobody will read."""
+    """Send a message to each instance, which no worker reads."""
     for first in range(0, len(items), 1000):
         assert {"accepted"} == set(await store.deliver([delivery(one) for one in items[first : first + 1000]]))
 
@@ -99,7 +99,7 @@ def watch(storage_url: str) -> Watch:
 
 @pytest.fixture
 async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
-    """A watched store with 20,000 instances, and as many messages as must be noticed for a worker that reads none."""
+    """A watched store with 20,000 instances, and as many messages as must be noticed by a worker that reads none."""
     with watch.on():
         store = create_store(storage_url)
         await store.open()
@@ -124,18 +124,18 @@ Calls = dict[str, "Callable[[], Awaitable[object]]"]
 
 
 def deep(query: Query, row: InstanceRow) -> Query:
-    """The same query, to go on behind this row."""
+    """Return the same query, to continue after this row."""
     return build_query(status=query.statuses or None, page_token=query.token_after(row.created_at, row.instance_id))
 
 
 async def middle(store: Store) -> InstanceRow:
-    """A row in the middle of all pages."""
+    """Return a row in the middle of all pages."""
     (row,) = (await store.find(build_query({"total": COUNT // 2}))).rows
     return row
 
 
 async def searches(store: Store) -> Calls:
-    """Searches that have an index to use."""
+    """Return searches that have an index to use."""
     row = await middle(store)
     plain, completed = build_query(), build_query(status="completed")
     queries = {
@@ -160,7 +160,7 @@ async def searches(store: Store) -> Calls:
 
 
 async def duties(store: Store, worker: Actor) -> Calls:
-    """What a worker does all day."""
+    """Return the regular calls of a worker."""
     mine = [await worker.begin() for _ in range(2)]
     busy = await Actor(store, workflows={"busy": "c1"}).register()
     await fill(store, [owned(busy, number) for number in range(2 * ENOUGH)])
@@ -184,7 +184,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
 
 
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
-    """The calls that look at more rows than they need, and what they cost."""
+    """Return the calls that read more rows than they need, and their cost."""
     calls = await searches(store) | await duties(store, worker)
     await store.wait_for_work(0.01)
     found: dict[str, str] = {}
@@ -198,7 +198,7 @@ async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
 
 
 async def test_no_call_looks_at_more_rows_than_it_needs(full: Store, worker: Actor, watch: Watch) -> None:
-    """Before the database has counted and after. That more rows would be seen, a search without an index shows."""
+    """Before and after the database has statistics. A search without an index shows that the test can fail."""
     found = {f"as filled, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}
     await watch.analyze(full)
     found |= {f"analyzed, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}

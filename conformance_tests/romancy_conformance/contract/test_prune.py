@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 PORTION = 5000
-"""How many keys a transaction may remove at most."""
+"""Keys that one transaction may remove at most."""
 
 
 async def end(actor: Actor, status: Status = Status.COMPLETED) -> str:
@@ -70,7 +70,7 @@ async def test_a_call_removes_no_more_than_its_limit(actor: Actor, store: Store,
 
 
 async def test_dedupe_keys_are_forgotten_in_portions(actor: Actor, store: Store) -> None:
-    """However many there are, none of the transactions that remove them is a long one."""
+    """However many keys there are, each transaction that removes them is short."""
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     dialect_of(store)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def ledger(store: Store) -> Ledger:
-    """A user's table on this test's database."""
+    """A user's table in this test's database."""
     return await Ledger(store).create()
 
 
@@ -145,7 +145,7 @@ async def test_a_failed_statement_in_a_savepoint_does_not_doom_the_rest(actor: A
 
 
 async def test_a_swallowed_statement_failure_dooms_the_session(actor: Actor, ledger: Ledger) -> None:
-    """A9: some databases go on half way after an error; none may commit what is left."""
+    """A9: some databases continue half way after an error; none may commit the rest."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
@@ -163,7 +163,7 @@ async def test_a_swallowed_statement_failure_dooms_the_session(actor: Actor, led
 
 @pytest.mark.parametrize("sql", ["commit", "COMMIT; ", "rollback", "/* c */ commit"])
 async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger, sql: str) -> None:
-    """A9: whether it is refused at once or found out at the end, no log row is written."""
+    """A9: whether the store refuses it at once or finds it at the end, it writes no log row."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
@@ -187,7 +187,7 @@ ENDINGS = ["commit", "COMMIT;", "  Commit ;", "/* c */ commit", "-- c\ncommit", 
 @pytest.mark.parametrize("how", ["execute", "fetch_all", "native"])
 @pytest.mark.parametrize("sql", ENDINGS)
 async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: Ledger, sql: str, how: str) -> None:
-    """The same answer everywhere, and the session goes on as if it had not been asked."""
+    """Every store refuses it in the same way, and the session continues as if it had not been asked."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun, other = await actor.begin(), await actor.begin()
@@ -210,7 +210,7 @@ async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: 
 
 
 async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger) -> None:
-    """The first is carried out, the others say what to do, and the session goes on."""
+    """The store runs the first statement and refuses the others with advice, and the session continues."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
@@ -257,7 +257,7 @@ async def test_a_session_does_not_commit_beside_a_statement(actor: Actor, ledger
 
 
 async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledger: Ledger) -> None:
-    """Its error comes while another statement runs, so there is no way to undo it."""
+    """The part fails while another statement runs, so the store cannot undo it."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
@@ -298,7 +298,7 @@ EVASIONS = [
 
 @pytest.mark.parametrize("sql", EVASIONS)
 async def test_log_and_writes_agree_however_the_transaction_was_ended(actor: Actor, ledger: Ledger, sql: str) -> None:
-    """A9: the statement may be refused, found out or harmless; what is never true is one half without the other."""
+    """A9: a store may refuse, detect or survive the statement; it never commits one half without the other."""
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
@@ -347,14 +347,14 @@ async def test_a_session_ends_once(actor: Actor) -> None:
 
 
 async def test_what_user_code_raises_by_itself_is_not_excused(actor: Actor) -> None:
-    """A7: only what the database did to the session is charged to nobody."""
+    """A7: only an error that the database caused is not counted against the activity."""
     async with actor.store.session() as session:
         for error in (ValueError("the user's"), OSError("of a network elsewhere"), TimeoutError()):
             assert session.excuse(error) is None
 
 
 async def test_other_work_goes_on_while_a_session_is_open(actor: Actor, ledger: Ledger) -> None:
-    """Reads never wait for user code, and nor do heartbeats where a database has more than one writer."""
+    """Reads never wait for user code; heartbeats do not either where a database has more than one writer."""
     begun = await actor.begin()
 
     async with actor.store.session() as session:
@@ -404,7 +404,7 @@ async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Acto
 
 
 def joinable(actor: Actor, outer: Session) -> object:
-    """What a caller would have of this session's transaction."""
+    """Return what a caller would have of this session's transaction."""
     return outer.native if actor.store.capabilities.sql else outer
 
 
@@ -429,7 +429,7 @@ async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Ac
 
 
 async def mail_of(actor: Actor, instance_id: str) -> list[InboxRow]:
-    """The mail of an instance that this worker owns, as soon as it has been counted, by a sweep at the latest."""
+    """Return the mail of an instance that this worker owns, once it is counted, by a sweep at the latest."""
     async with asyncio.timeout(60):
         while True:
             request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, sweep=True)
@@ -452,7 +452,7 @@ async def test_a_joined_session_sends_to_what_it_has_started(actor: Actor, ledge
 
 
 async def test_mail_in_an_open_transaction_holds_up_nobody(actor: Actor, ledger: Ledger) -> None:
-    """A5, A7: the receiver goes on, and may even end, while the sender's transaction is open."""
+    """A5, A7: the receiver continues, and may even end, while the sender's transaction is open."""
     if actor.store.capabilities.embedded:
         pytest.skip("capability: one writer at a time")
     target = await actor.begin()

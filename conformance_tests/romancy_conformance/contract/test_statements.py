@@ -1,9 +1,9 @@
 """Cost is a count: how many statements each call sends, which no noise can blur, and that a batch costs what one does.
 
-Counted at the gate, where every statement announces itself. What only brackets a transaction (`begin`, `commit`) and
-the notification that follows one (`notify`, which goes its own way and is shared by many) are not counted; an adapter
-that names these otherwise has them counted. Where the database runs inside the process a statement is no round trip:
-there it is the transactions that are counted.
+The gate counts the statements, as each announces itself there. Statements that only bracket a transaction (`begin`,
+`commit`) are not counted, nor is the notification that follows one (`notify`, which is sent separately and shared by
+many calls). If an adapter names these otherwise, they are counted. Where the database runs inside the process, a
+statement is no round trip: there the test counts transactions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ INDEX = (("customer", "s:a"),)
 
 
 async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
-    """So many new instances of the actor's own, begun together."""
+    """Start so many new instances of the actor in one batch."""
     (name, *_) = actor.workflows
     begun = [start(workflow_name=name, owner=actor.token, status=Status.RUNNING, **fields) for _ in range(count)]
     await written(actor, begun)
@@ -45,7 +45,7 @@ async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
 
 
 async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
-    """The items, which must be accepted: a refusal would cost more."""
+    """Commit the items, which the store must accept: a refusal would cost more."""
     assert {"accepted"} == set(await actor.store.commit(items, worker=actor.token))
 
 
@@ -150,7 +150,7 @@ def outgoing() -> OutboxRow:
 
 
 async def with_mail(actor: Actor, count: int) -> list[tuple[Start, Delivery]]:
-    """Instances with a message each."""
+    """Start instances with one message each."""
     pairs = [(one, delivery(one)) for one in await owned(actor, count)]
     assert {"accepted"} == set(await actor.store.deliver([mail for _, mail in pairs]))
     return pairs
@@ -166,7 +166,7 @@ APPENDS: dict[Call, int] = {
     sending: 2 + 1,
     begetting: 2 + 1,
     renewing: 2 + 3,  # the change, the new run's input, its index rows
-    doing_everything: 2 + 6,  # one of them locks, in their order, the rows that two others write
+    doing_everything: 2 + 6,  # one of them locks, in order, the rows that two others write
     starting: 2,
     starting_indexed: 2 + 1,
 }
@@ -178,7 +178,7 @@ OTHERS: dict[Call, int] = {
     beating: 3,
     reading: 5,
 }
-"""How many statements at most, whatever the size of the batch."""
+"""Most statements of a call, whatever the size of its batch."""
 
 
 @pytest.mark.parametrize("call", APPENDS | OTHERS, ids=lambda call: call.__name__)
@@ -188,7 +188,7 @@ async def test_a_call_sends_a_fixed_number_of_statements(hire: Hire, workflow_na
     able = actor.store.capabilities
     if able.embedded and (call is not plain or not able.processes):
         pytest.skip("capability: inside the process a statement is no round trip; its transactions are counted below")
-    await (await call(actor, 1))  # what is said once for all is said now
+    await (await call(actor, 1))  # one-time statements are sent now
     for size in SIZES:
         worker = await Actor(actor.store, workflows={unique("flow"): "c1"}).register()
         counted = [name for name in await statements(actor.store, await call(worker, size)) if name not in BRACKETS]
@@ -213,7 +213,7 @@ async def test_a_batch_is_one_transaction(hire: Hire, call: Call) -> None:
 
 @pytest.fixture
 async def watched(storage_url: str) -> AsyncIterator[tuple[Watch, Actor]]:
-    """A worker whose statements are watched."""
+    """A worker whose statements are counted."""
     watch = watch_for(storage_url)
     with watch.on():
         store = create_store(storage_url)
@@ -224,7 +224,7 @@ async def watched(storage_url: str) -> AsyncIterator[tuple[Watch, Actor]]:
 
 @pytest.mark.parametrize("call", [*APPENDS, delivering, delivering_once], ids=lambda call: call.__name__)
 async def test_the_work_of_a_batch_grows_as_the_batch_does(watched: tuple[Watch, Actor], call: Call) -> None:
-    """Ten times the items are about ten times the rows looked at. Compared each with each it would be a hundred."""
+    """Ten times the items read about ten times the rows; comparing each with each would read a hundred times."""
     watch, actor = watched
     await (await call(actor, 1))
     small, large = [await watch.cost(actor.store, await call(actor, size)) for size in (30, 300)]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 def kept(url: str) -> Upkeep:
-    """The operator's side of the store at this URL; skips the test if it has none."""
+    """Return the operator's interface of the store at this URL; skip the test if it has none."""
     upkeep = upkeep_of(create_store(url))
     if upkeep is None:
         pytest.skip("capability: the store offers no upkeep")
@@ -32,7 +32,7 @@ def kept(url: str) -> Upkeep:
 
 
 async def run_script(url: str, script: str) -> None:
-    """What a DBA does with a script: give it to the database as it is."""
+    """Run a script on the database as a DBA does."""
     parsed = parse_url(url)
     scripts = {"sqlite": _sqlite, "postgresql": _postgres, "postgres": _postgres, "mysql": _mysql, "mariadb": _mysql}
     if parsed.scheme not in scripts:
@@ -77,7 +77,7 @@ async def _mysql(url: StorageURL, script: str) -> None:
 
 
 def with_option(url: str, option: str) -> str:
-    """The URL with one more option."""
+    """Return the URL with one more option."""
     return url + ("&" if "?" in url else "?") + option if option else url
 
 

@@ -109,7 +109,7 @@ async def test_any_bytes_come_back(actor: Actor, bodies: list[bytes]) -> None:
 
 @pytest.mark.parametrize("size", [70_000, 2_000_000, MAX_BODY_BYTES], ids=["70 kB", "2 MB", "the limit"])
 async def test_large_bodies_up_to_the_limit_come_back(actor: Actor, store: Store, size: int) -> None:
-    """A6: a database that cuts what is too long for a column would say that it was accepted."""
+    """A6: a database that truncates what is too long for a column would still report that it was accepted."""
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     begun = await actor.begin(body=body, input=body)
     plain, rich = append(begun, 2, body), append(begun, 3, body, change=change(error="x" * 100_000))
@@ -129,7 +129,7 @@ async def test_large_bodies_up_to_the_limit_come_back(actor: Actor, store: Store
 
 
 async def sent(store: Store, call: Awaitable[object]) -> int:
-    """How often the call sent the statement that it sent most often."""
+    """Return how often the call sent its most frequent statement."""
     return max(Counter(await statements(store, call)).values())
 
 
@@ -137,7 +137,7 @@ _LARGE = b"[" + b"1," * 1_000_000 + b"1]"
 
 
 async def test_a_batch_of_large_bodies_is_written_whole(actor: Actor, store: Store) -> None:
-    """A12: more in one batch than a database takes in one statement, 24 MB."""
+    """A12: the batch is larger than a database takes in one statement, 24 MB."""
     begun = [await actor.begin() for _ in range(12)]
     outcomes: list[Outcome] = []
 
@@ -169,7 +169,7 @@ async def test_much_mail_with_large_bodies_is_delivered_whole(actor: Actor, stor
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_what_is_too_long_for_a_column_is_refused_or_kept_whole(actor: Actor, store: Store, count: int) -> None:
-    """A6: never a part of it; and its neighbours are written."""
+    """A6: the store never keeps a part of a value, and it writes the neighbours."""
     begun = [await actor.begin() for _ in range(count)]
     batch = [append(one, 2, writer="w" * 300) if one is begun[0] else append(one, 2) for one in begun]
 
@@ -239,7 +239,7 @@ LONGEST = ["i" * 243, "é" * 121 + "i", "😀" * 60 + "abc"]
 
 @pytest.mark.parametrize("text", LONGEST, ids=["ascii", "2 bytes", "4 bytes"])
 async def test_the_longest_ids_work_everywhere(actor: Actor, store: Store, text: str) -> None:
-    """255 bytes of UTF-8; one character more at the end is another id."""
+    """An id has up to 255 bytes of UTF-8; one more character at the end makes another id."""
     ids = [f"{unique()[-11:]:x>11}{end}{text}" for end in "AB"]
     assert {len(one.encode()) for one in ids} == {255}
     name = unique("w") + "n" * (255 - len(unique("w")))
@@ -286,7 +286,7 @@ async def test_ids_that_some_database_could_not_keep_are_refused_by_all(actor: A
 
 @pytest.mark.parametrize("text", ["", "i" * 300, "a\x00b", "\ud800", "' or '1'='1", "%"])
 async def test_an_id_that_nothing_can_have_is_not_found(store: Store, text: str) -> None:
-    """It comes from outside, and asking for it is no mistake of the program's."""
+    """The id comes from outside, so asking for it is no error of the program."""
     await store.commit([start()])
 
     assert await store.read(text) is None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _lines(store: Store, instance_id: str) -> list[dict[str, Any]]:
-    """What the view shows of an instance, text as text whatever the driver makes of it."""
+    """Return the view's lines for an instance, text as text whatever the driver returns."""
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     columns = "instance_id, life, seq, position, type, event, writer, at"
@@ -63,7 +63,7 @@ async def test_an_empty_commit_has_no_lines_and_does_not_hide_the_others(actor: 
 
 
 async def test_large_and_odd_events_are_shown(actor: Actor) -> None:
-    """The view looks into JSON that was never stored in a column of that type."""
+    """The view parses JSON from a column of another type."""
     events = [
         {"type": "big", "result": "x" * 500_000},
         {"type": "deep", "result": json.loads("[" * 60 + "]" * 60)},
@@ -89,7 +89,7 @@ UNREADABLE = {
     "null": b"null",
     "NUL and JSON": b'[{"type":"a"}]\x00',
 }
-"""What a codec may make of a body: encrypted, compressed, or wrapped."""
+"""What a codec may return as a body: encrypted, compressed, or wrapped."""
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
@@ -111,7 +111,7 @@ async def test_a_body_that_is_no_list_of_events_is_one_line_without_an_event(act
 
 
 async def test_no_body_hides_the_lines_of_others(actor: Actor) -> None:
-    """The view is asked without a condition: every body of the database goes through it."""
+    """The test queries the view without a condition, so it parses every body in the database."""
     begun = [await actor.begin(body=body) for body in [*UNREADABLE.values(), b'[{"type":"started"}]']]
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")

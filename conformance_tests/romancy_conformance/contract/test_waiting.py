@@ -24,7 +24,7 @@ LONG = 30.0
 
 
 async def settle(store: Store) -> None:
-    """Let what was announced before this test pass by."""
+    """Let notifications from before this test pass."""
     while await store.wait_for_work(0.05) != frozenset():
         pass
 
@@ -58,7 +58,7 @@ async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.STUCK])
 async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open, status: Status) -> None:
-    """Somebody in another process may be waiting for the result, and is told as well that there will be none."""
+    """A client in another process may wait for the result, and learns as well that there will be none."""
     begun = await actor.begin()
     other = await open_store()
     await settle(other)
@@ -67,7 +67,7 @@ async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open, statu
 
     await actor.write(append(begun, 2, change=change(status)))
 
-    changed = await asyncio.wait_for(waiting, LONG / 3)  # long before a look for what was not announced
+    changed = await asyncio.wait_for(waiting, LONG / 3)  # long before the wait would look by itself
     assert changed is None or begun.instance_id in changed
 
 
@@ -83,7 +83,7 @@ async def test_what_was_committed_before_the_call_is_not_missed(store: Store, op
 
 
 async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None:
-    """In its own process a worker is not woken by its own steps; a store may be less exact between processes."""
+    """In its own process a worker's own steps do not wake it; between processes a store may be less exact."""
     await settle(actor.store)
     begun = await actor.begin()
     await actor.write(append(begun, 2))

@@ -1,6 +1,6 @@
-"""The contract under fire: real processes, real servers, killed, frozen, cut off and set against each other.
+"""The contract under fire: real processes on real servers, killed, frozen, disconnected and in competition.
 
-A process speaks to its store alone and notes what the store acknowledged in a file that outlives it; the test then
-holds the database against the notes of all of them. Nothing is judged by the clock: what happens when is up to the
-machine, what is left behind is not.
+Each process talks only to its store, and writes what the store acknowledged to a file that survives the process. The
+test then compares the database with the files of all processes. No verdict depends on timing: the machine decides when
+things happen, and the test judges only what is left in the database.
 """

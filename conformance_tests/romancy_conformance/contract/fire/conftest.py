@@ -1,4 +1,4 @@
-"""Fixtures of the tests under fire: databases that other processes reach, and servers that may be killed."""
+"""Fixtures of the tests under fire: databases that other processes can reach, and servers that a test may kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Ground:
-    """A database that may be struck: its server if it is ours, else whoever writes to it."""
+    """A database and what the test may kill: its server if the suite started it, otherwise the processes that write."""
 
     def __init__(self, url: str, server: Server | None) -> None:
         self.url = url
@@ -28,7 +28,7 @@ class Ground:
 
 @pytest.fixture
 def scale() -> int:
-    """By how much the numbers of this run are larger than the small ones."""
+    """Factor by which this run multiplies the small numbers."""
     return 10 if os.environ.get("ROMANCY_SOAK") else 1
 
 
@@ -43,7 +43,7 @@ async def shared_url(storage_url: str) -> str:
 async def ground(
     backend: str, empty_url: str, has_server: Callable[[str], bool], server_for: Callable[[str], Server]
 ) -> Ground:
-    """A fresh database on a server of this test's own, where there is a server and it is ours."""
+    """A fresh database, on a private server of this test where the suite can start one."""
     await _check_processes(empty_url)
     if not has_server(backend):
         return Ground(empty_url, None)
@@ -53,7 +53,7 @@ async def ground(
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Start a program of this package; what still runs at the end is killed."""
+    """Start a program of this package; programs that still run at the end of the test are killed."""
     with ExitStack() as stack:
 
         def starter(name: str, module: str, url: str, *arguments: Any) -> Program:

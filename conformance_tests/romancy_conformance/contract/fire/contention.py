@@ -1,7 +1,7 @@
-"""What the storms of contention have in common: who may have waited too long, who must not hear of a deadlock, counts.
+"""Shared parts of the contention tests: retries after a long lock wait, items that lock crosswise, deadlock counters.
 
-A lock that somebody holds for longer than a store waits is told, and the call is made again: that is a slow disk, and
-no circle. A circle is the store's own affair, and how many there were the server says.
+A store reports a lock that another transaction holds for too long, and the test repeats the call: this is a slow disk,
+not a deadlock. The store must resolve deadlocks by itself; the server counts how many there were.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _WAITED_TOO_LONG = (
     "waited too long for a lock that another transaction holds",
 )
 _SHORTEST_WAIT = 0.5
-"""Seconds. A store waits a second or more for a lock; LOCKED that comes sooner is an answer to something else."""
+"""Seconds. A store waits at least a second for a lock, so an earlier LOCKED has another cause."""
 _DEADLOCKS = {
     "PostgreSQL": "select deadlocks as n from pg_stat_database where datname = current_database()",
     "MySQL": "select `count` as n from information_schema.innodb_metrics where name = 'lock_deadlocks'",
     "MariaDB": "select variable_value as n from information_schema.global_status "
     "where variable_name = 'Innodb_deadlocks'",
 }
-"""What each server has counted; PostgreSQL for the database alone, and some seconds late."""
+"""Query for the server's deadlock counter. PostgreSQL counts for this database alone, some seconds late."""
 
 
 def has_row_locks(store: Store) -> bool:
-    """Whether two of the store's transactions can wait for each other, and the server says how often they did."""
+    """Whether two of the store's transactions can wait for each other and the server counts deadlocks."""
     return store.capabilities.name.split()[0] in _DEADLOCKS
 
 
@@ -56,12 +56,12 @@ async def deadlocks(store: Store) -> int:
 
 
 def in_the_way(error: StorageUnavailableError) -> bool:
-    """Whether it is about a lock that was waited for in vain."""
+    """Whether the error reports a lock wait that timed out."""
     return any(words in str(error) for words in _WAITED_TOO_LONG)
 
 
 async def in_the_end(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call that waited too long for a lock on a slow disk again: it never happened, or not all of it."""
+    """Repeat a call that waited too long for a lock on a slow disk: such a call had no effect, or only part of it."""
     while True:
         try:
             return await call()
@@ -71,7 +71,7 @@ async def in_the_end(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def settled(worker: Actor, items: Sequence[Append | Start]) -> list[Outcome]:
-    """Commit the items, and again as long as somebody holds one of them up for longer than a store waits."""
+    """Commit the items, and repeat as long as another transaction locks one of them for longer than a store waits."""
     loop = asyncio.get_running_loop()
     while True:
         began = loop.time()

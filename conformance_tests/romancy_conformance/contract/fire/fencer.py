@@ -1,10 +1,10 @@
-"""A worker that claims, appends, releases, watches the others, takes them over, and when it is dead tries all the same.
+"""A worker that claims, appends, releases, takes over silent workers, and keeps writing after it was declared dead.
 
     python -m romancy_conformance.contract.fire.fencer NOTES URL WORKFLOW
 
 Notes: `worker TOKEN` for each incarnation, `ok INSTANCE SEQ WRITER` for each acknowledged append, `marked TOKEN` for
-each worker it declared dead, `dead TOKEN` when it learns that it is dead itself, `refused TOKEN N` for what it tried
-then, and `accepted-after-death …` or `odd …` for what must never be.
+each worker it declared dead, `dead TOKEN` when it learns that it was declared dead itself, `refused TOKEN N` for its
+refused writes after that, and `accepted-after-death …` or `odd …` for answers that must never occur.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OWNED_AT_MOST = 8
 
 
 class Incarnation:
-    """One life of the worker."""
+    """One incarnation of the worker."""
 
     def __init__(self, store: Store, notes: Notes, workflow: str) -> None:
         self.actor = Actor(store, workflows={workflow: "c1"}, lease=int(LEASE * 1_000_000))
@@ -45,7 +45,7 @@ class Incarnation:
         self.next_beat = 0.0
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Work until told to stop, or until it turns out to be dead."""
+        """Work until told to stop or declared dead."""
         self.notes.say(("worker", self.actor.token))
         while not stop.is_set():
             if not await self.beat() or not await self.append_everywhere():
@@ -59,7 +59,7 @@ class Incarnation:
         await insist(lambda: self.store.heartbeat(self.actor.worker, leaving=True))
 
     async def beat(self) -> bool:
-        """Beat when it is time; whether this worker lives."""
+        """Send a heartbeat when it is due; return whether this worker is alive."""
         now = time.monotonic()
         if now < self.next_beat:
             return True
@@ -71,7 +71,7 @@ class Incarnation:
         return pulse.alive
 
     async def watch(self, peer: Peer) -> None:
-        """Take over whose beat has not moved for a lease, as seen from here."""
+        """Take over a peer whose heartbeat counter this worker has seen unchanged for one lease."""
         beat, since = self.watched.get(peer.token, (-1, 0.0))
         if beat != peer.beat:
             self.watched[peer.token] = peer.beat, time.monotonic()
@@ -89,7 +89,7 @@ class Incarnation:
             left = answer.left and bool(answer.moved)
 
     async def append_everywhere(self) -> bool:
-        """One append for each owned instance, in one batch; False if the store says that this worker is dead."""
+        """Append to each owned instance in one batch; return False if the store reports this worker dead."""
         items = [self.next_append(claimed, head) for claimed, head in self.owned.values()]
         outcomes = await insist(lambda: self.store.commit(items, worker=self.actor.token))
         for item, outcome in zip(items, outcomes, strict=True):
@@ -110,7 +110,7 @@ class Incarnation:
         return append(claimed, head + 1, body, change=sleep if releases else None)
 
     async def try_all_the_same(self) -> None:
-        """What a worker does that does not know yet that it is dead: nothing of it may be accepted."""
+        """Write as a worker does that does not know yet that it is dead; the store must refuse all of it."""
         refused = 0
         for claimed, head in list(self.owned.values()):
             for seq in range(head + 1, head + 4):

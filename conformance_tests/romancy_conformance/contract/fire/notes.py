@@ -1,4 +1,4 @@
-"""What a process notes for the test to read: one line a fact, each a single write, there whatever kills the writer."""
+"""Notes of a process for the test: one line for each fact, each a single write, so that a killed process keeps them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Notes:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def say(self, *facts: tuple[object, ...]) -> None:
-        """Note facts, each a tuple of words without blanks."""
+        """Write facts, each a tuple of words without blanks."""
         text = "".join(" ".join(map(str, fact)) + "\n" for fact in facts)
         if text:
             os.write(self._file, text.encode())
 
 
 def read_notes(path: Path) -> list[tuple[str, ...]]:
-    """All whole lines so far."""
+    """Return all complete lines so far."""
     if not path.exists():
         return []
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")

@@ -1,4 +1,4 @@
-"""The programs of this package as processes: started, frozen, killed and read by a test."""
+"""The programs of this package as processes that a test starts, freezes, kills and reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE = 90.0
 
 
 async def until(holds: Callable[[], bool], timeout: float = _PATIENCE) -> bool:
-    """Look until it holds; False if it does not within the time."""
+    """Wait until the condition holds; return False if it does not within the time."""
     deadline = time.monotonic() + timeout
     while not holds():
         if time.monotonic() > deadline:
@@ -49,7 +49,7 @@ class Program:
             )
 
     def notes(self, kind: str) -> list[tuple[str, ...]]:
-        """What it has noted of this kind so far, without the kind."""
+        """Return its notes of this kind so far, without the kind."""
         return [fact[1:] for fact in read_notes(self._notes) if fact[0] == kind]
 
     @property
@@ -58,7 +58,7 @@ class Program:
 
     @property
     def said(self) -> str:
-        """What it printed: nothing, unless something went wrong."""
+        """Return its output, which is empty unless something went wrong."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
     def freeze(self) -> None:
@@ -73,12 +73,12 @@ class Program:
         self._process.wait()
 
     async def finish(self) -> None:
-        """Ask it to stop, and see that it ends in good order."""
+        """Ask it to stop, and check that it ends normally."""
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
         await self.end()
 
     async def end(self) -> None:
-        """Wait until it ends by itself, in good order."""
+        """Wait until it ends by itself, and check that it ends normally."""
         assert await until(lambda: not self.is_running), f"{self.name} does not end:\n{self.said}"
         assert (self._process.returncode, self.said) == (0, ""), f"{self.name} ended badly:\n{self.said}"

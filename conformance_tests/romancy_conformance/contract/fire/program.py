@@ -1,4 +1,4 @@
-"""What every program here does alike: take its arguments, open its store, and hear when it shall stop."""
+"""What all programs of this package share: they read their arguments, open their store, and stop at SIGTERM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAUSE = 0.02
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Make the same call again while the store is unavailable or something is locked: what every caller may do."""
+    """Repeat the call while the store is unavailable or a row is locked, which every caller may do."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -45,7 +45,7 @@ def _locked(answer: object) -> bool:
 
 
 def run(main: Callable[[Store, Notes, asyncio.Event, list[str]], Awaitable[None]]) -> None:
-    """Run a program: `NOTES URL …`; SIGTERM sets the event."""
+    """Run a program with the arguments `NOTES URL …`; SIGTERM sets the event."""
     notes, url, *arguments = sys.argv[1:]
 
     async def start() -> None:

@@ -2,7 +2,7 @@
 
     python -m romancy_conformance.contract.fire.sender NOTES URL NAME COUNT INSTANCE…
 
-Every tenth batch is sent twice, as after a lost answer. Notes: `sent COUNT` at the end, `odd …` for a wrong answer.
+It sends every tenth batch twice, as after a lost answer. Notes: `sent COUNT` at the end, `odd …` for a wrong answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker that appends as fast as it is answered, plain and with everything an append can carry.
+"""A worker that appends as fast as the store answers: plain appends, and appends that write to every table.
 
     python -m romancy_conformance.contract.fire.stormer NOTES URL WORKFLOW INSTANCES
 

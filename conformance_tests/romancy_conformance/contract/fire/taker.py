@@ -1,8 +1,8 @@
-"""A worker that sleeps between messages: claims what has mail, consumes it in one append, and lets go.
+"""A worker that sleeps between messages: it claims instances with mail, consumes the mail in one append, and releases.
 
     python -m romancy_conformance.contract.fire.taker NOTES URL WORKFLOW
 
-Notes: `took COUNT` for every append that was accepted, `odd …` for an answer that nothing explains.
+Notes: `took COUNT` for each accepted append, `odd …` for an answer that nothing explains.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _IDLE = 0.05
 
 
 class Taker:
-    """The worker, with the head and the seen counter of what it owns."""
+    """The worker, with the log head and the seen counter of each instance it owns."""
 
     def __init__(self, store: Store, notes: Notes, workflow: str) -> None:
         self.store = store
@@ -36,7 +36,7 @@ class Taker:
         self.owned: dict[str, tuple[Claimed, int, int]] = {}
 
     async def round(self) -> bool:
-        """Claim, and consume all mail there is; whether there was any."""
+        """Claim, and consume all mail; return whether there was any."""
         request = ClaimRequest(worker=self.actor.token, codes=self.actor.workflows, limit=20)
         work = await insist(lambda: self.store.claim(request))
         self.owned |= {one.instance_id: (one, one.head, one.signals) for one in work.claimed}
@@ -57,7 +57,7 @@ class Taker:
         return bool(boxes)
 
     def _consume(self, box: Mailbox) -> Append:
-        """Everything in the box as one row of the log; then sleep, or stay for what comes next."""
+        """Write everything in the box as one log row; then sleep, or keep the instance for the next message."""
         claimed, head, _ = self.owned[box.instance_id]
         body = msgspec.json.encode([{"type": "took"} | msgspec.json.decode(row.body) for row in box.rows])
         stays = random.random() < 1 / 2
@@ -65,7 +65,7 @@ class Taker:
         return append(claimed, head + 1, body, consumed=tuple(row.delivery_id for row in box.rows), change=after)
 
     def _sleep(self, instance_id: str) -> Append:
-        """Nothing came for it: sleep, unless something comes just now."""
+        """Release an instance without mail; it must not sleep if a message arrives at this moment."""
         claimed, head, seen = self.owned[instance_id]
         return append(claimed, head + 1, change=change(Status.WAITING, seen=seen, release=True))
 

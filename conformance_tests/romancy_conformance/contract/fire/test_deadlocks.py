@@ -36,14 +36,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 _WORKERS = 3
 _EACH = 6
 _HEAVY = 300
-"""Rows that the other side writes: MySQL lets the transaction give way that has done less."""
+"""Rows that the other side writes: MySQL rolls back the transaction that has changed less."""
 _PAUSE = 0.03
 _SOON, _NEVER = "50ms", "100s"
-"""When PostgreSQL looks for a circle: whoever looks gives way."""
+"""`deadlock_timeout` of PostgreSQL for Romancy and for the other side: the one that checks first is rolled back."""
 
 
 class OtherSide:
-    """A user's transactions that lock Romancy's rows from the last to the first."""
+    """Transactions of a user that lock Romancy's rows in the opposite order."""
 
     def __init__(self, store: Store, postgres: bool) -> None:  # noqa: FBT001 - one of two ways
         self._store = store
@@ -52,7 +52,7 @@ class OtherSide:
         self.losses = 0
 
     async def prepare(self) -> None:
-        """A table to write to; and Romancy, not this side, is to find the circles."""
+        """Create a table to write to, and let Romancy, not this side, detect the deadlocks."""
         async with self._store.session() as session:
             await session.execute("create table heavy (n integer)")
             if self._postgres:
@@ -61,7 +61,7 @@ class OtherSide:
                 assert await session.commit(start(status=Status.COMPLETED, delay=None)) == "accepted"
 
     async def work(self, everybody: Sequence[Start], over: asyncio.Event) -> None:
-        """Hold a row until others wait for it, and ask for one before it; until told to stop."""
+        """Lock a row until others wait for it, then ask for a row before it; repeat until told to stop."""
         chance = random.Random(5)
         ids = sorted(one.instance_id for one in everybody)
         while not over.is_set():
@@ -101,7 +101,7 @@ async def other_side(open_store: Open, request: pytest.FixtureRequest) -> OtherS
 
 
 async def test_deadlocks_with_others_reach_nobody(other_side: OtherSide, hire: Hire, scale: int) -> None:
-    """A7: commits and deliveries give way, are made again, and everything is there once."""
+    """A7: commits and deliveries that lose a deadlock are repeated, and everything is there once."""
     rounds = 20 * scale
     workers = [await hire() for _ in range(_WORKERS)]
     owned = [[await worker.begin() for _ in range(_EACH)] for worker in workers]
@@ -132,7 +132,7 @@ async def test_deadlocks_with_others_reach_nobody(other_side: OtherSide, hire: H
         counted = await deadlocks(store) - before
         if counted > other_side.losses:
             break
-        await asyncio.sleep(0.5)  # PostgreSQL counts when it has time for it
+        await asyncio.sleep(0.5)  # PostgreSQL updates its counter late
     print(f"{counted} deadlocks in {other_side.rounds} rounds of the other side, which lost {other_side.losses}")
     assert counted > other_side.losses
     for one in everybody:

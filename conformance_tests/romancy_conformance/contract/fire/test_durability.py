@@ -58,7 +58,7 @@ async def _acknowledged_more(program: Program, count: int) -> bool:
 
 
 async def _check(store: Store, workflow: str, acknowledged: set[tuple[str, int, str]]) -> int:
-    """Hold the database against the notes; how many appends with effects there are."""
+    """Compare the database with the notes; return the number of appends with effects."""
     instance_ids = sorted({instance_id for instance_id, _, _ in acknowledged})
     written: set[tuple[str, int, str]] = set()
     rich: list[dict[str, Any]] = []
@@ -82,7 +82,7 @@ async def _check(store: Store, workflow: str, acknowledged: set[tuple[str, int, 
 
 
 async def _all_mail(store: Store, workflow: str, instance_ids: list[str]) -> dict[str, Any]:
-    """All inbox rows of these instances, by taking the dead workers' place."""
+    """Return all inbox rows of these instances, after taking over the dead workers."""
     heir = await Actor(store, workflows={workflow: "c1"}).register()
     for peer in (await store.heartbeat(heir.worker)).peers:
         left = True

@@ -65,9 +65,9 @@ async def test_nothing_of_a_former_owner_is_accepted(
 
 
 async def _freeze_past_the_lease(workers: list[Program], victim: Program) -> bool:
-    """Stop a worker until another has declared it dead, and let it go on; whether that came to pass.
+    """Freeze a worker until another one has declared it dead, then resume it; return whether that happened.
 
-    On a database with one writer it may have been stopped while it held the lock: then nobody can do anything.
+    On a database with one writer, the frozen worker may hold the write lock. Then no other worker can declare it dead.
     """
     (token,) = victim.notes("worker")[-1]
     victim.freeze()
@@ -78,7 +78,7 @@ async def _freeze_past_the_lease(workers: list[Program], victim: Program) -> boo
 
 
 async def _check_streams(store: Store, instance_ids: list[str]) -> tuple[set[tuple[str, int, str]], int]:
-    """No gap, no duplicate, nobody's row after the one that replaced him; all rows, and the number of takeovers."""
+    """Check that logs have no gaps, duplicates or rows of a replaced owner; return all rows and count the takeovers."""
     written: set[tuple[str, int, str]] = set()
     takeovers = 0
     for instance_id in instance_ids:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 async def test_four_processes_append_and_none_is_turned_away(
     shared_url: str, launch: Callable[..., Program], scale: int
 ) -> None:
-    """All thousand of each wherever one file has to do for all of them; on a server that is for the soak."""
+    """On an embedded database 1,000 appends each; on a server only the soak run writes as many."""
     count = 250 if scale == 1 and await _is_a_server(shared_url) else 1_000
     writers = [launch(f"writer-{number}", "writer", shared_url, count) for number in range(4)]
     for writer in writers:

@@ -37,7 +37,7 @@ _EACH = 6
 
 
 async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
-    """A7: batches, sessions and deliveries over the same instances, each in an order of its own."""
+    """A7: batches, sessions and deliveries over the same instances, each in another order."""
     rounds = 12 * scale
     workers = [await hire() for _ in range(_WORKERS)]
     owned = [[await worker.begin() for _ in range(_EACH)] for worker in workers]
@@ -82,7 +82,7 @@ async def test_opposite_orders_reach_nobody(hire: Hire, scale: int) -> None:
 
 
 async def _is_counted(worker: Actor, instance_id: str, posted: int) -> None:
-    """Each message once; what a session could not count after its commit, for a lock, the next sweep counts."""
+    """Check that each message is counted once; a sweep counts what a session could not count after its commit."""
     async with asyncio.timeout(60):
         while True:
             history = await worker.store.read(instance_id, limit=0)
@@ -90,14 +90,15 @@ async def _is_counted(worker: Actor, instance_id: str, posted: int) -> None:
             if history.instance.signals >= posted:
                 break
             await worker.claim(0, sweep=True)
-            await asyncio.sleep(0.5)  # a sweep counts what was posted some seconds ago
+            await asyncio.sleep(0.5)  # a sweep counts messages posted some seconds ago
     assert history.instance.signals == posted
 
 
 async def _in_session(worker: Actor, item: Append) -> Outcome:
-    """Commit it in a session; one that waited too long for a lock on a slow disk never happened, and is made again.
+    """Commit the item in a session; repeat it after a lock wait that timed out on a slow disk, which has no effect.
 
-    One that loses a deadlock must not be: Romancy takes its locks in one order, in sessions too.
+    A deadlock is not repeated here: Romancy takes its locks in one order, in sessions too, so a session must never lose
+    one.
     """
 
     async def write() -> Outcome:
@@ -110,7 +111,7 @@ async def _in_session(worker: Actor, item: Append) -> Outcome:
 async def test_claims_takeovers_and_deaths_reach_nobody(
     store: Store, hire: Hire, scale: int, workflow_name: str
 ) -> None:
-    """Everything that moves instances about, at once, and each instance ends where one worker has it."""
+    """Claims, takeovers and deliveries run at once, and no instance is taken over twice."""
     rounds = 4 * scale
     survivors = [await hire() for _ in range(_WORKERS)]
     items = [start(workflow_name=workflow_name) for _ in range(40)]
@@ -145,7 +146,7 @@ async def test_claims_takeovers_and_deaths_reach_nobody(
 
 
 async def _let_go(survivors: list[Actor]) -> None:
-    """Release whatever they claimed, so that the next round has something to fight for."""
+    """Release all claimed instances, so that the next round has instances to compete for."""
     for survivor in survivors:
         owned = await survivor.claim(0, recover=True)
         sleep = change(Status.WAITING, seen=-1, release=True)

@@ -43,21 +43,21 @@ class Wire:
         self.actor = Actor(far, workflows={unique("flow"): "c1"})
 
     def when_sent(self, mark: str, fault: Fault) -> Trigger:
-        """Strike at the request that carries this text."""
+        """Apply the fault to the request that contains this text."""
         return self.proxy.when(
             lambda direction, data: direction is Direction.TO_SERVER and mark.encode() in data,
             fault,
         )
 
     def on_commit(self, fault: Fault) -> Trigger:
-        """Strike at the next request that ends in COMMIT; the whole transaction may be in it."""
+        """Apply the fault to the next request that ends in COMMIT; the request may contain the whole transaction."""
         return self.proxy.when(
             lambda direction, data: direction is Direction.TO_SERVER and _ENDS_WITH_COMMIT.search(data) is not None,
             fault,
         )
 
     def statement_by_statement(self) -> None:
-        """Let the far store send each statement by itself, COMMIT too, as it does while a test may hold it."""
+        """Make the store behind the proxy send each statement by itself, COMMIT too, as it does while a gate is set."""
 
         async def pass_by(_: str, /) -> None:
             return
@@ -65,13 +65,13 @@ class Wire:
         self.far.gate = pass_by
 
     async def look(self, begun: Start) -> list[tuple[int, str]]:
-        """The log as it is, seen past the proxy."""
+        """Return the log, read past the proxy."""
         return [(row.seq, row.writer) for row in await full_log(self.near, begun.instance_id)]
 
 
 @pytest.fixture
 async def wire(storage_url: str, proxy_for: Callable[[str | Server], Proxy]) -> AsyncIterator[Wire]:
-    """A worker behind a proxy, registered."""
+    """A registered worker behind a proxy."""
     if urlsplit(storage_url).hostname is None or urlsplit(storage_url).port is None:
         pytest.skip("capability: no wire between this store and its database")
     proxy = proxy_for(storage_url)
@@ -143,7 +143,7 @@ async def test_a_start_whose_answer_is_lost_is_accepted_once(wire: Wire) -> None
 
 
 async def test_a_delivery_whose_answer_is_lost_is_in_once(wire: Wire) -> None:
-    """The caller learns that a copy is in, and cannot know which; the inbox and the counter hold one."""
+    """The caller learns that a copy was accepted but not which one; the inbox and the counter hold one."""
     begun = await wire.actor.begin()
     mail = delivery(begun, dedupe=unique("event"))
     trigger = wire.when_sent(mail.delivery_id, Fault.CUT_ANSWER)
@@ -171,7 +171,7 @@ async def test_a_claim_whose_answer_is_lost_is_recovered(wire: Wire) -> None:
 
 
 async def test_a_commit_that_arrives_late_does_not_meet_its_copy(wire: Wire) -> None:
-    """A2: absence proves nothing. The connection is gone, the COMMIT is still to come, the append is sent again."""
+    """A2: absence proves nothing. The connection is gone, the COMMIT arrives later, and the append is sent again."""
     begun, target = await wire.actor.begin(), await wire.actor.begin()
     item = _rich(begun, target)
     wire.statement_by_statement()
@@ -191,7 +191,7 @@ async def test_a_commit_that_arrives_late_does_not_meet_its_copy(wire: Wire) -> 
 
 
 async def test_a_late_commit_and_another_append_at_its_place_exclude_each_other(wire: Wire) -> None:
-    """A2: whoever is told ACCEPTED finds his own bytes there."""
+    """A2: a writer that is told ACCEPTED finds its own bytes in the log."""
     begun, target = await wire.actor.begin(), await wire.actor.begin()
     item, other = _rich(begun, target), append(begun, 2, b'["other"]')
     wire.statement_by_statement()
@@ -215,7 +215,7 @@ async def test_a_late_commit_and_another_append_at_its_place_exclude_each_other(
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_ANSWER])
 async def test_a_session_of_unknown_outcome_is_settled_by_a_tombstone(wire: Wire, fault: Fault) -> None:
-    """A3: the user's writes cannot be sent again. What stands at the seq afterwards says whether they are in."""
+    """A3: the user's writes cannot be sent again. The log row at the seq shows whether they are in."""
     ledger = await Ledger(wire.near).create()
     begun = await wire.actor.begin()
     item, tombstone = append(begun, 2), append(begun, 2, b'["tombstone"]')
@@ -266,7 +266,7 @@ async def test_a_store_outlives_its_connections(wire: Wire) -> None:
 
 
 async def test_a_cancelled_call_leaves_no_transaction_open_on_the_server(wire: Wire) -> None:
-    """F8: whoever comes next is not kept waiting by somebody who went away in the middle."""
+    """F8: a caller that was cancelled in the middle of a call leaves nothing that makes the next caller wait."""
     begun, target = await wire.actor.begin(), await wire.actor.begin()
     for seq in range(2, 8):
         item = _rich(begun, target, seq)
@@ -283,7 +283,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open_on_the_server(wire: W
 
 
 async def _check_rich(wire: Wire, begun: Start, target: Start, item: Append) -> None:
-    """The append and everything it carries are there, once."""
+    """Check that the append and everything it carries are there, once."""
     assert await wire.look(begun) == [(1, begun.writer), (2, item.writer)]
     ours = {row.outbox_id for row in item.outbox}
     assert [row.outbox_id for row in await wire.near.outbox.read(1000) if row.outbox_id in ours] == list(ours)
@@ -296,7 +296,7 @@ async def _check_rich(wire: Wire, begun: Start, target: Start, item: Append) -> 
 
 
 async def _settle(wire: Wire, ledger: Ledger, begun: Start, item: Append, tombstone: Append) -> None:
-    """Append the tombstone; then the log and the user's rows must tell the same story."""
+    """Append the tombstone; the log and the user's rows must then agree."""
     outcome = await insist(lambda: wire.actor.write(tombstone))
     rows = await wire.look(begun)
     expected: dict[Any, tuple[str, int | None]] = {

@@ -1,8 +1,8 @@
-"""A process that appends one row after another to an instance of its own, and takes no refusal for an answer.
+"""A process that appends one row after another to its own instance, and repeats a refused append.
 
     python -m romancy_conformance.contract.fire.writer NOTES URL COUNT
 
-Notes: `ok INSTANCE COUNT` when all are in. An exception of the store is printed, and the end.
+Notes: `ok INSTANCE COUNT` when all rows are in. An exception of the store is printed and ends the process.
 """
 
 from __future__ import annotations
