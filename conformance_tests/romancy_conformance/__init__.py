@@ -1,5 +1,5 @@
-"""What Romancy's databases, adapters and engine are held to, importable by whoever writes another adapter.
+"""The tests that Romancy's databases, adapters and engine must pass, importable by authors of other adapters.
 
-`contract` asks for the promises of the storage protocol, `behaviour` for what a user sees, `servers` brings real
-databases to our own runs and is not in the wheel.
+`contract` tests the promises of the storage protocol, `behaviour` tests what a user sees, and `servers` starts real
+databases for our own runs; `servers` is not in the wheel.
 """

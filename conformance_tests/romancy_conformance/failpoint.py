@@ -2,9 +2,9 @@
 
     Failpoint("commit:before:7").arm()
 
-sends this process SIGKILL right before its 7th commit, `commit:after:7` right after the database has acknowledged it.
-A commit is a batch of the log writer or a session's; `claim`, `heartbeat`, `takeover` and `deliver` are counted under
-their own names. Romancy itself knows nothing of it: a test process arms it before it opens an app.
+sends this process SIGKILL right before its 7th commit, `commit:after:7` right after the database has acknowledged it. A
+commit is a batch of the log writer or of a session; `claim`, `heartbeat`, `takeover` and `deliver` are counted under
+their own names. Romancy does not know the failpoint: a test process arms it before it opens an app.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Failpoint:
         patch("romancy.app.create_store", self.create_store).start()
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Start counting."""
         self._counting = True
 
     def create_store(self, url: str) -> Store:
@@ -57,7 +57,7 @@ class Failpoint:
         return cast("Store", _ArmedStore(create_store(url), self))
 
     def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Return the write as one that kills the process when its number comes."""
+        """Wrap the write so that its n-th call kills the process."""
 
         async def counted(*args: Any, **kwargs: Any) -> Any:
             self._left -= self._counting

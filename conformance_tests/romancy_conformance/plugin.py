@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note with each test of ours which promise it is about: the first line of its file."""
+    """Record the promise of each test of this suite: the first line of its file."""
     for item in items:
         if _PACKAGE in item.path.parts and isinstance(item, pytest.Function):
             words = cast("Any", item.module).__doc__ or item.path.stem
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class _Promise:
-    """What became of one promise's tests."""
+    """The results of one promise's tests."""
 
     passed: int = 0
     broken: list[str] = field(default_factory=list[str])
@@ -69,7 +69,7 @@ class _Promise:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say of each promise whether this store keeps it."""
+    """Print for each promise whether this store keeps it."""
     if not config.getoption("--storage-url"):
         return
     promises = _sorted_out(terminalreporter.stats.values())

@@ -1,7 +1,7 @@
-"""A TCP proxy before a server that delays, cuts, holds or loses what passes, at the very byte a test names.
+"""A TCP proxy before a server that delays, cuts, holds or drops traffic, at the byte a test names.
 
-It runs on a loop of its own in a thread of its own, so that blocking and asynchronous tests use it alike. It sees
-chunks as they come, not frames; a small request comes as one chunk on the loopback interface.
+It runs its own event loop in its own thread, so blocking and asynchronous tests can use it. It sees chunks as they
+arrive, not frames; on the loopback interface, a small request arrives as one chunk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Direction(Enum):
 
 
 class Fault(Enum):
-    """What happens to the chunk a trigger names, or to the answer that follows it."""
+    """What happens to the chunk that matches a trigger, or to the answer that follows it."""
 
     CUT = "the chunk does not arrive and the connection is reset"
     HOLD = "the chunk waits until the trigger is released"
@@ -48,12 +48,12 @@ class Fault(Enum):
 
 
 def is_commit(direction: Direction, data: bytes) -> bool:
-    """Whether the chunk holds a client's COMMIT, as the protocols of PostgreSQL and MySQL write it."""
+    """Whether the chunk contains a client's COMMIT, in the wire protocol of PostgreSQL or MySQL."""
     return direction is Direction.TO_SERVER and _COMMIT.search(data) is not None
 
 
 class Trigger:
-    """A fault that waits for its chunk, strikes once, and from then on lets everything pass."""
+    """A fault that waits for its chunk, applies once, and then lets everything pass."""
 
     def __init__(self, proxy: Proxy, matches: Callable[[Direction, bytes], bool], fault: Fault) -> None:
         self.fault = fault
@@ -70,25 +70,25 @@ class Trigger:
         return True
 
     def wait(self, timeout: float = 60) -> None:
-        """Block until it has struck; by then, with HOLD_ANSWER and CUT_ANSWER, the server has done its work."""
+        """Block until it has applied; with HOLD_ANSWER and CUT_ANSWER the server has then done its work."""
         if not self.struck.wait(timeout):
             raise TimeoutError(f"within {timeout} s nothing passed for which to {self.fault.name}")
 
     def release(self) -> None:
-        """Let go what is held."""
+        """Release what the fault holds."""
         self._proxy.do(self.released.set)
 
 
 @dataclass(eq=False)
 class _Link:
-    """One client's connection and the one to the server that carries it on."""
+    """A client's connection, and the connection to the server that forwards it."""
 
     client: StreamWriter
     server: StreamWriter
     answered: Trigger | None = None
-    """The trigger that strikes at the next chunk from the server."""
+    """The trigger that applies to the next chunk from the server."""
     silent: bool = False
-    """Whether what comes is thrown away, on either side, and nobody is told."""
+    """Whether data from both sides is dropped without closing the connections."""
 
     def reset(self) -> None:
         _reset(self.client)
@@ -103,11 +103,11 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self.delay = 0.0
-        """Seconds that every chunk is late, in either direction."""
+        """Delay of every chunk in either direction, in seconds."""
         self.refuses = False
         """Whether new connections are reset at once."""
         self.most = 0
-        """How many connections there were at once, at most."""
+        """The largest number of connections open at once."""
         self.port = 0
         self._target = (host, port)
         self._triggers: list[Trigger] = []
@@ -132,13 +132,13 @@ class Proxy:
             self._thread.join()
 
     def url(self, url: str) -> str:
-        """The same database, through the proxy."""
+        """Return the URL of the same database through the proxy."""
         parts = urlsplit(url)
         account = parts.netloc.rpartition("@")[0]
         return parts._replace(netloc=f"{account}@127.0.0.1:{self.port}").geturl()
 
     def when(self, matches: Callable[[Direction, bytes], bool], fault: Fault) -> Trigger:
-        """Do `fault` to the first chunk that `matches(direction, data)`; it is called in the proxy's thread.
+        """Apply `fault` to the first chunk that `matches(direction, data)`; the proxy's thread calls `matches`.
 
         Match PostgreSQL's prepared statements by a value they carry: their text passes only once.
         """
@@ -147,7 +147,7 @@ class Proxy:
         return trigger
 
     def on_commit(self, fault: Fault) -> Trigger:
-        """Do `fault` to the next COMMIT."""
+        """Apply `fault` to the next COMMIT."""
         return self.when(is_commit, fault)
 
     def lose(self, direction: Direction, count: int) -> None:
@@ -159,14 +159,14 @@ class Proxy:
         self.do(self._reset_all)
 
     def black_hole(self) -> None:
-        """Forward nothing more and close nothing, as when a cable is pulled; what comes meanwhile waits for `heal`."""
+        """Forward nothing and close nothing, as when a cable is pulled; data that comes meanwhile waits for `heal`."""
         self.do(self._open.clear)
 
     def heal(self) -> None:
         self.do(self._open.set)
 
     def fall_silent(self) -> None:
-        """Let every open connection be dead without a word, as behind a firewall that forgot them; new ones live."""
+        """Drop all data of the open connections, as a firewall that forgot them does; new connections work."""
         self.do(self._silence_all)
 
     def do(self, action: Callable[[], object]) -> None:
@@ -205,7 +205,7 @@ class Proxy:
         task.add_done_callback(self._relays.discard)
 
     async def _relay(self, from_client: StreamReader, to_client: StreamWriter) -> None:
-        """Carry one client's connection to the server until either side ends it."""
+        """Forward one client's connection to the server until either side ends it."""
         async with _closing(to_client):
             await self._open.wait()
             if self.refuses:
@@ -241,7 +241,7 @@ class Proxy:
                 if await self._may_pass(link, direction, data):
                     sink.write(self._what_is_left_of(data, direction))
                     await sink.drain()
-        except OSError:  # one side is gone: the other one learns it
+        except OSError:  # one side has closed: the other side is closed too
             return
 
     async def _may_pass(self, link: _Link, direction: Direction, data: bytes) -> bool:
@@ -265,7 +265,7 @@ class Proxy:
 
 
 async def _strike(trigger: Trigger, link: _Link) -> bool:
-    """Do what the trigger is for; True if the chunk in hand passes in the end."""
+    """Apply the trigger's fault; return True if the current chunk passes in the end."""
     match trigger.fault:
         case Fault.CUT | Fault.CUT_ANSWER:
             link.reset()
@@ -289,7 +289,7 @@ async def _closing(writer: StreamWriter) -> AsyncGenerator[None]:
 
 
 def _reset(writer: StreamWriter) -> None:
-    """Close with a TCP reset, losing what was not sent yet."""
+    """Close with a TCP reset; data that was not sent yet is lost."""
     raw: socket.socket = writer.get_extra_info("socket")
     with suppress(OSError):  # closed already
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

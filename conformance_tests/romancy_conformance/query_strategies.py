@@ -1,8 +1,8 @@
-"""Generated documents and filters for the query language, drawn so that they often meet.
+"""Generated documents and filters for the query language, drawn so that they often match.
 
-Documents are drawn as JSON text, not as Python values: repeated names, `1e400`, `-0`, halves of surrogate pairs and
-needless escapes exist only in text. Filters point mostly at places that the document has, and ask mostly for
-values near those found there; a filter that could be refused is never drawn.
+Documents are drawn as JSON text, not as Python values: repeated names, `1e400`, `-0`, lone surrogates and needless
+escapes exist only in text. Most filters point at places that the document has, and ask for values near those found
+there. No filter is drawn that a store could refuse.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _containers_of(texts: SearchStrategy[str]) -> SearchStrategy[str]:
 
 
 def _nested(texts: SearchStrategy[str]) -> SearchStrategy[str]:
-    """Something under thirty or so levels of `a`."""
+    """Return a document with something under about thirty levels of `a`."""
     return st.tuples(st.integers(29, 34), texts).map(lambda drawn: '{"a":' * drawn[0] + drawn[1] + "}" * drawn[0])
 
 
@@ -100,7 +100,7 @@ raw_documents: SearchStrategy[bytes] = st.one_of(
 
 
 def path_text(path: tuple[str, ...], *, quoted: bool = False) -> str:
-    """A way to write a path: bare where that is possible, unless asked otherwise."""
+    """Return a way to write a path: bare where possible, unless asked otherwise."""
     bare = re.compile(r"0|[1-9][0-9]*|(?!-?\d+\Z)[\w-]+")
     steps = [name if bare.fullmatch(name) and not quoted else f"[{json.dumps(name)}]" for name in path]
     return ".".join(steps)
@@ -122,7 +122,7 @@ def _places(value: _Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 
 
 def _near(found: _Json) -> list[Any]:
-    """What a document's value should be told from, and itself."""
+    """Return values that a filter must distinguish from the document's value, and the value itself."""
     if isinstance(found, str) and _is_text(found):
         pieces = (found, found[:-1], found[1:], found + " ", found + "a", found.swapcase(), found[len(found) // 2 :])
         return [piece for piece in pieces if _is_text(piece)]
@@ -149,7 +149,7 @@ def _can_bound(value: Any) -> bool:
 
 
 def _wordings(value: Any, other: Any) -> list[FilterValue]:
-    """Everything that can be asked with a value, and for some of it a second one."""
+    """Return all conditions with a value, some of them with a second one."""
     wordings: list[FilterValue] = [value, ne(value), one_of(value, other), missing(), is_null()]
     if _can_bound(value):
         wordings += [gt(value), gte(value), lt(value), lte(value)]
@@ -162,7 +162,7 @@ def _wordings(value: Any, other: Any) -> list[FilterValue]:
 
 @st.composite
 def filters_for(draw: DrawFn, raw_document: bytes) -> dict[str, FilterValue]:
-    """One to three filters for a document that was drawn before."""
+    """Draw one to three filters for a document that was drawn before."""
     places = list(_places(_decode(raw_document)))
     filters: dict[str, FilterValue] = {}
     for _ in range(draw(st.integers(1, 3))):
@@ -182,7 +182,7 @@ def filters_for(draw: DrawFn, raw_document: bytes) -> dict[str, FilterValue]:
 
 @st.composite
 def questions(draw: DrawFn) -> tuple[bytes, dict[str, FilterValue]]:
-    """A document's JSON text and a filter that may or may not find it."""
+    """Draw a document's JSON text and a filter that may or may not match it."""
     raw_document = draw(raw_documents)
     return raw_document, draw(filters_for(raw_document))
 

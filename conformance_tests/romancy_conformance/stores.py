@@ -1,10 +1,10 @@
 """The pytest plugin that gives each test a database of its own on every chosen backend.
 
-A test that asks for `storage_url` runs once for each backend in ROMANCY_TEST_BACKENDS (all known ones by default), each
-time with a database whose tables are there and have no rows. A test that asks for `empty_url` gets one without tables,
-which its first store migrates. `@pytest.mark.backends("sqlite")` narrows a test down; `--storage-url` replaces the
-backends by one store of somebody else's. Memory and SQLite are known here. Another plugin adds the databases of servers
-to `SOURCES`; where there is none, a test that kills a server is skipped.
+A test that uses `storage_url` runs once for each backend in ROMANCY_TEST_BACKENDS (by default all known ones), each
+time on a database with tables and without rows. A test that uses `empty_url` gets a database without tables, which its
+first store migrates. `@pytest.mark.backends("sqlite")` restricts a test; `--storage-url` replaces the backends with one
+other store. This module knows memory and SQLite. Another plugin adds the databases of servers to `SOURCES`; without it,
+tests that kill a server are skipped.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "migrate", "no
 
 pytest_plugins = [
     "romancy_conformance.plugin",  # --storage-url, and the report on what it names
-    "romancy_conformance.replaying.plugin",  # the counts of what was replayed
+    "romancy_conformance.replaying.plugin",  # the counts of replayed histories
 ]
 
 UNIQUE = "{unique}"
-"""In a given storage URL: what becomes a word of each test's own."""
+"""In a given storage URL, this becomes a word unique to each test."""
 UNAVAILABLE = "database unavailable: "
-"""How the reason of a skip begins that the summary counts."""
+"""Prefix of the skip reasons that the summary counts."""
 _USED = "romancy backend"
 
 
@@ -51,12 +51,13 @@ class Source:
     """Where the databases of one backend come from."""
 
     database: Callable[[Path, bool], AbstractContextManager[tuple[str, str]]]
-    """Given a folder of the test's own, and whether the database has its tables already: its URL, and the words for it
-    in the summary."""
+    """Takes a folder of the test and whether the database has its tables already; gives its URL, and its description in
+    the summary.
+    """
     described: Callable[[], str]
-    """The words for it at the beginning of a run."""
+    """Returns its description for the header of a run."""
     private: Callable[[], AbstractContextManager[tuple[Any, str]]] | None = None
-    """A server to kill and freeze, and the words for it; none where the database has no server of ours."""
+    """Yields a server to kill and freeze, and its description; None where the suite has no server for the database."""
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def _in_a_file(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # n
 
 @functools.cache
 def _migrated_file() -> bytes:
-    """What is in a SQLite database that was migrated and never used."""
+    """Return the bytes of a SQLite database that was migrated and never used."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "romancy.db")
         migrate(f"sqlite:///{path}")
@@ -100,7 +101,7 @@ SOURCES: dict[str, Source] = {
 
 
 def chosen_backends() -> list[str]:
-    """The backends this run is for, from ROMANCY_TEST_BACKENDS."""
+    """Return the backends of this run, from ROMANCY_TEST_BACKENDS."""
     text = os.environ.get("ROMANCY_TEST_BACKENDS", "")
     names = [name.strip() for name in text.split(",") if name.strip()] or list(SOURCES)
     if unknown := sorted(set(names) - set(SOURCES)):
@@ -120,7 +121,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """What the tests will run on; the summary says what they did run on."""
+    """Print the backends that the tests will use; the summary prints those they used."""
     if hasattr(config, "workerinput"):
         return ""
     words = (SOURCES[name].described() if name in SOURCES else name for name in _names(config))
@@ -141,7 +142,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which databases were really used, and what was not tested for want of one."""
+    """Print which databases the tests used, and how many tests had none."""
     reports = [
         report for found in terminalreporter.stats.values() for report in found if isinstance(report, pytest.TestReport)
     ]
@@ -166,13 +167,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
-    """The backend this test runs on; asking for it makes a test run once for each."""
+    """The backend this test runs on; a test that uses it runs once for each backend."""
     return str(request.param)
 
 
 @pytest.fixture
 def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database of this test's own without rows, on the backend it runs on."""
+    """The URL of a database of this test's own without rows, on the test's backend."""
     given = _given(request.config)
     if given is not None:
         note_backend(request, f"the store at {_without_account(given)}")
@@ -185,7 +186,7 @@ def storage_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 
 @pytest.fixture
 def empty_url(storage_url: str, request: pytest.FixtureRequest) -> str:
-    """The same without tables, for a test that cannot do with a database that others have used."""
+    """The same without tables, for a test that cannot use a database that others have used."""
     given = _given(request.config)
     if given is not None and UNIQUE not in given:
         pytest.skip(f"capability: needs an empty database; put {UNIQUE} into --storage-url")
@@ -201,7 +202,7 @@ def has_server(request: pytest.FixtureRequest) -> Callable[[str], bool]:
 
 @pytest.fixture
 def server_for(request: pytest.FixtureRequest, has_server: Callable[[str], bool]) -> Iterator[Callable[[str], Any]]:
-    """Start a private server of a backend, to kill and freeze; it is gone after the test."""
+    """Start a private server of a backend, to kill and freeze; the suite removes it after the test."""
     with ExitStack() as stack:
 
         def start(backend: str) -> Any:
@@ -217,7 +218,7 @@ def server_for(request: pytest.FixtureRequest, has_server: Callable[[str], bool]
 
 @pytest.fixture
 def proxy_for() -> Iterator[Callable[[Any], Proxy]]:
-    """Put a proxy before the server of a URL, or before a private server; it is gone after the test."""
+    """Put a proxy before the server of a URL, or before a private server; the suite stops it after the test."""
     with ExitStack() as stack:
 
         def start(target: Any) -> Proxy:

@@ -20,7 +20,7 @@ _ALL = FEATURES | FAULTS | WAYS
 
 
 def features(text: str) -> frozenset[str]:
-    """What a comma-separated list names."""
+    """Return the features in a comma-separated list."""
     names = frozenset(filter(None, text.split(",")))
     if unknown := names - _ALL:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(_ALL))}")
@@ -28,7 +28,7 @@ def features(text: str) -> frozenset[str]:
 
 
 async def play(options: argparse.Namespace, served: Served | None, folder: Path) -> list[Told]:
-    """All rounds, one after another."""
+    """Play all rounds, one after another."""
     told: list[Told] = []
     async with AsyncExitStack() as stack:
         nursery: Makes = await stack.enter_async_context(Nursery())
@@ -60,7 +60,7 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
             )
             one = await asyncio.to_thread(
                 Round, asked, url, place, nursery, database
-            )  # the oracle has loops of its own
+            )  # the oracle runs its own event loops
             told.append(await one.play())
             print(f"{url.partition(':')[0]} {seed}: {told[-1]}", flush=True)
             for finding in told[-1].findings:

@@ -1,4 +1,4 @@
-"""asyncio's means, in uses of which each has one outcome."""
+"""Operations with asyncio's means; each use has one outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONG = 3600.0
 
 
 class Rendezvous:
-    """So many parties; `all_there` goes on when each has arrived."""
+    """A meeting point of several tasks; `all_there` continues when each of them has arrived."""
 
     def __init__(self, parties: int) -> None:
         self._missing = parties
@@ -37,7 +37,7 @@ class Rendezvous:
 
 
 def leaf_names(error: BaseException) -> list[str]:
-    """The types of the errors in a group."""
+    """Return the types of the errors in a group."""
     if isinstance(error, BaseExceptionGroup):
         return sorted(name for each in error.exceptions for name in leaf_names(each))  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType] - of any errors
     return [type(error).__name__]
@@ -181,7 +181,7 @@ async def _queue(world: World, node: Node) -> Any:
 
 
 async def _limited(world: World, node: Node) -> Any:
-    """With a lock or a semaphore: never more at once than are let in."""
+    """Use a lock or a semaphore: never more tasks inside at once than it admits."""
     most = 1 if node.op == "lock" else min(node.count, 2)
     guard = asyncio.Lock() if node.op == "lock" else asyncio.Semaphore(most)
     inside = seen = 0
@@ -263,7 +263,7 @@ async def _callbacks(world: World, node: Node) -> Any:
 
 
 async def _crowd(world: World, node: Node) -> Any:
-    """Many that need nothing from outside."""
+    """Run many tasks that need nothing from outside."""
     queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
 
     async def put(number: int) -> None:

@@ -1,4 +1,4 @@
-"""What is done to the workers and to the server of a round, drawn from its seed, and the doing of it."""
+"""The faults of a round, drawn from its seed and applied to its workers and its server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SLOWEST_END = 120.0
 
 
 class Fault(Struct, frozen=True):
-    """One fault: so many seconds after the one before, done to the worker in this place, for so long."""
+    """One fault: the pause after the one before, the place of the worker it hits, and its duration."""
 
     pause: float
     kind: str
@@ -55,7 +55,7 @@ def plan(
     without: frozenset[str],
     kills: int | None = None,
 ) -> list[Fault]:
-    """The faults of a round, of those that its database can have; with `kills` at most so many workers are killed."""
+    """Draw the faults of a round, among those that its database supports, with at most `kills` killed workers."""
     kinds = [kind for kind in _WEIGHTS if kind not in without and (kind in _ON_WORKERS or kind in databases)]
     found: list[Fault] = []
     left = seconds
@@ -75,7 +75,7 @@ def plan(
 
 
 class Served:
-    """A server of our own, and the wire to it."""
+    """A server of this run, and the proxy before it."""
 
     def __init__(self, server: Server, wire: Proxy) -> None:
         self.server = server
@@ -83,7 +83,7 @@ class Served:
 
     @property
     def faults(self) -> frozenset[str]:
-        """What can be done to it."""
+        """The faults that it supports."""
         return frozenset(_ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
 
     async def stall(self, seconds: float) -> None:
@@ -94,17 +94,17 @@ class Served:
 
 
 class File(Struct, frozen=True):
-    """A database that is a file of our own."""
+    """A database in a file of this run."""
 
     path: Path
 
     @property
     def faults(self) -> frozenset[str]:
-        """What can be done to it."""
+        """The faults that it supports."""
         return frozenset(_ON_DATABASES)
 
     async def stall(self, seconds: float) -> None:
-        """Hold it, so that nobody else writes."""
+        """Hold the write lock, so that no other process writes."""
         await asyncio.to_thread(self._hold, seconds)
 
     def _hold(self, seconds: float) -> None:
@@ -115,12 +115,12 @@ class File(Struct, frozen=True):
 
 
 class Crew:
-    """The workers of a round, each in its place; who ends is followed by another one."""
+    """The workers of a round, each in its place; a new worker replaces one that ended."""
 
     def __init__(self, nursery: Makes, jobs: Callable[[], Job], places: int, database: Served | File | None) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
-        """Those that ended by themselves, though nobody had done anything to the server."""
+        """Workers that ended by themselves although no fault had hit the server."""
         self._nursery = nursery
         self._jobs = jobs
         self._database = database
@@ -135,7 +135,7 @@ class Crew:
             self._places[place] = await self._nursery.make(self._jobs())
 
     async def strike(self, faults: list[Fault]) -> None:
-        """Do what is planned; what takes a while goes on beside the next ones."""
+        """Apply the planned faults; long ones overlap with those that follow."""
         for fault in faults:
             await asyncio.sleep(fault.pause)
             task = asyncio.create_task(self._do(fault))
@@ -148,7 +148,7 @@ class Crew:
             await asyncio.gather(*self._tasks)
 
     async def look(self) -> None:
-        """Fill the places of workers that ended by themselves."""
+        """Replace workers that ended by themselves."""
         for place, lock in enumerate(self._busy):
             worker = self._places[place]
             if lock.locked() or worker is None:
@@ -160,7 +160,7 @@ class Crew:
                     self._places[place] = await self._nursery.make(self._jobs())
 
     async def end(self) -> None:
-        """Kill who is left."""
+        """Kill all remaining workers."""
         for worker in self._places:
             if worker is not None:
                 await worker.kill()
@@ -204,7 +204,7 @@ class Crew:
             self.ended.append(f"a worker told to stop was there {_SLOWEST_END:.0f} s later")
             await worker.kill()
             return
-        # One that was not ready to hear the signal dies of it.
+        # The signal kills a worker that has not installed its handler yet.
         if status not in {0, -signal.SIGTERM, os.EX_TEMPFAIL} and not self._was_hurt:
             self.ended.append(f"a worker told to stop ended with {status}")
 
@@ -213,7 +213,7 @@ class Crew:
         return any(self.counts[kind] for kind in _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
 
     async def _hurt_the_database(self, fault: Fault) -> None:
-        """One such thing at a time."""
+        """Apply one fault to the database at a time."""
         assert self._database is not None
         async with self._hurting:
             self.counts[fault.kind] += 1
@@ -243,7 +243,7 @@ class Crew:
     async def _cut(self, wire: Proxy, fault: Fault) -> None:
         """Cut some connections for a while, each at some chunk, before it arrives or before it is answered.
 
-        The wire is slow meanwhile, so that answers come when what they tell is no longer so.
+        The proxy also delays the traffic, so that answers arrive when they no longer hold.
         """
         chance = random.Random(fault.seconds)
         wire.delay = chance.choice((0.0, 0.02, 0.1, 0.3))

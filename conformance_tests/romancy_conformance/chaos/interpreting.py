@@ -1,8 +1,8 @@
-"""What each operation of a program means: the same code as a workflow on a worker and without durability.
+"""What each operation of a program does, with the same code as a workflow on a worker and without durability.
 
-What stands here are effects and what comes from outside; `concurrent` has asyncio's means, `scoped` anyio's. It knows
-a `World` and nothing of where it runs. A result is plain JSON and does not tell which of two things came first, unless
-the program orders them.
+This module has effects and input from outside; `concurrent` has asyncio's means, `scoped` anyio's. It knows only a
+`World`, not where it runs. A result is plain JSON and does not tell which of two things came first, unless the program
+orders them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["EFFECTS", "HANDLERS", "Handler", "Launched", "World", "block", "has_
 
 
 class Launched(Protocol):
-    """A child under way."""
+    """A child that is running."""
 
     async def result(self) -> Any: ...
 
@@ -30,10 +30,10 @@ class Launched(Protocol):
 
 
 class World(Protocol):
-    """What a program can ask for beside asyncio and anyio."""
+    """What a program can ask for, besides asyncio and anyio."""
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
-        """Carry out an activity."""
+        """Run an activity."""
         ...
 
     async def hear(self, name: str, timeout: float | None = None) -> int:
@@ -45,23 +45,23 @@ class World(Protocol):
         ...
 
     async def launch(self, program: Program) -> Launched:
-        """Start a child and go on."""
+        """Start a child and continue."""
         ...
 
     async def spawn(self, program: Program) -> None:
-        """Start a workflow of its own, in the session of an activity."""
+        """Start an independent workflow, in the session of an activity."""
         ...
 
     def now(self) -> float:
-        """Seconds, in the workflow's own time."""
+        """Return the seconds on the workflow's own clock."""
         ...
 
     def is_retried(self) -> bool:
-        """Whether somebody retries the program when it has failed."""
+        """Whether the program is retried after it has failed."""
         ...
 
     def draw(self) -> str:
-        """Something random."""
+        """Return something random."""
         ...
 
     def recur(self) -> Any:
@@ -73,21 +73,21 @@ Handler: TypeAlias = "Callable[[World, Node], Awaitable[Any]]"
 
 
 HANDLERS: dict[str, Handler] = {}
-"""Every operation there is; `performing` fills it."""
+"""All operations; `performing` fills it."""
 
 
 async def interpret(world: World, node: Node) -> Any:
-    """Do what the node says; what came of it, as plain JSON."""
+    """Execute the node; return its result as plain JSON."""
     return await HANDLERS[node.op](world, node)
 
 
 def has_lasted(world: World, since: float, seconds: float) -> bool:
-    """Whether so much time has passed, but for what rounding takes; a retry remembers delays and waits for none."""
+    """Whether this much time has passed, apart from rounding; a retry remembers delays and does not wait for them."""
     return world.is_retried() or world.now() - since >= seconds - 0.002
 
 
 async def block(world: World, node: Node) -> None:
-    """Wait for what never comes, or for hours."""
+    """Wait for something that never happens, or for hours."""
     if node.op == "sleeps":
         await asyncio.sleep(node.seconds)
     elif node.op == "hears":
@@ -143,7 +143,7 @@ async def _signal(world: World, node: Node) -> Any:
 
 
 async def _signals(world: World, node: Node) -> Any:
-    """In the order they were sent; what a sender that got no answer sent again is there twice."""
+    """The signals arrive in the order they were sent; one that was sent again after a lost answer is there twice."""
     heard: list[int] = []
     while len(heard) < node.count:
         number = await world.hear(node.key)
@@ -153,7 +153,7 @@ async def _signals(world: World, node: Node) -> Any:
 
 
 async def _signal_races(world: World, node: Node) -> Any:
-    """A signal against a sleep of hours, and whoever loses is stopped."""
+    """A signal races with a sleep of hours, and the loser is cancelled."""
     signal = asyncio.ensure_future(world.hear(node.key))
     sleep = asyncio.ensure_future(block(world, node.of[0]))
     done, late = await asyncio.wait({signal, sleep}, return_when=asyncio.FIRST_COMPLETED)

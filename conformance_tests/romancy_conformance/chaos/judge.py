@@ -1,4 +1,4 @@
-"""Holding what is there against what has to be: lost, doubled, phantom, stranded, parked, wrong, unreplayable."""
+"""Compares what is there with what must be: lost, doubled, phantom, stranded, parked, wrong, unreplayable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _WRITERS = frozenset(
 
 
 class Finding(Struct, frozen=True):
-    """One thing that is not as it has to be."""
+    """One thing that is not as it must be."""
 
     kind: str
     instance: str
@@ -53,7 +53,7 @@ class Finding(Struct, frozen=True):
 
 
 async def read_log(store: Store, instance_id: str) -> tuple[InstanceRow, list[LogRow]] | None:
-    """An instance with its whole log."""
+    """Read an instance with its whole log."""
     rows: list[LogRow] = []
     while True:
         page = await store.read(instance_id, after=rows[-1].seq if rows else 0)
@@ -65,7 +65,7 @@ async def read_log(store: Store, instance_id: str) -> tuple[InstanceRow, list[Lo
 
 
 class Judge:
-    """Looks at every instance of a round once it is over."""
+    """Checks every instance of a round after its end."""
 
     def __init__(self, store: Store, expected: Mapping[str, Expected], starters: Iterable[str]) -> None:
         self.findings: list[Finding] = []
@@ -78,7 +78,7 @@ class Judge:
         self.findings.append(Finding(kind, instance, text))
 
     async def judge(self, instances: Iterable[str]) -> list[Finding]:
-        """All findings, given the ids of all instances there are."""
+        """Return all findings, given the ids of all instances."""
         for row in await read(self._store):
             self._rows.setdefault(row.instance, []).append(row)
         there = set(instances)
@@ -116,7 +116,7 @@ class Judge:
             self._check_effects(row, expected)
 
     def _check_replay(self, row: InstanceRow, commits: list[list[LogEvent]]) -> None:
-        """The log replays in this process, and says of itself what the row says."""
+        """Check that the log replays in this process, and that its outcome agrees with the row."""
         workflow = next(each for each in WORKFLOWS if each.name == row.workflow_name)
         try:
             known = Registry.collect(WORKFLOWS).activities_of(workflow.name)
@@ -150,7 +150,7 @@ class Judge:
             self.find("wrong", row.instance_id, f"{wrong}; it had to be {right}")
 
     def _check_effects(self, row: InstanceRow, expected: Expected) -> None:
-        """The ledger against the oracle; more of what is left undone by a stranded one is no finding of its own."""
+        """Compare the ledger with the oracle; what a stranded instance has not undone is no separate finding."""
         rows = self._rows.get(row.instance_id, [])
         for what, right in ((DONE, expected.done), (UNDONE, expected.undone), (PHANTOM, Counter[str]())):
             there = Counter(each.key for each in rows if each.what == what)
@@ -163,7 +163,7 @@ class Judge:
                 self.find("lost", row.instance_id, f"never {what}: {dict(too_few)}")
 
     def _check_against_log(self, instance_id: str, events: list[LogEvent]) -> None:
-        """What the log calls completed is in the ledger as often, and nothing else is; undone in the right order."""
+        """Check that the ledger has exactly the effects that the log calls completed, undone in the right order."""
         names: dict[str, str] = {}
         completed: Counter[str] = Counter()
         for event in events:
@@ -179,7 +179,7 @@ class Judge:
         self._check_order(instance_id, events)
 
     def _check_order(self, instance_id: str, events: list[LogEvent]) -> None:
-        """What completed last is undone first, in each run."""
+        """Check that in each run, what completed last is undone first."""
         done: list[str] = []
         undone: list[int] = []
         for event in events:

@@ -1,4 +1,4 @@
-"""The ledger: a table of the user's, one row for each effect, written in the sessions of activities."""
+"""The ledger: a user's table with one row for each effect, written in the sessions of activities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Row(Struct, frozen=True):
 
 
 async def begin(store: Store) -> None:
-    """Make the table."""
+    """Create the table."""
     async with store.session() as session:
         await session.execute(_CREATE)
         if store.capabilities.transactional_ddl:
@@ -40,19 +40,19 @@ async def begin(store: Store) -> None:
 
 
 async def insert(session: Session, context: ActivityContext, key: str, what: str) -> None:
-    """Write a row in the session of an activity; every word is of our own making."""
+    """Write a row in the session of an activity; the suite makes every word in it."""
     values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
     await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
 
 
 async def was_undone(session: Session, context: ActivityContext, key: str) -> bool:
-    """Whether this instance has undone what it did under the key."""
+    """Whether this instance has undone its effects under the key."""
     where = f"instance = '{context.instance_id}' and k = '{key}' and what = '{UNDONE}'"
     return bool(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
 
 
 async def read(store: Store) -> list[Row]:
-    """Every row there is."""
+    """Return all rows."""
     async with store.session() as session:
         rows = await session.fetch_all("select instance, activity, k, what from chaos_ledger")
     return [Row(row["instance"], row["activity"], row["k"], row["what"]) for row in rows]

@@ -1,7 +1,7 @@
-"""What a program does without durability and without faults, on an asyncio loop whose clock jumps to the next timer.
+"""Runs a program without durability and without faults, on an asyncio loop whose clock jumps to the next timer.
 
-How long activities take is drawn anew for each run of the oracle: a program whose outcome depends on it would not have
-one legal outcome, and two runs of the oracle tell.
+Each run of the oracle draws the durations of activities anew. If the outcome of a program depends on them, it has more
+than one legal outcome, and two runs of the oracle detect this.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ WRITERS = frozenset({"write", "savepoint", "flaky", "reserve", "leaky", "long", 
 
 
 class Expected(Struct):
-    """What has to be there when a workflow has ended."""
+    """The expected state when a workflow has ended."""
 
     program: Program
     status: str = ""
     result: Any = None
     error: str = ""
     done: Counter[str] = field(default_factory=Counter[str])
-    """How many rows each key has."""
+    """The number of rows for each key."""
     undone: Counter[str] = field(default_factory=Counter[str])
 
 
 class _Recur(BaseException):
-    """The run ends and the next one begins."""
+    """Ends the run; the next one begins."""
 
 
 class _Selector(selectors.SelectSelector):
-    """Waits for no file, and jumps over the time it would have waited."""
+    """A selector that waits for no file and skips the time it would have waited."""
 
     now = 0.0
 
@@ -59,7 +59,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An ordinary loop with a clock of its own."""
+    """An ordinary event loop with its own clock."""
 
     def __init__(self) -> None:
         self.jumping = _Selector()
@@ -70,7 +70,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Mail:
-    """What was sent to one workflow, all of it before it begins."""
+    """All signals to one workflow, sent before it begins."""
 
     def __init__(self, signals: tuple[tuple[str, int], ...]) -> None:
         self._left = list(signals)
@@ -131,7 +131,7 @@ class _Plain:
         return await self._oracle.run(program)
 
     async def launch(self, program: Program) -> _Launched:
-        self._oracle.found[program.path] = Expected(program)  # it may be stopped before it begins
+        self._oracle.found[program.path] = Expected(program)  # it may be cancelled before it begins
         return _Launched(asyncio.ensure_future(self._oracle.run(program)))
 
     async def spawn(self, program: Program) -> None:
@@ -171,18 +171,18 @@ class _Oracle:
         await asyncio.wait([task])
 
     async def run(self, program: Program) -> Any:
-        """One workflow, and how it ended."""
+        """Run one workflow, and record how it ended."""
         expected = self.found[program.path] = Expected(program)
         world = _Plain(expected, self)
         try:
             for run in range(len(program.runs)):
-                world.reserved.clear()  # what a former run did stands
+                world.reserved.clear()  # effects of a former run are not undone
                 try:
                     expected.result = await self._in_its_own_task(world, program, run)
                 except _Recur:
                     continue
             expected.status = "completed"
-            if program.ending == "retry":  # once it failed, everything was undone, and it was done again
+            if program.ending == "retry":  # it failed once, everything was undone, and it ran again
                 expected.undone = Counter(world.reserved)
                 expected.done.update(world.reserved)
         except asyncio.CancelledError:
@@ -195,7 +195,7 @@ class _Oracle:
         return expected.result
 
     async def _in_its_own_task(self, world: _Plain, program: Program, run: int) -> Any:
-        """So that a workflow that cancels itself does not cancel who waits for it."""
+        """Run in a separate task, so that a workflow that cancels itself does not cancel its caller."""
         task = asyncio.ensure_future(_caught(world, program, run))
         try:
             value, recurs = await task
@@ -207,7 +207,7 @@ class _Oracle:
 
 
 async def _caught(world: _Plain, program: Program, run: int) -> tuple[Any, bool]:
-    """A task must not end by a BaseException: its loop would."""
+    """Return whether the run recurs instead of raising: a BaseException that ends a task also ends its loop."""
     try:
         return await perform(world, program, run), False
     except _Recur:
@@ -215,7 +215,7 @@ async def _caught(world: _Plain, program: Program, run: int) -> tuple[Any, bool]
 
 
 def foretell(program: Program, seed: int = 0) -> dict[str, Expected]:
-    """How the program and all that it starts must end, by instance id."""
+    """Return how the program and all that it starts must end, by instance id."""
     loop, oracle = _Loop(), _Oracle(seed)
     try:
         loop.run_until_complete(oracle.all(program))

@@ -20,7 +20,7 @@ HANDLERS.update(EFFECTS | CONCURRENT | SCOPED)
 
 
 async def perform(world: World, program: Program, run: int) -> Any:
-    """Do one run of a program, from 0; the last one ends as the program says."""
+    """Perform one run of a program, counted from 0; the last one ends as the program says."""
     value = await interpret(world, program.runs[run])
     if run + 1 < len(program.runs):
         world.recur()

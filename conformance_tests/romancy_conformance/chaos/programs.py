@@ -15,7 +15,7 @@ __all__ = ["ENDINGS", "FEATURES", "UNUSUAL", "Node", "Program", "every", "genera
 
 
 class Node(Struct, frozen=True, omit_defaults=True):
-    """One thing a program does. `op` says what; the other fields mean what that makes of them."""
+    """One operation of a program. `op` names it; it gives the other fields their meaning."""
 
     op: str
     key: str = ""
@@ -39,21 +39,22 @@ class Program(Struct, frozen=True, omit_defaults=True):
     runs: tuple[Node, ...]
     ending: str = "returns"
     signals: tuple[tuple[str, int], ...] = ()
-    """What somebody outside sends to it, in this order."""
+    """The signals that a sender outside sends to it, in this order."""
     undetermined: bool = False
-    """Whether it is stopped while it does something, so that what it has done by then may be more or less."""
+    """Whether it is stopped in the middle of an operation, so that the number of its effects varies."""
 
     def __str__(self) -> str:
         return f"{self.path}: {' then '.join(map(str, self.runs))}, {self.ending}"
 
 
 ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry")
-"""How a program ends; to be cancelled it says that it is ready, and waits; to be retried it fails until
-what it did was undone."""
+"""How a program ends. A program to be cancelled announces that it is ready, and waits. A program to be retried fails
+until its effects were undone.
+"""
 UNUSUAL = frozenset({"retry"})
-"""What only `--with` brings in."""
+"""Features that only `--with` includes."""
 _NOT_RETRIED = frozenset({"child_fails", "launch_cancel"})
-"""What a retry may do again or answer from memory, and either is right."""
+"""Operations that a retry may either repeat or answer from memory."""
 
 LEAVES = ("step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky")
 _FAILING = ("doomed", "exhausted", "raises")
@@ -69,7 +70,7 @@ OUTSIDE = (
 )  # fmt: skip
 RARE = ("long", "crowd")
 FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur", "first"))
-"""What `--without` can leave out of programs; without `first` each run begins with an activity."""
+"""Features that `--without` can exclude from programs; without `first`, each run begins with an activity."""
 
 
 def _seeded(*parts: object) -> random.Random:
@@ -78,12 +79,12 @@ def _seeded(*parts: object) -> random.Random:
 
 
 def generate(path: str, seed: str, without: frozenset[str] = UNUSUAL) -> Program:
-    """The program of this seed, to run under this instance id."""
+    """Return the program of this seed, to run under this instance id."""
     return _Maker(_seeded("program", seed), without).program(path, depth=0)
 
 
 def every(program: Program) -> Iterator[Program]:
-    """The program and all that it starts, at any depth."""
+    """Yield the program and all that it starts, at any depth."""
     yield program
     for run in program.runs:
         yield from _started(run)
@@ -97,7 +98,7 @@ def _started(node: Node) -> Iterator[Program]:
 
 
 class _Maker:
-    """Makes one program and its children; numbers are its own, so that every key stands for one effect."""
+    """Makes one program and its children; its own numbers make every key stand for one effect."""
 
     def __init__(self, chance: random.Random, without: frozenset[str]) -> None:
         self._chance = chance
@@ -109,7 +110,7 @@ class _Maker:
         self._spent = 0
 
     def program(self, path: str, depth: int, ending: str | None = None) -> Program:
-        """A program whose tree is the smaller the deeper it lies."""
+        """Make a program; the deeper it lies, the smaller its tree."""
         outer = self._path, self._signals, self._spent
         self._path, self._signals, self._spent = path, [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
@@ -133,7 +134,7 @@ class _Maker:
         return f"k{self._keys}"
 
     def _run(self, depth: int, most: int) -> Node:
-        """One run's tree; what comes first is what a start that nobody drove begins with."""
+        """Make one run's tree; its first operation is what a start without a worker begins with."""
         first = (Node("step", self._key()),) if "first" in self._without else ()
         return Node("seq", of=(*first, *(self._node(depth) for _ in range(self._chance.randint(1, most)))))
 
@@ -161,7 +162,7 @@ class _Maker:
         return Node(self._pick(_FAILING), self._key())
 
     def _block(self, *, alone: bool = False) -> Node:
-        """What never ends by itself; `alone`, it must wait for something that could come."""
+        """Make something that never ends by itself; `alone`, it must wait for something that could happen."""
         op = self._pick(_BLOCKS[:3] if alone else _BLOCKS)
         return Node(op, self._key(), seconds=self._chance.choice((600.0, 3600.0, 86_400.0)))
 

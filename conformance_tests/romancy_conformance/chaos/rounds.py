@@ -1,4 +1,4 @@
-"""A round: programs are started in every way there is, workers and servers suffer, and then everything is judged."""
+"""A round: start programs in every possible way, apply faults to workers and servers, and judge the result."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ _WEIGHTS = {
     "client": 3, "many": 2, "delay": 2, "session": 2, "worker": 3, "crowded": 2, "named": 2, "signal": 2, "anew": 2,
 }  # fmt: skip
 WAYS = frozenset(_WEIGHTS)
-"""How a program is started: by an app without a worker, alone, in a batch or with a delay; in a session of an
-activity; by a worker; by a worker that holds few at a time; by its name; by its first signal, if it has one; in the
-place of an instance that was ended before it did anything."""
+"""How a program is started: by an app without a worker, alone, in a batch or with a delay; in a session of an activity;
+by a worker; by a worker that holds few instances at a time; by its name; by its first signal, if it has one; in the
+place of an instance that was ended before it did anything.
+"""
 _OVER = (*TERMINAL_STATUSES, Status.STUCK)
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a round is to be."""
+    """The parameters of a round."""
 
     seed: str
     programs: int = 30
@@ -54,14 +55,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     workers: int = 3
     lease: float = 3.0
     patience: float = 90.0
-    """Seconds without any progress after which what is left is stranded."""
+    """Seconds without any progress after which unfinished instances count as stranded."""
     kills: int | None = None
-    """At most so many workers are killed; five in a row make an instance look as if it killed them."""
+    """Most workers to kill; after five owners in a row died, an instance is suspected of killing them."""
     without: frozenset[str] = UNUSUAL
 
 
 class Told(Struct):
-    """What came of a round."""
+    """The result of a round."""
 
     seed: str
     programs: int
@@ -108,7 +109,7 @@ class Round:
         self._to_retry = {program.path for program in self.programs if program.ending == "retry"}
 
     async def play(self) -> Told:
-        """Do it all, and judge."""
+        """Play the round, and judge it."""
         begun = time.monotonic()
         async with AsyncExitStack() as stack:
             self._store = create_store(self._url)
@@ -145,7 +146,7 @@ class Round:
         return Told(self._plan.seed, len(self.programs), len(instances), crew.counts, seconds, findings)
 
     def describe(self, instance: str) -> str:
-        """The program of a finding, and how it was started."""
+        """Describe the program of a finding, and how it was started."""
         for program, way in zip(self.programs, self.ways, strict=True):
             if instance in {each.path for each in every(program)} | {f"{program.path}.s"}:
                 return f"started by {way}: {program}"
@@ -157,7 +158,7 @@ class Round:
         return [program for program, how in zip(self.programs, self.ways, strict=True) if how == way]
 
     def _job(self) -> Job:
-        """The next worker: some start programs, some hold few of them."""
+        """Return the job of the next worker: some start programs, some hold few of them."""
         left = self._for_workers
         way = "crowded" if left["crowded"] and self._chance.random() < 0.5 else "worker"
         starts = tuple(left[way][:6])
@@ -176,7 +177,7 @@ class Round:
     # ── who starts, tells and stops ─────────────────────────────────────────────────────────────────────────────
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """A call from outside, again while the database is away."""
+        """Make a call from outside, and repeat it while the database is away."""
         while True:
             try:
                 return await call()
@@ -187,7 +188,7 @@ class Round:
         await self._insist(lambda: self._app.start_many(calls))
 
     async def _start_all(self) -> None:
-        """Over the first two thirds of the time."""
+        """Start all programs over the first two thirds of the time."""
         pause = self._plan.seconds / max(len(self.programs), 1) * 2 / 3
         many: list[Any] = []
         for program, way in zip(self.programs, self.ways, strict=True):
@@ -214,7 +215,7 @@ class Round:
         await self._start(many)
 
     async def _start_missing(self) -> None:
-        """What workers were to start and did not live to."""
+        """Start the programs whose workers died before they started them."""
         await self._start([call_of(one) for one in self._those("worker") + self._those("crowded")])
 
     def _from_outside(self) -> None:
@@ -228,10 +229,10 @@ class Round:
         await asyncio.gather(*self._outside, return_exceptions=True)
 
     async def _tell(self, program: Program) -> None:
-        """Send a workflow its signals, each once it is there and the one before has arrived; some send all twice."""
+        """Send a workflow its signals, each once it exists and the one before has arrived; some are all sent twice."""
         chance = random.Random(program.path)
         if program.path in self._renewed:
-            await self._renewed[program.path].wait()  # the one before it would begin
+            await self._renewed[program.path].wait()  # the instance before it would receive the signal
         starts = program.path in {each.path for each in self._those("signal")}
         for index, (name, number) in enumerate(program.signals * 2 if chance.random() < 0.3 else program.signals):
             await asyncio.sleep(chance.uniform(0, 0.5))
@@ -245,11 +246,11 @@ class Round:
                     break
                 except (InstanceNotFoundError, StorageUnavailableError):
                     await asyncio.sleep(0.2)
-                except UsageError:  # it has ended, which the judge will have something to say about
+                except UsageError:  # it has ended, which the judge will report if it is wrong
                     return
 
     async def _cancel(self) -> None:
-        """Cancel each program that waits for it."""
+        """Cancel each program that waits for its cancellation."""
         left = {program.path for program in self.programs if program.ending == "cancelled"}
         while left:
             await asyncio.sleep(0.3)
@@ -262,30 +263,30 @@ class Round:
                 continue
 
     async def _retry(self) -> None:
-        """Retry each program that has failed as it says; until then it is not over."""
+        """Retry each program that has failed as planned; it is not over before that."""
         while self._to_retry:
             await asyncio.sleep(0.3)
             try:
                 for path in sorted(self._to_retry):
                     if path in self._renewed and not self._renewed[path].is_set():
-                        continue  # what is there is the one before it
+                        continue  # the instance there is the one before it
                     found = await self._app.get_instance(path)
                     if found is not None and found.status is Status.FAILED:
                         await self._app.retry(path)
                     if found is not None and found.status in _OVER:
                         self._to_retry.discard(path)
-            except (StorageUnavailableError, UsageError):  # it may have been heard all the same
+            except (StorageUnavailableError, UsageError):  # the call may have succeeded nevertheless
                 continue
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _instances(self) -> dict[str, tuple[Status, int]]:
-        """Every workflow of the round, and how far it has come."""
+        """Return every workflow of the round, and how far it has come."""
         found = {one.instance_id: one async for one in self._app.iter_instances({}, workflow_name="chaos_")}
         return {id: (one.status, int(one.updated_at.timestamp() * 1_000_000)) for id, one in found.items()}
 
     async def _until_over(self, crew: Crew) -> None:
-        """Wait until everything has ended, for as long as anything at all moves."""
+        """Wait until everything has ended, as long as anything makes progress."""
         must = {path for path, each in self.expected.items() if not each.program.undetermined} | set(self._starters)
         before: object = None
         moved = time.monotonic()
@@ -301,13 +302,13 @@ class Round:
             await asyncio.sleep(0.3)
 
     async def _keep_log(self, instance_id: str) -> None:
-        """The log of an instance that something is wrong with, to read."""
+        """Keep the log of an instance with a finding, for people to read."""
         found = await read_log(self._store, instance_id)
         if found is not None:
             lines = [f"{row.seq} {row.writer} {row.at} {bytes(row.body).decode(errors='replace')}" for row in found[1]]
             (self._folder / f"{instance_id}.log").write_text("\n".join([str(found[0]), *lines, ""]), encoding="utf-8")
 
     async def _steps(self, instance_id: str) -> int:
-        """How many rows its log has, which its own row does not tell."""
+        """Return the number of rows in its log, which the instance's row does not show."""
         page = await self._insist(lambda: self._store.read(instance_id))
         return page.rows[-1].seq if page is not None and page.rows else 0

@@ -1,4 +1,4 @@
-"""anyio's means: task groups, cancel scopes and streams."""
+"""Operations with anyio's means: task groups, cancel scopes and streams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def _any_group(world: World, node: Node) -> Any:
 
 
 async def _any_group_fails(world: World, node: Node) -> Any:
-    """One fails when the others have come to where they wait; they clean up behind a shield."""
+    """One task fails when the others have reached their wait; these clean up behind a shield."""
     *branches, blocked = node.of
     rendezvous = Rendezvous(len(branches))
 
@@ -77,7 +77,7 @@ async def _fail_after(world: World, node: Node) -> Any:
 
 
 async def _scope_cancel(world: World, node: Node) -> Any:
-    """A group whose scope is cancelled when its branch has come to where it waits."""
+    """Cancel the scope of a group when its branch has reached its wait."""
     first, second, blocked = node.of
     there = anyio.Event()
     beside: Any = None
@@ -94,14 +94,14 @@ async def _scope_cancel(world: World, node: Node) -> Any:
     async with anyio.create_task_group() as group:
         group.start_soon(branch)
         await there.wait()
-        # In a task of its own: before Python 3.13 a TaskGroup that fails leaves its task asked to be cancelled.
+        # In a separate task: before Python 3.13, a TaskGroup that fails leaves its task with a pending cancellation.
         beside = await asyncio.ensure_future(interpret(world, second))
         group.cancel_scope.cancel()
     return [beside, group.cancel_scope.cancel_called]
 
 
 async def _stream(world: World, node: Node) -> Any:
-    """One end of a memory stream per task."""
+    """Use one end of a memory stream in each task."""
     sender, receiver = anyio.create_memory_object_stream[Any](1)
     found: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Starting a program by the name of its workflow, or in the place of an instance that has ended."""
+"""Starts of a program by its workflow's name, or in the place of an instance that has ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LATER = 86_400.0
 
 
 async def start_by_name(app: Romancy, program: Program) -> None:
-    """By an app that has not got its code."""
+    """Start by an app without the workflow's code."""
     named = app.workflow(chaos_program.name).options(instance_id=program.path)
     await app.start(named, program=msgspec.to_builtins(program), run=0)
 
 
 class Renewal:
-    """Starts a program for later, ends that, and starts it in the place of that; to be called until it succeeds."""
+    """Starts a program for later, ends that instance, and starts it again in its place; call it until it succeeds."""
 
     def __init__(self, app: Romancy, store: Store, program: Program) -> None:
         self._app = app

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Nurseries live on asyncio."""
+    """Nurseries run on asyncio."""
     return "asyncio"
 
 
 class Fake:
-    """Makes workers that are known by their numbers."""
+    """Makes workers that are identified by their numbers."""
 
     def __init__(self, first: int) -> None:
         self._next = first
@@ -42,7 +42,7 @@ async def test_they_come_by_turns() -> None:
 
 
 async def test_workers_run_the_tree_they_are_to_run(tmp_path: Path) -> None:
-    """The programs are those of this tree, wherever the other one has its own."""
+    """The programs are always those of this tree, also where the other tree has its own."""
     (tmp_path / "romancy").symlink_to(Path(romancy.__path__[0]))
     (tmp_path / "backends").symlink_to(Path(romancy_sqlite.__path__[0]).parent)
 

@@ -1,6 +1,7 @@
 """A round of random programs under killed and frozen workers: every outcome and every effect is as it has to be.
 
-A round ends when all has ended, or when nothing has moved for minutes: no test fails because the machine is slow.
+A round ends when all instances have ended, or when nothing has made progress for minutes. So no test fails because the
+machine is slow.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ pytestmark = pytest.mark.anyio
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 LEFT_OUT = "crowd,freeze-long,long"
-"""What takes too long here."""
+"""Features that take too long here."""
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Apps live on asyncio."""
+    """Apps run on asyncio."""
     return "asyncio"
 
 

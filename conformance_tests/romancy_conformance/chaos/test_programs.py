@@ -11,7 +11,7 @@ from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Program, every
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 FEWER = frozenset({"crowd", "long"})
-"""What takes long and is the same each time."""
+"""Features that take long and are the same each time."""
 
 
 def some(count: int) -> list[Program]:
@@ -19,7 +19,7 @@ def some(count: int) -> list[Program]:
 
 
 def determined(found: dict[str, Expected]) -> dict[str, Expected]:
-    """Those whose end and effects are known."""
+    """Return the programs whose end and effects are known."""
     return {path: each for path, each in found.items() if not each.program.undetermined}
 
 

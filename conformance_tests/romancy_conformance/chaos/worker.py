@@ -1,9 +1,10 @@
-"""Where worker processes come from: a process that has imported everything and forks one for each order.
+"""The nursery of worker processes: it imports everything once and forks one worker for each order.
 
     python -m romancy_conformance.chaos.worker
 
-It reads orders, one a line: `work JSON` forks a worker and answers with its process id, `wait PID` answers with how
-that ended, `tree` with the source tree it runs. At the end of its input it kills those that are left.
+It reads orders, one on each line: `work JSON` forks a worker and answers with its process id, `wait PID` answers with
+how that worker ended, `tree` answers with the source tree it runs. At the end of its input it kills the remaining
+workers.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ __all__ = ["Job"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker process is to be."""
+    """The job of one worker process."""
 
     url: str
     log: str
-    """Where its standard error goes."""
+    """The file for its standard error."""
     lease: float = 3.0
     max_live: int = 10_000
     sticky: int = 1000
     drain: float = 2.0
     starts: tuple[Program, ...] = ()
-    """Programs it starts itself."""
+    """Programs that it starts itself."""
 
 
 async def work(job: Job) -> None:
@@ -55,13 +56,13 @@ async def work(job: Job) -> None:
     async with app:
         app_here[:] = [app]
         if job.starts:
-            with suppress(StorageUnavailableError):  # somebody looks for what is missing
+            with suppress(StorageUnavailableError):  # the round starts what is missing
                 await app.start_many([call_of(program) for program in job.starts])
         await app.serve(drain_timeout=job.drain)
 
 
 def fork(job: Job) -> int:
-    """Be a worker in a process of its own; its id."""
+    """Fork a worker process; return its id."""
     child = os.fork()
     if child:
         return child
@@ -75,7 +76,7 @@ def fork(job: Job) -> int:
         status = 0
     except StorageUnavailableError:
         traceback.print_exc()
-        status = os.EX_TEMPFAIL  # it could not begin, or end, for want of a database
+        status = os.EX_TEMPFAIL  # it could not begin or end because the database was unavailable
     except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
         traceback.print_exc()
     finally:

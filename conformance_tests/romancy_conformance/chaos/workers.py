@@ -1,4 +1,4 @@
-"""The worker processes of a round, as those who maltreat them see them."""
+"""The worker processes of a round, from the side of the process that applies faults to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MODULE = "romancy_conformance.chaos.worker"
 
 
 def put_tree(tree: str, folder: Path) -> Path:
-    """The source tree that is meant: a folder, or a commit of this repository, which is put into `folder`."""
+    """Return the source tree for a folder, or for a commit of this repository, which is exported into `folder`."""
     if Path(tree).is_dir():
         return Path(tree).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,28 +40,28 @@ def put_tree(tree: str, folder: Path) -> Path:
 
 
 class Makes(Protocol):
-    """Whatever workers come from."""
+    """A source of workers."""
 
     async def make(self, job: Job) -> Worker:
-        """One more worker."""
+        """Make one more worker."""
         ...
 
 
 class ByTurns:
-    """Workers of several nurseries, one after the other: who is killed or drained is replaced by one of the next."""
+    """Workers of several nurseries in turn: one of the next nursery replaces a worker that is killed or drained."""
 
     def __init__(self, nurseries: Sequence[Makes]) -> None:
         self._nurseries = cycle(nurseries)
 
     async def make(self, job: Job) -> Worker:
-        """One more worker, of the next nursery."""
+        """Make one more worker, from the next nursery."""
         return await next(self._nurseries).make(job)
 
 
 class Nursery:
-    """The process that forks them. One order at a time.
+    """The process that forks workers, one order at a time.
 
-    With `tree` its workers run the Romancy of that source tree, and the programs of this one.
+    With `tree`, its workers run the Romancy of that source tree, and the programs of this one.
     """
 
     def __init__(self, tree: Path | None = None) -> None:
@@ -88,15 +88,15 @@ class Nursery:
             self._process.stdout.close()
 
     async def make(self, job: Job) -> Worker:
-        """One more worker."""
+        """Make one more worker."""
         return Worker(int(await self._order(f"work {msgspec.json.encode(job).decode()}")), self)
 
     async def tree(self) -> Path:
-        """The source tree that its workers run."""
+        """Return the source tree that its workers run."""
         return Path(await self._order("tree "))
 
     async def ended(self, pid: int) -> int | None:
-        """How this one ended; None while it has not. To be asked until it has, and never again."""
+        """Return how this worker ended, or None while it runs. Ask until it has ended, and not again."""
         answer = await self._order(f"wait {pid}")
         return None if answer == "alive" else int(answer)
 
@@ -113,7 +113,7 @@ class Nursery:
 
 
 class Worker:
-    """One process. Its id is its own until its end has been asked for."""
+    """One process. No other process has its id until its end has been asked for."""
 
     def __init__(self, pid: int, nursery: Nursery) -> None:
         self.pid = pid
@@ -122,7 +122,7 @@ class Worker:
         self._asking = asyncio.Lock()
 
     async def status(self) -> int | None:
-        """How it ended; None while it works."""
+        """Return how it ended, or None while it runs."""
         async with self._asking:
             if self._status is None:
                 self._status = await self._nursery.ended(self.pid)
@@ -134,7 +134,7 @@ class Worker:
             os.kill(self.pid, number)
 
     async def stop(self, number: signal.Signals) -> int:
-        """Send it a signal that ends it, and how it ended."""
+        """Send it a signal that ends it; return how it ended."""
         await self.send(signal.SIGCONT)
         await self.send(number)
         while (status := await self.status()) is None:  # noqa: ASYNC110 - another process ends
@@ -142,7 +142,7 @@ class Worker:
         return status
 
     async def kill(self) -> None:
-        """End it at once, frozen or not."""
+        """End it at once, even when frozen."""
         await self.send(signal.SIGKILL)
         while await self.status() is None:  # noqa: ASYNC110 - another process ends
             await asyncio.sleep(0.01)

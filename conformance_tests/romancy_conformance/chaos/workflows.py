@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ACTIVITIES", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
 
 app_here: list[Romancy] = []
-"""The app of this process, for activities that start something."""
+"""The app of this process, for activities that start instances."""
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _LEAKS: set[asyncio.Task[None]] = set()
 
@@ -72,7 +72,7 @@ async def chaos_reserve(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_savepoint(key: str, count: int) -> str:
-    """A part that is undone, and one that stands."""
+    """One part is undone, and one stays."""
     db = await activity_context().session()
     try:
         async with db.savepoint():
@@ -104,7 +104,7 @@ async def chaos_exhausted(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_leaky(key: str, count: int) -> str:
-    """The first attempt fails, and somebody keeps its session and goes on writing, again and again."""
+    """The first attempt fails, but a task that kept its session continues to write."""
     context = activity_context()
     db = await context.session()
     if context.attempt > 1:
@@ -113,7 +113,7 @@ async def chaos_leaky(key: str, count: int) -> str:
 
     async def write_on() -> None:
         for _ in range(20):
-            with suppress(Exception):  # every error will do
+            with suppress(Exception):  # any error is right
                 await insert(db, context, key, PHANTOM)
             await asyncio.sleep(count * 0.005)
 
@@ -125,7 +125,7 @@ async def chaos_leaky(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_long(key: str, count: int) -> str:
-    """A session that is open for longer than short leases last."""
+    """Keep a session open for longer than a short lease lasts."""
     written = await _write(key)
     await asyncio.sleep(3)
     return written
@@ -139,7 +139,7 @@ async def chaos_hold(key: str, count: int) -> str:
 
 @activity
 async def chaos_relents(key: str, count: int) -> str:
-    """Fails until the reservation of this key was undone."""
+    """Fail until the reservation of this key was undone."""
     context = activity_context()
     db = await context.session()
     if not await was_undone(db, context, key):
@@ -150,7 +150,7 @@ async def chaos_relents(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_spawn(key: str, program: Any) -> str:
-    """Start a workflow of its own in this session: with its row, or not at all."""
+    """Start an independent workflow in this session: it exists if and only if the session's row does."""
     context = activity_context()
     session = await context.session()
     await insert(session, context, key, DONE)
@@ -219,7 +219,7 @@ async def chaos_program(ctx: WorkflowContext, program: Any, run: int) -> Any:
 
 @workflow(version="1")
 async def chaos_starter(ctx: WorkflowContext, program: Any) -> None:
-    """For a start in a session: with `chaos_spawn` as its only activity."""
+    """Start an instance in a session: its only activity is `chaos_spawn`."""
     await chaos_spawn(f"spawn-{msgspec.convert(program, Program).path}", program)
 
 
@@ -227,6 +227,6 @@ WORKFLOWS = (chaos_program, chaos_starter)
 
 
 def call_of(program: Program, delay: float = 0.0) -> Any:
-    """The program as a call to start."""
+    """Return the program as a call to start."""
     bound = chaos_program.options(instance_id=program.path, delay=delay)
     return bound.bind(msgspec.to_builtins(program), 0)

@@ -1,8 +1,8 @@
-"""What must be true of every database, whatever has happened to it: a sweep over one that names what is wrong.
+"""Invariants of every Romancy database, whatever has happened to it: a sweep that names each violation.
 
-It reads through the storage protocol, and with plain SQL what the protocol does not show; it writes nothing. A crash
-may leave what the next sweep of a worker repairs (mail that nobody has looked at, the instances of a dead worker): that
-is no fault here. Rows of the outbox name no instance, so nothing is held against them.
+The sweep reads through the storage protocol, and with plain SQL what the protocol does not show; it writes nothing. A
+crash may leave what the next sweep of a worker repairs (mail that no worker has seen, the instances of a dead worker):
+this is not a violation. Rows of the outbox name no instance, so the sweep does not check them.
 """
 
 from romancy_conformance.invariants._sweep import Complaint, sweep, sweep_url

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _app(named: str) -> Romancy:
-    """The app that `module:name` stands for."""
+    """Return the app that `module:name` names."""
     module, _, name = named.partition(":")
     found = getattr(importlib.import_module(module), name, None)
     if not isinstance(found, Romancy):
@@ -33,7 +33,7 @@ def _app(named: str) -> Romancy:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 if everything is in order."""
+    """Return 0 if there is no violation."""
     parser = argparse.ArgumentParser(prog="python -m romancy_conformance.invariants", description=__doc__)
     parser.add_argument("url", help="the URL of the database, as an app is given it")
     parser.add_argument("--app", metavar="MODULE:APP", help="replay every log with the workflows of this app")

@@ -1,4 +1,4 @@
-"""What an instance's row says, held against its log and its neighbours: nobody waits for what cannot come."""
+"""Checks an instance's row against its log and its neighbours: no instance waits for what cannot come."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ __all__ = ["of_children", "of_replay", "of_row"]
 
 _DAY = 24 * 3600 * 1_000_000
 _LONG = 2 * 3600 * 1_000_000
-"""Microseconds that nobody sleeps with work in hand, nor beyond what is due, however late a commit may have been, and
-though a clock may have jumped by an hour."""
+"""Microseconds. No instance sleeps this long with work to do, or this long beyond its due time, even after a late
+commit and a clock that jumped by an hour.
+"""
 
 
 def of_row(row: InstanceRow, log: Told) -> Iterator[str]:
-    """The row by itself, and against the log."""
+    """Check the row by itself, and against the log."""
     if row.owner is not None and row.wake_at is not None:
         yield f"worker {row.owner} owns it, and yet it is to be woken"
     if row.seen > row.signals:
@@ -45,7 +46,7 @@ def of_row(row: InstanceRow, log: Told) -> Iterator[str]:
 
 
 def _of_time(row: InstanceRow, log: Told) -> Iterator[str]:
-    """Nothing is due long before the instance was there: a clock that was never set would have it so."""
+    """Check that the instance is not due long before it was created, as with a clock that was never set."""
     for commit in log.commits:
         for event in commit:
             if isinstance(event, TimerStarted | EventAwaited) and (event.due or row.created_at) < row.created_at - _DAY:
@@ -63,7 +64,7 @@ def _of_end(row: InstanceRow, state: State) -> Iterator[str]:
 
 
 def _of_sleep(row: InstanceRow, state: State) -> Iterator[str]:
-    """Nobody owns it: somebody must be going to."""
+    """Check that something will wake an instance that nobody owns."""
     due = state.wake_at()
     begun = [id for id, one in state.activities.items() if one.next_at is None]
     begun += [id for id, one in state.compensations.items() if one.next_at is None]
@@ -107,7 +108,7 @@ async def of_children(row: InstanceRow, log: Told, tables: Tables) -> AsyncItera
 
 
 async def _was_told(row: InstanceRow, log: Told, tables: Tables) -> bool:
-    """Whether its parent has given it up: then the parent may have ended, and been removed."""
+    """Whether the instance was asked to cancel: its parent may then have ended, and been removed."""
     asked = any(isinstance(event, CancelRequested) for commit in log.commits for event in commit)
     mail = await _mail(row.instance_id, tables)
     return asked or not tables.shows_mail or any(isinstance(one, CancelMessage) for one in mail)
@@ -128,7 +129,7 @@ def _workflows_of(definition: object) -> list[Workflow[..., Any]]:
 
 
 def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefinition]) -> Iterator[str]:
-    """The log and the code: what has not ended must fit the code of today, what has ended the code it ran on."""
+    """Check the log against the code: a running instance against today's code, an ended one against its own code."""
     definition = workflows.get(row.workflow_name)
     if definition is None or log.state is None or row.status is Status.STUCK:
         return

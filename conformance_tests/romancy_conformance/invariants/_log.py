@@ -1,4 +1,4 @@
-"""What a log says by itself: whether it is whole, where it ends, what it still waits for. Pure, and without code."""
+"""What a log shows by itself: whether it is complete, where it ends, what it waits for. Pure, and without user code."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _NAMED: Final = 20
 
 @dataclass
 class Told:
-    """What one log tells: the commits of its current run and their state, or what is wrong with them."""
+    """What one log shows: the commits of its current run and their state, or what is wrong with them."""
 
     wrong: list[str]
     commits: list[list[LogEvent]]
     state: State | None = None
-    """None where the log is damaged: then nothing can be said of what it waits for."""
+    """None where the log is damaged: it is then unknown what the instance waits for."""
 
 
 def told(row: InstanceRow, rows: Sequence[LogRow]) -> Told:
-    """Read a log and hold it against the instance's row."""
+    """Read a log and compare it with the instance's row."""
     log = Told(list(_gaps(row, rows)), [])
     for one in rows:
         try:
@@ -60,13 +60,13 @@ def told(row: InstanceRow, rows: Sequence[LogRow]) -> Told:
         log.state = _folded(row.instance_id, log.commits)
     except HistoryCorruptError as error:
         log.wrong.append(str(error))
-    except LookupError as error:  # what the fold takes for granted is not in the log
+    except LookupError as error:  # the log lacks what the fold assumes
         log.wrong.append(f"its log makes no sense: {error!r}")
     return log
 
 
 def _gaps(row: InstanceRow, rows: Sequence[LogRow]) -> Iterator[str]:
-    """Rows before the current run may have been pruned, and in any order."""
+    """Report gaps. Rows before the current run may have been pruned, in any order."""
     seqs = [one.seq for one in rows if one.seq >= row.run_from]
     last = max([row.last_seq, *seqs])
     missing = sorted(set(range(row.run_from, last + 1)) - set(seqs))
@@ -83,7 +83,7 @@ def _gaps(row: InstanceRow, rows: Sequence[LogRow]) -> Iterator[str]:
 
 
 def _ends(rows: Sequence[LogRow], commits: Sequence[Sequence[LogEvent]]) -> Iterator[str]:
-    """Behind an end nothing stands but the start of another run."""
+    """Report rows after an end other than the start of another run."""
     ended: tuple[int, str] | None = None
     for row, commit in zip(rows, commits, strict=True):
         for event in commit:
@@ -97,7 +97,7 @@ def _ends(rows: Sequence[LogRow], commits: Sequence[Sequence[LogEvent]]) -> Iter
 
 
 def _folded(instance_id: str, commits: Sequence[Sequence[LogEvent]]) -> State:
-    """The state of a run; its compensations as the log tells of them, for which no code is asked.
+    """Return the state of a run. Its compensations are as the log records them; no code is asked.
 
     A retry begins with what it remembers of the failed runs before it.
     """

@@ -1,4 +1,4 @@
-"""The sweep: every instance of a database in turn, and what belongs to none. What seems wrong is looked at twice."""
+"""The sweep: every instance of a database, and rows that belong to none. It checks each suspected violation twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Complaint", "sweep", "sweep_url"]
 
 
 class Complaint(NamedTuple):
-    """One thing that must not be."""
+    """One violation."""
 
     instance_id: str
     what: str
@@ -40,7 +40,7 @@ async def sweep_url(
     codecs: Codecs = NO_CODECS,
     again: Again | None = None,
 ) -> list[Complaint]:
-    """As `sweep`, on a database that is opened for it, at the schema it has."""
+    """As `sweep`, on a database that it opens, with the schema it has."""
     store = create_store(url)
     await store.open(migrate=False)
     try:
@@ -57,11 +57,11 @@ async def sweep(
     again: Again | None = None,
     at_most: int | None = None,
 ) -> list[Complaint]:
-    """Everything that is wrong in the database, by instance; given workflows, their logs are replayed.
+    """Return all violations in the database, by instance; the logs of the given workflows are replayed.
 
-    Where workers are at work, what is read first may be old by the time the next thing is read: `again` is awaited
-    then, and what seemed wrong is told only if it is as wrong as before. With `at_most` the newest so many instances
-    are looked at, and all of what belongs to none.
+    While workers are at work, the first of two reads may be outdated by the second. The sweep then awaits `again`, and
+    reports a violation only if it is still there. With `at_most`, it checks only so many of the newest instances, and
+    all rows that belong to none.
     """
     tables = Tables(store, codecs)
     ids = [row.instance_id async for row in tables.rows()][:at_most]

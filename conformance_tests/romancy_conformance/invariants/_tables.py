@@ -1,4 +1,4 @@
-"""The tables behind a store: through the protocol, and by SQL (or in `memory://` by hand) what that does not show."""
+"""The tables behind a store, read through the protocol, and by SQL (or directly in `memory://`) what that hides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Tables:
 
     @property
     def shows_mail(self) -> bool:
-        """Whether inboxes can be looked into."""
+        """Whether the sweep can read inboxes."""
         return isinstance(self._bare, MemoryStore) or self._bare.capabilities.sql
 
     async def rows(self) -> AsyncIterator[InstanceRow]:
@@ -62,9 +62,9 @@ class Tables:
         return None if found is None else found.instance
 
     async def log(self, instance_id: str, *, at_most: int | None = None) -> tuple[InstanceRow, list[LogRow]] | None:
-        """An instance and all that is left of its log, as they were together; no rows if these are more than wanted.
+        """Return an instance and the rest of its log, read together; no rows if there are more than `limit`.
 
-        CodecError where it is sealed.
+        Raises CodecError where it is sealed.
         """
         rows: list[LogRow] = []
         while True:
@@ -78,7 +78,7 @@ class Tables:
                 return page.instance, rows
 
     async def mail(self, instance_id: str) -> list[bytes]:
-        """The bodies in one inbox, as they are stored."""
+        """Return the bodies in one inbox, as they are stored."""
         if isinstance(self._bare, MemoryStore):
             inbox = self._bare.database.tables["inbox"]
             return [mail.row.body for key, mail in sorted(inbox.items()) if key[0] == instance_id]
@@ -86,7 +86,7 @@ class Tables:
         return [bytes(row["body"]) for row in await self._select(sql, instance_id)]
 
     async def strays(self) -> list[tuple[str, str]]:
-        """What belongs to nobody: the instance concerned, and what is wrong."""
+        """Yield rows that belong to no instance: the instance id they name, and what is wrong."""
         if isinstance(self._bare, MemoryStore):
             return _strays_in(self._bare.database.tables)
         found: list[tuple[str, str]] = []
@@ -121,5 +121,5 @@ def _strays_in(tables: dict[str, dict[Any, Any]]) -> list[tuple[str, str]]:
 
 
 def _text(value: str | bytes) -> str:
-    """Text, which some drivers give as bytes where it compares byte for byte."""
+    """Return text; some drivers return bytes for columns that compare byte for byte."""
     return value.decode() if isinstance(value, bytes) else value

@@ -1,9 +1,9 @@
-"""Every history that a test has written is replayed when the test ends, by another process with another hash seed.
+"""When a test ends, another process with another hash seed replays every history that the test has written.
 
-What the engine did live, and what the code does again from the log, must be the same: in every test, whatever it is
-about. `noting` watches which databases and which workflows a test uses, `replayed` goes through what they hold at its
-end, and `elsewhere` is the other process. A test whose logs are broken on purpose says so with
-`@pytest.mark.unreplayable("why")`. What could not be replayed is counted at the end of the run, by reasons.
+In every test, the code must do again from the log what the engine did live. `noting` records which databases and
+workflows a test uses, `replayed` checks what the databases hold at its end, and `elsewhere` is the other process. A
+test that damages logs on purpose is marked with `@pytest.mark.unreplayable("why")`. The summary of the run counts what
+could not be replayed, by reason.
 """
 
 from romancy_conformance.replaying.client import Answer, Replayer

@@ -1,4 +1,4 @@
-"""The other process: reads a job a line, finds the workflow by importing its module, and answers by a line."""
+"""The other process: it reads one job on each line, imports the workflow's module, and answers with one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from romancy_conformance.replaying.jobs import Answer, Job, again, source_of
 
 
 def found(job: Job) -> Workflow[..., Any] | None:
-    """The workflow as its module declares it here."""
+    """Return the workflow as its module declares it here."""
     thing: Any = importlib.import_module(job.module)
     for name in job.qualname.split("."):
         thing = getattr(thing, name, None)
@@ -24,7 +24,7 @@ def found(job: Job) -> Workflow[..., Any] | None:
 
 
 def answer(job: Job) -> Answer:
-    """What comes of one job; any failure is an answer too."""
+    """Return the answer to one job; any failure is an answer too."""
     try:
         definition = found(job)
     except Exception as error:  # noqa: BLE001 - a module may raise anything

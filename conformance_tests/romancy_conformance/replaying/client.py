@@ -1,4 +1,4 @@
-"""The other process, from this side: started when it is first needed, ended with the run, replaced when it hangs."""
+"""The client of the other process: starts it when needed, replaces it when it hangs, ends it with the run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from romancy_conformance.replaying.jobs import Answer, Job
 __all__ = ["Answer", "Replayer"]
 
 _PATIENCE = 60.0
-"""Seconds for one history; one whose body blocks the thread on purpose takes for ever."""
+"""Seconds for one history; a body that blocks the thread on purpose takes for ever."""
 
 
 class Replayer:
-    """A process with another hash seed, which lives for as long as it answers."""
+    """A process with another hash seed, used as long as it answers."""
 
     def __init__(self, patience: float = _PATIENCE) -> None:
         self._patience = patience
@@ -28,7 +28,7 @@ class Replayer:
         self.seed = str(random.randrange(1, 2**32 - 1) if mine == "random" else int(mine) % (2**32 - 2) + 1)
 
     def ask(self, job: Job) -> Answer:
-        """Have one history replayed there."""
+        """Have the other process replay one history."""
         for _ in range(2):
             process = self._process = self._process or self._started()
             assert process.stdin is not None
@@ -39,7 +39,7 @@ class Replayer:
             except BrokenPipeError:
                 self.close()
                 continue
-            poll = select.poll()  # a test may have many files open, which `select` cannot do with
+            poll = select.poll()  # a test may have many files open, which `select` does not support
             poll.register(process.stdout, select.POLLIN)
             if not poll.poll(self._patience * 1000):
                 self.close()
@@ -51,7 +51,7 @@ class Replayer:
         return Answer(unknown="the other process has died")
 
     def close(self) -> None:
-        """End it; the next question starts another."""
+        """End the process; the next question starts another one."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Noted", "noting", "replayed"]
 
 MOST_HISTORIES: Final = 200
-"""Of one test."""
+"""Histories of one test that are replayed at most."""
 MOST_SWEPT: Final = 1000
-"""Instances of one test."""
+"""Instances of one test that are swept at most."""
 LONGEST: Final = 2000
-"""Commits of a history that is replayed."""
+"""Commits of the longest history that is replayed."""
 PATIENCE: Final = 30.0
-"""Seconds for reading a database; one that is frozen answers nothing."""
+"""Seconds for reading a database; a frozen one does not answer."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Noted:
     codecs: Codecs = NO_CODECS
 
     def note(self, app: Romancy) -> None:
-        """An app has been opened."""
+        """Record that an app has been opened."""
         inside = vars(app)
         for workflow in inside["_registry"].workflows.values():
             if workflow not in self.known:
@@ -53,9 +53,9 @@ class Noted:
             self.codecs = inside["_codecs"]
 
     def codes_of(self, row: InstanceRow) -> list[Workflow[..., Any]]:
-        """The workflow that the instance was started with, and those of its name that may have gone on with it.
+        """Return the instance's workflow and those of the same name that may have continued it.
 
-        None where the first is not known.
+        Return an empty list where the first is unknown.
         """
         named = [each for each in self.known if each.name == row.workflow_name]
         named.sort(key=lambda each: each.code != row.code)
@@ -64,7 +64,7 @@ class Noted:
 
 @contextmanager
 def noting() -> Generator[Noted]:
-    """Note the apps that are opened meanwhile."""
+    """Record the apps that are opened in this context."""
     noted, begin = Noted(), cast("Callable[[Romancy, Store], Awaitable[None]]", vars(Romancy)["_begin"])
 
     async def begun(app: Romancy, store: Store) -> None:
@@ -77,14 +77,14 @@ def noting() -> Generator[Noted]:
 
 @dataclass
 class Replays:
-    """What came of the histories of one test."""
+    """The results for the histories of one test."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     wrong: list[str] = field(default_factory=list[str])
 
 
 def replayed(url: str, noted: Noted, replayer: Replayer, *, swept: bool = False) -> Replays:
-    """Replay what a database holds, elsewhere where that is possible; with `swept`, look for what must never be too."""
+    """Replay what a database holds, in the other process where possible; with `swept`, look for violations too."""
     replays = Replays()
     for row, job in asyncio.run(_jobs(url, noted, replays, swept=swept)):
         definitions = noted.codes_of(row)
@@ -98,7 +98,7 @@ def replayed(url: str, noted: Noted, replayer: Replayer, *, swept: bool = False)
 
 
 async def _jobs(url: str, noted: Noted, replays: Replays, *, swept: bool) -> list[tuple[InstanceRow, Job]]:
-    """The histories that a database holds. One that is gone, or cannot be read, is counted."""
+    """Yield the histories of a database. A history that is gone or unreadable is counted."""
     store = create_store(url)
     try:
         async with asyncio.timeout(PATIENCE):
@@ -117,7 +117,7 @@ async def _jobs(url: str, noted: Noted, replays: Replays, *, swept: bool) -> lis
 
 
 async def _swept(store: Store, tables: Tables, noted: Noted) -> list[str]:
-    """What must never be, but for the instances that tests make up, which are of no workflow."""
+    """Report violations, except for instances that tests made up without a workflow."""
     known = {each.name: each for each in noted.known}
     made_up = {row.instance_id async for row in tables.rows() if row.workflow_name not in known}
     found = await sweep(store, known, codecs=noted.codecs, at_most=MOST_SWEPT)

@@ -1,4 +1,4 @@
-"""What the two processes say to each other, and what both of them do with it: one history, replayed by its code."""
+"""What the two processes send each other, and what both do with it: one history, replayed by its code."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class Job(Struct):
     qualname: str
     workflow: str
     source: str
-    """Of the workflow's function, by which it is known again."""
+    """The source of the workflow's function, by which it is recognised."""
     instance_id: str
     status: Status
-    """What the instance's row says."""
+    """The status in the instance's row."""
     commits: list[str]
 
 
 class Answer(Struct):
-    """What came of it: `problem` is None where the replay agrees; `unknown` says why there was no replay."""
+    """The result: `problem` is None where the replay agrees; `unknown` says why there was no replay."""
 
     problem: str | None = None
     unknown: str | None = None
 
 
 def source_of(definition: Workflow[..., Any]) -> str:
-    """The text of a workflow's function. Its version says more: also what its process makes of all that it names."""
+    """Return the source of a workflow's function. Its version depends on more: also on all names that it uses."""
     try:
         return inspect.getsource(definition.fn)
     except OSError:
@@ -59,7 +59,7 @@ def again(definition: Workflow[..., Any], job: Job) -> Answer:
             known=Registry.collect([definition]).activities_of(definition.name),
         )
     except NonDeterminismError as error:
-        # One that was put aside because the code did not fit is not expected to fit now.
+        # An instance that was parked because the code did not fit need not fit now.
         return Answer() if job.status is Status.STUCK else Answer(str(error))
     except HistoryCorruptError as error:
         return Answer(f"its log makes no sense: {error}")
@@ -75,11 +75,11 @@ def again(definition: Workflow[..., Any], job: Job) -> Answer:
 
 
 def _end(commits: list[list[LogEvent]]) -> Any:
-    """How it completed, if it did."""
+    """Return the event that ended it, if it has ended."""
     ends = [event for commit in commits for event in commit if isinstance(event, TERMINAL)]
     return ends[-1] if ends and hasattr(ends[-1], "result") else None
 
 
 def _by_force(commits: list[list[LogEvent]]) -> bool:
-    """Ended by an operator, with which the code has nothing to do."""
+    """Whether an operator ended it, which is independent of the code."""
     return [type(event).__name__ for event in commits[-1]] == ["OwnerChanged", "WorkflowCancelled"]

@@ -1,4 +1,4 @@
-"""The pytest side: the mark of tests whose logs are broken on purpose, the other process, the counts at the end."""
+"""The pytest side: the mark of tests that damage logs on purpose, the other process, and the counts in the summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["replay_afterwards"]
 
 _HISTORIES = "romancy histories"
 _KEEPERS = ("tmp_path", "storage_url", "server_for")
-"""Fixtures at whose end a database goes."""
+"""Fixtures that remove a database at their end."""
 _replayer = Replayer()
 
 
@@ -31,7 +31,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many histories were replayed, and of those that were not, why."""
+    """Print how many histories were replayed, and why others were not."""
     reports = [one for some in terminalreporter.stats.values() for one in some if isinstance(one, pytest.TestReport)]
     counts: Counter[str] = Counter()
     for report in reports:
@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def replay_afterwards(request: pytest.FixtureRequest, *, swept: bool = False) -> Iterator[None]:
-    """The body of a fixture: when the test has ended, replay what it has left, and fail it where that differs."""
+    """Body of a fixture: after the test, replay the histories it left, and fail the test where a replay differs."""
     names = set(request.fixturenames)
     for name in _KEEPERS:
         if name in names:
@@ -55,7 +55,7 @@ def replay_afterwards(request: pytest.FixtureRequest, *, swept: bool = False) ->
         yield
         return
     url = cast("str", request.getfixturevalue("storage_url"))
-    kept = create_store(url) if url.startswith("memory:") else None  # it lives for as long as somebody has it
+    kept = create_store(url) if url.startswith("memory:") else None  # keeps an in-memory database alive
     with noting() as noted:
         yield
     node = cast("pytest.Item", request.node)
