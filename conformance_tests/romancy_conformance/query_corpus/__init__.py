@@ -1,8 +1,8 @@
-"""The truth table of the query language: documents, filters, and whether the one is found by the other.
+"""The truth table of the query language: documents, filters, and whether each filter finds the document.
 
 Every expectation here is written by hand. `finds` lists filters that find the document, `skips` filters that do not;
-`REFUSED` lists filters that raise `QueryError` before any database is asked. A store passes when it finds exactly
-what this says; documents and filters can also be crossed freely, with `romancy.storage.query.matches` as the judge.
+`REFUSED` lists filters that raise `QueryError` before any database is asked. A store passes when it finds exactly these
+documents. Documents and filters can also be combined freely, with `romancy.storage.query.matches` as the reference.
 """
 
 from __future__ import annotations

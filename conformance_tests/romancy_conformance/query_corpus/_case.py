@@ -1,4 +1,4 @@
-"""How a line of the truth table is written down."""
+"""The form of a line of the truth table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Case", "by_filters", "by_value"]
 
 
 class Case(NamedTuple):
-    """One line of the truth table. The name is unique and stable while lines are only added at the end of a group."""
+    """One line of the truth table. Its name is unique, and stable while lines are only added at the end of a group."""
 
     name: str
     document: bytes
@@ -33,7 +33,7 @@ def by_filters(
 
 
 def by_value(group: str, value: str, finds: Sequence[FilterValue], skips: Sequence[FilterValue]) -> Iterator[Case]:
-    """Filters on `v` in a document that holds this JSON text there."""
+    """Return filters on `v` in a document that has this JSON text there."""
     yield from by_filters(
         f"{group} {value if len(value) <= 40 else value[:40] + '…'}",
         f'{{"other":"pending","v":{value}}}',

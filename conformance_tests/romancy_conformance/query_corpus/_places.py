@@ -1,4 +1,4 @@
-"""Paths: nesting, arrays, odd names, names that look like keys, roots that are no objects, and the limits."""
+"""Paths: nesting, arrays, odd names, names that look like keys, roots other than objects, and the limits."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSED"]
 
 
-# Without their types, as somebody may call them who uses no type checker.
+# Without their types, as a caller without a type checker may use them.
 _gte: Any = gte
 _ne: Any = ne
 _one_of: Any = one_of

@@ -1,4 +1,4 @@
-"""Numbers to the edges of their range, booleans, null, absence, containers, and what is stored as a string."""
+"""Numbers to the edges of their range, booleans, null, absence, containers, and types stored as strings."""
 
 # ruff: noqa: FBT003 - a boolean is what is looked for
 
@@ -235,7 +235,7 @@ def stored_forms() -> Iterator[Case]:
         "stored",
         '"2024-01-31T08:00:00Z"',
         [datetime(2024, 1, 31, 8, tzinfo=UTC)],
-        # The same moment, but another text: what is stored is compared.
+        # The same moment, but another text: the query compares the stored text.
         [datetime(2024, 1, 31, 9, tzinfo=timezone(timedelta(hours=1))), date(2024, 1, 31)],
     )
     yield from by_value("stored", '"19.90"', [Decimal("19.90"), "19.90"], [Decimal("19.9"), 19.9])

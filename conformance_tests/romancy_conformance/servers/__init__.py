@@ -1,4 +1,4 @@
-"""Real database servers for tests and benchmarks: private, durable, started on first use, gone with the process.
+"""Real database servers for tests and benchmarks: private, durable, started on first use, removed with the process.
 
     from romancy_conformance.servers import Kind, fresh_database, private_server
 
@@ -10,11 +10,11 @@
     server.kill(); server.start(); server.freeze(); server.thaw()
     server.close()
 
-`python -m romancy_conformance.servers up` starts all three and prints their URLs until Ctrl-C; what it prints,
-exported, makes other processes use them. In pytest `-p romancy_conformance.servers.plugin` brings the fixtures.
+`python -m romancy_conformance.servers up` starts all three and prints their URLs until Ctrl-C. Other processes use them
+if these lines are exported. In pytest, `-p romancy_conformance.servers.plugin` provides the fixtures.
 
-A server is named by the environment (ROMANCY_TEST_POSTGRES_URL, …MYSQL_URL, …MARIADB_URL), else its program is
-found on the machine, else unpacked from Debian packages into a cache; ROMANCY_TEST_POSTGRES_SUITE=sid asks for
+The environment may name a server (ROMANCY_TEST_POSTGRES_URL, …MYSQL_URL, …MARIADB_URL). Otherwise this package uses a
+program found on the machine, or unpacks one from Debian packages into a cache; ROMANCY_TEST_POSTGRES_SUITE=sid selects
 the program of another Debian suite.
 """
 

@@ -1,8 +1,8 @@
 """A database server as a client sees it: its URL, its databases, its version. Knows nothing of processes.
 
-The calls block, for fixtures and scripts. PostgreSQL's driver is asynchronous, so it runs on a loop of its own in
-a thread of its own: the calls work whether or not the caller has a loop running. A driver is imported where it
-is used, because the suites also run on machines that have only the driver of the database at hand.
+The calls block, for fixtures and scripts. PostgreSQL's driver is asynchronous, so it runs in its own event loop in its
+own thread: the calls work whether or not the caller has a running loop. Each driver is imported where it is used,
+because the suites also run on machines that have only the driver of one database.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AccessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access(ABC):
-    """How to reach one server; `socket` is its Unix socket, if the server is ours."""
+    """How to reach one server; `socket` is the Unix socket of a server that this suite started."""
 
     kind: Kind
     user: str
@@ -62,32 +62,32 @@ class Access(ABC):
 
     @abstractmethod
     def drop_database(self, name: str) -> None:
-        """Drop the database though it be in use; one that does not exist is no error."""
+        """Drop the database even if it is in use; one that does not exist is no error."""
 
     def recycle(self, name: str) -> str | None:
-        """End whatever uses the database; None if it is gone, or the name of the empty one made of it."""
+        """End all sessions in the database; return None if it is gone, or the name of the empty one made of it."""
         self.drop_database(name)
         return None
 
     @abstractmethod
     def schema(self, name: str) -> Schema:
-        """What the database looks like, without its rows."""
+        """Return the schema of the database, without its rows."""
 
     @abstractmethod
     def wipe(self, name: str, schema: Schema) -> str | None:
-        """End whatever uses the database and remove its rows; the name it has then. None: recycle it instead."""
+        """End all sessions in the database and remove its rows; return its new name, or None: recycle it instead."""
 
     def is_unused(self, name: str) -> bool:
-        """Whether nobody is connected to the database, as a process might be that an earlier test forgot."""
+        """Whether no client is connected to the database; a process that an earlier test forgot may be."""
         return bool(name)
 
     @abstractmethod
     def version(self) -> str:
-        """What the server says it is, such as `PostgreSQL 15.18`."""
+        """Return the server's version as it reports it, such as `PostgreSQL 15.18`."""
 
     @abstractmethod
     def fetch(self, statement: str, *, database: str = "") -> Any:
-        """Run one statement as the administrator: the first column of the first row, or None."""
+        """Run one statement as the administrator; return the first column of the first row, or None."""
 
     @abstractmethod
     def _quoted(self, name: str) -> str: ...
@@ -95,7 +95,7 @@ class Access(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A server used by many: how to reach it, what it says it is, and where it came from."""
+    """A server shared by many: how to reach it, the version it reports, and where it came from."""
 
     access: Access
     version: str
@@ -110,13 +110,13 @@ class PostgresAccess(Access):
         self.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)} WITH (FORCE)")
 
     def recycle(self, name: str) -> str | None:
-        # Making a database takes PostgreSQL a tenth of a second, emptying one a hundredth. The new name keeps out
+        # PostgreSQL takes a tenth of a second to create a database, a hundredth to empty one. The new name keeps out
         # a process that an earlier test forgot and that connects again.
         new_name = _new_name()
         try:
             self._run(("execute", _EMPTY_POSTGRES.format(name=self._quoted(name))), database=name)
             self.fetch(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
-        except AccessError:  # that process was quicker
+        except AccessError:  # that process was faster
             self.drop_database(name)
             return None
         return new_name
@@ -144,7 +144,7 @@ class PostgresAccess(Access):
         return new_name
 
     def _run(self, *steps: tuple[str, str], database: str) -> list[Any]:
-        """Run methods of the driver's connection, each with its statement; what they return."""
+        """Run methods of the driver's connection, each with its statement; return their results."""
         asyncpg = _driver("asyncpg", "postgres")
 
         async def run() -> list[Any]:
@@ -155,7 +155,7 @@ class PostgresAccess(Access):
                 password=self.password,
                 database=database or self.database or self.kind.first_database,
                 timeout=_TIMEOUT,
-                server_settings={"default_transaction_read_only": "off"},  # whatever a test did to the database
+                server_settings={"default_transaction_read_only": "off"},  # whatever a test set for the database
             )
             try:
                 return [await getattr(connection, method)(statement) for method, statement in steps]
@@ -192,7 +192,8 @@ _EMPTY_POSTGRES = """
 
 _SESSIONS_IN = {
     Kind.MARIADB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
-    # MySQL's information_schema shows every statement of the server for this, and fails where one holds odd bytes.
+    # For this query, MySQL's information_schema shows every statement of the server, and fails where one has odd
+    # bytes.
     Kind.MYSQL: "SELECT processlist_id FROM performance_schema.threads"
     " WHERE processlist_db = %s AND processlist_id <> connection_id()",
 }
@@ -231,7 +232,7 @@ class MySQLAccess(Access):
         return name
 
     def is_unused(self, name: str) -> bool:
-        # A name stays in use here, and a forgotten process may have come back.
+        # A name stays in use here, and a process that a test forgot may have reconnected.
         with self._session() as run:
             return not run(_SESSIONS_IN[self.kind], name)
 
@@ -241,7 +242,7 @@ class MySQLAccess(Access):
         return Schema(tables, repr(answers))
 
     def _end_sessions(self, run: _Run, name: str) -> None:
-        """A transaction somebody left open would block what follows for a year."""
+        """An open transaction that a test left behind would block later statements for a year."""
         for (connection,) in run(_SESSIONS_IN[self.kind], name):
             with suppress(AccessError):  # it has ended by itself
                 run("KILL %s", connection)
@@ -257,7 +258,7 @@ class MySQLAccess(Access):
 
     @contextmanager
     def _session(self, database: str = "") -> Generator[_Run]:
-        """A connection, as a function that runs a statement with parameters and returns its rows."""
+        """Open a connection; yield a function that runs a statement with parameters and returns its rows."""
         pymysql = _driver("pymysql", "mysql")
 
         def run(statement: str, *parameters: object) -> Sequence[Sequence[Any]]:

@@ -1,4 +1,4 @@
-"""Whom servers run as. PostgreSQL refuses to be root, so as root every server runs under an unprivileged account."""
+"""The account that servers run under. PostgreSQL refuses to run as root, so root starts servers as another user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACCOUNTS = ("postgres", "nobody")
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """The account to run servers under when we are root, else None: our own."""
+    """Return the account to run servers under when this process is root, else None: the process's own."""
     if os.geteuid() != 0:
         return None
     for name in _ACCOUNTS:
@@ -30,7 +30,7 @@ def server_account() -> pwd.struct_passwd | None:
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether the servers' account may pass through every folder on the way to `path` that exists already."""
+    """Whether the servers' account may traverse every existing folder on the way to `path`."""
     account = server_account()
     if account is None:
         return True
@@ -44,7 +44,7 @@ def is_reachable(path: Path) -> bool:
 
 
 def hand_over(folder: Path) -> None:
-    """Make the servers' account the owner of `folder` and of all that is in it."""
+    """Make the servers' account the owner of `folder` and of all its contents."""
     account = server_account()
     if account is None:
         return
@@ -55,7 +55,7 @@ def hand_over(folder: Path) -> None:
 def spawn(
     command: Sequence[str | Path], cwd: Path, *, output: IO[bytes], stdin: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `command` as the servers' account, out of reach of the terminal's signals and of our environment."""
+    """Start `command` as the servers' account, isolated from the terminal's signals and from this environment."""
     account = server_account()
     return subprocess.Popen(
         command,

@@ -1,6 +1,6 @@
-"""The folder that keeps what is costly to make: unpacked packages and freshly initialised data.
+"""The folder that keeps what is expensive to make: unpacked packages and freshly initialised data.
 
-What stands under its final name is complete: it is built under another name, under a lock, and then renamed.
+A folder under its final name is complete: the builder makes it under another name, under a lock, and then renames it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SYSTEM_CACHE = Path("/var/cache/romancy")
 
 
 def cache_folder() -> Path:
-    """Where the cache is: $ROMANCY_CACHE, $XDG_CACHE_HOME/romancy or ~/.cache/romancy.
+    """Return the cache folder: $ROMANCY_CACHE, $XDG_CACHE_HOME/romancy or ~/.cache/romancy.
 
-    Root's home is mostly closed to the account that servers run under; then it is the system's cache folder.
+    The account that servers run under usually cannot read root's home; then the folder is in the system's cache.
     """
     if chosen := os.environ.get("ROMANCY_CACHE"):
         folder = Path(chosen).absolute()
@@ -40,7 +40,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Hold `path` against every other process; a process that dies lets go."""
+    """Hold a lock on `path` against other processes; the lock of a process that dies is released."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -48,13 +48,13 @@ def locked(path: Path) -> Generator[None]:
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Return `folder`, made by `build(temporary folder)` if it is not there yet: complete or not at all."""
+    """Return `folder`; if it is not there yet, build it with `build(temporary folder)`, completely or not at all."""
     if folder.exists():
         return folder
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             unfinished = folder.with_name(f"{folder.name}.new")
-            clear_folder(unfinished)  # of a builder that was killed, whose database may still be at it
+            clear_folder(unfinished)  # left by a killed builder, whose database may still use it
             unfinished.mkdir()
             build(unfinished)
             unfinished.rename(folder)

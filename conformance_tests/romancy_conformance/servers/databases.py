@@ -1,4 +1,4 @@
-"""What a test asks for: the shared server of a kind, an empty database on it, a private server to maltreat."""
+"""What a test asks for: the shared server of a kind, an empty database on it, a private server to kill and freeze."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 _spare: defaultdict[Access, list[str]] = defaultdict(list)
-"""Empty databases made of those that this process was given back, by their server."""
+"""Empty databases, by their server, made from databases that tests gave back to this process."""
 _migrated: defaultdict[Access, deque[str]] = defaultdict(deque)
-"""As `_spare`, of databases that have their tables. The one that was given back first comes first."""
+"""Like `_spare`, of databases with tables. The queue returns the one that was given back first."""
 _tables: dict[Access, Schema] = {}
-"""What a migrated database of each server looks like."""
+"""The schema of a migrated database on each server."""
 
 
 def shared_server(kind: Kind | str) -> Shared:
-    """The server of `kind` for everybody: the one the environment names, else one of this run, started on first use."""
+    """Return the server of `kind` that the environment names, else one of this run, started on first use."""
     kind = Kind(kind)
     if url := os.environ.get(kind.url_variable):
         return _named(kind, url)
@@ -35,13 +35,13 @@ def shared_server(kind: Kind | str) -> Shared:
 
 
 def fresh_database(kind: Kind | str) -> str:
-    """The URL of an empty database on the shared server, which nobody else uses."""
+    """Return the URL of an empty database on the shared server, for one caller alone."""
     access = shared_server(kind).access
     return _spare[access].pop() if _spare[access] else access.fresh_database()
 
 
 def migrated_database(kind: Kind | str) -> str:
-    """The URL of a database on the shared server, which has its tables and no rows, and which nobody else uses."""
+    """Return the URL of a database with tables and without rows on the shared server, for one caller alone."""
     access = shared_server(kind).access
     spares = _migrated[access]
     while spares:
@@ -57,7 +57,7 @@ def migrated_database(kind: Kind | str) -> str:
 
 
 def give_back(kind: Kind | str, url: str) -> None:
-    """End a database that came from here, whoever still uses it."""
+    """Take back a database from this module, and end all sessions in it."""
     access = shared_server(kind).access
     tables = _tables.get(access)
     if tables is not None and (name := access.wipe(_name(url), tables)):
@@ -67,7 +67,7 @@ def give_back(kind: Kind | str, url: str) -> None:
 
 
 def drop_spares() -> None:
-    """Drop the databases given back so far: on a server that is not ours they would stay for ever."""
+    """Drop the databases given back so far: on an external server they would stay for ever."""
     for spares in (_spare, _migrated):
         for access, urls in spares.items():
             while urls and access.socket is None:
@@ -79,7 +79,7 @@ def _name(url: str) -> str:
 
 
 def private_server(kind: Kind | str) -> Server:
-    """A server of the caller's own, not started yet; close it after use."""
+    """Return a server for the caller alone, not started yet; close it after use."""
     kind = Kind(kind)
     if kind.url_variable in os.environ:
         raise ServerUnavailableError(

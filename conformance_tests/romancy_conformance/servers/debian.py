@@ -1,9 +1,8 @@
-"""Programs out of Debian packages, unpacked into the cache and run from there; the machine stays as it is.
+"""Programs from Debian packages, unpacked into the cache and run there; the machine stays unchanged.
 
-Packages are unpacked, not installed, for every database alike: it needs no root, starts no service, leaves the
-machine's package state alone, and lets a program of another suite run beside this one's libraries, because
-each program is started through the dynamic loader and the C library that came with it. The only thing taken
-from the machine is its own Debian source, with the suite replaced.
+Packages are unpacked, not installed. So this needs no root, starts no service and leaves the machine's package database
+alone. A program of another suite can run beside this one's libraries, because each program is started with the dynamic
+loader and the C library of its own suite. The machine contributes only its Debian source, with the suite replaced.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _LOADERS = ("lib/*-linux-gnu*/ld-linux*.so.*", "usr/lib/*-linux-gnu*/ld-linux*.s
 
 
 def own_suite() -> str:
-    """The suite of this machine, such as `bookworm`."""
+    """Return the suite of this machine, such as `bookworm`."""
     try:
         return platform.freedesktop_os_release()["VERSION_CODENAME"]
     except (OSError, KeyError):
@@ -33,12 +32,12 @@ def own_suite() -> str:
 
 
 def unpacked_folder(package: str, suite: str | None) -> Path:
-    """Where `package` of `suite` (None: the machine's) is, once it is unpacked."""
+    """Return the folder of `package` of `suite` (None: the machine's) after unpacking."""
     return cache_folder() / "packages" / f"{suite or own_suite()}-{package}"
 
 
 def unpack(package: str, suite: str | None) -> Path:
-    """The folder that holds `package` of `suite` with all it depends on, fetched on first use."""
+    """Return the folder with `package` of `suite` and all its dependencies; fetch it on first use."""
     suite = suite or own_suite()
     folder = unpacked_folder(package, suite)
 
@@ -65,7 +64,7 @@ def _download(package: str, suite: str) -> Path:
     (private / "sources" / name).write_text(text, encoding="utf-8")
     settings = {
         "Dir::State": private / "state",
-        "Dir::State::status": private / "status",  # nothing is installed; apt's locks lie beside it
+        "Dir::State::status": private / "status",  # nothing is installed; apt's locks are in this folder
         "Dir::Cache": private / "cache",
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": private / "sources",
@@ -95,7 +94,7 @@ def _run(*command: str) -> None:
 
 
 def _source_for(suite: str) -> tuple[str, str]:
-    """File name and text of a private apt source: the machine's own Debian source with its suite replaced."""
+    """Return name and text of a private apt source: the machine's own Debian source with its suite replaced."""
     own = own_suite()
     lists = [_SOURCES / "sources.list", *sorted((_SOURCES / "sources.list.d").glob("*.list"))]
     for path in [path for path in lists if path.exists()]:
@@ -110,7 +109,7 @@ def _source_for(suite: str) -> tuple[str, str]:
 
 
 def one_line_source(line: str, own: str, suite: str) -> str | None:
-    """`line` of a sources.list for `suite`, or None if it is not the source of `own main`."""
+    """Return `line` of a sources.list for `suite`, or None if it is not the source of `own main`."""
     found = re.fullmatch(r"deb\s+(?P<options>\[[^]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.*)", line)
     if found is None or found["suite"] != own or "main" not in found["rest"].split():
         return None
@@ -118,7 +117,7 @@ def one_line_source(line: str, own: str, suite: str) -> str | None:
 
 
 def deb822_source(paragraph: str, own: str, suite: str) -> str | None:
-    """`paragraph` of a .sources file for `suite`, or None if it is not the source of `own main`."""
+    """Return `paragraph` of a .sources file for `suite`, or None if it is not the source of `own main`."""
     text = "\n".join(line for line in paragraph.splitlines() if not line.startswith("#"))
     found = re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", text, re.MULTILINE)
     fields = {name.lower(): value.split() for name, value in found}
@@ -131,10 +130,10 @@ def deb822_source(paragraph: str, own: str, suite: str) -> str | None:
 
 
 def _make_runnable(built: Path, final: Path) -> None:
-    """Put a script in the place of each program in `built` that starts it with its own loader from `final`."""
+    """Replace each program in `built` with a script that starts it with its own loader from `final`."""
     for path in built.rglob("*"):
         if not path.is_symlink() and path.stat().st_mode & 0o6000:
-            path.chmod(0o755)  # no set-uid program may lie about in a cache
+            path.chmod(0o755)  # no set-uid program may lie in a cache
     loader = next((path for pattern in _LOADERS for path in built.glob(pattern)), None)
     if loader is None:
         raise ServerUnavailableError("the unpacked packages hold no dynamic loader")

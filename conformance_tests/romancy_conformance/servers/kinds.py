@@ -1,4 +1,4 @@
-"""The names everything here is spoken of by: databases, backends, and what is said when one cannot be had."""
+"""The names used throughout this package: databases, backends, and the error for a server that is unavailable."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Kind(StrEnum):
 
     @property
     def first_database(self) -> str:
-        """A database that every server of this kind has."""
+        """Return a database that every server of this kind has."""
         return "postgres" if self is Kind.POSTGRES else "mysql"
 
     @property
     def url_variable(self) -> str:
-        """The environment variable that names a server to use instead of a private one."""
+        """Return the environment variable that names a server to use instead of a private one."""
         return f"ROMANCY_TEST_{self.name}_URL"
 
     @property
     def suite_variable(self) -> str:
-        """The environment variable that asks for the server of another Debian suite."""
+        """Return the environment variable that selects the server of another Debian suite."""
         return f"ROMANCY_TEST_{self.name}_SUITE"
 
 
 class ServerUnavailableError(Exception):
-    """A database server cannot be had here; the message says what was tried and what would help."""
+    """A database server is unavailable here; the message says what was tried and what would help."""

@@ -1,4 +1,4 @@
-"""Private MySQL and MariaDB servers: one family of options, two ways to initialise data."""
+"""Private MySQL and MariaDB servers: the same options, two ways to initialise data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class MySQLServer(Server):
 
     @property
     def _share(self) -> Path:
-        """The folder of messages and scripts, which goes by either name."""
+        """Return the folder of messages and scripts, which has one of two names."""
         for name in ("mariadb", "mysql"):
             folder = self.program.prefix / "share" / name
             if (folder / "english").exists():
@@ -90,7 +90,7 @@ class MariaDBServer(MySQLServer):
 
 
 def _scratch(data: Path) -> Path:
-    """The server's own folder for temporary tables: a MariaDB that starts deletes all it finds there, in use or not."""
+    """Return the server's own folder for temporary tables: a starting MariaDB deletes all files in it, even in use."""
     folder = data.parent / "tmp"
     if not folder.is_dir():
         folder.mkdir()
@@ -99,7 +99,7 @@ def _scratch(data: Path) -> Path:
 
 
 def _accounts(password: str) -> list[str]:
-    """The statements, one a line, that make `USER` the administrator from anywhere."""
+    """Return the statements, one on each line, that make `USER` the administrator from any host."""
     return [
         f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}';",
         f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;",

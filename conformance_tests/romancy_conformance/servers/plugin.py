@@ -1,7 +1,7 @@
 """The pytest plugin of our own tree: the databases that need a server, beside memory and SQLite.
 
-Load it with `-p romancy_conformance.servers.plugin`. It is not in the wheel. A server that cannot be had is an error
-where CI is set, and elsewhere a skip that the summary counts.
+Load it with `-p romancy_conformance.servers.plugin`. It is not in the wheel. An unavailable server is an error where CI
+is set, and elsewhere a skip that the summary counts.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         try:
             current_run()
         except ServerUnavailableError:
-            return  # each test that needs a server meets the same and says so
+            return  # each test that needs a server meets and reports the same
 
 
 def pytest_unconfigure() -> None:
@@ -84,7 +84,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Install what the collected tests need, outside of their time limits, and begin to start it."""
+    """Install the servers that the collected tests need, outside their time limits, and begin to start them."""
     if session.config.option.collectonly:
         return
     shared = {kind for item in session.items if (kind := _shared_kind(item))}
@@ -122,7 +122,7 @@ def do_without(kind: str, error: ServerUnavailableError) -> NoReturn:
 
 
 def _shared_kind(item: pytest.Item) -> Kind | None:
-    call: Any = getattr(item, "callspec", None)  # what a parametrised test has
+    call: Any = getattr(item, "callspec", None)  # set on a parametrised test
     backend = None if call is None else call.params.get("backend")
     return next((kind for kind in Kind if kind == backend), None)
 
@@ -133,7 +133,7 @@ def _private_kinds(item: pytest.Item) -> set[Kind]:
 
 
 def _quietly(action: Callable[[Kind], object]) -> Callable[[Kind], None]:
-    """`action` ahead of time: what cannot be had is reported by the test that needs it."""
+    """Run `action` in advance; a test that needs a server reports its error."""
 
     def run(kind: Kind) -> None:
         try:

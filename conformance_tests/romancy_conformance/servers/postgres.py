@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PostgresServer(Server):
-    orderly_stop = signal.SIGINT  # the fast shutdown: ends the sessions, keeps every commit
+    orderly_stop = signal.SIGINT  # fast shutdown: ends the sessions, keeps every commit
 
     @property
     def socket(self) -> Path:
@@ -33,7 +33,8 @@ class PostgresServer(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.folder),
             "max_connections": str(MAX_CONNECTIONS),
-            # As files below the data: a server killed and never started again leaves no shared memory behind.
+            # In files in the data folder, so that a server that is killed and never restarted leaves no shared memory
+            # behind.
             "dynamic_shared_memory_type": "mmap",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -53,7 +54,7 @@ class PostgresServer(Server):
             "--locale=C",
             "--no-sync",
         ]
-        # A language's order by default, as production has it: SQL that relies on the order of bytes must say so.
+        # The default order is a language's, as in production: SQL that relies on byte order must say so.
         linguistic = [*command, "--locale-provider=icu", "--icu-locale=en"]
         try:
             run_once(linguistic, data, output=output)
@@ -62,9 +63,9 @@ class PostgresServer(Server):
 
 
 def _scram_verifier(password: str) -> str:
-    """What PostgreSQL stores of a password: real SCRAM, with one round where 4096 would cost 8 ms a connection.
+    """Return what PostgreSQL stores for a password: real SCRAM, with one round, where 4096 cost 8 ms a connection.
 
-    The password is 96 random bits, so rounds would add nothing but heat to thousands of tests.
+    The password is 96 random bits, so more rounds would only slow down thousands of tests.
     """
     rounds = 1
     salt = secrets.token_bytes(16)

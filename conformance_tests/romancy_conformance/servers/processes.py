@@ -1,9 +1,9 @@
-"""Processes seen from outside: who is alive, who works in a folder, and how to end them for good.
+"""Processes seen from outside: which are alive, which work in a folder, and how to end them.
 
-A server's processes are recognised by their working directory, because a database leaves the session and the
-group it was started in, and a pid written to a file is always a moment late. Run as a script this file is the
-watchdog of a run: it sleeps until the owner is gone and clears the owner's folder, so a killed test run leaves
-nothing. Only the standard library may be imported here, and nothing of this package: the watchdog starts bare.
+A server's processes are recognised by their working directory, because a database leaves the session and the group it
+was started in, and a pid file is always written too late. Run as a script, this file is the watchdog of a run: it
+sleeps until the owner is gone and clears the owner's folder, so a killed test run leaves nothing behind. This file may
+import only the standard library, and nothing of this package: the watchdog starts without it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _END_DEADLINE = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, told apart from a later one with the same pid by its start time."""
+    """One process; its start time distinguishes it from a later one with the same pid."""
 
     pid: int
     started: int
@@ -37,7 +37,7 @@ class Process:
 
     @classmethod
     def find(cls, pid: int) -> Process | None:
-        """The process with this pid, or None if there is none or it is a zombie."""
+        """Return the process with this pid, or None if there is none or it is a zombie."""
         fields = _stat(pid)
         if fields is None or fields[0] in {"Z", "X"}:
             return None
@@ -55,7 +55,7 @@ class Process:
         return Process.find(self.pid) == self
 
     def wait_gone(self, timeout: float | None = None) -> bool:
-        """Block until the process has ended; False if it had not within `timeout` seconds."""
+        """Block until the process has ended; return False if it has not within `timeout` seconds."""
         try:
             watched = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -70,7 +70,7 @@ class Process:
             os.close(watched)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the process; a process that has ended meanwhile is no error."""
+        """Signal the process; one that has ended meanwhile is no error."""
         try:
             if self.is_alive():
                 os.kill(self.pid, number)
@@ -79,7 +79,7 @@ class Process:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat from the state on (the name before it may hold anything)."""
+    """Return the fields of /proc/<pid>/stat from the state on (the name before it may contain anything)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -93,7 +93,7 @@ def _is_daemon(pid: int) -> bool:
 
 
 def working_in(folder: Path) -> list[Process]:
-    """Every process without a terminal whose working directory lies in `folder`, by pid, this one excepted."""
+    """Yield each process without a terminal whose working directory is in `folder`, by pid, except this one."""
     inside = f"{folder.resolve()}/"
     found: list[Process] = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -110,7 +110,7 @@ def working_in(folder: Path) -> list[Process]:
 
 
 def signal_all(folder: Path, number: signal.Signals) -> None:
-    """Signal every process working in `folder`, those included that are forked meanwhile."""
+    """Signal every process that works in `folder`, also those forked meanwhile."""
     reached: set[Process] = set()
     while new := [process for process in working_in(folder) if process not in reached]:
         for process in new:
@@ -119,7 +119,7 @@ def signal_all(folder: Path, number: signal.Signals) -> None:
 
 
 def kill_all(folder: Path) -> None:
-    """End every process working in `folder` as a power cut would, and return when none is left."""
+    """End every process that works in `folder` as a power cut would, and return when none is left."""
     deadline = time.monotonic() + _END_DEADLINE
     while left := working_in(folder):
         for process in left:
@@ -130,7 +130,7 @@ def kill_all(folder: Path) -> None:
 
 
 def _release_shared_memory(folder: Path) -> None:
-    """Give back the System V segments that killed PostgreSQL servers in `folder` still hold."""
+    """Release the System V segments that killed PostgreSQL servers in `folder` still hold."""
     libc = ctypes.CDLL(None)
     for note in folder.rglob("postmaster.pid"):
         lines = note.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -141,7 +141,7 @@ def _release_shared_memory(folder: Path) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Kill what works in `folder`, give back what it held, and delete it."""
+    """Kill the processes that work in `folder`, release their shared memory, and delete it."""
     kill_all(folder)
     _release_shared_memory(folder)
     shutil.rmtree(folder, ignore_errors=True)

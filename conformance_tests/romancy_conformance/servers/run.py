@@ -1,10 +1,10 @@
-"""The servers of one run: made by one process, used by all of its children, gone with it whatever happens.
+"""The servers of one run: made by one process, used by all of its children, and removed with it in every case.
 
-The process that first needs a server becomes the owner: it makes a folder named after itself, starts what it is
-asked for, and answers on a socket in that folder, whose path its children inherit in the environment. Whoever
-needs a server asks there, so each is started once, by the owner, and is the owner's child. The folder goes when
-the owner closes the run or exits; a watchdog clears it when the owner is killed; and a run that starts clears
-what dead owners left should the watchdog have been killed as well.
+The process that first needs a server becomes the owner. It makes a folder named after itself and answers requests on a
+socket in that folder; its children inherit the socket's path in the environment. Every process asks there, so the owner
+starts each server once, as its own child. The owner deletes the folder when it closes the run or exits. A watchdog
+clears the folder when the owner is killed. If the watchdog was killed as well, the next run clears what dead owners
+left.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SERVERS: dict[Kind, type[Server]] = {
 
 
 class Run(ABC):
-    """The servers of one run; `folder` is theirs."""
+    """The servers of one run, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,10 +52,10 @@ class Run(ABC):
 
     @abstractmethod
     def shared(self, kind: Kind) -> Shared:
-        """The server of `kind` that the whole run shares, started if this is the first request for it."""
+        """Return the server of `kind` that the whole run shares; the first request starts it."""
 
     def private(self, kind: Kind) -> Server:
-        """A server of the caller's own, not started yet, to kill and freeze; close it after use."""
+        """Return a server for the caller alone, not started yet, to kill and freeze; close it after use."""
         return self._make(kind, f"{kind}-{os.getpid()}-{next(self._numbers)}")
 
     def _make(self, kind: Kind, name: str) -> Server:
@@ -63,7 +63,7 @@ class Run(ABC):
 
 
 class OwnRun(Run):
-    """The run of this process."""
+    """The run that this process owns."""
 
     def __init__(self) -> None:
         try:
@@ -73,7 +73,7 @@ class OwnRun(Run):
         clear_leftovers()
         folder = _base() / str(self._owner)
         folder.mkdir()
-        folder.chmod(0o711)  # whatever our umask: the servers' account must pass
+        folder.chmod(0o711)  # whatever the umask: the servers' account must pass
         super().__init__(folder)
         self._servers: list[Server] = []
         self._known: dict[Kind, Shared | ServerUnavailableError] = {}
@@ -102,12 +102,12 @@ class OwnRun(Run):
         return known
 
     def close(self) -> None:
-        """End every server of the run and delete its folder; only the owner does it, and only once."""
+        """End every server of the run and delete its folder; only the owner does this, and only once."""
         if Process.current() != self._owner or not self.folder.exists():
             return
         self._listener.close()
         with ExitStack() as stack:
-            for lock in self._locks.values():  # nothing may be starting any more
+            for lock in self._locks.values():  # no start may be in progress any more
                 stack.enter_context(lock)
             for server in self._servers:
                 server.close()
@@ -141,7 +141,7 @@ class JoinedRun(Run):
 
 
 class _Listener:
-    """Answers the owner's children: a line with a kind comes in, a line of JSON goes out."""
+    """Answers the owner's children: it reads a line with a kind and writes a line of JSON."""
 
     def __init__(self, run: OwnRun) -> None:
         self._run = run
@@ -198,7 +198,7 @@ def _control(folder: Path) -> Path:
 
 
 def _base() -> Path:
-    """The folder of all runs of this user, open to nobody else but for passing through."""
+    """Return the folder of all runs of this user; others may only traverse it."""
     base = Path(tempfile.gettempdir()) / f"romancy-servers-{os.geteuid()}"
     base.mkdir(mode=0o700, exist_ok=True)
     if base.is_symlink() or base.stat().st_uid != os.geteuid():
@@ -212,13 +212,13 @@ def _base() -> Path:
 
 
 def runs() -> dict[Path, bool]:
-    """The folder of every run of this user on this machine, and whether its owner is alive."""
+    """Yield the folder of every run of this user on this machine, and whether its owner is alive."""
     folders = [folder for folder in _base().iterdir() if folder.is_dir()]
     return {folder: Process.parse(folder.name).is_alive() for folder in folders}
 
 
 def clear_leftovers() -> list[Path]:
-    """End the servers and delete the folders of owners that are gone; the folders that were there."""
+    """End the servers and delete the folders of dead owners; return the folders that were there."""
     left = [folder for folder, alive in runs().items() if not alive]
     for folder in left:
         clear_folder(folder)
@@ -230,7 +230,7 @@ _current_lock = threading.Lock()
 
 
 def current_run() -> Run:
-    """The run this process belongs to; without one it becomes the owner of a new one."""
+    """Return the run this process belongs to; without one, the process becomes the owner of a new one."""
     global _current  # noqa: PLW0603 - one run per process is what this module is about
     with _current_lock:
         if _current is None or not _current.folder.exists():
@@ -244,7 +244,7 @@ def current_run() -> Run:
 
 
 def close_run() -> None:
-    """End the run if this process owns it; the next `current_run` begins another one."""
+    """Close the run if this process owns it; the next `current_run` begins another one."""
     global _current  # noqa: PLW0603
     with _current_lock:
         if isinstance(_current, OwnRun):

@@ -1,7 +1,7 @@
-"""What a migrated database looks like, and the SQL that removes its rows and leaves its tables.
+"""The schema of a migrated database, and the SQL that removes its rows and leaves its tables.
 
-A test must not notice that another one used its database. A database is used again only where its schema is what
-migration makes, where its statistics are none, and where few rows are removed; else it is dropped.
+A test must not notice that another one used its database. A database is used again only if its schema is what migration
+makes, if it has no statistics, and if few rows must be removed; otherwise it is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = ["MOST_ROWS", "MYSQL_SCHEMA", "MYSQL_TABLES", "POSTGRES_SCHEMA", "POSTGRES_TABLES", "WIPE_POSTGRES", "Schema"]
 
 MOST_ROWS = 2000
-"""More rows than these leave traces in files and statistics: the database is dropped."""
+"""A database with more rows is dropped: they leave traces in files and statistics."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""A private database server in a folder of its own: started, stopped, killed, frozen. Durable as in production.
+"""A private database server in its own folder: started, stopped, killed, frozen. Durable as in production.
 
-What differs between databases (the command line, how data is initialised, how to ask for an orderly stop) is a
-handful of methods in `postgres.py` and `mysql.py`.
+A few methods in `postgres.py` and `mysql.py` have the differences between databases: the command line, how to
+initialise data, and how to ask for an orderly stop.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 500
 USER = "romancy"
-_LAYOUT = 2  # raise it when `initialise` does something else than before
+_LAYOUT = 2  # raise it when `initialise` changes
 _START_DEADLINE = 90.0
 _STOP_DEADLINE = 60.0
 _READINESS_POLL = 0.02
 _START_ATTEMPTS = 5
-# Below the range the system gives to outgoing connections, so that a stopped server finds its port free again.
+# Below the range the system assigns to outgoing connections, so that a restarted server finds its port free.
 _PORTS = range(20_000, 32_000)
 
 
 class Server(ABC):
-    """One database server on 127.0.0.1 with its data in `folder`; port and password stay for its whole life."""
+    """One database server on 127.0.0.1 with its data in `folder`; it keeps its port and its password."""
 
     orderly_stop: ClassVar[signal.Signals]
 
@@ -73,7 +73,7 @@ class Server(ABC):
 
     @property
     def version(self) -> str:
-        """What the running server said of itself, such as `PostgreSQL 15.18`; empty before the first start."""
+        """The version that the running server reported, such as `PostgreSQL 15.18`; empty before the first start."""
         return self._version
 
     @property
@@ -104,7 +104,7 @@ class Server(ABC):
     # --- its life -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start on the data there is and return when it answers; a running server is left as it is."""
+        """Start on the existing data and return when the server answers; a running server is left as it is."""
         for _ in range(_START_ATTEMPTS):
             if self.is_running or self._started():
                 return
@@ -125,7 +125,7 @@ class Server(ABC):
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL every process of the server and return when none is left; the data stays as it lies."""
+        """SIGKILL every process of the server and return when none is left; the data stays as it is."""
         kill_all(self.data)
         if self._process is not None:
             self._process.kill()
@@ -153,15 +153,15 @@ class Server(ABC):
     @property
     @abstractmethod
     def socket(self) -> Path:
-        """Where its Unix socket is."""
+        """The path of its Unix socket."""
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        """The command that serves `data` on `port` and `socket`, with every durability setting as in production."""
+        """Return the command that serves `data` on `port` and `socket`, with durability settings as in production."""
 
     @abstractmethod
     def initialise(self, data: Path, password: str, output: IO[bytes]) -> None:
-        """Fill the empty folder `data`, with `USER` as administrator, password required of everybody."""
+        """Initialise the empty folder `data`, with `USER` as administrator and a password required of every user."""
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Server(ABC):
     def _answers(self) -> bool:
         """Ask for the version, through the socket and as the user of the URLs.
 
-        From then on MySQL has the password's hash at hand, and lets in by TCP drivers that cannot encrypt it.
+        After this MySQL has cached the password's hash, and accepts drivers over TCP that cannot encrypt the password.
         """
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(str(self.socket)) != 0:
@@ -198,7 +198,7 @@ class Server(ABC):
 
 
 def _template(server: Server) -> Path:
-    """A folder with initialised data and its password, made once for each program."""
+    """Return a folder with initialised data and its password, made once for each program."""
 
     def build(folder: Path) -> None:
         password = secrets.token_hex(12)
@@ -215,7 +215,7 @@ def _template(server: Server) -> Path:
 
 
 def run_once(command: Sequence[str | Path], cwd: Path, *, output: IO[bytes], stdin: IO[bytes] | None = None) -> None:
-    """Run a command of a database to its end; `output` is the open log its words go to."""
+    """Run a database's command to its end; `output` is the open log for its output."""
     if (code := spawn(command, cwd, output=output, stdin=stdin).wait()) != 0:
         said = "\n".join(Path(output.name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
         raise ServerUnavailableError(f"{Path(command[0]).name} ended with {code}:\n{said}")

@@ -1,4 +1,4 @@
-"""The family: workflows of every shape with their scenarios, played by the core's tests and by every engine."""
+"""The family: workflows of every shape with their scenarios, run by the core's tests and by every engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["FAMILY", "Scenario"]
 
 
 def _named(scenarios: list[Scenario]) -> dict[str, Scenario]:
-    """By the workflow's name, with a number behind it where one is played in several ways."""
+    """Name the scenario after its workflow, with a number where the workflow is played in several ways."""
     named: dict[str, Scenario] = {}
     for scenario in scenarios:
         ways = sum(other.name == scenario.name for other in named.values())

@@ -1,4 +1,4 @@
-"""A workflow together with everything the outside does to it, so that any engine can play it and compare."""
+"""A workflow together with all its input from outside, so that any engine can run it and compare."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Scenario"]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is played, in seconds after the start, and how it has to end.
+    """What is played, in seconds after the start, and how it must end.
 
-    `durations` are those of activities by name. `events` come at their time, or when they are first waited for if
-    that is later. `children` are the workflows started by the one under test.
+    `durations` are those of activities, by name. `events` arrive at their time, or when the workflow first waits for
+    them if that is later. `children` are the workflows started by the one under test.
     """
 
     workflow: Workflow[..., Any]

@@ -1,4 +1,4 @@
-"""The activities the family works with: pure, so that whoever runs them gets the same answers."""
+"""The activities of the family: pure, so that every engine gets the same answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class OutOfStockError(Exception):
-    """Declared in `raises=`: a workflow catches it as itself."""
+    """Declared in `raises=`: a workflow catches this very class."""
 
 
 @activity
@@ -75,7 +75,7 @@ async def take(item: str, stock: int) -> int:
 
 @compensation
 async def undo_book(item: str) -> None:
-    """What it undoes is for the ledger of the engine under test to see."""
+    """The engine under test checks in its ledger what this undoes."""
 
 
 @activity(compensation=undo_book)

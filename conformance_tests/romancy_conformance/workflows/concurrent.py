@@ -1,4 +1,4 @@
-"""Many things at once: everything asyncio and anyio offer for that, in plain use."""
+"""Concurrency: everything asyncio and anyio offer for it, in plain use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes from outside or goes there: events, signals, children, cancellation, sagas, new runs."""
+"""Input from outside and output to it: events, signals, children, cancellation, sagas, new runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thing after another: sequences, loops, branches, helpers, retries and errors."""
+"""Sequential workflows: sequences, loops, branches, helpers, retries and errors."""
 
 from __future__ import annotations
 
