@@ -1,8 +1,8 @@
-r"""Refuse names of package registries and mirrors, and paths and addresses of somebody's machine.
+r"""Refuse names of package registries and mirrors, and paths and addresses of particular machines.
 
-What the tree installs must come from wherever the machine that installs it is set up to look.
-The patterns are written so that this file does not match them (`\.` stands where a match needs a dot).
-Run as `python -m tools.check_hosts`; prints one line per offence and exits with 1 if there is any.
+The tree must install from whatever sources the installing machine is configured for. The patterns are written so that
+this file does not match them (`\.` stands where a match needs a dot). Run as `python -m tools.check_hosts`; prints one
+line for each offence and exits with 1 if there is any.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RULES = (
 
 
 def offences_in(name: str, text: str) -> Iterator[str]:
-    """Yield one sentence for every match of every rule, with its line."""
+    """Yield one sentence for each match of each rule, with its line."""
     for number, line in enumerate(text.splitlines(), start=1):
         for pattern, reason in RULES:
             for found in pattern.finditer(line):

@@ -1,7 +1,7 @@
-"""Refuse links in the documentation that lead nowhere: every file and every heading named must exist.
+"""Refuse broken links in the documentation: every file and heading that a link names must exist.
 
-Links to the outside are only held to https: nothing is fetched, and the answer is the same anywhere.
-Run as `python -m tools.check_links`; prints one line per offence and exits with 1 if there is any.
+External links are only checked to use https: nothing is fetched, so the result is the same everywhere. Run as `python
+-m tools.check_links`; prints one line for each offence and exits with 1 if there is any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def broken_links(path: Path, root: Path) -> Iterator[str]:
-    """Yield one sentence for every link of the page at `path` that has no destination under `root`."""
+    """Yield one sentence for each link of the page at `path` that has no destination under `root`."""
     try:
         page = markdown.read(path.read_text("utf-8"))
     except ValueError as unreadable:

@@ -1,6 +1,6 @@
-"""Refuse files and functions that no longer fit a head: 500 lines a file, 60 lines a function.
+"""Refuse long files and functions: 500 lines for a file, 60 lines for a function.
 
-Run as `python -m tools.check_sizes`; prints one line per offence and exits with 1 if there is any.
+Run as `python -m tools.check_sizes`; prints one line for each offence and exits with 1 if there is any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COUNTED = (".py", ".pyi", ".sql", ".sh", ".md", ".toml")
 
 
 def too_long(name: str, text: str) -> Iterator[str]:
-    """Yield one sentence for the file and for every function of it that is over its limit."""
+    """Yield one sentence for the file and for each of its functions that is over the limit."""
     lines = text.count("\n") + (not text.endswith("\n") and bool(text))
     if lines > FILE_LINES:
         yield f"{name}: {lines} lines, {FILE_LINES} at most: split it by what it is about"

@@ -1,6 +1,6 @@
-"""What a user installs: the sdist and the wheel, built from the tree, and an environment that holds nothing else.
+"""What a user installs: the sdist and the wheel, built from the tree, and an environment with nothing else in it.
 
-The environment that the tree is developed in proves nothing about a wheel.
+The development environment proves nothing about a wheel.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ LOCK = ROOT / "requirements" / "dev.txt"
 
 
 def environment_of_a_user(**more: str) -> dict[str, str]:
-    """The environment variables of this process, without its Python's settings and without Romancy's."""
+    """Return this process's environment variables without settings of Python and Romancy."""
     ours = ("PYTHON", "ROMANCY_", "VIRTUAL_ENV", "COVERAGE")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a program to its end as a user would; what it printed. Raises `RuntimeError` with all of it if it fails."""
+    """Run a program to its end as a user would; return its output. Raises `RuntimeError` with it on failure."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -60,7 +60,7 @@ def build_sdist(folder: Path) -> Path:
 
 
 def unpack(sdist: Path, folder: Path) -> Path:
-    """Unpack an sdist; the source tree that it holds."""
+    """Unpack an sdist; return its source tree."""
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (source,) = folder.iterdir()
@@ -68,13 +68,13 @@ def unpack(sdist: Path, folder: Path) -> Path:
 
 
 def empty_environment(folder: Path) -> Path:
-    """Make a virtual environment that holds nothing; the folder of its commands."""
+    """Make an empty virtual environment; return the folder of its commands."""
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=folder.parent)
     return folder / "bin"
 
 
 def install(commands: Path, requirement: str | Path) -> None:
-    """Install into such an environment, in the versions that the lock names."""
+    """Install into such an environment, in the versions that the lock file names."""
     constraints = commands.parent / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in locked_versions().items()), "utf-8")
     uv = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", commands / "python")
@@ -82,6 +82,6 @@ def install(commands: Path, requirement: str | Path) -> None:
 
 
 def locked_versions() -> dict[str, Version]:
-    """The version of each package that the lock names."""
+    """Return the version of each package in the lock file."""
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text("utf-8"), re.MULTILINE)
     return {name: Version(version) for name, version in pins}

@@ -1,7 +1,7 @@
 """Draw the schema page from real, freshly migrated databases.
 
-Run as `python -m tools.draw_schema`; it starts the servers it needs and writes `docs/schema.md`. What tables and
-columns mean is said once, in `tools/schema.toml`.
+Run as `python -m tools.draw_schema`; it starts the servers it needs and writes `docs/schema.md`. `tools/schema.toml`
+explains the tables and columns.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ received yet, and the workers.
 
 
 def meanings() -> Meanings:
-    """What each table (`about`) and each of its columns is for."""
+    """Return the purpose of each table (`about`) and of each of its columns."""
     loaded: Meanings = tomllib.loads(MEANINGS.read_text("utf-8"))
     return loaded
 
 
 async def migrated(url: str) -> list[Table]:
-    """The schema that the adapter makes in the empty database at `url`."""
+    """Return the schema that the adapter makes in the empty database at `url`."""
     store = create_store(url)
     await store.open()
     await store.close()
@@ -59,17 +59,17 @@ async def migrated(url: str) -> list[Table]:
 
 
 def facts_of(tables: Sequence[Table]) -> Facts:
-    """One database's schema as the cells of the page: `table.column`, and `table` for its keys."""
+    """Return one database's schema as the cells of the page: `table.column`, and `table` for its keys."""
     facts: Facts = {}
     for table in tables:
-        # What type a view's column has depends on the version of the database.
+        # The type of a view's column depends on the version of the database.
         facts[table.name] = "a view" if table.view else "; ".join(f"`{index}`" for index in table.indexes)
         facts |= {f"{table.name}.{one.name}": "shown" if table.view else str(one) for one in table.columns}
     return facts
 
 
 def render(schemas: Mapping[str, Facts], words: Meanings) -> str:
-    """The page."""
+    """Return the page."""
     lines = [INTRODUCTION]
     for table, columns in words.items():
         lines += [
@@ -87,7 +87,7 @@ def render(schemas: Mapping[str, Facts], words: Meanings) -> str:
 
 
 def read_page(text: str) -> tuple[dict[str, Facts], Meanings]:
-    """What a page says: the cells of each database, and the meanings."""
+    """Return what a page contains: the cells of each database, and the explanations."""
     schemas: dict[str, Facts] = {name: {} for name in NAMES}
     words: dict[str, dict[str, str]] = {}
     for section in text.split("\n## ")[1:]:

@@ -1,7 +1,7 @@
 """Write `docs/reference/`, every public name with its full signature and its docstring, and `llms.txt`.
 
-Run as `python -m tools.make_reference`; a test says when it has to be run again. Signatures are read from the source,
-so the pages are the same under every Python. Which names there are, and in which order, `docs/api.md` says.
+Run as `python -m tools.make_reference`; a test fails when it must be run again. Signatures are read from the source, so
+the pages are the same under every Python. `docs/api.md` gives the names and their order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INDEX = tree.ROOT / "llms.txt"
 WIDTH = 110
 FENCE = "```python no-run: signatures"
 
-# What the engine calls, and what only it makes.
+# Members that only the engine calls, and classes that only it makes.
 INTERNAL = {
     "Activity": {"check", "is_same_call", "kind", "read_result", "undo"},
     "Codecs": {"ids", "of", "unwrap", "wrap"},
@@ -58,7 +58,7 @@ def _source(module: str) -> Source:
 
 
 def _flat(text: str) -> str:
-    """The text on one line, without comments and without `self`."""
+    """Return the text on one line, without comments and without `self`."""
     text = re.sub(r"[ \t]+#.*", "", text)
     text = re.sub(r"\s+", " ", text).strip().removesuffix(":")
     text = text.replace("( ", "(").replace("[ ", "[").replace(", )", ")").replace(" )", ")").replace(" ]", "]")
@@ -66,7 +66,7 @@ def _flat(text: str) -> str:
 
 
 def _wrapped(signature: str) -> str:
-    """One parameter a line where one line is too short."""
+    """Put each parameter on its own line if one line is too short."""
     if len(signature) <= WIDTH:
         return signature
     depth, start = 0, signature.index("(") + 1
@@ -83,7 +83,7 @@ def _wrapped(signature: str) -> str:
 
 
 def _head(text: str, node: Function | ast.ClassDef) -> str:
-    """What stands before the body, on one line."""
+    """Return everything before the body, on one line."""
     lines = text.splitlines()
     first = node.body[0]
     begin = lines[node.lineno - 1 : first.lineno]
@@ -96,7 +96,7 @@ def _decorators(node: Function) -> set[str]:
 
 
 def _block(signatures: list[str]) -> list[str]:
-    """A block as the formatter wants it."""
+    """Format a block as the formatter does."""
     lines: list[str] = []
     for signature in signatures:
         lines += ["", ""] if lines and lines[-1].startswith("class ") else []
@@ -110,7 +110,7 @@ def _documented(node: Function | ast.ClassDef) -> list[str]:
 
 
 def _function(source: Source, named: list[Function], title: str, level: str) -> list[str]:
-    """A function or method with its overloads, if it has any."""
+    """Return a function or method with its overloads, if it has any."""
     overloads = [node for node in named if "overload" in _decorators(node)]
     signatures = [_head(source.text, node) for node in overloads or named[-1:]]
     if "classmethod" in _decorators(named[-1]):
@@ -119,7 +119,7 @@ def _function(source: Source, named: list[Function], title: str, level: str) -> 
 
 
 def _attribute(text: str, node: ast.stmt, following: ast.stmt | None) -> tuple[str, str] | None:
-    """The name and type of a field, an enum's member or a property, and what is said of it."""
+    """Return the name, type and docstring of a field, of an enum's member or of a property."""
     said = ""
     if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
         said = inspect.cleandoc(str(following.value.value))
@@ -139,7 +139,7 @@ def _name(node: ast.stmt) -> str:
 
 
 def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
-    """The class and what of Romancy's it derives from, itself last; an error and the app stand for themselves."""
+    """Return the class and its bases in Romancy, itself last; an error or the app is returned without bases."""
     alone = issubclass(cls, Exception | Romancy)
     known = [cls] if alone else [each for each in cls.__mro__ if "romancy" in each.__module__]
     for each in reversed(known):
@@ -197,7 +197,7 @@ def _entry(name: str, value: object, module: str) -> list[str]:
 
 
 def _sections() -> dict[str, list[str]]:
-    """The public names under each heading of the API page, in its order."""
+    """Return the public names under each heading of the API page, in its order."""
     sections: dict[str, list[str]] = {}
     heading = ""
     for _, line in markdown.read((tree.ROOT / "docs" / "api.md").read_text("utf-8")).prose:
@@ -209,7 +209,7 @@ def _sections() -> dict[str, list[str]]:
 
 
 def listed() -> dict[str, list[tuple[str, object, str]]]:
-    """The pages by their title, and what stands on each: the name, the thing and its module."""
+    """Return the contents of each page by its title: the name, the object and its module."""
     contents: dict[str, list[tuple[str, object, str]]] = {}
     for heading, names in _sections().items():
         for name in names:
@@ -236,7 +236,7 @@ def _page(title: str, entries: list[tuple[str, object, str]]) -> str:
 
 
 def _index() -> str:
-    """Every page that the documentation's index links, with the question that it answers."""
+    """Yield each page that the documentation's index links, with the question that it answers."""
     lines = [
         "# Romancy",
         "",
@@ -255,7 +255,7 @@ def _index() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """What has to be written, by its path."""
+    """Return the text of each page by its path."""
     written = {FOLDER / f"{title.lower()}.md": _page(title, entries) for title, entries in listed().items()}
     return {**written, INDEX: _index()}
 

@@ -1,4 +1,4 @@
-"""The little of Markdown that the checks need: fenced code blocks, headings, and links outside of code."""
+"""The part of Markdown that the checks need: fenced code blocks, headings, and links outside of code."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class CodeBlock:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page taken apart: `prose` holds (line number, text) of everything outside of fenced blocks."""
+    """A parsed page: `prose` has (line number, text) of everything outside fenced blocks."""
 
     blocks: tuple[CodeBlock, ...]
     prose: tuple[tuple[int, str], ...]
 
 
 def read(text: str) -> Page:
-    """Take a page apart. Raises `ValueError` when a fence is never closed."""
+    """Parse a page. Raises `ValueError` when a fence is never closed."""
     blocks: list[CodeBlock] = []
     prose: list[tuple[int, str]] = []
     fence: re.Match[str] | None = None
@@ -77,7 +77,7 @@ def links(page: Page) -> Iterator[tuple[int, str]]:
 
 
 def anchors(page: Page) -> set[str]:
-    """Return the fragment names that the page's headings answer to, repeated ones numbered."""
+    """Return the fragment names of the page's headings; repeated ones are numbered."""
     seen: dict[str, int] = {}
     names: set[str] = set()
     for _, line in page.prose:

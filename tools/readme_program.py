@@ -1,4 +1,4 @@
-"""The program of the README, played as the README tells it: killed while it packs, run again, and once more."""
+"""The README's program, run as the README describes: killed while it packs, run again, and once more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN = "$ python order.py"
 
 
 def play(python: str | Path, folder: Path) -> tuple[list[str], list[str]]:
-    """Play it with a Python in an empty folder: the lines that the README prints, and those that were seen."""
+    """Run it with a Python in an empty folder; return the lines that the README prints, and those it printed."""
     blocks = markdown.read((ROOT / "README.md").read_text("utf-8")).blocks
     (program,) = (block.text for block in blocks if block.language == "python")
     printed = next(block.text for block in blocks if block.text.startswith(RUN))

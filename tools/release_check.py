@@ -1,8 +1,8 @@
-"""May this tree be released? `make release-check` says so, or what is in the way.
+"""`make release-check` says whether this tree may be released, or what prevents it.
 
-It looks at the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
-environment that holds nothing else: the command, the README's program with its crash, and every extra. It uploads
-nothing, and leaves what it built in `dist`.
+It checks the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
+empty environment: the command, the README's program with its crash, and every extra. It uploads nothing, and leaves the
+built files in `dist`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ EXTRAS: Final = {
     "all": ("asyncpg", "aiomysql"),
     "conformance": ("romancy_conformance.plugin", "romancy_conformance.contract", "hypothesis"),
 }
-"""What has to be importable once an extra is installed; `postgresql` and `mariadb` bring `postgres` and `mysql`."""
+"""The modules that each extra makes importable; `postgresql` and `mariadb` install `postgres` and `mysql`."""
 
 _SECTION = re.compile(r"^## \[(?P<name>[^\]]+)\](?P<rest>.*)\n(?P<text>(?:(?!^## ).*\n?)*)", re.MULTILINE)
 
 
 def problems_of(version: str, changelog: str) -> Iterator[str]:
-    """What is wrong with a version and the changelog that tells of it, one sentence each."""
+    """Yield what is wrong with a version and the changelog, one sentence for each problem."""
     try:
         parsed = Version(version)
     except InvalidVersion:
@@ -61,7 +61,7 @@ def problems_of(version: str, changelog: str) -> Iterator[str]:
 
 
 def _problems_of_sections(version: Version, sections: dict[str, re.Match[str]]) -> Iterator[str]:
-    """What is wrong with the sections of released versions."""
+    """Yield what is wrong with the sections of released versions."""
     last = version
     for name, section in sections.items():
         try:
@@ -77,7 +77,7 @@ def _problems_of_sections(version: Version, sections: dict[str, re.Match[str]]) 
 
 
 def build(folder: Path, into: Path) -> Path:
-    """Build the sdist, and the wheel from it: an sdist that lacks a file cannot build what the tree builds."""
+    """Build the sdist, and the wheel from it: an sdist that lacks a file builds another wheel than the tree."""
     sdist = distribution.build_sdist(into)
     wheel = distribution.build_wheel(into, distribution.unpack(sdist, folder / "unpacked"))
     print(f"release: built {sdist.name} and, from it, {wheel.name}")
@@ -85,7 +85,7 @@ def build(folder: Path, into: Path) -> Path:
 
 
 def try_wheel(wheel: Path, version: str, folder: Path) -> None:
-    """Install the wheel where nothing else is, and use it. Raises `RuntimeError` with what went wrong."""
+    """Install the wheel in an empty environment and use it. Raises `RuntimeError` with what went wrong."""
     commands = distribution.empty_environment(folder / "environment")
     work = folder / "work"
     work.mkdir()

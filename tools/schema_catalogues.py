@@ -1,4 +1,4 @@
-"""A database's schema as its own catalogue tells it: tables, columns, keys and indexes of what an adapter has made."""
+"""A database's schema, read from its own catalogue: tables, columns, keys and indexes that an adapter made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOW = re.compile(r"timestampdiff|clock_timestamp|romancy_now", re.IGNORECASE)
 
 
 class Column(Struct, frozen=True):
-    """One column; `default` as the database writes it."""
+    """One column, with `default` as the database writes it."""
 
     name: str
     type: str
@@ -43,12 +43,12 @@ class Table(Struct, frozen=True):
 
 
 def dialect_of(url: str) -> str:
-    """What the database at `url` is called on the page."""
+    """Return the name of the database at `url` on the page."""
     return DIALECTS[urlsplit(url).scheme]
 
 
 async def read_schema(url: str) -> list[Table]:
-    """All tables and views of ours, by name."""
+    """Return all tables and views of Romancy, by name."""
     readers: dict[str, Callable[[str], Awaitable[list[Table]]]] = {
         "SQLite": _sqlite, "PostgreSQL": _postgres, "MySQL": _mysql, "MariaDB": _mysql
     }  # fmt: skip
@@ -74,7 +74,7 @@ async def _sqlite(url: str) -> list[Table]:
 
 
 def _after_on(sql: str, table: str) -> str:
-    """An index without the name of its table: `create unique index x on t (c)` is `unique (c)`."""
+    """Return an index without its table's name: `create unique index x on t (c)` becomes `unique (c)`."""
     before, _, after = re.sub(r'[\[\]"`]', "", " ".join(sql.split())).partition(f" {table} ")
     return f"unique {after}" if " unique " in before.lower() else after
 
@@ -154,7 +154,7 @@ async def _mysql(url: str) -> list[Table]:
 
 
 def _mysql_column(row: tuple[Any, ...]) -> Column:
-    """The two write a default differently; what it is is the same."""
+    """Return one column; MySQL and MariaDB write the same default differently."""
     default = None if row[3] in (None, "NULL") else str(row[3]).removeprefix("_binary").replace("\\'", "'")
     if default is not None and not default.isdigit() and not default.startswith("'") and not _NOW.search(default):
         default = f"'{default}'"

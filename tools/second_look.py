@@ -2,10 +2,9 @@
 
     python -m tools.second_look
 
-Some tests race real processes against real servers, and a loaded machine can break such a test without a fault in
-the code. A test that passes here is named as *unsteady* and does not fail the run; it is to be mended all the same.
-No second look is given where more than a few tests failed in all, or where a run did not reach its end: then
-something is broken.
+Some tests run real processes against real servers, and a loaded machine can break such a test without a fault in the
+code. A test that passes here is reported as *unsteady* and does not fail the run; it must be repaired nevertheless. If
+more than a few tests failed in all, or if a run did not reach its end, no test is run again: then something is broken.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ TESTS_FAILED: Final = 1
 
 
 def last_runs(root: Path) -> tuple[list[int], list[str]]:
-    """How the last runs of pytest ended, one of each tier, and which tests failed in them."""
+    """Return how the last run of each tier ended, and which tests failed in it."""
     ended: list[int] = []
     failed: set[str] = set()
     for tier in TIERS:
@@ -43,14 +42,14 @@ def last_runs(root: Path) -> tuple[list[int], list[str]]:
         except ValueError:
             ended.append(CUT_SHORT)
             continue
-        if note is not None:  # else a later run has begun anew
+        if note is not None:  # otherwise a later run has started
             ended.append(int(note["ended"]))
             failed.update(note["failed"])
     return ended, sorted(failed)
 
 
 def refusal(ended: list[int], failed: list[str]) -> str | None:
-    """Why these tests get no second look; None: they get one."""
+    """Return why these tests are not run again, or None if they are."""
     if not failed or set(ended) - {PASSED, TESTS_FAILED}:
         codes = ", ".join(map(str, ended)) or "there was none"
         return f"a run did not reach its end, or no test failed (exit codes: {codes})"

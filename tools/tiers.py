@@ -3,7 +3,7 @@
 A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
-- The contract is in the short tier on every database, but for its tests marked `dealt`.
+- The contract is in the short tier on every database, except for its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
   others. The databases take turns: a digest of the test's name chooses, so a test stays where it is. The mark
   `dealt("postgres", …)` names the databases among which it chooses.
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
-"""Those that take turns."""
+"""The databases that take turns."""
 
 _SUITE: Final = "conformance_tests/romancy_conformance/"
 CONTRACT: Final = f"{_SUITE}contract/"
 LONG_FOLDERS: Final = (
     *(_SUITE + name for name in ("contract/fire/", "behaviour/faults/", "behaviour/crashes/")),
-    "tests/servers/",  # what starts servers is held by its own tests
+    "tests/servers/",  # its own tests cover the starting of servers
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the rule looks at: a collected test."""
+    """The properties of a collected test that decide its tier."""
 
     nodeid: str
     backend: str | None = None
     marked: bool = False
-    """It is marked `long` or `soak`."""
+    """Whether it is marked `long` or `soak`."""
     dealt: bool = False
-    """It is marked `dealt`."""
+    """Whether it is marked `dealt`."""
     among: tuple[str, ...] = STORES
 
     @property
@@ -55,12 +55,12 @@ class Case:
 
     @property
     def everywhere(self) -> bool:
-        """It is in the short tier on every database."""
+        """Whether it is in the short tier on every database."""
         return self.backend is None or (self.nodeid.startswith(CONTRACT) and not self.dealt)
 
     @property
     def name(self) -> str:
-        """Its name on every database: what stands in brackets, without the word for the database."""
+        """Its name on every database, without the database's name in the brackets."""
         test, _, words = self.nodeid.partition("[")
         kept = words.removesuffix("]").split("-")
         if self.backend in kept:
@@ -70,7 +70,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Tiers:
-    """Which of the tests that were collected are in which tier."""
+    """The tier of each collected test."""
 
     cases: tuple[Case, ...]
     short: frozenset[str]
@@ -78,7 +78,7 @@ class Tiers:
 
 
 DEALT: Final = pytest.StashKey[Tiers]()
-"""The tiers of a run, before one of them was chosen."""
+"""The tiers of a run, before one of them is chosen."""
 
 
 def deal(cases: Iterable[Case]) -> Tiers:
@@ -99,7 +99,7 @@ def deal(cases: Iterable[Case]) -> Tiers:
 
 
 def _turn(name: str, cases: list[Case]) -> Case:
-    """The one of these, which are the same test on several databases, that is in the short tier."""
+    """Return the one of these that is in the short tier; they are one test on several databases."""
     candidates = [case for case in cases if case.backend in case.among] or cases
     digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
     return candidates[int.from_bytes(digest) % len(candidates)]
@@ -117,7 +117,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before -k and -m: they narrow a tier, they do not change it
+@pytest.hookimpl(tryfirst=True)  # before -k and -m, which narrow a tier and do not change it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tiers = config.stash[DEALT] = deal(map(_case, items))
     tier = str(config.getoption("--tier"))
@@ -140,7 +140,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _note(config: pytest.Config, ended: int, failed: list[str]) -> None:
-    """Leave a note of the run for `tools.second_look`. The long tier goes on where the short one ended."""
+    """Leave a note of the run for `tools.second_look`. The long tier continues the short one."""
     if not config.pluginmanager.has_plugin("cacheprovider") or hasattr(config, "workerinput"):
         return
     tier = str(config.getoption("--tier"))
@@ -150,7 +150,7 @@ def _note(config: pytest.Config, ended: int, failed: list[str]) -> None:
 
 
 def _case(item: pytest.Item) -> Case:
-    call: Any = getattr(item, "callspec", None)  # what a parametrised test has
+    call: Any = getattr(item, "callspec", None)  # set on a parametrised test
     backend = None if call is None else cast("str | None", call.params.get("backend"))
     marked = any(item.get_closest_marker(name) for name in ("long", "soak"))
     dealt = item.get_closest_marker("dealt")

@@ -1,4 +1,4 @@
-"""Which files belong to this tree: what git tracks or would track, read from the working copy."""
+"""The files that belong to this tree: what git tracks or would track, read from the working copy."""
 
 from __future__ import annotations
 
