@@ -1,1 +1,1 @@
-"""Programs that measure; each prints a table with the floor it is to be held against."""
+"""Programs that measure; each prints a table with the floor to compare with."""

@@ -38,7 +38,7 @@ app = Romancy(os.environ.get(URL, "memory://"), workflows=[checked_line], worker
 
 
 async def fill(url: str, instances: int, steps: int) -> None:
-    """Make so many instances that wait."""
+    """Start so many waiting instances."""
     async with Romancy(url, workflows=[checked_line]) as worker:
         await worker.start_many([checked_line.bind(steps) for _ in range(instances)])
         while (await worker.list_instances(status=["pending", "running"], limit=1)).instances:  # noqa: ASYNC110 - its own worker does it
@@ -46,7 +46,7 @@ async def fill(url: str, instances: int, steps: int) -> None:
 
 
 def check(url: str) -> tuple[float, float, float]:
-    """Run the command; its seconds, its CPU seconds and its megabytes."""
+    """Run the command; return its seconds, its CPU seconds and its megabytes."""
     begun = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "romancy", "check", "benchmarks.bench_check:app"], env={**os.environ, URL: url}

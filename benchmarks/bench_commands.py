@@ -1,10 +1,10 @@
-"""What each command of the command line takes among a million instances.
+"""The time of each command of the command line among a million instances.
 
 `python -m benchmarks.bench_commands [--instances 1000000] [backend …]` fills a database through the storage protocol
-and runs each command: in this process, where the best of some tries counts if it can be run again. `list`, `show`,
-`why` and `find` on an indexed path are to answer within a second, the start of Python included: that is the CPU which
-`romancy --version` uses. Commands that act on many stream: at the end one in a hundred instances is checked,
-terminated and purged by processes of their own, with the most memory that each had.
+and runs each command in this process; a repeatable command is timed several times, and the best time counts. `list`,
+`show`, `why` and `find` on an indexed path must answer within a second, including the start of Python, which is the CPU
+time of `romancy --version`. Commands on many instances stream: at the end, separate processes check, terminate and
+purge one instance in a hundred, and the table shows the peak memory of each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BACKENDS: Final = ("sqlite", "postgres")
 TARGET: Final = 1000.0
-"""Milliseconds, for what looks at one instance or at a page."""
+"""Milliseconds, for a command on one instance or one page."""
 TRIES: Final = 5
 LOOKING: Final = ("list", "find", "show", "why", "history", "watch", "workers", "doctor", "migrate")
 MANY: Final[dict[str, tuple[str, ...]]] = {
@@ -60,7 +60,7 @@ def measure(name: str, url: str, size: int) -> None:
 
 
 def single(folder: Path, url: str, known: dict[str, str]) -> None:
-    """Commands that look at a page, or concern one instance."""
+    """Time commands that show a page, or concern one instance."""
     start = min(run(("--version",), folder, url).cpu for _ in range(TRIES)) * 1000
     print(f"start of Python: {start:.0f} ms of CPU\n\n| command | ms | with the start | |\n|---|--:|--:|---|")
     os.environ["ROMANCY_URL"] = url
@@ -73,7 +73,7 @@ def single(folder: Path, url: str, known: dict[str, str]) -> None:
 
 
 def _within(words: list[str]) -> float:
-    """Seconds of a command within this process."""
+    """Return the seconds of a command within this process."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as said:
         began = time.perf_counter()
         code = ended(lambda: cli.main(words, prog_name="romancy", standalone_mode=False))
@@ -83,7 +83,7 @@ def _within(words: list[str]) -> float:
 
 
 def many(folder: Path, url: str, known: dict[str, str]) -> None:
-    """Commands on many instances, as processes."""
+    """Time commands on many instances, as processes."""
     print(f"\nload {_load()}\n\n| command | s | s of CPU | memory | lines |\n|---|--:|--:|--:|--:|")
     for what, command in MANY.items():
         done = run(command, folder, url)
@@ -96,7 +96,7 @@ def many(folder: Path, url: str, known: dict[str, str]) -> None:
 
 
 def _check(command: Sequence[str], code: int, said: str) -> None:
-    if code not in {0, 1, 6}:  # 1: doctor finds no worker; 6: the crowd began with other code than the module's
+    if code not in {0, 1, 6}:  # 1: doctor finds no worker; 6: the instances began with other code than the module's
         raise SystemExit(f"{' '.join(command)} ended with {code}: {said}")
 
 

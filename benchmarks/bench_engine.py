@@ -2,10 +2,10 @@
 
 `python -m benchmarks.bench_engine [--apart] [backend …]` measures, in one process and on private servers with
 production durability: the steps of one workflow after another, 500 workflows of five steps at once, starts, and the
-time from the start to the result of a workflow of one step. The steps of one workflow are taken in short rounds in
-turn with the database's own durable single-row commits, and the share is the median of the rounds': machines differ,
-and so does one machine from minute to minute. Under the table stands which targets were missed. With `--apart` a server
-runs on other cores than this process: see `benchmarks.cores`.
+time from the start to the result of a workflow of one step. Short rounds of the steps of one workflow alternate with
+rounds of the database's own durable single-row commits, and the share is the median of the rounds' shares: the speed of
+a machine changes from minute to minute. Below the table are the targets that were missed. With `--apart` a server runs
+on other cores than this process: see `benchmarks.cores`.
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ BACKENDS = ("sqlite", "postgres", "mysql", "mariadb")
 SEQUENTIAL_ROUNDS = 15
 SEQUENTIAL_STEPS = 400
 WARM_UP = 5000
-"""Steps before anything is measured. The floor is a steady rate, of files that have their size; so must ours be."""
+"""Steps before the measurement. The floor is the steady rate with files at their final size, so the engine's must be
+too.
+"""
 CONCURRENT = 500
 ROUNDS = 8
 
 SHARE = 0.8
-"""Of the floor's commits, for the steps of one workflow."""
+"""Share of the floor's commits, for the steps of one workflow."""
 TOGETHER = {"sqlite": 20_000, "postgres": 20_000, "mysql": 10_000, "mariadb": 10_000}
 """Steps a second of 500 workflows at once."""
 STARTS = 10_000
 CPU = 40
-"""Microseconds of this process for a step of 500 workflows at once, the driver's and SQLite's own included."""
+"""Microseconds of this process for a step of 500 workflows at once, including those of the driver and of SQLite."""
 
 
 class Figures(Struct):
-    """What was measured on one database."""
+    """The measurements on one database."""
 
     floor: float
     one: float
@@ -61,7 +63,7 @@ class Figures(Struct):
     latency: float
 
     def missed(self, name: str) -> list[str]:
-        """The targets that were not reached."""
+        """Return the targets that were missed."""
         longest = 2 * 1000 / self.floor + 1
         targets = {
             f"{SHARE:.0%} of the floor": self.share >= SHARE,
@@ -87,7 +89,7 @@ async def steps(ctx: WorkflowContext, count: int) -> int:
 
 
 async def sequential(app: Romancy, floor: Floor) -> tuple[float, float, float, float]:
-    """In turn with the floor: its rate, steps a second of one workflow, their share, and the CPU of one step."""
+    """Alternate with the floor; return its rate, steps a second of one workflow, their share, and CPU a step."""
     floors: list[float] = []
     rates: list[float] = []
     costs: list[float] = []
@@ -103,7 +105,7 @@ async def sequential(app: Romancy, floor: Floor) -> tuple[float, float, float, f
 
 
 async def concurrent(app: Romancy) -> tuple[float, float]:
-    """Steps a second of 500 workflows of five steps at once, and the CPU of one."""
+    """Return steps a second of 500 workflows of five steps at once, and the CPU time of one step."""
     began, cpu = time.perf_counter(), time.process_time()
     for _ in range(ROUNDS):
         handles = await app.start_many([steps.bind(5) for _ in range(CONCURRENT)])
@@ -114,14 +116,14 @@ async def concurrent(app: Romancy) -> tuple[float, float]:
 
 
 async def starts(app: Romancy) -> float:
-    """Starts a second, started together."""
+    """Return starts a second, of instances started together."""
     began = time.perf_counter()
     await app.start_many([steps.options(delay=3600).bind(1) for _ in range(5000)])
     return 5000 / (time.perf_counter() - began)
 
 
 async def latency(app: Romancy) -> float:
-    """Milliseconds from the start to the result of a workflow of one step, at the median."""
+    """Return the median milliseconds from the start to the result of a workflow of one step."""
     times: list[float] = []
     for _ in range(200):
         began = time.perf_counter()
@@ -131,7 +133,7 @@ async def latency(app: Romancy) -> float:
 
 
 async def measure(url: str) -> Figures:
-    """All figures of one database."""
+    """Take all measurements on one database."""
     floor = floor_of(url)
     await floor.open()
     try:
@@ -143,7 +145,7 @@ async def measure(url: str) -> Figures:
 
 
 def databases(names: list[str], folder: str, *, on_other_cores: bool = False) -> Iterator[tuple[str, str]]:
-    """The asked-for databases with their URLs; servers run where this process does not, if that is wished."""
+    """Yield the chosen databases with their URLs; with `--apart`, servers run on other cores."""
     for name in names or BACKENDS:
         if name == "sqlite":
             yield name, f"sqlite:///{Path(folder) / 'bench.db'}"

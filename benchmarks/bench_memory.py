@@ -29,7 +29,7 @@ CHUNK = 1000
 
 
 class Gate:
-    """Where the activities wait; how many of them run, and how many workflows have called one."""
+    """Makes activities wait; counts those that run, and the workflows that have called one."""
 
     def __init__(self) -> None:
         self.held = self.called = 0
@@ -59,7 +59,7 @@ async def held_line(ctx: WorkflowContext, steps: int) -> int:
 
 
 def resident() -> float:
-    """Megabytes of memory that this process occupies."""
+    """Return the resident memory of this process in megabytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
@@ -69,7 +69,7 @@ async def measure(url: str, live: int, running: int, steps: int, *, trace: bool)
     """Print resident megabytes before, and with so many workflows live."""
     async with Romancy(url, workflows=[held_line], max_activities=running, max_live=live) as app:
         before = resident()
-        before_it = steps if running >= live else 0  # none of them could be done while the slots are held
+        before_it = steps if running >= live else 0  # none of them can complete while the slots are held
         if trace:
             tracemalloc.start()
         for begun in range(0, live, CHUNK):

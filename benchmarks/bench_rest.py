@@ -1,8 +1,8 @@
-"""What a million workflows that wait cost a worker that has nothing to do.
+"""The cost of a million waiting workflows for an idle worker.
 
-`python -m benchmarks.bench_rest [--waiting 1000000] [--seconds 15] [backend …]` weighs a worker's process that has been
-idle for so long, first on an empty database and then beside so many instances of its own workflow: half of them wait
-for a timer hours away, the others for mail. Then it times the claim that finds nothing due.
+`python -m benchmarks.bench_rest [--waiting 1000000] [--seconds 15] [backend …]` measures the memory of a worker process
+that has been idle for this long, first on an empty database and then beside this many instances of its own workflow:
+half of them wait for a timer hours away, the others for mail. Then it times the claim that finds nothing due.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def sleeper(ctx: WorkflowContext) -> None:
 
 
 def waiting(number: int) -> Start:
-    """One that waits for its timer, or for mail."""
+    """Return an instance that waits for its timer, or for mail."""
     return Start(
         instance_id=f"sleeper-{secrets.token_hex(12)}", life=secrets.randbits(52) + 1, workflow_name=sleeper.name,
         code="c1", writer=f"bench-{number}", body=b'[{"type":"WorkflowStarted"}]', input=b'{"order":{"id":"o-4711"}}',
@@ -48,7 +48,7 @@ def waiting(number: int) -> Start:
 
 
 async def claim_time(store: Store) -> float:
-    """The median milliseconds of a claim that finds nothing due."""
+    """Return the median milliseconds of a claim that finds nothing due."""
     worker = Worker(token=f"bench-{secrets.token_hex(8)}", worker_id="bench", lease=600_000_000)
     await store.heartbeat(worker)
     request = ClaimRequest(worker=worker.token, codes={sleeper.name: "c1"}, limit=100)
@@ -64,7 +64,7 @@ async def claim_time(store: Store) -> float:
 
 
 async def beside(url: str, size: int) -> float:
-    """Fill the database; the time of a claim there."""
+    """Fill the database; return the time of a claim there."""
     store = create_store(url)
     await store.open()
     try:
@@ -75,14 +75,14 @@ async def beside(url: str, size: int) -> float:
 
 
 async def rest(url: str, seconds: float) -> None:
-    """Be an idle worker, and say what it weighs in the end."""
+    """Be an idle worker, and print its memory at the end."""
     async with Romancy(url, workflows=[sleeper]):
         await asyncio.sleep(seconds)
         print(f"{resident():.1f}")
 
 
 def weight(url: str, seconds: float) -> float:
-    """The megabytes of an idle worker in a process of its own."""
+    """Return the megabytes of an idle worker in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.bench_rest", "--seconds", str(seconds), "--inside", url]
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 

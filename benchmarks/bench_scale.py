@@ -1,10 +1,10 @@
-"""What a call costs among a million instances, with the plan that the database uses for it.
+"""The cost of each call among a million instances, with the plan that the database uses for it.
 
 `python -m benchmarks.bench_scale [--instances 1000000] [backend …]` fills a database through the storage protocol
-(twenty workflows, most instances ended, all searchable by a declared path), then times each call at the median, first
-as the database was filled and again when it has looked at its statistics. After the times come the rows that each
-call looked at and its plan. At the end there are as many due instances as a twentieth of the others, of a workflow
-that declares no path: a backlog to claim from, and what an indexed search has to ask one by one.
+(twenty workflows, most instances ended, all searchable by a declared path). It then takes the median time of each call,
+first as the database was filled and again after the database has updated its statistics. After the times it prints the
+rows that each call read and its plan. At the end it adds due instances, a twentieth as many, of a workflow that
+declares no path: a backlog to claim from, which an indexed search must read one by one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from benchmarks.scale_work import Call
 
 TARGET = 5.0
-"""Milliseconds, for everything that has an index."""
+"""Milliseconds, for every call that has an index."""
 CALLS = 31
 SLOW_CALLS = 3
 LONG = 5.0
-"""Seconds of a call that is not made again."""
+"""Seconds after which a call is not repeated."""
 
 
 class Line(Struct):
-    """What is said about one call."""
+    """The results for one call."""
 
     what: str
     indexed: bool
@@ -49,7 +49,7 @@ class Line(Struct):
 
 
 async def milliseconds(call: Call) -> float:
-    """The median time of a call; its preparation does not count. Infinite if the store gives up waiting for it."""
+    """Return the median time of a call without its preparation; infinite if the store gives up waiting for it."""
     times: list[float] = []
     for _ in range(CALLS if call.indexed else SLOW_CALLS):
         await call.prepare()
@@ -65,15 +65,15 @@ async def milliseconds(call: Call) -> float:
 
 
 def patient(url: str) -> str:
-    """The same database, by a store that gives nothing up: a server would go on with it, beside what is timed next.
+    """Return a store on the same database that never gives up: the server would continue beside the next call.
 
-    Nor may the server end a connection that is silent while another one searches for minutes: its counts are wanted.
+    The server must not end an idle connection either while another one searches for minutes: its counts are needed.
     """
     return f"{url}?timeout=600&idle_timeout=3600" if urlsplit(url).scheme in ("mysql", "mariadb") else url
 
 
 async def fill(url: str, population: Population) -> float:
-    """Start all instances, in batches; how many a second."""
+    """Start all instances in batches; return how many a second."""
     store = create_store(url)
     await store.open()
     began = time.perf_counter()
@@ -84,7 +84,7 @@ async def fill(url: str, population: Population) -> float:
 
 
 async def timed(url: str, population: Population, *, backlog: bool = False) -> dict[str, Line]:
-    """The times of all calls, on a store that nobody watches."""
+    """Return the times of all calls, on an unwatched store."""
     store = create_store(patient(url))
     await store.open()
     try:
@@ -96,7 +96,7 @@ async def timed(url: str, population: Population, *, backlog: bool = False) -> d
 
 
 async def explained(url: str, population: Population, lines: dict[str, Line], *, backlog: bool = False) -> None:
-    """Rows and plans, by a store that is watched."""
+    """Return rows and plans, from a watched store."""
     watch = watch_for(url)
     with watch.on():
         store = create_store(patient(url))
@@ -132,7 +132,7 @@ async def measure(url: str, size: int) -> tuple[float, dict[str, Line]]:
 
 
 def report(name: str, rate: float, lines: dict[str, Line]) -> None:
-    """The table, and the plans under it."""
+    """Print the table, and the plans below it."""
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"\n### {name}: filled at {rate:,.0f} instances a second; load {load}\n")
     print("| call | as filled | analyzed | rows looked at | |\n|---|--:|--:|--:|---|")

@@ -1,10 +1,10 @@
 """The speed of the stores, beside the floor of the database under each.
 
 `python -m benchmarks.bench_storage [backend …]` measures through the storage protocol alone, on private servers with
-production durability. Each figure of ours is taken in short rounds in turn with one of the database's own (floor,
-ours, floor, ours …), and the share is the median of the rounds' shares: what else the machine does meanwhile slows
-both. So figures are to be compared within one run, and rates from a busy machine are no measure of the database.
-With `--apart` a server runs on other cores than this process: see `benchmarks.cores`. SQLite is part of the process.
+production durability. Short rounds of Romancy and of the database alone alternate (floor, ours, floor, ours …), and the
+share is the median of the rounds' shares: other load on the machine slows both. So compare figures within one run;
+rates from a busy machine do not measure the database. With `--apart` a server runs on other cores than this process:
+see `benchmarks.cores`. SQLite is part of the process.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ CALLS = 20
 TARGETS = {"sqlite": 50_000, "postgres": 50_000, "mysql": 25_000, "mariadb": 25_000}
 """Events a second of 64 concurrent writers."""
 SHARE = 0.8
-"""Of the floor's durable commits, for appends one at a time."""
+"""Share of the floor's durable commits, for single appends."""
 
 
 class Line(Struct, frozen=True):
-    """A line of the table: a figure of ours, the floor's in the same rounds, and ours as a share of it."""
+    """A line of the table: Romancy's figure, the floor's in the same rounds, and the share."""
 
     what: str
     rate: float
@@ -50,12 +50,12 @@ class Line(Struct, frozen=True):
     floor: float | None = None
     share: float | None = None
     cpu: float | None = None
-    """Microseconds of this process for one; a server's own are not in it, SQLite's are."""
+    """Microseconds of this process for one operation; includes SQLite, but not a server."""
     note: str = ""
 
 
 async def in_turn(what: str, unit: str, floor: Step, ours: Callable[[], Awaitable[float]]) -> Line:
-    """The floor and ours by turns; the medians of both and of the share."""
+    """Alternate the floor and Romancy; return the medians of both and of the share."""
     await ours()
     rates: list[float] = []
     floors: list[float] = []
@@ -72,13 +72,13 @@ async def in_turn(what: str, unit: str, floor: Step, ours: Callable[[], Awaitabl
 
 
 async def timed(what: str, count: int, unit: str, call: Callable[[], Awaitable[float]]) -> Line:
-    """The median time of some calls, each of which says how long the part took that counts."""
+    """Return the median time of some calls; each call returns the duration of the part that counts."""
     seconds = statistics.median([await call() for _ in range(CALLS)])
     return Line(what, count / seconds, unit, note=f"{seconds * 1000:.2f} ms")
 
 
 def judged(line: Line, *, share: float | None = None, rate: float | None = None) -> Line:
-    """The line with what it was to reach, and whether it did."""
+    """Return the line with its target, and whether it was met."""
     reached = (line.share or 0) >= share if share is not None else line.rate >= (rate or 0)
     target = f"{share:.0%} of the floor" if share is not None else f"{rate:,.0f}"
     return Line(
@@ -88,7 +88,7 @@ def judged(line: Line, *, share: float | None = None, rate: float | None = None)
 
 
 async def appends(name: str, floor: Floor, work: Workload) -> list[Line]:
-    """Plain appends, alone and together, and those that do more."""
+    """Measure plain appends, alone and together, and appends with effects."""
     lone = await in_turn("appends, one at a time", "commits", floor.commit, lambda: one_after_another(work.plain))
     together = await in_turn(
         f"appends of {EVENTS} events, {WRITERS} writers", "events", floor.rows, lambda: work.writers(WRITERS, SECONDS)
@@ -107,7 +107,7 @@ def _round(step: Step) -> Callable[[], Awaitable[float]]:
 
 
 async def calls(floor: Floor, work: Workload) -> list[Line]:
-    """Everything else a worker asks of a store."""
+    """Measure all other calls of a worker."""
     return [
         await in_turn("starts, 500 a batch", "starts", floor.rows, _round(lambda: work.starts(500))),
         await in_turn("deliveries, one at a time", "messages", floor.commit, _round(lambda: work.deliver(1))),
@@ -120,7 +120,7 @@ async def calls(floor: Floor, work: Workload) -> list[Line]:
 
 
 async def measure(name: str, url: str, folder: Path) -> tuple[str, list[Line]]:
-    """Everything about one database, and what it calls itself."""
+    """Measure one database; return its own name and the lines."""
     store = create_store(url)
     await store.open()
     floor, disk = floor_of(url), Disk(folder)
@@ -139,7 +139,7 @@ async def measure(name: str, url: str, folder: Path) -> tuple[str, list[Line]]:
 
 
 def report(product: str, lines: list[Line]) -> None:
-    """One table."""
+    """Print one table."""
     print(f"\n### {product}, load {', '.join(f'{load:.1f}' for load in os.getloadavg())}\n")
     print("| what | a second | the floor beside it | share | our CPU each | |")
     print("|---|--:|--:|--:|--:|---|")

@@ -1,15 +1,14 @@
-"""What more worker processes bring on one database, and how the work is spread over them.
+"""The gain from more worker processes on one database, and how they share the work.
 
 `python -m benchmarks.bench_workers [backend …]` lets 1, 2, 4 and 8 processes share the same workflows: five steps each,
-started by a process that does not work itself. Of each count it tells steps a second, that rate beside one worker's
-alone (it may never be lower than 90 % of it), and the smallest and the largest share of the work. What processes can
-bring is bounded by the cores of the machine, which the database uses too.
+started by a process that does not work itself. For each count it prints steps a second, that rate relative to one
+worker (never below 90 %), and the smallest and the largest share of the work. The cores of the machine limit the gain;
+the database uses them too.
 
-Measured are workers that have worked before: a worker's first second goes into connections and statements that are
-prepared on each, four times as many for four workers, and is no part of what they bring from then on. Nor is the
-moment in the end in which some have nothing left: there are so many workflows that it is hardly seen. The counts are
-measured in turn, several times, and of each the median is told, so that a machine that is slow for a while is slow for
-all of them.
+The benchmark measures warm workers. In its first second, a worker opens connections and prepares statements on each,
+four times as many for four workers. The benchmark also makes the end small, when some workers have nothing left: it
+uses many workflows. It measures the counts in turn, several times, and prints the median of each, so that a slow period
+of the machine affects all counts.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ async def shared_line(ctx: WorkflowContext, steps: int) -> int:
 
 
 async def work(url: str) -> None:
-    """Be a worker until told to stop, and tell how many steps were done here: when it begins to count, and in all."""
+    """Be a worker until told to stop; print its steps at the start of the count, and in all."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -67,7 +66,7 @@ async def work(url: str) -> None:
 
 @asynccontextmanager
 async def workers(url: str, count: int) -> AsyncGenerator[list[Process]]:
-    """So many worker processes, at work; they are told to stop in the end."""
+    """Start so many worker processes; stop them at the end."""
     command = [sys.executable, "-m", "benchmarks.bench_workers", WORK, url]
     processes = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(count)]
     try:
@@ -80,13 +79,13 @@ async def workers(url: str, count: int) -> AsyncGenerator[list[Process]]:
 
 
 async def line_of(process: Process) -> str:
-    """What it says next."""
+    """Return the next line of its output."""
     assert process.stdout is not None
     return (await process.stdout.readline()).decode().strip()
 
 
 async def all_done(app: Romancy, workflows: int) -> float:
-    """Start so many, and wait until the workers are through; how long it took."""
+    """Start so many workflows, and wait until all have ended; return how long it took."""
     began = time.perf_counter()
     await app.start_many([shared_line.bind(STEPS) for _ in range(workflows)])
     while (await app.list_instances(status=OPEN, limit=1)).instances:  # noqa: ASYNC110 - other processes work
@@ -95,7 +94,7 @@ async def all_done(app: Romancy, workflows: int) -> float:
 
 
 async def rate(app: Romancy, url: str, count: int) -> tuple[float, list[int]]:
-    """Steps a second with so many workers, and the steps each of them did."""
+    """Return steps a second with so many workers, and the steps of each."""
     async with workers(url, count) as processes:
         await all_done(app, WARM_UP)
         for process in processes:
@@ -109,11 +108,11 @@ async def rate(app: Romancy, url: str, count: int) -> tuple[float, list[int]]:
 
 
 async def measure(url: str) -> str:
-    """One database's line of the table."""
+    """Return one database's line of the table."""
     rates: dict[int, list[float]] = {count: [] for count in COUNTS}
     shares: dict[int, list[float]] = {count: [] for count in COUNTS}
     async with Romancy(url, workflows=[shared_line], worker=False) as app:
-        await rate(app, url, 1)  # what is done for the first time is done
+        await rate(app, url, 1)  # one-time work is done here
         for _ in range(ROUNDS):
             for count in COUNTS:
                 steps, parts = await rate(app, url, count)

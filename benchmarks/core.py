@@ -1,9 +1,9 @@
-"""What the core itself costs, without any engine: driving a step, replaying a history, holding a live run.
+"""The cost of the core alone, without any engine: driving a step, replaying a history, holding a live run.
 
     python benchmarks/core.py [steps]
 
-Every figure is processor time, the best of several runs, on whatever machine this is; compare only figures of one
-call. A step is: the result of an activity comes in, is written, wakes the workflow, which asks for the next one.
+Every figure is processor time, the best of several runs; compare only figures of one call. In a step, the result of an
+activity arrives, is written, and wakes the workflow, which asks for the next activity.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def begin(count: int, instance_id: str = "benchmark") -> tuple[Run, Any]:
 
 
 def drive(count: int) -> tuple[list[bytes], float]:
-    """The log of a workflow of so many steps, and the seconds it took to drive it."""
+    """Return the log of a workflow of so many steps, and the seconds it took to drive it."""
     run, activation = begin(count)
     log = [encode_commit(activation.events)]
     began = time.process_time()
@@ -75,7 +75,7 @@ def drive(count: int) -> tuple[list[bytes], float]:
 
 
 def replay(log: list[bytes]) -> float:
-    """Seconds to read a log and replay it."""
+    """Return the seconds to read a log and replay it."""
     began = time.process_time()
     run = Run(steps, instance_id="benchmark")
     run.replay(map(decode_commit, log))
@@ -86,7 +86,7 @@ def replay(log: list[bytes]) -> float:
 
 
 def fan_out(width: int) -> float:
-    """Seconds to drive so many activities at once, each under a timeout of its own."""
+    """Return the seconds to drive so many activities at once, each with its own timeout."""
     run = Run(wide, instance_id="wide")
     began = time.process_time()
     start = WorkflowStarted(at=NOW, workflow="wide", input=Raw(str(width).encode()), nonce="n")
@@ -101,7 +101,7 @@ def fan_out(width: int) -> float:
 
 
 def memory(runs: int = 1000) -> float:
-    """Bytes of a run that waits for its first activity."""
+    """Return the bytes of a run that waits for its first activity."""
     gc.collect()
     tracemalloc.start()
     kept = [begin(10, f"benchmark-{n}")[0] for n in range(runs)]

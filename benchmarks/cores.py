@@ -1,8 +1,8 @@
-"""Who runs where: beside its database, or each on cores of its own.
+"""Places processes on cores: together with their database, or apart from it.
 
-A scheduler likes to put two processes that wake each other in turn on one core, where each finds its caches emptied by
-the other. What goes one at a time is slower then by a tenth or more, ours more than the floor's because there is more
-of it; and whether it happens is another matter in each run.
+A scheduler often puts two processes that wake each other in turn on one core, where each finds its caches emptied by
+the other. Sequential operations are then slower by a tenth or more. Romancy's suffer more than the floor's, because
+they do more. Whether this happens differs from run to run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GIVEN: Final = os.sched_getaffinity(0)
 
 @contextmanager
 def apart() -> Generator[None]:
-    """What is started inside has all cores but the first; afterwards this thread has the first."""
+    """Start processes in this context on all cores except the first; afterwards this thread has the first."""
     first, *others = sorted(_GIVEN)
     if not others:
         raise SystemExit("--apart: there is one core, and the database needs another one")

@@ -1,4 +1,4 @@
-"""A million instances, and the calls that are to be fast among them."""
+"""A million instances, and the calls that must be fast among them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PER_CUSTOMER = 20
 
 
 class Population:
-    """Who is there. With `backlog` the instances are due, and of a workflow that declares no index."""
+    """The instances of a database. With `backlog` they are due, and of a workflow that declares no index."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -43,7 +43,7 @@ class Population:
 
     @property
     def customer(self) -> str:
-        """One that has some instances."""
+        """Return a customer that has some instances."""
         return f"c-{self._first // PER_CUSTOMER // 2}"
 
     async def fill(self, store: Store) -> None:
@@ -51,7 +51,7 @@ class Population:
         await fill(store, self.size, self.instance)
 
     def instance(self, number: int) -> Start:
-        """One of them."""
+        """Return one instance."""
         status = Status.PENDING if self.backlog else STATUSES[number % 23 % len(STATUSES)]
         raw = b'{"customer":{"id":"c-%d"},"order":{"total":%d,"status":"paid"}}' % (number // PER_CUSTOMER, number)
         projection, index = project_with_index(raw, [] if self.backlog else ["customer.id"])
@@ -71,7 +71,7 @@ class Population:
 
 
 async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> None:
-    """Start so many, some batches at once."""
+    """Start so many, several batches at once."""
     batches = iter(range(0, size, BATCH))
 
     async def some() -> None:
@@ -82,7 +82,7 @@ async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> Non
 
 
 async def commit(store: Store, items: list[Start]) -> None:
-    """Start these, and nothing less."""
+    """Start these, and check that all were accepted."""
     if set(await store.commit(items)) != {Outcome.ACCEPTED}:
         raise RuntimeError("an instance was not accepted")
 
@@ -92,7 +92,7 @@ async def nothing() -> None:
 
 
 class Call(Struct):
-    """Something to time, what has to be there for it, and whether an index serves it so well that there is a target."""
+    """A call to time, its preparation, and whether an index serves it well enough to have a target."""
 
     what: str
     make: Callable[[], Awaitable[object]]
@@ -101,7 +101,7 @@ class Call(Struct):
 
 
 class Worker:
-    """A registered worker that knows all workflows, and a row in the middle of everything."""
+    """A registered worker that knows all workflows, and a row in the middle of all instances."""
 
     def __init__(self, store: Store, population: Population, row: InstanceRow) -> None:
         self._store = store
@@ -118,7 +118,7 @@ class Worker:
         return self
 
     def calls(self) -> list[Call]:
-        """Everything that is asked of a full database."""
+        """Return all calls on a full database."""
         listed, completed = build_query(), build_query(status="completed")
         deep, deep_completed = self._after(listed), self._after(completed, status="completed")
         by_customer = {"customer.id": self._population.customer}
@@ -141,7 +141,7 @@ class Worker:
         ]
 
     def backlog_calls(self) -> list[Call]:
-        """What differs when many are due, and many have not declared the path."""
+        """Return the calls that differ when many instances are due and many have not declared the path."""
         by_customer = {"customer.id": "c-1"}
         named = build_query(by_customer, workflow_name=WORKFLOWS[1])
         return [

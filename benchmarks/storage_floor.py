@@ -1,8 +1,8 @@
-"""The floor under the storage figures: what the same database does without us, to be measured in turns with ours.
+"""The floor under the storage figures: the same database without Romancy, measured in turn with Romancy.
 
-One connection with the driver alone, the server's production durability, a prepared statement where the driver
-prepares. `commit` is one durable insert of one row of 200 bytes; `rows` is one durable insert of many rows that look
-like those of the log, primary key of ids included. `sync` is what the disk itself takes for 4 kB.
+It uses one connection of the driver alone, the server's production durability, and a prepared statement where the
+driver prepares. `commit` is one durable insert of one row of 200 bytes; `rows` is one durable insert of many rows that
+look like those of the log, primary key of ids included. `sync` is the time of the disk itself for 4 kB.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["ROWS", "SECONDS", "Disk", "Floor", "floor_of", "one_after_another"]
 
 SECONDS = 0.1
-"""Of one round."""
+"""Length of one round."""
 ROWS = 64
-"""Rows in one batch: what 64 writers have ready at once."""
+"""Rows in one batch: as many as 64 writers have ready at once."""
 _BODY = b"x" * 200
 _LOG_LIKE = "(instance_id {text} not null, life bigint not null, seq bigint not null, writer {text} not null, body {blob} not null, at bigint not null, primary key (instance_id, life, seq))"  # fmt: skip  # noqa: E501
 
@@ -35,18 +35,18 @@ LogRow = tuple[str, int, int, str, bytes, int]
 
 
 class Floor(Protocol):
-    """A connection of the driver's own."""
+    """A connection of the driver."""
 
     async def open(self) -> None:
         """Connect and make two tables."""
         ...
 
     async def commit(self) -> int:
-        """One row, durable; how many rows."""
+        """Insert one row durably; return the number of rows."""
         ...
 
     async def rows(self) -> int:
-        """A batch of rows like those of the log, durable; how many."""
+        """Insert a batch of rows like those of the log durably; return the number of rows."""
         ...
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Floor(Protocol):
 
 
 async def one_after_another(step: Callable[[], Awaitable[int]]) -> float:
-    """How many a second, for one round."""
+    """Return the operations a second in one round."""
     count, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
         count += await step()
@@ -63,7 +63,7 @@ async def one_after_another(step: Callable[[], Awaitable[int]]) -> float:
 
 
 def floor_of(url: str) -> Floor:
-    """The floor of the database at `url`."""
+    """Return the floor of the database at `url`."""
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         return _Sqlite(Path(url.removeprefix("sqlite:///")).parent / "floor.db")
@@ -71,7 +71,7 @@ def floor_of(url: str) -> Floor:
 
 
 class Disk:
-    """A file that is written as a database writes its log: in order, into space that is there already."""
+    """A file that is written as a database writes its log: in order, into preallocated space."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "romancy-disk"
@@ -92,7 +92,7 @@ class Disk:
 
 
 class _Batches:
-    """Rows as 64 instances would append them: each its next number."""
+    """Rows as 64 instances append them: each instance's next number."""
 
     def __init__(self) -> None:
         self._ids = [f"floor-{secrets.token_hex(12)}" for _ in range(ROWS)]

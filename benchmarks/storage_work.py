@@ -1,4 +1,4 @@
-"""What the storage benchmarks ask of a store: appends as the engine makes them, and every other call of a worker."""
+"""The calls of the storage benchmarks: appends as the engine makes them, and every other call of a worker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CODE = "3f2a9c"
 
 
 class Stream:
-    """One instance and the next number of its log."""
+    """One instance and the next number in its log."""
 
     def __init__(self, start: Start) -> None:
         self.instance_id = start.instance_id
@@ -56,7 +56,7 @@ class Stream:
 
 
 class Workload:
-    """A registered worker with instances of its own."""
+    """A registered worker with its own instances."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class Workload:
 
     @classmethod
     async def on(cls, store: Store) -> Workload:
-        """A workload with a worker, 64 instances to write and 100 to write to."""
+        """Make a workload with a worker, 64 instances to write and 100 to write to."""
         self = cls(store)
         await store.heartbeat(self._worker)
         self._streams = await self._begin(64)
@@ -99,7 +99,7 @@ class Workload:
         return await self._commit([self._streams[0].next()])
 
     async def writers(self, count: int, seconds: float) -> float:
-        """So many tasks, each appending again as soon as its last append is in; events a second."""
+        """Run so many tasks, each of which appends again as soon as its last append is in; return events a second."""
         log = LogWriter(self._store, Incarnation(self._worker.token))
         writing = asyncio.create_task(log.run())
         began = time.perf_counter()
@@ -129,7 +129,7 @@ class Workload:
         return {what: lambda what=what: step(what) for what in _EFFECTS}  # type: ignore[misc]
 
     def effect_batches(self, size: int) -> dict[str, Step]:
-        """The same, many in a batch."""
+        """Make such appends in batches of many."""
 
         async def step(what: str) -> int:
             return await self._commit([self._effect(what, stream) for stream in self._streams[:size]])
@@ -137,7 +137,7 @@ class Workload:
         return {what: lambda what=what: step(what) for what in _EFFECTS}  # type: ignore[misc]
 
     async def starts(self, count: int) -> int:
-        """A batch of new instances, searchable and with one indexed path."""
+        """Start a batch of new instances, searchable and with one indexed path."""
         return await self._commit([self._start() for _ in range(count)])
 
     def _id(self) -> str:
@@ -149,12 +149,12 @@ class Workload:
         return Delivery(instance_id=target.instance_id, delivery_id=self._id(), body=BODY)
 
     async def deliver(self, count: int) -> int:
-        """Messages for instances in turn."""
+        """Deliver messages to instances in turn."""
         _all_are(Delivered.ACCEPTED, await self._store.deliver([self._delivery() for _ in range(count)]))
         return count
 
     async def claim(self, count: int) -> float:
-        """The seconds of claiming so many instances that are due; nothing else is."""
+        """Return the seconds of claiming so many due instances, when nothing else is due."""
         if count:
             await self._commit([self._start(owned=False) for _ in range(count)])
         claimant = Worker(token=f"claims-{secrets.token_hex(8)}", worker_id="bench", lease=600_000_000)
@@ -168,13 +168,13 @@ class Workload:
         return elapsed
 
     async def beat(self) -> float:
-        """The seconds of a heartbeat."""
+        """Return the seconds of a heartbeat."""
         began = time.perf_counter()
         await self._store.heartbeat(self._worker)
         return time.perf_counter() - began
 
     async def read_history(self) -> float:
-        """The seconds of reading a long log from its beginning to its end."""
+        """Return the seconds of reading a long log from its beginning to its end."""
         if self._long is None:
             (self._long,) = await self._begin(1)
             while self._long.seq < HISTORY:
@@ -195,7 +195,7 @@ _EFFECTS = ("a change", "an outbox row", "a delivery")
 
 
 async def _append(log: LogWriter, stream: Stream, until: float) -> int:
-    """Append until then; how often."""
+    """Append until this time; return the number of appends."""
     count = 0
     done = asyncio.Event()
 
