@@ -99,7 +99,7 @@ def main() -> None:
             print(asyncio.run(ask(said.database, said.expense, said.amount, said.days * 86_400)))
         else:
             asyncio.run(decide(said.database, said.expense, Decision(said.answer == "yes", said.by)))
-    except UsageError as error:  # there is no such expense, it is decided already, or it has another amount
+    except UsageError as error:  # there is no such expense, it is already decided, or it has another amount
         sys.exit(str(error))
 
 

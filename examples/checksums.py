@@ -36,7 +36,7 @@ def files_of(folder: str) -> list[str]:
 
 @activity
 def checksum(path: str, *, rest: float = Depends(gentle)) -> str:
-    """A plain function runs on a thread, so reading a large file holds up nobody."""
+    """A plain function runs in a thread, so reading a large file delays nothing else."""
     time.sleep(rest)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -44,7 +44,7 @@ def checksum(path: str, *, rest: float = Depends(gentle)) -> str:
 
 @activity
 def write(to: str, sums: list[tuple[str, str]]) -> None:
-    """Write it whole and then put it in its place: a second attempt does no harm."""
+    """Write the whole file, then rename it into place: a second attempt does no harm."""
     draft = Path(f"{to}.draft")
     draft.write_text("".join(f"{digest}  {path}\n" for path, digest in sums), "utf-8")
     draft.replace(to)
@@ -86,7 +86,7 @@ def draw(done: int, total: int) -> None:
 
 
 async def watch(handle: Handle[int]) -> int:
-    """Draw what the workflow reports until it has ended. The report is in the database: any process may watch."""
+    """Show what the workflow reports until it has ended. The report is in the database: any process may watch."""
     result = asyncio.create_task(handle.result())
     shown: list[int] | None = None
     while not result.done():

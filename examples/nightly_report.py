@@ -45,7 +45,7 @@ def collect(shop: str, day: date) -> Figures:
 
 @activity
 def archive(shop: str, day: date, figures: Figures) -> None:
-    """It waits for whoever else writes to the shop. A second attempt replaces what the first one wrote."""
+    """It waits while another program writes to the shop. A second attempt replaces what the first one wrote."""
     print(f"archive {day}", flush=True)
     with closing(sqlite3.connect(shop, timeout=60)) as mine, mine:
         mine.execute("insert or replace into reports values (?, ?, ?)", [str(day), figures.total, figures.best])

@@ -58,7 +58,7 @@ class Bank:
     async def book(self, key: str, order_id: str, cents: int) -> None:
         sql = "insert into bank values ($1, $2, $3) on conflict (key) do nothing"
         await self._pool.execute(sql, key, order_id, cents)
-        await asyncio.sleep(self._seconds)  # the answer takes its time, and may come to a process that is no more
+        await asyncio.sleep(self._seconds)  # the answer takes time; the process may be gone when it arrives
 
 
 async def bank() -> AsyncIterator[Bank]:
@@ -86,7 +86,7 @@ async def put_back(item: str, count: int) -> None:
 
 @activity
 async def charge(order_id: str, cents: int, *, at: Bank = Depends(bank)) -> None:
-    """The bank is outside: it is asked again after a crash, and recognises the key."""
+    """The bank is outside: after a crash the activity asks it again, and the bank recognises the key."""
     await at.book(activity_context().idempotency_key, order_id, cents)
 
 
@@ -134,7 +134,7 @@ api = FastAPI(lifespan=lifespan)
 
 @api.put("/orders/{order_id}", status_code=202)
 async def place(order_id: str, order: Order, request: Request) -> dict[str, str]:
-    """Row and workflow are one commit. A client that asks again, after a time-out say, gets the same order."""
+    """Row and workflow are one commit. A client that repeats the request, after a time-out say, gets the same order."""
     if order.count < 1 or order.cents < 0:
         raise HTTPException(422, "an order has a count of at least 1 and no negative price")
     pool: asyncpg.Pool = request.app.state.pool
@@ -163,5 +163,5 @@ async def look(order_id: str, request: Request) -> dict[str, Any]:
 
 @api.exception_handler(UsageError)
 async def refused(request: Request, error: Exception) -> JSONResponse:
-    """Another order has this id, or the id is none: the transaction of `place` was rolled back."""
+    """Another order has this id, or the id is invalid: the transaction of `place` was rolled back."""
     return JSONResponse({"error": str(error)}, 409 if isinstance(error, InstanceConflictError) else 400)

@@ -1,4 +1,4 @@
-"""Registering a user: three steps one after another, each done once however often the process dies.
+"""Registering a user: three steps in sequence, each done once however often the process dies.
 
 python -m examples.user_registration [database]
 """
