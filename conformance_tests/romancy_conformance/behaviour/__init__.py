@@ -1,1 +1,1 @@
-"""The behaviour of the engine: everything a user can see, the same tests for every database."""
+"""The behaviour of the engine: everything a user can see, with the same tests for every database."""

@@ -1,6 +1,7 @@
-"""A user's own connection to the database of an app, with a table of the user's: for what joins a caller's transaction.
+"""A user's own connection to an app's database, with a user's table, for calls that join a caller's transaction.
 
-Keyed by the scheme of the storage URL. An adapter that is not here is judged by what activities' sessions show.
+The key is the scheme of the storage URL. For an adapter that is not listed here, only the sessions of activities are
+tested.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ class Caller(Protocol):
     async def roll_back(self) -> None: ...
 
     async def write(self, name: str) -> None:
-        """A row of the user's."""
+        """Add a row to the user's table."""
         ...
 
     async def names(self) -> list[str]:
-        """All rows of the user's, as this connection sees them."""
+        """Return all rows of the user's table, as this connection sees them."""
         ...
 
     async def elsewhere(self) -> object:
-        """A connection in a transaction that sees other tables than the app; None where all see the same."""
+        """Return a connection in a transaction that sees other tables than the app; None where all see the same."""
         ...
 
     async def close(self) -> None: ...
@@ -86,7 +87,7 @@ class _Sqlite:
 
 
 class _Postgres:
-    """Its connection is one that a pool has lent, as most are."""
+    """The connection comes from a pool, as most do."""
 
     def __init__(self, pool: asyncpg.Pool, connection: Any, dsn: str) -> None:
         self._pool = pool
@@ -193,7 +194,7 @@ _BY_SCHEME: dict[str, Callable[[StorageURL], Awaitable[Caller]]] = {
 
 
 def caller_for(url: str) -> Callable[[], Awaitable[Caller]] | None:
-    """How to open a connection of the user's to this database; None where the suite does not know how."""
+    """Return how to open a user's connection to this database; None where the suite does not know how."""
     parsed = parse_url(url)
     opener = _BY_SCHEME.get(parsed.scheme)
     return None if opener is None else lambda: opener(parsed)

@@ -25,7 +25,7 @@ LEDGER: Final = "ROMANCY_CODED_LEDGER"
 
 
 class Masking:
-    """Looks like an encryption and behaves like one; keeps nobody out who means it."""
+    """Looks and behaves like encryption, but protects nothing."""
 
     _CHECK: Final = 8
 
@@ -74,7 +74,7 @@ async def coded_errand(ctx: WorkflowContext, secret: str) -> list[str]:
 
 
 async def work(url: str) -> None:
-    """Start the errand, and see to it until it is done or this process is killed."""
+    """Start the errand, and wait until it is done or this process is killed."""
     async with Romancy(url, workflows=[coded_errand], codecs=CHAINS["compressing and masking"]) as app:
         await app.run(coded_errand.options(instance_id="errand"), SECRET)
 

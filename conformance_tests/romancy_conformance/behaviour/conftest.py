@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Apps live on asyncio."""
+    """Apps run on asyncio."""
     return "asyncio"
 
 
 @pytest.fixture(autouse=True)
 def histories(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What the test leaves in its logs is replayed elsewhere when everything that it opened is closed."""
+    """When everything that the test opened is closed, another process replays the histories it has left."""
     yield from replay_afterwards(request, swept="faults" in request.path.parts)
 
 
 @pytest.fixture
 def workflows(request: pytest.FixtureRequest) -> list[Workflow[..., Any]]:
-    """The workflows of the test's own file: others may bear the same names."""
+    """The workflows of the test's own file: other files may use the same names."""
     names: dict[str, object] = vars(sys.modules[request.function.__module__])
     return [cast("Workflow[..., Any]", thing) for thing in names.values() if isinstance(thing, Workflow)]
 

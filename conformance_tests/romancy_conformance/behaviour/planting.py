@@ -1,4 +1,4 @@
-"""Damage done to a database on purpose, alike on all of them: rows changed, removed and added in secret."""
+"""Deliberate damage to a database, alike on every database: rows changed, removed and added behind Romancy's back."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Planting"]
 
 
 class Planting:
-    """Use it with `async with`, while nobody works on the database.
+    """Use it with `async with`, while no worker uses the database.
 
-    A session of ours commits with an instance: it starts one of the workflow that it is given.
+    A session of Romancy commits with an instance: it starts one of the given workflow.
     """
 
     def __init__(self, url: str, workflow: Workflow[..., Any]) -> None:
@@ -55,7 +55,7 @@ class Planting:
         )
 
     async def gone(self, table: str, instance_id: str, seq: int | None = None) -> None:
-        """Remove what a table holds of an instance, or one row of its log."""
+        """Remove a table's rows for an instance, or one row of its log."""
         if isinstance(self.store, MemoryStore):
             rows = self.store.database.tables[table]
             for key in [key for key in rows if key[0] == instance_id and seq in {None, key[-1]}]:
@@ -66,7 +66,7 @@ class Planting:
         await self._run(f"delete from romancy_{table} where instance_id = {{}}{which}", *values)  # noqa: S608
 
     async def appended(self, instance_id: str, body: bytes, *, writer: str | None = None) -> None:
-        """Put one row more behind the log."""
+        """Append one more row to the log."""
         history = await self.store.read(instance_id)
         assert history is not None
         last, life = history.rows[-1], history.instance.life
@@ -80,19 +80,19 @@ class Planting:
         )
 
     async def log(self, instance_id: str) -> list[LogRow]:
-        """The rows of its log."""
+        """Return the rows of its log."""
         history = await self.store.read(instance_id)
         assert history is not None
         return history.rows
 
     async def cut(self, instance_id: str, *, keep: int) -> None:
-        """As if no more than the first commits had ever been written."""
+        """Truncate the log as if only its first commits had been written."""
         for row in (await self.log(instance_id))[keep:]:
             await self.gone("log", instance_id, row.seq)
         await self.row(instance_id, last_seq=keep)
 
     async def mailed(self, instance_id: str) -> None:
-        """Put a message into the inbox of an instance that need not be there."""
+        """Put a message into the inbox of an instance, which need not exist."""
         if isinstance(self.store, MemoryStore):
             self.store.database.tables["inbox"][instance_id, "planted"] = Numbered(InboxRow("planted", b"{}", 1))
             return

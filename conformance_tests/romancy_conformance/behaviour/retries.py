@@ -1,4 +1,4 @@
-"""What the tests of retrying share: activities that note their keys, and break when told to."""
+"""What the tests of retrying share: activities that record their keys, and fail when told to."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 calls: list[tuple[str, str]] = []
-"""Every attempt, with its key; and every undoing, with its own."""
+"""Every attempt with its key, and every undoing with its own."""
 broken: set[str] = set()
 gates: dict[str, asyncio.Event] = {}
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     calls.clear()
     broken.clear()
     gates.clear()
@@ -81,7 +81,7 @@ async def fail(app: Romancy, instance_id: str) -> None:
 
 
 async def failed(app: Romancy, wf: Any, *args: Any, what: str = "ship") -> str:
-    """An instance that has failed because something was broken, which has been repaired since."""
+    """An instance that failed because of something that was repaired since."""
     broken.add(what)
     handle = await app.start(wf, *args)
     await fail(app, handle.instance_id)

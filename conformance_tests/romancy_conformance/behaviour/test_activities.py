@@ -42,13 +42,13 @@ seen: list[object] = []
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     seen.clear()
 
 
 @pytest.fixture
 async def ledger(storage_url: str, app: Romancy) -> AsyncIterator[Ledger]:
-    """A table of the user's on the app's database."""
+    """A user's table in the app's database."""
     store = create_store(storage_url)
     await store.open()
     made = await Ledger(store).create()
@@ -172,7 +172,7 @@ async def writes_nan(ctx: WorkflowContext) -> None:
 
 @activity(retry=ONCE)
 async def binds_like_a_cursor(sql: str) -> list[list[str]]:
-    """What is said besides the driver's own error, for each way to ask."""
+    """Return the notes added to the driver's error, for each way to ask."""
     session = await activity_context().session()
     said: list[list[str]] = []
     for ask in (session.execute, session.fetch_all, session.fetch_one):
@@ -316,7 +316,7 @@ async def test_what_an_activity_sets_in_its_context_nobody_else_sees(storage_url
 
 
 class Running:
-    """How many run now, and how many ever did at once."""
+    """Counts the activities that run now, and the most that ran at once."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -332,7 +332,7 @@ class Running:
 
 
 running: list[Running] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @activity(retry=AT_ONCE)
@@ -349,7 +349,7 @@ async def five_at_once(ctx: WorkflowContext) -> int:
 
 
 async def test_no_more_activities_run_at_once_than_are_allowed(open_app: Open) -> None:
-    """Of one workflow or of many, first attempts or later ones; and every one has its turn."""
+    """Of one workflow or of many, first attempts or later ones; and each of them runs."""
     running.append(Running())
     app = await open_app(max_activities=3)
     handles = await app.start_many([five_at_once.bind() for _ in range(20)])

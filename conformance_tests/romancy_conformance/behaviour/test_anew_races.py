@@ -1,6 +1,6 @@
 """Starting anew while somebody else starts, retries or purges the same instance, or goes on with one of its family.
 
-Whoever is held has looked at the instance and is about to write; what the other does stands before that is written.
+The held caller has read the instance and is about to write; the other caller's change is committed before that write.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ one = renewed.options(instance_id="one")
 
 
 class HeldSession:
-    """A store of which the next session of somebody outside waits at a gate, until it is opened."""
+    """A store whose next session for a caller outside waits at a gate."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -101,7 +101,7 @@ async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy
 
 
 async def failed(app: Romancy) -> int:
-    """The life of an instance that has failed."""
+    """Return the life of an instance that has failed."""
     broken.add("ship")
     await app.start(one, "old")
     await status_is(app, "one", Status.FAILED)
@@ -110,7 +110,7 @@ async def failed(app: Romancy) -> int:
 
 
 async def race(held: tuple[Romancy, HeldSession], if_exists: IfExists, early: Callable[[], Awaitable[Any]]) -> Any:
-    """What the start answers that is held at its write, while the other comes before."""
+    """Hold a start at its write while the other call is made; return the start's answer."""
     mine, gate = held
     gate.closed = True
     waiting = asyncio.ensure_future(mine.start(one, "new", if_exists=if_exists))
@@ -125,7 +125,7 @@ async def race(held: tuple[Romancy, HeldSession], if_exists: IfExists, early: Ca
 
 @pytest.mark.parametrize("theirs", ["new", "theirs"])
 async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy, HeldSession], theirs: str) -> None:
-    """The other's life has even ended: it is the answer all the same, and does not make way in its turn."""
+    """The other's life has even ended: it is still the answer, and is not replaced in turn."""
     old = await failed(app)
 
     answer = await race(held, "restart_ended", lambda: app.run(one, theirs, if_exists="restart_ended"))
@@ -159,7 +159,7 @@ async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, He
 
 
 async def test_what_was_completed_by_a_retry_stays(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
-    """It is the same life, and has ended as before; but not so that it makes way."""
+    """It is the same life and has ended again, but not in a state that a start replaces."""
     old = await failed(app)
 
     async def completed() -> None:
@@ -179,7 +179,7 @@ async def test_what_was_purged_is_started(app: Romancy, held: tuple[Romancy, Hel
 
 
 async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: Open) -> None:
-    """It has looked at the old life, and does not touch the new one."""
+    """The retry has read the old life, and does not change the new one."""
     front = await open_app(worker=False)
     await failed(app)
     store = front._opened()  # pyright: ignore[reportPrivateUsage]
@@ -192,7 +192,7 @@ async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: O
 
 
 async def test_a_parent_whose_failed_child_was_replaced_hears_so(app: Romancy) -> None:
-    """The parent is retried, and wants its child retried: its id is another's now, and that one is left alone."""
+    """The parent's retry would retry its child too, but another instance has its id now, which is left alone."""
     broken.add("ship")
     parent = await app.start(renewed_parent.options(instance_id="parent"))
     with pytest.raises(WorkflowFailedError):
@@ -211,7 +211,7 @@ async def test_a_parent_whose_failed_child_was_replaced_hears_so(app: Romancy) -
 
 
 async def test_another_worker_goes_on_with_what_was_started_anew(app: Romancy, open_app: Open) -> None:
-    """The worker that had the old life drains while the new one is at work."""
+    """The worker that had the old life drains while the new one runs."""
     gates["new"] = asyncio.Event()
     slow = renewed_slowly.options(instance_id="two")
     broken.add("ship")

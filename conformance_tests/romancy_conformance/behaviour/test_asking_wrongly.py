@@ -52,7 +52,7 @@ async def publishes(name: Any, data: Any) -> None:
 
 @activity(retry=RetryPolicy.none())
 async def publishes_untyped(what: str) -> None:
-    """What no argument of an activity could bring: it is made here."""
+    """The activity makes a value that no argument could bring."""
     await activity_context().publish("before", 1)
     if what == "data":
         await activity_context().publish("event", object())
@@ -128,7 +128,7 @@ async def descends(ctx: WorkflowContext, generations: int) -> int:
 
 @pytest.fixture
 async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database as a relay would open it."""
+    """The app's database as a relay opens it."""
     store = create_store(storage_url)
     await store.open()
     yield store
@@ -150,7 +150,7 @@ NOT_PUBLISHED = {
 
 
 async def test_events_that_cannot_be_published(app: Romancy, store: Store) -> None:
-    """Nor is what the same attempt had published before."""
+    """What the same attempt published before is not published either."""
     said: dict[str, tuple[str, str]] = {}
     for how, (_, beginning) in NOT_PUBLISHED.items():
         handle = await app.start(publishes_nonsense, how)
@@ -173,7 +173,7 @@ ASKED = {
 
 
 async def test_names_and_ids_that_no_log_could_hold(app: Romancy) -> None:
-    """The workflow hears of it where it asks; the log bears nothing that could not be read again."""
+    """The call raises in the workflow; the log contains nothing that could not be read again."""
     for how, what in itertools.product(ASKED, IDS):
         handle = await app.start(asks_wrongly, how, what)
         said = await handle.result(timeout=60)
@@ -211,7 +211,7 @@ async def test_an_activity_id_that_is_taken(app: Romancy) -> None:
 
 @pytest.mark.parametrize(("instance_id", "generations"), [("d", 25), ("d" * 255, 2)], ids=["many", "from a long id"])
 async def test_children_whose_ids_would_grow_too_long(app: Romancy, instance_id: str, generations: int) -> None:
-    """Nobody chose them: an id that would be too long for a row is made shorter."""
+    """No user chose these ids: one that would be too long for a row is shortened."""
     handle = await app.start(descends.options(instance_id=instance_id), generations)
 
     assert await handle.result(timeout=60) == generations
@@ -221,7 +221,7 @@ async def test_children_whose_ids_would_grow_too_long(app: Romancy, instance_id:
 
 
 apps: list[Romancy] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @workflow
@@ -240,7 +240,7 @@ async def uses_the_app(ctx: WorkflowContext, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["start", "run", "signal", "in secret"])
 async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
-    """Every replay would do it again. It is put aside until it is mended, and nothing is begun."""
+    """Every replay would repeat the call. The instance is parked until its code is repaired, and nothing begins."""
     apps.append(app)
     handle = await app.start(uses_the_app, how)
     await status_is(app, handle.instance_id, Status.STUCK)
@@ -252,7 +252,7 @@ async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
 
 
 async def test_an_app_on_another_loop(app: Romancy) -> None:
-    """As from a thread with an `asyncio.run` of its own: what it awaits belongs to the loop that opened it."""
+    """As in a thread with its own `asyncio.run`: what it awaits belongs to the loop that opened the app."""
     with pytest.raises(UsageError, match="run_coroutine_threadsafe"):
         await asyncio.to_thread(lambda: asyncio.run(app.run(child, 1)))
 

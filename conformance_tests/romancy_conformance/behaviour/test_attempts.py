@@ -67,7 +67,7 @@ async def in_a_session(ctx: WorkflowContext) -> int:
 
 released: list[str] = []
 may_end: list[asyncio.Event] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @compensation
@@ -100,7 +100,7 @@ async def beside_one_that_does_not_stop(ctx: WorkflowContext) -> None:
 
 
 class Forgetful:
-    """A store that takes a session away from who asks for one, so many times."""
+    """A store that ends a caller's session without cause, so many times."""
 
     def __init__(self, store: Store, times: int) -> None:
         self._store = store
@@ -119,7 +119,7 @@ class Forgetful:
 
 
 async def test_a_key_is_another_in_every_run_and_life_of_an_id(app: Romancy) -> None:
-    """C9: a provider that has seen a key answers as it did then, and nothing is charged."""
+    """C9: a provider that has seen a key repeats its answer, and charges nothing."""
     told: list[str] = []
     for _ in range(2):
         handle = await app.start(keys_of_two_runs.options(instance_id="again"), [])
@@ -132,7 +132,7 @@ async def test_a_key_is_another_in_every_run_and_life_of_an_id(app: Romancy) -> 
 async def test_an_attempt_whose_session_the_database_took_away_is_made_again_untold(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A7: it was nobody's fault, so the retry policy is not asked."""
+    """A7: the activity was not at fault, so the retry policy is not asked."""
     stores: list[Forgetful] = []
 
     def create(url: str) -> Any:
@@ -149,7 +149,7 @@ async def test_an_attempt_whose_session_the_database_took_away_is_made_again_unt
 async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
     app: Romancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C8: it is settled with a deadline; what came of it is recorded as unknown."""
+    """C8: it is settled after a deadline, with an unknown outcome."""
     monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     released.clear()
     may_end.append(asyncio.Event())
@@ -167,7 +167,7 @@ async def test_what_does_not_stop_does_not_keep_the_rest_from_being_undone(
 
 
 class Severe(BaseException):
-    """As `pytest.fail` raises it, and what is written in Rust when it panics."""
+    """Like the exception of `pytest.fail`, or of Rust code that panics."""
 
 
 @activity
@@ -205,7 +205,7 @@ async def beyond_exceptions(ctx: WorkflowContext, how: str) -> None:
 
 @pytest.mark.parametrize("how", SEVERE)
 async def test_what_is_no_exception_fails_the_attempt_as_well(app: Romancy, how: str) -> None:
-    """It is not tried again, for the policy's default is `Exception`; but somebody has to hear of it."""
+    """It is not retried, because the policy's default is `Exception`; but the failure is recorded."""
     handle = await app.start(beyond_exceptions, how)
     with pytest.raises(WorkflowFailedError, match="not compensated: compensate:can_hardly_be_undone:1"):
         await handle.result(timeout=60)
@@ -226,7 +226,7 @@ async def calls_what_exits(ctx: WorkflowContext) -> None:
 
 
 async def test_what_wants_to_exit_on_a_thread_fails_the_attempt(app: Romancy) -> None:
-    """As `argparse` does. It is no signal, and must not take the worker and all the others with it."""
+    """As `argparse` does. It is no signal, and must not stop the worker with all its other work."""
     handle = await app.start(calls_what_exits)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
@@ -250,7 +250,7 @@ async def is_judged(ctx: WorkflowContext) -> None:
 
 
 async def test_a_filter_that_raises_ends_the_attempts(app: Romancy) -> None:
-    """Nobody said that the activity may be tried again, and both errors are told."""
+    """Nothing permits another attempt, and the failure reports both errors."""
     handle = await app.start(is_judged)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
@@ -262,7 +262,7 @@ async def test_a_filter_that_raises_ends_the_attempts(app: Romancy) -> None:
 
 
 class OddPolicy(RetryPolicy):
-    """Answers what no policy of ours would."""
+    """Gives answers that no policy of Romancy gives."""
 
     def decide(self, attempt: int, error: BaseException, chance: float = 0.0) -> Retry:
         return Retry(math.nan)
@@ -281,7 +281,7 @@ async def is_judged_oddly(ctx: WorkflowContext) -> None:
 async def test_an_end_that_cannot_be_told_puts_its_instance_aside(
     app: Romancy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would wait for ever for an attempt that is no more."""
+    """It would wait for ever for an attempt that no longer exists."""
     handle = await app.start(is_judged_oddly)
     await status_is(app, handle.instance_id, Status.STUCK)
 

@@ -150,7 +150,7 @@ async def parent_of_a_stranger(ctx: WorkflowContext) -> int:
 
 @pytest.fixture
 def workflows() -> list[Any]:
-    """All but the stranger."""
+    """All workflows except the stranger."""
     return [
         length,
         passes_too_much,
@@ -166,7 +166,7 @@ def workflows() -> list[Any]:
 
 
 async def nothing_is_there(app: Romancy) -> bool:
-    """Whether the database holds no instance."""
+    """Whether the database has no instance."""
     return (await app.list_instances()).instances == []
 
 
@@ -264,7 +264,7 @@ async def test_a_result_that_is_too_large_fails_the_attempt(app: Romancy) -> Non
     ],
 )
 async def test_an_activity_whose_result_cannot_be_kept_is_not_called_again(app: Romancy, where: str, what: str) -> None:
-    """It has done its work; the next attempt would charge once more, and end the same."""
+    """The activity has done its work; another attempt would charge again and fail in the same way."""
     handle = await app.start(charges_once, where, what)
     with pytest.raises(WorkflowFailedError, match=r"after 1 attempt\(s\).*(Serialization|PayloadTooLarge)Error"):
         await handle.result()
@@ -275,7 +275,7 @@ async def test_an_activity_whose_result_cannot_be_kept_is_not_called_again(app: 
 
 
 async def test_results_that_are_too_large_together(app: Romancy) -> None:
-    """Each is within its bounds; they come at once, and do not have to stand in one commit."""
+    """Each is within its limit; they arrive at once, and need not be in one commit."""
     assert await app.run(large_results_at_once) == 6_000_000
 
 
@@ -286,7 +286,7 @@ async def test_a_result_that_is_no_json_names_the_activity_and_the_place(app: Ro
 
 
 async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> None:
-    """Its code can be mended, and then it goes on: nothing is lost."""
+    """Its code can be repaired, and then it continues: nothing is lost."""
     handle = await app.start(no_json_of_its_own)
     await status_is(app, handle.instance_id, Status.STUCK)
 

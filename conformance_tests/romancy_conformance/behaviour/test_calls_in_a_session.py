@@ -20,12 +20,12 @@ pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy.none()
 apps: list[Romancy] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @pytest.fixture(autouse=True)
 def known(app: Romancy) -> Romancy:
-    """The app, where activities find it."""
+    """Make the app available to activities."""
     apps.append(app)
     return app
 
@@ -53,11 +53,11 @@ CALLS: dict[str, Callable[[Romancy, str], Awaitable[object]]] = {
     "cancel_many": lambda app, _: app.cancel_many(workflow_name="awaits"),
     "signal of a handle": lambda app, waiting: app.handle(waiting, awaits).signal("go", 1),
 }
-"""What writes by itself."""
+"""Calls that write in their own transaction."""
 
 
 async def answer(call: Awaitable[object]) -> str:
-    """What a call had to say."""
+    """Return the answer or the error of a call."""
     try:
         await call
     except RomancyError as error:
@@ -73,7 +73,7 @@ async def calls_in_its_session(call: str, waiting: str) -> str:
 
 @activity(retry=ONCE)
 async def calls_from_elsewhere(waiting: str) -> list[str]:
-    """From a task that began before the session, one that began after it, and a thread."""
+    """Call from a task that began before the session, from one that began after it, and from a thread."""
     opened = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -144,7 +144,7 @@ async def around(ctx: WorkflowContext, waiting: str) -> str:
 
 
 def excludes(app: Romancy) -> bool:
-    """Whether nobody writes beside an open session."""
+    """Whether no other transaction can write beside an open session."""
     return app._opened().capabilities.sessions_exclude  # pyright: ignore[reportPrivateUsage]
 
 

@@ -29,12 +29,12 @@ pytestmark = pytest.mark.anyio
 
 done: list[str] = []
 may_go_on: list[asyncio.Event] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     done.clear()
 
 
@@ -57,7 +57,7 @@ async def waits_for_ever(ctx: WorkflowContext) -> None:
 
 
 async def test_a_second_cancel_is_told_and_changes_nothing(app: Romancy, open_app: Open) -> None:
-    """While it is still being undone, by whomever: it is not undone twice, and the first reason stands."""
+    """While it is still being undone, by any worker: it is not undone twice, and the first reason stays."""
     may_go_on.append(asyncio.Event())
     client = await open_app(worker=False)
     handle = await app.start(waits_for_ever)

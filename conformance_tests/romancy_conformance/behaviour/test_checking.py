@@ -111,7 +111,7 @@ def workflows() -> list[Any]:
 
 
 async def filled(app: Romancy) -> dict[str, set[str]]:
-    """Instances of each workflow, all of which wait or have ended; their ids."""
+    """Start instances of each workflow, which wait or have ended; return their ids."""
     calls = [
         declared.options(instance_id=f"{declared.name}-{number}").bind(f"item {number}")
         for declared in BEFORE
@@ -127,14 +127,14 @@ async def filled(app: Romancy) -> dict[str, set[str]]:
 
 
 async def _until_waiting(app: Romancy, instance_id: str) -> None:
-    """Read its log as it grows, up to the wait."""
+    """Read its log as it grows, until the wait."""
     async for entry in app.entries_of(instance_id, follow=True):
         if type(entry.event).__name__ == "EventAwaited":
             return
 
 
 async def everything(app: Romancy) -> list[Any]:
-    """All rows and logs, to compare."""
+    """Return all rows and logs, to compare."""
     return [(one, await app.history(one.instance_id)) async for one in app.iter_instances()]
 
 
@@ -162,12 +162,12 @@ async def test_planted_changes_are_found_and_no_others(app: Romancy, open_app: O
 
 MANY = 1000
 PLANTED = 2
-"""Of each kind among many that fit."""
+"""Instances of each kind among many that fit."""
 
 
 @pytest.mark.long
 async def test_planted_changes_are_found_among_a_thousand(backend: str, storage_url: str) -> None:
-    """Exactly those; and nothing is written: not a byte, where the database is a file."""
+    """Exactly those; and the check writes nothing: not a byte, where the database is a file."""
     changed: list[Any] = [reordered, renamed, shortened, retyped, removed]
     counts = {wf.name: PLANTED for wf in changed} | {"same": MANY - PLANTED * len(changed)}
     async with Romancy(storage_url, workflows=BEFORE) as old:
@@ -195,7 +195,7 @@ async def test_planted_changes_are_found_among_a_thousand(backend: str, storage_
 
 
 def _bytes_of(backend: str, url: str) -> bytes | None:
-    """The file, where there is one and nobody has it open."""
+    """Return the bytes of the database's file, if it has one that is not open."""
     return Path(url.removeprefix("sqlite:///")).read_bytes() if backend == "sqlite" else None
 
 

@@ -34,7 +34,7 @@ async def sampled_step(what: str) -> str:
 
 
 def sampled(*plan: str, release: int = 1) -> list[Any]:
-    """A workflow that does this and waits; each release is another version."""
+    """Return a workflow that does this and waits; each release is another version."""
 
     @workflow(name="sampled")
     async def body(ctx: WorkflowContext) -> None:
@@ -46,7 +46,7 @@ def sampled(*plan: str, release: int = 1) -> list[Any]:
 
 
 class Looks:
-    """What the look of an app has asked of its store, and whether it is over."""
+    """Records what the check of an app has asked of its store, and whether it is over."""
 
     def __init__(self, app: Romancy) -> None:
         (self.task,) = [task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro())]

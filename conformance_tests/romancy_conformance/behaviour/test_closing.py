@@ -45,7 +45,7 @@ class Away:
 
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
-    """Those of the apps opened from here on; such an app has room for twenty starts."""
+    """The stores of the apps opened from here on; such an app has room for twenty starts."""
     made: list[Away] = []
 
     def create(url: str) -> Any:
@@ -105,7 +105,7 @@ async def test_who_waits_for_a_start_hears_that_the_app_is_closed(
 
 
 async def test_starts_that_nobody_answers_are_bounded_whatever_callers_do(open_app: Open, stores: list[Away]) -> None:
-    """Those that give up leave what they have submitted, and the patient wait for their turn."""
+    """Callers that give up leave their starts behind, and the patient ones wait for their turn."""
     app = await open_app()
     stores[-1].away = True
 

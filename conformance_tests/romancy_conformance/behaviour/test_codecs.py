@@ -53,7 +53,7 @@ broken: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     carried_out.clear()
     broken.clear()
 
@@ -139,7 +139,7 @@ async def coded_without_keys(ctx: WorkflowContext) -> str:
 
 
 class Particular(Masking):
-    """Cannot write what `broken` names, or nothing at all for the time being."""
+    """Refuses to write what `broken` names, or anything for the time being."""
 
     def encode(self, data: bytes, context: PayloadContext, /) -> bytes:
         if "the keys" in broken:
@@ -151,7 +151,7 @@ class Particular(Masking):
 
 
 async def stored(url: str) -> bytes:
-    """Everything that codecs are put around, as it stands in the database."""
+    """Return everything that codecs encode, as the database stores it."""
     store, found = create_store(url), list[bytes]()
     await store.open()
     async with Romancy(url, worker=False, workflows=[]) as app:
@@ -234,7 +234,7 @@ async def test_without_the_codec_an_instance_waits_for_who_has_it(
     async with Romancy(storage_url, workflows=workflows, codecs=[Masking()]) as app:
         await app.start(coded_parent.options(instance_id="sealed"), SECRET)
         await status_is(app, "sealed", Status.WAITING)
-        await app.drain()  # so that it goes on elsewhere
+        await app.drain()  # so that it continues elsewhere
         await app.signal("sealed", Word, SECRET)
     carried_out.clear()
     async with Romancy(storage_url, workflows=workflows) as without:

@@ -33,12 +33,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.unreplayable("which are about damag
 
 carried_out: list[tuple[str, int]] = []
 SHORT, LONG = 3, 9
-"""A log of a few commits comes along with a claim; one of many is read."""
+"""A claim returns a log of a few commits; a log of many is read."""
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     carried_out.clear()
 
 
@@ -68,7 +68,7 @@ async def worn_parent(ctx: WorkflowContext) -> str:
 
 @asynccontextmanager
 async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]]:
-    """Statements on the database itself, `{}` for each value, as somebody's hand or a broken disk would have it."""
+    """Run statements on the database itself, `{}` for each value, as a person or a broken disk might change it."""
     store = create_store(url)
     await store.open()
     try:
@@ -92,7 +92,7 @@ async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]
 
 
 async def two_that_wait(url: str, steps: int = SHORT) -> int:
-    """Leave two instances that wait, without a worker; the last seq of each log."""
+    """Leave two waiting instances without a worker; return the last seq of each log."""
     async with Romancy(url, workflows=[worn_line]) as app:
         for name in ("damaged", "healthy"):
             await app.start(worn_line.options(instance_id=name), name, steps)
@@ -103,13 +103,13 @@ async def two_that_wait(url: str, steps: int = SHORT) -> int:
 
 
 async def remove(url: str, first: int, last: int) -> None:
-    """Take rows out of the log of the damaged one."""
+    """Remove rows from the log of the damaged instance."""
     async with sql_on(url) as sql:
         await sql("delete from romancy_log where instance_id = 'damaged' and seq between {} and {}", first, last)
 
 
 async def overwrite(url: str, seq: int, body: bytes) -> bytes:
-    """Put another body into a row; the one that was there."""
+    """Replace the body of a row; return the former one."""
     async with sql_on(url) as sql:
         (row,) = await sql("select body from romancy_log where instance_id = 'damaged' and seq = {}", seq)
         await sql("update romancy_log set body = {} where instance_id = 'damaged' and seq = {}", body, seq)
@@ -117,7 +117,7 @@ async def overwrite(url: str, seq: int, body: bytes) -> bytes:
 
 
 async def goes_aside(app: Romancy, words: str, error: type[Exception] = HistoryCorruptError) -> None:
-    """The healthy one ends; the damaged one is put aside, says so wherever it is asked, and nothing of it ran."""
+    """Check that the healthy one ends, and that the damaged one is parked, reports this everywhere, and did not run."""
     await app.signal("healthy", "go")
     await app.signal("damaged", "go")
     assert isinstance(await app.handle("healthy").result(timeout=60), int)

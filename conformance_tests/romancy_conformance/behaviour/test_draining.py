@@ -1,6 +1,6 @@
 """Draining a worker while mail comes for what it has: what it had goes on elsewhere, and nothing is done again."""
 
-# The worker of an app is nobody's business but a test's that stops it at a chosen moment.
+# Only a test that stops the worker of an app at a chosen moment touches it.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
 
 
 class Held:
-    """A store whose appends wait while they are held up."""
+    """A store whose appends wait while they are held."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -85,7 +85,7 @@ class Held:
 
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
-    """Those of the apps opened from here on."""
+    """The stores of the apps opened from here on."""
     made: list[Held] = []
 
     def create(url: str) -> Any:
@@ -118,7 +118,7 @@ async def true(condition: Callable[[], bool]) -> None:
 
 
 async def test_an_end_is_written_after_the_others_were_dropped(open_app: Open, stores: list[Held]) -> None:
-    """What is left of the instance runs nowhere then, and still it is not at rest."""
+    """Nothing of the instance runs any more, but its end is not written yet."""
     ends.update({number: asyncio.Event() for number in (1, 2, 3)})
     app = await open_app()
     store = stores[-1]

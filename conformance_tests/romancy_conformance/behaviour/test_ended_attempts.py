@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Scene:
-    """What the activities of a test tell each other."""
+    """What the activities of a test share."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -34,7 +34,7 @@ scenes: list[Scene] = []
 
 @pytest.fixture
 async def scene(storage_url: str, app: Romancy) -> AsyncIterator[Scene]:
-    """A table of the user's, and room for what the activities leave behind."""
+    """A user's table, and room for what the activities leave behind."""
     store = create_store(storage_url)
     await store.open()
     scenes.append(Scene(await Ledger(store).create()))

@@ -65,12 +65,12 @@ async def in_rounds(ctx: WorkflowContext, left: int) -> str:
 
 
 async def all_of(entries: AsyncIterator[LogEntry]) -> list[LogEntry]:
-    """Everything an iterator yields."""
+    """Return everything an iterator yields."""
     return [entry async for entry in entries]
 
 
 def names(entries: list[LogEntry]) -> list[str]:
-    """The kinds of the entries' events."""
+    """Return the kinds of the entries' events."""
     return [type(entry.event).__name__ for entry in entries]
 
 
@@ -123,7 +123,7 @@ async def test_following_from_the_end_of_what_has_ended(app: Romancy) -> None:
 
 
 async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: Open) -> None:
-    """Read by another process than the one that writes, in pieces, each reader going on behind the former."""
+    """Another process than the writer reads in pieces; each reader continues where the former stopped."""
     reader = await open_app(worker=False)
     handle = await app.start(steps, 120)
     seen: list[LogEntry] = []
@@ -172,7 +172,7 @@ async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str)
 
 
 async def test_a_cursor_of_a_former_life_begins_anew(app: Romancy) -> None:
-    """A purged id that is used again is another instance: nothing of it is taken for having been read."""
+    """A purged id that is used again names another instance: none of its log counts as read."""
     named = steps.options(instance_id="again")
     await (await app.start(named, 3)).result(timeout=60)
     cursor = (await all_of(app.entries_of("again")))[-1].cursor
@@ -186,7 +186,7 @@ async def test_a_cursor_of_a_former_life_begins_anew(app: Romancy) -> None:
 
 
 async def test_passes_over_all_instances(app: Romancy) -> None:
-    """What a reader that keeps one cursor for each instance sees in several passes is every log, once."""
+    """A reader that keeps one cursor for each instance reads every log once in several passes."""
     cursors: dict[str, str] = {}
     seen: dict[str, list[Any]] = {}
 

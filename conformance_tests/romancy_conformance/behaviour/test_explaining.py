@@ -74,7 +74,7 @@ async def explained_failure(ctx: WorkflowContext) -> None:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine with much else to do the reason may be long in coming."""
+    """Allow 60 s for the reason: on a busy machine it may take long to arrive."""
     monkeypatch.setattr(reasons_module, "PATIENCE", 60.0)
 
 

@@ -31,7 +31,7 @@ gates: list[Gate] = []
 
 
 class Gate:
-    """Where an activity says that it has begun, and waits."""
+    """An activity announces here that it has begun, and waits."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -40,7 +40,7 @@ class Gate:
 
 
 class LateStore:
-    """The store, of whose claims one answer can be lost, and the next, which asks for everything, can be late."""
+    """A store that can lose the answer of a claim, and delay the next one, which asks for everything."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -56,7 +56,7 @@ class LateStore:
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         if self.give.is_set():
-            self.given.set()  # what came before has been dealt with
+            self.given.set()  # the answer before has been handled
         work = await self._store.claim(request)
         if self.lose:
             self.lose = False
@@ -71,7 +71,7 @@ class LateStore:
 
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[LateStore]:
-    """The stores of the apps that are opened, in their order."""
+    """The stores of the apps, in the order in which they were opened."""
     made: list[LateStore] = []
 
     def create(url: str) -> LateStore:
@@ -121,7 +121,7 @@ async def fence_other(ctx: WorkflowContext) -> int:
 
 
 async def asks_for_everything(front: Romancy, store: LateStore) -> None:
-    """Let the worker claim something, and lose the answer: the next time it asks for all that it owns."""
+    """Let the worker claim something, and lose the answer: its next claim asks for all that it owns."""
     store.lose = True
     await front.start(fence_other)
     async with asyncio.timeout(LONG):
@@ -129,7 +129,7 @@ async def asks_for_everything(front: Romancy, store: LateStore) -> None:
 
 
 async def lose_tail(url: str, instance_id: str) -> None:
-    """As after a fail-over to a copy that had not got all: of the log, the first two commits are left."""
+    """Keep the first two commits of the log, as after a fail-over to a replica that lagged."""
     async with sql_on(url) as sql:
         await sql("delete from romancy_log where instance_id = {} and seq > 2", instance_id)
 
@@ -172,7 +172,7 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
 async def test_the_end_is_found_where_something_was_written_behind_it(
     open_app: Open, storage_url: str, gate: Gate
 ) -> None:
-    """Older versions could do that."""
+    """Older versions could write there."""
     gate.open.set()
     front = await open_app(worker=False)
     async with Romancy(storage_url, workflows=[fence_short]) as app:
@@ -220,7 +220,7 @@ async def test_who_remembers_a_lost_tail_says_so_and_goes_on_from_the_log(
 async def test_another_commit_in_the_place_of_a_lost_one_is_noticed(
     app: Romancy, storage_url: str, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody went on from the copy already; a free number alone would not tell."""
+    """A worker has already continued on the replica; a free seq alone would not show the loss."""
     handle = await app.start(fence_line)
     async with asyncio.timeout(LONG):
         await gate.begun.wait()
@@ -241,7 +241,7 @@ async def test_another_commit_in_the_place_of_a_lost_one_is_noticed(
 async def test_a_lost_tail_is_noticed_when_everything_is_asked_for(
     open_app: Open, stores: list[LateStore], storage_url: str, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As after every loss of connections: what waits for long must not wait in vain for what the log does not know."""
+    """As after every loss of connections: a long wait must not be in vain because the log does not know it."""
     front = await open_app(worker=False)
     app = await open_app()
     handle = await app.start(fence_line)

@@ -42,14 +42,14 @@ given_up = threading.Event()
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     told.clear()
     given_up.clear()
 
 
 @activity(heartbeat_timeout=0.3, retry=RetryPolicy.fixed(3, 0.0), pass_context=True)
 async def copy_rows(ctx: ActivityContext) -> list[object]:
-    """The first attempt tells how far it got and hangs; the second hangs without a word; the third goes on."""
+    """The first attempt reports its progress and hangs; the second hangs without a report; the third continues."""
     if ctx.attempt == 1:
         ctx.heartbeat("row", 1)
         ctx.heartbeat("row", 2)
@@ -93,7 +93,7 @@ async def hears_nothing(ctx: WorkflowContext) -> list[str]:
 
 @activity(heartbeat_timeout=0.3, retry=TWICE)
 def on_a_thread() -> str:
-    """Its first attempt says nothing for too long; when it speaks again, it hears that nobody waits for it."""
+    """Its first attempt is silent for too long; when it reports again, it learns that it was given up."""
     context = activity_context()
     if context.attempt == 2:
         return "second"
@@ -156,7 +156,7 @@ async def nonsense(ctx: WorkflowContext) -> list[str]:
 
 
 async def failures(handle: Handle[object]) -> list[str]:
-    """The attempts that failed and were to be made again, as the log tells of them."""
+    """Return the attempts that failed and were to be repeated, as the log records them."""
     return [str(event.error) for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]
 
 
@@ -210,7 +210,7 @@ async def test_what_cannot_be_told_is_refused_at_once(app: Romancy) -> None:
 
 @activity(executor="process", timeout=3.0, retry=TWICE)
 def hangs_first(note: str) -> str:
-    """Leaves a note of its process; without one it hangs."""
+    """Note the process and hang; with a note from an earlier attempt, return."""
     path = Path(note)
     if path.exists():
         return "second"
@@ -264,7 +264,7 @@ def corpse_or_nothing(pid: int) -> bool:
 
 
 async def written(path: Path) -> int:
-    """The number in a file, once it is there."""
+    """Return the number in a file, once it is there."""
     await until(lambda: asyncio.to_thread(lambda: path.exists() and path.read_text()))
     return int(await asyncio.to_thread(path.read_text))
 

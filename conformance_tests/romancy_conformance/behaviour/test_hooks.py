@@ -50,12 +50,12 @@ failures: dict[str, int] = {}
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     failures.clear()
 
 
 class Recorder(Hook):
-    """Keeps what it is told, in short."""
+    """Records the calls of hooks, in short."""
 
     def __init__(self) -> None:
         self.told: list[Happening] = []
@@ -64,11 +64,11 @@ class Recorder(Hook):
         self.told.append(event)
 
     def story(self) -> list[str]:
-        """What was told, a word or three for each."""
+        """Return what was recorded, in a word or three for each call."""
         return [_short(event) for event in self.told]
 
     async def until_told(self, kind: type[Any]) -> None:
-        """Wait until something of this kind was told."""
+        """Wait until a call of this kind was recorded."""
         async with asyncio.timeout(60):
             while not any(isinstance(event, kind) for event in self.told):  # noqa: ASYNC110 - hooks append to a list
                 await asyncio.sleep(0.01)
@@ -337,7 +337,7 @@ async def test_user_code_runs_inside_the_blocks_of_all_hooks(open_app: Open) -> 
 
 
 class Broken(Hook):
-    """Fails wherever it is asked for anything."""
+    """Fails in every call."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -363,7 +363,7 @@ class _Block:
     def __exit__(self, *_: object) -> bool:
         if self._where == "exit":
             raise RuntimeError("the hook is broken")
-        return True  # it would swallow what the activity raises
+        return True  # it would suppress the activity's exception
 
 
 @pytest.mark.parametrize("where", ["happened", "around", "enter", "exit", "swallow"])

@@ -1,10 +1,10 @@
 """How a workflow was started, what it does first, and where it is driven: every combination sees the same times.
 
-Judged by what the body saw and never by a clock of the test's: its delays took their time by `ctx.now()` and by the
-loop's clock alike, its time-outs passed when they should and not before, and its first line was at the loop's 0.
+The test judges what the body saw, never a clock of its own: delays took their time by `ctx.now()` and by the loop's
+clock alike, time-outs passed when they should and not before, and the body's first line ran at the loop's 0.
 """
 
-# The worker of an app is nobody's business but a test's that stops it at a chosen moment.
+# Only a test that stops the worker of an app at a chosen moment touches it.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.anyio
 
 LONG: Final = 3600.0
 HAIR: Final = 1e-6
-"""Seconds that a difference of two times may lack by rounding."""
+"""Seconds by which rounding may reduce the difference of two times."""
 stuck: set[str] = set()
 failing: set[str] = set()
 held: list[asyncio.Event] = []
@@ -150,7 +150,7 @@ FIRST: Final = {
     "child": (has_a_child, "slept", False),
     "gather": (gathers, "first second done", True),
 }
-"""What the body does first, what comes of it, and whether that takes as long as its nap."""
+"""What the body does first, its result, and whether that takes as long as its nap."""
 
 
 async def does_first(ctx: WorkflowContext, what: str, nap: float) -> Seen:
@@ -202,7 +202,7 @@ Handles = dict[str, Handle[Seen]]
 
 
 class Party:
-    """One app per role on one database, and how each instance is started. `home` drives what others leave."""
+    """One app for each role on one database, and how each instance is started. `home` drives what others leave."""
 
     def __init__(self, url: str, nap: float, home: Romancy, front: Romancy, full: Romancy) -> None:
         self.url, self.nap, self.home, self.front, self.full = url, nap, home, front, full
@@ -247,7 +247,7 @@ class Party:
         return made
 
     async def try_again(self) -> None:
-        """What failed or was stuck at first goes on."""
+        """Retry what first failed or was stuck."""
         for instance_id in sorted(failing):
             await status_is(self.front, instance_id, Status.FAILED)
         failing.clear()
@@ -261,7 +261,7 @@ class Party:
             await self.front.resume(instance_id)
 
     async def signal(self, handles: Handles) -> None:
-        """The event that some wait for comes to all of them."""
+        """Send the event that some wait for to all of them."""
         for instance_id in handles:
             if instance_id.endswith("-wait"):
                 await self._signal(f"{instance_id}-child" if instance_id.startswith("child-") else instance_id)
@@ -276,7 +276,7 @@ class Party:
 
 
 def faults(instance_id: str, seen: Seen, nap: float) -> list[str]:
-    """What is wrong with what a body saw."""
+    """Return what is wrong with what a body saw."""
     how = next(how for how in ("no-worker", *WORKFLOWS, instance_id.partition("-")[0]) if instance_id.startswith(how))
     _, result, takes = FIRST[instance_id.removeprefix(f"{how}-")]
     found: list[str] = []
@@ -305,7 +305,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
     storage_url: str, open_app: Open, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     if where == "evicted":
-        monkeypatch.setattr(decide, "_REST_AFTER", -LONG * 1_000_000)  # whatever waits is let go
+        monkeypatch.setattr(decide, "_REST_AFTER", -LONG * 1_000_000)  # every waiting instance is released
     home = await open_app(sticky=0 if where == "evicted" else 1000)
     full = await open_app(max_live=1, max_activities=1)
     await full.start(holds)
@@ -314,7 +314,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
     await party.try_again()
     if where == "taken over":
         assert home._worker is not None
-        await home._worker.leases.beat(leaving=True)  # dead to others, with all that it has
+        await home._worker.leases.beat(leaving=True)  # dead to others, with all that it owns
         await open_app()
     await party.signal(handles)
     results = await asyncio.gather(*(party.front.handle(one, begins).result(timeout=300) for one in handles))
@@ -322,7 +322,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
 
     assert [fault for one, seen in zip(handles, results, strict=True) for fault in faults(one, seen, party.nap)] == []
     for instance_id, seen in zip(handles, results, strict=True):
-        if instance_id.startswith("delay-") and instance_id != "delay-wait":  # its signal begins that one at once
+        if instance_id.startswith("delay-") and instance_id != "delay-wait":  # its signal starts that one at once
             row = await party.front.get_instance(instance_id)
             assert row is not None
             assert seen.began >= round(row.created_at.timestamp() * 1_000_000) + round(DELAY * 1_000_000)

@@ -34,7 +34,7 @@ async def id_parent(ctx: WorkflowContext, chosen: str | None) -> str:
 
 @workflow
 async def id_patient(ctx: WorkflowContext, taken: str) -> int:
-    await ctx.wait_event("ready")  # what was sent before it has been read, and nothing waits for it
+    await ctx.wait_event("ready")  # earlier messages have been read, and nothing waits for them
     try:
         await id_child.options(instance_id=taken)("the child")
     except WorkflowFailedError:
@@ -57,7 +57,7 @@ async def id_stubborn(ctx: WorkflowContext, id: str) -> str:
 
 
 async def told(app: Romancy, taken: str) -> None:
-    """The parent has heard which id is taken, and who bears it is as it was."""
+    """Check that the parent has heard which id is taken, and that the instance with that id is unchanged."""
     said = await app.handle("parent", id_parent).result(timeout=60)
 
     assert "InstanceConflictError" in said

@@ -85,7 +85,7 @@ gates: list[asyncio.Event] = []
 
 
 class HoldsEnds:
-    """A store that keeps what it knows of a written end to itself, until the worker has claimed the new life."""
+    """A store that delays the answer to a written end until the worker has claimed the new life."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -109,7 +109,7 @@ class HoldsEnds:
 
 
 class HearsLate:
-    """A store whose worker hears of nothing while it is not to."""
+    """A store whose worker gets no notifications for a while."""
 
     def __init__(self, store: Store, hears: asyncio.Event) -> None:
         self._store = store
@@ -126,7 +126,7 @@ class HearsLate:
 async def test_a_new_life_is_not_taken_for_the_one_that_just_ended(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker has written the end, and claims the new life before it hears that the end is in."""
+    """The worker has written the end, and claims the new life before it learns that the end is accepted."""
     held: list[HoldsEnds] = []
 
     def create(url: str) -> Any:
@@ -148,7 +148,7 @@ async def test_a_new_life_is_not_taken_for_the_one_that_just_ended(
 
 
 async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its id is used anew between two pages."""
+    """Its id is used again between two pages."""
     monkeypatch.setattr(replay, "_PAGE", 1)
     named = short_life.options(instance_id="same")
     await app.run(named, "old")
@@ -164,7 +164,7 @@ async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: p
 
 
 async def reported(app: Romancy, instance_id: str) -> str:
-    """What the instance reports, once it does."""
+    """Return what the instance reports, once it does."""
     async with asyncio.timeout(SOON):
         async for entry in app.handle(instance_id).entries(follow=True):
             if isinstance(entry.event, ProgressReported):
@@ -190,7 +190,7 @@ async def test_the_end_of_a_former_lifes_child_is_not_that_of_a_child_of_today(a
 async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child has ended, and its id is used anew, and its parent has not heard of it when it gives the child up."""
+    """The child has ended and its id is used again; its parent gives the child up before it hears of this."""
     gates.append(asyncio.Event())
     hears = asyncio.Event()
     hears.set()
@@ -223,7 +223,7 @@ async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
 
 
 async def test_a_retry_does_not_take_a_former_lifes_child_for_its_own(app: Romancy) -> None:
-    """The new life could not start its child, as the former life's bears the id; nor can its retry."""
+    """The new life could not start its child, because the former life's has the id; nor can its retry."""
     named = parent_of_one.options(instance_id="parent")
     await app.start(named)
     await status_is(app, "child", Status.WAITING)

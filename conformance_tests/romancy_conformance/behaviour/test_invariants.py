@@ -99,8 +99,8 @@ PARENTS = ("parent", "childless", "another", "unanswered")
 
 @pytest.fixture
 async def filled(storage_url: str) -> AsyncIterator[dict[str, Any]]:
-    """A database where all is well and nobody works; the workflows on it."""
-    kept = create_store(storage_url)  # one in memory lives for as long as somebody has it
+    """A database without violations and without workers; the workflows on it."""
+    kept = create_store(storage_url)  # keeps an in-memory database alive
     async with Romancy(storage_url, workflows=SWEPT) as app:
         for name in DONE:
             await app.run(swept_done.options(instance_id=name))
@@ -219,7 +219,7 @@ async def test_every_damage_is_named(storage_url: str, filled: dict[str, Any]) -
 
 
 def by_instance(complaints: list[Complaint]) -> dict[str, list[str]]:
-    """What is said of each; of an error of another's, that there is one."""
+    """Return the complaints by instance; of an error of a library, only that there is one."""
     found: dict[str, list[str]] = {}
     for one in complaints:
         words = re.sub(r"\d{9,}|(?<=goes to )\d+|(?<=row )\d+|(?<=rows )\d+(, \d+)*", "…", one.what)
@@ -255,7 +255,7 @@ async def test_the_command_names_it_and_says_so_by_its_exit_code(storage_url: st
 
 
 async def command(*arguments: str) -> tuple[int, str]:
-    """Run it in a process of its own; its exit code and what it printed."""
+    """Run it in a separate process; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "romancy_conformance.invariants", *arguments),

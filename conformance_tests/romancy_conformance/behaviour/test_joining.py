@@ -69,7 +69,7 @@ async def with_a_session(ctx: WorkflowContext, session: str) -> str:
 
 @pytest.fixture
 async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
-    """A connection of the user's to the app's database."""
+    """A user's connection to the app's database."""
     opener = caller_for(storage_url)
     if opener is None:
         pytest.skip("capability: this database has no connections but the store's own")
@@ -80,7 +80,7 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database as a relay would open it."""
+    """The app's database as a relay opens it."""
     store = create_store(storage_url)
     await store.open()
     yield store
@@ -88,7 +88,7 @@ async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
 
 
 async def published(store: Store) -> list[object]:
-    """The bodies of what waits to be published."""
+    """Return the bodies of the messages that wait to be published."""
     return [json.loads(row.body) for row in await store.outbox.read(100)]
 
 
@@ -221,7 +221,7 @@ async def test_a_signal_that_cannot_arrive_leaves_the_transaction_good(app: Roma
 
 @pytest.mark.dealt("postgres", "mysql", "mariadb")
 async def test_an_open_transaction_holds_up_no_workflow(app: Romancy, caller: Caller, store: Store) -> None:
-    """A5: where the database locks rows, only the caller's own are locked (a file of SQLite's has one writer)."""
+    """A5: where the database locks rows, only the caller's own are locked (a SQLite file has one writer)."""
     if store.capabilities.embedded:
         pytest.skip("capability: one writer")
     waiting = await app.start(wait_for_payment)
@@ -273,7 +273,7 @@ async def test_a_connection_in_no_transaction_is_refused(app: Romancy, caller: C
 
 
 async def test_a_connection_that_is_closed_is_refused(app: Romancy, caller: Caller) -> None:
-    """Not as a database that is away, which one would wait for."""
+    """The error is not that of an unavailable database, for which a caller would wait."""
     waiting = await app.start(wait_for_payment)
     await caller.begin()
     await caller.roll_back()

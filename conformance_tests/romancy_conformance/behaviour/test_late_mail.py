@@ -33,7 +33,7 @@ async def late_after_another(ctx: WorkflowContext, patience: float) -> list[str]
 
 
 async def time_passes(url: str, seconds: float) -> None:
-    """Until the database's clock has run on."""
+    """Wait until the database's clock has advanced."""
     store = create_store(url)
     await store.open()
     try:
@@ -49,7 +49,7 @@ async def time_passes(url: str, seconds: float) -> None:
 async def test_a_time_out_that_nobody_saw_passing(
     open_app: Open, storage_url: str, workflows: Known, patience: float
 ) -> None:
-    """The wait counts from when the database took the signal that let it begin, as if a worker had been there."""
+    """The wait counts from the time when the database took the signal that began it, as with a worker."""
     async with Romancy(storage_url, workflows=workflows) as app:
         await app.start(late_after_another.options(instance_id="late"), patience)
         await status_is(app, "late", Status.WAITING)

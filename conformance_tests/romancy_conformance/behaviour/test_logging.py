@@ -125,13 +125,13 @@ async def forgets(ctx: WorkflowContext, secret: str) -> None:
 
 
 def of(caplog: pytest.LogCaptureFixture, text: str) -> list[logging.LogRecord]:
-    """Our own lines with this text."""
+    """Return Romancy's own log lines with this text."""
     ours = [record for record in caplog.records if record.name.partition(".")[0] == "romancy"]
     return [record for record in ours if text in record.getMessage()]
 
 
 async def said(caplog: pytest.LogCaptureFixture, text: str, times: int) -> list[logging.LogRecord]:
-    """Our lines with this text, once there are as many: a reader may see the row before its writer says the line."""
+    """Return Romancy's lines with this text, once there are as many: a row is visible before its writer logs it."""
     async with asyncio.timeout(60):
         while True:
             lines = of(caplog, text)
@@ -174,7 +174,7 @@ async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pyt
 
 
 async def test_one_that_is_put_aside_is_told(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
-    """At once, and by whoever could not even bring it back: those who await its result hear nothing."""
+    """At once, also by a worker that could not even load it: a caller that awaits its result hears nothing."""
 
     @workflow(name="waits", version="of code that does not fit")
     async def waits_no_more(ctx: WorkflowContext, secret: str) -> str:
@@ -273,7 +273,7 @@ async def test_what_fails_is_told_with_message_and_traceback(open_app: Open, cap
 
 
 async def test_at_the_usual_level_a_good_run_says_nothing(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
-    app = await open_app(warn_when_blocked=None)  # a machine that stands still for a second is nobody's fault here
+    app = await open_app(warn_when_blocked=None)  # a machine that stands still for a second is no fault here
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             await app.run(waits_not, "x")

@@ -1,6 +1,6 @@
 """A session that is open for longer than the lease, where nobody else can write meanwhile: its attempt is made once.
 
-The worker's clock is the test's, so that hours pass when the test says so, and none on a slow machine.
+The test controls the worker's clock, so hours pass when the test says so, and none on a slow machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOUR = 3_600_000_000
 
 
 class Scene:
-    """What the activities of a test tell it, and the clock by which leases are kept."""
+    """What the activities of a test share, and the clock for leases."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -43,7 +43,7 @@ scenes: list[Scene] = []
 
 @pytest.fixture
 async def scene(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    """A table of the user's, before any app is open."""
+    """A user's table, before any app is open."""
     store = create_store(storage_url)
     await store.open()
     scenes.append(Scene(await Ledger(store).create()))
@@ -85,7 +85,7 @@ async def goes_beside(ctx: WorkflowContext) -> str:
 
 
 async def outlast_the_lease(app: Romancy, scene: Scene) -> None:
-    """An hour goes by with the session open, and everybody looks at the clock."""
+    """Let an hour pass with the session open, and make every worker look at the clock."""
     await asyncio.wait_for(scene.opened.wait(), 100)
     scene.now += HOUR
     worker = app._worker  # pyright: ignore[reportPrivateUsage]
@@ -114,7 +114,7 @@ async def test_a_session_longer_than_the_lease_is_made_once(open_app: Open, scen
 
 
 async def test_a_session_that_fails_after_the_lease_is_a_failed_attempt(open_app: Open, scene: Scene) -> None:
-    """What was rolled back is charged, and nobody finds its worker silent."""
+    """The rollback counts as a failure, and its worker is not declared silent."""
     app = await open_app()
     await open_app()
     handle = await app.start(takes_long, "fails")

@@ -39,7 +39,7 @@ async def lost_rest(ctx: WorkflowContext, name: str) -> str:
 
 @workflow
 async def lost_wait(ctx: WorkflowContext, name: str) -> str:
-    """The activity is still at work when the event comes."""
+    """The activity is still running when the event arrives."""
     async with asyncio.TaskGroup() as group:
         held = group.create_task(lost_gate(name))
         word = (await ctx.wait_event("go")).data
@@ -49,11 +49,11 @@ async def lost_wait(ctx: WorkflowContext, name: str) -> str:
 
 @workflow
 async def lost_beside(ctx: WorkflowContext) -> None:
-    """Nothing."""
+    """Does nothing."""
 
 
 async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> str:
-    """An instance at work, whose worker has read messages that the database does not know any more."""
+    """Start an instance whose worker has read messages that the database has lost."""
     instance_id = "i"
     gates[instance_id] = asyncio.Event()
     await app.start(wf.options(instance_id=instance_id), instance_id)
@@ -86,7 +86,7 @@ async def test_mail_that_comes_after_lost_mail_ends_its_wait(app: Romancy, stora
 
 
 async def test_an_instance_rests_though_it_had_read_more_mail_than_there_is(app: Romancy, storage_url: str) -> None:
-    """It is not claimed again and again: its worker has seen all that there is."""
+    """It is not claimed again and again: its worker has seen all messages that exist."""
     instance_id = await with_lost_mail(app, storage_url, lost_rest)
 
     gates[instance_id].set()

@@ -41,7 +41,7 @@ dead_ends: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     done.clear()
     broken.clear()
     dead_ends.clear()
@@ -121,7 +121,7 @@ async def parent(ctx: WorkflowContext) -> str:
 
 
 async def fail(app: Romancy, handle_of: Awaitable[object]) -> str:
-    """Wait for the failure; the instance's id."""
+    """Wait for the failure; return the instance's id."""
     handle = await handle_of
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)  # type: ignore[attr-defined]
@@ -265,14 +265,14 @@ async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
 
 @workflow
 async def breaks_by_itself(ctx: WorkflowContext, what: str) -> str:
-    """Its code awaits what no event can bring, until it is mended; nothing tells one version from the other."""
+    """Its code awaits what no event can bring, until it is repaired; its version does not change."""
     if await act(what) in dead_ends:
         await asyncio.Event().wait()
     return f"past {what}"
 
 
 async def stuck(app: Romancy, what: str) -> str:
-    """The id of an instance that stands still."""
+    """Return the id of a stuck instance."""
     dead_ends.add(what)
     handle = await app.start(breaks_by_itself, what)
     await status_is(app, handle.instance_id, Status.STUCK)
@@ -393,7 +393,7 @@ async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> 
 
 
 async def in_a_state_for(app: Romancy, what: str) -> str:
-    """The id of an instance to which this can be done."""
+    """Return the id of an instance to which this can be done."""
     if what in {"cancel", "terminate", "resume"}:
         return await stuck(app, "a")
     if what == "retry":
@@ -419,7 +419,7 @@ async def test_retrying_all_that_failed(app: Romancy) -> None:
 
 
 class Contended:
-    """A store on which each instance is held by another transaction when it is first to be pruned."""
+    """A store where another transaction holds each instance at the first attempt to prune it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -438,7 +438,7 @@ class Contended:
 async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Purging also drops the rows of finished runs, for which it holds their instances for a moment."""
+    """Purging also drops the rows of finished runs, and holds their instances for a moment."""
 
     def create(url: str) -> Contended:
         return Contended(create_store(url))

@@ -31,7 +31,7 @@ COUNT = 2 * MAX_MAIL_BYTES // LARGE + 1
 SIGNALS = 20_000 if os.environ.get("ROMANCY_SOAK") else 1_000
 ONE_BY_ONE = 20_000 if os.environ.get("ROMANCY_SOAK") else 96
 TIMES = 8
-"""How often each is brought at most; all of them again with each would be 48 times."""
+"""How often each message is returned at most; if all were returned with each, it would be 48 times."""
 
 Page = EventType("page", str)
 Number = EventType("number", int)
@@ -95,7 +95,7 @@ async def adds_up_later(ctx: WorkflowContext, numbers: int) -> int:
 
 
 class Bringing:
-    """The store, counting the messages that its claims bring."""
+    """A store that counts the messages that its claims return."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class Bringing:
         return work
 
     async def until(self, covered: int) -> None:
-        """Return when a claim has brought so many in all."""
+        """Return when claims have returned so many messages."""
         async with self.brought:
             await self.brought.wait_for(lambda: self.covered >= covered)
 
@@ -126,7 +126,7 @@ class Bringing:
 async def test_messages_that_are_kept_are_not_brought_again_and_again(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each comes by itself to a workflow that is at work elsewhere, and is brought before the next is sent."""
+    """Messages arrive one at a time for a busy workflow; a claim returns each before the next is sent."""
     made: list[Bringing] = []
 
     def create(url: str) -> Any:

@@ -29,20 +29,20 @@ KILLS_ITSELF = {
     "mariadb": "kill connection_id()",
 }
 crossings: list[asyncio.Barrier] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 calls: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test counts for itself."""
+    """Clear the records of the test before."""
     calls.clear()
     crossings.append(asyncio.Barrier(2))
 
 
 @pytest.fixture
 async def accounts(storage_url: str) -> AsyncIterator[Store]:
-    """A table of the user's with two rows, and a store to look at it."""
+    """A user's table with two rows, and a store to read it."""
     store = create_store(storage_url)
     await store.open()
     async with store.session() as session:
@@ -84,7 +84,7 @@ async def cross(first: str, second: str) -> int:
 
 @activity(retry=ONCE)
 async def cross_in_part(first: str, second: str) -> int:
-    """The same, and what may fail alone is in a savepoint: on the way out the error passes more hands."""
+    """The same, with a savepoint around what may fail: the error passes more layers on its way out."""
     context = activity_context()
     session: Session = await context.session()
     calls.append(first)
@@ -123,14 +123,14 @@ async def loses_its_connection(ctx: WorkflowContext, kill: str) -> list[int]:
 
 
 async def charged(handle: Handle[Any]) -> int:
-    """How many attempts the log calls failed."""
+    """Return how many attempts the log records as failed."""
     log = await handle.history()
     return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for event in log)
 
 
 @pytest.mark.parametrize("flow", [crosses, crosses_in_part], ids=["", "in a savepoint"])
 async def test_a_deadlock_of_native_statements_is_no_failed_attempt(app: Romancy, accounts: Store, flow: Any) -> None:
-    """A7: the loser's attempt is made again, and both are there once."""
+    """A7: the loser's attempt is repeated, and both effects are there once."""
     handle: Handle[list[int]] = await app.start(flow.options(instance_id="crossing"))
 
     assert [1, 1] == await handle.result(timeout=100)

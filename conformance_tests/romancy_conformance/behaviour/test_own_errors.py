@@ -36,11 +36,11 @@ ONCE = RetryPolicy.none()
 
 
 class CardError(Exception):
-    """The base that most would name."""
+    """The base class that most callers name."""
 
 
 class CardRefusedError(CardError):
-    """With an `__init__` of its own, and attributes that are not its arguments."""
+    """With its own `__init__`, and attributes that are not its arguments."""
 
     def __init__(self, card: str, *, code: int) -> None:
         super().__init__(f"card {card} was refused ({code})")
@@ -50,7 +50,7 @@ class CardRefusedError(CardError):
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """It refuses every attribute."""
+    """Refuses every attribute."""
 
     item: str
 
@@ -63,7 +63,7 @@ class SlottedError(Exception):
 
 
 class MissingFileError(OSError):
-    """Of a base with a layout of its own."""
+    """A subclass of a class with its own memory layout."""
 
 
 class RegisteringError(Exception):
@@ -363,7 +363,7 @@ def of_one_name(base: type[Exception]) -> type[Exception]:
 
 
 async def test_two_classes_of_one_name_and_a_class_of_no_module(app: Romancy, open_app: Open) -> None:
-    """What is not found by its name again is not chosen: the workflow sees a RetryExhaustedError and nothing else."""
+    """A class that cannot be found by its name is not used: the workflow sees a RetryExhaustedError."""
     one, other = of_one_name(Exception), of_one_name(LookupError)
 
     @activity(retry=ONCE)

@@ -32,7 +32,7 @@ async def found_purchase(ctx: WorkflowContext) -> None:
 
 
 class Slow:
-    """A store on which something happens before each instance is pruned."""
+    """A store that runs something before each instance is pruned."""
 
     def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
         self._store = store

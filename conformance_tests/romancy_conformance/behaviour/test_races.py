@@ -1,6 +1,6 @@
 """Signals race waits, time-outs, cancellations and ends: each is received once or left unread, and nobody sleeps on.
 
-No sweep comes to help: who misses a signal here misses it for good.
+No sweep comes to help: a workflow that misses a signal here never receives it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ AT_ONCE = 24
 STEP = 0.012
 """Seconds that a step may take."""
 SPREAD = 0.15
-"""Seconds within which a time-out, a signal and a cancellation come, in whatever order."""
+"""Seconds within which a time-out, a signal and a cancellation arrive, in any order."""
 reached: dict[str, asyncio.Event] = {}
 
 
@@ -54,7 +54,7 @@ async def race_step(seconds: float) -> None:
 
 @workflow
 async def race_wait(ctx: WorkflowContext, seconds: float, timeout: float | None, again: bool) -> list[Any]:  # noqa: FBT001
-    """Wait for a signal when the step is over, for so long or for ever; then once more, or no more."""
+    """Wait for a signal after the step, with or without a time-out; then wait once more, or end."""
     await race_step(seconds)
     heard: list[Any] = []
     try:
@@ -68,16 +68,16 @@ async def race_wait(ctx: WorkflowContext, seconds: float, timeout: float | None,
 
 @dataclass
 class Trial:
-    """One instance, the signal that was sent to it, and what became of both."""
+    """One instance, the signal that was sent to it, and the result of both."""
 
     number: int
     timeout: float | None
     again: bool
     accepted: bool = False
     cancelled: bool | None = None
-    """Whether its cancellation came in time; None: nobody cancelled it."""
+    """Whether its cancellation came in time; None if it was not cancelled."""
     heard: list[Any] | None = None
-    """Its result; None: it was cancelled."""
+    """Its result; None if it was cancelled."""
 
     @property
     def instance_id(self) -> str:
@@ -103,7 +103,7 @@ async def signal(handle: Handle[Any], trial: Trial, seconds: float) -> None:
     try:
         await handle.signal("go", trial.number)
     except UsageError:
-        return  # told that it has ended
+        return  # the error says that it has ended
     trial.accepted = True
 
 
@@ -113,7 +113,7 @@ async def cancel(handle: Handle[Any], trial: Trial, seconds: float) -> None:
 
 
 async def race(app: Romancy, front: Romancy, trial: Trial, chance: random.Random, *, cancelling: bool) -> None:
-    """Start the instance, and let all that is to happen happen at about the time when its step ends."""
+    """Start the instance, and make the other calls at about the time when its step ends."""
     reached[trial.instance_id] = asyncio.Event()
     step = chance.uniform(0, STEP)
     spread = SPREAD if trial.timeout else 2 * STEP
@@ -134,7 +134,7 @@ async def race(app: Romancy, front: Romancy, trial: Trial, chance: random.Random
 async def race_all(
     open_app: Open, trials: list[Trial], chance: random.Random, *, cancelling: bool = False
 ) -> Counter[str]:
-    """Two workers and one who only asks; what was received, by instance, as the logs tell."""
+    """Run the races on two workers and an app without one; return by instance what the logs say was received."""
     apps = [await open_app(), await open_app()]
     front = await open_app(worker=False)
     limit = asyncio.Semaphore(AT_ONCE)
@@ -155,7 +155,7 @@ async def race_all(
 
 
 async def unread(url: str) -> Counter[str] | None:
-    """How many signals lie unread in the inboxes; None where only the store knows."""
+    """Return how many signals lie unread in the inboxes; None where only the store knows."""
     store = create_store(url)
     await store.open()
     try:
@@ -173,7 +173,7 @@ def _text(value: str | bytes) -> str:
 
 
 async def test_signals_race_the_wait(open_app: Open, chance: random.Random) -> None:
-    """Just before it begins, as it begins, just after it has begun."""
+    """Just before it begins, as it begins, and just after it has begun."""
     trials = [Trial(number, None, again=False) for number in range(TRIALS)]
 
     received = await race_all(open_app, trials, chance)
@@ -184,7 +184,7 @@ async def test_signals_race_the_wait(open_app: Open, chance: random.Random) -> N
 
 
 async def test_signals_race_the_time_out(open_app: Open, chance: random.Random) -> None:
-    """Whichever comes first by the database's clock; what is too late for one wait is there for the next."""
+    """The database's clock decides which comes first; a signal too late for one wait is kept for the next."""
     trials = [Trial(number, chance.uniform(0.001, SPREAD), again=True) for number in range(TRIALS)]
 
     received = await race_all(open_app, trials, chance)

@@ -19,7 +19,7 @@ doors: list[asyncio.Event] = []
 
 @activity
 async def recur_first() -> None:
-    """Its end is what is being written when the other things come."""
+    """Its end is being written when the other calls arrive."""
 
 
 @activity
@@ -57,7 +57,7 @@ async def recur_timed(ctx: WorkflowContext, run: int) -> str:
 
 
 async def under_way(app: Romancy, kind: Any, store: Slow) -> Any:
-    """The first activity's end is on its way; what follows waits for it."""
+    """The first activity's end is being written; what follows waits for it."""
     doors.append(asyncio.Event())
     store.free.clear()
     handle = await app.start(kind, 1)

@@ -1,6 +1,6 @@
 """Retrying an instance while somebody else retries, cancels, terminates or purges it: each finds what the other did.
 
-Whoever is held has looked at the instance and is about to write; what the other does stands before that is written.
+The held caller has read the instance and is about to write; the other caller's change is committed before that write.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def raced(ctx: WorkflowContext) -> str:
 
 
 class Gated:
-    """A store of which the next write of somebody outside waits at a gate, until it is opened."""
+    """A store whose next write for a caller outside waits at a gate."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -96,7 +96,7 @@ async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy
 
 
 async def race(app: Romancy, held: tuple[Romancy, Gated], instance_id: str, late: str, early: str) -> tuple[Any, Any]:
-    """What the one answers that is held at its write, and what the other that comes before."""
+    """Hold one call at its write while the other is made; return both answers."""
     mine, gate = held
     gate.closed = True
     waiting = asyncio.ensure_future(getattr(mine, late)(instance_id))
@@ -114,7 +114,7 @@ async def _answer(call: Awaitable[Any]) -> Any:
 
 
 async def whole(app: Romancy, storage_url: str, instance_id: str) -> Counter[type]:
-    """The events of its log, with which nothing is amiss."""
+    """Return the events of its log, after checking that it is sound."""
     store = create_store(storage_url)
     await store.open()
     complaints = await sweep(store, {raced.name: raced})
@@ -124,7 +124,7 @@ async def whole(app: Romancy, storage_url: str, instance_id: str) -> Counter[typ
 
 
 async def ended(app: Romancy, instance_id: str) -> Status:
-    """How it ends when the gate in its body is open."""
+    """Return how it ends when the gate in its body is open."""
     gates["end"].set()
     with suppress(WorkflowCancelledError):
         await app.handle(instance_id).result(timeout=SOON)
@@ -179,11 +179,11 @@ async def test_what_is_being_retried_is_not_purged(app: Romancy, held: tuple[Rom
 async def test_a_retried_run_is_stopped_once(
     app: Romancy, held: tuple[Romancy, Gated], storage_url: str, late: str
 ) -> None:
-    """The retry and its stop were both asked for while the other was not known."""
+    """The retry and its stop were each requested before the other was known."""
     gates["end"] = asyncio.Event()
     one = await failed(app, raced)
     if late == "terminate":
-        await app.retry(one)  # what has failed is not terminated
+        await app.retry(one)  # a failed instance is not terminated
         await asyncio.wait_for(status_is(app, one, Status.RUNNING), SOON)
 
     answer, other = await race(app, held, one, late, "retry")

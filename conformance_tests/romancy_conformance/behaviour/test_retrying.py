@@ -286,7 +286,7 @@ async def charges_at_a_gate(ctx: WorkflowContext) -> str:
 
 
 class LateCancellation:
-    """The store; just before an instance fails somebody cancels it, and is told that the message is in."""
+    """A store on which a caller cancels an instance just before it fails, and learns that the message was accepted."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -433,7 +433,7 @@ async def test_a_failed_run_of_more_commits_than_a_page(app: Romancy, code: str)
 
 
 class Told(Hook):
-    """What was told of instances that ended."""
+    """What the hooks were told of ended instances."""
 
     def __init__(self) -> None:
         self.runs: list[int] = []

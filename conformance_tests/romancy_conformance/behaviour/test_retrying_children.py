@@ -136,7 +136,7 @@ async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
 
 
 async def test_a_stranger_with_the_id_of_a_child_is_let_alone(open_app: Open, storage_url: str) -> None:
-    """The child was purged, and its id given to somebody else, before anybody went on with its retried parent."""
+    """The child was purged and its id used by another instance before the retried parent continued."""
     front = await open_app(worker=False)
     async with Romancy(storage_url, workflows=[whole, part]) as app:
         instance_id = await failed(app, whole, "part", what="part")
@@ -341,7 +341,7 @@ async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> N
 
 
 async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:
-    """The only instance of this workflow, once it has called for that."""
+    """Return the only instance of this workflow, once it has called for that."""
     async with asyncio.timeout(60):
         while what not in names():  # noqa: ASYNC110 - the condition is a list that user code appends to
             await asyncio.sleep(0.01)

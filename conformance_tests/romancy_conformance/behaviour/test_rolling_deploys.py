@@ -51,7 +51,7 @@ NEW: list[Workflow[..., Any]] = [new_line]
 
 @pytest.mark.parametrize("new_stays", [True, False], ids=["new code is there", "new code has gone"])
 async def test_old_code_finishes_what_new_code_parked(open_app: Open, storage_url: str, *, new_stays: bool) -> None:
-    """F23: nothing ran twice, nothing of the new code is in it, and an instance of the new code is left to that."""
+    """F23: nothing ran twice, it contains nothing of the new code, and old code leaves new instances alone."""
     carried_out.clear()
     async with Romancy(storage_url, workflows=OLD) as old:
         await old.start(old_line.options(instance_id="parcel"))
@@ -75,7 +75,7 @@ async def test_old_code_finishes_what_new_code_parked(open_app: Open, storage_ur
 
 
 def line_by(plan: Callable[[], list[str]]) -> list[Workflow[..., Any]]:
-    """The body is the same; what it does is in a function that it calls."""
+    """Return a workflow with this body; a function that it calls does the work."""
 
     @workflow(name="planned_line")
     async def planned_line(ctx: WorkflowContext) -> str:
@@ -100,7 +100,7 @@ def mended_plan() -> list[str]:
 
 
 async def parked_by_today(open_app: Open, storage_url: str) -> None:
-    """An instance `parcel` that the plan of today does not fit."""
+    """Leave an instance `parcel` that today's plan does not fit."""
     carried_out.clear()
     yesterday = line_by(plan_of_yesterday)
     async with Romancy(storage_url, workflows=yesterday) as old:
@@ -142,7 +142,7 @@ async def test_what_no_worker_can_follow_is_tried_once_by_each_version(open_app:
 
 
 async def parkings(app: Romancy) -> list[OwnerChanged]:
-    """How often it was put aside."""
+    """Return how often it was parked."""
     return [event for event in await app.history("parcel") if isinstance(event, OwnerChanged) and event.code]
 
 
@@ -158,7 +158,7 @@ class ParcelOfToday:
 
 
 def lines_of_today() -> list[Workflow[..., Any]]:
-    """What the code below became: a field and parameters with defaults have been added."""
+    """The later code: a field and parameters with defaults have been added."""
 
     @activity(name="ship")
     async def ship(parcel: ParcelOfToday, count: int, by: str = "mail") -> str:

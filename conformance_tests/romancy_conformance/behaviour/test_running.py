@@ -39,7 +39,7 @@ calls: list[str] = []
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     calls.clear()
 
 
@@ -244,7 +244,7 @@ async def test_a_delayed_start_waits(app: Romancy) -> None:
     instance = await app.get_instance(handle.instance_id)
     assert instance is not None
 
-    # The worker's idea of the database's time lags behind by as long as an answer takes.
+    # The worker's estimate of the database's time lags by the duration of an answer.
     assert await handle.result(timeout=60) - instance.created_at.timestamp() >= 0.5
     assert await late.status() is Status.PENDING
 

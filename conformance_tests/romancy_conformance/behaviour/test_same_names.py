@@ -33,7 +33,7 @@ bank_is_down: list[bool] = []
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     undone.clear()
     bank_is_down.clear()
 

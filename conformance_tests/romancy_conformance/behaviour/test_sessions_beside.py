@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SOON = 25.0
-"""Seconds; who waits for an open session waits for thirty."""
+"""Seconds; a statement that waits for an open session waits for thirty."""
 
 
 class Scene:
-    """What the activities of a test tell each other."""
+    """What the activities of a test share."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -54,7 +54,7 @@ scenes: list[Scene] = []
 
 
 class Slow:
-    """A store whose appends wait while it is held; what waited can be refused, as if another worker had written."""
+    """A store whose appends wait while held; a waiting one can be refused, as if another worker had written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -106,7 +106,7 @@ class Losing:
 
 @pytest.fixture(autouse=True)
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
-    """Those of the apps opened from here on."""
+    """The stores of the apps opened from here on."""
     made: list[Slow] = []
 
     def create(url: str) -> Any:
@@ -119,7 +119,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
 
 @pytest.fixture
 async def scene(app: Romancy, storage_url: str) -> AsyncIterator[Scene]:
-    """On the app's database, with a table of the user's."""
+    """The scene on the app's database, with a user's table."""
     store = create_store(storage_url)
     await store.open()
     scenes.append(Scene(await Ledger(store).create()))
@@ -147,13 +147,13 @@ async def beside_plain_later() -> str:
     scene = scenes[-1]
     scene.begun.append("plain")
     await scene.go_on.wait()
-    scene.ended.set()  # whoever waits for it runs once this has returned and its end is kept
+    scene.ended.set()  # whatever waits for it runs once this has returned and its end is kept
     return "plain"
 
 
 @activity
 async def beside_books(key: str, wait: float) -> str:
-    """Has its session open for a moment."""
+    """Keeps its session open for a moment."""
     scene = scenes[-1]
     scene.begun.append("books")
     session = await activity_context().session()
@@ -185,7 +185,7 @@ async def beside_fails() -> str:
 
 @activity
 async def beside_cleans_up() -> None:
-    """Asked to stop, it wants to write what it knows, and asks for its session only then."""
+    """When asked to stop, it asks for its session only then, to write what it knows."""
     scene = scenes[-1]
     scene.begun.append("cleans up")
     try:
@@ -263,7 +263,7 @@ async def test_several_sessions_and_ends_at_once(app: Romancy, scene: Scene) -> 
 
 
 async def under_way(app: Romancy, scene: Scene, store: Slow) -> Any:
-    """An instance whose first end is on its way to the log when a session is asked for."""
+    """Start an instance whose first end is on its way to the log when a session is requested."""
     store.free.clear()
     handle = await app.start(beside_write, "k")
     await asyncio.wait_for(store.waits.wait(), SOON)
@@ -284,7 +284,7 @@ async def test_a_session_is_asked_for_while_something_is_written(
 
 
 async def test_a_session_that_ended_goes_with_its_run(app: Romancy, scene: Scene, stores: list[Slow]) -> None:
-    """The write before it was refused: all is done again, and nobody holds the row any more."""
+    """The write before it was refused: all is repeated, and no transaction holds the row any more."""
     handle = await under_way(app, scene, stores[0])
     stores[0].refuses = True
     stores[0].free.set()
@@ -324,7 +324,7 @@ async def test_what_ended_meanwhile_is_not_done_again_when_a_session_is_lost(
 
 
 class Ends(Hook):
-    """Which activities have ended, as the hooks are told."""
+    """Records which activities have ended, as the hooks are told."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -344,7 +344,7 @@ async def test_the_hooks_hear_of_what_ended_meanwhile(open_app: Open, scene: Sce
     await asyncio.wait_for(scene.ended.wait(), SOON)
     stores[-1].lost.set()
     await handle.result(timeout=SOON)
-    await app.drain(0)  # what is to be told has been told then
+    await app.drain(0)  # the hooks have been called by then
 
     assert sorted(ends.told) == ["beside_books", "beside_plain_later"]
 
@@ -356,7 +356,7 @@ async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, sce
 
 
 async def test_a_session_is_asked_for_while_the_instance_ends(app: Romancy, scene: Scene) -> None:
-    """It is nobody's any more: what is written in it is rolled back, and its activity ends."""
+    """No worker owns it any more: what the session wrote is rolled back, and its activity ends."""
     handle = await app.start(beside_cleaning)
     while not scene.begun:  # noqa: ASYNC110 - an activity tells by a list
         await asyncio.sleep(0.01)

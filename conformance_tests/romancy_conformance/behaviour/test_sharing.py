@@ -1,6 +1,6 @@
 """Runs that stay in memory while their instances rest, and work that spreads over several workers."""
 
-# Whom a worker has heard of is not to be seen from outside.
+# Only a worker's private state shows which workers it knows.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def gate() -> asyncio.Event:
 class Counting:
     """A store that counts how often a log is read, and finds no work while it is blind.
 
-    Short logs, which come along with a claim, are withheld, so that each replay is counted.
+    It withholds the short logs that come with a claim, so that each replay is counted.
     """
 
     def __init__(self, store: Store) -> None:
@@ -81,9 +81,9 @@ class Counting:
         self.claims = 0
         self.blind = False
         self.generous = False
-        """Gives short logs along with claims, as any other store may."""
+        """Return short logs with claims, as any other store may."""
         self.bare = 0
-        """How many instances were claimed whose log did not come along."""
+        """Number of instances claimed without their log."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -125,7 +125,7 @@ async def front(counting: list[Counting], open_app: Open) -> Romancy:
 
 
 async def send(front: Romancy, handle: Handle[Any], *numbers: int) -> None:
-    """Send one number after the other, each when the one before is in and the workflow rests; 0 comes first."""
+    """Send numbers one at a time, each when the one before is in and the workflow rests; 0 is first."""
     seen: Handle[Any] = front.handle(handle.instance_id)
     for number in numbers:
         await resting(seen, number)
@@ -133,7 +133,7 @@ async def send(front: Romancy, handle: Handle[Any], *numbers: int) -> None:
 
 
 async def resting(handle: Handle[Any], count: int) -> None:
-    """Wait until so many numbers are in and the instance has been let go."""
+    """Wait until so many numbers are in and the instance has been released."""
     async with asyncio.timeout(60):
         while (await handle.report() or 0) != count or await handle.status() is not Status.WAITING:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -225,18 +225,18 @@ async def test_what_is_started_beyond_the_room_for_it_waits_in_the_database(
     assert len((await app.list_instances(status="pending")).instances) == 9
     gate.set()
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
-    assert counting[0].claims < 40  # it does not ask and ask while there is no room
+    assert counting[0].claims < 40  # it does not keep asking while there is no room
 
 
 async def acquainted(*apps: Romancy) -> None:
-    """Wait until each of these workers has heard of all the others."""
+    """Wait until each of these workers knows all the others."""
     async with asyncio.timeout(60):
         while any(app._worker is None or len(app._worker.leases.peers) < len(apps) - 1 for app in apps):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:
-    """How many instances each worker has finished, as the logs tell."""
+    """Return how many instances each worker has finished, from the logs."""
     store = create_store(storage_url)
     await store.open()
     done: Counter[str] = Counter()
@@ -265,7 +265,7 @@ async def test_a_worker_that_starts_more_than_it_can_run_leaves_the_rest_to_othe
 
 @pytest.mark.parametrize("count", [300, 150], ids=["many", "few"])
 async def test_work_is_shared(open_app: Open, storage_url: str, count: int) -> None:
-    """Short workflows on three workers with 20 slots each: nobody gets less than 15 %."""
+    """Short workflows on three workers with 20 slots each: none gets less than 15 %."""
     front = await open_app(worker=False)
     await acquainted(*[await open_app(max_activities=20, lease=6.0) for _ in range(3)])
     handles = await front.start_many([short.bind(0.2) for _ in range(count)])
@@ -277,7 +277,7 @@ async def test_work_is_shared(open_app: Open, storage_url: str, count: int) -> N
 
 
 async def test_who_comes_late_gets_a_share_of_what_is_left(open_app: Open, storage_url: str) -> None:
-    """How much is left when it is there depends on how long it takes to come."""
+    """How much is left for it depends on how long it takes to start."""
     front = await open_app(worker=False)
     await acquainted(*[await open_app(max_activities=20, lease=6.0) for _ in range(2)])
     handles = await front.start_many([short.bind(0.5) for _ in range(300)])

@@ -113,7 +113,7 @@ async def test_purging_many_forgets_old_ids_too(app: Romancy, open_app: Open, mo
     handle = await app.start(once_adds, 2)
     await handle.signal(Paid, 1, id="a")
     assert [] == await (await app.start(once_adds, 0)).result()
-    monkeypatch.setattr("romancy.engine.outside.management.REMEMBERED", -3_600_000_000)  # whatever there is, is old
+    monkeypatch.setattr("romancy.engine.outside.management.REMEMBERED", -3_600_000_000)  # every remembered id is old
 
     assert 1 == len(await (await open_app(worker=False)).purge_many(workflow_name=once_adds.name))
 
@@ -126,7 +126,7 @@ async def test_a_purge_that_fails_leaves_the_forgetting_to_the_next(
 ) -> None:
     handle = await app.start(once_adds, 2)
     await handle.signal(Paid, 1, id="a")
-    monkeypatch.setattr("romancy.engine.outside.management.REMEMBERED", -3_600_000_000)  # whatever there is, is old
+    monkeypatch.setattr("romancy.engine.outside.management.REMEMBERED", -3_600_000_000)  # every remembered id is old
     front = await open_app(worker=False)
     store = front._opened()  # pyright: ignore[reportPrivateUsage]
 

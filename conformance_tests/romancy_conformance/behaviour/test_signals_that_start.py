@@ -74,7 +74,7 @@ async def test_of_many_at_once_one_starts_and_one_is_received(app: Romancy, open
 
 
 async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The start and the signal are one commit: when that fails, there is neither, and the call can be made again."""
+    """The start and the signal are one commit: when it fails, there is neither, and the call can be repeated."""
     app = await open_app()
     cart = begun_cart.options(instance_id="cart").bind("ann", 1)
     store = app._opened()  # pyright: ignore[reportPrivateUsage]

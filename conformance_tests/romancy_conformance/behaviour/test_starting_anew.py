@@ -48,7 +48,7 @@ keys: list[str] = []
 
 @pytest.fixture(autouse=True)
 async def nothing_is_amiss(storage_url: str, workflows: list[Workflow[..., Any]]) -> AsyncIterator[None]:
-    """In the database, when the test has ended."""
+    """Check that the database has no violations when the test has ended."""
     keys.clear()
     yield
     if storage_url != "memory://":
@@ -99,7 +99,7 @@ ann = anew_greets.options(instance_id="ann")
 
 
 async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
-    """An instance of this id that has ended so."""
+    """Return an instance of this id that has ended in this way."""
     if status is Status.CANCELLED:
         handle: Handle[Any] = await app.start(anew_greets.options(instance_id=instance_id, delay=3600), "old")
         await handle.cancel()
@@ -162,7 +162,7 @@ async def test_a_free_id_is_simply_started(app: Romancy) -> None:
 
 
 async def test_many_by_name_and_later(app: Romancy) -> None:
-    """`start_many`, a start by name and a delay do as `start` does."""
+    """`start_many`, a start by name and a delay behave like `start`."""
     for name in ("a", "b"):
         await ended(app, Status.FAILED, name)
     await ended(app, Status.COMPLETED, "c")
@@ -203,7 +203,7 @@ async def test_of_many_at_once_one_life_begins(app: Romancy, open_app: Open) -> 
 
 
 async def test_who_waits_is_told_of_no_other_life(app: Romancy, open_app: Open) -> None:
-    """Whoever waited for the end of the life that is replaced hears that it is gone, or how it ended."""
+    """A caller that waits for the end of the replaced life hears that it is gone, or how it ended."""
     other, front = await open_app(), await open_app(worker=False)
     handle = await app.start(ann, "bad")
     with pytest.raises(WorkflowFailedError):

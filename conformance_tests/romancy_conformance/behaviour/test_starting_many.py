@@ -38,7 +38,7 @@ def named(instance_id: str, text: str, wf: Workflow[[str], str] = many_echo) -> 
 
 
 done: list[int] = []
-"""What was made ready and what has begun, one entry each."""
+"""One entry for each preparation and each beginning."""
 
 
 @workflow
@@ -53,7 +53,7 @@ def counted_calls() -> Iterator[Call[None]]:
 
 
 async def started(app: Romancy) -> dict[str, str]:
-    """What exists, and how it ended."""
+    """Return the existing instances, and how they ended."""
     ids = [instance.instance_id async for instance in app.iter_instances()]
     return {instance_id: await app.handle(instance_id, many_echo).result(timeout=60) for instance_id in ids}
 

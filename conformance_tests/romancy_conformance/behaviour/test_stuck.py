@@ -36,7 +36,7 @@ gates: dict[str, asyncio.Event] = {}
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     carried_out.clear()
     gates.clear()
 
@@ -102,7 +102,7 @@ UNDONE = ["room", "car", "unbook car", "unbooked car", "unbook room", "unbooked 
 
 
 async def run_and_stop(url: str, wf: Workflow[[], Any], *, known: list[Workflow[..., Any]], until_seen: str) -> None:
-    """Let the trip go on under the old code until this was begun, and close the app."""
+    """Run the trip under the old code until this was begun, and close the app."""
     async with Romancy(url, workflows=known, drain_timeout=0.1) as app:
         await app.start(wf.options(instance_id="trip"))
         await until(lambda: until_seen in carried_out)
@@ -111,7 +111,7 @@ async def run_and_stop(url: str, wf: Workflow[[], Any], *, known: list[Workflow[
 
 
 async def with_new_code(open_app: Open) -> Romancy:
-    """An app whose code does not fit the trip, which is stuck with it."""
+    """Open an app whose code does not fit the trip, which becomes stuck with it."""
     app = await open_app(workflows=V2)
     await app.signal("trip", "wake up")
     await status_is(app, "trip", Status.STUCK)
@@ -120,7 +120,7 @@ async def with_new_code(open_app: Open) -> Romancy:
 
 @pytest.fixture
 async def stuck_app(open_app: Open, storage_url: str) -> Romancy:
-    """An app with new code, and a trip that waits with a room and a car booked and is stuck with it."""
+    """An app with new code, and a stuck trip that waits with a room and a car booked."""
     await run_and_stop(storage_url, trip, known=V1, until_seen="car")
     return await with_new_code(open_app)
 
@@ -216,7 +216,7 @@ async def test_who_does_not_know_the_activities_leaves_it_to_who_does(open_app: 
 
     @activity(name="stuck_book")
     async def of_another_package(what: str) -> str:
-        return what  # a name that two bear is none that an app knows
+        return what  # a name that two activities have is unknown to an app
 
     async with Romancy(storage_url, workflows=V2) as app:
         await app.signal("trip", "wake up")

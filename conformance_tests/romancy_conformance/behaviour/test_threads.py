@@ -69,12 +69,12 @@ class Notes:
 
 
 notes: list[Notes] = []
-"""The last one is that of the test that runs."""
+"""The last one belongs to the running test."""
 
 
 @pytest.fixture(autouse=True)
 def note() -> Iterator[Notes]:
-    """Each test notes for itself; nobody waits at its gate when it is over."""
+    """Clear the notes of the test before; after the test, nothing waits at its gate."""
     notes.append(Notes())
     yield notes[-1]
     notes[-1].gate.set()
@@ -82,7 +82,7 @@ def note() -> Iterator[Notes]:
 
 @pytest.fixture
 async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
-    """The app's database as a store sees it."""
+    """The app's database as a store."""
     store = create_store(storage_url)
     await store.open()
     yield store
@@ -90,7 +90,7 @@ async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
 
 
 async def logged(handle: Handle[Any], kind: type[LogEvent]) -> list[Any]:
-    """The events of this kind, once there is one."""
+    """Return the events of this kind, once there is one."""
     async with asyncio.timeout(LONGEST_WAIT):
         while True:
             found = [event for event in await handle.history() if isinstance(event, kind)]
@@ -332,7 +332,7 @@ async def out_of_items(ctx: WorkflowContext) -> None:
 
 
 async def test_a_stop_iteration_fails_the_attempt(app: Romancy) -> None:
-    """No future can hold one, so nobody would hear of it; in an `async def` Python itself makes it a RuntimeError."""
+    """No future can hold one, so it would be lost; in an `async def`, Python itself makes it a RuntimeError."""
     handle = await app.start(out_of_items)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=LONGEST_WAIT)

@@ -30,15 +30,15 @@ pytestmark = pytest.mark.anyio
 
 Go = EventType("go", str)
 SHORT = 0.2
-"""A lease by which to look often; the workers themselves have the usual one."""
+"""A lease for frequent looks; the workers themselves have the usual one."""
 
 faults: set[str] = set()
-"""The ids of instances whose code does what it must not, until it is mended."""
+"""The ids of instances whose code does what it must not, until it is repaired."""
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test has its own faults."""
+    """Clear the faults of the test before."""
     faults.clear()
 
 
@@ -61,7 +61,7 @@ async def vain_patience(ctx: WorkflowContext) -> str:
 
 
 async def waits(app: Romancy, instance_id: str) -> asyncio.Task[str]:
-    """Somebody waits for the end of an instance, and has looked at it."""
+    """Start a caller that waits for the end of an instance, and has looked at it."""
     task = asyncio.create_task(app.handle(instance_id, vain_breaks).result())
     async with asyncio.timeout(60):
         while not app.watch(instance_id).waiting:  # noqa: ASYNC110 - the task comes to wait
@@ -133,7 +133,7 @@ async def test_the_parent_of_a_stuck_child_goes_on_waiting(app: Romancy) -> None
 async def test_who_waits_where_no_worker_lives_hears_of_it(
     open_app: Open, monkeypatch: pytest.MonkeyPatch, poll: float
 ) -> None:
-    """Also where news without names come more often than once a lease."""
+    """Also where notifications without names arrive more often than once a lease."""
     monkeypatch.setattr("romancy._listening._SAFETY_POLL", poll)
     front = await open_app(worker=False, lease=SHORT)
 
@@ -160,7 +160,7 @@ async def test_an_app_that_does_not_know_the_workflow_is_named_as_the_cause(open
 async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it takes: here the instance rests, and its worker lives."""
+    """However long it takes: the instance rests here, and its worker lives."""
     front = await open_app(worker=False, lease=SHORT)
     worker = await open_app()
     looks = 0

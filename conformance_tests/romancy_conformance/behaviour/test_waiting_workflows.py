@@ -38,7 +38,7 @@ undone: list[str] = []
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     undone.clear()
 
 
@@ -147,7 +147,7 @@ async def counts_down(ctx: WorkflowContext, number: int) -> str:
 
 
 async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:
-    """Never less; how much more is the machine's business."""
+    """Never less; how much more depends on the machine."""
     assert 0.2 <= await app.run(naps) < 30
 
 
@@ -178,7 +178,7 @@ async def test_signals_sent_early_and_late(app: Romancy) -> None:
     handle = await app.start(waits)
     await handle.signal(Paid, 2, key="b")
     await handle.signal(Paid, 9, key="other")
-    await handle.signal(Paid, 3, key="b")  # the last it needs: whatever came later might find it ended
+    await handle.signal(Paid, 3, key="b")  # the last it needs: a later one might find it ended
 
     assert await handle.result(timeout=60) == 203
 

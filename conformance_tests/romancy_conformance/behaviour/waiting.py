@@ -1,4 +1,4 @@
-"""Waiting for what nobody reports to a test: what a worker, a thread or another process does inside."""
+"""Waits for conditions that nothing reports to a test: inside a worker, a thread or another process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAUSE = 0.01
 
 
 async def until(so: Callable[[], object]) -> None:
-    """Ask again and again until the answer is true; an answer that can be awaited is awaited."""
+    """Ask again and again until the answer is true; an awaitable answer is awaited."""
     async with asyncio.timeout(_LONGEST):
         while True:
             answer = so()

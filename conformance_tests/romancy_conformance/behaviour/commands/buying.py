@@ -1,4 +1,4 @@
-"""Workflows that the commands are tried on, and how a database comes to hold some."""
+"""Workflows for the tests of commands, and functions that put instances into a database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def reserve(item: str) -> str:
 
 @reserve.compensation
 async def release(item: str) -> None:
-    """Nothing has to be done."""
+    """Does nothing."""
 
 
 @activity(retry=RetryPolicy.none())
@@ -75,7 +75,7 @@ async def held(ctx: WorkflowContext, item: str) -> None:
 
 
 class Answer:
-    """How a command ended and what it printed."""
+    """The exit code of a command and its output."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -89,7 +89,7 @@ Command = Callable[..., Answer]
 
 
 def prepared(url: str, *calls: Any, until: Callable[[Romancy], Coroutine[Any, Any, bool]]) -> None:
-    """Start these with a worker and let it work until that is true."""
+    """Start these with a worker and let it work until the condition is true."""
 
     async def prepare() -> None:
         async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of commands: a database, and the command line on it."""
+"""Fixtures for the tests of commands: a database, and the command line on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database of very many instances, and commands that run on it as processes of their own."""
+"""A database with very many instances, and commands that run on it as separate processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ code = ended(lambda: cli.main(words, prog_name="romancy", standalone_mode=False)
 Path(report).write_text(Path("/proc/self/status").read_text())
 raise SystemExit(code)
 """
-"""The command, and then what the system knows of its process. Its `ru_maxrss` would begin with that of its parent."""
+"""Runs the command, then reads its process's statistics. Its `ru_maxrss` would start with that of its parent."""
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _WORKFLOWS: Final = 20
 _STATUSES: Final = (Status.COMPLETED,) * 13 + (Status.WAITING,) * 5 + (Status.FAILED, Status.STUCK)
@@ -92,11 +92,11 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "purge": ("purge", "{completed}"),
     "cancel --where, indexed": ("cancel", "--where", "customer.id=c-{customer}", "--yes"),
 }
-"""Each answers at once, however many instances there are. In the order in which they can be run."""
+"""Commands that answer at once, however many instances there are, in an order in which they can be run."""
 
 
 def instance(number: int) -> Start:
-    """One of many, with the log that it would have."""
+    """Return one of many instances, with the log that it would have."""
     name = RARE if number % 100 == 0 else f"flow-{number % _WORKFLOWS:02}"
     status = Status.WAITING if name == RARE else _STATUSES[number % 23 % len(_STATUSES)]
     raw = b'{"customer":{"id":"c-%d"},"total":%d}' % (number // _PER_CUSTOMER, number)
@@ -113,7 +113,7 @@ def instance(number: int) -> Start:
 
 
 def one_of(size: int) -> dict[str, str]:
-    """Who is in the middle of so many: one of each status, and a customer."""
+    """Return instances from the middle: one of each status, and a customer."""
     middle = size // 2
     numbers = range(middle, middle + 100)
     of_status = {instance(number).status: _id(number) for number in numbers if number % 100}
@@ -125,7 +125,7 @@ def _id(number: int) -> str:
 
 
 async def fill(url: str, size: int) -> None:
-    """Start so many, through the store, some batches at once."""
+    """Start so many through the store, several batches at once."""
     store = create_store(url)
     await store.open()
     batches = iter(range(0, size, _BATCH))
@@ -144,7 +144,7 @@ async def _commit(store: Store, items: list[Start]) -> None:
 
 
 def write_module(folder: Path, url: str) -> None:
-    """An app on the database, for the commands that run code."""
+    """Write an app on the database, for the commands that run user code."""
     (folder / f"{MODULE}.py").write_text(_APP.format(url=url))
 
 
@@ -154,9 +154,9 @@ class Ended(Struct):
     code: int
     seconds: float
     cpu: float
-    """Seconds that the process itself used."""
+    """CPU seconds of the process itself."""
     megabytes: float
-    """The most memory that it had."""
+    """Its peak memory."""
     out: str
     err: str
 

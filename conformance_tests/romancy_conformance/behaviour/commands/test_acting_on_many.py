@@ -52,7 +52,7 @@ def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Comman
 
 @pytest.fixture
 def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Romancy], Any]], None]:
-    """Say what happens between a command's question and the answer, which is yes; another process would do it."""
+    """Make a change between a command's question and the answer "yes", as another process would."""
 
     def say(happens: Callable[[Romancy], Coroutine[Any, Any, object]]) -> None:
         async def meanwhile() -> None:
@@ -141,7 +141,7 @@ def test_many_are_met_once_each_over_pages_while_acting_changes_them(
 def test_a_command_registers_itself_once_however_many_it_acts_on(
     verb: str, url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each row more makes every other look at the workers longer."""
+    """Each extra row would make every other worker's look at the workers slower."""
     calls = [purchase.options(instance_id=f"p-{number}").bind("lamp") for number in range(5)]
 
     async def all_failed(app: Romancy) -> bool:

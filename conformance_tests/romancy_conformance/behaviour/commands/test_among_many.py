@@ -1,7 +1,7 @@
 """Commands among very many instances: what looks reads a page through an index, what acts on many streams.
 
-Small data show the plans and the statements of each command. The large form has a million instances, and says what a
-person waits for: `python -m benchmarks.bench_commands` measures the same commands.
+On small data, the test checks the plans and the statements of each command. The large form has a million instances, and
+checks the time that a person waits: `python -m benchmarks.bench_commands` measures the same commands.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 SIZE = 1_000_000 if SOAK else 3_000
 FEW = 4_000
 ENOUGH_ROWS = 400
-"""For which there is a reason: a page of fifty of each of several statuses, and what is looked at beside it."""
+"""Rows that a command may read: a page of fifty for each of several statuses, and their neighbours."""
 ENOUGH_STATEMENTS = 60
-"""The most has a cancellation of what a filter finds: some for each of the instances."""
+"""Statements; the most are for a cancellation of what a filter finds: some for each instance."""
 AT_ONCE = 1.0
 """Seconds."""
 EXPECTED = {"doctor": 1}
-"""Exit codes that are not 0: nobody runs a worker."""
+"""Exit codes other than 0: there is no worker."""
 
 
 @pytest.mark.long

@@ -31,7 +31,7 @@ app = Romancy({url!r}, workflows=[approval], codecs=[Masking()])
 
 @pytest.fixture
 def sealed(url: str) -> str:
-    """An instance that waits, whose input, activity and unread message hold a secret."""
+    """An instance that waits; its input, its activity and its unread message contain a secret."""
 
     async def prepare() -> None:
         async with Romancy(url, workflows=[approval], codecs=[Masking()]) as app:
@@ -47,7 +47,7 @@ def sealed(url: str) -> str:
 
 @pytest.fixture
 def app(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An app with the codec, in a module of its own."""
+    """An app with the codec, in its own module."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "with_the_codec.py").write_text(APP.format(url=url), "utf-8")

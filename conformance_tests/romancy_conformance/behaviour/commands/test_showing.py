@@ -26,7 +26,7 @@ async def pack(box: int) -> int:
 
 @pack.compensation
 async def unpack(box: int) -> None:
-    """Nothing has to be done."""
+    """Does nothing."""
 
 
 @activity(retry=RetryPolicy.fixed(2, 0.01))
@@ -61,7 +61,7 @@ async def deliveries(ctx: WorkflowContext, boxes: int) -> int:
 
 @pytest.fixture
 def show(url: str, romancy: Command) -> Callable[..., tuple[str, str]]:
-    """Run `show` on an instance with two children that failed, each with a child of its own."""
+    """Run `show` on an instance with two failed children, each with its own child."""
 
     async def prepare() -> None:
         async with Romancy(url, workflows=[deliveries, delivery, weighing]) as app:
@@ -79,13 +79,13 @@ def show(url: str, romancy: Command) -> Callable[..., tuple[str, str]]:
 
 
 def record(out: str) -> dict[str, Any]:
-    """The one record that was printed."""
+    """Return the one record that was printed."""
     found: dict[str, Any] = json.loads(out)
     return found
 
 
 def children(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is told of the children that were read."""
+    """Return what `show` prints of the children."""
     return [step["child"] for step in shown["steps"] if step["child"] is not None]
 
 

@@ -1,1 +1,1 @@
-"""What the engine costs a database, counted where the statements arrive: noise cannot blur a count."""
+"""The cost of the engine for a database, counted where the statements arrive: a count does not depend on load."""

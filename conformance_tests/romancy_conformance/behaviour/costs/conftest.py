@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def statements(
     backend: str, tmp_path: Path, has_server: Callable[[str], bool], server_for: Callable[[str], Server]
 ) -> Iterator[Statements]:
-    """An empty database that tells what it is asked."""
+    """An empty database that records the statements it receives."""
     if backend == "sqlite":
         counted: Statements = SqliteStatements(tmp_path / "romancy.db")
     elif has_server(backend):

@@ -1,7 +1,7 @@
-"""What a database was asked, told by the database itself.
+"""The statements that a database received, as the database itself records them.
 
-PostgreSQL and MySQL write every statement to a log of theirs, on a server of the test's own; SQLite, which lives in
-this process, calls back. A packet with several statements counts as several.
+PostgreSQL and MySQL write every statement to their log, on a private server of the test; SQLite, which runs in this
+process, calls back. A packet with several statements counts as several.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BRACKET = re.compile(r"begin|start transaction|commit|rollback|savepoint|releas
 
 
 def is_bracket(statement: str) -> bool:
-    """Whether the statement only begins or ends a transaction or a part of one."""
+    """Whether the statement only begins or ends a transaction or a savepoint."""
     return _BRACKET.match(statement) is not None
 
 
@@ -34,37 +34,37 @@ class Statements(ABC):
     """The statements that arrive at one database while this is on."""
 
     at_rest: float
-    """How many a second an idle worker may send."""
+    """Statements a second that an idle worker may send."""
     looks = math.inf
-    """How often a second it looks for news while there is none, if it looks more often after some."""
+    """Looks for news a second while there is none, if the store looks more often after some."""
     _look: re.Pattern[str]
-    """What is asked by the clock, work or no work, to hear of what other processes did."""
+    """The periodic query by which a store learns what other processes did."""
     _beat: re.Pattern[str]
-    """What a heartbeat asks."""
+    """The statements of a heartbeat."""
     _start: re.Pattern[str]
-    """What writes the first rows of logs; there is one in a transaction."""
+    """The statement that writes the first rows of logs; there is one in each such transaction."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     @abstractmethod
     def on(self) -> Any:
-        """A context in which statements are written down; connections are made inside it."""
+        """Return a context in which statements are recorded; make the connections inside it."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget what came so far."""
+        """Forget the statements so far."""
 
     @abstractmethod
     def asked(self) -> list[str]:
-        """The statements since then, in order."""
+        """Return the statements since then, in order."""
 
     def of_work(self) -> list[str]:
-        """Those that work asks for, and not the clock."""
+        """Return the statements for work, without the periodic ones."""
         return [statement for statement in self.asked() if not self.is_look(statement)]
 
     def is_look(self, statement: str) -> bool:
-        """Whether this is asked to hear of news, at the store's own pace."""
+        """Whether this is the store's periodic query for news."""
         return self._look.search(statement) is not None
 
     def is_beat(self, statement: str) -> bool:
@@ -72,12 +72,12 @@ class Statements(ABC):
         return self._beat.match(statement) is not None
 
     def of_starts(self) -> list[str]:
-        """Those that start instances, one for each commit."""
+        """Return the statements that start instances, one for each commit."""
         return [statement for statement in self.asked() if self._start.match(statement)]
 
 
 class SqliteStatements(Statements):
-    """Of this process alone."""
+    """Only those of this process."""
 
     at_rest = 5
     looks = 3.4
@@ -105,11 +105,11 @@ class SqliteStatements(Statements):
         self._asked.clear()
 
     def asked(self) -> list[str]:
-        return [sql for sql in self._asked if not sql.startswith("-- ")]  # what a trigger does
+        return [sql for sql in self._asked if not sql.startswith("-- ")]  # statements of a trigger
 
 
 class _LoggedStatements(Statements):
-    """Of every process, from a file the server appends to."""
+    """Those of every process, from a file that the server appends to."""
 
     def __init__(self, server: Server, log: Path) -> None:
         super().__init__(server.fresh_database())
@@ -165,7 +165,8 @@ class _MysqlStatements(_LoggedStatements):
         self._server.access.fetch("set global general_log = 0")
 
     def _statements(self, text: str) -> list[str]:
-        # "<time> <connection> <command>\t<text>", and the text may have lines; MariaDB writes a packet as it came.
+        # "<time> <connection> <command>\t<text>", where the text may have several lines; MariaDB writes a packet as
+        # received.
         _, *entries = re.split(r"^[^\t\n]*\t+ *\d+ (\w+)(?:\t|$)", "\n" + text, flags=re.MULTILINE)
         carried_out = ("Query", "Execute")
         packets = [said for command, said in zip(entries[::2], entries[1::2], strict=True) if command in carried_out]
@@ -173,5 +174,5 @@ class _MysqlStatements(_LoggedStatements):
 
 
 def statements_at(server: Server) -> Statements:
-    """What an empty database on this server is asked."""
+    """Return the recorder for an empty database on this server."""
     return _PostgresStatements(server) if server.kind == "postgres" else _MysqlStatements(server)

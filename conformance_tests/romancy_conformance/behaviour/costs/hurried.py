@@ -1,9 +1,8 @@
-"""A worker in a hurry: what it does by the clock it does so many times as often, and a short look at it sees it all.
+"""A hurried worker: its periodic work comes so many times as often, so that a short observation sees all of it.
 
     python -m romancy_conformance.behaviour.costs.hurried TIMES URL --ledger FILE …
 
-is a worker process of the fault tests (`faults.program`) that is in a hurry. What a store does by itself to hear of
-news keeps its pace.
+is a hurried worker process of the fault tests (`faults.program`). The store's own periodic queries keep their pace.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ DEFAULT_LEASE = 30.0
 
 @contextmanager
 def hurried(times: float) -> Generator[float]:
-    """Sweeps and looks in case of lost news come so many times as often; the lease with which heartbeats do as well."""
+    """Make sweeps and safety polls so many times as frequent; yield the lease that does this for heartbeats."""
     with faster(claims, "_SWEEP_EVERY", times), faster(_listening, "_SAFETY_POLL", times):
         yield DEFAULT_LEASE / times
 

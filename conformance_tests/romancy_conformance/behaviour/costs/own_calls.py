@@ -1,7 +1,7 @@
-"""How many Python functions of Romancy's own are called, in all threads: a count that no load of the machine blurs.
+"""Counts calls of Romancy's own Python functions in all threads: load on the machine does not change the count.
 
-What counts is each `call` event of `sys.setprofile` in a file of the library or of the adapter: a function that is
-called, and a coroutine or a generator that goes on.
+It counts each `call` event of `sys.setprofile` in a file of the library or of the adapter: a function that is called,
+and a coroutine or a generator that resumes.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _PACKAGES = ("romancy", "romancy_sqlite", "romancy_postgres", "romancy_mysql")
 
 
 class OwnCalls:
-    """Counts while it is on. Turn it on before the app opens: only threads that begin afterwards are seen."""
+    """Counts while it is on. Turn it on before the app opens: it sees only threads that begin afterwards."""
 
     def __init__(self) -> None:
         found = [spec for spec in map(find_spec, _PACKAGES) if spec is not None]
         self._folders = tuple(f"{folder}/" for spec in found for folder in spec.submodule_search_locations or ())
         self._is_own: dict[str, bool] = {}
         self._counts: defaultdict[int, int] = defaultdict(int)
-        """By thread: two of them never add to the same number."""
+        """One count for each thread, so that two threads never add to the same number."""
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """Return the count so far."""
         return sum(self._counts.copy().values())
 
     @contextmanager
     def on(self) -> Generator[None]:
-        """Count in this thread and in those that begin until the block ends."""
+        """Count in this thread and in threads that begin before the block ends."""
         threading.setprofile(self._note)
         sys.setprofile(self._note)
         try:

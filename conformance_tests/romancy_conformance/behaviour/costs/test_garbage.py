@@ -37,7 +37,7 @@ def no_collector() -> Iterator[None]:
 
 
 def alive() -> int:
-    return sum(type(thing) in (Run, Live) for thing in gc.get_objects())  # a proxy may refuse to tell its class
+    return sum(type(thing) in (Run, Live) for thing in gc.get_objects())  # a proxy may refuse to return its class
 
 
 async def test_ended_workflows_leave_no_garbage(app: Romancy, no_collector: None) -> None:

@@ -1,7 +1,7 @@
 """What a plain step costs this process: calls of Romancy's own functions, counted on every database.
 
-The slope between two lengths of one workflow leaves out what starts and ends it. A heartbeat or a sweep may fall into
-a run: one slope of a few that keeps within the bound is enough.
+The slope between two lengths of one workflow excludes its start and its end. A heartbeat or a sweep may fall into a
+run, so it is enough if one of a few slopes is within the bound.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mys
 FEW, MANY = 200, 600
 ROUNDS = 3
 LEAST = 40
-"""Less is no step: nothing was counted."""
+"""With fewer calls, nothing was counted."""
 MOST = {"sqlite": 80, "postgres": 80, "mysql": 110, "mariadb": 110}
-"""On the last two a look at the inbox, which comes by the clock, counts as well."""
+"""MySQL and MariaDB also count the periodic look at the inbox."""
 ON_THE_WRITERS_THREAD = 115
-"""The most on SQLite where commits take so long that a thread of their own makes them."""
+"""The most on SQLite where commits are so slow that a separate thread makes them."""
 
 
 @activity
@@ -46,14 +46,14 @@ def own_calls() -> Iterator[OwnCalls]:
 
 
 async def within(most: int, own_calls: OwnCalls, app: Romancy) -> list[float]:
-    """The slopes up to the first that is within the bound."""
+    """Return the slopes up to the first that is within the bound."""
 
     async def calls_of(steps: int) -> int:
         before = own_calls.count
         assert await app.run(counted_line, steps) == sum(range(steps))
         return own_calls.count - before
 
-    await calls_of(50)  # what is said once for all is said now
+    await calls_of(50)  # one-time work is done here
     slopes: list[float] = []
     while len(slopes) < ROUNDS and (not slopes or slopes[-1] > most):
         slopes.append((await calls_of(MANY) - await calls_of(FEW)) / (MANY - FEW))
@@ -65,7 +65,7 @@ async def within(most: int, own_calls: OwnCalls, app: Romancy) -> list[float]:
 async def test_a_plain_step(
     own_calls: OwnCalls, backend: str, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if backend == "sqlite":  # the pace of the disk decides which thread commits: it is fast here
+    if backend == "sqlite":  # the pace of the disk decides which thread commits: assume a fast one
         monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))
     async with Romancy(storage_url, workflows=[counted_line]) as app:
         slopes = await within(MOST[backend], own_calls, app)

@@ -1,8 +1,8 @@
 """Rest costs next to nothing: a worker with nothing to do hardly asks its database anything.
 
-With the default lease of 30 s it beats every 10 s and sweeps every 30 s. The short form is in a hurry instead of
-waiting for that: what comes by the worker's clock comes some times as often, and counts for so much less. What begins
-and ends transactions is counted like everything else where it is a round trip: not in this process, on SQLite.
+With the default lease of 30 s, a worker sends a heartbeat every 10 s and sweeps every 30 s. The short form does not
+wait for that: the worker's periodic work comes several times as often, and counts for so much less. Statements that
+begin and end transactions count like all others where they are round trips; on SQLite, in this process, they are not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(300)]
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 TIMES = 1 if SOAK else 6
 WINDOW = 75.0 if SOAK else 7.0
-"""Longer than a sweep is apart from the next."""
+"""Longer than the time between two sweeps."""
 SETTLING = 1.0
 
 
@@ -55,14 +55,14 @@ async def rest_little(ctx: WorkflowContext) -> float:
 
 @pytest.fixture(autouse=True)
 def lease() -> Iterator[float]:
-    """What the lease has to be for the pace of this run."""
+    """Return the lease that gives this run its pace."""
     with hurried(TIMES) as lease:
         yield lease
 
 
 @asynccontextmanager
 async def idle(statements: Statements, lease: float) -> AsyncGenerator[None]:
-    """A worker that has worked, and beside whom instances wait."""
+    """An idle worker that has worked, beside waiting instances."""
     async with Romancy(statements.url, workflows=[rest_awhile, rest_little], lease=lease) as app:
         await app.start_many([rest_awhile.bind() for _ in range(20)])
         await app.run(rest_little)
@@ -71,7 +71,7 @@ async def idle(statements: Statements, lease: float) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def peer(statements: Statements, folder: Path, lease: float, *options: str) -> AsyncGenerator[None]:
-    """Another worker, in a process of its own."""
+    """Another worker, in its own process."""
     module = hurried.__module__
     options = (*options, "--lease", str(lease))
     process = Process(statements.url, folder / "ledger", *options, program=(module, str(TIMES)))
@@ -83,7 +83,7 @@ async def peer(statements: Statements, folder: Path, lease: float, *options: str
 
 
 def weighed(statements: Statements, asked: list[str], seconds: float, *, beats: float) -> float:
-    """How much was asked, as it would be at the usual pace: heartbeats bring news to those beside, and news looks."""
+    """Return the statements at the usual pace: heartbeats notify other workers, and notified workers look."""
     if isinstance(statements, SqliteStatements):
         asked = [text for text in asked if not is_bracket(text)]
     looks = sum(map(statements.is_look, asked))
@@ -93,7 +93,7 @@ def weighed(statements: Statements, asked: list[str], seconds: float, *, beats: 
 
 
 async def settle(statements: Statements, workers: int) -> None:
-    """Let what a start brings with it pass, however slow the machine is, but not for more than a minute."""
+    """Wait until the effects of a start have passed, on a slow machine for a minute at most."""
     for _ in range(60):
         statements.clear()
         await asyncio.sleep(SETTLING)
@@ -105,7 +105,7 @@ async def settle(statements: Statements, workers: int) -> None:
 async def asked_a_second(
     statements: Statements, workers: int, *, seconds: float = WINDOW, beats: float = 1 / TIMES
 ) -> float:
-    """Statements a second of each worker, over a while in which it beats and sweeps."""
+    """Return statements a second of each worker, over a period with heartbeats and sweeps."""
     await settle(statements, workers)
     statements.clear()
     begun = time.monotonic()
@@ -133,8 +133,8 @@ async def test_an_idle_worker_beside_another(statements: Statements, tmp_path: P
 
 @pytest.mark.backends("postgres", "mysql", "mariadb")
 async def test_an_idle_worker_with_another_out_of_sight(statements: Statements, tmp_path: Path) -> None:
-    """Whoever is not on this machine must show often that it lives; those who share a SQLite file share a machine."""
-    lease = 7.0  # alone they meet sooner; from then on they beat as often as with the default
+    """A worker on another machine needs frequent heartbeats; workers that share a SQLite file share a machine."""
+    lease = 7.0  # so they meet sooner; then they beat as often as with the default
     async with idle(statements, lease), peer(statements, tmp_path, lease, "--elsewhere"):
         await asyncio.sleep(lease / 3)
         assert await asked_a_second(statements, 2, seconds=1.5 * WINDOW, beats=1) <= statements.at_rest

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mys
 
 FEW, MANY, BATCH = 200, 20_000, 1000
 NOISE = 1000
-"""Objects that come and go beside; one for each of those that wait would be twenty times as many."""
+"""Objects that come and go; one for each waiting instance would be twenty times as many."""
 
 
 @workflow
@@ -36,7 +36,7 @@ async def cost_nothing(ctx: WorkflowContext) -> None:
 
 
 async def let_wait(url: str, numbers: Iterable[int]) -> None:
-    """Put instances on the database that wait for an event and have no owner."""
+    """Put instances into the database that wait for an event and have no owner."""
     store = create_store(url)
     await store.open()
     try:
@@ -56,7 +56,7 @@ def waiting(number: int) -> Start:
 
 
 async def objects_of(app: Romancy) -> int:
-    """What there is in this process once the app has looked at its database."""
+    """Count the objects in this process once the app has looked at its database."""
     for _ in range(3):
         await app.run(cost_nothing)
     gc.collect()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 STEPS = 200
 BY_THE_CLOCK = 12
-"""A claim or two may fall into a run, however long it is."""
+"""A run of any length may include a claim or two."""
 
 
 @activity
@@ -33,23 +33,23 @@ async def cost_line(ctx: WorkflowContext, steps: int) -> int:
 
 @pytest.fixture
 async def app(statements: Statements) -> AsyncIterator[Romancy]:
-    """A worker that has said what is said once for all."""
+    """A worker that has sent its one-time statements."""
     async with Romancy(statements.url, workflows=[cost_line]) as app:
         await app.run(cost_line, 3)
         yield app
 
 
 async def statements_of(statements: Statements, app: Romancy, steps: int) -> list[str]:
-    """What one job of so many steps asks for, from the start to the result."""
+    """Return the statements of one job of so many steps, from the start to the result."""
     statements.clear()
     await app.run(cost_line, steps)
     return statements.of_work()
 
 
 async def test_a_job_of_three_activities(statements: Statements, app: Romancy) -> None:
-    # A claim by the clock, or a connection made for it, may fall into one of them, not into each.
+    # A periodic claim, or a connection made for it, may fall into one of them, but not into each.
     jobs = [await statements_of(statements, app, 3) for _ in range(3)]
-    if isinstance(statements, SqliteStatements):  # to begin and to end a transaction is no round trip there
+    if isinstance(statements, SqliteStatements):  # there, beginning and ending a transaction is no round trip
         jobs = [[text for text in job if not is_bracket(text)] for job in jobs]
     asked = min(jobs, key=len)
 
@@ -60,7 +60,7 @@ async def test_a_step_is_one_statement_and_one_commit(statements: Statements, ap
     short, long = [await statements_of(statements, app, steps) for steps in (3, 3 + STEPS)]
 
     assert abs(transactions(long) - transactions(short) - STEPS) <= BY_THE_CLOCK, long
-    if not isinstance(statements, SqliteStatements):  # where a statement is no round trip, commits are what counts
+    if not isinstance(statements, SqliteStatements):  # where a statement is no round trip, commits count
         assert abs(len(long) - len(short) - STEPS) <= BY_THE_CLOCK, long
 
 
@@ -75,7 +75,7 @@ async def test_starts_share_a_commit_up_to_a_thousand(statements: Statements, co
 
 
 def transactions(asked: list[str]) -> int:
-    """How many there were, those of a single statement included."""
+    """Return the number of transactions, including those of a single statement."""
     count, inside = 0, False
     for text in asked:
         ends = text.lower().startswith(("commit", "rollback"))

@@ -2,7 +2,7 @@
 
     python -m romancy_conformance.behaviour.crashes URL [--full] [--only NAME …]
 
-Nothing is simulated but the speed of the workflows' own clocks. Activities note each execution in a file outside of
-the database, and the transactional ones also insert a row in a table of the user's; the log, the file and the table
-must agree in the end, however often the worker died.
+Nothing is simulated except the speed of the workflows' own clocks. Activities write each execution to a file outside
+the database, and the transactional ones also insert a row into a user's table. The log, the file and the table must
+agree at the end, however often the worker died.
 """

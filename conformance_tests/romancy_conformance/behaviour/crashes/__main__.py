@@ -19,7 +19,7 @@ from romancy_conformance.behaviour.crashes.worker import PLAYED
 from romancy_conformance.contract.building import start
 
 TOO_SLOW = {"approval-2"}
-"""Its answer comes after days of its own time."""
+"""Its answer comes after days on its own clock."""
 SHORT = (
     "five_steps",
     "errors_as_values",
@@ -36,19 +36,19 @@ SHORT = (
 )
 
 TAKEN_OVER = ("writes_in_line", "writes_through_a_child", "waits_for_an_event")
-"""In the short form, those that workers are killed in going on with."""
+"""In the short form, the workflows whose workers are killed while they take them over."""
 IN_ONE_COMMIT = {"nothing_at_all"}
-"""It has ended when it has begun: nobody comes to go on with it."""
+"""It ends in its first commit, so no worker takes it over."""
 FEWEST = {False: 3, True: 2}
-"""In the short form, and in the full one, how many kills of each workflow there are at least.
+"""The least number of kills for each workflow, in the short form (False) and in the full one (True).
 
-In the short form each has a first commit and a second, which are there to die before, and a worker that dies after its
-second. In the full one a workflow may have a single commit.
+In the short form, a worker is killed before a first commit, before a second one, and after a second one. In the full
+form, a workflow may have a single commit.
 """
 
 
 async def create_table(url: str) -> None:
-    """Make the table the transactional activities write to."""
+    """Create the table that the transactional activities write to."""
     store = create_store(url)
     await store.open()
     async with store.session() as session:
@@ -59,7 +59,7 @@ async def create_table(url: str) -> None:
 
 
 async def play(url: str, names: list[str], *, full: bool) -> Tally:
-    """Play these workflows on this database."""
+    """Run these workflows on this database."""
     await create_table(url)
     store = create_store(url)
     await store.open()

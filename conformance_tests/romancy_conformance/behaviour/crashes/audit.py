@@ -1,4 +1,4 @@
-"""Holding the log, the ledger and the user's table against each other: what was lost, done twice, or left undone."""
+"""Compares the log, the ledger and the user's table: what was lost, done twice, or left undone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Done = tuple[str, int, str]
 
 
 class Audit:
-    """One case's findings."""
+    """The findings of one case."""
 
     def __init__(self, scenario: Scenario, instance_id: str, ledger: Ledger, app: Romancy, store: Store) -> None:
         self.wrong: list[str] = []
@@ -46,7 +46,7 @@ class Audit:
         self.duplicated: list[str] = []
         self.stuck: list[str] = []
         self.slowest_takeover = 0.0
-        """Seconds, by the database's clock, from the last entry of who died to that of who went on."""
+        """Seconds, by the database's clock, from the dead worker's last log entry to the first of its successor."""
         self._scenario = scenario
         self._instance_id = instance_id
         self._ledger = ledger
@@ -57,7 +57,7 @@ class Audit:
         self._completed: set[Done] = set()
 
     async def after_a_kill(self) -> None:
-        """Nobody runs: what the log calls completed now must never begin again."""
+        """No worker runs: what the log calls completed now must never begin again."""
         self._look_for_repeats()
         self._completed = {done for done, _ in self._done(await self._logs())}
         self._begun = len(self._ledger.read())
@@ -77,7 +77,7 @@ class Audit:
     # ── what is looked at ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _instances(self) -> list[Instance]:
-        """Those of this case: what an earlier one left stuck is not held against it."""
+        """Return the instances of this case; those that an earlier case left stuck do not count."""
         page = await self._app.list_instances(limit=100)
         return [instance for instance in page.instances if instance.created_at >= self._opened_at]
 
@@ -100,7 +100,7 @@ class Audit:
                 self.slowest_takeover = max(self.slowest_takeover, (row.at - before.at) / 1_000_000)
 
     def _done(self, logs: dict[str, list[LogEvent]]) -> list[tuple[Done, str]]:
-        """Every completion in the logs, with the name of its function."""
+        """Return every completion in the logs, with the name of its function."""
         found: list[tuple[Done, str]] = []
         for instance_id, log in logs.items():
             run, names = 1, dict[str, str]()
@@ -115,7 +115,7 @@ class Audit:
 
     def _look_for_repeats(self) -> None:
         entries = self._ledger.read()[self._begun :]
-        # The ledger does not know runs: an id of an earlier run is used again in the next.
+        # The ledger does not record runs: the next run uses the ids of an earlier run again.
         only_run = {(instance, id) for instance, run, id in self._completed if run == self._last_run(instance)}
         self.duplicated += [
             f"{entry.activity_id} of {entry.instance_id} ran again (attempt {entry.attempt})"
@@ -125,7 +125,7 @@ class Audit:
 
     def _last_run(self, instance_id: str) -> int:
         if self._scenario.workflow.name in {"counts_down", "writes_and_recurs"}:
-            return -1  # the same ids come again in the next run
+            return -1  # the same ids recur in the next run
         return max((run for instance, run, _ in self._completed if instance == instance_id), default=1)
 
     # ── what must hold ──────────────────────────────────────────────────────────────────────────────────────────

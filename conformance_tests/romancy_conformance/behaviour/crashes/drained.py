@@ -1,9 +1,9 @@
-"""A worker that is told to stop with everything under way that can be, as a process that may die at any write of it.
+"""A worker that is told to stop with all kinds of work in progress, in a process that may die at any of its writes.
 
     python -m romancy_conformance.behaviour.crashes.drained
 
-`forking` says how jobs come and how they are answered. A worker goes on with what those before it left, starts a shift
-of its own, and stops in the middle of that.
+`forking` describes how jobs arrive and how they are answered. A worker continues what earlier workers left, starts its
+own shift, and stops in the middle of it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
 
 
 class Shift(Job, frozen=True, kw_only=True):
-    """One run of one process. Its failpoint counts from the moment it is told to stop."""
+    """One run of one process. Its failpoint counts from the moment the process is told to stop."""
 
     name: str = ""
-    """The ids of the instances it starts begin with it; empty: it goes on with what is there until all has ended."""
+    """Prefix of the ids of the instances it starts; if empty, it continues existing instances until all have ended."""
     hasty: bool = False
-    """It begins while it takes up what others left."""
+    """Whether it begins its shift while it still takes over existing instances."""
 
 
 class _Here:
-    """What the activities know of the process they run in."""
+    """What the activities know of their process."""
 
     def __init__(self) -> None:
         self.shift = Shift(url="")
@@ -38,7 +38,7 @@ class _Here:
         self._begun: set[str] = set()
 
     def is_mine(self) -> bool:
-        """Whether the activity belongs to this shift, and not to one before."""
+        """Whether the activity belongs to this shift, and not to an earlier one."""
         instance_id = activity_context().instance_id
         mine = bool(self.shift.name) and instance_id.startswith(f"{self.shift.name}-")
         if mine:
@@ -61,7 +61,7 @@ async def shift_short() -> str:
 
 @activity
 async def shift_writes() -> str:
-    """As the one before, with a session."""
+    """Like `shift_short`, with a session."""
     if _here.is_mine():
         await _here.stopping.wait()
     context = activity_context()
@@ -72,7 +72,7 @@ async def shift_writes() -> str:
 
 @activity
 async def shift_long() -> str:
-    """It is cut off, and made again by another worker."""
+    """The drain cuts it off, and another worker makes it again."""
     if _here.is_mine():
         await asyncio.Event().wait()
     return "long"
@@ -80,7 +80,7 @@ async def shift_long() -> str:
 
 @workflow
 async def shift_steps(ctx: WorkflowContext) -> str:
-    """What follows its first activity is begun by another worker."""
+    """Another worker begins what follows its first activity."""
     return await shift_short() + await shift_writes()
 
 
@@ -96,7 +96,7 @@ async def shift_cut_off(ctx: WorkflowContext) -> str:
 
 @workflow
 async def shift_rests(ctx: WorkflowContext) -> str:
-    """It is here only because its time is near."""
+    """It is loaded only because its time is near."""
     await asyncio.sleep(0.3)
     return "rested"
 
@@ -120,13 +120,13 @@ RESULTS = {
     "rests": (shift_rests, "rested"),
     "parent": (shift_parent, "short"),
 }
-"""What each shift starts, and how that ends, whoever is killed."""
+"""What each shift starts, and how that ends, whichever worker is killed."""
 _AT_WORK = 4
-"""How many activities a shift has under way when it stops."""
+"""Activities that a shift has in progress when it stops."""
 
 
 async def play(shift: Shift) -> int:
-    """Go on with what is there, begin, and stop in the middle."""
+    """Continue existing instances, start a shift, and stop in its middle."""
     _here.shift = shift
     point = shift.arm(counting=False)
     try:
@@ -142,7 +142,7 @@ async def play(shift: Shift) -> int:
                 await _here.at_work.wait()
             if point is not None:
                 point.begin()
-            asyncio.get_running_loop().call_later(0.001, _here.stopping.set)  # when it waits for them to end
+            asyncio.get_running_loop().call_later(0.001, _here.stopping.set)  # by then the worker waits for them to end
     except TimeoutError:
         return TOO_LATE
     return 0

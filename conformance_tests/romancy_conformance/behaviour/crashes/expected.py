@@ -1,6 +1,6 @@
-"""Whether an end is right. A kill takes time, and an activity in flight begins anew: a few workflows may end otherwise.
+"""Checks whether an end is right. A kill takes time and restarts running activities, so some ends may differ.
 
-Those whose end hangs on how long an activity takes compared with a clock are given every answer they may give.
+If the end of a workflow depends on how long an activity takes compared with a clock, every such end is accepted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def fits(scenario: Scenario, status: Status, value: Any, error: str) -> bool:
     if status is Status.CANCELLED:
         return True
     if name == "tells_the_time":
-        return bool(value > 0)  # it is told real time, of which its sleeps take little here
+        return bool(value > 0)  # it reads real time, of which its sleeps take little here
     if name in {"anyio_group", "gathered"}:
         return sorted(value) == sorted(scenario.result)
     return value in _ALSO[name] if name in _ALSO else value == scenario.result

@@ -1,8 +1,8 @@
-"""Worker processes that may die at any write, and the two ends of the pipe over which a test orders them.
+"""Worker processes that may die at any write, and the two ends of the pipe through which a test controls them.
 
-A workshop is a process that has imported everything and runs no loop: to fork a worker there costs milliseconds. It
-reads jobs, one JSON object a line, and answers each with the exit status of its worker: 0 all has ended, 3 it did not
-in time, negative the signal that killed it.
+A workshop is a process that has imported everything and runs no event loop: it forks a worker in milliseconds. It reads
+jobs, one JSON object on each line, and answers each with the exit status of its worker: 0 if all instances have ended,
+3 if they did not in time, negative for the signal that killed it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TOO_LATE", "Job", "Workshop", "serve"]
 
 TOO_LATE: Final = 3
-"""The status of a worker whose time was up."""
+"""The status of a worker whose time ran out."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +33,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     fail: str = ""
-    """The failpoint that kills it; empty: none does."""
+    """The failpoint that kills it; empty for none."""
     limit: float = 120.0
     """Seconds until it gives up."""
 
     def arm(self, *, counting: bool = True) -> Failpoint | None:
-        """Let this process die as the job says."""
+        """Arm the failpoint of the job in this process."""
         point = Failpoint(self.fail, counting=counting) if self.fail else None
         if point is not None:
             point.arm()
@@ -49,7 +49,7 @@ _SomeJob = TypeVar("_SomeJob", bound=Job)
 
 
 class Workshop:
-    """A workshop as a test sees it; its module calls `serve`."""
+    """A workshop from the test's side; its module calls `serve`."""
 
     def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What activities really did: a file that outlives their process, one line for the beginning and one for the end."""
+"""What activities really did: a file that survives their process, with a line for each beginning and each end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Entry", "Ledger"]
 
 
 class Entry(Struct, frozen=True):
-    """One attempt that began, or came to its end."""
+    """One attempt that began, or ended."""
 
     what: str
     instance_id: str
@@ -30,13 +30,13 @@ class Entry(Struct, frozen=True):
 
 
 class Ledger:
-    """A file of entries; any number of processes may write it, none of them overwrites another."""
+    """A file of entries; any number of processes may write it, and none overwrites another's entries."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def note(self, what: str) -> None:
-        """Write one entry for the attempt that runs here; it is in the file when this returns."""
+        """Write one entry for the running attempt; it is in the file when this returns."""
         context = activity_context()
         words = (what, context.instance_id, context.activity_id, str(context.attempt), str(os.getpid()))
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -53,7 +53,7 @@ class Ledger:
         return [Entry(what, instance, id, int(attempt), int(pid)) for what, instance, id, attempt, pid in lines]
 
     def watched(self, fn: Callable[..., Any], seconds: float, *, is_async: bool) -> Callable[..., Any]:
-        """The function, taking at least `seconds` and noted at its beginning and at its end."""
+        """Wrap the function: it takes at least `seconds`, and its beginning and its end are recorded."""
 
         @wraps(fn)
         async def run(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Playing the matrix: each case is one workflow whose worker is killed, restarted until it ends, and then audited."""
+"""Plays the matrix: in each case, the worker of one workflow is killed and restarted until it ends; then an audit."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _KILLED = -9
 _MOST_KILLS = 60
 _LEASE = 30.0
 _TAKING_OVER = (
-    "commit:before:2",  # it dies as the owner of what it has started
+    "commit:before:2",  # dies as the owner of what it has started
     "takeover:before:1",
     "takeover:after:1",
     "claim:before:1",
-    "claim:after:1",  # and this one again as its owner
+    "claim:after:1",  # dies as its owner too
     "heartbeat:before:1",
     "heartbeat:after:1",
     "takeover:after:1",
-    "takeover:after:2",  # of the two that had registered and own nothing, and the owner, somebody is left
+    "takeover:after:2",  # of the two that registered and own nothing, and the owner, somebody is left
 )
-"""Points that every worker comes to before it can go on with what a dead one owned, killed at one after the other."""
+"""Points that every worker passes before it can continue what a dead one owned; each of them is used once."""
 
 
 class Tally(Struct):
-    """What is counted and printed."""
+    """The figures that are counted and printed."""
 
     cases: int = 0
     runs: int = 0
@@ -56,9 +56,9 @@ class Tally(Struct):
     duplicated: int = 0
     stuck: int = 0
     slowest_recovery: float = 0.0
-    """Seconds from the start of the process that went on to the end of the workflow."""
+    """Seconds from the start of the last process to the end of the workflow."""
     slowest_takeover: float = 0.0
-    """Seconds from the last entry of a worker that died to that of the one that took over, by the database's clock."""
+    """Seconds by the database's clock from a dead worker's last log entry to the first of the worker that took over."""
     complaints: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
@@ -82,27 +82,27 @@ class Matrix:
         self._numbers = count(1)
 
     async def at_every_write(self, name: str, moments: Iterable[str] = ("before", "after")) -> None:
-        """Kill the worker of this workflow once at each of its commits, in a run of its own each time."""
+        """Kill the worker of this workflow once at each of its commits, each time in a new run."""
         for moment in moments:
             for number in count(1):
                 if not await self.case(name, [f"commit:{moment}:{number}"]):
                     break
 
     async def at_each_in_turn(self, name: str, fail: str = "commit:after:2") -> None:
-        """Kill every worker of one instance at the same point of its life, until none comes that far.
+        """Kill every worker of one instance at the same point of its life, until none reaches that point.
 
-        After its second commit: the first of a worker that tries a suspect alone is the note that it does.
+        The point is after its second commit: the first commit of a worker that tries a suspect alone records this.
         """
         await self.case(name, [fail] * _MOST_KILLS)
 
     async def in_a_takeover(self, name: str) -> None:
-        """Kill whoever comes to go on with it, before and after each of the writes that this takes."""
+        """Kill each worker that takes the instance over, before and after each of the writes that this requires."""
         kills = await self.case(name, list(_TAKING_OVER))
         if kills != len(_TAKING_OVER):
             self.tally.complaints.append(f"{name}: {kills} of {len(_TAKING_OVER)} died on the way to it")
 
     async def in_a_delivery(self) -> None:
-        """Kill who sends signals, before one is delivered and after: it is not there, or there once."""
+        """Kill a sender of signals before one is delivered and after: the signal is not there, or there once."""
         name = "collects_signals"
         job, audit = self._new_case(name)
         kills = 0
@@ -121,7 +121,7 @@ class Matrix:
         await self._judge(f"{name} at its deliveries", audit, job.second)
 
     async def case(self, name: str, fails: list[str]) -> int:
-        """Play the workflow with these kills, one process after another, and audit it; how many kills there were."""
+        """Run the workflow with these kills, one process after another, and audit it; return the number of kills."""
         job, audit = self._new_case(name)
         outside = asyncio.create_task(self._outside(PLAYED[name], job))
         try:
@@ -176,7 +176,7 @@ class Matrix:
         return kills
 
     async def _outside(self, scenario: Scenario, job: WorkflowJob) -> None:
-        """Do what the outside does, at its time after the instance was first seen."""
+        """Send the input from outside, at its time after the instance was first seen."""
         acts: list[tuple[float, str, object]] = list(scenario.events)
         if scenario.cancel_at is not None:
             acts.append((scenario.cancel_at, "", None))
@@ -187,7 +187,7 @@ class Matrix:
         begun = time.monotonic()
         for at, name, data in sorted(acts, key=lambda act: act[0]):
             await asyncio.sleep(begun + min(at, 100) * job.second - time.monotonic())
-            with suppress(UsageError):  # it has ended already
+            with suppress(UsageError):  # it has already ended
                 if name:
                     await self._app.signal(job.instance_id, name, data)
                 else:

@@ -1,9 +1,9 @@
-"""A worker that sells something, fails on the way, is repaired and retries, as a process that may die at any write.
+"""A worker that sells something, fails on the way, is repaired and retries, in a process that may die at any write.
 
     python -m romancy_conformance.behaviour.crashes.retried
 
-`forking` says how jobs come and how they are answered. What it does to the outside stands in a file: a line for each
-effect, with the key by which the outside would tell two of them apart.
+`forking` describes how jobs arrive and how they are answered. Its effects outside are in a file: a line for each
+effect, with the key by which the outside would recognise a repetition.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sale(Job, frozen=True, kw_only=True):
 
 
 def effects(ledger: Path) -> list[tuple[str, str]]:
-    """What was done to the outside, and under which key."""
+    """Return the effects outside, with their keys."""
     if not ledger.exists():
         return []
     return [(name, key) for name, key in (line.split() for line in ledger.read_text(encoding="utf-8").splitlines())]
@@ -68,7 +68,7 @@ def _unless_broken(what: str) -> str:
 
 @compensation
 async def refund_sale(result: str, order: str) -> None:
-    """The receipt says which charge is given back."""
+    """The receipt names the charge to refund."""
     _do("refund", result)
 
 
@@ -115,7 +115,7 @@ async def sells(ctx: WorkflowContext) -> str:
 
 
 async def play(sale: Sale) -> int:
-    """Sell, and repair what is found broken, until it is sold."""
+    """Sell, and repair what is broken, until it is sold."""
     sale.arm()
     globals()["_ledger"] = Path(sale.ledger)
     async with Romancy(sale.url, workflows=[sells, packs], retry=RetryPolicy.none(), lease=30.0) as app:
@@ -123,7 +123,7 @@ async def play(sale: Sale) -> int:
         try:
             await handle.signal("approval", "yes")
         except UsageError:
-            pass  # it has ended: it had one
+            pass  # it has already ended
         try:
             async with asyncio.timeout(sale.limit):
                 while True:

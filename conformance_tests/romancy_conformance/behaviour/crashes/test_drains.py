@@ -30,11 +30,11 @@ MODULE = "romancy_conformance.behaviour.crashes.drained"
 KILLED = -9
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 LEAST = 4
-"""Commits of a worker that stops with a shift under way."""
+"""Commits of a worker that stops in the middle of a shift."""
 
 
 def points() -> Iterator[tuple[str, str, bool]]:
-    """Where to kill: a write, the moment, and whether it stops in haste. Before a write is after the one before it."""
+    """Yield where to kill: a write, the moment, and whether in haste. Before a write is after the one before it."""
     for moment in ("before", "after") if SOAK else ("before",):
         for hasty in (False, True) if SOAK else (False,):
             for name in ("commit", "claim") if SOAK else ("commit",):
@@ -45,7 +45,7 @@ def points() -> Iterator[tuple[str, str, bool]]:
 
 
 async def kill_stopping(workshop: Workshop, url: str) -> tuple[list[str], int, list[str]]:
-    """The names of the shifts, how often a commit was the last, and what went wrong."""
+    """Return the names of the shifts, how many of them died at a commit, and what went wrong."""
     shifts: list[str] = []
     wrong: list[str] = []
     commits = 0
@@ -71,7 +71,7 @@ async def test_a_worker_killed_at_each_write_of_its_stopping(shared_url: str) ->
     await create_table(shared_url)
     store = create_store(shared_url)
     await store.open()
-    await store.prune(PruneRequest(ended_before=1 << 60))  # what came with the table
+    await store.prune(PruneRequest(ended_before=1 << 60))  # the rows that came with the table
     with Workshop(MODULE) as workshop:
         shifts, commits, wrong = await kill_stopping(workshop, shared_url)
     async with Romancy(shared_url, worker=False, workflows=WORKFLOWS) as app:

@@ -15,11 +15,11 @@ pytestmark = pytest.mark.anyio
 
 MODULE = "romancy_conformance.behaviour.crashes"
 KILLS = 17 * 3 + 3 * 9 + 3
-"""Three at least of each workflow, nine on the way to taking over each of three, and three around deliveries."""
+"""At least three for each workflow, nine in takeovers for each of three workflows, and three at deliveries."""
 
 
 async def play(url: str, *options: str) -> tuple[int, str]:
-    """Play the matrix in a process of its own: the family's names are its own too."""
+    """Play the matrix in its own process, which has its own registry of the family's names."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -39,7 +39,7 @@ async def play(url: str, *options: str) -> tuple[int, str]:
 
 
 def kills_in(said: str) -> int:
-    """How many workers died, as the last line tells."""
+    """Return how many workers died, from the last line."""
     found = re.search(r"(\d+) kills", said.splitlines()[-1])
     assert found is not None
     return int(found[1])

@@ -30,7 +30,7 @@ LEAST = 12
 
 
 async def judge(app: Romancy, instance_id: str, ledger: Path) -> list[str]:
-    """What is wrong with a sale that has ended."""
+    """Return what is wrong with a sale that has ended."""
     done: dict[str, set[str]] = defaultdict(set)
     for name, key in effects(ledger):
         done[name].add(key)

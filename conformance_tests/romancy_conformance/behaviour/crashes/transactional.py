@@ -1,4 +1,4 @@
-"""Workflows whose activities write to a table of the user's in their session: exactly once, or not at all."""
+"""Workflows whose activities write to a user's table in their session: exactly once, or not at all."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A worker that starts or takes up one workflow and waits for its end, as a process that may die at any write.
+"""A worker that starts or continues one workflow and waits for its end, in a process that may die at any write.
 
     python -m romancy_conformance.behaviour.crashes.worker
 
-`forking` says how jobs come and how they are answered.
+`forking` describes how jobs arrive and how they are answered.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ class WorkflowJob(Job, frozen=True, kw_only=True):
     instance_id: str
     ledger: str
     second: float = 0.004
-    """How long a second of a workflow's own time takes."""
+    """Real seconds for one second on a workflow's clock."""
     lease: float = 30.0
     tell: tuple[tuple[str, Any], ...] = ()
-    """What to signal to the instance, instead of working on it: this is somebody outside."""
+    """What to signal to the instance instead of working on it, as a sender outside does."""
 
 
 @contextmanager
 def at_pace(second: float) -> Generator[None]:
-    """For a while, as `hurry`: for whoever replays what was written in a hurry."""
+    """Apply `hurry` for a while, to replay what was written in a hurry."""
     ticks = round(1_000_000 * second)
     with patch.object(_commands, "SECOND", ticks), patch.object(_run, "SECOND", ticks):
         yield
 
 
 def hurry(second: float) -> None:
-    """Let a second of the workflows' delays, and of the waits between attempts, take `second`."""
+    """Make one second of the workflows' delays, and of the waits between attempts, take `second`."""
     for module in (_commands, _run):
-        vars(module)["SECOND"] = round(1_000_000 * second)  # in a process that lives for one workflow
+        vars(module)["SECOND"] = round(1_000_000 * second)  # in a process that runs only one workflow
     delay = RetryPolicy.delay
 
     def hurried(policy: RetryPolicy, attempt: int, chance: float = 0.0) -> float:
@@ -68,7 +68,7 @@ def hurry(second: float) -> None:
 
 
 def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
-    """Let every activity and compensation take its time and be noted."""
+    """Make every activity and compensation take time and be recorded."""
     registry = Registry.collect()
     for definition in registry.activities.values():
         seconds = scenario.durations.get(definition.name, 0.0) * second
@@ -78,7 +78,7 @@ def watch(scenario: Scenario, ledger: Ledger, second: float) -> None:
 
 
 async def play(job: WorkflowJob) -> int:
-    """Start the workflow, or find it started, and wait for its end; or tell it something, and go."""
+    """Start the workflow, or find it started, and wait for its end; or send it signals, and return."""
     job.arm()
     if job.tell:
         async with Romancy(job.url, worker=False) as app:
@@ -91,14 +91,14 @@ async def play(job: WorkflowJob) -> int:
     known = {definition.name: definition for definition in (scenario.workflow, *scenario.children)}
     async with Romancy(job.url, workflows=known.values(), retry=scenario.retry, lease=job.lease) as app:
         if job.fail and await app.get_instance(job.instance_id) is not None:
-            handle: Handle[Any] = app.handle(job.instance_id)  # the first commit is to be the first that goes on
+            handle: Handle[Any] = app.handle(job.instance_id)  # the first commit must be the first that continues it
         else:
             handle = await app.start(scenario.workflow.options(instance_id=job.instance_id), *scenario.args)
         try:
             async with asyncio.timeout(job.limit):
                 with suppress(WorkflowFailedError, WorkflowCancelledError):
                     await handle.result()
-                # A child may end after its parent, and nobody tells.
+                # A child may end after its parent, and nothing reports that.
                 while (await app.list_instances(status=_OPEN)).instances:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError:

@@ -1,7 +1,8 @@
-"""What a ledger says exactly of lines of steps, on every database and however often their workers were interrupted.
+"""What a ledger proves about lines of steps, on every database and however often their workers were interrupted.
 
-A line's next activity begins only when the log says that the one before it is completed, and the ledger has its entries
-in the order they were written. So what begins again behind its successor ran twice although it was completed.
+The next activity of a line begins only when the log says that the one before is completed, and the entries of the
+ledger are in the order they were written. So an activity that begins again after its successor ran twice although it
+was completed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["begun_in_vain", "in_flight", "left_behind", "out_of_line"]
 
 
 def out_of_line(entries: Iterable[Entry], line: Sequence[str]) -> list[str]:
-    """What began again behind its successor, or before its predecessor had come to an end once."""
+    """Return activities that began again after their successor, or before their predecessor had ended once."""
     places = {activity_id: place for place, activity_id in enumerate(line)}
     reached: dict[str, int] = {}
     ended: set[tuple[str, int]] = set()
@@ -41,7 +42,7 @@ def out_of_line(entries: Iterable[Entry], line: Sequence[str]) -> list[str]:
 
 
 def begun_in_vain(entries: Iterable[Entry]) -> list[Entry]:
-    """Every beginning that was followed by another one of the same activity."""
+    """Return every beginning that was followed by another one of the same activity."""
     last: dict[tuple[str, str], Entry] = {}
     found: list[Entry] = []
     for entry in entries:
@@ -53,12 +54,12 @@ def begun_in_vain(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def left_behind(entries: Iterable[Entry], pids: Collection[int]) -> set[tuple[int, str]]:
-    """The instances in which these processes left an attempt that somebody had to make again."""
+    """Return the instances in which these processes left an attempt that another one had to repeat."""
     return {(entry.pid, entry.instance_id) for entry in begun_in_vain(entries) if entry.pid in pids}
 
 
 def in_flight(entries: Iterable[Entry]) -> Counter[int]:
-    """How many attempts each process has begun that have not come to their end."""
+    """Return how many attempts each process has begun and not ended."""
     counts: Counter[int] = Counter()
     for entry in entries:
         counts[entry.pid] += 1 if entry.what == "begin" else -1

@@ -1,8 +1,8 @@
-"""A worker process, and a workflow that does in turn whatever a storm of calls can meet.
+"""A worker process, and a workflow that does one after another whatever a storm of calls can meet.
 
     python -m romancy_conformance.behaviour.faults.called URL --ledger FILE
 
-It says `ready` and works until SIGTERM. The file's folder holds a file for each breakdown that is repaired.
+It prints `ready` and works until SIGTERM. The file's folder has a file for each repaired breakdown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["CALLED", "FOLDER", "LAST", "breaks", "called_line", "repair"]
 
 FOLDER = "ROMANCY_CALLED_FOLDER"
 LAST = -1
-"""What ends an instance."""
+"""The number that ends an instance."""
 _RUN = 4
 
 
 def breaks(number: int) -> bool:
-    """Whether this number ends the run in failure until it is repaired."""
+    """Whether this number makes the run fail until it is repaired."""
     return number % 11 == 5
 
 
@@ -40,7 +40,7 @@ async def called_break(life: str, number: int) -> None:
 
 @activity
 async def called_write(life: str, number: int) -> int:
-    """One row in the table, in the commit that ends the activity."""
+    """Insert one row into the table, in the commit that ends the activity."""
     session = await activity_context().session()
     await session.execute(f"insert into effects values ('{life}', '{number}')")  # noqa: S608 - our own words
     return number
@@ -60,7 +60,7 @@ async def called_child(ctx: WorkflowContext, number: int) -> int:
 
 @workflow
 async def called_line(ctx: WorkflowContext, life: str, got: list[int]) -> list[int]:
-    """Every number that is sent to it, in their order; a new run after a few of them."""
+    """Return every number sent to it, in their order; after a few of them, begin a new run."""
     while True:
         number = (await ctx.wait_event("number", model=int)).data
         if number == LAST:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def check_processes(url: str) -> None:
-    """Skip where a database lives in one process."""
+    """Skip a database that lives in one process."""
     store = create_store(url)
     await store.open()
     shared = store.capabilities.processes
@@ -28,7 +28,7 @@ async def check_processes(url: str) -> None:
 
 @pytest.fixture
 async def field(storage_url: str, tmp_path: Path) -> AsyncIterator[Field]:
-    """A fresh database with nobody at work yet."""
+    """A fresh database without workers."""
     await check_processes(storage_url)
     field = Field(storage_url, tmp_path)
     await field.open()
@@ -38,5 +38,5 @@ async def field(storage_url: str, tmp_path: Path) -> AsyncIterator[Field]:
 
 @pytest.fixture
 async def server(backend: str, server_for: Callable[[str], Server]) -> Server:
-    """A server of this test's own, to kill."""
+    """A private server of this test, to kill."""
     return server_for(backend)

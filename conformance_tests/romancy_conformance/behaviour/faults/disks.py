@@ -1,4 +1,4 @@
-"""Disks for tests: small ones that can be filled, emptied and made read-only. Only root may mount them."""
+"""Disks for tests: small ones that can be filled, emptied and made read-only. Only root can mount them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Disk", "mounted"]
 
 
 class Disk:
-    """A disk of its own."""
+    """A disk for one test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave no room for a single page."""
+        """Fill it until no single page fits."""
         file = os.open(self._ballast, os.O_WRONLY | os.O_CREAT)
         try:
             while True:
@@ -47,7 +47,7 @@ class Disk:
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Generator[Disk]:
-    """A disk in memory, mounted at a new folder."""
+    """Mount a disk in memory at a new folder."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:

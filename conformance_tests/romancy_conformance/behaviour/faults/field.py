@@ -1,4 +1,4 @@
-"""The field of a fault test: a database, the worker processes on it, and the account of what they did."""
+"""The field of a fault test: a database, its worker processes, and the record of what they did."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Process:
         self.process.send_signal(signal_number)
 
     def kill(self) -> None:
-        """End it if it still runs, frozen or not."""
+        """End it if it still runs, even when frozen."""
         if self.alive:
             self.process.kill()
         self.process.wait()
@@ -71,18 +71,18 @@ class Process:
             self.process.stdout.close()
 
     async def stopped(self) -> int:
-        """Tell it to stop, and how it ended."""
+        """Tell it to stop; return its exit code."""
         self.send(signal.SIGTERM)
         return await asyncio.to_thread(self.process.wait, 90)
 
     def memory(self) -> int:
-        """Resident memory in bytes."""
+        """Return its resident memory in bytes."""
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:  # noqa: PTH123 - not a file to keep
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Field:
-    """Opened by a fixture; `app` only starts and asks."""
+    """A fixture opens it; its `app` only starts and asks."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -104,20 +104,20 @@ class Field:
         await self.store.close()
 
     async def worker(self, *options: str, url: str = "") -> Process:
-        """One more worker process, at work."""
+        """Start one more worker process."""
         process = Process(url or self.url, self._ledger_file, *options)
         self._processes.append(process)
         return await process.ready()
 
     async def peers(self) -> dict[str, Peer]:
-        """The living workers by their tokens, as another worker sees them."""
+        """Return the living workers by their tokens, as another worker sees them."""
         observer = Worker(token=secrets.token_hex(8), worker_id="observer", lease=60_000_000)
         pulse = await self.store.heartbeat(observer)
         await self.store.heartbeat(observer, leaving=True)
         return {peer.token: peer for peer in pulse.peers if not peer.dead}
 
     async def beaten(self, worker: Process, times: int = 1) -> None:
-        """Wait until it has beaten so many times more."""
+        """Wait until it has sent so many more heartbeats."""
 
         async def beats() -> int:
             return sum(peer.beat for peer in (await self.peers()).values() if peer.host.pid == worker.pid)
@@ -128,7 +128,7 @@ class Field:
                 await asyncio.sleep(0.05)
 
     async def acquainted(self, workers: Iterable[Process]) -> None:
-        """Wait until each of these has heard of all the others: it has begun and ended a beat by the second one."""
+        """Wait until each of these knows all others: two more heartbeats contain a complete one."""
         await asyncio.gather(*(self.beaten(worker, 2) for worker in workers))
 
     async def start(self, ids: Iterable[str], steps: int, seconds: float) -> None:
@@ -156,7 +156,7 @@ class Field:
                 await asyncio.sleep(0.1)
 
     async def log(self, instance_id: str) -> list[LogEvent]:
-        """The instance's events, in a log without gaps."""
+        """Return the instance's events; check that the log has no gaps."""
         history = await self.store.read(instance_id)
         assert history is not None
         assert [row.seq for row in history.rows] == list(range(1, len(history.rows) + 1))
@@ -165,10 +165,10 @@ class Field:
     async def check(
         self, ids: Iterable[str], steps: int, *, interrupted: int, by: Iterable[Process] | None = None
     ) -> int:
-        """Every instance completed once; no effect lost, none in the table twice; no completed step ran again.
+        """Check that every instance completed once, with each effect exactly once and no completed step repeated.
 
-        At most so many attempts were carried out in vain, because they were interrupted; it tells how many. Given who
-        was interrupted (`by`), nobody else left a step unfinished, and whoever died at most one of each instance.
+        At most `interrupted` attempts may have run in vain; return how many did. With `by`, only these processes may
+        have left a step unfinished, and each of them that died at most one of each instance.
         """
         line, names = [f"{name}:{n + 1}" for n in range(steps) for name in ("faulty_step", "faulty_write")], set(ids)
         entries = [entry for entry in self.ledger.read() if entry.instance_id in names]
@@ -190,7 +190,7 @@ class Field:
         return in_vain
 
     async def now(self) -> int:
-        """What time the database has: that of a log entry it takes now."""
+        """Return the database's time: that of a log entry it writes now."""
         marker = start(status=Status.COMPLETED, delay=None)
         assert await self.store.commit([marker]) == [Outcome.ACCEPTED]
         history = await self.store.read(marker.instance_id)
@@ -198,7 +198,7 @@ class Field:
         return history.rows[-1].at
 
     async def taken_over(self, instance_id: str) -> list[int]:
-        """When others took the instance over, by the database's clock."""
+        """Return when others took the instance over, by the database's clock."""
         history = await self.store.read(instance_id)
         assert history is not None
         return [
@@ -208,7 +208,7 @@ class Field:
         ]
 
     async def owners(self, instance_id: str) -> list[str]:
-        """Who took the instance over, in order; empty for a release."""
+        """Return the new owners of the instance, in order; an empty one is a release."""
         return [event.owner for event in await self.log(instance_id) if isinstance(event, OwnerChanged)]
 
     async def status(self, instance_id: str) -> Status:
@@ -216,7 +216,7 @@ class Field:
 
 
 def _check_who(entries: list[Entry], interrupted: list[Process]) -> None:
-    """Steps, which no database can interrupt, were left unfinished by these alone."""
+    """Check that only these left steps unfinished, which no database can interrupt."""
     in_vain = [entry for entry in begun_in_vain(entries) if entry.activity_id.startswith("faulty_step")]
     assert [entry for entry in in_vain if entry.pid not in {process.pid for process in interrupted}] == []
     dead = {process.pid for process in interrupted if not process.alive}

@@ -1,4 +1,4 @@
-"""A worker whose one workflow holds a session open: on a file, nobody else can write meanwhile.
+"""A worker whose one workflow holds a session open: on a file, no other process can write meanwhile.
 
     python -m romancy_conformance.behaviour.faults.holder URL LEDGER
 

@@ -1,10 +1,10 @@
-"""A worker with workflows of which one ends the process it runs in, every time.
+"""A worker with several workflows; one of them ends its process every time.
 
     python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING
 
-The first process starts them all, the poisonous one in the middle; any process goes on with what it finds and ends by
-itself once nothing is open any more. ENDING is how the poison ends it: `exit`, or the name of a signal; behind `body:`
-its body does it, otherwise an activity.
+The first process starts them all, the poisonous one in the middle. Every process continues what it finds, and ends by
+itself when no instance is open any more. ENDING is how the poison ends its process: `exit`, or the name of a signal;
+with the prefix `body:` the workflow's body does it, otherwise an activity.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 
 async def main(url: str, count: int) -> None:
     for name, value in (("_ALIVE", 0.05), ("_TIMES_LONGER", 0)):
-        setattr(quarantine, name, value)  # nobody kills these processes at random
+        setattr(quarantine, name, value)  # no process here is killed at random
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)

@@ -42,7 +42,7 @@ async def faulty_step(number: int, seconds: float) -> int:
 
 @activity
 async def faulty_write(number: int, seconds: float) -> int:
-    """By the session, and every second time by the driver's own object."""
+    """Write by the session, and every second time by the driver's own object."""
     ledger = Ledger(Path(os.environ[LEDGER]))
     ledger.note("begin")
     await asyncio.sleep(seconds)
@@ -56,7 +56,7 @@ async def faulty_write(number: int, seconds: float) -> int:
 
 @activity
 async def faulty_hold(number: int, seconds: float) -> int:
-    """Like a write, and its transaction stays open for a while."""
+    """Write, and keep the transaction open for a while."""
     ledger = Ledger(Path(os.environ[LEDGER]))
     context = activity_context()
     db = await context.session()
@@ -104,14 +104,14 @@ WORKFLOWS = (faulty_line, faulty_naps, faulty_holder, faulty_feast)
 
 
 def limit_memory(megabytes: int) -> None:
-    """Let this process have so much more than it has now."""
+    """Limit this process to so much more memory than it has now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def put_clock(seconds: float) -> None:
-    """Let this process have another idea of what time it is."""
+    """Shift the clock that this process sees."""
     right = time.time_ns
 
     def wrong() -> int:

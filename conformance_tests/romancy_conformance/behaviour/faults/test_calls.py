@@ -31,7 +31,7 @@ PATIENCE = 120.0
 
 
 async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Call until the database answers: with an id of one's own nothing is done twice."""
+    """Repeat a call until the database answers; with an id, nothing is done twice."""
     while True:
         try:
             return await call()
@@ -40,7 +40,7 @@ async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 class Crew:
-    """Worker processes, one of which meets something every now and then."""
+    """Worker processes; from time to time, a fault hits one of them."""
 
     def __init__(self, url: str, folder: Path, chance: random.Random) -> None:
         self._url, self._folder, self._chance = url, folder, chance
@@ -73,14 +73,14 @@ class Crew:
 
 
 class Caller:
-    """Who uses one id, life after life. Its calls go through one app: who sends by several has no order."""
+    """Uses one id, life after life. All its calls go through one app: through several, calls have no order."""
 
     def __init__(self, instance_id: str, apps: list[Romancy], folder: Path, chance: random.Random) -> None:
         self._id, self._apps, self._folder, self._chance = instance_id, apps, folder, chance
         self.effects: Counter[tuple[str, str]] = Counter()
 
     async def live(self, life: str, *, purge: bool) -> None:
-        """One life: what it was sent is what it returns, unless it was ended from outside."""
+        """Play one life: its result is what it was sent, unless it was ended from outside."""
         app, chance = self._chance.choice(self._apps), self._chance
         numbers = chance.sample(range(1000), chance.randrange(2, 12))
         sent = await self._begin(app, life, next(number for number in range(1000, 1020) if not breaks(number)))
@@ -105,7 +105,7 @@ class Caller:
             assert await insist(lambda: app.purge(self._id)) == 1
 
     async def _begin(self, app: Romancy, life: str, first: int) -> list[int]:
-        """By a signal, by name, after a delay that the first signal ends, or at once."""
+        """Begin by a signal, by name, after a delay that the first signal ends, or at once."""
         how = self._chance.choice(["signal", "signal", "name", "delay", "plain"])
         named = app.workflow("called_line") if how in ("signal", "name") else called_line
         named = named.options(instance_id=self._id, delay=60.0 if how == "delay" else None)
@@ -120,12 +120,12 @@ class Caller:
         return [first]
 
     async def _send(self, app: Romancy, number: int) -> None:
-        """Once or more often: the id tells the second from the first."""
+        """Send a signal once or more often: its id identifies repetitions."""
         for _ in range(self._chance.choice([1, 1, 2])):
             await insist(lambda: app.signal(self._id, "number", number, id=str(number)))
 
     async def _retry(self, app: Romancy) -> None:
-        """Of several at once one is done."""
+        """Retry several times at once; one retry is done."""
 
         async def done() -> bool:
             try:
@@ -138,7 +138,7 @@ class Caller:
 
 
 async def test_calls_in_a_storm(field: Field, tmp_path: Path) -> None:
-    """Signals are received once and in their order, across runs, retries and owners; the effects are there once."""
+    """Signals are received once and in order, across runs, retries and owners; each effect is there once."""
     chance = random.Random("calls")
     crew = Crew(field.url, tmp_path, chance)
     async with Romancy(field.url, worker=False, workflows=CALLED) as app:

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.anyio
 
 HOUR = 3600
 LEASE = 6.0
-"""A machine that stands still for less makes nobody look dead."""
+"""A machine that stands still for less makes no worker look dead."""
 NAP = 2.5
-"""Long enough for an instance to be let go meanwhile."""
+"""Long enough for an instance to be released meanwhile."""
 _PUT_CLOCK = """
 create or replace function romancy_now() returns bigint language sql volatile as
 $$ select (extract(epoch from clock_timestamp()) * 1000000)::bigint + {} $$
@@ -33,14 +33,14 @@ $$ select (extract(epoch from clock_timestamp()) * 1000000)::bigint + {} $$
 
 
 async def start_naps(field: Field, label: str) -> list[str]:
-    """Start sleepers."""
+    """Start instances that sleep."""
     ids = [f"{label}-{number}" for number in range(10)]
     await field.app.start_many([faulty_naps.options(instance_id=one).bind(2, NAP) for one in ids])
     return ids
 
 
 async def check(field: Field, workers: Sequence[Process], ids: Sequence[str]) -> None:
-    """Everything ended once, in a log whose time never goes back, and nobody was taken over."""
+    """Check that each instance ended once, that no log's time goes back, and that no worker was taken over."""
     assert all(worker.alive for worker in workers)
     assert [] == out_of_line(field.ledger.read(), ["faulty_step:1", "faulty_step:2"])
     for one in ids:
@@ -52,7 +52,7 @@ async def check(field: Field, workers: Sequence[Process], ids: Sequence[str]) ->
 
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["ahead", "back"])
 async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
-    """It counts where the database lives in the process, and nowhere else."""
+    """The worker's clock matters where the database runs in its process, and nowhere else."""
     workers = [await field.worker("--lease", str(LEASE), "--jump", str(seconds)) for _ in range(2)]
     before = await start_naps(field, "before")
     await asyncio.sleep(0.5)
@@ -64,17 +64,17 @@ async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
     await check(field, workers, [*before, *after])
 
 
-@pytest.mark.backends("postgres")  # the clock of the others cannot be put from outside
+@pytest.mark.backends("postgres")  # a test cannot set the clock of the others
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["ahead", "back"])
 async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> None:
-    """Put back, it lets those who sleep already sleep on until it says so; whoever begins then is not touched."""
+    """While it is set back, earlier sleepers sleep until it reaches their time; later ones are not affected."""
     workers = [await field.worker("--lease", str(LEASE)) for _ in range(2)]
     before = await start_naps(field, "before")
     await asyncio.sleep(0.5)
     async with field.store.session() as session:
         await session.execute(_PUT_CLOCK.format(seconds * 1_000_000))
         await session.commit(start(status=Status.COMPLETED, delay=None))
-    await asyncio.sleep(LEASE)  # everybody has beaten since
+    await asyncio.sleep(LEASE)  # every worker has sent a heartbeat since
     after = await start_naps(field, "after")
     for one in after if seconds < 0 else [*after, *before]:
         await field.app.handle(one, faulty_naps).result(timeout=60)

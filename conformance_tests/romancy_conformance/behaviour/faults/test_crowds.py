@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 AT_ONCE = 20.0
-"""Seconds within which somebody looks, on a machine that is busy with something else."""
+"""Seconds until another worker looks, on a machine busy with something else."""
 POOL = 5
 BESIDE = 4
-"""Connections that PostgreSQL has beside its pool: for heartbeats, for listening, and up to two for searches."""
+"""Connections of PostgreSQL beside its pool: for heartbeats, for listening, and up to two for searches."""
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
 
@@ -34,7 +34,7 @@ SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 async def test_every_worker_killed_at_once_with_many_instances(
     field: Field, proxy_for: Callable[[str], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """F32: those that come after them take everything over, each instance once, over the connections they may have."""
+    """F32: their successors take everything over, each instance once, within their limit of connections."""
     count = 10_000 if SOAK else 300
     ids = [f"herd-{number:05}" for number in range(count)]
     lost = [await field.worker("--lease", "600") for _ in range(3)]
@@ -65,7 +65,7 @@ async def test_every_worker_killed_at_once_with_many_instances(
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_the_work_is_spread_over_those_who_live(field: Field) -> None:
-    """Where slots are what limits them. Work that only passes through, one may do alone."""
+    """Slots limit the workers here. Without a limit, one worker may do all of the short work alone."""
     workers, each = (8, 60) if SOAK else (3, 16)
     alive = await asyncio.gather(*(field.worker("--slots", "4", "--lease", "6") for _ in range(workers)))
     await field.acquainted(alive)

@@ -29,12 +29,12 @@ pytestmark = pytest.mark.anyio
 
 _ENDS_WITH_COMMIT = re.compile(rb"commit\s*;?\s*\0?$", re.IGNORECASE)
 LEASE = 6.0
-"""A machine that stands still for less makes nobody look dead."""
+"""A machine that stands still for less makes no worker look dead."""
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
 
 def on_commit(proxy: Proxy, fault: Fault) -> Trigger:
-    """Strike at the next request that ends in COMMIT; the whole transaction may be in it."""
+    """Apply the fault to the next request that ends in COMMIT; the request may contain the whole transaction."""
     return proxy.when(
         lambda direction, data: direction is Direction.TO_SERVER and _ENDS_WITH_COMMIT.search(data) is not None, fault
     )
@@ -43,7 +43,7 @@ def on_commit(proxy: Proxy, fault: Fault) -> Trigger:
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> None:
-    """Its deaths are shorter than any lease: no attempt is lost but for its session."""
+    """The server is down for less than any lease: an attempt is lost only with its session."""
     deaths, count, steps = (10, 400, 4) if SOAK else (2, 40, 3)
     field = Field(server.fresh_database(), tmp_path)
     await field.open()
@@ -68,10 +68,10 @@ async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> Non
 
 
 async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-    """D1: when the database is back every beat is old, and nobody may be taken for dead who lives.
+    """D1: when the database is back, every heartbeat is old, and no living worker may be declared dead.
 
-    The first that comes back had looked at the others last, and they come back only when it has beaten again; but who
-    is stopped while it holds a file holds up everybody, so where it is one they all come back at once.
+    The first worker to come back was the last to look at the others, and these come back only after its next heartbeat.
+    A worker that is stopped while it holds a file blocks all others, so on a file they all come back at once.
     """
     options = ["--lease", str(LEASE), "--elsewhere", "--slots", "5"]
     *late, first = [await field.worker(*options) for _ in range(8 if SOAK else 3)]
@@ -93,11 +93,11 @@ async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[N
 
     assert first.alive
     assert all(worker.alive for worker in late)
-    assert living == (await field.peers()).keys()  # nobody was declared dead and had to begin anew
+    assert living == (await field.peers()).keys()  # nobody was declared dead
     assert {owner for one in ids for owner in await field.owners(one)} <= {""}
     await field.check(
         ids, 2, interrupted=len(ids), by=[*late, first]
-    )  # what ran stopped with the lease, and began again
+    )  # running attempts stopped with the lease, and began again
 
 
 @pytest.mark.soak
@@ -147,7 +147,7 @@ async def test_connections_cut_around_a_commit(field: Field, fault: Fault, proxy
 
     assert worker.alive
     assert triggers[0].struck.is_set()
-    # Whichever commit was cut, it was one for each trigger that struck, of ten sessions at most.
+    # Whichever commit was cut, each trigger that applied cut one, of ten sessions at most.
     struck = sum(trigger.struck.is_set() for trigger in triggers)
     await field.check(ids, 3, interrupted=struck * len(ids), by=[])
 

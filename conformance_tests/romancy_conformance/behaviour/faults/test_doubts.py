@@ -125,7 +125,7 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
         await app.start(doubt_event_or_timeout.options(instance_id="early"))
         await app.start(doubt_event_or_timeout.options(instance_id="late"))
         for one in ("early", "late"):
-            await status_is(app, one, Status.WAITING)  # from here on the time runs
+            await status_is(app, one, Status.WAITING)  # the time starts here
     await front.signal("early", Number, 1)
     await asyncio.sleep(PATIENCE + 0.3)
     await front.signal("late", Number, 2)
@@ -135,7 +135,7 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
 
 
 class Slow:
-    """A store that takes its time to acknowledge."""
+    """A store that is slow to acknowledge."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -168,7 +168,7 @@ async def test_what_ends_while_a_write_is_on_its_way_waits_for_it(
 
 
 async def test_mail_at_the_last_moment_repeats_nothing(open_app: Open) -> None:
-    """B8: the end is refused, since it has not seen the mail; what led to it is not forgotten."""
+    """B8: the store refuses the end, as it has not seen the mail; the events before it are kept."""
     begun.clear()
     fronts.append(await open_app(worker=False))
     app = await open_app()

@@ -35,14 +35,14 @@ FULL = 5.0
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk with room for what the test writes, and little more."""
+    """A disk with little more room than the test needs."""
     with mounted(tmp_path / "disk", "size=16m") as disk:
         yield disk
 
 
 @pytest.fixture
 async def on_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Field]:
-    """A field there; its ledger is elsewhere."""
+    """A field on that disk; its ledger is elsewhere."""
     field = Field(f"sqlite:///{disk.folder}/romancy.db", tmp_path)
     await field.open()
     yield field
@@ -50,12 +50,12 @@ async def on_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Field]:
 
 
 def noted(field: Field, what: str, activity: str = "") -> int:
-    """How many attempts have begun, or come to their end."""
+    """Return how many attempts have begun, or ended."""
     return sum(entry.what == what and entry.activity_id.startswith(activity) for entry in field.ledger.read())
 
 
 async def charged(field: Field, ids: list[str]) -> int:
-    """How many attempts the logs call failed."""
+    """Return how many attempts the logs record as failed."""
     logs = [await field.log(instance_id) for instance_id in ids]
     return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for log in logs for event in log)
 
@@ -110,7 +110,7 @@ async def test_a_session_that_meets_a_full_disk_is_tried_again_now_and_then(on_d
 
 @asynccontextmanager
 async def holder(field: Field, ledger: Path) -> AsyncGenerator[Process]:
-    """A worker that holds the file in a session, as soon as there is an instance that has it do so."""
+    """A worker that holds the file in a session, once there is an instance for it."""
     module = "romancy_conformance.behaviour.faults.holder"
     worker = await asyncio.create_subprocess_exec(sys.executable, "-m", module, field.url, str(ledger), env=ENVIRONMENT)
     try:
@@ -126,7 +126,7 @@ async def holder(field: Field, ledger: Path) -> AsyncGenerator[Process]:
 async def test_a_worker_that_stops_inside_its_session_is_outlived(
     storage_url: str, tmp_path: Path, ending: signal.Signals
 ) -> None:
-    """Nobody can write while it holds the file, and so nobody can declare it dead either."""
+    """No other process can write while it holds the file, so none can declare it dead either."""
     field = Field(f"{storage_url}?lock_timeout=1&session_limit=3", tmp_path)
     ledger, ids = tmp_path / "ledger", [f"other-{number}" for number in range(5)]
     async with AsyncExitStack() as stack:

@@ -32,7 +32,7 @@ seen: list[str] = []
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test notes for itself."""
+    """Clear the records of the test before."""
     seen.clear()
 
 
@@ -64,13 +64,13 @@ async def hogging(ctx: WorkflowContext, seconds: float) -> None:
 
 
 class Deaf:
-    """A store whose heartbeats get no answer while it is deaf."""
+    """A store whose heartbeats get no answer while it is cut off."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.deaf = False
         self.beaten_at = 0.0
-        """When the last heartbeat that was answered set out."""
+        """When the last answered heartbeat was sent."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -141,7 +141,7 @@ async def test_a_loop_that_is_not_blocked_is_not_named(
 
 
 def block_the_loop(field: Field, seconds: float) -> None:
-    """The very thing nobody should do: until somebody else goes on with what runs here, but no longer than that."""
+    """Block the event loop, as no code should, until another worker continues its work, but no longer."""
     until_when = time.monotonic() + seconds
     while time.monotonic() < until_when:
         time.sleep(0.1)
@@ -153,15 +153,15 @@ def block_the_loop(field: Field, seconds: float) -> None:
 async def test_a_blocked_loop_keeps_its_lease(
     field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, second_heart: bool
 ) -> None:
-    """Another worker waits to take over; the heart that beats beside the blocked loop is all that keeps it away."""
+    """Another worker waits to take over; only the heartbeat beside the blocked loop prevents that."""
     monkeypatch.setenv(LEDGER, str(tmp_path / "ledger"))
-    lease = 3 * LEASE  # the machine may stand still for a while, and that is no reason to lose it
+    lease = 3 * LEASE  # the machine may stand still for a while, which must not cost the lease
     await field.worker("--lease", str(lease), "--elsewhere")
     options: dict[str, Any] = {} if second_heart else {"warn_when_blocked": None}
     async with Romancy(field.url, workflows=[faulty_line], lease=lease, **options) as app:
         handle = await app.start(faulty_line.options(instance_id="hog"), 1, 0.5)
         await field.begun(1)
-        await asyncio.sleep(LEASE)  # the two know each other by now
+        await asyncio.sleep(LEASE)  # each knows the other by now
         handle = await app.start(faulty_line.options(instance_id="hogged"), 1, 0.5)
         await field.begun(3)
         block_the_loop(field, 2 * lease if second_heart else 60)

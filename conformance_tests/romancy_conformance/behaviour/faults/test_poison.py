@@ -29,11 +29,11 @@ ENDINGS = {
     "body:SIGKILL": -signal.SIGKILL,
     "body:SIGSEGV": -signal.SIGSEGV,
 }
-"""How the poison ends its process, in an activity or its body, and how that ends then; out of memory by SIGKILL."""
+"""How the poison ends its process, in an activity or its body, and the exit status; out of memory, by SIGKILL."""
 
 
 async def run_once(url: str, ending: str) -> int:
-    """One worker process, to its end."""
+    """Run one worker process to its end."""
     module = "romancy_conformance.behaviour.faults.poisoned"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, url, str(INNOCENT), ending, env=ENVIRONMENT, stderr=asyncio.subprocess.DEVNULL
@@ -42,7 +42,7 @@ async def run_once(url: str, ending: str) -> int:
 
 
 async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
-    """However it ends them: six in a row, and the seventh lets it be."""
+    """However it ends them: six workers in a row die, and the seventh parks it."""
     endings = [*ENDINGS, "exit"]
     ends = [await run_once(field.url, ending) for ending in endings]
 
@@ -56,7 +56,7 @@ async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
 
 
 async def test_what_needs_too_much_memory_fails_and_the_others_finish(field: Field) -> None:
-    """F24: that attempt is recorded as failed, and the worker that has them all goes on."""
+    """F24: that attempt is recorded as failed, and the worker with all instances continues."""
     worker = await field.worker("--memory", "250")
     ids = [f"frugal-{number}" for number in range(10)]
     await field.start(ids, 2, 0.2)

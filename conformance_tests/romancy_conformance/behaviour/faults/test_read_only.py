@@ -26,7 +26,7 @@ CLOSED = 5.0
 """Seconds without writes."""
 ENDS_ALL = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
 SWITCHES: dict[str, list[tuple[list[str], list[str]]]] = {
-    # What runs meets it; then only what connects meets it, and keeps it when it is over.
+    # Running transactions meet it first; then only new connections meet it, and keep it when it is over.
     "postgres": [
         (
             ["alter system set default_transaction_read_only = on", "select pg_reload_conf()"],
@@ -44,7 +44,7 @@ SWITCHES: dict[str, list[tuple[list[str], list[str]]]] = {
 
 
 class Shutter:
-    """A server of this test's own with one database on it, which can be closed for writes."""
+    """A private server of this test with one database, which can be closed for writes."""
 
     def __init__(self, server: Server) -> None:
         self._access = server.access
@@ -54,14 +54,14 @@ class Shutter:
         self.turns = SWITCHES[server.kind]
 
     def _as_anybody(self, url: str) -> str:
-        """Administrators may write whatever `read_only` says, so the worker is none."""
+        """`read_only` does not apply to administrators, so the worker is not one."""
         self._access.fetch("create user 'anybody'@'%' identified by 'anybody'")
         self._access.fetch(f"grant all on {self._database}.* to 'anybody'@'%'")
         parts = urlsplit(url)
         return parts._replace(netloc=f"anybody:anybody@{parts.hostname}:{parts.port}").geturl()
 
     async def say(self, statements: Sequence[str]) -> None:
-        """As the administrator."""
+        """Run statements as the administrator."""
         for statement in statements:
             await asyncio.to_thread(self._access.fetch, statement.format(database=self._database))
 
@@ -85,12 +85,12 @@ async def field(shutter: Shutter, tmp_path: Path) -> AsyncIterator[Field]:
 
 
 def ended(field: Field) -> int:
-    """How many attempts have come to their end."""
+    """Return how many attempts have ended."""
     return sum(entry.what == "end" for entry in field.ledger.read())
 
 
 async def keep_closed(shutter: Shutter, close: Sequence[str], field: Field, ids: list[str]) -> asyncio.Task[None]:
-    """Close it for a while, and again if the start of an instance got in; the last start, which still waits."""
+    """Close it for a while, and again if the start of an instance succeeded; return the start that still waits."""
     over = time.monotonic() + CLOSED
     while True:
         await shutter.say(close)

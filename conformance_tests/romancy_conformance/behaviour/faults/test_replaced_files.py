@@ -38,7 +38,7 @@ def lose(file: Path, how: str) -> None:
 
 
 async def refused(app: Romancy) -> DatabaseReplacedError:
-    """What is said as soon as it is noticed."""
+    """Return the error that follows as soon as it is detected."""
     async with asyncio.timeout(100):
         while True:
             try:

@@ -31,9 +31,9 @@ COUNT = 20
 async def test_open_connections_fall_silent_for_ever(
     field: Field, backend: str, proxy_for: Callable[[str], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a firewall does that was started anew: nothing arrives, nobody hears of an end, new connections live."""
+    """Like a restarted firewall: no data arrives, no end is reported, and new connections work."""
     proxy = proxy_for(field.url)
-    # PostgreSQL's bound is not for choosing.
+    # PostgreSQL's bound cannot be chosen.
     url = proxy.url(field.url) + ("" if SOAK or backend == "postgres" else "?timeout=5")
     worker = await field.worker("--lease", "90", url=url)
     ids = [f"silent-{number}" for number in range(COUNT)]
@@ -52,7 +52,7 @@ async def test_open_connections_fall_silent_for_ever(
 
 
 async def test_the_network_is_gone_for_a_while(field: Field, proxy_for: Callable[[str], Proxy]) -> None:
-    """Longer than a lease: another worker takes over, and the one that comes back does no harm and works again."""
+    """Longer than a lease: another worker takes over, and the returning worker does no harm and works again."""
     lease, away = (30.0, 90.0) if SOAK else (2.0, 6.0)
     proxy = proxy_for(field.url)
     far = await field.worker("--lease", str(lease), "--elsewhere", url=proxy.url(field.url))

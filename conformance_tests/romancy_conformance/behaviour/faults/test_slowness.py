@@ -1,6 +1,6 @@
 """A network that is slow, and never equally slow: work takes longer by its round trips, and nothing else happens.
 
-The lease is kept as long as a renewal takes less than a third of it: nobody takes over, nothing is begun twice.
+A worker keeps its lease as long as a renewal takes less than a third of it: no worker takes over, nothing begins twice.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 COUNT = 5
 ROUND_TRIPS = 60
-"""More than a line of two steps with sessions asks for, with the connections that are opened for it."""
+"""More than a line of two steps with sessions needs, with the connections that are opened for it."""
 
 
 @dataclass(frozen=True)
 class Slowness:
-    """Of one way, on average."""
+    """The average delay in one direction."""
 
     delay: float
     lease: float
     steps: int
     seconds: float
-    """What each activity takes, so that a line outlasts the lease."""
+    """The duration of each activity, so that a line outlasts the lease."""
 
 
 SLOW = {
@@ -47,14 +47,14 @@ SLOW = {
 
 @pytest.fixture
 def network(backend: str, has_server: Callable[[str], bool]) -> None:
-    """Skip where there is none."""
+    """Skip where there is no network."""
     if not has_server(backend):
         pytest.skip("capability: there is no network between a worker and its database")
 
 
 @asynccontextmanager
 async def unsteady(proxy: Proxy, delay: float) -> AsyncGenerator[None]:
-    """Everything is late, by half of it more or less."""
+    """Delay everything, by half more or less."""
     chance = random.Random(17)
 
     async def change() -> None:
@@ -83,7 +83,7 @@ async def test_a_slow_network_costs_time_and_nothing_else(
         begun = time.monotonic()
         await field.start(ids, slow.steps, slow.seconds)
         await field.begun(COUNT)
-        near = await field.worker(*lease)  # it would take over whatever the far one lets go of
+        near = await field.worker(*lease)  # it would take over whatever the far one released
         await field.all_ended()
         took = time.monotonic() - begun
 

@@ -26,11 +26,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 INNOCENT, KILLS, WORKERS = (400, 400, 4) if os.environ.get("ROMANCY_SOAK") else (100, 8, 2)
 PAUSE = 0.3
-"""Seconds between two kills, on the average."""
+"""Average seconds between two kills."""
 
 
 def line(number: int) -> Program:
-    """Activities and sleeps by turns, some of them longer than most workers live."""
+    """Activities and sleeps in turn, some of them longer than most workers live."""
     chance = random.Random(number)
     nodes = [Node("step", "a"), Node("nap", seconds=chance.uniform(0, 0.5)), Node("step", "b")]
     return Program(f"innocent-{number}", (Node("seq", of=(*nodes, Node("nap", seconds=0.1), Node("step", "c"))),))

@@ -22,15 +22,15 @@ pytestmark = pytest.mark.anyio
 
 LEASE = 2.0
 AT_ONCE = 20.0
-"""Seconds within which somebody looks, on a machine that is busy with something else."""
+"""Seconds until another worker looks, on a machine busy with something else."""
 SOME = ("--slots", "8")
-"""Of 20 instances one worker takes so many, and leaves the others a turn."""
+"""One worker takes so many of 20 instances, and leaves some to the others."""
 LONG = 2.0
-"""Seconds of an activity that has not ended when its worker dies."""
+"""Seconds of an activity that is still running when its worker dies."""
 
 
 async def freeze(field: Field, worker: Process) -> None:
-    """Stop it, but not in the middle of a write: if the database is a file, nobody else could write then."""
+    """Stop it, but not in the middle of a write: on a file, no other process could write then."""
     while True:
         worker.send(signal.SIGSTOP)
         writing = asyncio.create_task(field.store.commit([start(status=Status.COMPLETED, delay=None)]))
@@ -54,7 +54,7 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
     frozen.send(signal.SIGCONT)
     assert await other.stopped() == 0
 
-    # It has noticed, dropped its run and goes on claiming as a new incarnation.
+    # It has noticed, dropped its run and continues to claim as a new incarnation.
     await field.start(["after"], 2, 0.05)
     await field.all_ended()
 
@@ -64,7 +64,7 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
     await field.check(["ice", "after"], 2, interrupted=1, by=[frozen, other])
 
 
-@pytest.mark.backends("postgres", "mysql", "mariadb")  # in SQLite all others wait for a session that is frozen
+@pytest.mark.backends("postgres", "mysql", "mariadb")  # in SQLite, all others wait for a frozen session
 async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(field: Field) -> None:
     frozen = await field.worker("--lease", str(LEASE))
     handle = await field.app.start(faulty_holder.options(instance_id="held"), 1.0)
@@ -87,7 +87,7 @@ async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(f
 
 
 async def kill_at_work(field: Field, victim: Process) -> list[str]:
-    """Kill it as soon as it has begun something; what that is."""
+    """Kill it as soon as it has begun something; return what it has begun."""
     async with asyncio.timeout(60):
         while not (hers := {entry.instance_id for entry in field.ledger.read() if entry.pid == victim.pid}):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -113,9 +113,9 @@ async def test_a_worker_of_another_machine_is_missed_within_its_lease(field: Fie
 
 
 async def lateness(field: Field, ids: list[str]) -> float:
-    """How much too late the machine is meanwhile: what a short sleep and four answers of the database take at worst.
+    """Return how slow the machine is: the worst time of a short sleep and four answers of the database.
 
-    Who takes over needs the processor too, and as many answers: one to see that a lease has ended, one to say so.
+    A successor needs the processor too, and as many answers: one to see that a lease has ended, one to report it.
     """
     worst = 0.0
     while not all([await field.taken_over(one) for one in ids]):
@@ -128,13 +128,13 @@ async def lateness(field: Field, ids: list[str]) -> float:
 
 
 async def waited_since(killed: int, field: Field, instance_id: str) -> float:
-    """How long after that moment it was taken over, by the database's clock."""
+    """Return how long after that moment it was taken over, by the database's clock."""
     *_, at = await field.taken_over(instance_id)
     return (at - killed) / 1_000_000
 
 
 async def test_a_dead_neighbour_is_replaced_at_once(field: Field) -> None:
-    """Nobody waits for a lease that would end after ten minutes, of a neighbour of whom one has heard."""
+    """A worker does not wait for the lease of ten minutes of a neighbour that it knew."""
     lost, other = [await field.worker("--lease", "600", *SOME) for _ in range(2)]
     ids = [f"near-{number}" for number in range(20)]
     await field.start(ids, 1, LONG)
@@ -151,7 +151,7 @@ async def test_a_dead_neighbour_is_replaced_at_once(field: Field) -> None:
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 async def test_a_worker_with_a_name_is_killed_and_started_again_at_once(field: Field, where: str) -> None:
-    """F28: its former life is no rival: on this machine it is gone, and a container is another machine each time."""
+    """F28: its former incarnation is no rival, on this machine or, like a container, on another one each time."""
     options = ["--worker-id", "the-one", *(["--elsewhere", "--lease", str(LEASE)] if where == "elsewhere" else [])]
     lost = await field.worker(*options)
     ids = [f"named-{number}" for number in range(5)]
@@ -169,7 +169,7 @@ async def test_a_worker_with_a_name_is_killed_and_started_again_at_once(field: F
 async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
     first = await field.worker("--lease", "60", "--drain", "60")
     ids = [f"handed-{number}" for number in range(10)]
-    await field.start(ids, 3, 2.5)  # the other one has time to come
+    await field.start(ids, 3, 2.5)  # leaves the other one time to start
     await field.begun(10)
     second = await field.worker("--lease", "60")
 
@@ -179,7 +179,8 @@ async def test_an_orderly_stop_hands_everything_on(field: Field) -> None:
 
     assert time.monotonic() - stopped < 50
     assert second.alive
-    # What ran was let end, what was left was given back in an append: nothing began twice, nobody was taken over.
+    # Running attempts were finished, the rest was released in an append: nothing began twice, no worker was taken
+    # over.
     assert sum(entry.what == "begin" for entry in field.ledger.read()) == len(ids) * 6
     assert {owner for id in ids for owner in await field.owners(id)} == {""}
     await field.check(ids, 3, interrupted=0, by=[])
