@@ -1,4 +1,4 @@
-"""Types are looked at where they are declared, and at the latest when an app opens, before any money has moved."""
+"""Types are checked where they are declared, at the latest when an app opens: before any money has moved."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_context_may_be_declared_in_other_ways(fn: Any) -> None:
 
 
 def of_what_comes_later() -> Workflow[..., Any]:
-    """A workflow whose activity names a type that is defined behind it, or never."""
+    """Return a workflow whose activity names a type that is defined after it, or never."""
 
     @activity
     async def keeps(thing: Later) -> None: ...

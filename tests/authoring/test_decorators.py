@@ -86,7 +86,7 @@ def test_what_is_no_function_is_refused() -> None:
 
 
 def test_choices_that_there_are_not_are_refused() -> None:
-    """What an activity may raise was looked at only when it had raised, and its instance waited for ever."""
+    """Otherwise the error would appear only when the activity raises, and its instance would wait for ever."""
     untyped: Any = activity
     for choice in ({"executor": "fork"}, {"compensate": "always", "compensation": plain}):
         assert f"{next(iter(choice))}= is" in refusal(untyped(**choice), plain)
@@ -200,7 +200,7 @@ def test_options_change_a_copy() -> None:
 
 
 def test_a_retry_policy_is_nothing_else() -> None:
-    """It would be asked only when an attempt has failed."""
+    """Otherwise the policy would be called only when an attempt has failed."""
     untyped: Any = 5
     for declared in (activity(retry=untyped), compensation(retry=untyped)):
         with pytest.raises(UsageError, match="retry= takes a RetryPolicy, not int"):

@@ -1,4 +1,4 @@
-"""A delay of a start that cannot be kept is refused where it is given, with what is wrong about it."""
+"""A start refuses a delay that is impossible, and says what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells other code from the same code: all that a replay depends on, and nothing that it does not."""
+"""Code versions: they change with everything that a replay depends on, and with nothing else."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def modules() -> Iterator[None]:
 
 
 def made(source: str, name: str = "selling") -> Workflow[..., Any]:
-    """The workflow of a module with this text."""
+    """Return the workflow of a module with this text."""
     module = types.ModuleType(f"shop_{next(numbers)}")
     sys.modules[module.__name__] = module
     exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102 - a module that is no file
@@ -136,7 +136,7 @@ def made(source: str, name: str = "selling") -> Workflow[..., Any]:
 
 
 def changed(old: str, new: str, *, name: str = "selling") -> bool:
-    """Whether the version is another one when this is changed."""
+    """Whether this change of the module changes the version."""
     assert SHOP.count(old) == 1, old
     return made(SHOP, name).code != made(SHOP.replace(old, new), name).code
 

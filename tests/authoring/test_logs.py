@@ -1,4 +1,4 @@
-"""The fields of our log lines: on every record of our loggers, in nobody's way."""
+"""The fields of Romancy's log lines: on every record of its loggers, and on no others."""
 
 from __future__ import annotations
 

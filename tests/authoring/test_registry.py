@@ -146,7 +146,7 @@ def test_of_two_activities_of_one_name_a_workflow_means_the_one_that_its_code_na
 
 
 def test_two_of_one_name_in_one_workflow_stand_for_neither() -> None:
-    """Its code may name the module of one for something else: nobody is refused for it."""
+    """The workflow's code may use the name for something else, so the call raises no error."""
 
     @compensation
     async def registry_undo_one() -> None: ...

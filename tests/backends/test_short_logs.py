@@ -1,4 +1,4 @@
-"""What the contract leaves to a store, ours do: a short log comes along with the claim, and is not asked for."""
+"""The contract leaves it open, but all adapters of this tree return a short log with the claim."""
 
 from __future__ import annotations
 

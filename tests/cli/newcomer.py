@@ -1,4 +1,4 @@
-"""A newcomer at a shell: an empty folder, an environment that holds the wheel alone, and what is typed there."""
+"""A newcomer at a shell: an empty folder, an environment with the wheel alone, and the commands typed there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIME = re.compile(r"\+?\d+(\.\d+)? (ms|s)\b")
 
 
 class Answer(NamedTuple):
-    """How a command ended, and what it printed."""
+    """The exit code of a command, and its output."""
 
     code: int
     out: str
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class Page:
-    """The blocks of a page of the guide, in the order in which they are typed and read."""
+    """The blocks of a page of the guide, in the order in which a reader types and reads them."""
 
     blocks: list[markdown.CodeBlock]
 
@@ -43,7 +43,7 @@ class Page:
         return cls(list(markdown.read((ROOT / name).read_text("utf-8")).blocks))
 
     def next(self, language: str) -> str:
-        """The next block of the page, which has to be of this language."""
+        """Return the next block of the page, which must have this language."""
         block = self.blocks.pop(0)
         assert language == block.language, f"line {block.line}: expected a block of {language}"
         return block.text
@@ -51,7 +51,7 @@ class Page:
 
 @dataclass
 class Newcomer:
-    """Types commands in a folder, as they stand in the guide."""
+    """Types commands in a folder, as the guide shows them."""
 
     commands: Path
     folder: Path
@@ -77,7 +77,7 @@ class Newcomer:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def types_all(self, block: str, wait_for: tuple[str, str] | None = None) -> list[Answer]:
-        """Type the lines of a block, all of which succeed. Behind a start, wait until an instance has a status."""
+        """Type the lines of a block, which must all succeed. After a start, wait until an instance has a status."""
         answers: list[Answer] = []
         for line in block.splitlines():
             answers.append(self.types(line))
@@ -90,7 +90,7 @@ class Newcomer:
         (self.folder / name).write_text(text, "utf-8")
 
     def sees(self, instance_id: str, status: str) -> None:
-        """Look until an instance has a status."""
+        """Wait until an instance has a status."""
         question = "select 1 from romancy_instances where instance_id = ? and status = ?"
         deadline = time.monotonic() + 120
         with closing(sqlite3.connect(self.folder / "orders.db", timeout=30)) as database:
@@ -100,7 +100,7 @@ class Newcomer:
 
     @contextmanager
     def at_work(self, line: str) -> Generator[list[str]]:
-        """Run a worker in another terminal, and end it with Ctrl-C; what it has printed is in the list then."""
+        """Run a worker in another terminal, and end it with Ctrl-C; its output is then in the list."""
         with self.starts(line) as worker:
             told: list[str] = []
             assert worker.stdout is not None
@@ -115,7 +115,7 @@ class Newcomer:
 
     @contextmanager
     def starts(self, line: str) -> Generator[subprocess.Popen[str]]:
-        """Start a command beside the others, both its outputs on one pipe; it is gone after the block."""
+        """Start a command beside the others, with both outputs on one pipe; it is ended after the block."""
         words = shlex.split(line)
         with subprocess.Popen(
             [self.commands / words[0], *words[1:]],
@@ -137,6 +137,6 @@ class Newcomer:
 
 
 def holds(seen: str, printed: str) -> bool:
-    """Whether the lines of a page stand in what was seen, in one piece; times may differ."""
+    """Whether the output contains the lines of a page in one piece; times may differ."""
     wanted, found = ([_TIME.sub("T", line.strip()) for line in text.splitlines()] for text in (printed, seen))
     return any(found[first : first + len(wanted)] == wanted for first in range(len(found)))

@@ -1,4 +1,4 @@
-"""What a newcomer's module may be like, and what the command line says of it."""
+"""Forms of a user's module, and what the command line says about each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = Romancy("sqlite:///new.db", workflows=[greet_newcomer])
 
 
 class Answer(NamedTuple):
-    """How a command ended and what it printed."""
+    """The exit code of a command and its output."""
 
     code: int
     out: str
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, whose modules are forgotten afterwards."""
+    """The current folder; its modules are removed from memory afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     known = set(sys.modules)

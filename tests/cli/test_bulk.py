@@ -1,4 +1,4 @@
-"""Acting on very many instances: memory does not grow with their number, and an outage says how far it came."""
+"""Commands on very many instances: memory does not grow with their number, and an outage prints the progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class Crowd:
-    """A database of very many instances that fit, none of which is kept."""
+    """A database of very many matching instances, which it keeps nowhere."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_number(
 ) -> None:
     there = crowd(MANY)
     monkeypatch.setattr("click.confirm", confirmed)
-    monkeypatch.setattr(_bulk, "line", drop)  # what is printed is kept by pytest
+    monkeypatch.setattr(_bulk, "line", drop)  # pytest keeps what is printed
 
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""`romancy conformance`: the suite runs on the adapter of a URL, and says what is missing before it does."""
+"""`romancy conformance`: it runs the suite on the adapter of a URL, and first checks what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROMANCY: Final = (sys.executable, "-m", "romancy")
 
 
 def run(*arguments: str) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process; return its exit code."""
     command = ["conformance", *arguments]
     return ended(lambda: cli.main(command, prog_name="romancy", standalone_mode=False))
 

@@ -1,4 +1,4 @@
-"""`romancy demo` tells a true story: a real kill, a real restart, nothing done twice, everything undone."""
+"""`romancy demo` shows what it says: a real kill, a real restart, nothing done twice, everything undone."""
 
 from __future__ import annotations
 

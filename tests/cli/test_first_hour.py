@@ -1,7 +1,7 @@
-"""The first hour of a newcomer: the README and the tutorial as they stand, typed in an empty folder with the wheel.
+"""A newcomer's first hour: the README and the tutorial, typed as they are in an empty folder with the wheel.
 
-Every command of the pages is typed, in their order, and what the pages print is what is seen. Only the durations of
-steps may differ.
+The test types every command of the pages in order, and compares the output with the pages. Only the durations of steps
+may differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The commands of an environment that holds the wheel, and what it needs, alone."""
+    """The commands of an environment with only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("newcomer")
     installed = distribution.empty_environment(folder / "environment")
     distribution.install(installed, distribution.build_wheel(folder))
@@ -153,7 +153,7 @@ TYPED = {
     "romancy run goood": (2, "there is no module 'goood'"),
     "romancy check twice": (2, 'Give one of them another name with @workflow(name="…")'),
 }
-"""Commands that are wrong, their exit codes, and what is said to be done."""
+"""Wrong commands, their exit codes, and the advice in their output."""
 
 WRITTEN = {
     "unserialisable": (
@@ -177,7 +177,7 @@ WRITTEN = {
         "declare it before the app is opened",
     ),
 }
-"""Programs that are wrong, and what is said to be done."""
+"""Wrong programs, and the advice in the output."""
 
 
 def test_every_mistyped_command_says_what_to_do(newcomer: Newcomer) -> None:
@@ -197,7 +197,7 @@ def test_every_mistyped_command_says_what_to_do(newcomer: Newcomer) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_program_that_is_wrong_says_what_to_do(name: str, newcomer: Newcomer) -> None:
-    """What waits for another worker says so at once; nobody has to wait for the end."""
+    """A program that waits for another worker says so at once; the user need not wait for the end."""
     program, said = WRITTEN[name]
     newcomer.writes("shop.py", program)
     seen: list[str] = []

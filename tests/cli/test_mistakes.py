@@ -1,4 +1,4 @@
-"""Mistakes at the command line: each is answered with what to do, with its exit code, and with nothing on stdout."""
+"""Mistakes at the command line: each is answered with advice, with its exit code, and with nothing on stdout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS: Final = (
 
 
 class Answer(NamedTuple):
-    """How a command ended and what it printed."""
+    """The exit code of a command and its output."""
 
     code: int
     out: str

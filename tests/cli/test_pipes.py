@@ -1,4 +1,4 @@
-"""The command line in a shell: a reader that goes away, and completion."""
+"""The command line in a shell: a reader that closes the pipe, and completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROMANCY: Final = (sys.executable, "-m", "romancy")
 LONG: Final = "x" * 1_000_000
-"""More than any pipe holds: whoever writes it notices that nobody reads."""
+"""More than any pipe holds, so a writer notices that the reader is gone."""
 
 
 @workflow
@@ -27,7 +27,7 @@ async def much_to_print(ctx: WorkflowContext, text: str) -> int:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A database with one instance whose history is long."""
+    """A database with one instance that has a long history."""
     url = f"sqlite:///{tmp_path / 'long.db'}"
 
     async def prepare() -> None:

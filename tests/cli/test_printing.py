@@ -1,4 +1,4 @@
-"""Lines that fit the terminal, however long the text is."""
+"""Lines that fit the terminal, however long the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run --reload`: the newest files run, a mistake in them is waited out, and no process is left behind."""
+"""`run --reload`: it runs the newest files, waits while they have an error, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ app = Romancy("sqlite:///reloaded.db", workflows=[{name}])
 
 
 class Reloader:
-    """`romancy run --reload` at work."""
+    """A running `romancy run --reload`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def says(self, what: str) -> str:
-        """The next line of its talk, or of its worker's, that holds this."""
+        """Return the next line of its output, or of its worker's, that contains this."""
         assert self.process.stderr is not None
         return next(line for line in self.process.stderr if what in line)
 
     def worker(self) -> int:
-        """The process of the next worker."""
+        """Return the process of the next worker."""
         assert self.process.stdout is not None
         return int(self.process.stdout.readline().split()[1])
 
 
 @contextmanager
 def reloading(folder: Path) -> Generator[Reloader]:
-    """A reloader in the folder, gone in any case when the block ends."""
+    """A reloader in the folder, ended in any case after the block."""
     pipe = subprocess.PIPE
     command = [*ROMANCY, "run", "shop", "--reload"]
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
@@ -70,7 +70,7 @@ def write(folder: Path, text: str) -> None:
 
 
 def wait_for_end(pid: int) -> None:
-    """Return when a process that is not our child is gone."""
+    """Return when a process that is not a child of this one is gone."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

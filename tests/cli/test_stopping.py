@@ -1,4 +1,4 @@
-"""How a worker of the command line is told to stop."""
+"""How to stop a worker of the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROMANCY: Final = (sys.executable, "-m", "romancy")
 
 @contextmanager
 def started(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    """A worker in the folder, gone in any case when the block ends."""
+    """A worker in the folder, ended in any case after the block."""
     pipe = subprocess.PIPE
     with subprocess.Popen([*ROMANCY, "run", *arguments], cwd=folder, stdout=pipe, stderr=pipe, text=True) as worker:
         try:
@@ -44,7 +44,7 @@ def started(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
 
 
 def said(worker: subprocess.Popen[str], what: str) -> str:
-    """The line of its talk that holds this, once it has said it."""
+    """Wait for the line of its output that contains this, and return it."""
     assert worker.stderr is not None
     return next(line for line in worker.stderr if what in line)
 
@@ -80,7 +80,7 @@ def test_a_worker_that_knows_no_workflow_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_an_app_without_a_worker_gets_one(tmp_path: Path) -> None:
-    """The web process opens it with `worker=False`, and `romancy run` names the same app."""
+    """The web process opens the app with `worker=False`, and `romancy run` names the same app."""
     without = BUSY.replace("workflows=[staying]", "workflows=[staying], worker=False")
     (tmp_path / "busy.py").write_text(without)
     subprocess.run([*ROMANCY, "migrate", "--url", "sqlite:///busy.db"], cwd=tmp_path, check=True)

@@ -1,4 +1,4 @@
-"""Workflows that do elsewhere what they did not do here: `test_replaying` must find each of them."""
+"""Workflows that behave differently in another process: `test_replaying` must find each of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from romancy import WorkflowContext, activity, workflow
 
 ELSEWHERE = Path(sys.argv[0]).parent.name == "replaying"
-"""This is the process that replays what another has written."""
+"""Whether this is the process that replays what another one has written."""
 NAMES = frozenset(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
 
 

@@ -1,4 +1,4 @@
-"""The account of a line of steps: what ran twice is found by the order of the ledger alone."""
+"""The record of a line of steps: the order of the ledger alone shows what ran twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The failpoint: refused when it names no write, deadly at the one it names, and unknown to Romancy itself."""
+"""The failpoint: refused when it names no write, kills at the write it names, and is unknown to Romancy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ asyncio.run(main())
 
 
 def run(*points: str, **variables: str) -> tuple[int, list[str]]:
-    """How the program ended, and what it printed."""
+    """Return how the program ended, and its output."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, *points],

@@ -1,4 +1,4 @@
-"""The door for adapter authors: one command anywhere, a verdict per promise, beside the plugin of the servers."""
+"""The plugin for adapter authors: one command anywhere, a verdict for each promise, beside the servers' plugin."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_empty(empty_url):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., str]:
-    """Run pytest far from this tree's configuration; what it printed."""
+    """Run pytest without this tree's configuration; return its output."""
     package = tmp_path / "elsewhere" / "romancy_conformance"
     package.mkdir(parents=True)
     (package / "test_promise.py").write_text(_TESTS, encoding="utf-8")
 
     def runner(*arguments: str) -> str:
         kept = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
-        # The entry point may not be installed here yet; -p of the same name is the same plugin, loaded once.
+        # The entry point may not be installed here yet; -p with the same name loads the same plugin once.
         command = [sys.executable, "-m", "pytest", "-q", "-p", "romancy_conformance.plugin", *arguments]
         done = subprocess.run(
             command,

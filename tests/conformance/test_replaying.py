@@ -1,4 +1,4 @@
-"""Replaying what tests leave in their databases: whatever comes out otherwise is found, and nothing else is."""
+"""Replaying what tests leave in their databases: every difference is found, and nothing else is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def replayer() -> Iterator[Replayer]:
 
 @contextmanager
 def played(*calls: tuple[Workflow[..., Any], tuple[Any, ...]]) -> Generator[tuple[Noted, MemoryStore, str]]:
-    """Have these run in a database in memory, which is there meanwhile."""
+    """Run these in a database in memory, which exists during the block."""
     url = f"memory://{uuid4().hex}"
     store = create_store(url)
     assert isinstance(store, MemoryStore)

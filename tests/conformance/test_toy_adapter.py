@@ -1,4 +1,4 @@
-"""The adapter written out in docs/adapters.md enters by the same door as ours and keeps the promises it claims to."""
+"""The adapter written out in docs/adapters.md is found like Romancy's own, and keeps the promises it claims."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEPT = ["test_log", "test_fence", "test_leases", "test_claims", "test_inbox", "
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The page's adapter as a package on the path, with the entry point that the page says."""
+    """The page's adapter as an installed package, with the entry point that the page gives."""
     page = markdown.read((tree.ROOT / "docs" / "adapters.md").read_text("utf-8"))
     (code,) = [block.text for block in page.blocks if block.language == "python"]
     (entry_point,) = [block.text for block in page.blocks if block.language == "toml"]

@@ -1,6 +1,6 @@
-"""Workflows whose replay hangs on what a process happens to have: its imports, its garbage, its addresses.
+"""Workflows whose replay depends on what a process happens to have: its imports, its garbage, its addresses.
 
-They use what the core alone offers, and nothing of pytest: every Python plays them, and takes them up from another.
+They use only the core, and nothing of pytest: every Python runs them, and continues those of another one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def charge_a_card(how: str) -> None:
     from tests.core.lazily_imported import CardRefusedError  # noqa: PLC0415 - what is tested
 
     class OnlyHereError(CardRefusedError):
-        """No other process finds it: it is there while the function runs."""
+        """No other process finds it: it exists while the function runs."""
 
     class NowhereElseError(TerminalError):
         """The same."""
@@ -55,7 +55,7 @@ async def charge_a_card(how: str) -> None:
 
 
 def shape(error: Any) -> Any:
-    """What a workflow can see of an exception."""
+    """Return what a workflow can see of an exception."""
     members = [shape(member) for member in getattr(error, "exceptions", ())]
     code = getattr(error, "code", None)
     return error and [type(error).__qualname__, str(error), code, shape(error.__cause__), members]
@@ -113,7 +113,7 @@ async def first_good(slots: asyncio.Semaphore) -> str:
 
 @workflow
 async def leaves_a_reader_in_a_cycle(ctx: WorkflowContext) -> list[int]:
-    """Only once the reader is finished has anybody else a slot."""
+    """Only once the reader is finished can another task get the slot."""
     slots = asyncio.Semaphore(1)
     read: list[int] = []
     await first_good(slots)

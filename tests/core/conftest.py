@@ -10,7 +10,7 @@ from tests.core.interpreters import VERSIONS, Interpreter, other
 
 @pytest.fixture(params=VERSIONS)
 def python(request: pytest.FixtureRequest) -> Interpreter:
-    """Each Python the core is for; the run's summary says which could be had."""
+    """Each Python that the core supports; the run's summary says which were available."""
     interpreter = other(request.param)
     if interpreter.missing:
         pytest.skip(interpreter.missing)

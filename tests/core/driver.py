@@ -1,8 +1,8 @@
-"""A world of virtual time for runs: carries out effects in order, keeps the log as bytes, can be cut and resumed.
+"""A world of virtual time for runs: it carries out effects in order, keeps the log as bytes, can be cut and resumed.
 
-It holds no clock and no loop. Activities are the declared functions, called when their virtual duration is over. A
-`Scenario` says what the outside does and when; everything else follows, so that two worlds of one script agree byte
-for byte. Deliberately apart from the engine: it is what the engine is compared with.
+It has no clock and no event loop. It calls the declared functions of activities when their virtual duration is over. A
+`Scenario` says what the outside does and when; everything else follows, so two worlds of one script agree byte for
+byte. It is separate from the engine on purpose: tests compare the engine with it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ Jobs = dict[tuple[str, str], tuple[int, Job]]
 
 
 class NoPort:
-    """Activities of this world only look at who they are."""
+    """Activities of this world only read their own identity."""
 
     async def session(self, native: type[Any] | None, /) -> Any:
         raise AssertionError("there is no database here")
@@ -98,7 +98,7 @@ class Instance:
 
 
 class World:
-    """Runs a script. `cut` gives the world as it is when everything but the first commits is lost."""
+    """Runs a script. `cut` returns the world as it is when only the first commits survive."""
 
     def __init__(self, script: Scenario, commits: Sequence[tuple[str, bytes]] = ()) -> None:
         self.script = script
@@ -106,7 +106,7 @@ class World:
         self.instances: dict[str, Instance] = {}
         self.executed: list[tuple[str, str, int]] = []
         self.executed_until: list[int] = []
-        """How many of those each commit had behind it."""
+        """The number of these before each commit."""
         self.published: list[tuple[str, Any]] = []
         self.progress: list[Any] = []
         self.warnings: list[str] = []
@@ -131,7 +131,7 @@ class World:
         return [event for id, body in self.commits if id == wanted for event in decode_commit(body)]
 
     def finish(self, steps: int = 100_000) -> Outcome:
-        """Let the script play until the main instance has ended."""
+        """Play the script until the main instance has ended."""
         for _ in range(steps):
             if self.main.outcome is not None:
                 return self.main.outcome
@@ -140,7 +140,7 @@ class World:
         raise AssertionError("the script does not end")
 
     def result(self) -> Any:
-        """What the main instance returned."""
+        """Return the result of the main instance."""
         outcome = self.finish()
         assert outcome.result is not None, outcome
         return msgspec.json.decode(outcome.result)
@@ -155,7 +155,7 @@ class World:
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self) -> bool:
-        """Do what is due next; False when nothing will ever be."""
+        """Do what is due next; return False when nothing will ever be."""
         due = [
             (at, kind, id, key)
             for id, instance in self.instances.items()
@@ -177,7 +177,7 @@ class World:
         return True
 
     def feed(self, id: str, *inputs: Input) -> None:
-        """Activate the instance with these inputs and carry out what it asks for."""
+        """Activate the instance with these inputs and carry out its effects."""
         if inputs:
             self._commit(id, self.instances[id].run.activate(inputs))
 
@@ -261,7 +261,7 @@ class World:
         self.instances[id].jobs["child", child] = (self.now, end)
 
     def _resume(self, commits: Sequence[tuple[str, bytes]]) -> None:
-        """Everything but these commits is lost: replay each instance, and take up what it waits for."""
+        """Only these commits survive: replay each instance, and arrange what it waits for."""
         self.commits = list(commits)
         events = {id: [decode_commit(body) for other, body in commits if other == id] for id, _ in commits}
         for id, history in events.items():
@@ -436,7 +436,7 @@ def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def _scheduled_at(history: Sequence[Sequence[LogEvent]]) -> dict[str, int]:
-    """When each activity and compensation of a history was asked for."""
+    """Return when each activity and compensation of a history was requested."""
     times: dict[str, int] = {}
     now = 0
     for event in (event for commit in history for event in commit):

@@ -1,4 +1,4 @@
-"""Run by `test_isolation` on other Pythons, where there is no pytest: the family inside each kind of host."""
+"""Run by `test_isolation` on other Pythons, without pytest: the family inside each kind of host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def in_a_task() -> None:
 
 
 async def in_one_go() -> None:
-    """All of them between one taking of the thread and its giving back; the host's own loop is seen in between."""
+    """Run all of them within one `driving` block; the host's own loop is visible in between."""
     before = (asyncio.current_task(), asyncio.get_running_loop(), sys.get_asyncgen_hooks())
     with driving():
         for name, scenario in FAMILY.items():

@@ -1,7 +1,7 @@
-"""Other Pythons, each with what the core needs beside it.
+"""Other Pythons, each with the packages that the core needs.
 
-Looked for, in this order: those that ROMANCY_PYTHONS names (paths, separated as in PATH), on the PATH, among those of
-pyenv, and in Debian's sid, from where they are unpacked into the cache as the servers are. Nothing is installed.
+They are looked for, in this order, in ROMANCY_PYTHONS (paths, separated as in PATH), on the PATH, in pyenv, and in
+Debian's sid, whose packages are unpacked into the cache like those of the servers. Nothing is installed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Interpreter:
     executable: str = ""
     missing: str = ""
     packages: str = ""
-    """The folder of what was fetched for it."""
+    """The folder of its fetched packages."""
     exact: str = ""
 
     def run(self, *arguments: str, input: str = "", **environment: str) -> str:
-        """Run it at the root of the tree; its output. Whatever it complains about fails the test."""
+        """Run it at the root of the tree; return its output. Anything on its standard error fails the test."""
         tree = [str(ROOT / part) for part in ("", "backends", "conformance_tests")]
         folders = [*tree, self.packages or os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
@@ -65,7 +65,7 @@ def this_one() -> Interpreter:
 
 @cache
 def other(version: str) -> Interpreter:
-    """The Python of this version; what it needs is fetched once and kept in `.cache`."""
+    """Return the Python of this version; its packages are fetched once and kept in `.cache`."""
     if version == this_one().version:
         return this_one()
     try:
@@ -78,12 +78,12 @@ def other(version: str) -> Interpreter:
 
 
 def _find(version: str) -> tuple[str, str]:
-    """A Python of this version, and its exact version."""
+    """Return a Python of this version, and its exact version."""
     for candidate in _candidates(version):
         try:
             exact = _succeed(candidate, "-c", WHICH).strip()
         except (OSError, subprocess.CalledProcessError):
-            continue  # the stand-in of a version manager for a Python that is not chosen
+            continue  # a version manager's stub for a Python that is not selected
         if exact.startswith(f"{version}."):
             return candidate, exact
     raise ServerUnavailableError("none of those that are here runs")
@@ -105,7 +105,7 @@ def _made(folder: Path) -> Path:
 
 
 def _fetch(executable: str, folder: Path) -> None:
-    """This Python's pip, run by the other: wheels where there are some, built from source where not."""
+    """Run this Python's pip with the other one: wheels where there are some, built from source where not."""
     _succeed(
         sys.executable, "-m", "pip", "--python", executable, "install", "--quiet", "--target", str(folder), *NEEDED
     )

@@ -1,4 +1,4 @@
-"""A client library as an activity imports it where it is used. Nothing else may import it."""
+"""A client library that an activity imports where it uses it. Nothing else may import it."""
 
 from __future__ import annotations
 

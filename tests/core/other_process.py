@@ -1,7 +1,7 @@
-"""Run by `test_everywhere`: takes histories up in another process, with another heap, hash seed or Python.
+"""Run by `test_everywhere`: continues histories in another process, with another heap, hash seed or Python.
 
-Reads `{scenario: [[instance, commit], …]}` from its input, replays each history whole and goes on from every cut that
-`--cuts` asks for; writes `{scenario: problem}` for those that came out differently.
+Reads `{scenario: [[instance, commit], …]}` from its input, replays each history whole and continues from every cut that
+`--cuts` asks for; writes `{scenario: problem}` for those with a different result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Commits = list[tuple[str, bytes]]
 
 
 def shuffle_heap(seed: int) -> list[object]:
-    """Objects of many sizes, some dropped again, so that addresses follow no habit."""
+    """Allocate objects of many sizes and drop some, so that addresses vary."""
     chance = random.Random(seed)
     kept: list[object] = []
     for _ in range(20_000):
@@ -33,7 +33,7 @@ def shuffle_heap(seed: int) -> list[object]:
 
 
 def problem(name: str, commits: Commits, cuts: int, *, exact: bool) -> str | None:
-    """What came out differently, if anything did."""
+    """Return what differs, if anything does."""
     whole = World(ALL[name], commits)
     expected = whole.main.outcome
     if expected is None:
@@ -60,7 +60,7 @@ def main() -> None:
         return
     kept = shuffle_heap(options.heap)
     gc.collect()
-    gc.set_threshold(50 + options.heap % 50)  # the collector comes often, and elsewhere than where they were written
+    gc.set_threshold(50 + options.heap % 50)  # collections are frequent, and at other places than in the writer
     problems: dict[str, str] = {}
     for name, commits in json.load(sys.stdin).items():
         try:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def histories(name: str) -> list[tuple[str, str]]:
-    """The commits of a whole play, as text."""
+    """Return the commits of a whole play, as text."""
     world = World(ALL[name])
     world.finish()
     return [(id, body.decode()) for id, body in world.commits]

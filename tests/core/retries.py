@@ -1,6 +1,6 @@
-"""A small world for retries: it answers what a run asks for, keeps the log as bytes, and can be cut after any commit.
+"""A small world for retries: it answers a run's requests, keeps the log as bytes, and can be cut after any commit.
 
-What it did is its ledger: every attempt with its idempotency key, and every undoing.
+Its ledger records what it did: every attempt with its idempotency key, and every undoing.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Shop:
         self.broken_args: set[Any] = set()
         self.succeeded: list[tuple[str, Any, str]] = []
         self.gone: list[tuple[str, Any, str]] = []
-        """What has been undone indeed."""
+        """The undoings that succeeded."""
         self.slow: set[str] = set()
-        """What never answers until it is cancelled."""
+        """Calls that never answer until they are cancelled."""
         self.calls: list[tuple[str, Any, str]] = []
         self.undone: list[tuple[str, Any, str]] = []
         self.children: list[tuple[str, bool]] = []
@@ -127,7 +127,7 @@ class Retries:
     def retry(
         self, workflow: Workflow[..., Any] | None = None, *, unsure: Any = "", gone: tuple[str, ...] = ()
     ) -> None:
-        """Begin a new run, maybe of other code."""
+        """Begin a new run, which may have other code."""
         assert self.outcome is not None
         self.run.close()
         self.workflow = workflow or self.workflow
@@ -140,7 +140,7 @@ class Retries:
         self._reopen()
 
     def cut(self, commits: int, shop: Shop | None = None) -> Retries:
-        """The world as it is when everything but the first commits is lost."""
+        """Return the world as it is when only the first commits survive."""
         again = Retries(
             self.workflow, *self.args, shop=shop or self.shop, commits=self.commits[:commits], named=self.named
         )
@@ -158,7 +158,7 @@ class Retries:
             self._feed([WorkflowResumed(at=self.now)])
 
     def finish(self) -> Outcome:
-        """Do what is asked for until the run has ended."""
+        """Carry out requests until the run has ended."""
         while self.outcome is None:
             answer = self.next()
             assert answer is not None, f"nothing is due: {self.run.outstanding()}"
@@ -178,7 +178,7 @@ class Retries:
         return outcome.error.message
 
     def next(self) -> Input | None:
-        """Something that has come of what was asked for."""
+        """Return the next input from the requests."""
         for delay in (False, True):
             for effect in list(self._todo):
                 if not any(effect is one for one in self._todo):
@@ -271,7 +271,7 @@ def _in(args: Any, broken: set[Any]) -> bool:
 
 
 def _activities(workflow: Workflow[..., Any]) -> list[Any]:
-    """The activities that the module of a workflow declares."""
+    """Return the activities that the module of a workflow declares."""
     fn: Callable[..., Any] = workflow.fn
     return [each for each in fn.__globals__.values() if type(each).__name__ == "Activity"]
 
@@ -322,7 +322,7 @@ def text(event: ActivityCompleted) -> str:
 
 
 def agree(one: Retries) -> None:
-    """A crash behind any commit of the retry leads to the same end."""
+    """Check that a crash after any commit of the retry leads to the same end."""
     end = one.finish()
     begins = begin_of_retry([decode_commit(body) for body in one.commits])
     assert begins is not None

@@ -1,4 +1,4 @@
-"""Changed code against an old log: found where it happens, told in words a person understands, or harmless."""
+"""Changed code against an old log: found where it happens, explained in a user's words, or harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vocabulary of the log: what is written can be read back, by this version and by later ones."""
+"""The vocabulary of the log: this version and later ones can read back what is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever would leave the deterministic loop is refused by name, with the way out, and the instance is not lost."""
+"""Whatever would leave the deterministic loop is refused by name, with an alternative, and the instance is not lost."""
 
 from __future__ import annotations
 

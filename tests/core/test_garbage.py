@@ -1,4 +1,4 @@
-"""When the garbage collector comes has no part in what a run does."""
+"""The result of a run does not depend on when the garbage collector runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GENERATORS = [name for name in AWKWARD if name.startswith("leaves_")]
 @pytest.fixture(autouse=True)
 def _collector_as_it_was() -> Iterator[None]:
     before = gc.get_threshold()
-    gc.freeze()  # a collection is then quick, however much the other tests hold
+    gc.freeze()  # a collection is then quick, however many objects the other tests hold
     yield
     gc.unfreeze()
     gc.set_threshold(*before)

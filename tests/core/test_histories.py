@@ -1,4 +1,4 @@
-"""What was once written replays for ever."""
+"""A recorded history replays in every later version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Pythons that are named are taken first, and one that cannot be had says why."""
+"""The Pythons that the environment names are taken first, and an unavailable one says why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN = "3.99"
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No Python on the PATH, of pyenv or of Debian; what is fetched goes elsewhere."""
+    """No Python on the PATH, of pyenv or of Debian; fetched packages go elsewhere."""
 
     def unpack(package: str, suite: str) -> Path:
         raise ServerUnavailableError(f"no {package} in {suite}")
@@ -34,7 +34,7 @@ def look(version: str) -> Interpreter:
 
 
 def stand_in(folder: Path, version: str) -> str:
-    """A Python that says it is of that version and can install nothing."""
+    """Write a Python that claims to be of that version and cannot install anything."""
     script = folder / "stand-in"
     script.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {version} || exit 1\n')
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Driving a run leaves no mark on its host, and the host none on the run: asyncio, uvloop, anyio, no loop at all."""
+"""A run does not affect its host, nor the host the run: asyncio, uvloop, anyio, no loop at all."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _empty() -> Any:
 
 
 def test_several_runs_in_one_go() -> None:
-    """Within `driving` the host's loop is back after each run, its task and generator hooks after the last."""
+    """Within `driving`, the host's loop is restored after each run, its task and generator hooks after the last."""
 
     async def host() -> None:
         before = surroundings()
@@ -194,7 +194,7 @@ def test_on_every_python(python: Interpreter) -> None:
 
 
 def test_runs_in_several_threads_and_a_host_beside_them() -> None:
-    """The seams are there while any thread drives, do nothing for a host's own code, and are gone afterwards."""
+    """The hooks are installed while any thread drives, do nothing for a host's own code, and are removed afterwards."""
     before = [dict(names) for _, names in stable.ORIGINAL]
     failures: list[BaseException] = []
 

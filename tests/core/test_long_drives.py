@@ -1,4 +1,4 @@
-"""What bounds a drive: not how much a workflow does, but that it gets nowhere."""
+"""The limit of a drive is not how much a workflow does, but that it makes no progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs in any order and any grouping: whatever log comes of it is one that replays."""
+"""Inputs in any order and any grouping: every resulting log can be replayed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def many_chains(ctx: WorkflowContext) -> list[int]:
 
 
 class Open:
-    """What has been asked of the world and not been answered."""
+    """Requests to the world without an answer."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, Input] = {}

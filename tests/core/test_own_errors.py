@@ -1,4 +1,4 @@
-"""What the log records of an activity's own exception types, and what is made of it."""
+"""What the log records of an activity's own exception types, and what a workflow gets."""
 
 from __future__ import annotations
 

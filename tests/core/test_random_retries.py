@@ -83,7 +83,7 @@ breakage = st.lists(
 
 
 def wanted(program: list[Step]) -> Counter[tuple[str, str]]:
-    """What the program does, once each."""
+    """Return the effects of the program, once each."""
     found: Counter[tuple[str, str]] = Counter()
     for kind, what in program:
         if kind == "gather":
@@ -96,7 +96,7 @@ def wanted(program: list[Step]) -> Counter[tuple[str, str]]:
 
 
 class Account:
-    """What the shop saw, held against what must be."""
+    """Compares what the shop saw with what must be."""
 
     def __init__(self, shop: Shop, program: list[Step]) -> None:
         self.shop = shop
@@ -111,7 +111,7 @@ class Account:
         return done
 
     def holds(self) -> None:
-        """Nothing was done twice under one key, and nothing that stands was done again."""
+        """Check that nothing was done twice under one key, and nothing that stands was done again."""
         keys = Counter(key for _, _, key in self.shop.succeeded)
         assert not keys or max(keys.values()) == 1, "a key was charged twice"
         assert not self.standing("plain") - self.wanted
@@ -127,7 +127,7 @@ class Account:
         assert len(kids) <= sum(count for (kind, _), count in self.wanted.items() if kind == "kid")
 
     def settles(self) -> None:
-        """The program has ended well: everything it does stands."""
+        """Check that everything the program does stands, now that it has ended well."""
         self.holds()
         for kind in ("plain", "undoable"):
             assert self.standing(kind) == Counter({k: n for k, n in self.wanted.items() if k[0] == kind})
@@ -162,7 +162,7 @@ def test_each_effect_stands_exactly_once(program: list[Step], broken: list[tuple
 
 
 def doubts(one: Retries) -> list[str]:
-    """What was done and could not be undone."""
+    """Return what was done and could not be undone."""
     recall = Recall(SELF)
     for event in one.log():
         recall.follow(event)

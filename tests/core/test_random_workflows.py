@@ -1,4 +1,4 @@
-"""Generated workflows: random trees of everything at once, random completion orders, and a crash after every commit."""
+"""Generated workflows: random trees of all operations, random completion orders, and a crash after every commit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def random_tree(ctx: WorkflowContext, tree: str) -> int:
 
 
 async def perform(ctx: WorkflowContext, tree: Tree) -> int:
-    """Carry out one node; the sum of what its leaves returned."""
+    """Perform one node; return the sum of its leaves' results."""
     if "parts" not in tree:
         return await leaf(ctx, tree)
     if tree["kind"] in ("timeout", "anyio", "catch", "finally"):

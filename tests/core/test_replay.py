@@ -1,4 +1,4 @@
-"""Replay is a function: a history and the code in, where that leaves the instance out, at any moment of its past."""
+"""Replay is a function of a history and the code: it returns the state of the instance at any moment of its past."""
 
 from __future__ import annotations
 

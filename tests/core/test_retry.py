@@ -1,4 +1,4 @@
-"""A retry is a new run that remembers what stands of the runs before it."""
+"""A retry is a new run that remembers which results of the earlier runs stand."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def other_charge(ctx: WorkflowContext) -> str:
 
 
 def unsure(shop: Shop) -> Retries:
-    """An instance whose charges could not be given back."""
+    """An instance whose charges could not be refunded."""
     shop.broken |= {"ship", "refund"}
     one = Retries(charges_only, shop=shop)
     one.fail()
@@ -330,7 +330,7 @@ def test_a_retry_without_the_run_before_it_is_no_log() -> None:
 
 
 def test_a_log_in_which_a_run_was_cut_at_its_failure_can_be_retried() -> None:
-    """So the retries of former versions stand there: a start, what was kept, and what came since."""
+    """Former versions wrote retries this way: a start, what was kept, and what came since."""
     shop = Shop()
     one = failed(order, shop=shop)
     events = one.log()

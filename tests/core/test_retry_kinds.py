@@ -1,4 +1,4 @@
-"""What a retry remembers of each kind of thing: events, delays, children, messages, what was given up."""
+"""What a retry remembers of each kind of operation: events, delays, children, messages, what was given up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from start to end: what is written, what is asked of the world, and what happens after a crash."""
+"""A run from start to end: what it writes, what it asks of the world, and what happens after a crash."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ async def stops_and_asks(ctx: WorkflowContext, heeds: str) -> str:
 
 @pytest.mark.parametrize(("heeds", "told"), [("heeds", "cancelled"), ("not", "done all the same")])
 def test_who_stops_a_child_is_told_how_it_ended(heeds: str, told: str) -> None:
-    """It was itself cancelled by asking."""
+    """The workflow is itself cancelled while it asks."""
     world = World(Scenario(stops_and_asks, args=(heeds,), children=(undecided,)))
     assert world.result() == told
     assert [type(event).__name__ for event in world.log()].count("ChildCancelRequested") == 1

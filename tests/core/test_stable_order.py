@@ -1,4 +1,4 @@
-"""Order never follows memory addresses: many runs of one workflow, with other allocations between, write one log."""
+"""Order never depends on memory addresses: many runs of one workflow, with other allocations between, write one log."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def waits_for_gatherings(ctx: WorkflowContext) -> None:
 
 
 TABLE = 512
-"""A set finds tasks whose numbers differ by this all in one place: its order is the one it was filled in."""
+"""Tasks whose numbers differ by this collide in a set, so its order is the one in which they were added."""
 
 
 @workflow
@@ -120,7 +120,7 @@ async def keeps_futures_in_a_set(ctx: WorkflowContext) -> None:
 
 
 def kinds() -> list[Callable[[], Any]]:
-    """What asyncio and anyio offer that somebody may put into a set."""
+    """Return the objects of asyncio and anyio that user code may put into a set."""
 
     def one_end(which: int) -> Any:
         ends = anyio.create_memory_object_stream[int]()
@@ -213,7 +213,7 @@ def test_one_order_of_children() -> None:
 
 
 def noise() -> Iterator[list[object]]:
-    """What lies about between two runs: things of many sizes, and other runs with tasks of their own."""
+    """Allocate what may exist between two runs: objects of many sizes, and other runs with their tasks."""
     chance = random.Random(4)
     while True:
         others = [World(Scenario(waits)) for _ in range(chance.randrange(6))]
@@ -268,7 +268,7 @@ def test_one_order(wf: Workflow[[], Any]) -> None:
 def test_without_its_mend_the_order_is_another_each_time(
     mend: str, wf: Workflow[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # asyncio's own `all_tasks` knows the tasks of a run no longer; without its mend it would.
+    # asyncio's own `all_tasks` no longer knows the tasks of a run; without the repair it would.
     monkeypatch.setattr(stable, "_strike_off", _leave_it)
     for _, names in stable.STABLE:
         monkeypatch.delitem(names, mend, raising=False)
@@ -279,11 +279,11 @@ def test_without_its_mend_the_order_is_another_each_time(
 
 
 def _leave_it(_: object) -> None:
-    """Whatever would be done with it is not done."""
+    """Do nothing."""
 
 
 def _without_traces(body: bytes) -> bytes:
-    """A trace may show the address of an object; the order of what happened is what counts here."""
+    """A trace may show the address of an object; only the order of events matters here."""
     return body.partition(b'"trace"')[0]
 
 

@@ -217,13 +217,13 @@ async def forgets_who_waits_for_nobody(ctx: WorkflowContext) -> list[str]:
     tasks = [asyncio.create_task(wait())]
     del tasks
     for _ in range(3):
-        await asyncio.sleep(0)  # until nothing of the loop's remembers its first step
+        await asyncio.sleep(0)  # until nothing in the loop refers to its first step
     gc.collect()
     return list(ended)
 
 
 def test_a_task_that_only_it_itself_refers_to_ends_with_its_run() -> None:
-    """C5: collected, it would clean up wherever that happens."""
+    """C5: if it were collected, it would clean up wherever that happens."""
     assert World(Scenario(forgets_who_waits_for_nobody)).result() == []
 
 
@@ -335,7 +335,7 @@ def test_a_dropped_run_is_let_go() -> None:
 
 @pytest.mark.timeout(120)
 def test_collecting_a_run_in_the_middle_of_entering_another_one_does_not_block() -> None:
-    """Whatever allocates may collect garbage, also while the lock of the seams is held."""
+    """Any allocation may collect garbage, also while the lock of the hooks is held."""
     run = begin(cleans_up)
     with _stable.seams.lock:
         del run

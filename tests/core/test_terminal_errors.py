@@ -1,4 +1,4 @@
-"""A terminal error comes back as its class if that can be found, and what is imported by now has no say in it."""
+"""A terminal error comes back as its class if that can be found, whichever modules are imported by now."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TERMINAL = exception_name(TerminalError)
 
 
 class OfThisModuleError(TerminalError):
-    """The activity below is here as well."""
+    """The activity below is in this module as well."""
 
 
 @activity
@@ -85,7 +85,7 @@ def test_of_a_module_that_is_the_script_here(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_module_is_imported_outside_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What it does while it is imported is not the workflow's doing: starting a thread, say."""
+    """What a module does on import, such as starting a thread, is not an act of the workflow."""
     (tmp_path / "starts_a_thread.py").write_text(
         "import threading\n"
         "from romancy.errors import TerminalError\n"

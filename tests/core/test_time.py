@@ -1,4 +1,4 @@
-"""Time in a run: exact, durable, monotone, and never a clock's."""
+"""Time in a run: exact, durable and monotone, and never read from a clock."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_several_timers_due_together_fire_in_one_commit_in_their_order() -> None
 
 
 def test_a_wait_beyond_all_time_is_one_that_every_database_can_hold() -> None:
-    """`timedelta.max` is what people write for "no limit"; in microseconds it is more than 64 bits."""
+    """`timedelta.max` is a common "no limit"; in microseconds it has more than 64 bits."""
 
     @workflow
     async def patient(ctx: WorkflowContext) -> None:
@@ -297,7 +297,7 @@ def test_an_input_that_could_not_be_acted_upon_is_acted_upon_at_the_time_of_the_
 
 
 def test_a_history_without_the_mark_goes_on_by_the_times_of_its_inputs() -> None:
-    """As versions wrote it that did not know the mark: what they armed and what they computed stay what they were."""
+    """Versions that did not know the mark wrote it: the times they set and computed stay the same."""
     driven: list[LogEvent] = [
         WorkflowResumed(at=START + 3 * SECOND),
         EventAwaited(id="never:1", name="never", due=START + 20 * SECOND),

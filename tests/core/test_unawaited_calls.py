@@ -1,4 +1,4 @@
-"""A workflow that ends with a call that nobody awaited fails, naming it; whatever somebody may still await is none."""
+"""A workflow that ends with an unawaited call fails and names it; a call that may still be awaited does not count."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def child(ctx: WorkflowContext) -> str:
 
 
 def ended(body: Body) -> Outcome:
-    """Played once, and then cut at each of its commits and played on from there."""
+    """Play it once, then cut it at each of its commits and continue from there."""
     definition = workflow(name=body.__name__)(body)
     world = World(Scenario(definition, children=(child,)))
     outcome = world.finish()
@@ -46,7 +46,7 @@ def ended(body: Body) -> Outcome:
 
 
 class Box:
-    """Something in a cycle: when it is collected is nobody's choice."""
+    """Part of a cycle: the collector decides when it is collected."""
 
     def __init__(self, call: Awaitable[Any]) -> None:
         self.call = call

@@ -1,4 +1,4 @@
-"""An instance whose code does not fit or is gone can still be cancelled, and its effects undone, from its log."""
+"""An instance without fitting code can still be cancelled, and its effects undone, from its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases of former versions, one file for each version and kind, and where they are."""
+"""Databases of former versions, one file for each version and kind, and their paths."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Write the databases of a commit: `python -m tests.databases COMMIT [NAME]`. Files are named after it, or after NAME.
 
-A worker of that commit fills an empty database of each kind and dies amid its work; what is in the tables then is kept.
+A worker of that commit fills an empty database of each kind and dies during its work; the files keep the tables at that
+moment.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ PACKAGES = {
 
 
 def digests(tree: Path, kind: str) -> dict[str, str]:
-    """The migrations that a tree has, and what is in them."""
+    """Return the migrations of a tree, with digests of their contents."""
     files = sorted((tree / "backends" / PACKAGES[kind] / "migrations").glob("*.sql"))
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def filled(tree: Path, url: str, folder: Path) -> list[object]:
-    """Fill the database; the activities that ran."""
+    """Fill the database; return the activities that ran."""
     calls: list[object] = []
     path = os.pathsep.join(map(str, (tree, tree / "backends", ROOT)))
     for part in PARTS:
@@ -49,7 +50,7 @@ def filled(tree: Path, url: str, folder: Path) -> list[object]:
 
 
 def without(places: list[str], body: bytes) -> bytes:
-    """Traces name files; where they stood is nobody's business."""
+    """Traces name files; their paths do not matter."""
     for place in places:
         body = body.replace(place.encode(), b"")
     return body

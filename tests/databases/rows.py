@@ -1,4 +1,4 @@
-"""The rows of a database as lines of JSON, and back: what a driver gives, without the library under test."""
+"""The rows of a database as lines of JSON, and back: as a driver returns them, without the library under test."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 TABLES = ("workers", "instances", "log", "inbox", "outbox", "seen", "index", "index_sets", "uncounted")
 NOBODY = {"boot_id": "another machine", "pid_namespace": "", "pid": 1, "pid_start": 1}
-"""In the place of what names the machine and the processes that wrote the database."""
+"""Replaces the names of the machine and the processes that wrote the database."""
 
 _COLUMNS = """
 select column_name from information_schema.columns
 where table_name = '{table}' and {ours} and coalesce(generation_expression, '') = ''
 order by ordinal_position
 """
-"""Those that a statement may write: a generated one it may not."""
+"""The columns that a statement may write, without generated ones."""
 
 
 class Plain(Protocol):
     """A database for reading and writing whole rows."""
 
     def columns(self, table: str) -> list[str]:
-        """Those that are written; none where there is no such table."""
+        """Return the columns that may be written; none if there is no such table."""
         ...
 
     def select(self, statement: str) -> list[tuple[Any, ...]]: ...
@@ -131,7 +131,7 @@ class Mysql:
 
 
 def plain(url: str) -> Plain:
-    """The database at a URL."""
+    """Return the database at a URL."""
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         return Sqlite(url)
@@ -139,7 +139,7 @@ def plain(url: str) -> Plain:
 
 
 def dumped(url: str, change: Change) -> Iterable[str]:
-    """A line for each row: the table and its columns by name. `change` sees every run of bytes."""
+    """Yield a line for each row: the table and its columns by name. `change` is applied to all bytes."""
     database = plain(url)
     for table in (f"romancy_{name}" for name in TABLES):
         columns = database.columns(table)
@@ -170,7 +170,7 @@ def _like(old: object, new: object) -> object:
 
 
 def _told(value: object, change: Change) -> object:
-    """A value as JSON has it: bytes as text where they are text."""
+    """Return a value as JSON has it: bytes as text where they are text."""
     if not isinstance(value, bytes):
         return value
     value = change(value)

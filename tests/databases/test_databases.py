@@ -1,4 +1,4 @@
-"""Databases that former versions wrote are opened, and their running instances finished."""
+"""This version opens databases of former versions and finishes their running instances."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def kept(backend: str, version: str, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> list[p.Call]:
-    """The rows of the version in a database of the schema it had; the activities that ran when they were written."""
+    """The rows of the version in a database of its schema; the activities that had run."""
     with (HERE / f"{version}.{backend}.jsonl").open(encoding="utf-8") as file:
         head = json.loads(next(file))
         rows = list(file)
@@ -58,7 +58,7 @@ async def kept(backend: str, version: str, storage_url: str, monkeypatch: pytest
 
 
 def have_only(early: pytest.MonkeyPatch, backend: str, digests: dict[str, str]) -> None:
-    """Let the adapter know the migrations of the former version alone. None of them has changed since."""
+    """Limit the adapter to the migrations of the former version. None of them has changed since."""
     package = f"romancy_{'mysql' if backend == 'mariadb' else backend}"
     folder = resources.files(package) / "migrations"
     for name, digest in digests.items():
@@ -130,7 +130,7 @@ BY_A_WORD: dict[str, tuple[str, object]] = {
     "counter": ("counter", [3, "none"]),
     "coded at rest": ("coded at rest", [secret_of("coded at rest"), "a word", secret_of("coded at rest")]),
 }
-"""To whom the word is sent, and what comes of it."""
+"""To which instance the signal is sent, and the result."""
 LATER: dict[str, object] = {
     "parent again": ["before", "a fund", "ship"],
     "child again": ["a fund", "ship"],
@@ -174,13 +174,13 @@ OPEN = {Status.PENDING, Status.RUNNING, Status.WAITING, Status.CANCELLING, Statu
 
 
 async def finished(app: Romancy, expected: dict[str, object]) -> None:
-    """All of them have ended, and with this."""
+    """Check that all of them have ended with this result."""
     results = await asyncio.gather(*(app.handle(name).result(timeout=120) for name in expected))
     assert dict(zip(expected, results, strict=True)) == expected
 
 
 async def what_had_failed(app: Romancy, kept: list[p.Call]) -> None:
-    """It can be retried: what was undone is done again under a new key, what stands is remembered."""
+    """Check the retry: what was undone is done again under a new key, what stands is remembered."""
     for name in ("saga failed", "plain failed"):
         await app.retry(name)
     with pytest.raises(UsageError, match="unsure="):
@@ -200,7 +200,7 @@ async def what_had_failed(app: Romancy, kept: list[p.Call]) -> None:
 async def what_was_stuck(app: Romancy) -> None:
     found = await app.get_instance("changed")
     assert found is not None
-    if found.status is Status.STUCK:  # other code of today's may have taken it up by itself
+    if found.status is Status.STUCK:  # other code of today may have continued it by itself
         await app.resume("changed")
     await finished(app, {"changed": "first go"})
     assert ran("changed") == []
@@ -215,7 +215,7 @@ async def what_came_later(app: Romancy) -> None:
 
 
 async def what_is_far(app: Romancy) -> None:
-    """It still waits; a cancellation ends it."""
+    """Check that it still waits, and that a cancellation ends it."""
     for name, status in FAR.items():
         found = await app.get_instance(name)
         assert found is not None
@@ -227,12 +227,12 @@ async def what_is_far(app: Romancy) -> None:
 
 
 def ran(instance_id: str) -> list[str]:
-    """What ran of it in this process."""
+    """Return what ran of it in this process."""
     return [call.what for call in p.calls if call.instance_id == instance_id]
 
 
 def nothing_was_repeated(kept: list[p.Call]) -> None:
-    """What had been under way goes on under its key; all else that had begun has its place in the log."""
+    """Check that what was in progress continues under its key; all else has its place in the log."""
     under_way = {(call.instance_id, call.what) for call in kept if call.what in AGAIN}
     ran_before = {(call.instance_id, call.key) for call in kept if (call.instance_id, call.what) not in under_way}
     assert [call for call in p.calls if (call.instance_id, call.key) in ran_before] == []

@@ -1,7 +1,7 @@
 """The processes of a former version that fill a database and die: `python -m tests.databases.writing PART URL FILE`.
 
-They run with the former version in front of `PYTHONPATH`, so they use only what every version that is kept has. Each
-part writes to the file which activities it ran.
+They run with the former version in front of `PYTHONPATH`, so they use only what every kept version has. Each part
+writes to the file which activities it ran.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 FAR = 80 * 365 * 86_400.0
-"""No test lives to see it end."""
+"""Seconds until long after every test."""
 
 LATER = hasattr(Romancy, "signal_with_start")
-"""The version that runs this is younger than 7d09f5a."""
+"""Whether the running version is newer than 7d09f5a."""
 
 AT_WORK: dict[str, tuple[Any, str]] = {
     "line": (p.kept_line.bind("Ada", 1), "hold"),
@@ -41,7 +41,7 @@ AT_WORK: dict[str, tuple[Any, str]] = {
     "race": (p.kept_race.bind(), "race"),
     "patched": (p.kept_patched.bind(), "patched"),
 }
-"""What is started, and the activity amid which its worker dies."""
+"""What is started, and the activity during which its worker dies."""
 
 AT_REST: dict[str, tuple[Any, Status]] = {
     "nap due": (p.kept_nap.bind(3.0), Status.WAITING),
@@ -66,7 +66,7 @@ AT_REST: dict[str, tuple[Any, Status]] = {
     "delayed far": (p.kept_nap.bind(0.0), Status.PENDING),
     "delayed due": (p.kept_nap.bind(0.5), Status.PENDING),
 }
-"""What is started, and the status it comes to."""
+"""What is started, and the status that it reaches."""
 
 DELAYS = {"delayed far": FAR, "delayed due": 3.0}
 
@@ -109,12 +109,12 @@ async def has(app: Romancy, instance_id: str, event: str) -> None:
 
 
 async def before(url: str) -> None:
-    """An instance of code that is another later, and those of an app with codecs. The worker stops in order."""
+    """Start an instance whose code changes later, and those of an app with codecs. The worker stops in order."""
     async with Romancy(url, workflows=[p.kept_changed], worker_id="before", lease=2.0) as app:
         await start(app, "changed", p.kept_changed.bind())
         await comes_to(app, "changed", Status.WAITING)
     app = Romancy(url, workflows=[p.kept_coded], codecs=p.CODECS, worker_id="coded", lease=2.0)
-    await app.__aenter__()  # it is never left: the process dies
+    await app.__aenter__()  # never left: the process dies
     for instance_id in ("coded at work", "coded at rest", "coded mailed"):
         await start(app, instance_id, p.kept_coded.bind(secret_of(instance_id)))
         await comes_to(app, instance_id, Status.WAITING)
@@ -123,13 +123,13 @@ async def before(url: str) -> None:
 
 
 async def amid(url: str) -> None:
-    """The worker dies amid all of it."""
+    """The worker dies in the middle of everything."""
     p.world.changed = True
     known: list[Workflow[..., Any]] = [
         each for each in vars(p).values() if isinstance(each, Workflow) and each is not p.kept_coded
     ]
     app = Romancy(url, workflows=known, worker_id="amid", lease=2.0)
-    await app.__aenter__()  # it is never left: the process dies
+    await app.__aenter__()  # never left: the process dies
     for instance_id, (call, _) in (AT_WORK | AT_REST).items():
         await start(app, instance_id, call)
     for instance_id, (_, what) in AT_WORK.items():
@@ -164,7 +164,7 @@ async def amid(url: str) -> None:
 
 
 async def what_came_later(app: Romancy) -> None:
-    """What 7d09f5a has not: a retry of a parent and its child, mail by ids, starts by a signal."""
+    """What 7d09f5a does not have: a retry of a parent and its child, mail by ids, starts by a signal."""
     await app.retry("parent again")
     await is_at("child again", "ship", times=2)
     await start(app, "hear once", p.kept_hear.bind(2))
@@ -175,7 +175,7 @@ async def what_came_later(app: Romancy) -> None:
 
 
 async def after(url: str) -> None:
-    """An app without a worker starts, sends mail and cancels; nobody acts upon it."""
+    """An app without a worker starts, sends mail and cancels; no worker acts on it."""
     async with Romancy(url, worker=False, codecs=p.CODECS, workflows=[]) as app:
         for instance_id in ("mail", "mail", "mail", "hear mailed", "child mailed", "race", "counter mailed"):
             await app.signal(instance_id, p.Word, f"word for {instance_id}")
@@ -207,7 +207,7 @@ async def _to_the_end(part: str, url: str, file: str) -> None:
 
 
 def die(file: str) -> NoReturn:
-    """End like one that is killed: nothing is closed and nothing is given back."""
+    """End like a killed process: close nothing and release nothing."""
     Path(file).write_text(json.dumps(p.calls), encoding="utf-8")
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""For how long no live worker has known a workflow: what counts, and what does not."""
+"""How long no live worker has known a workflow: what counts, and what does not."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ ROW = InstanceRow(
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The look is asyncio's."""
+    """The test runs on asyncio."""
     return "asyncio"
 
 
 class Registered:
-    """A store of which only the workers are asked."""
+    """A store that only answers for its workers."""
 
     def __init__(self) -> None:
         self.now = 1000
@@ -59,7 +59,7 @@ class Registered:
 
 
 class World:
-    """An absence, looked at whenever the database's clock has moved."""
+    """An absence, checked whenever the database's clock has advanced."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = Registered()
@@ -133,7 +133,7 @@ async def test_one_look_a_lease_serves_all(world: World) -> None:
 
 
 async def test_a_session_that_keeps_a_worker_from_beating_is_no_absence(world: World) -> None:
-    """Where sessions exclude, a process of this machine may be at work; elsewhere it has lost its lease."""
+    """Where sessions exclude writers, a process of this machine may be at work; elsewhere it has lost its lease."""
     here = replace(beating(1000), host=this_host())
     world.store.capabilities = replace(world.store.capabilities, sessions_exclude=True)
     assert not any([await world.at(now, here) for now in range(1000, 1100, 10)])

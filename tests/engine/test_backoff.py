@@ -1,4 +1,4 @@
-"""Pauses that grow with the time in which nothing succeeds."""
+"""Pauses that grow with the time since the last success."""
 
 from __future__ import annotations
 

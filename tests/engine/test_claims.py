@@ -1,4 +1,4 @@
-"""When to ask for work: who has enough to write leaves the news to others, and hears them when it has less."""
+"""When a worker claims: a busy worker leaves notifications to others, and follows them when it has less to write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 
 
 class Worker:
-    """What asks for work, and all that it looks at: a store that has none, and what is in hand."""
+    """A worker's claims with everything they read: a store without work, and the instances in memory."""
 
     def __init__(self, *, company: bool) -> None:
         self.claims = 0
@@ -74,7 +74,7 @@ class Worker:
         return {}
 
     async def claims_after(self, changed: frozenset[str] | None) -> int:
-        """How often it asks at once after it was told of a change."""
+        """Return how often it claims at once after a notification."""
         before = self.claims
         self.claiming.notice(changed)
         await a_few_turns()
@@ -88,7 +88,7 @@ async def a_few_turns() -> None:
 
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is put off is put off for as long as a test may take on a busy machine."""
+    """A postponed claim waits longer than a test takes on a busy machine."""
     monkeypatch.setattr("romancy.engine.worker.claims._SATED", 3600.0)
 
 
@@ -135,7 +135,7 @@ async def test_news_that_were_left_are_looked_at_when_less_is_at_hand() -> None:
 
 @pytest.mark.usefixtures("endless")
 async def test_having_little_in_hand_is_having_little_to_write() -> None:
-    """What was written a moment ago may have been all there was."""
+    """The last commit may have written all there was."""
     async with at_work(company=True) as worker:
         worker.driver.to_write = MUCH
         worker.driver.live = {"mine": None}
@@ -147,7 +147,7 @@ async def test_having_little_in_hand_is_having_little_to_write() -> None:
 async def test_who_has_asked_in_vain_waits_a_moment(
     monkeypatch: pytest.MonkeyPatch, *, company: bool, at_once: int
 ) -> None:
-    """Most news are ends, and each would make every idle worker ask."""
+    """Most notifications report ends, and each would make every idle worker claim."""
     monkeypatch.setattr("romancy.engine.worker.claims._IN_VAIN", 3600.0)
     async with at_work(company=company) as worker:
         assert await worker.claims_after(frozenset({"theirs"})) == 1
@@ -166,7 +166,7 @@ async def test_after_that_moment_it_asks() -> None:
 
 
 async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:
-    """Fifty of whom nobody knows how long they take; more of what goes quickly."""
+    """Fifty at first, when their duration is unknown; more if they are quick."""
     async with at_work(company=True) as worker:
         for written, to_write in ((0, 0), (40, 40), (160, 40), (1160, 40), (2160, 0), (2260, 40)):
             worker.driver.writer.written, worker.driver.to_write = written, to_write
@@ -194,7 +194,7 @@ async def test_news_that_were_left_are_looked_at_in_the_end_although_much_is_at_
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
-    """On uvloop a plain handle is made of a delay that rounds to nothing, and it has no time."""
+    """On uvloop, a delay that rounds to zero makes a plain handle, which has no time."""
     make = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
 
     async def put_off_twice() -> int:

@@ -1,4 +1,4 @@
-"""The border where bodies are sealed: it costs nothing without codecs, and what all must read stays plain."""
+"""The layer that encodes bodies: it costs nothing without codecs, and what every process must read stays plain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Flipping:
-    """Every bit the other way round."""
+    """Inverts every bit."""
 
     id = "flip"
 

@@ -1,4 +1,4 @@
-"""What a busy worker asks of the garbage collector, and that it is put back."""
+"""How a busy worker changes the garbage collector's threshold, and that it restores it."""
 
 from __future__ import annotations
 

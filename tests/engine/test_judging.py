@@ -1,4 +1,4 @@
-"""Which exception of an activity ends the process: Ctrl-C does, and what the activity raises does not."""
+"""Which exceptions in an activity end the process: Ctrl-C does, the activity's own exceptions do not."""
 
 from __future__ import annotations
 

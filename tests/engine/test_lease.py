@@ -1,4 +1,4 @@
-"""Whom a worker may take over: those whose beat it has itself seen standing still for their whole lease."""
+"""Which workers may be taken over: those whose heartbeat counter this worker saw unchanged for their whole lease."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE = 10
 
 
 class Ward:
-    """A store with one other worker, of another machine, whose beat is what the test says."""
+    """A store with one other worker, on another machine; the test sets its heartbeat counter."""
 
     def __init__(self) -> None:
         self.beat = 1
@@ -50,12 +50,12 @@ def ward() -> Ward:
 
 @pytest.fixture
 def leases(ward: Ward) -> Leases:
-    """What the worker under test knows of it."""
+    """The leases of the worker under test."""
     return Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=())
 
 
 async def lost_at(leases: Leases, monkeypatch: pytest.MonkeyPatch, time: int) -> list[str]:
-    """Who may be taken over after a beat at that time."""
+    """Send heartbeats at that time; return the tokens of workers that may be taken over."""
     monkeypatch.setattr(lease, "boot_time", lambda: time)
     assert await leases.beat()
     return [peer.token for peer in leases.lost()]
@@ -63,7 +63,7 @@ async def lost_at(leases: Leases, monkeypatch: pytest.MonkeyPatch, time: int) ->
 
 @pytest.mark.parametrize(("lease", "seconds"), [(3, 1.0), (30, 10.0), (600, 10.0)])
 def test_a_long_lease_does_not_make_a_worker_blind_for_newcomers(ward: Ward, lease: int, seconds: float) -> None:
-    """Who has just come and dies is noticed at once by those that have heard of it, and they hear by their beat."""
+    """Workers that know a new peer replace it at once if it dies; they learn of it by a heartbeat."""
     own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=lease * 1_000_000, codes=())
 
     assert seconds == own.interval
@@ -84,7 +84,7 @@ async def test_each_beat_begins_the_lease_anew(ward: Ward, leases: Leases, monke
 async def test_what_was_seen_before_an_absence_of_ones_own_does_not_count(
     leases: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D1: after an outage of the database all beats are old, and nobody is dead."""
+    """D1: after an outage of the database, all heartbeats are old and no worker is dead."""
     seen = {time: await lost_at(leases, monkeypatch, time) for time in (0, 30, 36, 40)}
 
     assert seen == {0: [], 30: [], 36: [], 40: ["other"]}
@@ -92,13 +92,13 @@ async def test_what_was_seen_before_an_absence_of_ones_own_does_not_count(
 
 @pytest.fixture
 def named(ward: Ward) -> Leases:
-    """A worker that was given its id, which the other one bears too."""
+    """A worker with a configured id, which the other one has too."""
     ward.worker_id = "w"
     return Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=(), named=True)
 
 
 async def rival_at_each_beat(ward: Ward, leases: Leases, beats: list[int]) -> list[str | None]:
-    """Whom it finds to be its rival, beat after beat, while that of the other stands at these numbers."""
+    """Return its rival after each heartbeat, while the other's counter has these values."""
     found: list[str | None] = []
     for ward.beat in beats:
         assert await leases.beat()
@@ -108,12 +108,12 @@ async def rival_at_each_beat(ward: Ward, leases: Leases, beats: list[int]) -> li
 
 
 async def test_one_of_the_same_id_elsewhere_is_a_rival_once_its_beat_moves(ward: Ward, named: Leases) -> None:
-    """What it left behind when it died looks the same at first; a container that begins anew must not wait for it."""
+    """What a dead worker left looks the same at first; a restarted container must not wait for it."""
     assert await rival_at_each_beat(ward, named, [7, 7, 7, 8, 9]) == [None, None, None, "other", "other"]
 
 
 async def test_one_of_the_same_id_that_came_later_is_no_rival(ward: Ward, named: Leases) -> None:
-    """It is the newcomer that has to go, or both would."""
+    """Only the newcomer must stop; otherwise both would."""
     ward.there = False
     assert await rival_at_each_beat(ward, named, [1]) == [None]
     ward.there = True
@@ -128,19 +128,19 @@ async def test_workers_that_were_given_no_id_are_nobodys_rivals(ward: Ward, leas
 
 
 class Session:
-    """An open session that keeps everybody else from writing."""
+    """An open session that keeps all others from writing."""
 
     def __init__(self) -> None:
         self.excluding = True
         self.renewed: bool | None = None
 
     def end(self, *, renewed: bool) -> None:
-        """Its transaction has ended."""
+        """End its transaction."""
         self.excluding, self.renewed = False, renewed
 
 
 class Slow(Ward):
-    """One whose answers take their time."""
+    """A store with slow answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ async def test_an_end_that_was_no_heartbeat_leaves_the_lease_as_it_was(
 
 
 async def test_an_end_that_is_not_known_yet_ends_nothing(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its COMMIT is under way. What counts is when it was last seen open."""
+    """Its COMMIT is under way. The time when the session was last seen open counts."""
     await lost_at(leases, monkeypatch, 0)
     session = Session()
     leases.hold(session)
@@ -214,7 +214,7 @@ async def test_a_lapsed_lease_is_not_held(leases: Leases, monkeypatch: pytest.Mo
 
 
 async def test_a_beat_that_had_to_wait_for_the_file_finds_nobody_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What kept it waiting kept the others' beats waiting as well."""
+    """What delayed this heartbeat delayed those of the others as well."""
     ward = Slow(monkeypatch)
     own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=(), exclusive=True)
     await lost_at(own, monkeypatch, 0)

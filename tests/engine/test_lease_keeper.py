@@ -1,4 +1,4 @@
-"""The heart of a worker: what it tells when it hears that others have declared it dead."""
+"""The task that keeps a worker's lease: what it reports when others have declared the worker dead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE = 300_000
 
 
 class Verdict:
-    """A store that knows who is dead, and who else is there."""
+    """A store that says whether the worker is dead, and which peers there are."""
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
@@ -37,7 +37,7 @@ class Verdict:
 
 
 async def test_who_was_declared_dead_drops_everything_and_begins_anew() -> None:
-    """D2: nothing it holds is its own any more; another incarnation may work on."""
+    """D2: it owns nothing any more; a new incarnation may continue to work."""
     verdict, clock, told = Verdict(), DatabaseClock(), list[str]()
     store, again = cast("Store", verdict), asyncio.Event()
     note = told.append
@@ -73,7 +73,7 @@ async def test_who_was_declared_dead_drops_everything_and_begins_anew() -> None:
 
 
 async def test_who_hears_later_that_another_bears_its_id_gives_up_and_leaves() -> None:
-    """A rival on another machine shows only when its beat moves: the worker is at work by then."""
+    """A rival on another machine shows only when its heartbeat counter changes: by then the worker is at work."""
     host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
     elder = Peer(token="elder", worker_id="w", lease=LEASE, beat=1, dead=False, codes=(), host=host, started_at=0)
     verdict, clock, told = Verdict(), DatabaseClock(), list[str]()

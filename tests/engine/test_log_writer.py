@@ -1,4 +1,4 @@
-"""Group commit: whose outcome is known is told at once, whatever holds up the others."""
+"""Group commit: each outcome is reported as soon as it is known, whatever delays the others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def actors() -> AsyncGenerator[tuple[Actor, Actor]]:
 
 @asynccontextmanager
 async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
-    """Another worker's append at the next place of its log stands before its COMMIT."""
+    """Hold another worker's append at the next place of the log before its COMMIT."""
     go, reached = asyncio.Event(), asyncio.Event()
 
     async def hold(statement: str, /) -> None:
@@ -66,7 +66,7 @@ async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
 
 
 class Submitted:
-    """A writer with what became of the items it was given, in the order it was told."""
+    """A writer, and the outcomes of its items in the order in which they were reported."""
 
     def __init__(self, actor: Actor) -> None:
         self.writer = LogWriter(actor.store, Incarnation(actor.token))
@@ -92,7 +92,7 @@ class Submitted:
 
 
 class Distant:
-    """A store whose answers get lost: of its first commits, and whether each arrives all the same."""
+    """A store whose first commits get no answer; `arrives` says which of them are written nevertheless."""
 
     def __init__(self, store: Store, arrives: list[bool]) -> None:
         self._store = store
@@ -163,7 +163,7 @@ async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Acto
 async def test_a_batch_without_an_answer_is_sent_again_as_it_is(
     actors: tuple[Actor, Actor], arrives: list[bool]
 ) -> None:
-    """A2: only as itself, by its nonce, until it is known to be in."""
+    """A2: only with the same nonce, until it is known to be in."""
     mine, _ = actors
     begun = [await mine.begin() for _ in range(3)]
     times = len(arrives) + 1
@@ -182,7 +182,7 @@ async def test_a_batch_without_an_answer_is_sent_again_as_it_is(
 
 
 class Choosy:
-    """A store that chokes on every batch with a certain instance in it."""
+    """A store that fails on every batch with a certain instance in it."""
 
     def __init__(self, store: Store, guilty: str) -> None:
         self._store = store
@@ -198,7 +198,7 @@ class Choosy:
 
 
 async def test_one_that_cannot_be_written_is_refused_alone(actors: tuple[Actor, Actor]) -> None:
-    """A12: whatever the store has to say of the whole batch."""
+    """A12: whatever error the store raises for the whole batch."""
     mine, _ = actors
     begun = [await mine.begin() for _ in range(5)]
     guilty = begun[2].instance_id
@@ -218,7 +218,7 @@ async def test_one_that_cannot_be_written_is_refused_alone(actors: tuple[Actor, 
 
 
 def slow(actor: Actor) -> tuple[asyncio.Event, asyncio.Event]:
-    """The next commit of this worker has come to its end, and may end."""
+    """Hold the next commit of this worker at its end; return the events that it is held, and may go on."""
     reached, go = asyncio.Event(), asyncio.Event()
 
     async def hold(statement: str, /) -> None:

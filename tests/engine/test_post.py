@@ -1,4 +1,4 @@
-"""Kept mail and waits find each other: exactly as if each message were held against each wait, and much cheaper."""
+"""Matching of kept mail and waits: the result of comparing each message with each wait, at much lower cost."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 MANY = 20_000
 FEWER = 4_000
 LINES_FOR_ONE = 250
-"""How many lines may run for one message, from its being kept to its wait's end."""
+"""Most lines that may run for one message, from its arrival to the end of its wait."""
 
 
 class Reference:
-    """The same promise, kept by looking at everything again and again."""
+    """The same rule, by comparing everything again and again."""
 
     def __init__(self) -> None:
         self.mail: list[Mail] = []
@@ -79,7 +79,7 @@ def test_what_fits_is_found_as_by_looking_at_everything(steps: list[tuple[str, s
             reference.waits.append(wait)
         elif kind == "stop" and reference.waits:
             post.stop_waiting(reference.waits.pop(0).wait_id)
-        elif kind == "again" and taken:  # it came too late for its wait, and is there for the next one
+        elif kind == "again" and taken:  # it came too late for its wait, and is kept for the next one
             mail = taken.pop()
             post.keep(mail)
             reference.mail.append(mail)
@@ -130,7 +130,7 @@ def test_many_waits_each_with_its_key_cost_what_each_costs() -> None:
 
 
 def lines_run_by(work: Callable[[], None]) -> int:
-    """How much was done: a number that is the same on every machine. What is far too much is not waited for."""
+    """Count the lines that run: the number is the same on every machine. It stops when there are far too many."""
     lines, enough = 0, 2 * MANY * LINES_FOR_ONE
     before = sys.gettrace()
 

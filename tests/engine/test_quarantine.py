@@ -1,4 +1,4 @@
-"""What the tail of a log says about the owners an instance has lost, and what is done with a suspect."""
+"""What the end of a log shows about an instance's lost owners, and how a worker treats a suspect."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def test_a_worker_has_lived_much_longer_than_any_trial_took() -> None:
 
 
 def is_parked(*, life: float, lasting: float, patience: float, deaths: int, chance: random.Random) -> bool:
-    """Whether an innocent is put aside while workers die at random that have it and others, each after its own time.
+    """Whether an innocent instance is parked while its workers die at random times with it and others.
 
-    It needs so many seconds in one worker. Each takes over from the one before, as a log would tell.
+    It needs `lasting` seconds in one worker. Each worker takes over from the one before, as the log would show.
     """
     now = 0.0
     commits: list[list[LogEvent]] = [STEP]
@@ -100,7 +100,7 @@ def is_parked(*, life: float, lasting: float, patience: float, deaths: int, chan
         left = chance.expovariate(1 / life)
         before = evidence.alive_before(patience) if evidence.suspicious else 0.0
         if left - before > (min(lasting, patience) if evidence.suspicious else lasting):
-            commits = [STEP]  # it has ended, or survived its trial, and the next begins
+            commits = [STEP]  # it has ended or survived its trial, and the next begins
         elif evidence.suspicious and left > before:
             commits.append([OwnerChanged(at=round((now + before) * 1_000_000), owner="w", alone=True)])
         now += left + 0.2
@@ -125,7 +125,7 @@ CLAIMED = Claimed(
 
 
 class World:
-    """What a quarantine is among: it notes what is done with the suspect."""
+    """The surroundings of a quarantine: it records what is done with the suspect."""
 
     def __init__(self, *commits: list[LogEvent], attempts: bool = True, alone: bool = True, lived: float = 0.0) -> None:
         self.done: list[str] = []
@@ -151,7 +151,7 @@ class World:
         self.settles_at_once = False
         self.submitted = asyncio.Event()
         self.is_away = False
-        """The database does not answer."""
+        """Whether the database does not answer."""
 
     def quarantine(self, *, patience: float = 0.0) -> Quarantine:
         world = cast("Any", self)
@@ -216,7 +216,7 @@ class World:
 
 
 async def tried(world: World) -> list[str]:
-    """What is done with the suspect of this world."""
+    """Return what is done with the suspect of this world."""
     quarantine = world.quarantine()
     assert await quarantine.holds(CLAIMED, None)
     running = asyncio.create_task(quarantine.run())
@@ -266,7 +266,7 @@ async def test_a_suspect_that_was_claimed_anew_is_not_tried_as_it_was() -> None:
 
 
 async def test_a_suspect_is_tried_alone_and_cleared_when_it_survives() -> None:
-    """The others go on when it stands in its log that it has survived, not before."""
+    """The others continue when its survival is in its log, not before."""
     world = World(STEP, TAKEN_OVER, TAKEN_OVER)
 
     assert await tried(world) == [
@@ -298,7 +298,7 @@ async def test_what_is_not_alone_is_not_said_to_be() -> None:
 
 
 async def test_a_trial_does_not_begin_while_a_session_of_others_is_open() -> None:
-    """It would stay open for as long as the trial takes, for the input that ends it is not fed meanwhile."""
+    """It would stay open as long as the trial, because the input that ends it is not fed meanwhile."""
     world = World(STEP, TAKEN_OVER, TAKEN_OVER)
     world.ports = SimpleNamespace(empty=False)
 
@@ -321,7 +321,7 @@ async def test_a_trial_is_stopped_though_the_database_is_away(monkeypatch: pytes
 
 
 async def test_a_worker_that_is_stopped_in_a_trial_clears_it() -> None:
-    """Whoever ends the process after that does not make a suspect of what it was trying."""
+    """If the process is killed after that, the instance under trial does not become a suspect."""
     world = World(STEP, TAKEN_OVER, TAKEN_OVER)
     quarantine = world.quarantine(patience=1000.0)
     assert await quarantine.holds(CLAIMED, None)
@@ -351,7 +351,7 @@ async def test_deaths_without_it_speak_for_it() -> None:
 
 
 async def test_alone_is_who_alone_may_be_driven() -> None:
-    """Whoever replays just now is waited for, and who comes then waits."""
+    """The trial waits for a running replay, and later ones wait for the trial."""
     solitude, order = Solitude(), list[str]()
 
     async def replay(instance_id: str, done: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""Mail of which a part was left out: it is for the run that keeps that part, and for nobody else."""
+"""An answer with a part of the mail is only for the run that keeps the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def anyio_backend() -> str:
 
 
 class World:
-    """A driver with one instance, and what it was given."""
+    """A driver with one instance, and the mail it was given."""
 
     def __init__(self) -> None:
         self.live: dict[str, Any] = {}
@@ -30,7 +30,7 @@ class World:
         self.intake = Intake(world, world, nonce=str, recover=lambda: None, resting=world)
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
-        """Another run of the instance, which keeps so many messages."""
+        """Begin another run of the instance, which keeps so many messages."""
         post = [None] * kept
         live = SimpleNamespace(instance_id="i", life=1, post=post, passed_over=passed_over)
         self.live["i"] = live
@@ -40,7 +40,7 @@ class World:
         self.received.append((live, [row.delivery_id for row in box.rows]))
 
     async def bring(self, signals: int, *ids: str, after: int = 0) -> bool:
-        """An answer with mail for the instance."""
+        """Handle an answer with mail for the instance."""
         rows = [InboxRow(one, b"{}", 1) for one in ids]
         box = Mailbox(instance_id="i", life=1, signals=signals, rows=rows, after=after)
         return await self.intake.take_in(Work(claimed=[], mail=[box]))
@@ -69,7 +69,7 @@ async def test_who_keeps_little_or_not_all_is_brought_everything(kept: int, *, p
 
 @pytest.mark.parametrize("here", [True, False], ids=["another run", "no run"])
 async def test_a_part_of_the_mail_is_nothing_to_who_does_not_keep_the_rest(*, here: bool) -> None:
-    """The run that kept it was dropped while the claim was under way: the next claim brings everything."""
+    """The run that kept the rest was dropped during the claim: the next claim returns everything."""
     world = World()
     world.run()
     await world.bring(MUCH, "old")

@@ -1,4 +1,4 @@
-"""A session whose COMMIT got no answer: what the log says of it, and that nothing can change that afterwards."""
+"""A session whose COMMIT got no answer: the log says whether it is in, and nothing can change that afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Doubt:
-    """A port whose session loses the answer to its COMMIT; the COMMIT itself may have gone through."""
+    """A port whose session loses the answer to its COMMIT, which may have succeeded."""
 
     def __init__(self, actor: Actor, *, arrives: bool) -> None:
         self.opened = self
@@ -38,7 +38,7 @@ class Doubt:
         raise OutcomeUnknownError("no answer")
 
     async def close(self) -> None:
-        """Nothing is left of it."""
+        """Close the session; nothing of it is left."""
 
 
 class Writer:
@@ -56,7 +56,7 @@ class Writer:
 
 
 class Victim(Doubt):
-    """A port whose session was the victim of a deadlock, or lost its connection, before its COMMIT."""
+    """A port whose session lost a deadlock or its connection before its COMMIT."""
 
     async def commit(self, item: Append, /, *, worker: str) -> Outcome:
         raise StorageUnavailableError("chosen to give way")
@@ -72,7 +72,7 @@ async def actor() -> AsyncIterator[Actor]:
 
 
 async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
-    """What the engine makes of a commit through this port."""
+    """Return how the engine judges a commit through this port."""
     return await commit_session(
         actor.store,
         cast("LogWriter", Writer(actor)),
@@ -86,7 +86,7 @@ async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
 
 
 async def test_a_commit_that_was_not_sent_never_happened(actor: Actor) -> None:
-    """A7: the attempt is made again and not told of a failure; nothing takes its place in the log."""
+    """A7: the attempt is repeated without a failure; nothing takes its place in the log."""
     item = append(await actor.begin(), 2, b'["done"]')
 
     assert (None, None) == await verdict_of(actor, item, Victim(actor, arrives=False))
@@ -96,7 +96,7 @@ async def test_a_commit_that_was_not_sent_never_happened(actor: Actor) -> None:
 
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_an_unanswered_commit_stood_or_can_never_stand(actor: Actor, *, arrives: bool) -> None:
-    """A3: its place in the log is its own, or is taken before the attempt is made again."""
+    """A3: its place in the log is its own, or is taken before the attempt is repeated."""
     item = append(await actor.begin(), 2, b'["done"]')
 
     assert (Outcome.ACCEPTED if arrives else None, None) == await verdict_of(actor, item, Doubt(actor, arrives=arrives))

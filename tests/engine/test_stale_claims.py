@@ -1,4 +1,4 @@
-"""A log that was continued as new between the look at the row and the reading of the log."""
+"""A log that was continued as new between reading the row and reading the log."""
 
 # pyright: reportPrivateUsage=false
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 PAGES = 600
-"""Steps of a run: two runs are more than a page of the log."""
+"""Steps of a run; two runs are more than a page of the log."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def app() -> AsyncIterator[Romancy]:
 
 
 async def seen_before_it_was_continued(app: Romancy, *, rounds: int, steps: int) -> tuple[Store, InstanceRow]:
-    """Its store, and its row as it was in the first run."""
+    """Return its store, and its row as it was in the first run."""
     handle = await app.start(goes_round, rounds, steps)
     await status_is(app, handle.instance_id, Status.WAITING)
     store = app._store

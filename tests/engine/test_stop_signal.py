@@ -1,4 +1,4 @@
-"""A process that only works: `serve` ends it in order when it is told to stop, and at once when it is told twice."""
+"""A process that only works: `serve` drains it on the first signal to stop, and ends it at once on the second."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_runs_may_end_before_the_process_does(told: signal.Signals) -> None
 def test_told_twice_it_ends_at_once() -> None:
     with run(60) as process:
         process.send_signal(signal.SIGTERM)
-        while process.poll() is None:  # the first one may not have been taken in yet
+        while process.poll() is None:  # the first one may not have been handled yet
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)

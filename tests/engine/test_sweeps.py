@@ -1,4 +1,4 @@
-"""Sweeps: a worker looks now and then for what nobody counted."""
+"""Sweeps: from time to time a worker looks for what was not counted."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def anyio_backend() -> str:
 
 @workflow
 async def nothing(ctx: WorkflowContext) -> None:
-    """There is none of it to be claimed."""
+    """Answer that there is nothing to claim."""
 
 
 class Asked:
-    """A store that notes the claims that are to sweep, and waits for so many."""
+    """A store that records the claims that sweep, and waits for so many."""
 
     def __init__(self, store: Store, count: int) -> None:
         self._store = store
@@ -49,7 +49,7 @@ class Asked:
 
 
 async def test_a_worker_sweeps_when_it_begins_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """B1: what a crash left uncounted is found by a sweep, and by nothing else."""
+    """B1: only a sweep finds what a crash left uncounted."""
     monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.2)
     made: list[Asked] = []
 

@@ -1,4 +1,4 @@
-"""Functions on threads: what the behaviour suite cannot bring about, because threads begin at once there."""
+"""Functions in threads: cases that the behaviour suite cannot produce, because its threads begin at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Late(ThreadPoolExecutor):
-    """Its threads take a while before they begin, as on a busy machine."""
+    """Its threads begin late, as on a busy machine."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def late() -> Any:
@@ -30,7 +30,7 @@ class Late(ThreadPoolExecutor):
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Open when the test is over, at the latest."""
+    """Opened at the end of the test, if not earlier."""
     gate = threading.Event()
     yield gate
     gate.set()
@@ -47,7 +47,7 @@ def test_the_time_before_a_function_begins_does_not_count(monkeypatch: pytest.Mo
 
 
 def test_one_that_outlives_its_loop_ends_quietly(gate: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
-    """And one that had no turn before never has one."""
+    """A function that had no turn before then never runs."""
     begun: list[str] = []
 
     async def main(threads: Threads) -> None:

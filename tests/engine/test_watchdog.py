@@ -1,4 +1,4 @@
-"""The thread that watches the loop: when its heart begins to beat, when it gives up, that it ends."""
+"""The thread that watches the event loop: when it starts to send heartbeats, when it gives up, and that it ends."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def new_leases(store: Wall, lease: float) -> Leases:
 
 
 async def blocked(store: Wall, seconds: float, *, patience: float = 0.05, lease: float = LEASE) -> bool:
-    """A loop that is blocked for so long, with a second heart beside it; whether its lease is fresh after that."""
+    """Block a loop for so long, with heartbeats from a thread; return whether its lease is fresh after that."""
     leases = new_leases(store, lease)
     watchdog = Watchdog(patience, SecondHeart(lambda: cast("Store", store), lambda: leases, lease))
     watchdog.start()
     await asyncio.sleep(0.1)
     time.sleep(seconds)  # noqa: ASYNC251 - this is what it watches for
     fresh = leases.fresh()
-    await asyncio.sleep(1.5)  # it says how long that was
+    await asyncio.sleep(1.5)  # the watchdog logs how long that was
     watchdog.stop()
     while any(thread.name in ("romancy-watchdog", "romancy-second-heart") for thread in threading.enumerate()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -106,7 +106,7 @@ def test_a_store_that_cannot_be_opened_is_no_end_of_the_watch(caplog: pytest.Log
 
 def test_a_loop_that_goes_on_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     store: Any = Wall()
-    asyncio.run(blocked(store, 0.0, patience=0.7, lease=2.1))  # not by a machine that stands still for a while either
+    asyncio.run(blocked(store, 0.0, patience=0.7, lease=2.1))  # a machine that stands still for a while does not either
 
     assert store.beats == []
     assert "blocked" not in caplog.text

@@ -1,4 +1,4 @@
-"""The examples are killed in the middle, at a point that they announce, and started again: nothing is done twice."""
+"""The examples are killed in the middle, at a point that they print, and started again: nothing is done twice."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def finished(*words: object) -> list[str]:
 
 
 def refused(*words: object) -> str:
-    """Run an example that fails; the line that it says, behind what the worker has logged."""
+    """Run an example that fails; return the line that it prints after the lines of the log."""
     ended = subprocess.run(
         command(*words), cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8", timeout=200, check=False
     )
@@ -60,7 +60,7 @@ def refused(*words: object) -> str:
 
 @contextmanager
 def started(*words: object) -> Generator[subprocess.Popen[str]]:
-    """Run an example beside the test, which lets it end by itself."""
+    """Start an example beside the test, which ends by itself."""
     with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             yield process

@@ -1,4 +1,4 @@
-"""The shop on the web, served by uvicorn: its process is killed where it hurts, and the books are right to the cent."""
+"""The shop on the web, served by uvicorn: its process is killed at bad moments, and the books are right to the cent."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Shop:
 
     @contextmanager
     def sent(self, method: str, path: str, order: dict[str, Any] | None) -> Generator[HTTPConnection]:
-        """Send a request; the answer is read, or not, while the block lasts."""
+        """Send a request; the answer is read, or not, during the block."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             body = None if order is None else json.dumps(order)
             connection.request(method, path, body, {"content-type": "application/json"})
@@ -119,7 +119,7 @@ async def test_an_order_is_paid_and_shipped_once_though_its_server_is_killed_twi
     with serving(storage_url, BANK_SECONDS="3600") as shop:
         assert shop.ask("PUT", "/orders/a-1", LAMPS) == (202, {"id": "a-1"})
         await until(mine, "select exists (select from bank)")
-        shop.kill()  # the bank has booked, and nobody has heard it
+        shop.kill()  # the bank has booked, and the answer is lost
     paid = await ledger(mine)
 
     with serving(storage_url) as shop:
@@ -157,7 +157,7 @@ async def test_an_order_that_cannot_be_shipped_is_undone_though_its_server_is_ki
 
     with serving(storage_url, BANK_SECONDS="1") as shop:
         await until(mine, "select exists (select from bank where cents < 0)")
-        shop.kill()  # the refund is booked, and nobody has heard it
+        shop.kill()  # the refund is booked, and the answer is lost
     assert await mine.fetchval("select available from stock") == 8
 
     with serving(storage_url) as shop:

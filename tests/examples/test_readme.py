@@ -1,4 +1,4 @@
-"""The README's program, done as the README says: run, killed while it packs, run again, and once more."""
+"""The README's program, run as the README says: killed while it packs, run again, and once more."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Python that has imported Romancy and forks once for each program: a test starts it, and says what to run.
+"""A Python that has imported Romancy and forks once for each program of a test.
 
-It reads paths, one a line. The fork runs the file as `__main__` in the file's folder, without input, and writes what it
-prints beside the file. The answer is the exit status.
+It reads paths, one on each line. The fork runs the file as `__main__` in the file's folder, without input, and writes
+its output beside the file. The answer is the exit status.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["romancy", "romancy_sqlite"]
 
 
 def run(path: Path) -> int:
-    """Become the program; its exit status."""
+    """Become the program; return its exit status."""
     os.chdir(path.parent)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     out = os.open(path.with_suffix(".out"), os.O_WRONLY | os.O_CREAT)

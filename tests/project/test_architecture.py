@@ -1,4 +1,4 @@
-"""The import contracts bite: forbidden imports are planted in a copy of the tree, and each must be reported."""
+"""The import contracts work: forbidden imports are planted in a copy of the tree, and each must be reported."""
 
 from __future__ import annotations
 

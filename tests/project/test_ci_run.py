@@ -1,7 +1,6 @@
 """`.ci/run` reports every job and leaves no process behind: no detached one, and none when interrupted.
 
-The script runs here beside a Makefile of a few lines: it is the script that is tested, not this suite inside
-itself.
+The script runs here beside a Makefile of a few lines: the test checks the script, not this suite inside itself.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Set by the make that runs this suite; the make that the script runs is not a part of it.
+# The make that runs this suite sets these; the make that the script runs is separate.
 SET_BY_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 

@@ -1,6 +1,6 @@
-"""What a user installs: one wheel with five packages, complete by itself, that drags in no database driver.
+"""What a user installs: one complete wheel with five packages, which installs no database driver.
 
-The wheel is tried in an environment of its own: the one the tree is developed in proves nothing about it.
+The test installs the wheel in a separate environment: the development environment proves nothing about it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:
 
 SUITE = "romancy_conformance"
 SERVERS = f"{SUITE}/servers/"
-"""What starts database servers; it stays in this tree."""
+"""The part that starts database servers; it is not in the wheel."""
 
 LOADS_ALL = """
 import importlib, json, pathlib, sys

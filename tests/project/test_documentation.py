@@ -1,4 +1,4 @@
-"""The documentation is held to the code: its programs run, and its commands, paths and names exist."""
+"""The documentation matches the code: its programs run, and its commands, paths and names exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools import markdown, tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What a fence may say, and what the suite does about it.
+# The words of a fence, and how the suite treats each.
 RUN = "python"
 NAMES_CHECKED = "shell"
 SHOWN_ONLY = {"go", "json", "sql", "text", "toml", "yaml"}
@@ -27,7 +27,7 @@ BLOCKS = {f"{name}:{block.line}": block for name, page in PAGES.items() for bloc
 PROGRAMS = {where: block for where, block in BLOCKS.items() if block.language == RUN and not block.marker}
 COMMANDS = {where: block for where, block in BLOCKS.items() if block.language == NAMES_CHECKED}
 
-# A path that the documentation writes as code, when it begins with a folder of ours and stands for one thing.
+# A path in the documentation's code style that begins with a folder of this tree and names one file.
 OUR_PATH = re.compile(
     r"`((?:\.ci|backends|benchmarks|conformance_tests|docs|examples|requirements|romancy|tests|tools)/[^`\s]*)`"
 )
@@ -44,7 +44,7 @@ def test_a_code_block_says_what_it_is(block: markdown.CodeBlock) -> None:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Callable[[Path], int]]:
-    """Run a program in a process of its own; its exit status. Forking saves half a second for each."""
+    """Run a program in a separate process; return its exit status. Forking saves half a second for each."""
     command = [sys.executable, "-W", "error", str(Path(__file__).with_name("forked_blocks.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdin is not None
@@ -82,7 +82,7 @@ def test_a_shell_block_names_what_exists(block: markdown.CodeBlock) -> None:
 
 
 def test_no_page_is_an_orphan() -> None:
-    """The site's menu is made of the links of these pages; `make docs` fails on a page that none of them links."""
+    """The links of these pages make the site's menu; `make docs` fails on a page that none of them links."""
     listed = {"docs/index.md"}
     for name in ("docs/index.md", "docs/decisions/README.md"):
         folder = (tree.ROOT / name).parent

@@ -1,4 +1,4 @@
-"""What a test run says last: each test that failed, in one line, so that it is found where the log was cut."""
+"""The end of a test run's output: each failed test in one line, so that it is found where the log was cut."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_read_is_named_too(tmp_path: Path) -> None:
 
 
 def run(folder: Path, *options: str) -> str:
-    """What pytest printed there, with this tree's configuration."""
+    """Return what pytest printed there, with this tree's configuration."""
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), *options]
     done = subprocess.run(
         [*command, str(folder)],

@@ -1,4 +1,4 @@
-"""`tools/environment.sh` finds a Python that will do, and where there is none it says what to do."""
+"""`tools/environment.sh` finds a suitable Python, and gives advice where there is none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ esac
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A folder that is the whole PATH of the script, with what it calls and no Python."""
+    """A folder that is the script's whole PATH, with the commands it calls and no Python."""
     folder = tmp_path / "bin"
     folder.mkdir()
     put(folder, "id", "#!/bin/sh\necho 1000\n")
@@ -89,7 +89,7 @@ def test_as_root_it_installs_the_package(path: Path) -> None:
 
 
 def stand_in(does: str) -> str:
-    """Write a Python that is this one, except for what `does` does when a virtual environment is asked for."""
+    """Write a Python like this one, except for what `does` does when a virtual environment is requested."""
     return f'#!/bin/sh\ncase "$*" in *-m*venv*) {does} ;; esac\nexec {sys.executable} "$@"\n'
 
 

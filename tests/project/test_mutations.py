@@ -1,4 +1,4 @@
-"""Each fence in the SQL of an adapter is held by a test: without it, that test fails."""
+"""A test covers each fence in the SQL of an adapter: without the fence, that test fails."""
 
 from __future__ import annotations
 

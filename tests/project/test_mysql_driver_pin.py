@@ -1,4 +1,4 @@
-"""The pin of PyMySQL: aiomysql borrows private functions of it, and the two must still fit each other."""
+"""The pin of PyMySQL: aiomysql uses private functions of it, and the two must fit each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/reference/ and llms.txt are what `python -m tools.make_reference` makes, and leave nothing out."""
+"""docs/reference/ and llms.txt are what `python -m tools.make_reference` writes, and omit nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.make_reference import INDEX, pages
 
 MAKE = "make the pages again: python -m tools.make_reference"
 WRITTEN = {tree.name_of(path): text for path, text in pages().items()}
-# Each decision is a page that the list of decisions links.
+# The list of decisions links each of its pages.
 PAGES = {tree.name_of(path) for path in tree.files(".md")}
 ORDINARY = {name for name in PAGES if name.startswith("docs/")} - {
     name for name in PAGES if name.startswith("docs/decisions/") and name != "docs/decisions/README.md"
@@ -40,7 +40,7 @@ def test_every_public_name_has_its_place() -> None:
 def test_every_method_that_is_shown_says_what_it_promises() -> None:
     silent = re.findall(r"^### (\S+)\n\n```[^`]+```\n\n(?=#)", "\n".join(WRITTEN.values()), re.MULTILINE)
 
-    # They are told at the protocol: `PayloadCodec.encode` and `.decode`.
+    # The protocol documents them: `PayloadCodec.encode` and `.decode`.
     assert [name for name in silent if name.partition(".")[0] not in {"ZlibCodec", "HmacCodec"}] == []
 
 

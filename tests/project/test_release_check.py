@@ -1,4 +1,4 @@
-"""The release check finds what must not be released, and this tree passes it."""
+"""The release check detects what must not be released, and this tree passes it."""
 
 from __future__ import annotations
 

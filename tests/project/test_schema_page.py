@@ -1,4 +1,4 @@
-"""docs/schema.md is what the databases say about themselves: a change of the schema has it drawn again."""
+"""docs/schema.md matches the databases: after a change of the schema it must be drawn again."""
 
 from __future__ import annotations
 

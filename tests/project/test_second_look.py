@@ -1,4 +1,4 @@
-"""A second look is given to a few failed tests of runs that reached their end, and to nothing else."""
+"""A few failed tests of runs that reached their end are run again, and no others."""
 
 from __future__ import annotations
 

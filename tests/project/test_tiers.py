@@ -1,4 +1,4 @@
-"""The two tiers are all tests, each once; and every promise that is not long in itself is tried in the short one."""
+"""The two tiers contain every test once; the short one tries every promise that is not long in itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
 def on_every_store(
     test: str, *, marked: bool = False, dealt: bool = False, among: tuple[str, ...] = STORES
 ) -> list[Case]:
-    """The same test on each."""
+    """Return the same test on each."""
     stores = ("memory", *STORES)
     return [Case(test.format(store), store, marked=marked, dealt=dealt, among=among) for store in stores]
 
 
 def test_every_test_of_this_run_is_in_one_tier(pytestconfig: pytest.Config) -> None:
-    """Of the whole suite where this is a part of it."""
+    """It covers the whole suite when it runs as a part of it."""
     dealt = pytestconfig.stash[DEALT]
     all_of_them = {case.nodeid for case in dealt.cases}
 

@@ -1,4 +1,4 @@
-"""The checks of the tree: it passes them, and they do see what they are there to see."""
+"""The checks of the tree: it passes them, and they detect what they must."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sizes(name: str, text: str, expected: list[str]) -> None:
     assert expected == list(check_sizes.too_long(name, text))
 
 
-# Written in pieces, because this file is checked too.
+# Split into pieces, because this file is checked too.
 @pytest.mark.parametrize(
     "offence",
     [

@@ -1,4 +1,4 @@
-"""The options of a URL that the guide describes are those that the adapters take."""
+"""The guide describes exactly the URL options that the adapters accept."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class HoldsModels:
 
 
 class Proxy:
-    """Stands for something that is not there, as proxies of request-bound objects do."""
+    """Represents a missing object, as proxies of request-bound objects do."""
 
     @property
     def __class__(self) -> type:
@@ -242,7 +242,7 @@ class Proxy:
 
 
 class Breaks:
-    """Nothing about it can be shown."""
+    """Fails whenever it is shown."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -254,6 +254,6 @@ class Breaks:
 
 
 def label(part: object) -> str:
-    """An id for a parameter that is the same in every process: no addresses, no order of a set."""
+    """Return an id for a parameter that is the same in every process: without addresses or the order of a set."""
     text = repr(part)
     return type(part).__name__ if " at 0x" in text or "{" in text or "set(" in text else text

@@ -1,4 +1,4 @@
-"""What a codec made is read back by that codec, whatever the payload holds and whichever codecs came later."""
+"""A codec reads back what it wrote, whatever the payload contains and whichever codecs were added later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ordinary path costs, as a count that noise cannot blur: plain values are never walked in Python."""
+"""The cost of the ordinary path, as a count: plain values are never walked in Python."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.serialization import models as m
 
 
 class DeclinedError(TerminalError):
-    """Its arguments are not what its `__init__` takes, as is usual."""
+    """Its arguments are not those of its `__init__`, as is common."""
 
     made: ClassVar[int] = 0
 

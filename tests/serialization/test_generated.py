@@ -1,4 +1,4 @@
-"""The promises for values nobody thought of: generated trees, generated faults, generated JSON."""
+"""The promises for generated values: generated trees, generated faults, generated JSON."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_typed_values_come_back(pair: tuple[Any, Any]) -> None:
     assert value == back
     assert type(value) is type(back)
     assert raw == dumps(back, "value", declared)
-    json.loads(raw, parse_constant=pytest.fail)  # it is what everybody else calls JSON
+    json.loads(raw, parse_constant=pytest.fail)  # valid JSON for all other parsers
 
 
 @given(st.lists(st.text(max_size=3) | st.integers(), unique=True), st.randoms())
@@ -163,7 +163,7 @@ def test_reading_any_json_as_a_type_gives_a_value_or_one_error(document: Any, de
 
 @st.composite
 def trees_with_a_fault(draw: st.DrawFn) -> Any:
-    """Plain data with one NaN somewhere in it."""
+    """Return plain data with one NaN somewhere in it."""
     value: Any = math.nan
     for _ in range(draw(st.integers(0, 6))):
         if draw(st.booleans()):

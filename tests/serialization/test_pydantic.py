@@ -1,4 +1,4 @@
-"""pydantic models, when the user has pydantic; without it nothing of it is loaded."""
+"""pydantic models, when pydantic is installed; without it, none of the code for them is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would not come back is refused where it is produced, with its path, its reason and a way out."""
+"""A value that would not come back is refused where it is produced, with its path, its reason and an alternative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call is stored by the names and types of the parameters, and comes back as the same call."""
+"""A call is stored by the names and types of its parameters, and comes back as the same call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.serialization import models as m
 if TYPE_CHECKING:
 
     class Ghost:
-        """Known to type checkers only."""
+        """Known only to type checkers."""
 
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ STALE: list[tuple[Callable[..., object], bytes, str]] = [
     (
         several,
         b'{"a":' + b"[" * 99_999,
-        # From 3.14 on the stack's real end counts, and this is not deep enough to reach it.
+        # From 3.14 on, the real end of the stack counts, and this is not deep enough to reach it.
         "arguments of activity 'several': "
         + ("nested deeper than the interpreter can follow" if sys.version_info < (3, 14) else "not valid JSON"),
     ),

@@ -1,4 +1,4 @@
-"""Values come back equal and of their declared type; what JSON writes is the same in every process."""
+"""Values come back equal and of their declared type; every process writes the same JSON for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def nested(depth: int) -> list[Any]:
 
 
 class Autumn(tzinfo):
-    """A zone in which every hour comes twice: first in summer time, then (fold=1) in winter time."""
+    """A zone in which every hour occurs twice: first in summer time, then (fold=1) in winter time."""
 
     def utcoffset(self, dt: datetime | None) -> timedelta:
         return timedelta(hours=1 if dt is not None and dt.fold else 2)

@@ -1,4 +1,4 @@
-"""A private server of each kind for a whole module: these tests are about servers, not about databases."""
+"""A private server of each kind for a whole module: these tests are about servers, not databases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", params=[kind for kind in Kind if kind in chosen_backends()])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A private server of each kind this run is for; a test leaves it running."""
+    """A private server of each kind of this run; each test leaves it running."""
     kind = Kind(request.param)
     try:
         server = private_server(kind)

@@ -1,4 +1,4 @@
-"""The cache: where it is, and that what stands in it is whole, whoever builds at the same time or was killed."""
+"""The cache: where it is, and that its folders are complete, whichever process builds meanwhile or was killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from romancy_conformance.servers.cache import build_once, cache_folder
 
 @pytest.fixture
 def open_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that every account can reach, there or not."""
+    """A folder that every account can reach, which need not exist yet."""
     for name in ("ROMANCY_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     return Path("/") / "nowhere"

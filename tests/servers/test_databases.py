@@ -38,7 +38,7 @@ _TABLES = {
 
 @pytest.fixture(params=[kind for kind in Kind if kind in chosen_backends()])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """A kind whose shared server can be had."""
+    """A kind whose shared server is available."""
     kind = Kind(request.param)
     try:
         shared_server(kind)
@@ -131,7 +131,7 @@ def test_a_database_with_many_rows_is_not_used_again(kind: Kind, monkeypatch: py
 def test_a_database_that_somebody_came_back_to_is_not_used_again(kind: Kind) -> None:
     url = migrated_database(kind)
     give_back(kind, url)
-    if kind is Kind.POSTGRES:  # a new name keeps out whoever knows the old one
+    if kind is Kind.POSTGRES:  # a process that knows the old name cannot connect
         with pytest.raises(AccessError):
             access_by_url(kind, url).fetch("SELECT 1")
         return
@@ -203,7 +203,7 @@ cursor.execute('DO SLEEP(60)')
 
 
 def _open_transaction(url: str) -> subprocess.Popen[bytes]:
-    """A process with an open transaction that holds a lock; it fails when its connection is ended."""
+    """Start a process with an open transaction that holds a lock; it fails when its connection is ended."""
     code = _SESSIONS["postgresql" if url.startswith("postgresql:") else "mysql"]
     process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""How the machine's own apt source becomes a private one for another suite."""
+"""How the machine's own apt source is turned into a private one for another suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin, in sessions of pytest of its own."""
+"""The plugin, in separate pytest sessions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOWHERE = "postgresql://somebody:secret@127.0.0.1:1/none"
 
 @pytest.fixture
 def session(tmp_path: Path) -> Callable[..., str]:
-    """Run pytest with the plugin in a folder of its own; what it printed."""
+    """Run pytest with the plugin in a separate folder; return its output."""
     (tmp_path / "test_it.py").write_text(_TESTS, encoding="utf-8")
 
     def run(*arguments: str, **environment: str) -> str:
@@ -100,7 +100,7 @@ def test_in_ci_a_missing_server_is_an_error(session: Callable[..., str]) -> None
 
     assert "4 passed" in said
     assert "4 errors" in said
-    assert "1 skipped" in said  # the one that is about other backends
+    assert "1 skipped" in said  # the one for other backends
     assert "secret" not in said
 
 

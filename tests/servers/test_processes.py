@@ -1,4 +1,4 @@
-"""Finding, ending and clearing away processes, with real ones."""
+"""Finding, ending and clearing real processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own session that works below `tmp_path`, with a child that has left for yet another one."""
+    """A process in its own session that works below `tmp_path`, with a child in yet another session."""
     work = tmp_path / "server" / "data"
     work.mkdir(parents=True)
     code = "import os, time\nif os.fork() == 0: os.setsid()\nos.write(1, b'up')\ntime.sleep(60)"

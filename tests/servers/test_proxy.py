@@ -26,7 +26,7 @@ SILENCE = 0.1
 
 
 class _Capitals(socketserver.BaseRequestHandler):
-    """Answers every chunk in capitals, and keeps what it has heard."""
+    """Answers every chunk in capitals, and keeps what it has received."""
 
     def handle(self) -> None:
         connection: socket.socket = self.request
@@ -43,7 +43,7 @@ heard: list[bytes] = []
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    """A proxy before the server of capitals."""
+    """A proxy before this small server."""
     heard.clear()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Capitals) as server:
         server.daemon_threads = True

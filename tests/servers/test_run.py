@@ -1,4 +1,4 @@
-"""The life of a run: nothing is left when its owner ends, however it ends."""
+"""The life of a run: nothing is left when its owner ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def owner() -> Iterator[Callable[[], Owner]]:
 
 
 def _main_processes(folder: Path) -> list[Process]:
-    """Of each server the first; what that starts may come and go."""
+    """Return the first process of each server; those that it starts may come and go."""
     found = working_in(folder)
     return [process for process in found if _parent(process) not in {other.pid for other in found}]
 
@@ -87,7 +87,7 @@ def _parent(process: Process) -> int:
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return process.pid  # it has gone by now
+        return process.pid  # it has ended by now
     return int(stat.rpartition(") ")[2].split()[1])
 
 

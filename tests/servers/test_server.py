@@ -1,4 +1,4 @@
-"""What a private server promises, asked of a real one of each kind."""
+"""The promises of a private server, tested on a real one of each kind."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_says_itself_that_it_is_durable(server: Server) -> None:
 
 
 def test_its_temporary_tables_are_its_own(server: Server) -> None:
-    """A MariaDB that starts deletes those of every server it shares the folder with: an error 6 out of nowhere."""
+    """A starting MariaDB deletes those of every server with the same folder, which then report error 6."""
     if server.kind is Kind.POSTGRES:
         assert server.access.fetch("SELECT current_setting('temp_tablespaces')") == ""
         return

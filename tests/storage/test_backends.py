@@ -1,4 +1,4 @@
-"""Which store a URL leads to, also where it names a driver."""
+"""Which store a URL selects, also where it names a driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a text would end a transaction, past comments and literals."""
+"""Which text would end a transaction, apart from comments and literals."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_literal_of_mysql_ends_nothing(sql: str) -> None:
 
 @pytest.mark.parametrize("head", ["/*", "/* /*", "'", "$a$", '"', "/* " + "/* */ " * 60])
 def test_what_is_never_closed_is_read_in_time(head: str) -> None:
-    """Each piece is looked at a bounded number of times: this would not end otherwise."""
+    """Each piece is read a bounded number of times; otherwise this would not end."""
     text = head + " commit x '' \\" * 2_000
 
     refuse_mysql_ending(f"select {text}")

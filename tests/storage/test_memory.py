@@ -1,4 +1,4 @@
-"""What only two calls held open at once can show of the in-memory store."""
+"""Promises of the in-memory store that only two overlapping calls show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Hold:
-    """A gate that stops the statement of this name until it is let go."""
+    """A gate that stops the statement of this name until it is released."""
 
     def __init__(self, statement: str) -> None:
         self._statement = statement
@@ -29,7 +29,7 @@ class Hold:
 
 
 async def test_a_takeover_goes_behind_what_was_committed_since_it_looked() -> None:
-    """A10: an append that had begun before its worker was declared dead still stands, and so does the takeover's."""
+    """A10: an append that began before its worker was declared dead still stands, and so does the takeover's."""
     url = parse_url(f"memory://{unique('takeover')}")
     workflows = {unique("flow"): "c1"}
     store, other = create_store(url), create_store(url)

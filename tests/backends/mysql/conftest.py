@@ -1,4 +1,4 @@
-"""Fixtures of the tests that are about MySQL and MariaDB alone: stores, workers and plain connections."""
+"""Fixtures of the tests for MySQL and MariaDB alone: stores, workers and plain connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The driver lives on asyncio."""
+    """The driver runs on asyncio."""
     return "asyncio"
 
 
@@ -55,7 +55,7 @@ async def actor(store: MySQLStore) -> Actor:
 
 @pytest.fixture
 async def wire(storage_url: str) -> AsyncGenerator[Wire]:
-    """A connection made as the store makes its own, for a test to ask and to hold things with."""
+    """A connection made as the store makes its own; the test uses it to query and to hold locks."""
     made = await connect(read_settings(parse_url(f"{storage_url}?timeout=200")))
     yield made
     made.abort()
@@ -63,7 +63,7 @@ async def wire(storage_url: str) -> AsyncGenerator[Wire]:
 
 @pytest.fixture
 async def theirs(store: MySQLStore, storage_url: str) -> AsyncGenerator[Callable[..., Awaitable[aiomysql.Connection]]]:
-    """A connection as a user makes it, with the driver alone; the store's first has made its password known."""
+    """A connection as a user makes it, with the driver alone; the store's first one has cached the password."""
     made: list[aiomysql.Connection] = []
 
     async def opener(**options: Any) -> aiomysql.Connection:

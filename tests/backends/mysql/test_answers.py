@@ -1,4 +1,4 @@
-"""An answer is read to its end or its connection is closed: nobody ever reads what another one asked for."""
+"""An answer is read to its end or its connection is closed: no caller ever reads another caller's answer."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_after_a_lock_wait_amid_answers_the_next_one_is_its_own(
 
 
 async def test_whoever_is_cancelled_or_killed_leaves_nothing_to_read_for_others(open_store: Open, wire: Wire) -> None:
-    """One connection for all: cancelled, interrupted and killed amid large answers, each reader gets its own."""
+    """One connection for all: amid cancelled, interrupted and killed large answers, each reader gets its own."""
     store = await open_store("pool_size=3")
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = [await actor.begin() for _ in range(4)]
@@ -105,18 +105,18 @@ def _own(fate: object, expected: tuple[str, int]) -> bool:
 
 
 async def _disturb(wire: Wire, how: str) -> None:
-    """Interrupt or end what the other connections of this database do."""
+    """Interrupt or end what the other connections to this database do."""
     others = "select id from information_schema.processlist where db = database() and id <> connection_id()"
     (answer,) = await wire.run(others.encode(), "test")
     for (one,) in answer.rows:
         try:
             await wire.run(f"{how} {one}".encode(), "test")
-        except (StorageError, InternalError):  # it has gone by itself
+        except (StorageError, InternalError):  # it has ended by itself
             continue
 
 
 async def test_crosswise_batches_under_fire_come_through(open_store: Open) -> None:
-    """Batches that lock each other's rows, some cancelled, some waiting for locks: each outcome is its item's own."""
+    """Batches lock each other's rows, some cancelled, some waiting: each outcome belongs to its own item."""
     stores = [await open_store("pool_size=3") for _ in range(2)]
     actors = [await Actor(store, workflows={unique("flow"): "c1"}).register() for store in stores]
     chance = random.Random(23)
@@ -150,7 +150,7 @@ async def _head(actor: Actor, item: Start | Any) -> int:
 
 async def test_what_a_cursor_left_unread_is_not_the_next_sessions(open_store: Open) -> None:
     store = await open_store("pool_size=3")  # one connection for sessions
-    with warnings.catch_warnings():  # the driver's, about the cursor that was left
+    with warnings.catch_warnings():  # from the driver, about the abandoned cursor
         warnings.simplefilter("ignore")
         async with store.session() as session:
             native = session.native

@@ -1,4 +1,4 @@
-"""Connections: how they are made and set, what a broken or cancelled one leaves behind, and what waits for whom."""
+"""Connections: how they are made and set up, what a broken or cancelled one leaves behind, and which calls wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WAITING_FOR_LOCKS = f"{_OPEN_TRANSACTIONS} and t.trx_state = 'LOCK WAIT'"
 
 
 async def ask(wire: Wire, sql: str) -> Any:
-    """The first column of the first row."""
+    """Return the first column of the first row."""
     answers = await wire.run(sql.encode(), "test")
     return answers[-1].rows[0][0]
 
@@ -100,7 +100,7 @@ async def test_the_next_session_meets_nothing_of_the_last_one(open_store: Open) 
 
 @pytest.mark.parametrize("tls", ["prefer", "require"])
 async def test_tls_is_used_where_it_is_wanted(open_store: Open, backend: str, tls: str) -> None:
-    """MySQL makes its own certificate; MariaDB of this age has no TLS unless it is given one."""
+    """MySQL makes its own certificate; MariaDB of this age has no TLS unless it is given a certificate."""
     if backend == "mariadb" and tls == "require":
         with pytest.raises(StorageConfigurationError, match="has no TLS, which tls=require asks for"):
             await open_store("tls=require")
@@ -149,7 +149,7 @@ async def test_nobody_at_the_address_is_unavailable(open_store: Open, storage_ur
 
 
 async def test_a_cancelled_call_leaves_no_connection_in_doubt(store: MySQLStore, actor: Actor, wire: Wire) -> None:
-    """F8: cancelled at any moment, no transaction stays open and the pool goes on."""
+    """F8: cancelled at any moment, no transaction stays open and the pool continues to work."""
     begun = [await actor.begin() for _ in range(3)]
     batch = [append(one, 2, change=change()) for one in begun]
     for attempt in range(60):
@@ -174,7 +174,7 @@ async def test_connections_the_server_ended_are_replaced_silently(store: MySQLSt
 
 
 async def test_sessions_never_take_the_last_connections(open_store: Open) -> None:
-    """F9: with all sessions taken, commits, reads and heartbeats go on; one session too many says what to do."""
+    """F9: with all sessions in use, commits, reads and heartbeats work; one session too many raises an error."""
     store = await open_store("pool_size=3&pool_timeout=0.3")
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     async with store.session():
@@ -223,7 +223,7 @@ async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, w
     blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(append(begun, 2)))
     waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(60))
     async with asyncio.timeout(60):
-        # What InnoDB tells of this is made anew ten times a second at most.
+        # InnoDB updates what it reports of this ten times a second at most.
         while not await ask(wire, _WAITING_FOR_LOCKS):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
@@ -235,7 +235,7 @@ async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, w
 
 
 async def test_a_black_hole_is_noticed(open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str) -> None:
-    """F18: nothing comes back and nobody says why; the call ends all the same, and the store lives on."""
+    """F18: no data arrives and no error; the call ends nevertheless, and the store continues to work."""
     proxy = proxy_for(storage_url)
     store = await open_store("timeout=2.5&connect_timeout=2.5", url=proxy.url(storage_url))
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
@@ -285,7 +285,7 @@ async def test_an_answer_that_is_cut_is_told_from_an_error(wire: Wire) -> None:
 
 @pytest.mark.backends("mariadb")
 async def test_a_temporary_table_that_another_server_deletes_is_the_servers_trouble(wire: Wire) -> None:
-    """Error 6, which is why two servers must not share a tmpdir: it is no bug of ours, and the connection is good."""
+    """Error 6, which is why two servers must not share a tmpdir: not Romancy's fault, and the connection is good."""
     folder = Path(str(await ask(wire, "select @@tmpdir")))
     if not _is_here(folder):
         pytest.skip("capability: the server is on another machine")
@@ -306,7 +306,7 @@ def _is_here(folder: Path) -> bool:
 
 
 def _delete(folder: Path, pattern: str) -> int:
-    """How many files it deleted."""
+    """Return the number of deleted files."""
     files = list(folder.glob(pattern))
     for file in files:
         file.unlink()
@@ -322,7 +322,7 @@ async def _kill_others(wire: Wire) -> None:
 
 
 async def test_a_running_statement_with_odd_bytes_can_be_listed(wire: Wire, open_store: Open) -> None:
-    """MySQL's list of statements takes no character beyond the basic plane, and no bytes that are none."""
+    """MySQL's list of statements has only characters of the basic plane, and no invalid bytes."""
     store = await open_store()
     odd = literal("😀".encode() + bytes(range(128, 256)))
     list_them = b"select left(info, 27) from information_schema.processlist where info like 'select sleep(3), %'"

@@ -1,4 +1,4 @@
-"""Deadlocks that befall calls of the store's own: tried again inside, and not made by transactions of its own."""
+"""Deadlocks of the store's own calls: the store repeats the call, and its own transactions cause none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
 
 class Holding:
-    """Notes a store's statements, and holds the first of one name until it is told to go on."""
+    """Records a store's statements, and holds the first of one name until it is released."""
 
     def __init__(self, held: str = "", told: tuple[str, ...] = ()) -> None:
         self._held = held
@@ -45,12 +45,12 @@ class Holding:
 
 
 async def test_a_commit_that_loses_a_deadlock_is_tried_again(store: MySQLStore, actor: Actor, wire: Wire) -> None:
-    """A7: it holds the instance and wants the outbox row, and somebody else has it the other way round."""
+    """A7: it holds the instance and asks for the outbox row; another transaction does the reverse."""
     begun, outbox_id = await actor.begin(), unique("out")
     item = append(begun, 2, change=change(), outbox=(OutboxRow(outbox_id=outbox_id, topic="t", body=b"{}"),))
     await wire.run(b"create table heavy (n integer)", "test")
     await wire.run(b"set innodb_lock_wait_timeout = 100; start transaction", "test")
-    # The server lets the transaction give way that has done less.
+    # The server rolls back the transaction that has changed less.
     await wire.run(b"insert into heavy values " + b", ".join([b"(1)"] * 300), "test")
     await wire.run(
         b"insert into romancy_outbox (outbox_id, topic, body) values ('%b', '', '')" % outbox_id.encode(), "test"
@@ -71,7 +71,7 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(store: MySQLStore, 
 
 
 async def test_commits_to_each_others_instances_make_no_deadlock(open_store: Open) -> None:
-    """A7: each changes a row of its own and sends to that of the other; all rows are locked in one order."""
+    """A7: each changes its own row and sends to the other's instance; all rows are locked in one order."""
     stores = [await open_store() for _ in range(2)]
     actors = [await Actor(store, workflows={unique("flow"): "c1"}).register() for store in stores]
     mine, yours = [await actor.begin() for actor in actors]

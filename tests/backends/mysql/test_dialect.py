@@ -1,4 +1,4 @@
-"""What the server is, told by the version it announces."""
+"""The kind of server, from the version it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the driver's errors become: by kind, and without anything of the user's in the text."""
+"""How the adapter translates the driver's errors: by kind, and without the user's data in the text."""
 
 from __future__ import annotations
 

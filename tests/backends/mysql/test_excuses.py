@@ -1,4 +1,4 @@
-"""What fails in a session through nobody's fault, by `execute` or by the native object; and what stays the user's."""
+"""Which errors in a session are not charged to the activity, by `execute` or by the native object; and which are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining a transaction of the caller's: on which connections, and that it stays the caller's."""
+"""Joining a caller's transaction: on which connections, and that the caller keeps control of it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_start_commits_with_the_callers_work_or_not_at_all(store: MySQLS
 
 
 async def test_what_was_committed_after_the_callers_snapshot_is_seen(store: MySQLStore, theirs: Theirs) -> None:
-    """REPEATABLE READ is the servers' default: a plain look would show the database as it was."""
+    """REPEATABLE READ is the servers' default: a plain read would show the caller's snapshot."""
     connection = await theirs()
     cursor = await connection.cursor()
     await cursor.execute("select 1 from information_schema.tables limit 1")
@@ -130,7 +130,7 @@ async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs
 async def test_a_connection_to_another_server_is_refused(
     store: MySQLStore, theirs: Theirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two connections to one server answer this query alike; with another query they do as those to two would."""
+    """Two connections to one server answer this query alike; with the other query, they look like two servers."""
     monkeypatch.setattr(_joined, "_PLACE", b"select connection_id()")
     connection = await theirs()
     await connection.begin()
@@ -143,7 +143,7 @@ async def test_a_connection_to_another_server_is_refused(
 async def test_mail_for_what_was_started_after_the_callers_snapshot(
     store: MySQLStore, actor: Actor, theirs: Theirs
 ) -> None:
-    """REPEATABLE READ is the server's default: the caller does not see the instance, and it is there."""
+    """REPEATABLE READ is the server's default: the caller does not see the instance, although it exists."""
     connection = await theirs()
     await connection.begin()
     await (await connection.cursor()).execute("select * from romancy_instances")

@@ -1,4 +1,4 @@
-"""Locks and refused values: what one transaction holds, or what one item is at fault for, costs nobody else."""
+"""Locks and refused values: a lock of one transaction or a fault of one item affects no other item."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ both = pytest.mark.backends("mysql", "mariadb")
 
 
 def test_no_statement_ignores_errors() -> None:
-    """A6: INSERT IGNORE would cut what does not fit and count it as written."""
+    """A6: INSERT IGNORE would truncate a value that is too long and count it as written."""
     folder = files("romancy_mysql")
     parts = [*folder.iterdir(), *(folder / "migrations").iterdir()]
     texts = [file.read_text() for file in parts if file.name.endswith(".sql")]
@@ -42,7 +42,7 @@ def test_no_statement_ignores_errors() -> None:
 async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
     store: MySQLStore, actor: Actor, wire: Wire, rows: int
 ) -> None:
-    """A4: with the check at hand in Python switched off, the statement alone must hold."""
+    """A4: with the check in Python switched off, the statement alone must refuse."""
     begun = [await actor.begin() for _ in range(rows)]
     await store.heartbeat(actor.worker, leaving=True)
     items = [append(one, 2) for one in begun]
@@ -82,7 +82,7 @@ async def test_a_value_that_does_not_fit_is_refused_whole(store: MySQLStore, act
 
 @both
 async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore, actor: Actor, wire: Wire) -> None:
-    """A session that freezes before its COMMIT must not keep its worker from being declared dead."""
+    """A session that freezes before its COMMIT must not prevent others from declaring its worker dead."""
     begun = await actor.begin()
     reached, go = asyncio.Event(), asyncio.Event()
 
@@ -108,7 +108,7 @@ async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore
 
 @both
 async def test_neighbours_of_a_locked_row_are_written(store: MySQLStore, actor: Actor, wire: Wire) -> None:
-    """A5: with a key of the log, an instance's row and a new id held by others, only those three wait in vain."""
+    """A5: others hold a key of the log, an instance's row and a new id; only these three items are LOCKED."""
     begun = [await actor.begin() for _ in range(6)]
     fresh = start()
     row = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, %d, 'x', '[]')"

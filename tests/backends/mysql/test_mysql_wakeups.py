@@ -1,4 +1,4 @@
-"""Looking for work goes on whatever one look met."""
+"""The periodic look for work continues whatever error one look meets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class OddDatabase:
-    """Its first look meets what nobody has thought of, the next ones find something."""
+    """The first look raises an unexpected error, the next ones find something."""
 
     settings = SimpleNamespace(identity="odd", where="odd")
 

@@ -1,4 +1,4 @@
-"""Plans: with many rows, and statistics that know nothing of them, nothing the engine sends reads a whole table."""
+"""Plans: with many rows, and statistics that do not show them, no statement of the engine reads a whole table."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _MANY = 3000
 _LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index", "romancy_seen", "romancy_outbox")
 _ALIASES = {"i", "l", "x", "g", "s", "p", "d", *_LARGE}
 _READS_IN_ORDER = {"read_outbox", "workflow_names"}
-"""Statements that walk an index from its beginning and stop: their LIMIT is their bound, or the number of names is."""
+"""Statements that read an index from its beginning and stop, at their LIMIT or after the last name."""
 
 
 class Recorder:
-    """Every statement that a store sends while it is asked something, with its plan."""
+    """Records every statement that a store sends for a call, with its plan."""
 
     def __init__(self, store: MySQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: dict[str, bytes] = {}
@@ -67,7 +67,7 @@ class Recorder:
         store.gate = one_by_one
 
     async def plans(self, wire: Wire) -> dict[str, list[tuple[object, ...]]]:
-        """The lines of EXPLAIN for each statement."""
+        """Return the lines of EXPLAIN for each statement."""
         traditional = b"" if "MariaDB" in wire.server_version else b"format=traditional "
         found: dict[str, list[tuple[object, ...]]] = {}
         for name, sql in self.sent.items():
@@ -77,14 +77,14 @@ class Recorder:
         return found
 
     async def whole_tables(self, wire: Wire) -> dict[str, list[tuple[object, ...]]]:
-        """The statements that read much of a large table, with the lines of their plans that say so."""
+        """Return the statements that read much of a large table, with the lines of their plans that show it."""
         plans = await self.plans(wire)
         much = {name: [line for line in lines if _reads_much(line)] for name, lines in plans.items()}
         return {name: lines for name, lines in much.items() if lines and name not in _READS_IN_ORDER}
 
 
 def _reads_much(line: tuple[object, ...]) -> bool:
-    """A line of EXPLAIN: table, access and rows stand at other places on the two servers."""
+    """Whether a line of EXPLAIN reads much: the two servers put table, access and rows in different columns."""
     table = str(line[2])
     texts = [str(value) for value in line]
     rows = max((int(value) for value in texts[5:] if value.isdigit()), default=0)
@@ -100,7 +100,7 @@ async def filled(open_store: Open, wire: Wire) -> MySQLStore:
 
 
 async def _everything(store: MySQLStore, actor: Actor) -> None:
-    """One call of each kind, with several items."""
+    """Make one call of each kind, with several items."""
     begun = [await actor.begin() for _ in range(3)]
     name = next(iter(actor.workflows))
     mail = [delivery(one, dedupe=nonce()) for one in begun]
@@ -207,7 +207,7 @@ async def test_only_workflows_that_ever_did_not_declare_a_path_are_asked_row_by_
 async def test_many_workflows_are_read_each_by_its_index(
     filled: MySQLStore, wire: Wire, after: Position | None
 ) -> None:
-    """More than the fewest names: as many entries of the index as a page has lines, for each of them, and one page."""
+    """With many names, a search reads a page of index entries for each of them, and one page of instances."""
     query = replace(build_query(workflow_name="flow"), after=after)
     async with filled.database.work.borrow() as used:
         before = await _rows_read(used)

@@ -1,6 +1,6 @@
-"""Statements that the server keeps ready: how their values travel, and what happens where there can be none."""
+"""Prepared statements: how their values are sent, and what happens where there are none."""
 
-# No call of the store's leads to its connections.
+# No call of the store gives access to its connections.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BOUND = st.one_of(st.integers(-(2**63), 2**63 - 1), st.binary(max_size=600))
 
 
 def taken_apart(packet: bytes, parameters: int) -> list[Bound]:
-    """The values of a packet, read as the protocol's description says."""
+    """Read the values of a packet as the protocol's description says."""
     assert packet[4:9] == b"\x00\x01\x00\x00\x00"  # no cursor, once
     at = 9 + (parameters + 7) // 8
     assert packet[9:at] == bytes(at - 9)  # none is NULL
@@ -74,8 +74,8 @@ def test_lengths_at_their_edges(size: int) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        b"\x05\x00\x00\x01\x00\x01\x00\x00\x00",  # cut off within
-        b"\x01\x00\x00\x01\x01",  # the head of rows
+        b"\x05\x00\x00\x01\x00\x01\x00\x00\x00",  # truncated within
+        b"\x01\x00\x00\x01\x01",  # the header of rows
         b"\x0c\x00\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00extra",
     ],
 )
@@ -111,7 +111,7 @@ async def test_a_statement_is_prepared_once_for_a_connection(wire: Wire) -> None
 async def test_errors_are_those_of_the_text(wire: Wire) -> None:
     await wire.run(b"create temporary table one (n int not null)", "test")
 
-    with pytest.raises(MismatchError):  # NULL where none may be
+    with pytest.raises(MismatchError):  # NULL where it is not allowed
         await wire.execute(b"insert into one select if(? = 1, null, 2)", (1,), "test")
     (answer,) = await wire.run(b"select 3", "test")
 
@@ -151,7 +151,7 @@ def _idle(store: MySQLStore) -> list[Wire]:
 @anyio
 @both
 async def test_appends_go_on_when_the_server_forgets_or_refuses(store: MySQLStore, actor: Actor) -> None:
-    """As behind a proxy that takes another server, and one that knows of no prepared statements."""
+    """As behind a proxy that switches to another server, or one without prepared statements."""
     begun = await actor.begin()
     outcomes = [await store.commit([append(begun, 2)], worker=actor.token)]
     for wire in _idle(store):

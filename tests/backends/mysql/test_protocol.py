@@ -1,4 +1,4 @@
-"""Reading answers off the stream: whatever the pieces they arrive in, and whatever a server could send by mistake."""
+"""Reading answers off the stream: whatever the chunks they arrive in, and whatever a server sends by mistake."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BINARY, UTF8 = 63, 45
 
 
 def number(value: int) -> bytes:
-    """A number of varying length, as the protocol writes it."""
+    """Return an integer of variable length in the protocol's encoding."""
     if value < 251:
         return bytes([value])
     width, mark = next((width, mark) for width, mark in ((2, 0xFC), (3, 0xFD), (8, 0xFE)) if value < 256**width)
@@ -30,7 +30,7 @@ def number(value: int) -> bytes:
 
 
 def packets(*payloads: bytes) -> bytes:
-    """Payloads with their heads, not numbered yet, the large ones in parts."""
+    """Return payloads with their headers, not numbered yet, large ones in parts."""
     out = b""
     for payload in payloads:
         rest = payload
@@ -61,7 +61,7 @@ def rows_of(columns: list[bytes], rows: list[list[bytes | None]], *, more: bool 
 
 
 def numbered(data: bytes, first: int = 1) -> bytes:
-    """The stream with its heads numbered in order, as a server does."""
+    """Number the headers of the stream in order, as a server does."""
     out = bytearray(data)
     at, order = 0, first
     while at + 4 <= len(out):
@@ -72,7 +72,7 @@ def numbered(data: bytes, first: int = 1) -> bytes:
 
 
 def read(data: bytes, cuts: list[int] | None = None) -> tuple[list[Answer], int]:
-    """What a reader makes of a stream that comes in pieces."""
+    """Return what a reader reads from a stream that arrives in chunks."""
 
     async def run() -> tuple[list[Answer], int]:
         stream = asyncio.StreamReader()

@@ -1,4 +1,4 @@
-"""Migrations: steps that are each recorded, taken again after a crash, under a prefix, by a user without DDL rights."""
+"""Migrations: each step is recorded and repeated after a crash, works under a prefix and without DDL rights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_version_has_its_steps(version: str) -> None:
 
 @both
 async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: Open, wire: Wire) -> None:
-    """The last step was taken and not recorded, or nothing after some step was taken at all."""
+    """The last step was made and not recorded, or none after some step was made."""
     migrations = load_migrations("romancy_", dialect_of(wire.server_version, ""))
     steps = [(one.version, number, step) for one in migrations for number, step in enumerate(one.steps, 1)]
     await open_store()
@@ -91,7 +91,7 @@ insert into romancy_inbox (instance_id, delivery_id, body) values ('i1', 'd', ''
 async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_uncounted(
     open_store: Open, storage_url: str, wire: Wire, monkeypatch: pytest.MonkeyPatch, version: int, processes: int
 ) -> None:
-    """Version 2 knew sets of paths for all workflows together, and looked through the inbox: its rows say the rest."""
+    """Version 2 had one set of paths for all workflows, and searched the inbox; its rows show the rest."""
 
     def the_first(prefix: str, dialect: Dialect) -> list[Migration]:
         return load_migrations(prefix, dialect)[:version]

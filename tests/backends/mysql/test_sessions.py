@@ -1,4 +1,4 @@
-"""Sessions: the native object cannot end the transaction, and what the server does behind our back is found out."""
+"""Sessions: the native object cannot end the transaction, and the store detects what the server ends by itself."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
 @pytest.fixture(autouse=True)
 async def things(wire: Wire) -> None:
-    """A table of the user's."""
+    """A user's table."""
     await wire.run(b"create table things (k varchar(20) primary key, n integer not null) engine = InnoDB", "test")
     await wire.run(b"insert into things values ('a', 1), ('b', 1)", "test")
 
 
 async def call(method: Callable[..., Any], *arguments: object) -> None:
-    """Call a method of the driver's, which is a coroutine or is not."""
+    """Call a method of the driver, which may be a coroutine."""
     answer = method(*arguments)
     if answer is not None:
         await answer
@@ -115,7 +115,7 @@ async def test_a_value_that_looks_like_an_end_is_none(actor: Actor, wire: Wire, 
 
 
 async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> None:
-    """Their answers could not be told apart."""
+    """Their answers could not be distinguished."""
     begun = await actor.begin()
 
     async with actor.store.session() as session:
@@ -150,7 +150,7 @@ async def test_a_failure_in_the_native_object_dooms_the_session_too(actor: Actor
 
 
 async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(actor: Actor, wire: Wire) -> None:
-    """A9: the server rolls back the statement alone; the session says "try again" and commits nothing half."""
+    """A9: the server rolls back the statement alone; the session says "try again" and commits nothing partial."""
     begun = await actor.begin()
     await wire.run(b"start transaction", "test")
     await wire.run(b"update things set n = 2 where k = 'a'", "test")
@@ -167,7 +167,7 @@ async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(ac
 
 
 async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor: Actor, wire: Wire) -> None:
-    """A9: the victim's transaction is gone, and what it did after that was committed statement by statement."""
+    """A9: the victim's transaction is gone, so later statements would commit one by one."""
     begun = await actor.begin()
     async with actor.store.session() as session:
         await session.execute("update things set n = 5 where k = 'a'")
@@ -236,7 +236,7 @@ async def test_percent_signs_are_the_drivers_placeholders_only_with_parameters(a
 
 
 async def test_a_session_that_sleeps_is_ended_by_the_server(open_store: Open, wire: Wire, actor: Actor) -> None:
-    """A frozen worker's locks do not stay for ever: the server ends a connection that says nothing."""
+    """A frozen worker does not keep its locks for ever: the server ends an idle connection."""
     store = await open_store("idle_timeout=5")
     begun = await actor.begin()
     async with store.session() as session:

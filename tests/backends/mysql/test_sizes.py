@@ -1,4 +1,4 @@
-"""How much goes into a statement and into a transaction: a server refuses a packet that is too large for it."""
+"""The size of a statement and of a transaction: a server refuses a packet that is too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements put together from text and values: whatever the value, it is read back as it was given."""
+"""Statements composed of text and values: the server reads back each value as it was given."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_value_as_sql(value: Value, expected: bytes) -> None:
 
 @given(st.binary() | st.text(st.characters(exclude_categories=["Cs"])))
 def test_nothing_in_a_string_ends_it(value: str | bytes) -> None:
-    """Read as the server reads it: a backslash takes the next byte with it, a quote ends the literal."""
+    """Read as the server reads it: a backslash escapes the next byte, a quote ends the literal."""
     data = value.encode() if isinstance(value, str) else value
     text = literal(value)
     assert text.isascii()
@@ -94,7 +94,7 @@ def test_rows_as_a_query_and_as_values() -> None:
 
 
 def test_tables_bear_the_name_of_their_database() -> None:
-    """Whatever the database is called, and even if its name looks like a parameter."""
+    """Whatever the name of the database, even one that looks like a parameter."""
     qualified = qualifier("my `:db` \\", "app_")
 
     sql = Template("q", "update app_log set seq = app_log.seq, my_app_x = :v", qualified).render(v=1)

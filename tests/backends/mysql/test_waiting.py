@@ -1,4 +1,4 @@
-"""Waiting where nobody notifies: what other processes did is seen soon, and looking costs little at rest."""
+"""Waiting without notifications: a store soon sees what other processes did, at little cost while idle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
 @pytest.fixture
 async def far(open_store: Open, storage_url: str) -> MySQLStore:
-    """A store that knows the server by another name, and so is told nothing by the others of this process."""
+    """A store that uses another name for the server, so the other stores of this process do not notify it."""
     return await open_store(url=storage_url.replace("127.0.0.1", "localhost"))
 
 
@@ -38,7 +38,7 @@ async def settle(store: MySQLStore) -> None:
 
 
 async def hears(store: MySQLStore, act: Awaitable[object]) -> tuple[frozenset[str] | None, float]:
-    """What a store that waits is told of an act of others, and after how long."""
+    """Return what a waiting store reports of another's call, and after how long."""
     await settle(store)
     waiting = asyncio.create_task(store.wait_for_work(20))
     await asyncio.sleep(0.5)
@@ -48,7 +48,7 @@ async def hears(store: MySQLStore, act: Awaitable[object]) -> tuple[frozenset[st
 
 
 async def test_a_start_elsewhere_is_seen(far: MySQLStore, store: MySQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_wakeups, "_EVERYTHING_EVERY", 3600)  # nobody looks everywhere meanwhile: it is seen for itself
+    monkeypatch.setattr(_wakeups, "_EVERYTHING_EVERY", 3600)  # no complete look meanwhile finds it first
     item = start()
 
     changed, after = await hears(far, store.commit([item]))
@@ -80,7 +80,7 @@ async def test_steps_of_others_wake_nobody(far: MySQLStore, actor: Actor) -> Non
 
 
 async def test_what_commits_late_is_still_seen(far: MySQLStore, store: MySQLStore, wire: Wire) -> None:
-    """Its time was written before the last look, and it became visible after it."""
+    """Its time lies before the last look, and it became visible after it."""
     early, late = start(), start()
     await store.commit([late])
     await settle(far)
@@ -96,7 +96,7 @@ async def test_what_commits_late_is_still_seen(far: MySQLStore, store: MySQLStor
 
 
 async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
-    """B6: at most five queries a second, and none while nobody waits."""
+    """B6: at most five queries a second, and none while no caller waits."""
     await settle(store)
     names: list[str] = []
 
@@ -115,7 +115,7 @@ async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
 async def test_a_look_that_finds_much_is_not_followed_soon(
     far: MySQLStore, store: MySQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Among busy workers it would find the same again: what it found says how long to wait."""
+    """Among busy workers, the next look would find the same again: the number of results sets the pause."""
     await settle(far)
     monkeypatch.setattr(_wakeups, "_PER_ROW", 3600.0)
     await hears(far, store.commit([start()]))
@@ -164,7 +164,7 @@ async def test_a_lost_server_is_looked_for_again(
 
 
 async def test_stores_on_other_loops_are_told(store: MySQLStore, open_store: Open, storage_url: str) -> None:
-    """Two threads with a loop each, as a web server and a worker in one process may be."""
+    """Two threads with one loop each, such as a web server and a worker in one process."""
     ready, heard = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     item = start()

@@ -1,4 +1,4 @@
-"""Transactions on a cluster, which may take one's head back and carry out the rest of its packet by itself."""
+"""Transactions on a cluster, which may roll back the first statements of a packet and execute the rest by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GONE = Statement("lost", b"rollback")
 
 
 class Cluster:
-    """Takes back what one transaction has written so far, as a stronger one of another node does."""
+    """Rolls back what one transaction has written so far, as a conflicting one of another node does."""
 
     def __init__(self, store: MySQLStore, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
         self._carry_out = store.database.carry_out
@@ -96,7 +96,7 @@ async def test_a_session_whose_head_is_lost_is_to_be_tried_again(
 
 
 async def test_refusals_and_rollbacks_leave_the_connections_as_they_were(store: MySQLStore, actor: Actor) -> None:
-    """Each plain append is a transaction of its own, also after one that was rolled back."""
+    """Each plain append is its own transaction, also after one that was rolled back."""
     store.database.keep_whole()
     begun = await actor.begin()
     for _ in range(5):

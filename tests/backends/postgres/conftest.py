@@ -1,4 +1,4 @@
-"""Fixtures of the tests that are about PostgreSQL alone: a fresh database, stores and workers on it."""
+"""Fixtures of the tests for PostgreSQL alone: a fresh database, with stores and workers on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The driver lives on asyncio."""
+    """The driver runs on asyncio."""
     return "asyncio"
 
 
@@ -53,7 +53,7 @@ async def actor(store: PostgresStore) -> Actor:
 
 @pytest.fixture
 async def connection(storage_url: str) -> AsyncGenerator[asyncpg.Connection]:
-    """A connection of the test's own, as the administrator."""
+    """A connection of the test, as the administrator."""
     parts = urlsplit(storage_url)
     plain = await asyncpg.connect(
         host=parts.hostname,

@@ -1,8 +1,8 @@
-"""A pooler in transaction mode, small enough to read: every transaction of a client runs on another server session.
+"""A pooler in transaction mode, small enough to read: each transaction of a client may use another server session.
 
-Clients authenticate through it to a server session of their own; from then on that session belongs to everybody, and
-a client is given some session when it begins to speak and loses it when a transaction is over. So nothing that
-lives in a session survives: prepared statements, settings, LISTEN. Like the real ones it refuses settings at start.
+A client authenticates through the pooler to a new server session; afterwards this session belongs to all clients. A
+client gets a free session when it sends a message, and loses it at the end of the transaction. So nothing in a session
+survives: prepared statements, settings, LISTEN. Like real poolers, it refuses settings at start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KNOWN_SETTINGS = {"user", "database", "client_encoding", "application_name"}
 
 
 class Upstream:
-    """One session of the server, and the client that has it just now."""
+    """One session of the server, and the client that uses it now."""
 
     def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.reader = reader
@@ -34,7 +34,7 @@ class Upstream:
 
 
 class Pooler:
-    """Listens on a port of its own before the server of a storage URL."""
+    """Listens on its own port before the server of a storage URL."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -48,7 +48,7 @@ class Pooler:
 
     @property
     def url(self) -> str:
-        """The storage URL that leads through here."""
+        """Return the storage URL through the pooler."""
         account = f"{self._target.username}:{self._target.password}"
         port = self._server.sockets[0].getsockname()[1]
         return self._target._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()
@@ -80,7 +80,7 @@ class Pooler:
             self._tasks.discard(task)
 
     async def _welcome(self, reader: StreamReader, writer: StreamWriter) -> bytes | None:
-        """The handshake, passed through to a new session; None if there was nothing to begin."""
+        """Pass the handshake through to a new session; return None if the client began none."""
         while True:
             (length,) = struct.unpack("!i", await reader.readexactly(4))
             body = await reader.readexactly(length - 4)
@@ -118,7 +118,7 @@ class Pooler:
         return upstream.key
 
     async def _relay(self, reader: StreamReader, writer: StreamWriter, key: bytes) -> None:
-        """A client's messages, each transaction to whatever session is free."""
+        """Relay a client's messages, each transaction to any free session."""
         upstream: Upstream | None = None
         while True:
             kind, message = await _message(reader)

@@ -1,4 +1,4 @@
-"""Items as columns: what a column could not hold is stored in a form that it can."""
+"""Items as columns: a value that a column cannot hold is stored in another form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from romancy_postgres._columns import (
 )
 
 _LARGEST_ENTRY = 2704
-"""Bytes: what an index of PostgreSQL takes."""
+"""Bytes of the largest entry in a PostgreSQL index."""
 
 
 @given(st.text() | st.none())

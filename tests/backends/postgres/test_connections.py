@@ -1,4 +1,4 @@
-"""Connections: bounded, waited for no longer than said, and clean however a call ended."""
+"""Connections: bounded, with a limited wait, and clean however a call ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OURS = "select count(*) from pg_stat_activity where application_name = 'romancy
 
 
 async def persist(store: PostgresStore, item: Item, worker: str | None = None) -> Outcome:
-    """Send an item until the server is there to answer."""
+    """Send an item until the server answers."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -47,7 +47,7 @@ async def persist(store: PostgresStore, item: Item, worker: str | None = None) -
 
 
 async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connection: asyncpg.Connection) -> None:
-    """F8: no transaction stays open, no place in the pool is lost, and every instance can go on."""
+    """F8: no transaction stays open, no place in the pool is lost, and every instance can continue."""
     store = await open_store("pool_size=4")
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = [await actor.begin() for _ in range(4)]
@@ -121,7 +121,7 @@ async def test_a_pool_that_stays_empty_says_what_to_do(open_store: Open) -> None
 
 
 async def test_a_full_server_is_waited_for(open_store: Open, connection: asyncpg.Connection, storage_url: str) -> None:
-    """F10: no connection to be had is a state that passes."""
+    """F10: a server without free connections is a temporary state."""
     await open_store()
     role = f"few_{await connection.fetchval('select pg_backend_pid()')}"
     await connection.execute(f"create role {role} login superuser password 'few'")
@@ -141,7 +141,7 @@ async def test_a_full_server_is_waited_for(open_store: Open, connection: asyncpg
 async def test_a_read_only_database_is_unavailable_and_comes_back(
     open_store: Open, connection: asyncpg.Connection
 ) -> None:
-    """F13: writes say so, reads go on, and nothing has to be restarted."""
+    """F13: writes raise that error, reads work, and nothing needs a restart."""
     await open_store()
     name = await connection.fetchval("select current_database()")
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
@@ -169,10 +169,10 @@ async def test_connections_ended_by_the_server_are_not_lent_again(
 
 
 async def test_an_answer_that_is_overdue_is_given_up(store: PostgresStore) -> None:
-    """A statement of the engine's own fails as a lost connection does, and the next one gets another connection."""
+    """A statement of the engine fails as with a lost connection, and the next one gets another connection."""
     work = store.database.work
     first = await work.take()
-    for _ in range(2):  # the timer of the first answer watches over the second
+    for _ in range(2):  # the timer of the first answer also covers the second
         assert await first.run_prepared("select 1", (), 3) == "SELECT 1"
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -210,7 +210,7 @@ async def test_connections_fallen_silent_cost_one_time_out_together(
 async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lost_one(
     store: PostgresStore, actor: Actor, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """The driver has no error of its own for it, and an error nobody knows would be taken for a refused commit."""
+    """The driver has no error of its own for it, and an unknown error would count as a refused commit."""
     begun = await actor.begin()
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "a statement": lambda: store.read("x"),

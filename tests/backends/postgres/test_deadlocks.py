@@ -1,4 +1,4 @@
-"""Deadlocks and serialisation failures that befall calls of the store's own: tried again, and heard by nobody."""
+"""Deadlocks and serialisation failures of the store's own calls: the store repeats them, and callers see none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_dat
 
 @pytest.fixture
 async def short_of_patience(connection: asyncpg.Connection, open_store: Open) -> PostgresStore:
-    """A store whose transactions find out at once that they wait in a circle, and so are the ones to give way."""
+    """A store whose transactions detect a deadlock first, and so are rolled back."""
     name = await connection.fetchval("select current_database()")
     await connection.execute(f"alter database \"{name}\" set deadlock_timeout = '30ms'")
     await connection.execute("set deadlock_timeout = '100s'")
@@ -35,7 +35,7 @@ async def short_of_patience(connection: asyncpg.Connection, open_store: Open) ->
 
 
 class Holding:
-    """Holds a transaction of the store's before one of its statements, the first time that it is sent."""
+    """Holds a transaction of the store before one of its statements, the first time that it is sent."""
 
     def __init__(self, statement: str) -> None:
         self._statement = statement
@@ -53,7 +53,7 @@ class Holding:
 async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     short_of_patience: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    """A7: it holds the instance and wants the outbox row, and somebody else has it the other way round."""
+    """A7: it holds the instance and asks for the outbox row; another transaction does the reverse."""
     store = short_of_patience
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun, outbox_id = await actor.begin(), unique("out")
@@ -79,7 +79,7 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     assert holding.times == 2
     assert 2 == len(await full_log(store, begun.instance_id))
     async with asyncio.timeout(60):
-        while await connection.fetchval(_DEADLOCKS) <= before:  # the server counts when it has time for it
+        while await connection.fetchval(_DEADLOCKS) <= before:  # the server updates its counter late
             await connection.execute("select pg_sleep(0.05)")
 
 
@@ -101,7 +101,7 @@ create trigger fails before insert or update on {table} for each row execute fun
 async def test_every_call_is_tried_again_whatever_the_server_calls_it(
     store: PostgresStore, actor: Actor, connection: asyncpg.Connection, state: str
 ) -> None:
-    """What READ COMMITTED never raises by itself, a follower of the server's or a trigger of somebody's may."""
+    """READ COMMITTED never raises these by itself, but a fork of PostgreSQL or a user's trigger may."""
     begun, fresh = [await actor.begin() for _ in range(2)], start()
     due = start(workflow_name=next(iter(actor.workflows)))
     await store.commit([due])

@@ -1,4 +1,4 @@
-"""What the driver raises, as callers of the store get it."""
+"""How the adapter translates the driver's errors for callers of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails in a session through nobody's fault, by `execute` or by the native object; and what stays the user's."""
+"""Which errors in a session are not charged to the activity, by `execute` or by the native object; and which are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientErr
 
 @pytest.fixture(autouse=True)
 async def fail(connection: asyncpg.Connection) -> None:
-    """A function that fails as it is told to."""
+    """A function that fails in a given way."""
     await connection.execute(
         "create function fail(state text) returns integer language plpgsql as "
         "$$ begin raise exception 'as told' using errcode = state; end $$"
@@ -115,7 +115,7 @@ attempts: list[str] = []
 
 
 async def test_what_breaks_at_commit_fails_its_activity(storage_url: str, connection: asyncpg.Connection) -> None:
-    """It is the user's fault, and would be again: it is not tried for ever."""
+    """The activity causes it and would cause it again, so it is not retried for ever."""
     attempts.clear()
     await connection.execute(
         "create table parts (k text primary key, parent text references parts deferrable initially deferred)"
@@ -188,7 +188,7 @@ async def test_what_joined_is_its_owners_affair(store: PostgresStore, connection
 
 
 def writes(store: PostgresStore) -> dict[str, Callable[[], Awaitable[object]]]:
-    """A write by each kind of connection and transaction."""
+    """Return a write for each kind of connection and transaction."""
 
     async def in_session() -> None:
         async with store.session() as session:
@@ -221,7 +221,7 @@ async def nothing_of_ones_own(store: PostgresStore) -> None:
 
 
 async def is_refused(write: Callable[[], Awaitable[object]]) -> bool:
-    """Whether the write meets a read-only transaction; a connection that has ended meanwhile is no answer."""
+    """Whether a read-only transaction refuses the write; a connection that has ended meanwhile does not count."""
     while True:
         try:
             await write()
@@ -235,7 +235,7 @@ async def is_refused(write: Callable[[], Awaitable[object]]) -> bool:
 async def test_connections_made_while_the_database_was_read_only_are_not_kept(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    """They would refuse writes for ever, though the database takes them again."""
+    """They would refuse writes for ever, although the database accepts them again."""
     name = await connection.fetchval("select current_database()")
     await connection.execute("create table mine (k text)")
     await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
@@ -249,6 +249,6 @@ async def test_connections_made_while_the_database_was_read_only_are_not_kept(
         await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
         for write in writes(store).values():
             while await is_refused(write):
-                pass  # once by each connection that has not heard of it yet
+                pass  # once for each connection that has not noticed yet
         for write in 3 * list(writes(store).values()):
             assert not await is_refused(write)

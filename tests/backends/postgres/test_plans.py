@@ -1,4 +1,4 @@
-"""Plans: with many rows, and statistics that know nothing of them, no statement of the engine's reads a whole table."""
+"""Plans: with many rows, and statistics that do not show them, no statement of the engine reads a whole table."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def filled(store: PostgresStore, connection: asyncpg.Connection) -> Postgr
 
 
 def scans(plan: list[asyncpg.Record]) -> list[str]:
-    """The lines of a plan that read a whole large table."""
+    """Return the lines of a plan that read a whole large table."""
     return [row[0] for row in plan if "Seq Scan" in row[0] and any(table in row[0] + " " for table in _LARGE)]
 
 
@@ -132,7 +132,7 @@ async def test_searches_that_should_be_fast_use_an_index(
 async def test_statistics_do_not_talk_a_search_into_walking_everything(
     filled: PostgresStore, connection: asyncpg.Connection, query: Query, others: list[tuple[str, str]], index: str
 ) -> None:
-    """The ones that fit may be the oldest of all: the statistics cannot know, so nothing may depend on it."""
+    """The matching rows may be the oldest of all; statistics do not show this, so the plan must not depend on it."""
     await connection.execute("analyze")
     names = None if query.workflow_name is None else ["flow3"]
     _, text, values = compose(filled.database.queries, query, names, others)

@@ -1,4 +1,4 @@
-"""Behind a pooler in transaction mode: everything works that needs no state of a server session."""
+"""Behind a pooler in transaction mode: everything works that needs no state in a server session."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_commit_of_many_kinds_is_decided_item_by_item(pooler: Pooler, op
 
 
 async def test_changes_are_found_by_looking(pooler: Pooler, open_store: Open) -> None:
-    """Nobody can listen through a pooler; a store looks once a second instead."""
+    """A store cannot listen through a pooler; it looks once a second instead."""
     store = await open_store("pooler=transaction", url=pooler.url)
     direct = await open_store()
     while await store.wait_for_work(0.1) != frozenset():

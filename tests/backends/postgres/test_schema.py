@@ -1,4 +1,4 @@
-"""Where the tables stand: under a prefix, in a schema, beside those of others; and how they come to be there."""
+"""Where the tables are: under a prefix, in a schema, beside other tables; and how they are created."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres"), pytest.mark.u
 
 
 async def use(store: PostgresStore) -> None:
-    """Every statement of some account, on one instance."""
+    """Use a store: every kind of statement, on one instance."""
     actor = await Actor(store, workflows={"flow": "c1"}).register()
     item = start(owner=actor.token, index=(("a", "s:x"),), projection=b'{"a":"s:x"}')
     assert await store.commit([item], worker=actor.token) == [Outcome.ACCEPTED]
@@ -59,7 +59,7 @@ async def use(store: PostgresStore) -> None:
 
 
 async def test_prefixes_and_schemas_stand_side_by_side(open_store: Open, connection: asyncpg.Connection) -> None:
-    """One instance in each, so each finds its own alone; `order` is a word of SQL's and a name all the same."""
+    """One instance in each, so each store finds only its own; `order` is an SQL keyword and still a valid name."""
     places = ["", "prefix=mine_", "schema=order", "schema=order&prefix=mine_"]
     for place in places:
         await use(await open_store(place))
@@ -96,7 +96,7 @@ async def test_an_old_database_learns_which_workflow_declared_what(
     monkeypatch: pytest.MonkeyPatch,
     processes: int,
 ) -> None:
-    """Version 1 knew sets of paths for all workflows together; what its instances used is found in them."""
+    """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
     with monkeypatch.context() as early:
         early.setattr(_migrations, "known_migrations", lambda: known_migrations()[:1])
         await (await open_store()).close()
@@ -146,7 +146,7 @@ async def test_a_role_that_may_not_create_is_told_so(
 async def test_a_role_needs_no_more_than_the_rows(
     open_store: Open, connection: asyncpg.Connection, storage_url: str
 ) -> None:
-    """One role migrates, another works: it neither owns nor changes any table."""
+    """One role migrates, another works: the latter neither owns nor changes any table."""
     await open_store()
     role, url = await poor_role(connection, storage_url)
     await connection.execute(f"grant select, insert, update, delete on all tables in schema public to {role}")

@@ -1,4 +1,4 @@
-"""Servers that cannot be used: told at once, with what to do about it."""
+"""Unusable servers: the store reports them at once, with advice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE temp
 
 
 class Answering:
-    """A server that says this of itself."""
+    """A server that reports this version and these settings."""
 
     def __init__(self, *answer: object, fsync: str = "on", options: str = "") -> None:
         self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))

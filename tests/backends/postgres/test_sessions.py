@@ -1,4 +1,4 @@
-"""Sessions on PostgreSQL: the native object is asyncpg's own connection, and what it cannot do is said."""
+"""Sessions on PostgreSQL: the native object is asyncpg's own connection, with an error for what it cannot do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
 
 @pytest.fixture
 async def table(connection: asyncpg.Connection) -> str:
-    """A table of the user's."""
+    """A user's table."""
     await connection.execute(
         "create table mine (k text primary key, parent text references mine deferrable initially deferred)"
     )
@@ -99,7 +99,7 @@ async def test_going_back_to_a_savepoint_of_ones_own_is_allowed(actor: Actor, sq
 
 @pytest.mark.parametrize("sql", ["commit", "rollback"])
 async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str, sql: str) -> None:
-    """A9: the guard reads the first words only; the savepoint sees everything."""
+    """A9: the guard reads the first words only; the savepoint detects every end."""
     begun = await actor.begin()
 
     async with actor.store.session() as session:
@@ -139,7 +139,7 @@ async def test_no_method_of_the_native_object_ends_the_transaction(actor: Actor,
 
 
 class Taken:
-    """What user code may have got of a native object while its session was open."""
+    """What user code may keep of a native object after its session."""
 
     def __init__(self, native: asyncpg.Connection) -> None:
         self.native = native
@@ -156,7 +156,7 @@ class Taken:
 
     @property
     def uses(self) -> dict[str, Callable[[], Awaitable[object]]]:
-        """Each way to go on with it."""
+        """Return each way to use it further."""
 
         async def begin() -> None:
             await self.native.transaction().start()
@@ -187,7 +187,7 @@ class Taken:
 async def test_nothing_taken_from_the_native_object_outlives_the_session(
     actor: Actor, table: str, open_store: Open
 ) -> None:
-    """The connection is lent again, and what is still held of it reaches neither it nor another transaction."""
+    """The connection serves another session, and objects kept from it reach neither it nor another transaction."""
     store = await open_store("pool_size=2")
     async with store.session() as session:
         (before,) = await session.fetch_all("select pg_backend_pid() as pid")
@@ -270,7 +270,7 @@ async def test_a_users_mistake_stays_the_drivers_error(store: PostgresStore) -> 
 
 
 async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_store: Open, actor: Actor) -> None:
-    """A5: a worker that hangs in the middle of a session does not hold its locks for ever."""
+    """A5: a worker that hangs in the middle of a session does not keep its locks for ever."""
     store = await open_store("session_idle_timeout=0.3")
     begun = await actor.begin()
 
@@ -289,7 +289,7 @@ async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_s
 async def test_user_statements_wait_for_locks_as_the_server_says(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    """The engine gives up after a second, because it can come back; user code cannot."""
+    """The engine gives up after a second, because it can repeat the call; user code cannot."""
     async with store.session() as session:
         (row,) = await session.fetch_all(
             "select current_setting('lock_timeout') as wait, current_setting('transaction_isolation') as level"
@@ -299,7 +299,7 @@ async def test_user_statements_wait_for_locks_as_the_server_says(
 
 
 class Joining:
-    """A caller with a pool of its own, in the way of any application."""
+    """A caller with its own pool, as in any application."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -367,7 +367,7 @@ async def test_joining_needs_a_connection_with_a_transaction(
 
 
 async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, table: str) -> None:
-    """The nonce is in the log already: the first copy's writes stand, and this one's are not made twice."""
+    """The nonce is already in the log: the first copy's writes stay, and this one's are not added."""
     begun = await actor.begin()
     item = append(begun, 2)
     for _ in range(2):
@@ -382,7 +382,7 @@ async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, 
 async def test_a_store_is_closed_right_after_a_joined_transaction(
     actor: Actor, open_store: Open, connection: asyncpg.Connection
 ) -> None:
-    """What follows the caller's commit is done, or given up in silence: no task is left that fails by itself."""
+    """The work after the caller's commit is done or silently abandoned: no task is left that fails later."""
     for _ in range(15):
         store = await open_store()
         target = await actor.begin()

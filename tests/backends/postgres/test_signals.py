@@ -1,4 +1,4 @@
-"""Wake-ups by NOTIFY: ids only, few, after the commit; and nobody sleeps through a lost listener."""
+"""Wake-ups by NOTIFY: ids only, few, after the commit; no worker sleeps on after a lost listener."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LARGEST_PAYLOAD = 8000
 LONG = 30.0
 _LISTENERS = (
     "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() "
-    # On a slow machine a listener has meanwhile asked whether it is still heard.
+    # On a slow machine, a listener has meanwhile checked its connection.
     "and (query like 'LISTEN%' or query = 'select 1')"
 )
 
@@ -55,7 +55,7 @@ def test_a_channel_has_a_name_the_server_takes(schema: str | None, prefix: str) 
 
 
 async def listen(connection: asyncpg.Connection) -> list[list[str]]:
-    """What is announced from now on: the ids of each notification."""
+    """Collect the notifications from now on: the ids of each."""
     heard: list[list[str]] = []
 
     def hear(_: object, __: int, ___: str, payload: object) -> None:
@@ -75,12 +75,12 @@ async def settle(store: PostgresStore) -> None:
 async def test_a_lost_listener_comes_back_and_everybody_looks(
     store: PostgresStore, open_store: Open, connection: asyncpg.Connection
 ) -> None:
-    """F15: again and again; what was committed while nobody listened is not slept through."""
+    """F15: again and again; a store notices what was committed while it did not listen."""
     other = await open_store()
     for _ in range(10):
         await settle(store)
         async with asyncio.timeout(60):
-            # One that has lost its connection makes a new one in its own time.
+            # A listener that has lost its connection makes a new one after a while.
             while await connection.fetchval(f"select count(*) {_LISTENERS}") < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         gone = await connection.fetch(f"select pg_terminate_backend(pid) {_LISTENERS}")
@@ -99,7 +99,7 @@ async def test_a_lost_listener_comes_back_and_everybody_looks(
 async def test_what_nobody_waits_for_is_not_announced(
     actor: Actor, open_store: Open, connection: asyncpg.Connection
 ) -> None:
-    """Steps of a run are nobody else's business: no notification, hence no lock that all who notify share."""
+    """Other workers need not know a run's steps: no notification, so no lock that all notifying commits share."""
     begun = await actor.begin()
     heard = await listen(connection)
     for seq in range(2, 30):
@@ -119,7 +119,7 @@ async def test_what_nobody_waits_for_is_not_announced(
 async def test_no_commit_announces_by_itself(
     actor: Actor, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B5: a transaction that notifies makes all others that do wait for the end of its commit."""
+    """B5: a transaction that notifies delays all others that notify until its commit."""
     begun, other = await actor.begin(), await actor.begin()
     monkeypatch.setattr(_signals, "_GATHER", 8.0)
     heard = await listen(connection)

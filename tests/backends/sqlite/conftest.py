@@ -1,4 +1,4 @@
-"""Fixtures for what is special to SQLite: a file per test, and stores on it."""
+"""Fixtures for tests of SQLite alone: one file for each test, and stores on it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where this test's database is, or will be."""
+    """The path of this test's database, which need not exist yet."""
     return tmp_path / "romancy.db"
 
 
 @pytest.fixture
 async def open_store(path: Path) -> AsyncIterator[Callable[..., Awaitable[SqliteStore]]]:
-    """Open a store on the test's file, or on another name of it, with options for its URL."""
+    """Open a store on the test's file, or on another path of it, with options for its URL."""
     async with AsyncExitStack() as stack:
 
         async def opener(at: Path = path, **options: object) -> SqliteStore:
@@ -58,7 +58,7 @@ async def actor(store: SqliteStore) -> Actor:
 
 @pytest.fixture
 async def dogs(store: SqliteStore) -> None:
-    """A table of the user's, with one row."""
+    """A user's table with one row."""
     async with store.session() as session:
         native: Any = session.native
         native["dogs"].insert(DOG, pk="id")

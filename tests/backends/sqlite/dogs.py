@@ -1,4 +1,4 @@
-"""A table of the user's, and what another program sees of it."""
+"""A user's table, and what another program sees of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOG = {"id": 1, "name": "Cleo", "age": 5}
 
 
 def contents(path: Path) -> list[str]:
-    """Everything in the file that is not Romancy's, as another program sees it."""
+    """Return everything in the file that is not Romancy's, as another program sees it."""
     connection = sqlite3.connect(path)
     try:
         schema = connection.execute("select name, sql from sqlite_master where name not like 'romancy%'").fetchall()

@@ -1,4 +1,4 @@
-"""The time of a file: the machine's, and it neither goes back nor stands still when that is put back."""
+"""The time of a file: it follows the machine's clock, but neither goes back nor stops when that is set back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOUR = 3_600_000_000
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """The machine's clocks, in microseconds, to be put."""
+    """The machine's clocks in microseconds, which a test can set."""
     clocks = {"wall": 5 * HOUR, "ticks": 1000}
     monkeypatch.setattr(_connection, "_lead", 0)
     monkeypatch.setattr(time, "time_ns", lambda: clocks["wall"] * 1000)
@@ -24,7 +24,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 def test_it_is_the_time_of_the_machine(machine: dict[str, int]) -> None:
     assert now() == 5 * HOUR
-    machine["wall"] += HOUR  # it slept, and its ticks stood still
+    machine["wall"] += HOUR  # it slept, and its ticks stopped
     assert now() == 6 * HOUR
 
 

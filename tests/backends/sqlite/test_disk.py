@@ -1,4 +1,4 @@
-"""A disk that fails in the middle of a COMMIT: what is told, and that it can be settled."""
+"""A disk that fails in the middle of a COMMIT: the error, and how the commit is settled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A process of its own: the limit on the size of its files holds for all of them.
+# A separate process: the limit on file sizes applies to all its files.
 _PROGRAM = """
 import asyncio, resource, sys
 from pathlib import Path
@@ -68,7 +68,7 @@ asyncio.run(main())
 
 
 def test_a_commit_that_fails_is_sent_again_or_settled_by_a_tombstone(path: Path) -> None:
-    """A3: the user's rows of a session are gone, so its place in the log is taken by something else, or is its own."""
+    """A3: the session's user rows are gone, so its place in the log goes to another append, or to a repetition."""
     program = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(path)], check=False, capture_output=True, text=True, timeout=200
     )

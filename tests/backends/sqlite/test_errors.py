@@ -1,4 +1,4 @@
-"""What each of SQLite's errors becomes."""
+"""How the adapter translates each of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError) -> sq
         (13, StorageUnavailableError, StorageUnavailableError),  # FULL
         (14, StorageUnavailableError, StorageConfigurationError),  # CANTOPEN
         (26, StorageUnavailableError, StorageConfigurationError),  # NOTADB
-        (1, InternalError, InternalError),  # ERROR: our SQL is wrong
+        (1, InternalError, InternalError),  # ERROR: Romancy's SQL is wrong
     ],
 )
 def test_a_code_becomes_an_error_that_says_whose_fault_it_is(

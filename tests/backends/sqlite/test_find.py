@@ -1,6 +1,6 @@
-"""Searches by declared paths: where they look, and what an older file has to be told first."""
+"""Searches by declared paths: which index entries they read, and what a migration adds to an older file."""
 
-# Which statement a search becomes is not to be seen from outside.
+# The statement of a search is not visible from outside.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def of_customer(name: str | None) -> Query:
 
 
 def instance(name: str, *, declares: bool, owner: str | None = None) -> Start:
-    """One of customer x."""
+    """Return an instance of customer x."""
     index = DECLARED if declares else ()
     status = Status.PENDING if owner is None else Status.RUNNING
     return start(workflow_name=name, projection=b'{"customer":"s:x"}', index=index, owner=owner, status=status)
 
 
 async def places(store: SqliteStore, query: Query) -> int:
-    """In how many places of an index a search looks."""
+    """Return how many ranges of an index a search reads."""
     statement = await store.run_read(lambda tx: compose(tx, query))
     return 0 if statement is None else statement.sql.count("limit ?") - (" union all " in statement.sql)
 
@@ -72,7 +72,7 @@ async def places(store: SqliteStore, query: Query) -> int:
 async def test_an_old_file_learns_which_workflow_declared_what(
     open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
-    """Version 1 knew sets of paths for all workflows together; what its instances used is found in them."""
+    """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
     with monkeypatch.context() as early:
         early.setattr(_migrations, "_load", _only_the_first)
         await (await open_store()).close()

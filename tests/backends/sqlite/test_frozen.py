@@ -1,4 +1,4 @@
-"""A process that is stopped while a session of its own holds the file: the others wait, and go on by themselves."""
+"""A process is stopped while its session holds the file: the others wait, and continue by themselves."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def holding(path: Path) -> AsyncGenerator[Process]:
 
 
 async def said(process: Process) -> str:
-    """The next line it says."""
+    """Return the next line of its output."""
     assert process.stdout is not None
     return (await process.stdout.readline()).decode().strip()
 
@@ -92,7 +92,7 @@ def go_on(process: Process) -> None:
 
 @pytest.fixture
 async def store(open_store: Open) -> SqliteStore:
-    """With a table of the user's, and little patience."""
+    """A store with a user's table, and short waits."""
     store = await open_store(lock_timeout=PATIENCE)
     async with store.session() as session:
         await session.execute("create table mine (k)")
@@ -116,7 +116,7 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
             async with store.session():
                 pass
         seen = await store.find(build_query())
-        # How soon a killed process is gone is the machine's business: again, as every caller does.
+        # The machine decides how soon a killed process is gone: repeat, as every caller does.
         waiting = asyncio.create_task(insist(lambda: store.commit([item], worker=actor.token)))
         process.kill()
 
@@ -132,7 +132,7 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
 async def test_it_loses_its_session_by_no_fault_of_its_own_when_it_goes_on(
     store: SqliteStore, actor: Actor, path: Path
 ) -> None:
-    """Had it been slow by itself that would be a fault of the program, and final."""
+    """If it had been slow by itself, that would be the program's fault, and final."""
     begun = await actor.begin()
     async with holding(path) as process:
         process.send_signal(signal.SIGSTOP)

@@ -1,6 +1,6 @@
-"""A disk without room, and one that cannot be written: what is told, that nothing is half there, and that it passes."""
+"""A full disk, and a read-only one: the error, that nothing is left half done, and that it passes."""
 
-# Which connection meets the disk is not to be seen from outside.
+# Which connection meets the full disk is not visible from outside.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def path(disk: Disk) -> Path:
 
 
 async def in_session(actor: Actor, item: Start, rows: str = "select 1") -> Outcome:
-    """Commit an item with rows of the user's."""
+    """Commit an item with a user's rows."""
     async with actor.store.session() as session:
         await session.execute("create table if not exists mine (k)")
         await session.execute(f"insert into mine {rows}")
@@ -88,7 +88,7 @@ MUCH = "with recursive n (i) as (select 1 union all select i + 1 from n limit 40
 
 
 async def swallow(store: SqliteStore, write: Callable[[Any], Awaitable[object]]) -> Outcome:
-    """Go on and commit though a statement has met the full disk."""
+    """Continue and commit although a statement has met the full disk."""
     async with store.session() as session:
         with pytest.raises(StorageUnavailableError, match=FULL):
             await write(session)
@@ -96,14 +96,14 @@ async def swallow(store: SqliteStore, write: Callable[[Any], Awaitable[object]])
 
 
 async def natively(session: Any) -> None:
-    """By the library's own object."""
+    """Write by the library's own object."""
     session.native.execute(f"create table mine as {MUCH}")
 
 
 async def test_a_statement_of_the_users_that_meets_a_full_disk_is_nobodys_fault(
     actor: Actor, store: SqliteStore
 ) -> None:
-    """So an activity that lets it out is not charged, and neither is one that swallows it."""
+    """So an activity that lets the error out is not charged, and neither is one that catches it."""
     with pytest.raises(StorageUnavailableError, match=FULL):
         await in_session(actor, start(), MUCH)
     with pytest.raises(StorageUnavailableError, match=FULL):
@@ -116,7 +116,7 @@ async def test_a_statement_of_the_users_that_meets_a_full_disk_is_nobodys_fault(
 
 
 async def test_a_file_on_a_full_disk_can_be_opened_and_none_be_made(open_store: Open, disk: Disk) -> None:
-    """As far as it has its `-shm` file, which the last one to close it takes away."""
+    """It can be opened as long as its `-shm` file exists, which the last process to close the file deletes."""
     store = await open_store()
     await store.commit([start()])
     disk.fill()

@@ -1,4 +1,4 @@
-"""Sessions that take part in a transaction of the caller's, on SQLite."""
+"""Sessions that join a caller's transaction, on SQLite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def fail_in_a_part(session: Session) -> None:
 
 
 class TestJoined:
-    """Sessions that take part in a transaction of the caller's."""
+    """Sessions that join a caller's transaction."""
 
     @pytest.fixture
     def item(self) -> Start:

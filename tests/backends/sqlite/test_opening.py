@@ -1,4 +1,4 @@
-"""Files that cannot be opened, and what is said about them."""
+"""Files that cannot be opened, and the errors for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-# Root may write everywhere, so the process becomes nobody once everything it needs has been imported.
+# Root may write everywhere, so the process drops its privileges after it has imported everything.
 _OPEN_AS_NOBODY = """
 import asyncio, os, sys, tempfile
 from romancy.storage.backends import create_store
@@ -47,19 +47,19 @@ except Exception as error:
 
 
 def open_as_nobody(path: Path) -> str:
-    """What a process without privileges is told when it opens the file."""
+    """Return the error when a process without privileges opens the file."""
     command = [sys.executable, "-c", _OPEN_AS_NOBODY, f"sqlite:///{path}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def threads_of(path: Path) -> list[threading.Thread]:
-    """The threads that write to this file."""
+    """Return the threads that write to this file."""
     return [thread for thread in threading.enumerate() if str(path) in thread.name]
 
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that others can reach, which pytest's own are not."""
+    """A folder that others can reach; those of pytest are private."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

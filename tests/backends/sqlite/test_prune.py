@@ -1,4 +1,4 @@
-"""Forgetting what is old, while others write."""
+"""Pruning old rows while others write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that is deleted, moved or replaced while it is open: nothing more is written to what nobody will find."""
+"""A file that is deleted, moved or replaced while it is open: the store writes nothing more to the lost file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def move(path: Path) -> None:
 
 
 def replace(path: Path) -> None:
-    """A restore: a copy of the file is put in its place, and the log is left as it was."""
+    """Restore: put a copy of the file in its place, and leave the log file as it was."""
     copy = path.with_name("copy.db")
     shutil.copy(path, copy)
     copy.replace(path)
@@ -110,7 +110,7 @@ async def test_who_waits_for_news_notices_without_a_worker(
 
 
 async def test_a_connection_that_meets_another_file_is_not_used(store: SqliteStore, path: Path) -> None:
-    """What is opened by name after the file was replaced would write elsewhere than the log."""
+    """A connection opened by name after the replacement would write elsewhere than the log."""
     make_anew(path)
 
     with pytest.raises(DatabaseReplacedError):
@@ -121,7 +121,7 @@ async def test_a_connection_that_meets_another_file_is_not_used(store: SqliteSto
 
 
 async def test_a_file_that_stays_is_none_the_worse(actor: Actor, open_store: Open, path: Path) -> None:
-    """Checkpoints, backups, other processes' comings and goings, another name: none of it replaces the file."""
+    """Checkpoints, backups, other processes, another name: none of it counts as a replacement."""
     store = actor.store
     await store.heartbeat(actor.worker)
     log = log_of(path).stat().st_ino

@@ -1,6 +1,6 @@
-"""Whatever a user's library does to a session's connection rolls back, commits with the log, or ends with it."""
+"""Whatever a user's library does to a session's connection is rolled back, commits with the log, or ends with it."""
 
-# Which connection serves a session is not to be seen from outside.
+# Which connection serves a session is not visible from outside.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ WRITES: dict[str, Write] = {
 @pytest.mark.usefixtures("dogs")
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 async def test_every_way_of_writing_rolls_back(store: SqliteStore, path: Path, write: Write) -> None:
-    """A8: before sqlite-utils 4 most of these committed the transaction they were in."""
+    """A8: before sqlite-utils 4, most of these committed the current transaction."""
     before = contents(path)
 
     async with store.session() as session:
@@ -100,7 +100,7 @@ async def test_every_way_of_writing_commits_with_the_log(actor: Actor, path: Pat
 
 
 async def connection_after(store: SqliteStore, use: Write) -> sqlite3.Connection | None:
-    """What a session that was used like this has left for the next one."""
+    """Return what a session that was used like this has left for the next one."""
     async with store.session() as session:
         use(session.native)
         assert await session.commit(start()) is Outcome.ACCEPTED
@@ -111,7 +111,7 @@ async def connection_after(store: SqliteStore, use: Write) -> sqlite3.Connection
 @pytest.mark.usefixtures("dogs")
 @pytest.mark.parametrize("name", ["insert", "upsert", "update", "conn.execute", "atomic"])
 async def test_a_connection_that_nobody_holds_serves_the_next_session(store: SqliteStore, name: str) -> None:
-    """To open another costs as much as the session's COMMIT, and a second flush of the disk."""
+    """Opening another one costs as much as the session's COMMIT, and a second flush of the disk."""
     first = await connection_after(store, lambda db: db.execute("select 1"))
     number = id(first)
     del first

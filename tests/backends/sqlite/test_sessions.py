@@ -1,4 +1,4 @@
-"""Sessions on SQLite: a transaction of the user's that only Romancy can end, whatever the user's library does."""
+"""Sessions on SQLite: a user's transaction that only Romancy can end, whatever the user's library does."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_nobody_but_romancy_ends_the_transaction(actor: Actor, path: Path,
 
 @pytest.mark.usefixtures("dogs")
 async def test_setting_the_isolation_level_does_not_commit(store: SqliteStore, path: Path) -> None:
-    """Up to Python 3.11 the assignment commits; from 3.12 on it does nothing of the kind."""
+    """Up to Python 3.11 the assignment commits; from 3.12 on it does not."""
     before = contents(path)
 
     async with store.session() as session:
@@ -95,7 +95,7 @@ LOSSES: dict[str, str] = {
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 @pytest.mark.parametrize("after", ["update dogs set age = 99", "select 1", "commit"])
 async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path: Path, loss: str, after: str) -> None:
-    """A9: what follows a swallowed rollback would commit by itself, one statement at a time."""
+    """A9: after a swallowed rollback, statements would commit one at a time."""
     begun = await actor.begin()
     async with actor.store.session() as session:
         session.native.executescript(
@@ -156,7 +156,7 @@ async def test_what_the_user_sets_on_the_connection_does_not_disturb_the_commit(
 
 
 async def test_a_session_may_be_used_from_other_threads(actor: Actor, path: Path) -> None:
-    """As a sync activity does, which runs on a pool."""
+    """A sync activity does so, as it runs in a thread."""
     begun = await actor.begin()
 
     async with actor.store.session() as session:
@@ -168,7 +168,7 @@ async def test_a_session_may_be_used_from_other_threads(actor: Actor, path: Path
 
 
 async def test_the_event_loop_goes_on_while_a_session_is_open(actor: Actor, store: SqliteStore) -> None:
-    """A8: an append of another instance must wait without stopping the loop that the session needs."""
+    """A8: an append of another instance must wait without blocking the loop that the session needs."""
     begun, other = await actor.begin(), await actor.begin()
     waiting: asyncio.Task[Any] | None = None
     turns = 0
@@ -185,7 +185,7 @@ async def test_the_event_loop_goes_on_while_a_session_is_open(actor: Actor, stor
 
 
 async def test_a_commit_is_a_beat(actor: Actor, open_store: Open) -> None:
-    """A8: while the session was open no heartbeat could be written."""
+    """A8: no heartbeat could be written while the session was open."""
     begun = await actor.begin()
     other = type(actor)(await open_store(), workflows=actor.workflows)
     await other.register()
@@ -287,7 +287,7 @@ async def test_a_session_cancelled_while_it_waits_takes_no_turn(store: SqliteSto
 async def test_the_end_of_a_session_that_was_long_for_the_lease_is_a_heartbeat(
     actor: Actor, open_store: Open, how: str
 ) -> None:
-    """Nobody could beat meanwhile, and nobody is to find its worker silent before that one can beat again."""
+    """No worker could send a heartbeat meanwhile, and none may find its worker silent before it can send one."""
     begun = await actor.begin()
     worker, other = replace(actor.worker, lease=1), await open_store()
     await actor.store.heartbeat(worker)

@@ -1,4 +1,4 @@
-"""What a sqlite:// URL may say."""
+"""The options of a sqlite:// URL."""
 
 from __future__ import annotations
 

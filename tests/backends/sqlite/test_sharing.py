@@ -1,4 +1,4 @@
-"""One writer per process and file, however many stores there are; and none that was inherited."""
+"""One writer for each process and file, however many stores there are; a child process inherits none."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_session_in_flight_ends_when_its_store_is_closed(store: SqliteSt
 
 
 def in_child(check: Callable[[], str]) -> str:
-    """What `check` says in a forked child."""
+    """Return what `check` returns in a forked child."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -135,7 +135,7 @@ def in_child(check: Callable[[], str]) -> str:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_can_neither_use_nor_reopen_the_file(path: Path) -> None:
-    """SQLite's locks stay with the parent; a child that went on as if it had them would damage the file."""
+    """SQLite's locks stay with the parent; a child that assumes them would damage the file."""
     store = create_store(parse_url(f"sqlite:///{path}"))
 
     def error_of(call: Awaitable[object]) -> str:

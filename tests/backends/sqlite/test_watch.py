@@ -1,6 +1,6 @@
-"""Hearing of what other processes write, and how little that costs while they write nothing."""
+"""Detecting what other processes write, at little cost while they write nothing."""
 
-# Which thread commits is not to be seen from outside.
+# Which thread commits is not visible from outside.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def test_too_many_ids_become_a_look_everywhere(store: SqliteStore) -> None
 
 
 async def test_our_own_plain_steps_are_no_news_even_to_the_look(store: SqliteStore, actor: Actor) -> None:
-    """The look goes through the writer's connection, which sees as changes what others have committed."""
+    """The look uses the writer's connection, on which only other connections' commits count as changes."""
     begun = await actor.begin()
     await settle(store)
     for seq in range(2, 52):

@@ -1,6 +1,6 @@
-"""The one writer: on which thread it commits, what shares a commit, and what it does when the file resists."""
+"""The writer: on which thread it commits, which writes share a commit, and what it does when the file is locked."""
 
-# Which thread commits is not to be seen from outside.
+# Which thread commits is not visible from outside.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SHORTEST_FREEZE = 4
-"""Seconds, a little less than the patience of a connection that waits inside SQLite."""
+"""Seconds, slightly less than a connection waits inside SQLite."""
 
 
 def writer_of(store: SqliteStore) -> Writer:
@@ -46,7 +46,7 @@ def thread_name(_: Tx) -> str:
 
 @pytest.fixture
 def fast(store: SqliteStore) -> Writer:
-    """The writer of a disk that has been fast until now."""
+    """The writer of a disk that has been fast so far."""
     writer = writer_of(store)
     pace(writer, 0.0)
     return writer
@@ -60,7 +60,7 @@ def pace(writer: Writer, seconds: float) -> None:
 
 @pytest.fixture
 def rival(store: SqliteStore, path: Path) -> Iterator[sqlite3.Connection]:
-    """Another program with the file open."""
+    """Another program that has the file open."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     yield connection
     connection.close()
@@ -75,13 +75,13 @@ async def test_a_slow_disk_is_left_to_the_thread(store: SqliteStore, fast: Write
     pace(fast, 0.1)
 
     assert (await store.run_write(thread_name, lone=True)).startswith("romancy-sqlite")
-    async with asyncio.timeout(60):  # the thread measures too, and finds that the disk is fast again
+    async with asyncio.timeout(60):  # the thread also measures, and finds the disk fast again
         while await store.run_write(thread_name, lone=True) != "MainThread":
             pass
 
 
 async def test_one_slow_commit_is_no_slow_disk(store: SqliteStore, fast: Writer) -> None:
-    """The machine was busy with something else; two in a row are the disk's."""
+    """The machine was busy with something else; two in a row are due to the disk."""
     for _ in range(20):
         fast._measure(0.0002, 0)
     fast._measure(3.0, 0)
@@ -102,7 +102,7 @@ async def test_two_writes_in_one_turn_of_the_loop_share_a_commit_on_the_thread(
 
 
 async def test_only_the_first_of_many_can_be_mistaken_for_one_alone(store: SqliteStore, fast: Writer) -> None:
-    """Who was alone in the last turn is not kept waiting for others in this one; those who come then are many."""
+    """A lone write in the last turn does not wait for others now; those that arrive meanwhile share a commit."""
     assert await store.run_write(thread_name, lone=True) == "MainThread"
 
     turns = [await asyncio.gather(*(store.run_write(thread_name, lone=True) for _ in range(8))) for _ in range(3)]
@@ -183,7 +183,7 @@ async def test_what_may_have_to_be_undone_costs_nothing_until_it_has(
 async def test_a_lone_write_does_not_wait_for_another_program(
     store: SqliteStore, fast: Writer, rival: sqlite3.Connection
 ) -> None:
-    """A8: the loop's thread never waits for a lock; the other thread does, and patiently."""
+    """A8: the loop's thread never waits for a lock; the other thread does."""
     rival.execute("begin immediate")
     asked = time.perf_counter()
 
@@ -201,7 +201,7 @@ async def test_a_lone_write_does_not_wait_for_another_program(
 async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
     store: SqliteStore, actor: Actor, fast: Writer
 ) -> None:
-    """A8: whoever holds the session needs the event loop to go on and end it."""
+    """A8: the holder of the session needs the event loop to continue and end it."""
     begun = [await actor.begin() for _ in range(2)]
 
     async with store.session() as session:
@@ -269,7 +269,7 @@ async def test_work_that_fails_on_the_loops_thread_fails_as_it_would_elsewhere(
 
 @pytest.mark.parametrize("items", [1, 5], ids=["on the loop's thread", "on the writer's"])
 async def test_a_full_disk_is_waited_out(store: SqliteStore, actor: Actor, fast: Writer, items: int) -> None:
-    """F24: refused with a clear error, nothing half there, and good again when there is room."""
+    """F24: it is refused with a clear error, leaves nothing half done, and works again when there is room."""
     begun = [await actor.begin() for _ in range(items)]
     pages = fast._connection.execute("pragma page_count").fetchone()[0]
     fast._connection.execute(f"pragma max_page_count = {pages}")
@@ -324,7 +324,7 @@ async def test_a_file_damaged_under_way_is_reported_as_such(store: SqliteStore, 
 
 
 def scribble(path: Path) -> None:
-    """Overwrite everything behind the first page's header in the database and its log."""
+    """Overwrite everything after the first page's header in the database and its log."""
     for file in (path, path.with_name(path.name + "-wal")):
         with file.open("r+b") as stream:
             stream.seek(100)

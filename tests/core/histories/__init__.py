@@ -1,4 +1,4 @@
-"""Histories of former versions, one file each, and where they are."""
+"""Histories of former versions, one file each, and their paths."""
 
 from __future__ import annotations
 

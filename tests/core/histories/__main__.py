@@ -9,7 +9,7 @@ from romancy_conformance.workflows import FAMILY
 from tests.core.histories import HERE
 from tests.core.other_process import histories
 
-# Traces name files; where the tree and the interpreter stood when they were written is nobody's business.
+# Traces name files; the paths of the tree and the interpreter that wrote them do not matter.
 PLACES = [f"{HERE.parents[2]}/", f"{sys.base_prefix}/"]
 
 

@@ -1,4 +1,4 @@
-"""Compiled conditions on the projection answer as the reference does on the document."""
+"""Compiled conditions on the projection give the same answer as the reference on the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words: what a scalar becomes, and that comparing words is comparing values."""
+"""Words: the word of each scalar, and that words compare like values."""
 
 from __future__ import annotations
 

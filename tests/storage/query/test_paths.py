@@ -96,7 +96,7 @@ def test_a_key_is_one_plain_word_that_gives_the_path_back(path: tuple[str, ...])
 
 
 def _read_key(key: str) -> tuple[str, ...]:
-    """The way back, from the left, as the docstring of the module describes it."""
+    """Decode a key from the left, as the docstring of the module describes."""
     names: list[bytes] = [b""]
     tokens = re.findall(r"__|_z|_[0-9a-f]{2}|[a-z0-9]", key)
     assert key == "".join(tokens)

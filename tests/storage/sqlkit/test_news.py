@@ -1,4 +1,4 @@
-"""News for those who wait for work: nothing is lost between two calls, whoever waits or gives up."""
+"""Notifications for waiting callers: none is lost between two calls, whichever caller waits or gives up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of a URL: an error names the option, its value and what it may be, and never the password."""
+"""Options of a URL: an error names the option, its value and its valid values, and never the password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool of connections: bounded, patient for so long, and nothing doubtful is lent again."""
+"""The pool of connections: bounded, with a limited wait; a connection in an unknown state is not lent again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Connection:
 
 
 class Server:
-    """Makes connections, each when it is let, and counts how many are open."""
+    """Makes connections, each when the test allows it, and counts the open ones."""
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []

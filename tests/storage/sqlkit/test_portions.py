@@ -1,4 +1,4 @@
-"""Batches are cut in order, by weight and by number, and nothing is left out."""
+"""Batches are cut in order, by weight and by number, and nothing is omitted."""
 
 from __future__ import annotations
 
