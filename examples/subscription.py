@@ -43,7 +43,7 @@ async def send_receipt(customer: str, payment: str) -> None:
 
 
 async def next_plan(ctx: WorkflowContext, plan: str, length: float) -> str:
-    """The plan of the next month: the same one when the month is over, another one as soon as somebody asks for it."""
+    """Return the next month's plan: the same one at the month's end, or another one as soon as one is asked for."""
     try:
         return (await ctx.wait_event(change, timeout=length)).data
     except EventTimeoutError:

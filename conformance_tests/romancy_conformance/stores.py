@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "migrate", "note_backend"]
 
 pytest_plugins = [
-    "romancy_conformance.plugin",  # --storage-url, and the report on what it names
+    "romancy_conformance.plugin",  # --storage-url, and the report for it
     "romancy_conformance.replaying.plugin",  # the counts of replayed histories
 ]
 

@@ -26,7 +26,7 @@ async def keep(text: str) -> str:
     return text
 
 
-# ── what is imported where it is used ───────────────────────────────────────────────────────────────────────────
+# ── imports inside a function ───────────────────────────────────────────────────────────────────────────────────
 
 
 @activity(name="charge a card")
@@ -90,7 +90,7 @@ CAUGHT = [
     EXHAUSTED.format(6, "ValueError: a cause", f"['ValueError', 'a cause', None, {REFUSED}, []]"),
 ]
 
-# ── async generators that nobody finishes ───────────────────────────────────────────────────────────────────────
+# ── unfinished async generators ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def pages(slots: asyncio.Semaphore) -> AsyncGenerator[int, None]:
@@ -189,7 +189,7 @@ async def leaves_what_tidies_for_long(ctx: WorkflowContext) -> list[Any]:
     return seen
 
 
-# ── what takes many turns and asks for nothing ──────────────────────────────────────────────────────────────────
+# ── many turns of the loop without requests ─────────────────────────────────────────────────────────────────────
 
 
 async def through_a_queue(items: int) -> int:
@@ -232,7 +232,7 @@ async def gives_way_often(ctx: WorkflowContext) -> list[int]:
     return [alone, together, await echo(1)]
 
 
-# ── what lies in sets ───────────────────────────────────────────────────────────────────────────────────────────
+# ── members of sets ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @workflow

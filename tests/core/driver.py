@@ -120,7 +120,7 @@ class World:
         else:
             self._open(script.instance_id, script.workflow.bind(*script.args).encode(), None, script.workflow.name)
 
-    # ── what a test looks at ────────────────────────────────────────────────────────────────────────────────────
+    # ── for tests ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def main(self) -> Instance:

@@ -91,7 +91,7 @@ def _mysql_up_to(newest: int, read: Callable[[str, Any], list[Any]]) -> Callable
     return load_some
 
 
-# --- what becomes of them -----------------------------------------------------------------------------------------
+# --- what happens to them -----------------------------------------------------------------------------------------
 
 BY_THEMSELVES: dict[str, object] = {
     "line": LINE,

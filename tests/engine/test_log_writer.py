@@ -218,7 +218,7 @@ async def test_one_that_cannot_be_written_is_refused_alone(actors: tuple[Actor, 
 
 
 def slow(actor: Actor) -> tuple[asyncio.Event, asyncio.Event]:
-    """Hold the next commit of this worker at its end; return the events that it is held, and may go on."""
+    """Hold this worker's next commit at its end; return an event set when it is held, and one that releases it."""
     reached, go = asyncio.Event(), asyncio.Event()
 
     async def hold(statement: str, /) -> None:

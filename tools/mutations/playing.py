@@ -35,7 +35,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
     """A fence removed from the SQL of an adapter."""
 
     name: str
-    """`backend: what is wrong now`."""
+    """`backend: the fault it introduces`."""
     pitfall: str
     """The pitfall it opens again: A4, B1 …"""
     file: str

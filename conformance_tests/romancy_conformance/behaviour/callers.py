@@ -25,7 +25,7 @@ _CREATE = "create table if not exists guests (name varchar(40) primary key)"
 
 
 class Caller(Protocol):
-    """A connection of the user's."""
+    """A user's connection."""
 
     connection: Any
 

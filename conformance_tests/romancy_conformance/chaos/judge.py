@@ -102,7 +102,7 @@ class Judge:
             self.find("gap", instance_id, f"the log has {[each.seq for each in log]}")
         self._check_replay(row, commits)
         expected = self._expected.get(instance_id)
-        if expected is None or expected.program.ending != "retry":  # whose log repeats what it remembers
+        if expected is None or expected.program.ending != "retry":  # the log of a retry repeats what it remembers
             self._check_against_log(instance_id, events)
         if row.status is Status.STUCK:
             self.find("parked", instance_id, f"{row.error}")

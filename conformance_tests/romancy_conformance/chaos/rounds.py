@@ -174,7 +174,7 @@ class Round:
             starts=starts,
         )
 
-    # ── who starts, tells and stops ─────────────────────────────────────────────────────────────────────────────
+    # ── calls from outside ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call from outside, and repeat it while the database is away."""

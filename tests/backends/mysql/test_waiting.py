@@ -38,7 +38,7 @@ async def settle(store: MySQLStore) -> None:
 
 
 async def hears(store: MySQLStore, act: Awaitable[object]) -> tuple[frozenset[str] | None, float]:
-    """Return what a waiting store reports of another's call, and after how long."""
+    """Return what a waiting store reports of a call elsewhere, and after how long."""
     await settle(store)
     waiting = asyncio.create_task(store.wait_for_work(20))
     await asyncio.sleep(0.5)

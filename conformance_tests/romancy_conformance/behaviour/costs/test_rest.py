@@ -134,7 +134,7 @@ async def test_an_idle_worker_beside_another(statements: Statements, tmp_path: P
 @pytest.mark.backends("postgres", "mysql", "mariadb")
 async def test_an_idle_worker_with_another_out_of_sight(statements: Statements, tmp_path: Path) -> None:
     """A worker on another machine needs frequent heartbeats; workers that share a SQLite file share a machine."""
-    lease = 7.0  # so they meet sooner; then they beat as often as with the default
+    lease = 7.0  # so they meet sooner; then they send heartbeats as by default
     async with idle(statements, lease), peer(statements, tmp_path, lease, "--elsewhere"):
         await asyncio.sleep(lease / 3)
         assert await asked_a_second(statements, 2, seconds=1.5 * WINDOW, beats=1) <= statements.at_rest

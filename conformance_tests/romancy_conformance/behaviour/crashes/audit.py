@@ -74,7 +74,7 @@ class Audit:
         if self._scenario.name in TRANSACTIONAL:
             await self._check_table(logs)
 
-    # ── what is looked at ───────────────────────────────────────────────────────────────────────────────────────
+    # ── what it reads ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _instances(self) -> list[Instance]:
         """Return the instances of this case; those that an earlier case left stuck do not count."""

@@ -41,7 +41,7 @@ _TAKING_OVER = (
     "heartbeat:before:1",
     "heartbeat:after:1",
     "takeover:after:1",
-    "takeover:after:2",  # of the two that registered and own nothing, and the owner, somebody is left
+    "takeover:after:2",  # one is left of two that own nothing and the owner
 )
 """Points that every worker passes before it can continue what a dead one owned; each of them is used once."""
 
