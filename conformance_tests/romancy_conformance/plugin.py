@@ -1,7 +1,7 @@
-"""The door for adapter authors: `pytest --pyargs romancy_conformance --storage-url URL`, and a report per promise.
+"""The plugin for adapter authors: `pytest --pyargs romancy_conformance --storage-url URL` reports on each promise.
 
-pytest finds this module by its entry point wherever Romancy is installed, so it imports nothing but pytest and does
-nothing unless it is asked to. The fixtures are those of `romancy_conformance.stores`, which it brings in.
+pytest finds this module by its entry point wherever Romancy is installed. So it imports only pytest, and does nothing
+unless it is asked to. It loads the fixtures of `romancy_conformance.stores`.
 """
 
 from __future__ import annotations
