@@ -252,7 +252,9 @@ class Driver:
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:
-            logger.exception("instance %s: its run broke", live.instance_id, extra=about(live))
+            logger.exception(
+                "instance %s: unexpected error while driving the workflow", live.instance_id, extra=about(live)
+            )
             self.ports.give_up(ports.values())
             self._broken(live, error)
             return None
@@ -309,7 +311,8 @@ class Driver:
             rounds += 1
             if rounds > _MOST_REFUSALS:
                 raise UsageError(
-                    f"it asks again and again for a child with the id {children[0].instance_id!r}, which is taken"
+                    f"the workflow keeps starting a child with the taken id {children[0].instance_id!r}; "
+                    "catch InstanceConflictError or choose another id"
                 )
             self.taken.difference_update(child.instance_id for child in children)
             now = max(self.clock.now(), live.run.last_time)
@@ -359,7 +362,9 @@ class Driver:
         try:
             self._carry_out(live, prepared)
         except Exception as error:
-            logger.exception("instance %s: what it asked for could not be begun", live.instance_id, extra=about(live))
+            logger.exception(
+                "instance %s: could not start what its last commit asked for", live.instance_id, extra=about(live)
+            )
             self._broken(live, error)
             return
         live.in_flight = False

@@ -30,7 +30,7 @@ def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException 
     `raised` is the local exception.
     """
     live, number = attempt.live, attempt.effect.attempt
-    further = "no other follows" if delay is None else f"the next follows in {delay:.3g} s"
+    further = "not retried" if delay is None else f"the next follows in {delay:.3g} s"
     logger.warning(
         "instance %s: attempt %d at %s failed with %s; %s%s",
         live.instance_id, number, attempt.id, info.type, further, Said("" if raised else f"\n{info.report}"),
@@ -70,7 +70,7 @@ def say_refused(live: Live, answer: Answer) -> None:
     if answer is Answer.LOST:
         logger.error(
             "instance %s: the database does not have commit %d any more, which it had accepted: its last commits were "
-            "lost (a fail-over, a restored copy, a crash without a flush); what its log says now is gone on from",
+            "lost (a fail-over, a restored copy, a crash without a flush); the worker continues from the present log",
             live.instance_id, live.head,
             extra=about(live),
         )  # fmt: skip

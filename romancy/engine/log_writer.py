@@ -222,7 +222,11 @@ class LogWriter:
             try:
                 done(outcome)
             except Exception:
-                logger.exception("instance %s: what follows its commit failed", item.instance_id, extra=about(item))
+                logger.exception(
+                    "instance %s: the commit is written, but acting on its outcome failed",
+                    item.instance_id,
+                    extra=about(item),
+                )
 
     def _wait_apart(self, entry: Entry) -> None:
         """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""

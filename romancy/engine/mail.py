@@ -21,7 +21,7 @@ _SENDER: Final = 16
 
 
 def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
-    """Messages that are sorted by delivery id, in the order of arrival. A sender's ids overrule the database's clock."""
+    """Return messages, sorted by delivery id, in the order of arrival. A sender's ids overrule the clock."""
     if len(rows) < 2:  # noqa: PLR2004 - one is in order
         return rows
     latest: dict[str, int] = {}

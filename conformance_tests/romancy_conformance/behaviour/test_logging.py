@@ -167,7 +167,7 @@ async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pyt
     (line,) = await said(caplog, "failed with LookupError", 1)
     assert line.levelname == "WARNING"
     (undone,) = await said(caplog, "failed with romancy.errors.TerminalError", 1)
-    assert undone.getMessage().endswith("no other follows")
+    assert undone.getMessage().endswith("not retried")
     assert vars(undone)["romancy_activity_id"] is not None
     assert vars(line)["romancy_workflow"] == "fails"
     assert vars(line)["romancy_worker"] == "the-worker"

@@ -133,7 +133,9 @@ class Port:
 
     def _go_on(self) -> None:
         if self.over:
-            raise CancelledError("this attempt was given up: nobody waits for its result any more")
+            raise CancelledError(
+                "this attempt was given up: its workflow ended, it timed out, or its worker lost its lease"
+            )
 
     def committed(self) -> None:
         """Run the callbacks: the completion is durable. A callback that fails affects nothing else."""

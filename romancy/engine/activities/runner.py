@@ -307,7 +307,7 @@ class Attempts:
         """Log that the outcome could not be recorded, and drop the run, which would wait for the attempt forever."""
         live = attempt.live
         logger.error(
-            "instance %s: %s: how its attempt ended cannot be told",
+            "instance %s: %s: could not record the outcome of the attempt",
             live.instance_id, attempt.id, exc_info=error, extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
         await attempt.give_up()

@@ -227,7 +227,7 @@ class Quarantine:
         self._driver.attempts.hold()
         if not await self._alone(claimed):
             logger.warning(
-                "instance %s may be killing its workers, and cannot be tried alone: others do not end",
+                "instance %s is suspected of killing workers, and other work did not end in time for a trial alone",
                 claimed.instance_id,
                 extra=about(claimed),
             )

@@ -284,8 +284,12 @@ class Intake:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._recover()
         except Exception as error:
-            logger.exception("instance %s: cannot be taken up", claimed.instance_id, extra=about(claimed))
-            self.park(claimed, f"it cannot be taken up: {type(error).__name__}: {error}")
+            logger.exception(
+                "instance %s: unexpected error during replay; the instance is parked",
+                claimed.instance_id,
+                extra=about(claimed),
+            )
+            self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}")
         else:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
                 live.run.close()  # it ended while the claim was being answered
@@ -341,7 +345,10 @@ class Intake:
             return
         if outcome is not Outcome.ACCEPTED:
             logger.warning(
-                "instance %s: it could not be parked (%s)", claimed.instance_id, outcome, extra=about(claimed)
+                "instance %s: parking was refused (%s); this worker will claim it again",
+                claimed.instance_id,
+                outcome,
+                extra=about(claimed),
             )
             self._recover()
             return

@@ -252,7 +252,7 @@ class Worker:
 
     async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
         if not await self._within(work, _LONGEST_GOODBYE):
-            logger.warning("the database does not answer: what is not given back will be taken over")
+            logger.warning("the database does not answer during shutdown; others take over when the lease ends")
 
     async def _within(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
         try:
@@ -401,7 +401,7 @@ class Worker:
 
     def _broken(self, live: Live, error: Exception) -> None:
         self.driver.drop(live)
-        self._intake.park(claimed_again(live), f"its run broke: {type(error).__name__}: {error}")
+        self._intake.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
 
     def _in_session(self, prepared: PendingAppend, port: Port) -> None:
         self._spawn(self._commit_in_session(prepared, port), self._committing)
