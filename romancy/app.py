@@ -218,6 +218,7 @@ class Romancy(Instances):
         for watch in list(self._watches.values()):
             watch.tell()  # its waiting callers wake up and find the app closed
         await self.dependencies.close()
+        await self._give_up_row(store)
         await store.close()
 
     def _opened(self) -> Store:

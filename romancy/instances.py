@@ -5,6 +5,7 @@ What acts on one instance exists for many as well (`cancel_many`, …). `dry_run
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import time
@@ -20,7 +21,7 @@ from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import Standing, history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
 from romancy.engine.messages import CancelMessage, encode_message
 from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
-from romancy.errors import InstanceNotFoundError, UsageError
+from romancy.errors import InstanceNotFoundError, StorageError, UsageError
 from romancy.event import EventType
 from romancy.instance import Instance, InstancePage, changed_at
 from romancy.log import Position, follow_log, read_log
@@ -77,6 +78,13 @@ class Instances:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
         worker = self._worker_token()
         return (worker, 0) if worker is not None else await self._standing.look(store)
+
+    async def _give_up_row(self, store: Store) -> None:
+        """Give up the row that calls wrote under; a database that is away finds out by itself."""
+        for standing in (self._standing, self._manager):
+            if standing is not None:
+                with contextlib.suppress(StorageError):
+                    await standing.leave(store)
 
     def _worker_token(self) -> str | None:
         return None

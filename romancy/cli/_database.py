@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -12,7 +11,6 @@ import click
 
 from romancy.cli._apps import load_app
 from romancy.engine import Standing, coded
-from romancy.errors import StorageError
 from romancy.instances import Instances
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -47,10 +45,8 @@ class Desk(Instances):
         return self.store
 
     async def leave(self) -> None:
-        """Give up what the calls were written under; a database that is away finds out by itself."""
-        if self._manager is not None:
-            with contextlib.suppress(StorageError):
-                await self._manager.leave(self.store)
+        """Give up what the calls were written under."""
+        await self._give_up_row(self.store)
 
     async def purge_as_found(self, found: Instance) -> bool:
         """Remove an instance unless it has changed since it was found."""

@@ -134,8 +134,9 @@ def _clock(skew: int) -> Setting:
 
 
 def _workers(census: Census) -> Iterator[Setting]:
-    silent = [peer for peer in census.workers if state_of(peer, census.now) != "alive"]
-    alive = len(census.workers) - len(silent)
+    registered = [peer for peer in census.workers if peer.works]
+    silent = [peer for peer in registered if state_of(peer, census.now) != "alive"]
+    alive = len(registered) - len(silent)
     told = f"{alive} alive"
     if alive:
         yield Setting(name="workers", value=told)

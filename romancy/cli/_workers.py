@@ -25,7 +25,8 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
     """The registered workers, with their last signs of life."""
     async with desk(url, app) as open_desk:
         census = await open_desk.store.census()
-    for peer in census.workers if json_lines else ():
+    registered = [peer for peer in census.workers if peer.works]
+    for peer in registered if json_lines else ():
         as_json(
             {
                 "worker_id": peer.worker_id,
@@ -38,13 +39,13 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "workflows": sorted(names_in(peer.codes)),
             }
         )
-    if not json_lines and census.workers:
+    if not json_lines and registered:
         rows = (
             (state_of(peer, census.now), ago(peer.beat_at, census.now), moment(peer.started_at), peer.worker_id)
-            for peer in census.workers
+            for peer in registered
         )
         table(("STATE", "LAST BEAT", "STARTED (UTC)", "WORKER"), rows)
-    if not census.workers:
+    if not registered:
         say("no worker is registered; start one with `romancy run MODULE:APP`")
 
 

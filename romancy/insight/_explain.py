@@ -129,8 +129,12 @@ def _silent(peer: Peer, now: int) -> bool:
     return peer.beat_at + peer.lease < now
 
 
+def _alive(census: Census) -> list[Peer]:
+    return [peer for peer in census.workers if peer.works and not peer.dead and not _silent(peer, census.now)]
+
+
 def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
-    alive = [peer for peer in census.workers if not peer.dead and not _silent(peer, census.now)]
+    alive = _alive(census)
     same = [peer.worker_id for peer in alive if row.code in peer.codes]
     if not alive:
         yield from _nobody(census)
@@ -147,5 +151,5 @@ def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
 
 
 def _nobody(census: Census) -> Iterator[str]:
-    if not any(not peer.dead and not _silent(peer, census.now) for peer in census.workers):
+    if not _alive(census):
         yield "No worker is alive: start one with `romancy run MODULE:APP`."

@@ -16,6 +16,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 
 __all__ = [
     "LATEST",
+    "MANAGEMENT",
     "Append",
     "Capabilities",
     "Census",
@@ -48,6 +49,8 @@ __all__ = [
 
 LATEST = (1 << 63) - 1
 """Later than every time."""
+MANAGEMENT = "management"
+"""The name of an app without a worker, or of a command: it writes to instances and runs none."""
 _END = "!"
 
 
@@ -357,6 +360,11 @@ class Peer(Struct, frozen=True, kw_only=True):
     started_at: int
     beat_at: int = 0
     """When its last heartbeat was."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it runs instances. An app without a worker, or a command, only writes to them."""
+        return bool(self.codes) or self.worker_id != MANAGEMENT
 
 
 class Census(Struct, frozen=True, kw_only=True):

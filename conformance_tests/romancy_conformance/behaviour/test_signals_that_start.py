@@ -109,6 +109,14 @@ async def test_an_app_without_a_worker_has_one_row_for_all_it_starts(open_app: O
     assert ["management"] == [peer.worker_id for peer in census.workers]
 
 
+async def test_an_app_without_a_worker_leaves_no_row_behind(app: Romancy, storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[begun_cart], worker=False) as front:
+        await front.signal_with_start(begun_cart.options(instance_id="c-1").bind("ann", 3), Added, "lamp")
+
+    census = await app._opened().census()  # pyright: ignore[reportPrivateUsage]
+    assert [True] == [peer.works for peer in census.workers]
+
+
 async def test_what_cannot_be_sent_starts_nothing(open_app: Open) -> None:
     front = await open_app(worker=False)
     unsendable: Any = 7

@@ -26,7 +26,18 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import LATEST, Append, Change, Delivered, Delivery, Outcome, PruneRequest, Worker, as_end
+from romancy.storage.records import (
+    LATEST,
+    MANAGEMENT,
+    Append,
+    Change,
+    Delivered,
+    Delivery,
+    Outcome,
+    PruneRequest,
+    Worker,
+    as_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -89,7 +100,7 @@ class Standing:
 
 
 def _manager() -> Worker:
-    return Worker(token=secrets.token_hex(8), worker_id="management", lease=_LEASE)
+    return Worker(token=secrets.token_hex(8), worker_id=MANAGEMENT, lease=_LEASE)
 
 
 async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:

@@ -12,7 +12,7 @@ from romancy import Romancy
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
-from romancy_conformance.behaviour.commands.buying import approval
+from romancy_conformance.behaviour.commands.buying import APPROVED, approval
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.commands.buying import Command
@@ -66,6 +66,22 @@ def test_doctor_tells_of_the_schema_versions_settings_clocks_and_workers(url: st
     assert 0 == code, out
     assert "is dead" not in gone.out, "a worker that has left is no problem of its own"
     assert all(len(line) <= 80 for line in (before.out + idle.out + out).splitlines())
+
+
+def test_an_app_without_a_worker_is_none_to_any_command(url: str, romancy: Command) -> None:
+    async def fronting() -> list[str]:
+        async with Romancy(url, workflows=[approval], worker=False) as front:
+            cart = approval.options(instance_id="a-1").bind("lamp", 1)
+            await front.signal_with_start(cart, APPROVED, "yes")
+            asked = [await asyncio.to_thread(romancy, *each) for each in (("doctor",), ("workers",), ("why", "a-1"))]
+        return [answer.out + answer.err for answer in asked]
+
+    doctor, workers, why = asyncio.run(fronting())
+
+    assert "PROBLEM  workers 0 alive" in doctor
+    assert "no worker is registered" in workers
+    assert "No worker is alive" in why
+    assert "management" not in doctor + workers + why
 
 
 def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_is_not(
