@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["describe", "divergence_report"]
 
 _SHOWN: Final = 5
+_CHANGED: Final = (
+    "  Deploy the code that fits, or keep the old branch for old histories with `if ctx.patched(name): …`."
+)
+_UNSTEADY: Final = (
+    "  The code has the version with which the log began, so its body probably depends on something else: the time,\n"
+    "  random numbers, the order of a set, a file. Take it from ctx.now(), ctx.random(), ctx.uuid4() or an activity."
+)
 
 _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.ActivityScheduled: lambda e: f"activity {e.name} as {e.id}",
@@ -81,7 +88,6 @@ def divergence_report(
         lines.append(f"  code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
     if started is not None and started.runtime != runtime:
         lines.append(f"  runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
-    lines.append(
-        "  Deploy the code that fits, or keep the old branch for old histories with `if ctx.patched(name): …`."
-    )
+    same = started is not None and started.code == code != "" and started.runtime == runtime
+    lines.append(_UNSTEADY if same else _CHANGED)
     return "\n".join(lines)

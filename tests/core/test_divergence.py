@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from romancy.activity import activity, compensation
 from romancy.context import WorkflowContext
@@ -241,6 +242,21 @@ def test_a_change_is_found_and_told(change: Body, where: str, says: str, does: s
 def test_same_calls_with_other_arguments_are_named_as_such() -> None:
     with pytest.raises(NonDeterminismError, match="the same calls, but with other arguments"):
         replay(as_workflow(other_arguments_later), history(original), instance_id="main")
+
+
+def test_code_that_did_not_change_is_told_to_depend_on_something_else() -> None:
+    clock = iter(range(2))
+
+    async def by_the_clock(ctx: WorkflowContext) -> int:
+        return await echo(next(clock))
+
+    same = as_workflow(by_the_clock)
+    (started, *first), *rest = history(by_the_clock)
+    recorded = [[structs.replace(started, code=same.code), *first], *rest]
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(same, recorded, instance_id="main", code=same.code)
+    said = str(caught.value)
+    assert ("ctx.now(), ctx.random()" in said, "Deploy the code that fits" in said) == (True, False)
 
 
 def test_the_position_is_that_of_the_event_in_the_history_of_the_run() -> None:
