@@ -95,10 +95,11 @@ async def _read(open_desk: Desk, instance_id: str) -> _Node:
     return _Node(found.instance, timeline)
 
 
-async def _read_child(open_desk: Desk, instance_id: str) -> _Node | str:
+async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Node | str:
     """A child, or why it cannot be shown: what its parent did can be shown all the same."""
     try:
-        return await _read(open_desk, instance_id)
+        child = await _read(open_desk, instance_id)
+        return child if child.row.parent == parent_id else "the instance with this id is another one's, or nobody's"
     except InstanceNotFoundError:
         return "this instance has been removed"
     except (CodecError, HistoryCorruptError, HistoryVersionError) as error:
@@ -126,7 +127,9 @@ async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
                 if step.instance_id is None or step.instance_id in known or len(known) > limit:
                     continue
                 known.add(step.instance_id)
-                child = node.children[step.instance_id] = await _read_child(open_desk, step.instance_id)
+                child = node.children[step.instance_id] = await _read_child(
+                    open_desk, step.instance_id, node.row.instance_id
+                )
                 below += [child] if isinstance(child, _Node) else []
         level = below
 

@@ -59,6 +59,16 @@ async def deliveries(ctx: WorkflowContext, boxes: int) -> int:
     return boxes
 
 
+@workflow
+async def packing(ctx: WorkflowContext, box: int) -> int:
+    return await pack(box)
+
+
+@workflow
+async def borrowing(ctx: WorkflowContext, box: int) -> int:
+    return await packing.options(instance_id="p-1")(box)
+
+
 @pytest.fixture
 def show(url: str, romancy: Command) -> Callable[..., tuple[str, str]]:
     """Run `show` on an instance with two failed children, each with its own child."""
@@ -144,6 +154,23 @@ def test_a_child_that_was_removed_is_told_as_removed(show: Callable[..., tuple[s
 
     assert 1 == out.count("| this instance has been removed")
     assert 1 == out.count("workflow delivery started")
+
+
+def test_an_instance_that_has_taken_the_id_of_a_child_is_not_shown_as_the_child(url: str, romancy: Command) -> None:
+    async def prepare() -> None:
+        async with Romancy(url, workflows=[borrowing, packing]) as app:
+            assert 7 == await app.run(packing.options(instance_id="p-1"), 7)
+            with pytest.raises(WorkflowFailedError, match="'p-1' exists already"):
+                await app.run(borrowing.options(instance_id="b-1"), 8)
+
+    asyncio.run(prepare())
+
+    words = " ".join(romancy("show", "b-1").out.replace("|", " ").split())
+    shown = record(romancy("show", "b-1", "--json").out)
+
+    assert (1, 0) == (words.count("child packing:1 p-1: failed"), words.count("workflow packing started"))
+    assert "the instance with this id is another one's, or nobody's" in words
+    assert [] == children(shown)
 
 
 @pytest.mark.unreplayable("it has damaged a log")
