@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from romancy.cli._database import database, desk, running
-from romancy.cli._printing import as_json, clean, data_of, json_option, say, table, wrapped
+from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
 from romancy.cli._where import filters, parse_where
 from romancy.errors import InstanceNotFoundError
 from romancy.storage.query import MAX_LIMIT
@@ -92,7 +92,8 @@ async def why(url: str | None, app: str | None, instance_id: str, json_lines: bo
         as_json({"instance_id": instance_id, "status": str(instance.status), "reasons": reasons})
         return
     for reason in reasons:
-        click.echo(wrapped(reason))
+        for text in paragraphs(reason):
+            click.echo(text)
 
 
 def _of_a_log(command: Any) -> Any:

@@ -11,11 +11,11 @@ import msgspec
 from romancy.errors import CodecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from romancy.instance import Instance
 
-__all__ = ["as_json", "clean", "columns", "data_of", "json_option", "line", "say", "table", "wrapped"]
+__all__ = ["as_json", "clean", "columns", "data_of", "json_option", "line", "paragraphs", "say", "table", "wrapped"]
 
 _GAP: Final = 2
 _LEAST: Final = 8
@@ -61,6 +61,15 @@ def wrapped(text: str, indent: str = "", hanging: int = 2) -> str:
     first, room = columns() - len(indent), max(columns() - len(rest), _LEAST)
     cuts = range(first, len(shown), room)
     return "\n".join([indent + shown[:first], *(rest + shown[cut : cut + room] for cut in cuts)])
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Lines that fit, of a text with lines of its own: those behind the first keep theirs, and are always indented."""
+    first, *others = text.split("\n")
+    yield wrapped(first)
+    for other in filter(str.strip, others):
+        words = other.lstrip(" ")
+        yield wrapped(words, " " * max(len(other) - len(words), 2))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from romancy.cli._database import database, desk, running
-from romancy.cli._printing import as_json, data_of, json_option, line, say, wrapped
+from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, wrapped
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance
@@ -81,7 +81,8 @@ async def show(
         click.echo(text)
     line()
     for reason in reasons:
-        click.echo(wrapped(reason))
+        for text in paragraphs(reason):
+            click.echo(text)
     if unread := root.unread():
         say(f"{unread} of its children {'was' if unread == 1 else 'were'} not read; raise --children or --depth")
 
