@@ -17,8 +17,8 @@ from romancy.core import (
     as_caught,
 )
 from romancy.engine.activities.processes import RaisedElsewhereError
+from romancy.engine.activities.threads import exit_refused
 from romancy.engine.log_lines import say_attempt_failed
-from romancy.errors import ActivityError
 from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 
@@ -45,16 +45,6 @@ def ends_the_process(error: BaseException) -> bool:
     return bool(frames) and frames[-1][0].f_code is code
 
 
-def _refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
-    """The error for an activity whose exception would end its process and everything that runs there."""
-    cause = ActivityError(
-        f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
-        "(a TerminalError if it is not to be tried again)"
-    )
-    cause.__cause__ = error
-    return cause
-
-
 def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
     """The input that reports what becomes of the attempt. `retry` is the policy of the app."""
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
@@ -67,7 +57,7 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
         info, returned, error, raised = error.info, error.returned, error.cause, None
     else:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            error = raised = _refused(definition.name, error)
+            error = raised = exit_refused(definition.name, error)
         info = describe_exception(error, getattr(definition, "raises", ()), named)
     verdict: Retry | GiveUp
     try:

@@ -14,11 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from romancy._logs import get_logger
+from romancy.errors import ActivityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Threads"]
+__all__ = ["Threads", "exit_refused"]
 
 logger = get_logger("romancy.engine")
 
@@ -96,6 +97,16 @@ class Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def exit_refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
+    """The error for an activity whose exception would end its process and everything that runs there."""
+    cause = ActivityError(
+        f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
+        "(a TerminalError if it is not to be tried again)"
+    )
+    cause.__cause__ = error
+    return cause
+
+
 def _count(loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, timeout: float) -> None:
     """Start the timeout. Runs on the thread."""
     loop.call_soon_threadsafe(_limit, scope, loop.time() + timeout)
@@ -117,6 +128,8 @@ def _plainly(
         begins()
     try:
         return fn(*positional, **named)
-    except (StopIteration, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
-        # A future cannot hold StopIteration. The others would end the loop, or make an awaiting task look ended.
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise exit_refused(name, error) from error
+    except (StopIteration, GeneratorExit) as error:
+        # A future cannot hold StopIteration. GeneratorExit would make an awaiting task look ended.
         raise RuntimeError(f"{name} raised {type(error).__name__}") from error
