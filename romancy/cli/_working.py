@@ -23,6 +23,7 @@ from romancy.cli._reloading import run_and_reload, stop_with_parent
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
+from romancy.serialization import WRITTEN_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,12 +141,21 @@ def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[An
         return workflow.signature.decode_arguments(given)
     except (SerializationError, msgspec.DecodeError) as error:
         takes = ", ".join(workflow.signature.names) or "nothing"
-        problem = "no input was given" if data is None else str(error)
+        problem = "no input was given" if data is None else str(error).removesuffix(f"; {WRITTEN_BEFORE}")
         raise click.UsageError(
-            f"the input does not fit workflow {workflow.name}, which takes {takes}: {problem}. "
-            "Give the JSON of its only parameter, or an object of several, as in '{\"order\": 42}'; "
-            "a text needs its quotes: '\"text\"'"
+            f"the input does not fit workflow {workflow.name}, which takes {takes}: {problem}. {_wanted(workflow)}"
         ) from None
+
+
+def _wanted(workflow: Workflow[..., Any]) -> str:
+    match workflow.signature.names:
+        case ():
+            return "Leave the input out"
+        case (name,):
+            return f"Give the JSON of {name} alone, without its name; a text needs its quotes: '\"text\"'"
+        case names:
+            example = f"'{{\"{names[0]}\": …}}'"
+            return f"Give an object with their names, as in {example}; a text needs its quotes: '\"text\"'"
 
 
 @click.command()

@@ -34,6 +34,7 @@ from romancy.serialization._codec import (
 from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name
 from romancy.serialization._plan import dumps, loads
+from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import rebuild_exception
 from romancy.serialization._signature import Parameter, Signature
 from romancy.serialization._size import check_size
@@ -42,6 +43,7 @@ from romancy.serialization._where import Where
 __all__ = [
     "MAX_DEPTH",
     "NO_CODECS",
+    "WRITTEN_BEFORE",
     "Codecs",
     "ErrorInfo",
     "HmacCodec",

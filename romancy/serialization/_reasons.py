@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NAMES_THE_VALUE: Final = re.compile(r"Invalid (enum )?value ")
 
+WRITTEN_BEFORE: Final = "was the type changed since the value was written?"
+"""The advice on a value that was stored and does not fit. Whoever has been given it just now leaves it out."""
 _NULL: Final = re.compile(r"\bnull\b")
 _DAMAGED: Final = "it is damaged, or was not written by this library"
 
@@ -25,7 +27,7 @@ class _Finding(NamedTuple):
     reason: str
     shown: Exception | None = None
     """The error to chain. Only an error of the user's own code is chained."""
-    advice: str = "was the type changed since the value was written?"
+    advice: str = WRITTEN_BEFORE
 
 
 def raise_unwritable(value: object, where: Where | str, error: Exception | None, *, encoded: bool = False) -> NoReturn:

@@ -144,6 +144,25 @@ def test_an_input_that_is_missing_or_a_bare_word_is_told_how_to_be_written(
     assert "a text needs its quotes" in bare.err
 
 
+def test_an_input_that_does_not_fit_is_told_what_its_workflow_takes(
+    romancy: Callable[..., Answer], folder: Path
+) -> None:
+    several = "\n@workflow\nasync def pair(ctx: WorkflowContext, one: int, two: int) -> int:\n    return one + two\n"
+    none = "\n@workflow\nasync def nothing(ctx: WorkflowContext) -> None:\n    return None\n"
+    module = GOOD.replace("\napp =", several + none + "\napp =").replace("[greet_", "[pair, nothing, greet_")
+    (folder / "taking.py").write_text(module)
+
+    named = romancy("start", "taking", "greet_newcomer", '{"name": "Ann"}')
+    listed = romancy("start", "taking", "pair", "[1, 2]")
+    vain = romancy("start", "taking", "nothing", "5")
+
+    assert (2, 2, 2) == (named.code, listed.code, vain.code)
+    assert "Give the JSON of name alone, without its name" in named.err
+    assert "Give an object with their names, as in '{\"one\": …}'" in listed.err
+    assert "Leave the input out" in vain.err
+    assert "since the value was written" not in named.err + listed.err + vain.err
+
+
 def test_a_mistyped_url_is_answered_with_the_nearest_scheme(romancy: Callable[..., Answer], folder: Path) -> None:
     (folder / "mistyped.py").write_text(GOOD.replace("sqlite:", "sqllite:"))
 
