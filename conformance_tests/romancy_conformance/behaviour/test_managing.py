@@ -320,6 +320,17 @@ async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
         await app.resume("nobody")
 
 
+async def test_who_confuses_a_retry_and_a_resume_is_told_of_the_other(app: Romancy) -> None:
+    instance_id = await stuck(app, "a")
+    with pytest.raises(UsageError, match="is stuck; only a failed one can be retried; resume lets"):
+        await app.retry(instance_id)
+
+    broken.add("b")
+    failed = await fail(app, app.start(in_line))
+    with pytest.raises(UsageError, match="is failed; only a stuck one can be resumed; retry lets"):
+        await app.resume(failed)
+
+
 async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
     ids = [await stuck(app, what) for what in ("a", "b")]
     other = await app.start(waits_for_ever)

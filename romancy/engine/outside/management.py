@@ -130,7 +130,10 @@ async def retry(
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.FAILED:
-        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried")
+        other = "; resume lets a stuck one be tried again" if found.instance.status is Status.STUCK else ""
+        raise UsageError(
+            f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried{other}"
+        )
     async with _acting(store, manager) as (token, now):
         recall, last = await runs_so_far(store, found.instance)
         item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
@@ -145,7 +148,8 @@ async def resume(store: Store, worker: str | Standing | None, instance_id: str) 
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found.instance.status is not Status.STUCK:
-        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed")
+        other = "; retry lets a failed one go on" if found.instance.status is Status.FAILED else ""
+        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed{other}")
     row = found.instance
     seq, at, after = await _end_of_log(store, row)
     item = Append(
