@@ -104,6 +104,10 @@ MYSQL_SCHEMA = (
         "SELECT table_name, index_name, seq_in_index, column_name, non_unique, sub_part"
         " FROM information_schema.statistics WHERE table_schema = database() ORDER BY 1, 2, 3"
     ),
+    (
+        "SELECT table_name, replace(view_definition, database(), '') FROM information_schema.views"
+        " WHERE table_schema = database() ORDER BY 1"
+    ),
     "SELECT routine_name FROM information_schema.routines WHERE routine_schema = database() ORDER BY 1",
     "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() ORDER BY 1",
     "SELECT version FROM romancy_schema ORDER BY 1",
