@@ -118,6 +118,16 @@ def test_a_database_whose_tables_were_changed_is_not_used_again(kind: Kind, chan
     give_back(kind, again)
 
 
+def test_a_database_whose_view_was_made_anew_is_not_used_again(kind: Kind) -> None:
+    access, url = _administration(kind), migrated_database(kind)
+    schema = access.schema(_name(url))
+    access.fetch("DROP VIEW romancy_events", database=_name(url))
+    access.fetch("CREATE VIEW romancy_events AS SELECT 1 AS one", database=_name(url))
+
+    assert access.wipe(_name(url), schema) is None
+    give_back(kind, url)
+
+
 def test_a_database_with_many_rows_is_not_used_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy_conformance.servers.access.MOST_ROWS", 2)
     access, url = _administration(kind), migrated_database(kind)
