@@ -1,13 +1,15 @@
 """Acting on one instance by its id, or on all that a filter finds.
 
 With a filter the number is told first and asked for; `--yes` answers, `--dry-run` only lists. Instances are read page
-by page and acted on as they come, so memory does not grow with their number. Instances that began after the command are
-left alone. What changed after the question is acted on only if it still fits.
+by page and acted on as they come; of those that a question was about eight bytes each are kept. Only these are acted on
+then, and only if they still fit. Without a question, instances that began after the command are left alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+from array import array
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -95,10 +97,10 @@ async def act_on(
             await run.preview(found())
             return
         if not yes:
-            run.expected = await _counted(found())
-            if run.expected:
-                click.confirm(f"{action.verb} {many(run.expected, 'instance')}?", abort=True, err=True)
-        if run.expected != 0:
+            run.asked = await _asked(found())
+            if run.asked:
+                click.confirm(f"{action.verb} {many(len(run.asked), 'instance')}?", abort=True, err=True)
+        if run.asked is None or run.asked:
             await run.act(found())
         run.sum_up()
 
@@ -114,11 +116,18 @@ def _wanted(action: Action, status: tuple[str, ...]) -> tuple[Status, ...]:
     return wanted
 
 
-async def _counted(found: AsyncIterator[Instance]) -> int:
-    count = 0
-    async for _ in found:
-        count += 1
-    return count
+async def _asked(found: AsyncIterator[Instance]) -> array[int]:
+    """What a question is about: a key of each, in order."""
+    keys = array("q")
+    async for one in found:
+        keys.append(hash(one.instance_id))
+    return array("q", sorted(keys))
+
+
+def _is_in(keys: array[int], one: Instance) -> bool:
+    key = hash(one.instance_id)
+    place = bisect_left(keys, key)
+    return place < len(keys) and keys[place] == key
 
 
 async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> None:
@@ -136,14 +145,14 @@ class _Run:
     def __init__(
         self, open_desk: Desk, action: Action, asked_at: int, only: tuple[Status, ...] | None, *, json_lines: bool
     ) -> None:
-        self.expected: int | None = None
-        """How many were there to be asked about; None: nobody was asked."""
+        self.asked: array[int] | None = None
+        """The keys of those that the question was about; None: nobody was asked."""
         self._desk = open_desk
         self._action = action
         self._asked_at = asked_at
         self._only = only
         self._json_lines = json_lines
-        self._met = self._failed = 0
+        self._met = self._failed = self._late = 0
 
     async def preview(self, found: AsyncIterator[Instance]) -> None:
         """Only say what would be acted on."""
@@ -157,6 +166,9 @@ class _Run:
         some: list[Instance] = []
         try:
             async for one in found:
+                if self.asked is not None and not _is_in(self.asked, one):
+                    self._late += 1
+                    continue
                 some.append(one)
                 if len(some) == _AT_ONCE:
                     await self._act_on(some)
@@ -170,9 +182,12 @@ class _Run:
         """Say what there was to do, and end the command with an error if a part of it could not be done."""
         if not self._met:
             say(f"0 to {self._action.verb}")
-        if self.expected is not None and self._met < self.expected:
-            gone = self.expected - self._met
-            say(f"{gone} of {self.expected} changed after the question, no longer fit and were left alone")
+        if self.asked is not None and self._met < len(self.asked):
+            gone = len(self.asked) - self._met
+            say(f"{gone} of {len(self.asked)} changed after the question, no longer fit and were left alone")
+        if self._late:
+            was = "was" if self._late == 1 else "were"
+            say(f"{self._late} came to fit after the question and {was} left alone")
         if self._failed:
             raise click.ClickException(f"{self._failed} of {self._met} could not be acted on; the reasons are above")
 
@@ -190,7 +205,7 @@ class _Run:
             else:
                 _said(one.instance_id, self._action.verb, answer, json_lines=self._json_lines)
             if self._met % _EACH == 0:
-                say(f"{self._met}{'' if self.expected is None else f' of {self.expected}'} so far")
+                say(f"{self._met}{'' if self.asked is None else f' of {len(self.asked)}'} so far")
         if outages:
             self._stopped()
             raise outages[0]

@@ -180,6 +180,30 @@ def test_what_began_after_the_question_is_left_alone(
     assert (0, ["b-0", "b-1"]) == (answer.code, sorted(line.split()[0] for line in answer.out.splitlines()))
 
 
+def test_what_came_to_fit_after_the_question_is_left_alone(
+    url: str, romancy: Command, before_the_answer: Callable[..., None]
+) -> None:
+    async def not_begun() -> None:
+        async with Romancy(url, workflows=[purchase], worker=False) as app:
+            await app.start(purchase.options(instance_id="p-late"), "lamp")
+
+    prepared(url, purchase.options(instance_id="p-asked").bind("lamp"), until=standing("p-asked", Status.FAILED))
+    asyncio.run(not_begun())
+
+    async def failed(app: Romancy) -> None:
+        with contextlib.suppress(WorkflowFailedError):
+            await app.handle("p-late").result(timeout=60)
+
+    before_the_answer(failed)
+
+    answer = romancy("retry", "--status", "failed")
+
+    assert questions == ["retry 1 instance?"]
+    assert (0, "p-asked  retry: done\n") == (answer.code, answer.out)
+    assert "1 came to fit after the question and was left alone" in answer.err
+    assert ["p-late"] == [one["instance_id"] for one in romancy("list", "--status", "failed", "--json").records]
+
+
 def test_a_signal_goes_to_all_that_a_filter_finds_and_is_not_sent_twice_under_an_id(url: str, romancy: Command) -> None:
     waiting(url, 3, "s")
     send = ("signal", "approved", '"yes"', "--where", "amount>=1", "--id", "once", "--yes", "--json")
