@@ -44,10 +44,14 @@ class Watch:
         """Release all waiting callers."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         self._news.end()
 
     def _hear(self, instance_ids: set[str] | None) -> None:
         self._pause = _SHORTEST_PAUSE
+        if self._timer is not None and self._timer.when() > self._loop.time() + self._pause:
+            self._timer.cancel()  # it was set while nothing happened
+            self._timer = self._loop.call_later(self._pause, self._look_again)
         self._news.hear(instance_ids)
 
     def _look_again(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, start
+from romancy_sqlite._watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,30 @@ async def test_silence_costs_at_most_five_looks_a_second(store: SqliteStore) -> 
 
     assert 1 <= len(statements) <= 10
     assert {"pragma data_version"} == set(statements)
+
+
+async def test_what_follows_on_news_is_heard_soon_however_long_nothing_had_happened() -> None:
+    """Two processes that answer each other would wait for a third of a second again and again."""
+    loop = asyncio.get_running_loop()
+    looks: list[float] = []
+    gaps: list[float] = []
+
+    def look() -> None:
+        looks.append(loop.time())
+        if len(looks) % 10 == 0:
+            watch.tell(None)  # another process has written, after nobody had for long
+
+    watch = Watch(look)
+    for _ in range(2):  # of which one is not held up by what else the machine does
+        while await watch.wait(60) is not None:
+            pass
+        before = looks[-1]
+        while looks[-1] == before:
+            assert await watch.wait(0.1) == frozenset()
+        gaps.append(looks[-1] - before)
+    watch.end()
+
+    assert min(gaps) < 0.2
 
 
 async def test_everybody_who_waits_gets_the_same_news(store: SqliteStore) -> None:
