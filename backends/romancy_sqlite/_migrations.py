@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["bring_up_to_date", "plan_for"]
 
 _SET = "romancy"
+_HEAD = (
+    "-- For `sqlite3 -bail FILE`: without -bail it goes on after a failure, and records what is not done.",
+    "pragma busy_timeout = 60000; -- a worker may be writing",
+)
 
 
 def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
@@ -86,7 +90,7 @@ def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
     pending = migrations.pending(database)
     if not pending:
         return Plan(steps=(), sql="")
-    script = ["begin immediate;"]
+    script = [*_HEAD, "begin immediate;"]
     if not database[migrations.migrations_table].exists():
         script += _table_of(migrations)
     for migration in pending:
