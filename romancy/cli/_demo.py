@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from romancy.app import Romancy
+from romancy.cli._reloading import stop_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -60,6 +61,7 @@ def demo(keep: Path | None, work: str | None) -> None:
 def _be_a_worker(url: str, *, answered: bool) -> None:
     from romancy.cli._trip import book  # noqa: PLC0415 - an app of the user's would know its workflow, once imported
 
+    stop_with_parent()
     logging.disable(logging.ERROR)  # that the car could not be booked is the story, and no news
     asyncio.run(book(url, _INSTANCE, answered=answered))
 
@@ -81,9 +83,10 @@ def _play(database: Path) -> None:
 
 @contextmanager
 def _worker(database: Path, work: str) -> Generator[subprocess.Popen[str]]:
-    """A worker process with its output on a pipe, gone in any case when the block ends."""
+    """A worker process with its output on a pipe, gone in any case when the block ends or this process does."""
     command = [sys.executable, "-m", "romancy", "demo", "--keep", str(database), "--work", work]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:  # noqa: S603 - itself
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as worker:  # noqa: S603 - itself
         try:
             yield worker
         finally:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import pytest
 
 ROMANCY: Final = (sys.executable, "-m", "romancy")
 
@@ -36,3 +39,19 @@ def test_the_demo_survives_its_own_kill(tmp_path: Path) -> None:
     assert "activity book_car:1: failed" in shown.stdout
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (2, True) == (again.returncode, "kept.db is there already" in again.stderr)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_stopped_leaves_no_worker(tmp_path: Path, number: signal.Signals) -> None:
+    command = [*ROMANCY, "demo", "--keep", "kept.db"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("book   flight" in line for line in demo.stdout)
+        (worker,) = map(int, Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split())
+        ended = os.pidfd_open(worker)
+        demo.send_signal(number)
+
+        ready, _, _ = select.select([ended], [], [], 60)
+        os.close(ended)
+
+    assert ready, f"process {worker} is left behind"
