@@ -125,6 +125,6 @@ def times_of(folder: Path) -> Times:
                 path = Path(place, name)
                 try:
                     times[str(path.relative_to(folder))] = path.stat().st_mtime_ns
-                except FileNotFoundError:
-                    continue  # it was removed just now
+                except OSError:
+                    continue  # it was removed just now, or leads nowhere
     return times

@@ -128,3 +128,11 @@ def test_files_of_environments_and_hidden_folders_are_not_watched(tmp_path: Path
     (tmp_path / "env" / "pyvenv.cfg").write_text("")
 
     assert {"app.py", "pkg/steps.py"} == times_of(tmp_path).keys()
+
+
+def test_a_link_that_leads_nowhere_does_not_end_the_reloader(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    (tmp_path / "gone.py").symlink_to("nowhere.py")
+    (tmp_path / "round.py").symlink_to("round.py")
+
+    assert {"app.py"} == times_of(tmp_path).keys()
