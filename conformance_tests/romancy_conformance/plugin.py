@@ -10,11 +10,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
 _PACKAGE = "romancy_conformance"
 _FIXTURES = "romancy_conformance.stores"
@@ -46,6 +47,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _PACKAGE in item.path.parts and isinstance(item, pytest.Function):
             words = cast("Any", item.module).__doc__ or item.path.stem
             item.user_properties.append((_PROMISE, words.strip().splitlines()[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report what failed without the password of the store: pytest prints the arguments of functions."""
+    report = yield
+    password = urlsplit(item.config.getoption("--storage-url") or "").password
+    if password and not report.passed:
+        secrets = [f":{password}@", f"'{password}'", f"'{unquote(password)}'"]
+        report.longrepr = _without(secrets, report.longrepr)
+        report.sections = _without(secrets, report.sections)
+    return report
+
+
+def _without(secrets: list[str], shown: Any) -> Any:
+    """The same without these texts, in whatever pytest has put together to be printed."""
+    if isinstance(shown, str):
+        for secret in secrets:
+            shown = shown.replace(secret, f"{secret[0]}***{secret[-1]}")
+    elif isinstance(shown, list | tuple):
+        parts = [_without(secrets, one) for one in cast("list[Any]", shown)]
+        return parts if isinstance(shown, list) else tuple(parts)
+    elif hasattr(shown, "toterminal"):
+        for name, value in vars(cast("object", shown)).items():
+            setattr(shown, name, _without(secrets, value))
+    return shown
 
 
 @dataclass

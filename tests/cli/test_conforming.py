@@ -43,6 +43,25 @@ def test_an_adapter_is_judged_promise_by_promise(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.long
+def test_a_failure_does_not_show_the_password(tmp_path: Path) -> None:
+    """The arguments of what failed are printed, and the URL is one of them."""
+    chosen = ("--", "-k", "test_settings_are_told", "--showlocals")
+    done = subprocess.run(
+        [*ROMANCY, "conformance", "mysql://me:hunter%2F2@127.0.0.1:1/x", *chosen],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == done.returncode, done.stdout + done.stderr
+    assert "cannot be reached" in done.stdout
+    assert "FAILED" in done.stdout
+    assert "hunter" not in done.stdout + done.stderr
+
+
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(_conforming, "_NEEDED", ("pytest", "no_such_module_of_ours"))
 
