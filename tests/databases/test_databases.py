@@ -15,6 +15,7 @@ from romancy.errors import WorkflowFailedError
 from romancy.registry import Registry
 from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
+from romancy.storage.upkeep import upkeep_of
 from romancy_conformance.invariants import sweep_url
 from tests.databases import FILES, HERE, KINDS
 from tests.databases import programs as p
@@ -42,17 +43,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def kept(backend: str, version: str, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> list[p.Call]:
+async def kept(backend: str, version: str, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> list[p.Call]:
     """The rows of the version in a database of its schema; the activities that had run."""
     with (HERE / f"{version}.{backend}.jsonl").open(encoding="utf-8") as file:
         head = json.loads(next(file))
         rows = list(file)
     with monkeypatch.context() as early:
         have_only(early, backend, head["migrations"])
-        store = create_store(storage_url)
+        store = create_store(empty_url)
         await store.open()
         await store.close()
-    await asyncio.to_thread(load, storage_url, rows)
+    upkeep = upkeep_of(create_store(empty_url))
+    assert upkeep is not None
+    assert bool((await upkeep.plan()).steps) == came_later(backend, head["migrations"]), "the schema is not its own"
+    await asyncio.to_thread(load, empty_url, rows)
     p.calls.clear()
     return [p.Call(*call) for call in head["calls"]]
 
@@ -73,6 +77,14 @@ def have_only(early: pytest.MonkeyPatch, backend: str, digests: dict[str, str]) 
         early.setattr(module, "known_migrations", lambda: [one for one in found if one.version <= newest])
     else:
         early.setattr(module, "load_migrations", _mysql_up_to(newest, module.load_migrations))
+
+
+def came_later(backend: str, digests: dict[str, str]) -> bool:
+    """Whether there are migrations that the former version did not have."""
+    folder = resources.files(f"romancy_{'mysql' if backend == 'mariadb' else backend}") / "migrations"
+    foreign = {"mysql": ".mariadb.sql", "mariadb": ".mysql.sql"}.get(backend, "no other")
+    names = {file.name for file in folder.iterdir() if file.name.endswith(".sql")}
+    return any(not name.endswith(foreign) for name in names - digests.keys())
 
 
 def _sqlite_with(names: set[str], read: Callable[[str], Any]) -> Callable[[str], Any]:
