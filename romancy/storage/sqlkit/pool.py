@@ -110,12 +110,12 @@ class Pool(Generic[C]):
         self._lent.discard(connection)
         now = monotonic()
         self._idle.append((now, connection))
-        while self._idle[0][0] < now - self._longest_idle:
-            self._after(self._handling.close(self._idle.pop(0)[1]))
         if self._waiting:
             self._give_place()
         else:
             self._free += 1
+        while self._idle[0][0] < now - self._longest_idle:
+            self._close_idle(self._idle.pop(0)[1])
 
     def give_back_after(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
         """Clean the connection in the background, then return it. Discard it if that fails."""
@@ -173,6 +173,14 @@ class Pool(Generic[C]):
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _close_idle(self, connection: C) -> None:
+        """Close it, and keep its place until then if nobody has it already."""
+        if self._free:
+            self._free -= 1
+            self._after(self._close_and_free(connection))
+        else:
+            self._after(self._handling.close(connection))
 
     def _take_idle(self) -> C | None:
         while self._idle:

@@ -229,6 +229,29 @@ async def test_what_nobody_wanted_for_long_is_closed(monkeypatch: pytest.MonkeyP
     assert (True, False) == (one.closed, two.closed)
 
 
+async def test_what_is_closed_because_nobody_wanted_it_keeps_its_place_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("romancy.storage.sqlkit.pool.monotonic", lambda: now)
+    server = Server()
+    pool = pool_of(server, idle=5)
+    one, two = await pool.take(), await pool.take()
+    pool.give_back(one)
+    server.closes.clear()
+    now = 106.0
+    pool.give_back(two)
+    assert await pool.take() is two
+
+    third = asyncio.create_task(pool.take())
+    await turns()
+    assert not third.done()
+    server.closes.set()
+    await third
+
+    assert server.most == 2
+
+
 async def test_closing_ends_what_is_lent_and_refuses_who_comes_later() -> None:
     server = Server()
     pool = pool_of(server, 2)
