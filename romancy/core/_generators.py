@@ -66,12 +66,12 @@ class Generators:
         return [lost[number] for number in sorted(lost)]
 
     def unfinished(self) -> list[Generator]:
-        """All that have begun and not ended, in the order in which they began. The lost ones are forgotten here."""
-        found, self._lost = self._lost, {}
-        for number, begun in list(self._begun.items()):
-            generator: Any = begun()
-            if generator is not None and generator.ag_frame is not None:
-                found[number] = generator
+        """All that have begun and not ended, in the order in which they began. The lost ones are kept."""
+        begun = [(number, begun()) for number, begun in list(self._begun.items())]
+        known: list[tuple[int, Any]] = [*self._lost.items(), *begun]
+        found = {
+            number: generator for number, generator in known if generator is not None and generator.ag_frame is not None
+        }
         return [found[number] for number in sorted(found)]
 
     def __bool__(self) -> bool:

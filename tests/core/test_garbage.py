@@ -84,6 +84,37 @@ async def asks_for_a_delay() -> None:
             loop.call_later(5, int)
 
 
+closed: list[str] = []
+
+
+async def closes() -> AsyncGenerator[int, None]:
+    try:
+        yield 1
+    finally:
+        closed.append("closed")
+
+
+@workflow
+async def loses_a_generator(ctx: WorkflowContext) -> None:
+    generator = closes()
+    cycle: list[object] = [generator]
+    cycle.append(cycle)
+    await anext(generator)
+    del generator, cycle
+    await echo(1)
+
+
+@pytest.mark.parametrize("collect", [never, gc.collect], ids=lambda collect: str(collect.__name__))
+def test_what_the_collector_has_found_is_finished_at_the_end(collect: Callable[[], object]) -> None:
+    """The end looks at who may still await something, and takes nothing away by that."""
+    closed.clear()
+    world = World(Scenario(loses_a_generator))
+    while world.main.outcome is None:
+        collect()
+        assert world.step()
+    assert closed == ["closed"]
+
+
 @workflow
 async def makes_garbage(ctx: WorkflowContext) -> int:
     for _ in range(3):
