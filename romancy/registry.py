@@ -94,7 +94,7 @@ def _reached_from(functions: Iterable[Any]) -> Iterator[Any]:
         seen.add(id(fn))
         for thing in _named_by(fn):
             yield thing
-            if isinstance(thing, FunctionType) and thing.__module__ == fn.__module__:
+            if type(thing) is FunctionType and thing.__module__ == fn.__module__:
                 waiting.append(thing)
 
 
@@ -107,10 +107,13 @@ def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
 
 
 def _is_own_error(thing: Any) -> bool:
-    """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call."""
-    if not isinstance(thing, type) or not issubclass(thing, Exception):
+    """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call.
+
+    The function looks at the real class only. `__class__` of a user's object may be made up, or raise.
+    """
+    if not issubclass(type(thing), type) or not issubclass(thing, Exception):
         return False
-    own = thing.__module__.partition(".")[0] not in ("builtins", "romancy")
+    own = str(thing.__module__).partition(".")[0] not in ("builtins", "romancy")
     return own and not issubclass(thing, (NonDeterminismError, StopIteration, StopAsyncIteration))
 
 
@@ -139,7 +142,7 @@ def _named_by(fn: Any) -> list[Any]:
         names.update(code.co_names)
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     things = [fn.__globals__[name] for name in names if name in fn.__globals__]
-    for module in [thing for thing in things if isinstance(thing, ModuleType)]:
+    for module in [thing for thing in things if issubclass(type(thing), ModuleType)]:
         things += [vars(module)[name] for name in names if name in vars(module)]
     for cell in fn.__closure__ or ():
         with suppress(ValueError):  # not assigned yet

@@ -163,3 +163,29 @@ def test_two_of_one_name_in_one_workflow_stand_for_neither() -> None:
         await other()
 
     assert Registry.collect([registry_both]).activities_of("registry_both") == {}
+
+
+class Unready:
+    """As a proxy is whose object is made when somebody first asks for anything of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("the settings are not there yet")
+
+
+unready = Unready()
+
+
+class RegistryError(Exception):
+    """What a workflow may catch as itself."""
+
+
+def test_what_stands_in_a_module_is_asked_nothing_when_errors_are_looked_for() -> None:
+    @activity
+    async def registry_step() -> None: ...
+
+    @workflow
+    async def registry_flow(ctx: WorkflowContext) -> object:
+        await registry_step()
+        return unready
+
+    assert f"{__name__}.RegistryError" in Registry.collect([registry_flow]).errors
