@@ -368,6 +368,11 @@ def gives_up() -> None:
     raise asyncio.CancelledError
 
 
+def exits() -> None:
+    seen.append("exiting")
+    raise SystemExit(3)
+
+
 @activity(retry=AT_ONCE)
 async def calls_back(where: str) -> int:
     context = activity_context()
@@ -378,6 +383,7 @@ async def calls_back(where: str) -> int:
         raise ConnectionError("nothing of this attempt counts")
     context.after_commit(breaks)
     context.after_commit(gives_up)
+    context.after_commit(exits)
     context.after_commit(lambda: seen.append("last"))
     seen.append("returning")
     return context.attempt
@@ -412,4 +418,4 @@ async def called_back(ctx: WorkflowContext, where: str) -> int:
 @pytest.mark.parametrize("where", ["plain", "in a session"])
 async def test_callbacks_run_once_after_the_commit_and_disturb_nobody(app: Romancy, where: str) -> None:
     assert await app.run(called_back, where) == 4
-    assert seen == ["returning", "attempt 2", "broken", "given up", "last"] * 2
+    assert seen == ["returning", "attempt 2", "broken", "given up", "exiting", "last"] * 2

@@ -240,6 +240,29 @@ def raises_itself(error: Exception) -> bool:
     raise LookupError("no such code")
 
 
+def exits_itself(error: Exception) -> bool:
+    raise SystemExit(f"nobody knows {error}")
+
+
+@activity(retry=RetryPolicy(retry_on=exits_itself))
+async def judged_by_what_exits() -> None:
+    raise ValueError("to be judged")
+
+
+@workflow
+async def is_judged_by_an_exit(ctx: WorkflowContext) -> None:
+    await judged_by_what_exits()
+
+
+async def test_a_filter_that_would_end_its_worker_ends_the_attempts(app: Romancy) -> None:
+    handle = await app.start(is_judged_by_an_exit)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+
+    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
+    assert (failed.error.type, failed.error.message) == ("SystemExit", "nobody knows to be judged")
+
+
 @activity(retry=RetryPolicy(retry_on=raises_itself))
 async def judged_by_what_raises() -> None:
     raise ValueError("to be judged")

@@ -64,7 +64,7 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
         verdict = GiveUp(exhausted=False)  # the result cannot be kept; a retry would only repeat the work
         if not returned:
             verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
-    except Exception as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
+    except (Exception, SystemExit) as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
     if isinstance(effect, StartCompensation):

@@ -142,7 +142,7 @@ class Port:
         for callback in () if self.over else self.callbacks:  # a thread may have added one since it was given up
             try:
                 callback()
-            except (Exception, CancelledError):
+            except (Exception, CancelledError, SystemExit):
                 logger.exception(
                     "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
                 )
