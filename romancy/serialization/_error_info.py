@@ -86,8 +86,11 @@ class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def exception_name(cls: type[BaseException]) -> str:
-    """The name under which exceptions of this class are recorded and looked up."""
-    module = cls.__module__
+    """The name under which exceptions of this class are recorded and looked up.
+
+    A class of a script has the same name in the processes that the script starts for its activities.
+    """
+    module = "__main__" if cls.__module__ == "__mp_main__" else cls.__module__
     return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
 
 

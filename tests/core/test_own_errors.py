@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from abc import ABCMeta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import pytest
@@ -13,6 +15,9 @@ from romancy.core import ActivityFailed, LogEvent, as_caught, decode_commit, enc
 from romancy.core._failures import activity_error
 from romancy.errors import NonDeterminismError, RetryExhaustedError
 from romancy.serialization import describe_exception, exception_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class OwnError(Exception):
@@ -115,3 +120,45 @@ def test_a_class_that_is_not_there_any_more(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(globals(), "OwnError")
     with pytest.raises(NonDeterminismError, match=r"works:1 failed with .*\.OwnError, .* deploy the code that has"):
         caught(event)
+
+
+SCRIPT = """
+import asyncio
+
+from romancy import RetryPolicy, Romancy, WorkflowContext, activity, workflow
+
+
+class MineError(Exception):
+    pass
+
+
+@activity(executor="process", retry=RetryPolicy.none())
+def fails() -> None:
+    raise MineError("no", 7)
+
+
+@workflow
+async def catches(ctx: WorkflowContext) -> str:
+    try:
+        await fails()
+    except MineError as error:
+        return f"caught {error.args}"
+    return "nothing failed"
+
+
+async def main() -> None:
+    async with Romancy("memory://", workflows=[catches]) as app:
+        print(await app.run(catches))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_an_error_of_a_script_from_a_process_of_its_own(tmp_path: Path) -> None:
+    """There the script has another name than where the workflow names the class."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    answer = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=120)
+    assert answer.stdout.strip() == "caught ('no', 7)"
