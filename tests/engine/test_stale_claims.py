@@ -1,9 +1,10 @@
-"""A log that was continued as new between reading the row and reading the log."""
+"""A claim that is out of date: its instance was continued as new in the meantime, or its id is used anew."""
 
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,8 @@ from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
 from romancy.engine.worker.replay import load, load_log
 from romancy.registry import Registry
-from romancy.storage.records import Claimed, InstanceRow
-from romancy_conformance.behaviour.waiting import status_is
+from romancy.storage.records import Claimed, InstanceRow, Work
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,12 +47,28 @@ async def goes_round(ctx: WorkflowContext, rounds: int, steps: int) -> None:
     await ctx.wait_event("go")
 
 
+attempts: list[int] = []
+
+
+@activity
+async def takes_its_time() -> str:
+    attempts.append(len(attempts) + 1)
+    if len(attempts) == 1:
+        await asyncio.Event().wait()
+    return "done"
+
+
+@workflow
+async def works_on(ctx: WorkflowContext) -> str:
+    return await takes_its_time()
+
+
 REGISTRY = Registry.collect([goes_round])
 
 
 @pytest.fixture
 async def app() -> AsyncIterator[Romancy]:
-    async with Romancy("memory://", workflows=[goes_round]) as app:
+    async with Romancy("memory://", workflows=[goes_round, works_on]) as app:
         yield app
 
 
@@ -97,3 +114,29 @@ async def test_a_check_reads_the_run_it_is_in(app: Romancy) -> None:
     store, stale = await seen_before_it_was_continued(app, rounds=3, steps=2)
 
     assert await misfit_of(store, REGISTRY, stale) is None
+
+
+async def test_a_claim_of_a_former_life_does_not_leave_the_new_one_to_nobody(app: Romancy) -> None:
+    """It had ended, was purged and started anew here while the claim was being answered."""
+    attempts.clear()
+    handle = await app.start(works_on.options(instance_id="used anew"))
+    await until(lambda: bool(attempts))
+    worker = app._worker
+    assert worker is not None
+    former = Claimed(
+        instance_id="used anew",
+        life=worker.driver.live["used anew"].life + 1,
+        workflow_name="works_on",
+        status=Status.RUNNING,
+        code="",
+        run_from=1,
+        head=1,
+        signals=0,
+        seen=0,
+        crashes=0,
+    )
+
+    await worker._intake.take_in(Work(claimed=[former], mail=[]))
+    worker.claiming.look()
+
+    assert await handle.result(timeout=20) == "done"

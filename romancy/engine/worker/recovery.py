@@ -274,6 +274,7 @@ class Intake:
                 live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
+            self._recover()  # its id may have been used anew here since, and that life dropped in favour of this one
         except HistoryCorruptError as error:
             logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - no traceback
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
