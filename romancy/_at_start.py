@@ -3,6 +3,8 @@
 The sample runs in the background. It covers only open instances that no worker holds and that other code ran last. The
 log of each is replayed; nothing is written. There are at most six searches and fifty replays, and the sample leaves
 four fifths of the time to the worker's own work. Where all open instances are of this code, no instance is replayed.
+A replay that ends the process leaves no trace. So a worker samples only if the database has no row of another worker,
+alive or dead, with the same code.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ _ASLEEP: Final = tuple(status for status in Status if status not in {*TERMINAL_S
 
 async def tell_misfits(store: Store, worker: Worker) -> None:
     """Log how many sampled instances do not fit the worker's code, if any do. Stops when the worker is drained."""
+    if _is_known(worker):
+        return
     await asyncio.sleep(_AFTER)
     looked_at = 0
     misfits: list[Misfit] = []
@@ -64,6 +68,12 @@ async def tell_misfits(store: Store, worker: Worker) -> None:
         logger.exception("cannot look whether this code fits what is open")
     if misfits:
         _tell(misfits, looked_at)
+
+
+def _is_known(worker: Worker) -> bool:
+    """Whether there was another worker of the same code when this one registered: that one looks, or has, or died."""
+    mine = frozenset(worker.leases.worker.codes)
+    return any(mine == frozenset(peer.codes) for peer in worker.leases.peers)
 
 
 def _tell(misfits: list[Misfit], looked_at: int) -> None:

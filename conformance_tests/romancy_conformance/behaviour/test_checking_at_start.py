@@ -112,6 +112,27 @@ async def test_the_same_code_costs_a_search_and_no_replay(open_app: Opener, stor
     assert ["find"] == looks.asked
 
 
+async def test_of_workers_of_one_code_the_first_alone_looks(open_app: Opener, storage_url: str) -> None:
+    """A replay that ends its process, or never comes back, must not do so in each of them, and not at each start.
+
+    The row of a worker that has ended without a word is there until another one has begun.
+    """
+    code = sampled("pick", "weigh", release=2)
+    await asleep(storage_url, sampled("pick", "weigh"))
+    first = await open_app(workflows=code)
+    looks = Looks(first)
+    await asyncio.wait_for(looks.task, 60)
+    assert FEW == looks.asked.count("read")
+
+    further = Looks(await open_app(workflows=code))
+    await asyncio.wait_for(further.task, 60)
+    assert [] == further.asked
+
+    of_other_code = Looks(await open_app(workflows=sampled("pick", "weigh", release=3)))
+    await asyncio.wait_for(of_other_code.task, 60)
+    assert FEW == of_other_code.asked.count("read")
+
+
 async def test_many_are_sampled_within_bounds(
     open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,14 +156,14 @@ async def test_it_can_be_left_and_ends_with_a_drain_and_with_the_app(
     with pytest.raises(ValueError, match="not enough values"):
         Looks(await open_app(workflows=sampled("weigh"), check_at_start=False))
 
-    drained = await open_app(workflows=sampled("weigh"))
+    drained = await open_app(workflows=sampled("weigh", release=2))
     looks = Looks(drained)
     vars(drained)["_worker"].draining = True
     await asyncio.wait_for(looks.task, 60)
     assert ["find"] == looks.asked
 
     monkeypatch.setattr(at_start, "_AFTER", 3600.0)
-    async with Romancy(storage_url, workflows=sampled("weigh")) as closed:
+    async with Romancy(storage_url, workflows=sampled("weigh", release=3)) as closed:
         looks = Looks(closed)
     assert looks.task.cancelled()
     assert [] == warned(caplog)
