@@ -14,6 +14,7 @@ from romancy import (
     InstanceNotFoundError,
     Romancy,
     Status,
+    StorageUnavailableError,
     TerminalError,
     UsageError,
     WorkflowCancelledError,
@@ -33,7 +34,7 @@ from romancy_conformance.invariants import sweep
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from romancy import Handle, Workflow
+    from romancy import Handle, PayloadContext, Workflow
 
     Open = Callable[..., Awaitable[Romancy]]
 
@@ -189,6 +190,54 @@ async def test_in_a_transaction_of_the_callers(app: Romancy, fails: int) -> None
     assert "exists already" in await app.run(anew_asks, "refuse", 1, 0)
     assert "started in this very transaction" in await app.run(anew_asks, "restart_ended", 2, 0)
     assert "new" == await app.handle("ann").result(timeout=SOON)
+
+
+class AwayCodec:
+    """Its keys are away once it has sealed so much for a start: an input and a commit."""
+
+    id = "away"
+
+    def __init__(self) -> None:
+        self.seals_yet: int | None = None
+
+    def encode(self, data: bytes, context: PayloadContext) -> bytes:
+        if self.seals_yet is not None:
+            self.seals_yet -= 1
+            if self.seals_yet < 0:
+                raise StorageUnavailableError("the keys are away")
+        return data[::-1]
+
+    def decode(self, data: bytes, context: PayloadContext) -> bytes:
+        return data[::-1]
+
+
+away = AwayCodec()
+
+
+@activity
+async def anew_goes_on_without_it() -> str:
+    session = await activity_context().session()
+    away.seals_yet = 2
+    try:
+        await apps[0].start(ann, "new", session=session, if_exists="restart_ended")
+    except StorageUnavailableError as error:
+        return str(error)
+    finally:
+        away.seals_yet = None
+    return "started"
+
+
+@workflow
+async def anew_goes_on(ctx: WorkflowContext) -> str:
+    return await anew_goes_on_without_it()
+
+
+async def test_who_goes_on_after_an_error_has_lost_nothing(open_app: Open) -> None:
+    """The old life had made way when the new one could not be written; the caller's transaction is committed."""
+    apps[:] = [await open_app(codecs=[away])]
+    await ended(apps[0], Status.COMPLETED)
+    assert "the keys are away" == await apps[0].run(anew_goes_on)
+    assert "old" == await apps[0].handle("ann").result(timeout=SOON)
 
 
 async def test_of_many_at_once_one_life_begins(app: Romancy, open_app: Open) -> None:

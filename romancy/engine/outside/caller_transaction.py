@@ -32,9 +32,34 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     """
     native = _native(transaction)
     async with store.session(join=native) as session:
-        outcome = await _put(session, start, former)
+        outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
     if outcome is Outcome.ACCEPTED:
         note_start(native, start.instance_id)
+    return outcome
+
+
+class _NotStartedError(Exception):
+    """What was written so far is to be undone."""
+
+
+async def _replaced(session: StoreSession, start: Start, former: Former) -> Outcome:
+    """Both or neither: the caller may go on after an error, and commit."""
+    outcome, cause = Outcome.EXISTS, None
+    try:
+        async with session.savepoint():
+            try:
+                outcome = await _put(session, start, former)
+            except Exception as error:
+                cause = error
+                raise
+            if outcome is not Outcome.ACCEPTED:
+                raise _NotStartedError
+    except _NotStartedError:
+        pass
+    except Exception:
+        if cause is None:
+            raise
+        raise cause  # noqa: B904 - where the whole transaction is gone there is nothing to undo, which says less
     return outcome
 
 
