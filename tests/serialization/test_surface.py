@@ -9,6 +9,7 @@ def test_the_public_names() -> None:
     assert [
         "MAX_DEPTH",
         "NO_CODECS",
+        "WRITTEN_BEFORE",
         "Codecs",
         "ErrorInfo",
         "HmacCodec",

@@ -268,3 +268,15 @@ def test_nothing_of_a_run_lies_open_to_other_users(kind: Kind) -> None:
 
     assert folder.stat().st_mode & 0o077 == 0o011
     assert folder.parent.stat().st_mode & 0o077 == 0o011
+
+
+def test_a_database_whose_rows_were_counted_is_not_used_again(kind: Kind) -> None:
+    """A table that was vacuumed empty has other plans than one that nobody has looked at."""
+    if kind is not Kind.POSTGRES:
+        pytest.skip("capability: counts rows of its own accord, whatever a test does")
+    access, url = _administration(kind), migrated_database(kind)
+    schema = access.schema(_name(url))
+    access.fetch("VACUUM romancy_inbox", database=_name(url))
+
+    assert access.wipe(_name(url), schema) is None
+    give_back(kind, url)

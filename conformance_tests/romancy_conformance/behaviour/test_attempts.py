@@ -311,7 +311,7 @@ async def test_an_end_that_cannot_be_told_puts_its_instance_aside(
 
     instance = await app.get_instance(handle.instance_id)
     assert instance is not None
-    assert "ValueError: cannot convert float NaN to integer" in (instance.error or "")
+    assert "ValueError while driving: cannot convert float NaN to integer" in (instance.error or "")
     assert "could not record the outcome of the attempt" in caplog.text
 
 

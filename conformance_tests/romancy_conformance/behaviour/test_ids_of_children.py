@@ -96,7 +96,7 @@ async def test_who_asks_for_a_taken_id_without_end_is_put_aside(app: Romancy) ->
 
     instance = await app.get_instance("parent")
     assert instance is not None
-    assert "again and again for a child with the id 'parent'" in (instance.error or "")
+    assert "keeps starting a child with the taken id 'parent'" in (instance.error or "")
 
 
 async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, storage_url: str) -> None:

@@ -226,7 +226,7 @@ async def test_every_line_bears_the_fields_and_none_bears_a_payload(
     for text in (
         "callback failed (LookupError)",
         "hook FailingHook failed",
-        "LookupError; no other",
+        "LookupError; not retried",
         "ExceptionGroup; no",
     ):
         assert of(caplog, text) != [], text

@@ -54,6 +54,9 @@ POSTGRES_SCHEMA = """
         SELECT format('statistics of %s', starelid::regclass) FROM pg_statistic
             JOIN pg_class ON pg_class.oid = starelid WHERE relnamespace = 'public'::regnamespace
         UNION ALL
+        SELECT format('rows of %s are counted', oid::regclass) FROM pg_class
+            WHERE relkind = 'r' AND reltuples >= 0 AND relnamespace = 'public'::regnamespace
+        UNION ALL
         SELECT format('version %s', version) FROM romancy_schema
     ) AS lines (line)
 """
