@@ -212,11 +212,11 @@ async def test_a_batch_is_one_transaction(hire: Hire, call: Call) -> None:
 
 
 @pytest.fixture
-async def watched(storage_url: str) -> AsyncIterator[tuple[Watch, Actor]]:
-    """A worker whose statements are counted."""
-    watch = watch_for(storage_url)
+async def watched(empty_url: str) -> AsyncIterator[tuple[Watch, Actor]]:
+    """A worker whose statements are counted, in a database whose dead rows no background task can count meanwhile."""
+    watch = watch_for(empty_url)
     with watch.on():
-        store = create_store(storage_url)
+        store = create_store(empty_url)
         await store.open()
         yield watch, await Actor(store, workflows={unique("flow"): "c1"}).register()
         await store.close()
