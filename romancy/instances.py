@@ -357,7 +357,10 @@ class Instances:
         return await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
 
     async def purge(self, *instance_ids: str) -> int:
-        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone."""
+        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
+
+        An instance whose row another transaction holds is left for the next call.
+        """
         return await self._purge(instance_ids)
 
     async def _purge_as_found(self, found: Instance) -> bool:
