@@ -9,16 +9,19 @@ from msgspec import Raw
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Append, Start, is_end
+from romancy.storage.routing import MAX_ADDRESS_BYTES, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
+    from romancy.storage.routing import Interest, Owner, Posting
 
 __all__ = [
     "MAX_BODY_BYTES",
     "MAX_EVENT_BYTES",
     "MAX_ID_BYTES",
+    "MAX_WHERE_BYTES",
     "SHORT_COMMIT_BYTES",
     "SHORT_LOG_COMMITS",
     "can_be_id",
@@ -26,9 +29,13 @@ __all__ = [
     "check_deliveries",
     "check_event",
     "check_id",
+    "check_interest",
     "check_key",
     "check_outbox",
+    "check_owner",
+    "check_postings",
     "check_text",
+    "refuse_to_clear",
     "refuse_to_send",
 ]
 
@@ -38,7 +45,8 @@ MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 2 * 1024 * 1024
 """Upper bound on one result or message. A commit has room for it and for what follows from it."""
-
+MAX_WHERE_BYTES = 60 * 1024
+"""Upper bound on the encoded conditions of one interest."""
 
 SHORT_LOG_COMMITS = 4
 SHORT_COMMIT_BYTES = 8192
@@ -47,7 +55,7 @@ SHORT_COMMIT_BYTES = 8192
 _HALF = "holds half of a surrogate pair, which is not text; fix its encoding"
 
 
-def check_id(value: str, what: str = "instance id") -> None:
+def check_id(value: str, what: str = "instance id", *, at_most: int = MAX_ID_BYTES) -> None:
     """Refuse an id that some database would cut, fold or refuse."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise UsageError(f"{what}: must be a string, not {type(value).__name__}")
@@ -59,8 +67,8 @@ def check_id(value: str, what: str = "instance id") -> None:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise UsageError(f"{what}: {_HALF}") from None
-    if size > MAX_ID_BYTES:
-        raise UsageError(f"{what}: {size} bytes of UTF-8, at most {MAX_ID_BYTES} are allowed; use a shorter id")
+    if size > at_most:
+        raise UsageError(f"{what}: {size} bytes of UTF-8, at most {at_most} are allowed; use a shorter id")
 
 
 def check_key(value: str | None) -> None:
@@ -131,8 +139,49 @@ def check_outbox(rows: Sequence[OutboxRow]) -> None:
     for row in rows:
         check_id(row.outbox_id, "outbox id")
         check_id(row.topic, f"topic of outbox message {row.outbox_id!r}")
+        if row.key is not None:
+            check_id(row.key, f"order key of outbox message {row.outbox_id!r}")
+        if row.instance_id is not None:
+            check_id(row.instance_id, f"sender of outbox message {row.outbox_id!r}")
         if len(row.body) > MAX_BODY_BYTES:
             _refuse_body(row.body, f"outbox message {row.outbox_id!r}")
+
+
+def check_postings(batch: Sequence[Posting]) -> None:
+    """Refuse postings that could not be stored, before any of them is written."""
+    for posting in batch:
+        what = f"message {posting.message_id!r}"
+        check_id(posting.message_id, "message id")
+        if not posting.places:
+            raise InternalError(f"{what} is posted to no place")
+        for place in posting.places:
+            _check_address(place.address, what)
+        if len({place.address for place in posting.places}) < len(posting.places):
+            raise InternalError(f"{what} is posted twice to one address")
+        if sum(place.spread is not Spread.EVERY for place in posting.places) > 1:
+            raise InternalError(f"{what} can be taken at two addresses; it is for one")
+        if posting.dedupe is not None:
+            check_id(posting.dedupe, "dedupe key")
+        if len(posting.body) > MAX_BODY_BYTES:
+            _refuse_body(posting.body, what)
+
+
+def check_owner(owner: Owner) -> None:
+    """Refuse an owner that no row can name."""
+    check_id(owner.name, "owner of an interest")
+
+
+def check_interest(interest: Interest) -> None:
+    """Refuse an interest that could not be stored."""
+    what = f"interest {interest.interest_id!r}"
+    check_id(interest.interest_id, "interest id")
+    _check_address(interest.address, what)
+    if interest.where is not None and len(interest.where) > MAX_WHERE_BYTES:
+        _refuse_size(len(interest.where), MAX_WHERE_BYTES, f"conditions of {what}")
+
+
+def _check_address(address: str, what: str) -> None:
+    check_id(address, f"address of {what}", at_most=MAX_ADDRESS_BYTES)
 
 
 def refuse_to_send() -> NoReturn:
@@ -156,6 +205,11 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         _check_mark(item, ends=item.change.status in TERMINAL_STATUSES)
         _check_change(item.change, item.instance_id)
     check_outbox(item.outbox)
+    for interest in item.interests:
+        check_interest(interest)
+    if len({interest.interest_id for interest in item.interests}) < len(item.interests):
+        raise InternalError(f"an append to {item.instance_id!r} registers an interest twice")
+    check_postings(item.postings)
 
 
 def _check_change(change: Change, instance_id: str) -> None:

@@ -14,7 +14,8 @@ Rules for every method:
 - *Cancellation.* A cancelled call leaves no transaction open and no connection in doubt.
 - *Time* is the database's. A worker's clock never decides anything.
 - *Order of locks*, in every transaction: log keys by `(instance_id, life, seq)`, then instances by id, then inbox,
-  outbox and the rest. Lock waits last about a second; what could not be locked is left for the next call.
+  outbox, addresses, interests, messages and the rest. Lock waits last about a second; what could not be locked is left
+  for the next call.
 - *Text.* Ids compare byte for byte. Bodies come back as the bytes that were given.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from romancy.errors import StorageUnavailableError
     from romancy.status import Status
+    from romancy.storage.outbox import Outbox
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Capabilities,
@@ -47,8 +49,9 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
+    from romancy.storage.routing import Posting, Router
 
-__all__ = ["Gate", "Outbox", "Session", "Store"]
+__all__ = ["Gate", "Session", "Store"]
 
 
 class Gate(Protocol):
@@ -106,13 +109,20 @@ class Session(Protocol):
         """
         ...
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
-        """In a joined session: write messages for inboxes and for the outside in the caller's transaction.
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
+        """In a joined session: write messages for inboxes, the outside and addresses in the caller's transaction.
 
-        Returns one answer for each delivery, in order, as that transaction sees the instances. A delivery that is not
-        ACCEPTED wrote nothing. No instance's row stays locked until the caller commits. An instance that ends before
-        that leaves its message unread. The counter that wakes the owner moves after the commit, at the latest with the
-        next sweep. `UsageError` in a session that is not joined.
+        Returns one answer for each delivery, in order, as that transaction sees the instances, and then one for each
+        posting, as `Router.post` does. What is not ACCEPTED wrote nothing. No instance's row stays locked until the
+        caller commits. An instance that ends before that leaves its message unread. The counter that wakes the owner
+        moves after the commit, at the latest with the next sweep. Postings are dispatched after the commit, by whoever
+        knows of it, or by a sweep. `UsageError` in a session that is not joined.
         """
         ...
 
@@ -124,18 +134,6 @@ class Session(Protocol):
         that to write to it. `StorageUnavailableError` if another transaction holds the instance: roll back, and try
         again. `UsageError` in a session that is not joined.
         """
-        ...
-
-
-class Outbox(Protocol):
-    """The second, smaller protocol: what a relay needs to publish rows at least once and forget them."""
-
-    async def read(self, limit: int) -> list[OutboxRow]:
-        """The oldest committed rows, in the order of each sender. A row that commits late is still seen."""
-        ...
-
-    async def remove(self, outbox_ids: Sequence[str]) -> int:
-        """Forget published rows and return how many were still there."""
         ...
 
 
@@ -155,6 +153,11 @@ class Store(Protocol):
     @property
     def outbox(self) -> Outbox:
         """The relay's side of the outbox."""
+        ...
+
+    @property
+    def router(self) -> Router:
+        """The routing of messages that are not addressed to one instance."""
         ...
 
     async def open(self, *, migrate: bool = True) -> None:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.outbox import OutboxRow
+from romancy.storage.routing import Interest, Posting
 
 __all__ = [
     "LATEST",
@@ -111,14 +113,6 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A key that identifies the same delivery when it is sent again, even after it was consumed."""
 
 
-class OutboxRow(Struct, frozen=True, kw_only=True, gc=False):
-    """A message for the outside, recorded with the commit that decided it. `outbox_id` sorts per sender."""
-
-    outbox_id: str
-    topic: str
-    body: bytes
-
-
 class Start(Struct, frozen=True, kw_only=True, gc=False):
     """A new instance and the first row (`seq` 1) of its log."""
 
@@ -203,6 +197,11 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     outbox: tuple[OutboxRow, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     starts: tuple[Start, ...] = ()
+    interests: tuple[Interest, ...] = ()
+    """What the instance wants to be routed to it from now on (`romancy.storage.routing`)."""
+    uninterested: tuple[str, ...] = ()
+    """The ids of interests that it no longer has. A dispatch may have removed them already."""
+    postings: tuple[Posting, ...] = ()
 
     @property
     def behind(self) -> str | None:
@@ -215,7 +214,20 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def plain(self) -> bool:
         """Whether this step touches only the log."""
-        return self.change is None and not (self.consumed or self.outbox or self.deliveries or self.starts)
+        return self.change is None and not (
+            self.consumed
+            or self.outbox
+            or self.deliveries
+            or self.starts
+            or self.interests
+            or self.uninterested
+            or self.postings
+        )
+
+    @property
+    def routes(self) -> bool:
+        """Whether this step touches the routing of messages."""
+        return bool(self.interests or self.uninterested or self.postings)
 
 
 Item = Append | Start
@@ -272,6 +284,10 @@ class InboxRow(Struct, frozen=True, gc=False):
     delivery_id: str
     body: bytes
     at: int
+    address: str | None = None
+    """Where a dispatch found it. None: it was delivered to this very instance."""
+    interest: str | None = None
+    """The TAKE interest that it answered. If nobody consumes it, it must be given back."""
 
 
 class InstanceRow(Struct, frozen=True, kw_only=True):

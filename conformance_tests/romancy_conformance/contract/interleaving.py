@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hold", "play", "statements"]
 
-_BLOCKED_AFTER = 0.25
+_BLOCKED_AFTER = 0.1
 _STATEMENTS_AT_MOST = 40
 
 

@@ -8,8 +8,20 @@ from msgspec.structs import replace
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.mail import UNCOUNTED
 from romancy.storage.records import Append, Change, InboxRow, InstanceRow, Start, Worker
+from romancy.storage.routing import InterestKind, KeptMessage, Letter, Spread
 
-__all__ = ["Instance", "Numbered", "WorkerRow", "after_change", "after_delivery", "after_takeover", "started"]
+__all__ = [
+    "Instance",
+    "InterestRow",
+    "LetterRow",
+    "Numbered",
+    "Posted",
+    "WorkerRow",
+    "after_change",
+    "after_delivery",
+    "after_takeover",
+    "started",
+]
 
 
 class Instance(InstanceRow, frozen=True, kw_only=True):
@@ -36,6 +48,34 @@ class Numbered(Struct, frozen=True):
 
     row: InboxRow
     number: int = UNCOUNTED
+    spread: Spread | None = None
+    """If it was taken: how it was posted at the address to which it may have to go back."""
+    projection: bytes | None = None
+
+
+class Posted(Struct, frozen=True):
+    """A message at an address."""
+
+    kept: KeptMessage
+    projection: bytes | None
+
+
+class InterestRow(Struct, frozen=True):
+    """An interest, under the key of its owner and its id."""
+
+    address: str
+    kind: InterestKind
+    where: bytes | None
+    at: int
+
+
+class LetterRow(Struct, frozen=True):
+    """A letter, under the key of its subscriber and its id."""
+
+    letter: Letter
+    taken: KeptMessage | None
+    """If it was taken: the message that may have to go back."""
+    projection: bytes | None
 
 
 class WorkerRow(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.endings import OVER
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox, refuse_to_clear, refuse_to_send
+from romancy.storage.limits import (
+    check_batch,
+    check_deliveries,
+    check_outbox,
+    check_postings,
+    refuse_to_clear,
+    refuse_to_send,
+)
 from romancy.storage.memory._database import Transaction
+from romancy.storage.memory._outbox import queue_outgoing
+from romancy.storage.memory._posted import post_message
 from romancy.storage.memory._rows import after_delivery
 from romancy.storage.memory._write import clear, deliver, write_item
 from romancy.storage.records import Append, Delivered, Outcome
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from romancy.storage.memory._database import Database
     from romancy.storage.protocol import Gate
     from romancy.storage.records import Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
 
 __all__ = ["MemorySession", "UserRows", "bump"]
 
@@ -123,18 +133,23 @@ class MemorySession:
             self.delivered += self._posted
         return outcome
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
         if self._owns:
             refuse_to_send()
         check_deliveries(deliveries)
         check_outbox(outbox)
+        check_postings(postings)
         answers = [await deliver(self._tx, self._database, delivery, wake=False) for delivery in deliveries]
-        for row in outbox:
-            await self._tx.lock("outbox", (row.outbox_id,))
-            self._tx.put("outbox", (row.outbox_id,), row)
+        await queue_outgoing(self._tx, self._database, outbox)
         accepted = zip(deliveries, answers, strict=True)
         self._posted += [delivery.instance_id for delivery, answer in accepted if answer is Delivered.ACCEPTED]
-        return answers
+        return answers + [await post_message(self._tx, self._database, posting) for posting in postings]
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
         self.refuse_if_done()
@@ -144,7 +159,7 @@ class MemorySession:
 
 
 async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str]) -> None:
-    """Count deliveries made inside sessions, whose transactions must not touch other instances' rows."""
+    """Count deliveries made in sessions and dispatches, whose transactions do not touch the instances' rows."""
     for instance_id in instance_ids:
         async with Transaction(database, gate) as tx:
             await tx.step("session.signal")

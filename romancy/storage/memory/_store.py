@@ -18,9 +18,13 @@ from romancy.storage.limits import check_batch, check_deliveries
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
+from romancy.storage.memory._outbox import MemoryOutbox
+from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
+from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
+from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
     Capabilities,
     Census,
@@ -35,7 +39,7 @@ from romancy.storage.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Gate
     from romancy.storage.query import Query
@@ -45,7 +49,6 @@ if TYPE_CHECKING:
         Delivery,
         Item,
         LogRow,
-        OutboxRow,
         Page,
         PruneRequest,
         Worker,
@@ -59,24 +62,6 @@ _SLEEPER_GRACE = 5_000_000
 _LOCK_PATIENCE, _MAIL_PATIENCE = 1.0, 3.0
 
 
-class MemoryOutbox:
-    """The relay's side of the outbox."""
-
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
-        self._begin = begin
-
-    async def read(self, limit: int) -> list[OutboxRow]:
-        return [row for _, row in self._begin().scan("outbox")][:limit]
-
-    async def remove(self, outbox_ids: Sequence[str]) -> int:
-        async with self._begin() as tx:
-            held = [key for key in sorted((one,) for one in set(outbox_ids)) if await tx.lock("outbox", key)]
-            for key in held:
-                tx.put("outbox", key, None)
-            await tx.commit()
-        return len(held)
-
-
 class MemoryStore:
     """A store over a `Database`. Several stores may share one, as several processes share a server."""
 
@@ -86,8 +71,9 @@ class MemoryStore:
 
     def __init__(self, database: Database | None = None) -> None:
         self.database = database if database is not None else Database()
-        self.outbox = MemoryOutbox(self._begin)
+        self.outbox = MemoryOutbox(self.database, self._begin)
         self.gate: Gate | None = None
+        self.router = MemoryRouter(self._begin, self.database, lambda: self.gate)
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._open = False
@@ -102,10 +88,14 @@ class MemoryStore:
             self.database.listeners.remove(self._hear)
         self._open = False
         self._wake.set()
+        self.outbox.hear()
 
-    def _hear(self, instance_ids: frozenset[str]) -> None:
-        self._changed |= instance_ids
-        self._wake.set()
+    def _hear(self, changed: frozenset[str]) -> None:
+        if OUTBOX_NEWS in changed:
+            self.outbox.hear()
+        if instance_ids := changed - {OUTBOX_NEWS}:
+            self._changed |= instance_ids
+            self._wake.set()
 
     def _begin(self, patience: float | None = None) -> Transaction:
         if not self._open:
@@ -336,9 +326,17 @@ class MemoryStore:
                 if ended and (old or named) and len(doomed) < request.limit and tx.try_lock("instances", key):
                     doomed.append(row.instance_id)
                     tx.put("instances", key, None)
+            await self._prune_routing(tx, doomed)
             self._prune_rows(tx, doomed, request.dedupe_before)
             await tx.commit()
         return len(doomed)
+
+    async def _prune_routing(self, tx: Transaction, doomed: list[str]) -> None:
+        """Remove interests, which waits for dispatches that have begun, and then give back what these brought."""
+        for key in [key for instance_id in doomed for key in interests_of(tx, instance_id)]:
+            await drop_interest(tx, key)
+        await tx.step("prune.mail")
+        await give_back_mail(tx, [key for key, _ in tx.scan("inbox") if key[0] in doomed])
 
     def _prune_rows(self, tx: Transaction, doomed: list[str], dedupe_before: int | None) -> None:
         run_from = {row.instance_id: row.run_from for _, row in tx.scan("instances")}

@@ -11,8 +11,18 @@ from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
+from romancy.storage.memory._outbox import queue_outgoing
+from romancy.storage.memory._posted import (
+    drop_interest,
+    give_back_mail,
+    interests_of,
+    key_of,
+    post_message,
+    put_interest,
+)
 from romancy.storage.memory._rows import Instance, Numbered, after_change, after_delivery, after_takeover, started
 from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
+from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -100,12 +110,24 @@ async def _write_effects(tx: Transaction, database: Database, item: Append, *, s
         if await tx.lock("inbox", (item.instance_id, delivery_id)) is None:
             return Outcome.GONE
         tx.put("inbox", (item.instance_id, delivery_id), None)
-    for outgoing in item.outbox:
-        await tx.lock("outbox", (outgoing.outbox_id,))
-        tx.put("outbox", (outgoing.outbox_id,), outgoing)
+    await queue_outgoing(tx, database, item.outbox)
     for delivery in item.deliveries:
         await deliver(tx, database, delivery, wake=not session)
+    await _write_routes(tx, database, item)
     return Outcome.ACCEPTED
+
+
+async def _write_routes(tx: Transaction, database: Database, item: Append) -> None:
+    if not item.routes:
+        return
+    await tx.step("append.routes")
+    owner = Owner(item.instance_id, item.life)
+    for interest in sorted(item.interests, key=lambda one: one.interest_id):
+        await put_interest(tx, database, owner, interest)
+    for interest_id in sorted(set(item.uninterested)):
+        await drop_interest(tx, key_of(owner, interest_id))
+    for posting in item.postings:
+        await post_message(tx, database, posting)
 
 
 async def _change(tx: Transaction, database: Database, item: Append, change: Change) -> Outcome:
@@ -193,6 +215,10 @@ async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collecti
     row: Instance | None = await tx.lock("instances", (instance_id,))
     if row is None or row.life != life or row.status not in TERMINAL_STATUSES.intersection(statuses):
         return False
+    for key in interests_of(tx, instance_id):
+        await drop_interest(tx, key)
+    await tx.step("clear.mail")
+    await give_back_mail(tx, [key for key, _ in tx.scan("inbox") if key[0] == instance_id])
     for table in ("log", "inbox"):
         for key in [key for key, _ in tx.scan(table) if key[0] == instance_id]:
             await tx.lock(table, key)

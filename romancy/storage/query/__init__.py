@@ -46,6 +46,7 @@ from romancy.storage.query._projection import (
 from romancy.storage.query._query import DEFAULT_LIMIT, MAX_LIMIT, Query, build_query
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
+from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -66,11 +67,13 @@ __all__ = [
     "Predicate",
     "Query",
     "Range",
+    "Searched",
     "build_query",
     "compile_filters",
     "contains",
     "decode_token",
     "encode_token",
+    "encode_where",
     "gt",
     "gte",
     "holds",

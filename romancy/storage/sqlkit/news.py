@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from romancy.storage.outbox import OUTBOX_NEWS
 
-__all__ = ["News"]
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["News", "parted"]
+
+
+def parted(changed: Iterable[str] | None) -> tuple[bool, Collection[str] | None]:
+    """Whether the outbox may have news, and the instances that changed (None: any may have)."""
+    if changed is None:
+        return True, None
+    ids = set(changed)
+    return OUTBOX_NEWS in ids, ids - {OUTBOX_NEWS}
 
 
 class News:

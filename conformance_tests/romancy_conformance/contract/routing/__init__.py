@@ -1,0 +1,1 @@
+"""Routing: messages that are posted to addresses, and dispatched to whoever is interested."""

@@ -1,0 +1,83 @@
+"""A message for one: the longest waiting that it fits takes it, and until there is one it is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.storage.query import gt
+from romancy.storage.records import Delivered
+from romancy.storage.routing import Place, Spread
+from romancy_conformance.contract.building import unique
+from romancy_conformance.contract.routing.scenes import copy, drained, post, posting, take
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy.storage.protocol import Store
+    from romancy_conformance.contract.routing.scenes import Receiver
+
+    Receive = Callable[..., Awaitable[Receiver]]
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: Receive) -> None:
+    address = unique("k/order")
+    (message,) = await post(store, address)
+    assert await drained(store, address) == 0
+    (kept,) = await store.router.kept(address=address)
+    assert (kept.message_id, kept.address, kept.spread) == (message.message_id, address, Spread.ONE)
+
+    receiver = await receive()
+    await receiver.want(take(address, interest_id="wait"))
+    assert await drained(store, address) == 1
+
+    (row,) = await receiver.inbox()
+    assert (row.delivery_id, row.body, row.at) == (message.message_id, message.body, kept.at)
+    assert (row.address, row.interest) == (address, "wait")
+    assert await receiver.signals() == 1
+    assert await store.router.kept(address=address) == []
+    assert await store.router.interests(address) == []
+
+
+async def test_the_longest_waiting_takes_the_oldest_that_fits(store: Store, receive: Receive) -> None:
+    address = unique("k")
+    picky, first, second = await receive(), await receive(), await receive()
+    await picky.want(take(address, {"n": gt(1)}))
+    await first.want(take(address))
+    await second.want(take(address))
+    messages = await post(store, address, count=4)
+
+    assert await drained(store, address) == 3
+
+    assert await first.bodies() == [messages[0].body]
+    assert await second.bodies() == [messages[1].body]
+    assert await picky.bodies() == [messages[2].body]
+    assert [one.message_id for one in await store.router.kept(address=address)] == [messages[3].message_id]
+
+
+async def test_an_interest_takes_one_message_only(store: Store, receive: Receive) -> None:
+    address = unique("k")
+    receiver = await receive()
+    await receiver.want(take(address))
+    await post(store, address, count=2)
+
+    assert [await drained(store, address) for _ in range(2)] == [1, 0]
+
+    assert len(await receiver.inbox()) == 1
+
+
+async def test_who_takes_a_message_gets_no_copy_of_it(store: Store, receive: Receive) -> None:
+    key, kind = unique("k"), unique("e")
+    taker, listener = await receive(), await receive()
+    await taker.want(take(key), copy(kind))
+    await listener.want(copy(kind))
+    places = (Place(key, Spread.ONE), Place(kind, Spread.EVERY))
+    assert await store.router.post([posting(key, places=places)]) == [Delivered.ACCEPTED]
+
+    assert await drained(store, key, kind) == 2
+
+    assert [row.address for row in await taker.inbox()] == [key]
+    assert [row.address for row in await listener.inbox()] == [kind]

@@ -1,0 +1,170 @@
+"""Which messages at some addresses go to whom: the one decision of a dispatch, the same on every database. Pure.
+
+A store reads the messages and the interests at the addresses that it has locked, lets `pair` decide, and writes what it
+says. Ids for copies come from `number`, so that they sort in the same order in every inbox.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from hashlib import sha256
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.storage.query import Searched
+from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Copy", "Kept", "Numbers", "Pairing", "Take", "Wanted", "copy_id", "number", "pair"]
+
+
+class Kept(NamedTuple):
+    """A message at an address, without its body."""
+
+    address: str
+    message_id: str
+    spread: Spread
+    at: int
+    """When it was posted."""
+    projection: bytes | None = None
+    """Needed only if an interest at this address has a `where`."""
+
+
+class Wanted(NamedTuple):
+    """An interest of an owner who can be given something: an instance of that life that has not ended, or OUTSIDE."""
+
+    owner: Owner
+    interest_id: str
+    address: str
+    kind: InterestKind
+    where: bytes | None
+    at: int
+    """When it was registered."""
+
+
+class Take(NamedTuple):
+    """The message goes to this owner alone, and the interest is over."""
+
+    address: str
+    message_id: str
+    owner: Owner
+    interest_id: str
+
+
+class Copy(NamedTuple):
+    """This owner gets a copy of the message."""
+
+    address: str
+    message_id: str
+    owner: Owner
+
+
+@dataclass(slots=True)
+class Pairing:
+    """What a dispatch has to write."""
+
+    takes: list[Take] = field(default_factory=list[Take])
+    copies: list[Copy] = field(default_factory=list[Copy])
+    finished: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Address and id of each message that is no longer kept there: taken, copied, or gone because nobody listens."""
+    stopped: bool = False
+    """There were too many deliveries for one dispatch. Some messages were not looked at."""
+
+    @property
+    def delivered(self) -> int:
+        """How many inboxes and letter boxes get something."""
+        return len(self.takes) + len(self.copies)
+
+
+class _Address:
+    """Who is interested in one address, in the order in which they are served."""
+
+    def __init__(self) -> None:
+        self.takers: dict[tuple[Owner, str], Wanted] = {}
+        self.listeners: list[Wanted] = []
+
+    def add(self, wanted: Wanted) -> None:
+        if wanted.kind is InterestKind.TAKE:
+            self.takers[wanted.owner, wanted.interest_id] = wanted
+        elif wanted.kind is InterestKind.COPY:
+            self.listeners.append(wanted)
+
+
+def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -> Pairing:
+    """Decide in the order of posting: a message for one goes to the taker that has waited longest of those it fits.
+
+    An owner gets one copy of a message at an address, however many of its interests fit, and none of a message that it
+    takes at another address here. Not more than `limit` deliveries, unless a single message has more.
+    """
+    served: defaultdict[str, _Address] = defaultdict(_Address)
+    for wanted in sorted(interests, key=lambda one: (one.at, one.owner, one.interest_id)):
+        served[wanted.address].add(wanted)
+    done = Pairing()
+    spread: list[tuple[Kept, Searched]] = []
+    taken_by: dict[str, set[Owner]] = {}
+    for message in sorted(messages, key=attrgetter("at", "message_id", "address")):
+        here, data = served[message.address], Searched(message.projection)
+        if message.spread is Spread.EVERY or (message.spread is Spread.CHANNEL and here.listeners):
+            spread.append((message, data))
+        elif len(done.takes) < limit:
+            _give(message, data, here, done, taken_by)
+        else:
+            done.stopped = done.stopped or bool(here.takers)
+    for message, data in spread:
+        got = taken_by.get(message.message_id, set[Owner]())
+        owners = {one.owner: None for one in served[message.address].listeners if data.fits(one.where)}
+        copies = [Copy(message.address, message.message_id, owner) for owner in owners if owner not in got]
+        if done.delivered and done.delivered + len(copies) > limit:
+            done.stopped = True
+            break
+        done.copies += copies
+        done.finished.append((message.address, message.message_id))
+    return done
+
+
+def _give(message: Kept, data: Searched, here: _Address, done: Pairing, taken_by: dict[str, set[Owner]]) -> None:
+    for key, taker in here.takers.items():
+        if data.fits(taker.where):
+            del here.takers[key]
+            done.takes.append(Take(message.address, message.message_id, taker.owner, taker.interest_id))
+            done.finished.append((message.address, message.message_id))
+            taken_by.setdefault(message.message_id, set()).add(taker.owner)
+            return
+
+
+class Numbers(NamedTuple):
+    """The numbers of what is delivered as a copy or as a letter. A number is also the time of this delivery."""
+
+    of: dict[tuple[str, str], int]
+    """By address and message id."""
+    last: dict[str, int]
+    """The new last number of each address that has used one."""
+
+
+def number(done: Pairing, last: Mapping[str, int], now: int) -> Numbers:
+    """Number the messages of each address from its last number on, in the order of `pair`, and not before `now`.
+
+    So the copies from one address carry times that go up everywhere, even if the clock of the database went back.
+    """
+    of: dict[tuple[str, str], int] = {}
+    latest: dict[str, int] = {}
+    letters = ((take.address, take.message_id) for take in done.takes if take.owner.life == OUTSIDE)
+    for key in [*letters, *((copy.address, copy.message_id) for copy in done.copies)]:
+        if key not in of:
+            address = key[0]
+            of[key] = latest[address] = max(latest.get(address, last.get(address, 0)) + 1, now)
+    return Numbers(of, latest)
+
+
+_SOURCE: Final = 16
+
+
+def copy_id(address: str, number: int) -> str:
+    """The delivery id, or letter id, of the copy with this number. It ends in 16 characters that name the address.
+
+    The ids of one address sort in the order of their numbers, as those of one sender do.
+    """
+    return f"{number:019d}-{sha256(address.encode()).hexdigest()[:_SOURCE]}"
