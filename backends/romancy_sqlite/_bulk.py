@@ -33,7 +33,7 @@ def is_common(item: Item) -> bool:
     """Whether an item is of the kinds that are written in bulk."""
     if isinstance(item, Start) or item.plain:
         return True
-    if item.consumed or item.outbox or item.deliveries or item.starts:
+    if item.consumed or item.outbox or item.deliveries or item.starts or item.routes:
         return False
     change = item.change
     return change is not None and change.refused_by is None and change.run_from is None and not change.forgive

@@ -97,7 +97,7 @@ def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
     }
     if boxes:
         for row in tx.rows("mail", (_json(after),)):
-            boxes[row[0]].rows.append(InboxRow(row[1], row[2], row[3]))
+            boxes[row[0]].rows.append(InboxRow(*row[1:]))
     due = tx.row("next_due", (_json(list(request.codes)),))
     return Work(
         claimed=[_with_short_log(tx, one) for one in claimed],

@@ -13,10 +13,13 @@ import msgspec
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.routing import Owner
 from romancy_sqlite._bulk import index_paths, is_common, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
+from romancy_sqlite._outbox import queue_outgoing
+from romancy_sqlite._routes import weight_of_posts, write_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +42,8 @@ def weight_of(batch: Sequence[Item]) -> int:
     weight = 0
     for item in batch:
         weight += (1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11)
+        if isinstance(item, Append) and item.routes:
+            weight += 3 * len(item.interests) + weight_of_posts(item.postings)
     return weight
 
 
@@ -147,9 +152,11 @@ def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
     if item.consumed:
         tx.many("inbox_consume", [(item.instance_id, delivery_id) for delivery_id in item.consumed])
     if item.outbox:
-        tx.many("outbox_insert", [(row.outbox_id, row.topic, row.body, tx.now) for row in item.outbox])
+        queue_outgoing(tx, item.outbox)
     for delivery in item.deliveries:
         deliver_one(tx, delivery)
+    if item.routes:
+        write_routes(tx, item, Owner(item.instance_id, item.life))
     return Outcome.ACCEPTED
 
 

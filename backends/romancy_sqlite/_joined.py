@@ -13,14 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import is_busy, is_stale, translate
 from romancy_sqlite._guard import GuardedConnection
 from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._outbox import queue_outgoing
 from romancy_sqlite._prune import clear
+from romancy_sqlite._routes import post_all
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
+    from romancy.storage.routing import Posting
     from romancy_sqlite._file import SharedFile
 
 __all__ = ["JoinedSession"]
@@ -82,10 +85,17 @@ class JoinedSession:
         (outcome,) = await self._write(partial(write_items, batch=[item], worker=worker))
         return outcome
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
         check_deliveries(deliveries)
         check_outbox(outbox)
-        return await self._write(partial(_send, deliveries=deliveries, outbox=outbox))
+        check_postings(postings)
+        return await self._write(partial(_send, deliveries=deliveries, outbox=outbox, postings=postings))
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
         return await self._write(partial(clear, instance_id=instance_id, life=life, statuses=statuses))
@@ -166,7 +176,9 @@ def _database_of(join: object) -> Database:
     )
 
 
-def _send(tx: Tx, deliveries: Sequence[Delivery], outbox: Sequence[OutboxRow]) -> list[Delivered]:
+def _send(
+    tx: Tx, deliveries: Sequence[Delivery], outbox: Sequence[OutboxRow], postings: Sequence[Posting]
+) -> list[Delivered]:
     if outbox:
-        tx.many("outbox_insert", [(row.outbox_id, row.topic, row.body, tx.now) for row in outbox])
-    return deliver_all(tx, deliveries)
+        queue_outgoing(tx, outbox)
+    return deliver_all(tx, deliveries) + post_all(tx, postings)

@@ -1,4 +1,4 @@
-"""Removing what is over, and the relay's side of the outbox."""
+"""Removing what is over."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import msgspec
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import can_be_id
-from romancy.storage.records import OutboxRow
+from romancy_sqlite._routes import remove_routing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from romancy.status import Status
     from romancy.storage.records import PruneRequest
     from romancy_sqlite._connection import Tx
 
-__all__ = ["KEYS_AT_ONCE", "clear", "forget_keys", "prune", "read_outbox", "remove_outbox"]
+__all__ = ["KEYS_AT_ONCE", "clear", "forget_keys", "prune"]
 
 KEYS_AT_ONCE = 1000
 
@@ -45,6 +45,7 @@ def clear(tx: Tx, instance_id: str, life: int, statuses: Collection[Status]) -> 
 
 
 def _remove(tx: Tx, doomed: list[tuple[str]]) -> None:
+    remove_routing(tx, doomed)
     for name in ("prune_log", "prune_instance", "prune_inbox", "prune_index"):
         tx.many(name, doomed)
 
@@ -63,13 +64,3 @@ def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:
         old = {"statuses": statuses, "ended_before": request.ended_before, "limit": request.limit}
         found += tx.rows("prunable_old", old)
     return [(instance_id,) for instance_id in list(dict.fromkeys(row[0] for row in found))[: request.limit]]
-
-
-def read_outbox(tx: Tx, limit: int) -> list[OutboxRow]:
-    """The oldest rows. A sender commits its rows in order, so none can appear before one that was read."""
-    return [OutboxRow(outbox_id=row[0], topic=row[1], body=row[2]) for row in tx.rows("outbox_page", (limit,))]
-
-
-def remove_outbox(tx: Tx, outbox_ids: Sequence[str]) -> int:
-    """Forget rows and return how many were still there."""
-    return tx.many("outbox_remove", [(outbox_id,) for outbox_id in outbox_ids])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
     from romancy_sqlite._gates import ThreadGate
@@ -130,6 +131,7 @@ class SqliteSession:
         self,
         deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
         outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
         /,
     ) -> list[Delivered]:
         refuse_to_send()

@@ -25,8 +25,10 @@ from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import Company
 from romancy_sqlite._migrations import bring_up_to_date
-from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune, read_outbox, remove_outbox
+from romancy_sqlite._outbox import SqliteOutbox
+from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 from romancy_sqlite._read import read_history
+from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
 from romancy_sqlite._upkeep import SqliteUpkeep
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
         Delivery,
         History,
         Item,
-        OutboxRow,
         Page,
         Peer,
         PruneRequest,
@@ -63,30 +64,17 @@ __all__ = ["SqliteStore"]
 Result = TypeVar("Result")
 
 
-class SqliteOutbox:
-    """The relay's side of the outbox."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-
-    async def read(self, limit: int) -> list[OutboxRow]:
-        return await self._store.run_read(partial(read_outbox, limit=limit))
-
-    async def remove(self, outbox_ids: Sequence[str]) -> int:
-        known = [outbox_id for outbox_id in outbox_ids if can_be_id(outbox_id)]
-        return await self._store.run_write(partial(remove_outbox, outbox_ids=known), weight=len(known))
-
-
 class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
         self.outbox = SqliteOutbox(self)
+        self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
         self._settings = settings
         self._sql: dict[str, str] = {}
-        for file in ("queries.sql", "claims.sql"):
+        for file in ("queries.sql", "claims.sql", "outbox.sql", "routing.sql"):
             self._sql |= load_queries(resources.files("romancy_sqlite") / file, settings.prefix)
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._company = Company()
@@ -220,6 +208,11 @@ class SqliteStore:
         changed = await watch.wait(timeout)
         self._use()
         return changed
+
+    @property
+    def watch(self) -> Watch:
+        """What this store hears of changes."""
+        return self._use()[1]
 
     async def prune(self, request: PruneRequest, /) -> int:
         removed = await self.run_write(partial(prune, request=request), weight=request.limit)

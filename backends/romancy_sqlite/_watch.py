@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from romancy.storage.sqlkit.news import News
+from romancy.storage.sqlkit.news import News, parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,8 @@ class Watch:
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._news = News(most=_MOST_IDS)
+        self._outbox = News()
+        """The same for the outbox: that there is news, or that there may be."""
         self._pause = _SHORTEST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,9 +38,17 @@ class Watch:
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """The ids that changed, None for "look everywhere", or no ids after the time-out."""
+        self._begin_to_look()
+        return await self._news.wait(timeout)
+
+    async def wait_for_outbox(self, timeout: float) -> bool:
+        """Whether the outbox may have news, or False after the time-out."""
+        self._begin_to_look()
+        return await self._outbox.wait(timeout) != frozenset()
+
+    def _begin_to_look(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(self._pause, self._look_again)
-        return await self._news.wait(timeout)
 
     def end(self) -> None:
         """Release all waiting callers."""
@@ -46,17 +56,22 @@ class Watch:
             self._timer.cancel()
             self._timer = None
         self._news.end()
+        self._outbox.end()
 
     def _hear(self, instance_ids: set[str] | None) -> None:
         self._pause = _SHORTEST_PAUSE
         if self._timer is not None and self._timer.when() > self._loop.time() + self._pause:
             self._timer.cancel()  # it was set while nothing happened
             self._timer = self._loop.call_later(self._pause, self._look_again)
-        self._news.hear(instance_ids)
+        outbox, rest = parted(instance_ids)
+        if outbox:
+            self._outbox.hear(None)
+        if rest is None or rest:
+            self._news.hear(rest)
 
     def _look_again(self) -> None:
         self._timer = None
-        if self._news.is_awaited:
+        if self._news.is_awaited or self._outbox.is_awaited:
             self._pause = min(self._pause * _SLOWER, _LONGEST_PAUSE)
             self._timer = self._loop.call_later(self._pause, self._look_again)
             self._look()

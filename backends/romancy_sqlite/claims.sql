@@ -94,7 +94,7 @@ where instance.owner = :worker and instance.signals = instance.seen;
 
 -- name: mail
 -- The messages in some inboxes, each from behind a number, in the order of each sender.
-select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at
+select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at, inbox.address, inbox.interest
 from json_each(?) as wanted
 cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
 order by inbox.instance_id, inbox.delivery_id;

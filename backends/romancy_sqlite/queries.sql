@@ -184,10 +184,6 @@ update romancy_instances set
     end
 where instance_id = ?;
 
--- name: outbox_insert
--- A message for the outside.
-insert into romancy_outbox (outbox_id, topic, body, at) values (?, ?, ?, ?) on conflict do nothing;
-
 -- name: instance
 -- An instance as queries see it.
 select
@@ -206,14 +202,6 @@ limit ?;
 -- name: log_more
 -- Whether any row follows.
 select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1;
-
--- name: outbox_page
--- The oldest messages for the outside; ids sort in the order of each sender.
-select outbox_id, topic, body from romancy_outbox order by outbox_id limit ?;
-
--- name: outbox_remove
--- Remove a published message.
-delete from romancy_outbox where outbox_id = ?;
 
 -- name: prunable_old
 -- Instances that ended long ago, the oldest first.

@@ -1,0 +1,67 @@
+"""What appends, sessions, posts and purges write of the routing: interests, messages, and what is given back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.records import Delivered
+from romancy_sqlite._bulk import projection_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Append
+    from romancy.storage.routing import Interest, Owner, Posting
+    from romancy_sqlite._connection import Tx
+
+__all__ = ["drop_interests", "post_all", "put_interest", "remove_routing", "weight_of_posts", "write_routes"]
+
+
+def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
+    """Write what an accepted append changes in the routing."""
+    for interest in item.interests:
+        put_interest(tx, owner, interest)
+    if item.uninterested:
+        drop_interests(tx, owner, item.uninterested)
+    post_all(tx, item.postings)
+
+
+def put_interest(tx: Tx, owner: Owner, interest: Interest) -> None:
+    """Register an interest, or replace it."""
+    row = (*owner, interest.interest_id, interest.address, interest.kind.value, interest.where, tx.now)
+    tx.run("interest_put", row)
+
+
+def drop_interests(tx: Tx, owner: Owner, interest_ids: Iterable[str]) -> None:
+    """Remove interests."""
+    tx.many("interest_drop", [(*owner, interest_id) for interest_id in interest_ids])
+
+
+def weight_of_posts(batch: Sequence[Posting]) -> int:
+    """The approximate number of pages that these messages write."""
+    return sum(len(posting.places) * (3 + (len(posting.body) >> 11)) for posting in batch)
+
+
+def post_all(tx: Tx, batch: Sequence[Posting]) -> list[Delivered]:
+    """Keep each message in turn, so that a second copy in the same batch meets the first."""
+    return [_post(tx, posting) for posting in batch]
+
+
+def _post(tx: Tx, posting: Posting) -> Delivered:
+    if posting.dedupe is not None and tx.row("seen_has", (posting.dedupe,)) is not None:
+        return Delivered.DUPLICATE
+    if any(tx.row("message_has", (place.address, posting.message_id)) is not None for place in posting.places):
+        return Delivered.DUPLICATE
+    if posting.dedupe is not None:
+        tx.run("seen_insert", (posting.dedupe, tx.now))
+    projection = projection_text(posting.projection)
+    for place in posting.places:
+        row = (place.address, posting.message_id, place.spread.value, tx.now, posting.body, projection)
+        tx.run("message_insert", row)
+    return Delivered.ACCEPTED
+
+
+def remove_routing(tx: Tx, doomed: Sequence[tuple[str]]) -> None:
+    """Remove the interests of instances, and give back what they took and did not consume."""
+    tx.many("prune_interests", doomed)
+    tx.many("put_back_all", doomed)
