@@ -66,7 +66,7 @@ async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Re
     boxes = {one: _mailbox(request, by_id[one]) for one in chosen}
     after = [box.after for box in boxes.values()]
     for mail in await database.fetch("mail", chosen, after) if any(by_id[one]["size"] for one in chosen) else ():
-        boxes[mail["instance_id"]].rows.append(InboxRow(mail["delivery_id"], mail["body"], mail["at"]))
+        boxes[mail["instance_id"]].rows.append(InboxRow(*mail[1:]))
     return [box for one, box in boxes.items() if box.rows or not by_id[one]["fresh"]], more
 
 

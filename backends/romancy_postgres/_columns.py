@@ -141,7 +141,13 @@ def index_rows(indexes: Iterable[tuple[str, Index]]) -> list[list[object]]:
 def outbox_columns(rows: Iterable[OutboxRow]) -> list[list[object]]:
     """The columns of `outbox_add`."""
     kept = list(rows)
-    return [[row.outbox_id for row in kept], [row.topic for row in kept], [row.body for row in kept]]
+    return [
+        [row.outbox_id for row in kept],
+        [row.topic for row in kept],
+        [row.body for row in kept],
+        [row.key for row in kept],
+        [row.instance_id for row in kept],
+    ]
 
 
 def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:

@@ -1,8 +1,8 @@
 """Commits: a batch is split by what its items carry, and each part is one statement or one transaction.
 
-Plain appends are one statement, starts are one, appends with a change are one. Only appends that send, deliver, start
-or renew need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its own
-connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
+Plain appends are one statement, starts are one, appends with a change are one. Only appends that send, deliver, start,
+route or renew need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its
+own connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from romancy.storage.records import Append, Outcome, Start
 from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._columns import path_sets, set_columns
 from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError
+from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
@@ -98,7 +99,7 @@ class Commits:
                 starts.append(item)
             elif item.plain:
                 plain.append(item)
-            elif item.outbox or item.deliveries or item.starts or _renews(item):
+            elif item.outbox or item.deliveries or item.starts or item.routes or _renews(item):
                 effects.append(item)
             else:
                 changes.append(item)
@@ -213,6 +214,8 @@ def _weight(item: Item) -> int:
     if item.outbox or item.deliveries or item.starts:
         size += sum(len(row.body) for row in item.outbox) + sum(len(one.body) for one in item.deliveries)
         size += sum(map(_weight, item.starts))
+    if item.routes:
+        size += routes_size(item)
     return size
 
 

@@ -43,7 +43,7 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
-_FILES = ("queries.sql", "claims.sql", "reading.sql", "upkeep.sql")
+_FILES = ("queries.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
 _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from romancy.errors import RomancyError, UsageError
-from romancy.storage.limits import can_be_id, check_deliveries, check_outbox
+from romancy.storage.limits import can_be_id, check_deliveries, check_outbox, check_postings
+from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
 from romancy_postgres._errors import DRIVER_ERRORS, in_failed_transaction, refuses_values
 from romancy_postgres._guard import lender_of
+from romancy_postgres._prune import remove
+from romancy_postgres._routes import add_messages
 from romancy_postgres._sessions import PostgresSession
 from romancy_postgres._write import deliver
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.errors import StorageUnavailableError
     from romancy.status import Status
     from romancy.storage.records import Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
     from romancy_postgres._commit import Commits
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
@@ -65,15 +69,24 @@ class JoinedSession(PostgresSession):
             raise self._database.explained(error) from None
         return outcome
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
         check_deliveries(deliveries)
         check_outbox(outbox)
+        check_postings(postings)
         async with self._database.understood():
             await self._link.control("savepoint", f"savepoint {_ITEM}")
             try:
                 if outbox:
                     await self._link.run("outbox_add", *outbox_columns(outbox))
+                    self._stirred.add(OUTBOX_NEWS)
                 answers = await deliver(self._link, deliveries, "post") if deliveries else []
+                kept = await add_messages(self._link, postings) if postings else []
             except asyncpg.PostgresError:
                 await self._undo()
                 raise
@@ -81,7 +94,7 @@ class JoinedSession(PostgresSession):
         accepted = [one for one, got in zip(deliveries, answers, strict=True) if got is Delivered.ACCEPTED]
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
         self._announce_after_commit()
-        return answers
+        return answers + kept
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
         if not can_be_id(instance_id):
@@ -89,7 +102,8 @@ class JoinedSession(PostgresSession):
         async with self._database.understood():
             await self._link.control("savepoint", f"savepoint {_ITEM}")
             try:
-                removed = await self._link.run("clear", instance_id, life, [status.value for status in statuses])
+                wanted = [status.value for status in statuses]
+                removed = await remove(self._link, "clear", instance_id, life, wanted)
             except asyncpg.PostgresError:
                 await self._undo()
                 raise

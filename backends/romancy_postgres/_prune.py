@@ -1,32 +1,30 @@
-"""Removing what has ended, and the relay's side of the outbox."""
+"""Removing what has ended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from romancy.storage.limits import can_be_id
-from romancy.storage.records import OutboxRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from romancy.storage.records import PruneRequest
+    from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
 
-__all__ = ["PostgresOutbox", "prune"]
+__all__ = ["prune", "remove"]
 
 _KEYS_AT_ONCE = 5000
 
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """As `Store.prune` promises, with one statement for each kind of row, and dedupe keys in portions."""
+    """As `Store.prune` promises, instances in a transaction of two statements, and dedupe keys in portions."""
     statuses = [status.value for status in request.statuses]
     named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0
     if named:
-        removed += await database.run("prune_named", statuses, named, request.limit, request.named_until)
+        removed += await _remove(database, "prune_named", statuses, named, request.limit, request.named_until)
     if request.ended_before is not None and removed < request.limit:
-        removed += await database.run("prune_old", statuses, request.ended_before, request.limit - removed)
+        removed += await _remove(database, "prune_old", statuses, request.ended_before, request.limit - removed)
     await database.run("prune_runs", request.limit)
     await database.run("prune_workers")
     if (before := request.dedupe_before) is not None:
@@ -35,15 +33,14 @@ async def prune(database: Database, request: PruneRequest) -> int:
     return removed
 
 
-class PostgresOutbox:
-    """As `Outbox` promises."""
+async def _remove(database: Database, choose: str, *arguments: object) -> int:
+    async def both(link: Link) -> int:
+        return await remove(link, choose, *arguments)
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    return await database.transaction(both)
 
-    async def read(self, limit: int) -> list[OutboxRow]:
-        rows = await self._database.fetch("outbox_read", limit)
-        return [OutboxRow(outbox_id=row[0], topic=row[1], body=row[2]) for row in rows]
 
-    async def remove(self, outbox_ids: Sequence[str]) -> int:
-        return await self._database.run("outbox_remove", list(filter(can_be_id, outbox_ids)))
+async def remove(link: Link, choose: str, *arguments: object) -> int:
+    """Remove the instances that the query of that name chooses and locks, in the open transaction."""
+    chosen = [row[0] for row in await link.fetch(choose, *arguments)]
+    return await link.run("remove", chosen) if chosen else 0

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._database import Database
@@ -173,6 +174,7 @@ class PostgresSession:
         self,
         deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
         outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
         /,
     ) -> list[Delivered]:
         refuse_to_send()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from romancy.errors import StorageError
-from romancy.storage.sqlkit.news import News
+from romancy.storage.sqlkit.news import News, parted
 from romancy_postgres._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Signals:
         self._origin = token_hex(6)
         self._channel = channel_of(database.settings.schema, database.settings.prefix)
         self._news = News()
+        self._outbox = News()
+        """The same for the outbox: that it may have news."""
         self._outgoing: set[str] = set()
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -70,7 +72,7 @@ class Signals:
             async with asyncio.timeout(_ANSWER):
                 await self._listening.wait()
         except TimeoutError:
-            self._news.hear(None)  # it goes on trying; until then the safety look does its work
+            self._hear(None)  # it goes on trying; until then the safety look does its work
 
     async def close(self) -> None:
         """Send what is to be sent, stop listening, and release all waiting callers."""
@@ -84,6 +86,7 @@ class Signals:
                 task.cancel()
                 await asyncio.wait({task})
         self._news.end()
+        self._outbox.end()
 
     async def before_close(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work in a task that closing waits for. After closing has begun, do nothing."""
@@ -102,7 +105,7 @@ class Signals:
         changed = set(instance_ids)
         if not changed:
             return
-        self._news.hear(changed)
+        self._hear(changed)
         self._outgoing |= changed
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
@@ -117,6 +120,20 @@ class Signals:
             return heard
         self._looked = loop.time()
         return None
+
+    async def wait_for_outbox(self, timeout: float) -> bool:
+        """Whether the outbox may have news. Without LISTEN this is so from time to time; False after the time-out."""
+        self._database.check_open()
+        longest = self._look_interval()
+        heard = await self._outbox.wait(min(timeout, longest))
+        return heard != frozenset() or (timeout > longest and not self._closing)
+
+    def _hear(self, changed: Iterable[str] | None) -> None:
+        outbox, rest = parted(changed)
+        if outbox:
+            self._outbox.hear(None)
+        if rest is None or rest:
+            self._news.hear(rest)
 
     def _look_interval(self) -> float:
         base = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
@@ -142,7 +159,7 @@ class Signals:
                 try:
                     lost = await self._attach(connection)
                     if again:
-                        self._news.hear(None)
+                        self._hear(None)
                     again, pause = True, _FIRST_PAUSE
                     self._listening.set()
                     await self._watch(connection, lost)
@@ -171,7 +188,7 @@ class Signals:
     def _receive(self, payload: str) -> None:
         origin, *instance_ids = _decode(payload)
         if origin != self._origin:
-            self._news.hear(instance_ids or None)
+            self._hear(instance_ids or None)
 
 
 def channel_of(schema: str | None, prefix: str) -> str:

@@ -15,8 +15,10 @@ from romancy_postgres._inbox import deliver
 from romancy_postgres._joined import join_session
 from romancy_postgres._leases import census, heartbeat, takeover
 from romancy_postgres._migrations import bring_up_to_date
-from romancy_postgres._prune import PostgresOutbox, prune
+from romancy_postgres._outbox import PostgresOutbox
+from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
+from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
@@ -62,7 +64,8 @@ class PostgresStore:
         self._signals = Signals(self.database)
         self._commits = Commits(self.database, self._signals)
         self.commit = self._commits.commit
-        self.outbox = PostgresOutbox(self.database)
+        self.outbox = PostgresOutbox(self.database, self._signals)
+        self.router = PostgresRouter(self.database, self._signals)
         self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings, self))
 
     @property

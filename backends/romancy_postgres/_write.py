@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import (
     change_columns,
@@ -21,6 +22,7 @@ from romancy_postgres._columns import (
     renewal_columns,
     start_columns,
 )
+from romancy_postgres._routes import write_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,6 +96,7 @@ async def write_effects(link: Link, items: Sequence[Append], worker: str | None,
     outbox = [row for item in accepted for row in item.outbox]
     if outbox:
         await link.run("outbox_add", *outbox_columns(outbox))
+        written.stirred.add(OUTBOX_NEWS)
     deliveries = [delivery for item in accepted for delivery in item.deliveries]
     if deliveries:
         answers = await deliver(link, deliveries, "post" if in_session else "deliver")
@@ -102,6 +105,8 @@ async def write_effects(link: Link, items: Sequence[Append], worker: str | None,
             for delivery, answer in zip(deliveries, answers, strict=True)
             if answer is Delivered.ACCEPTED and not in_session
         }
+    if any(item.routes for item in accepted):
+        await write_routes(link, accepted)
     return written
 
 

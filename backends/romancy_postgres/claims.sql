@@ -164,10 +164,10 @@ cross join lateral (
 
 -- name: mail
 -- The messages in some inboxes, each from behind a number. The counters were read before.
-select m.instance_id, m.delivery_id, m.body, m.at
+select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
 from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)
 cross join lateral (
-    select m.instance_id, m.delivery_id, m.body, m.at
+    select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
     from romancy_inbox m where m.instance_id = wanted.instance_id and m.number > wanted.after offset 0
 ) m
 order by m.instance_id, m.delivery_id;

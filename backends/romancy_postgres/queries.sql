@@ -34,7 +34,8 @@ on conflict do nothing;
 -- lock: those of the appends, and those that a later statement of the same transaction changes. The parts meet by `in`
 -- inside `case`, which the server looks up in a hash table. Joined, it would compare each with each, because the
 -- planner takes an array for ten rows: a batch of a thousand took fifty times as long. The answer names those that were
--- accepted, unless all were, and those that are due now.
+-- accepted, unless all were, and those that are due now. Mail is locked after its instance: it may have been given back
+-- while this waited for the instance.
 with item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
@@ -50,10 +51,12 @@ with item as materialized (
     where i.instance_id = any ($19::text[])
     order by i.instance_id
     for no key update
-), there as materialized (
-    select mail.instance_id, count(*) as found
+), mine as materialized (
+    select mail.instance_id
     from mail join romancy_inbox m using (instance_id, delivery_id)
-    group by mail.instance_id
+    for update of m
+), there as materialized (
+    select instance_id, count(*) as found from mine group by instance_id
 ), fit as materialized (
     select item.*
     from item
@@ -196,13 +199,6 @@ from unnest($1::text[], $2::bigint[]) with ordinality as t (instance_id, life, n
 left join romancy_log l on l.instance_id = t.instance_id and l.life = t.life and l.seq = 1
 left join romancy_instances i on i.instance_id = t.instance_id
 order by t.n;
-
--- name: outbox_add
--- Messages for the outside, with the commit that decided them.
-insert into romancy_outbox (outbox_id, topic, body, at)
-select outbox_id, topic, body, romancy_now()
-from unnest($1::text[], $2::text[], $3::bytea[]) as t (outbox_id, topic, body)
-order by outbox_id collate "C";
 
 -- name: deliver
 -- Messages into inboxes, one answer each in their order. Targets are locked first, so each is decided on the row as it

@@ -1,4 +1,4 @@
--- Upkeep of the tables: the schema's versions, pruning, the relay's side of the outbox, notifications.
+-- Upkeep of the tables: the schema's versions, pruning, notifications.
 
 -- name: server
 -- The version and the settings of the server.
@@ -32,8 +32,9 @@ select coalesce(max(version), 0) from romancy_schema;
 insert into romancy_schema (version, name) values ($1, $2);
 
 -- name: prune_named
--- Remove those of these instances that have ended, with all data under their ids. The status is tested as an
--- expression: otherwise the index of ended instances would seem useful while the server has no statistics of the rows.
+-- Lock those of these instances that have ended, and remove their interests: who dispatches to them holds these until
+-- it has committed. The status is tested as an expression: otherwise the index of ended instances would seem useful
+-- while the server has no statistics of the rows.
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status || '' in ('completed', 'failed', 'cancelled')
@@ -41,47 +42,55 @@ with doomed as materialized (
         and updated_at <= $4
     limit $3
     for update skip locked
-), log as (
-    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
-), inbox as (
-    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
-), indexed as (
-    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+), quiet as (
+    delete from romancy_interests i using doomed where i.owner = doomed.instance_id and i.life <> 0
 )
-delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+select instance_id from doomed;
 
 -- name: prune_old
--- Remove instances that ended before $2, with all data under their ids.
+-- The same with instances that ended before $2.
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status in ('completed', 'failed', 'cancelled') and updated_at < $2
     order by updated_at
     limit $3
     for update skip locked
-), log as (
-    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
-), inbox as (
-    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
-), indexed as (
-    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+), quiet as (
+    delete from romancy_interests i using doomed where i.owner = doomed.instance_id and i.life <> 0
 )
-delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+select instance_id from doomed;
 
 -- name: clear
--- Remove one ended instance of this life and of one of these statuses, with all data under its id.
+-- The same with one ended instance of this life and of one of these statuses.
 with doomed as materialized (
     select instance_id from romancy_instances
     where instance_id = $1 and life = $2 and status = any ($3::text[])
         and status in ('completed', 'failed', 'cancelled')
     for update
-), log as (
-    delete from romancy_log x using doomed where x.instance_id = doomed.instance_id
-), inbox as (
-    delete from romancy_inbox x using doomed where x.instance_id = doomed.instance_id
-), indexed as (
-    delete from romancy_index x using doomed where x.instance_id = doomed.instance_id
+), quiet as (
+    delete from romancy_interests i using doomed where i.owner = doomed.instance_id and i.life <> 0
 )
-delete from romancy_instances x using doomed where x.instance_id = doomed.instance_id;
+select instance_id from doomed;
+
+-- name: remove
+-- Remove locked instances with all data under their ids, and give back what they took and never consumed. This begins
+-- after their interests have gone, so it sees everything that was dispatched to them.
+with log as (
+    delete from romancy_log where instance_id = any ($1::text[])
+), inbox as (
+    delete from romancy_inbox where instance_id = any ($1)
+    returning delivery_id, address, spread, at, body, projection, interest
+), back as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select at, delivery_id, address, spread, body, projection
+    from inbox
+    where interest is not null
+    order by delivery_id collate "C", address collate "C"
+    on conflict do nothing
+), indexed as (
+    delete from romancy_index where instance_id = any ($1)
+)
+delete from romancy_instances where instance_id = any ($1);
 
 -- name: prune_runs
 -- Remove the rows of finished runs, of some instances at a time.
@@ -106,14 +115,6 @@ where w.dead and (select true from romancy_instances where owner = w.token limit
 -- Remove dedupe keys accepted before $1, up to a limit.
 delete from romancy_seen
 where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
-
--- name: outbox_read
--- The oldest messages for the outside, in the order of each sender.
-select outbox_id, topic, body from romancy_outbox order by outbox_id limit $1;
-
--- name: outbox_remove
--- Remove published messages.
-delete from romancy_outbox where outbox_id = any ($1::text[]);
 
 -- name: notify
 -- Notify all listeners. Never inside another transaction.

@@ -76,10 +76,11 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     await theirs.rollback()
 
     assert [Outcome.ACCEPTED] == await committing
-    assert holding.times == 2
+    assert holding.times >= 2, "the commit is tried again; it may overtake the other, and meet it once more"
     assert 2 == len(await full_log(store, begun.instance_id))
+    await store.close()  # an idle connection reports what it counted after ten seconds, one that ends at once
     async with asyncio.timeout(60):
-        while await connection.fetchval(_DEADLOCKS) <= before:  # the server updates its counter late
+        while await connection.fetchval(_DEADLOCKS) <= before:
             await connection.execute("select pg_sleep(0.05)")
 
 

@@ -41,6 +41,10 @@ select 1, s, g, 'i' || g, 'w', '\\x' from generate_series(1, 20000) g, generate_
 insert into romancy_seen select g, 'k' || g from generate_series(1, 20000) g;
 insert into romancy_inbox select g, true, 'i' || g, 'd', '\\x' from generate_series(1, 20000) g;
 insert into romancy_outbox select g, 'o' || g, 't', '\\x' from generate_series(1, 20000) g;
+insert into romancy_messages select g, 'm' || g, 'k/' || g, 'one', '\\x' from generate_series(1, 20000) g;
+insert into romancy_interests select g, 1, 'i' || g, 'w', 'k/' || -g, 'take' from generate_series(1, 20000) g;
+insert into romancy_letters (at, subscriber, letter_id, address, body)
+select g, 's', 'l' || g, 'c', '\\x' from generate_series(1, 20000) g;
 """
 
 _UNDECLARED = """
@@ -50,7 +54,10 @@ insert into romancy_instances
 select 1, g, g, 'other' || g, 'other', 'completed', 'c1', '', '\\x', '{}' from generate_series(1, 15000) g;
 """
 
-_LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox")
+_LARGE = (
+    "romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox",
+    "romancy_messages", "romancy_interests", "romancy_letters",
+)  # fmt: skip
 _NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_index"}
 
 

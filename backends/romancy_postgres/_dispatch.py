@@ -1,0 +1,164 @@
+"""A dispatch: messages at some addresses to the inboxes and letter boxes of those that are interested.
+
+A look without locks finds the addresses where there is something to do. Most posts and most waits find nothing, and
+cost no more than this look. The rest is one transaction for some addresses: lock them, read interests and messages, let
+`pair` decide, and write. The counters of the receivers move after its commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+
+from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
+from romancy.storage.routing import OUTSIDE, Dispatched, InterestKind, Owner, Spread
+from romancy.storage.sqlkit.portions import portions
+from romancy_postgres._inbox import count_mail
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    import asyncpg
+
+    from romancy.storage.pairing import Copy, Numbers, Pairing, Take
+    from romancy_postgres._connection import Link
+    from romancy_postgres._database import Database
+    from romancy_postgres._signals import Signals
+
+__all__ = ["dispatch_at"]
+
+_ADDRESSES_AT_ONCE: Final = 500
+"""Addresses that one transaction locks. The server has room for some thousand locks."""
+_LOOK_AT_ONCE: Final = 5000
+_COPIES_AT_ONCE: Final = 5000
+_COUNT_AT_ONCE: Final = 500
+_LOCK_WAITS: Final = 2
+_BEGINNING: Final = (-(2**63), "")
+
+
+class _Moved(Struct):
+    """What a transaction has delivered."""
+
+    mail: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Instances and delivery ids, to be counted."""
+    delivered: int = 0
+    more: bool = False
+
+
+async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[str], limit: int) -> Dispatched:
+    """As `Router.dispatch` promises for these addresses."""
+    delivered = 0
+    for some in portions(dict.fromkeys(addresses), _one, _LOOK_AT_ONCE):
+        due = {row[0] for row in await database.fetch("route_due", some)}
+        for part in portions((address for address in some if address in due), _one, _ADDRESSES_AT_ONCE):
+            if delivered >= limit:
+                return Dispatched(delivered=delivered, more=True)
+            moved = await _dispatch(database, part, limit - delivered)
+            for mail in portions(moved.mail, _one, _COUNT_AT_ONCE):
+                await count_mail(database, signals, mail)
+            delivered += moved.delivered
+            if moved.more:
+                return Dispatched(delivered=delivered, more=True)
+    return Dispatched(delivered=delivered)
+
+
+async def _dispatch(database: Database, addresses: Sequence[str], limit: int) -> _Moved:
+    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=_LOCK_WAITS)
+
+
+async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
+    """Everything between BEGIN and COMMIT. What it reads, it reads after the addresses are locked."""
+    ordered = sorted(addresses)
+    await link.fetch("route_lock", ordered)
+    rows = await link.fetch("route_interests", ordered, limit)
+    wanted = [_wanted(row) for row in rows]
+    wishes = _wishes(ordered, wanted, limit)
+    last = {row["address"]: row["number"] or 0 for row in rows}
+    after = _BEGINNING
+    while True:
+        kept = await _messages(link, wishes, after, limit)
+        done = pair(kept, wanted, limit=limit)
+        full = len(kept) >= limit
+        if done.finished or not full:
+            break
+        after = kept[-1].at, kept[-1].message_id
+    if not done.finished:
+        return _Moved()
+    moved = await _write(link, done, number(done, last, rows[0]["now"] if rows else 0))
+    moved.more = moved.more or done.stopped or full
+    return moved
+
+
+async def _messages(link: Link, wishes: list[list[object]], after: tuple[int, str], limit: int) -> list[Kept]:
+    rows = await link.fetch("route_messages", *wishes, *after, limit)
+    return [Kept(row[0], row[1], Spread(row[2]), row[3], row[4]) for row in rows]
+
+
+def _wanted(row: asyncpg.Record) -> Wanted:
+    owner = Owner(row["owner"], row["life"])
+    return Wanted(owner, row["interest_id"], row["address"], InterestKind(row["kind"]), row["where_"], row["at"])
+
+
+def _wishes(addresses: Sequence[str], wanted: Iterable[Wanted], limit: int) -> list[list[object]]:
+    """Which messages could find somebody: address, spread, how many, and whether their projections are needed."""
+    listeners: dict[str, int] = {}
+    takers: dict[str, int] = {}
+    choosy: set[str] = set()
+    for one in wanted:
+        kinds = listeners if one.kind is InterestKind.COPY else takers
+        kinds[one.address] = kinds.get(one.address, 0) + 1
+        if one.where is not None:
+            choosy.add(one.address)
+    rows: list[tuple[str, str, int, bool]] = []
+    for address in addresses:
+        searched = address in choosy
+        taken = limit if searched else min(limit, takers.get(address, 0))
+        several = limit if listeners.get(address) else taken
+        most = {Spread.EVERY: limit, Spread.CHANNEL: several, Spread.ONE: taken}
+        rows += [(address, spread.value, count, searched) for spread, count in most.items() if count]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def _write(link: Link, done: Pairing, numbers: Numbers) -> _Moved:
+    moved = _Moved()
+    if done.takes:
+        await _take(link, done.takes, numbers, moved)
+    for copies in portions(done.copies, _one, _COPIES_AT_ONCE):
+        await _copy(link, copies, numbers, moved)
+    taken = {(one.address, one.message_id) for one in done.takes}
+    finished = sorted(key for key in done.finished if key not in taken)
+    last = sorted(numbers.last.items())
+    if finished or last:
+        await link.run("route_finish", *_columns(finished, 2), *_columns(last, 2))
+    return moved
+
+
+async def _take(link: Link, takes: Sequence[Take], numbers: Numbers, moved: _Moved) -> None:
+    rows: list[tuple[object, ...]] = []
+    for take in sorted(takes, key=lambda one: (one.owner, one.interest_id)):
+        at = numbers.of.get((take.address, take.message_id), 0)
+        letter = copy_id(take.address, at) if take.owner.life == OUTSIDE else None
+        rows.append((take.address, take.message_id, *take.owner, take.interest_id, at, letter))
+    given = await link.fetch("route_take", *_columns(rows, 7))
+    moved.mail += [(row["owner"], row["message_id"]) for row in given if row["life"] != OUTSIDE]
+    moved.delivered += len(given)
+    moved.more = len(given) < len(takes)
+
+
+async def _copy(link: Link, copies: Sequence[Copy], numbers: Numbers, moved: _Moved) -> None:
+    rows: list[tuple[object, ...]] = []
+    for copy in sorted(copies, key=lambda one: (one.owner, one.address, one.message_id)):
+        at = numbers.of[copy.address, copy.message_id]
+        rows.append((copy.address, copy.message_id, *copy.owner, at, copy_id(copy.address, at)))
+    given = await link.fetch("route_copy", *_columns(rows, 6))
+    moved.mail += [(row["owner"], row["delivery_id"]) for row in given if row["inside"]]
+    moved.delivered += len(given)
+
+
+def _columns(rows: Collection[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _one(_: object) -> int:
+    return 1

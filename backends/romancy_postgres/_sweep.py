@@ -1,0 +1,58 @@
+"""The sweep of the routing: finds what a crash has left undone.
+
+A crash between a commit and its dispatch leaves a message and an interest at one address. A crash of an owner leaves
+messages that it took, and its interests. A sweep looks at the newest first, and goes on through all others from sweep
+to sweep, so that its cost does not grow with what is kept for long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy.storage.routing import Dispatched
+from romancy_postgres._dispatch import dispatch_at
+
+if TYPE_CHECKING:
+    from romancy_postgres._database import Database
+    from romancy_postgres._signals import Signals
+
+__all__ = ["Sweep"]
+
+_NEWEST: Final = 500
+_PAGE: Final = 1000
+_PAGES: Final = 4
+_OWNERS: Final = 1000
+
+
+class Sweep:
+    """The sweeps of one store, each of which goes on where the last one stopped."""
+
+    def __init__(self, database: Database, signals: Signals) -> None:
+        self._database = database
+        self._signals = signals
+        self._address = ""
+        self._owner = ""
+        self._mail = ""
+
+    async def run(self, limit: int) -> Dispatched:
+        """As `Router.dispatch` promises without addresses."""
+        await self._tidy()
+        newest = [row[0] for row in await self._database.fetch("sweep_newest", _NEWEST)]
+        done = await dispatch_at(self._database, self._signals, newest, limit) if newest else Dispatched(delivered=0)
+        for _ in range(_PAGES if newest else 0):
+            if done.delivered or done.more:
+                break
+            page = [row[0] for row in await self._database.fetch("sweep_addresses", self._address, _PAGE)]
+            done = await dispatch_at(self._database, self._signals, page, limit)
+            if not done.more:
+                self._address = page[-1] if len(page) == _PAGE else ""
+            if not self._address:
+                break
+        return done
+
+    async def _tidy(self) -> None:
+        """Give back what ended or missing instances never consumed, and remove their interests."""
+        *over, ends = await self._database.fetch("sweep_owners", _OWNERS, self._owner, self._mail)
+        self._owner, self._mail = ends["next_owner"] or "", ends["next_mail"] or ""
+        if over:
+            await self._database.run("sweep_ended", sorted(row["instance_id"] for row in over))

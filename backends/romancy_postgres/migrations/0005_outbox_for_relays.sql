@@ -1,0 +1,21 @@
+-- What relays need to know of a message: the order of its key, its state, its attempts, and who has claimed it until
+-- when. While it is pending, next_at is when it is due or when its claim ends; null: after others with its key.
+
+alter table romancy_outbox
+    add column queued_at bigint not null default 0,
+    add column next_at bigint default 0,
+    add column ended_at bigint,
+    add column attempts integer not null default 0,
+    add column state text collate "C" not null default 'pending',
+    add column order_key text collate "C",
+    add column instance_id text collate "C",
+    add column claim text collate "C",
+    add column error text;
+
+create index romancy_outbox_due on romancy_outbox (next_at, at, outbox_id)
+where state = 'pending' and next_at is not null;
+
+create index romancy_outbox_order on romancy_outbox (order_key, at, outbox_id)
+where state = 'pending' and order_key is not null;
+
+create index romancy_outbox_ended on romancy_outbox (state, ended_at) where state <> 'pending';

@@ -1,0 +1,145 @@
+-- The outbox: messages for the outside, and the relays that claim and settle them.
+
+-- name: outbox_add
+-- Messages for the outside, with the commit that decided them.
+insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
+select outbox_id, topic, body, order_key, instance_id, now, now, now
+from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[])
+        as t (outbox_id, topic, body, order_key, instance_id),
+     (select romancy_now() as now offset 0) as clock
+order by outbox_id collate "C";
+
+-- name: outbox_look
+-- The time, and when the next message is due.
+select romancy_now(), (
+    select next_at from romancy_outbox where state = 'pending' and next_at is not null order by next_at limit 1
+);
+
+-- name: outbox_due
+-- Due messages that no other transaction holds, longest due first.
+select outbox_id from romancy_outbox
+where state = 'pending' and next_at <= (select romancy_now())
+order by next_at, at, outbox_id
+limit $1
+for update skip locked;
+
+-- name: outbox_claim
+-- Of messages that this transaction holds, park those with an older pending one of the same key, and claim up to $2
+-- others. A statement of its own: it sees every end that was committed before the messages were locked.
+with due as materialized (
+    select o.outbox_id, o.next_at, o.at, o.order_key is not null and exists (
+        select from romancy_outbox older
+        where older.state = 'pending' and older.order_key = o.order_key
+          and (older.at, older.outbox_id) < (o.at, o.outbox_id)
+    ) as behind
+    from romancy_outbox o
+    where o.outbox_id = any ($1::text[])
+), ranked as materialized (
+    select outbox_id, behind, row_number() over (partition by behind order by next_at, at, outbox_id) as place from due
+)
+update romancy_outbox o
+set next_at = case when ranked.behind then null else romancy_now() + $4::bigint end,
+    claim = case when ranked.behind then o.claim else $3::text end
+from ranked
+where o.outbox_id = ranked.outbox_id and (ranked.behind or ranked.place <= $2::bigint)
+returning o.outbox_id, o.topic, case when ranked.behind then null else o.body end, o.order_key, o.instance_id,
+    o.at, greatest(o.at, o.queued_at), o.state, o.attempts, o.next_at, o.claim, o.error, o.ended_at;
+
+-- name: outbox_settle
+-- What has become of claimed messages.
+with held as materialized (
+    select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
+)
+update romancy_outbox o
+set state = t.state,
+    attempts = o.attempts + t.counted::integer,
+    next_at = case when t.state = 'pending' then romancy_now() + t.delay end,
+    ended_at = case when t.state <> 'pending' then romancy_now() end,
+    claim = null,
+    error = case when t.counted or t.error is not null then t.error else o.error end
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::text[])
+        as t (outbox_id, claim, state, delay, counted, error)
+join held using (outbox_id)
+where o.outbox_id = t.outbox_id and o.claim = t.claim and o.state = 'pending'
+returning o.order_key, o.state;
+
+-- name: outbox_promote
+-- Make the next message of each key due, if it is parked. A claim that is parking it is waited for, and its row is then
+-- read as it is: nothing but the assignment may depend on next_at.
+update romancy_outbox o
+set next_at = coalesce(o.next_at, romancy_now())
+where o.state = 'pending' and o.outbox_id = any (array(
+    select (
+        select n.outbox_id from romancy_outbox n
+        where n.state = 'pending' and n.order_key = t.key
+        order by n.at, n.outbox_id
+        limit 1
+    )
+    from unnest($1::text[]) as t (key)
+));
+
+-- name: outbox_sweep
+-- Make parked messages due that have no pending one before them.
+update romancy_outbox o
+set next_at = coalesce(o.next_at, romancy_now())
+where o.state = 'pending' and o.outbox_id = any (array(
+    select p.outbox_id from romancy_outbox p
+    where p.state = 'pending' and p.order_key is not null and p.next_at is null and not exists (
+        select from romancy_outbox older
+        where older.state = 'pending' and older.order_key = p.order_key
+          and (older.at, older.outbox_id) < (p.at, p.outbox_id)
+    )
+    limit 1000
+    for update skip locked
+));
+
+-- name: outbox_entries
+-- A page of messages of some states, in the order in which they were inserted.
+select outbox_id, topic, body, order_key, instance_id, at, greatest(at, queued_at), state, attempts, next_at, claim,
+    error, ended_at
+from romancy_outbox
+where state = any ($1::text[]) and (at, outbox_id) > ($2::bigint, $3::text)
+order by at, outbox_id
+limit $4;
+
+-- name: outbox_counts
+-- The time, how many messages have each state, and when the oldest of them was inserted.
+select clock.now, o.state, o.count, o.oldest
+from (select romancy_now() as now) clock
+left join (select state, count(*), min(at) as oldest from romancy_outbox group by state) o on true;
+
+-- name: outbox_requeue
+-- Finished messages are to be sent again.
+update romancy_outbox o
+set state = 'pending', attempts = 0, queued_at = romancy_now(), next_at = romancy_now(), ended_at = null
+where o.outbox_id = any (array(
+    select outbox_id from romancy_outbox
+    where state <> 'pending' and state = any ($1::text[]) and ($2::text[] is null or outbox_id = any ($2::text[]))
+    order by at, outbox_id
+    limit $3
+    for update skip locked
+));
+
+-- name: outbox_purge
+-- Remove messages that reached one of these states long ago.
+delete from romancy_outbox
+where outbox_id = any (array(
+    select outbox_id from romancy_outbox
+    where state <> 'pending' and state = any ($1::text[]) and ended_at < $2
+    limit $3
+    for update skip locked
+));
+
+-- name: outbox_read
+-- The oldest pending messages for the outside, in the order of each sender.
+select outbox_id, topic, body, order_key, instance_id from romancy_outbox
+where state = 'pending'
+order by outbox_id
+limit $1;
+
+-- name: outbox_remove
+-- Remove messages, and tell their keys.
+with held as materialized (
+    select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
+)
+delete from romancy_outbox o using held where o.outbox_id = held.outbox_id returning o.order_key;

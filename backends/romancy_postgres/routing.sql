@@ -1,0 +1,473 @@
+-- Routing: messages that are posted to addresses, interests in them, and the dispatch that brings both together.
+--
+-- A dispatch takes the locks of its addresses first, then interests, then messages, and no instance. An address is
+-- locked by an advisory lock that ends with the transaction: most addresses are those of keys, used once, and a row for
+-- each would have to be written and removed. What a dispatch decides by is read by statements that begin after the
+-- lock is held. Interests and messages are locked where they are used, and what has gone in the meantime is left out.
+
+-- name: messages_add
+-- Keep messages, one row for each place, and answer for each message ($1 numbers them) whether it is new.
+with place as materialized (
+    select *
+    from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])
+         as t (n, message_id, dedupe, address, spread, body, projection)
+), known as materialized (
+    select place.n
+    from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
+), keyed as (
+    insert into romancy_seen (dedupe, at)
+    select dedupe, romancy_now()
+    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
+    order by dedupe collate "C"
+    on conflict do nothing
+    returning dedupe
+), chosen as materialized (
+    select distinct on (dedupe) dedupe, n
+    from place
+    where dedupe in (select dedupe from keyed) and n not in (select n from known)
+    order by dedupe, n
+), fresh as materialized (
+    select distinct on (message_id, address) *
+    from place
+    where n not in (select n from known)
+      and (dedupe is null or n in (select n from chosen))
+    order by message_id, address, n
+), posted as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select clock.now, message_id, address, spread, body, projection
+    from fresh cross join (select romancy_now() as now) as clock
+    order by message_id collate "C", address collate "C"
+    on conflict do nothing
+    returning message_id
+)
+select bool_and(n in (select n from fresh) and message_id in (select message_id from posted))
+from place
+group by n
+order by n;
+
+-- name: interests_change
+-- Remove interests, and register others or replace those of the same id. While its address and kind stay the same, an
+-- interest keeps its place in the queue. No id is both in the first three arrays and in the others.
+with gone as (
+    delete from romancy_interests i
+    using unnest($1::text[], $2::bigint[], $3::text[]) as t (owner, life, interest_id)
+    where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
+)
+insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
+select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[])
+     as t (owner, life, interest_id, address, kind, where_)
+cross join (select romancy_now() as now) as clock
+on conflict (owner, life, interest_id) do update
+set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
+    address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
+
+-- name: route_due
+-- Those of these addresses where a dispatch may find something to do. Where nobody listens, what is for every listener
+-- goes at once: nobody is interested at the time of this statement. (The server might answer an EXISTS from a hash of
+-- the whole table.)
+with place as materialized (
+    select t.address,
+           (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
+           (select true from romancy_interests i where i.address = t.address and i.kind = 'take' limit 1) as wanted
+    from (select distinct address collate "C" as address from unnest($1::text[]) as t (address) order by 1) t
+), unheard as (
+    delete from romancy_messages m
+    using place
+    where m.address = place.address and m.spread = 'every' and place.heard is null
+)
+select address
+from place
+where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
+
+-- name: route_lock
+-- Keep all other dispatches and registrations off these addresses until the transaction ends. The tables' own number is
+-- part of the keys, because a server knows one space of advisory locks for all tables.
+select pg_advisory_xact_lock(key)
+from (select distinct hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
+      from unnest($1::text[]) as t (address)
+      order by key offset 0) ordered;
+
+-- name: route_interests
+-- Who can be given something at these addresses, with the time, and the number of the last copy from the address. A
+-- message has one taker: of those who take anything, as many are enough as there are messages, of which $2 are looked
+-- at.
+select i.*, n.number, clock.now
+from unnest($1::text[]) as t (address)
+cross join (select romancy_now() as now) as clock
+cross join lateral (
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+     from romancy_interests i
+     where i.address = t.address and i.kind = 'copy'
+       and (i.life = 0 or (select true from romancy_instances x
+                           where x.instance_id = i.owner and x.life = i.life
+                             and x.status not in ('completed', 'failed', 'cancelled')))
+     offset 0)
+    union all
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+     from romancy_interests i
+     where i.address = t.address and i.kind = 'take' and i.where_ is not null
+       and (i.life = 0 or (select true from romancy_instances x
+                           where x.instance_id = i.owner and x.life = i.life
+                             and x.status not in ('completed', 'failed', 'cancelled')))
+     offset 0)
+    union all
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+     from romancy_interests i
+     where i.address = t.address and i.kind = 'take' and i.where_ is null
+       and (i.life = 0 or (select true from romancy_instances x
+                           where x.instance_id = i.owner and x.life = i.life
+                             and x.status not in ('completed', 'failed', 'cancelled')))
+     order by i.at, i.owner, i.interest_id
+     limit (select count(*)
+            from (select from romancy_messages m where m.address = t.address limit $2::bigint) kept))
+) i
+left join romancy_addresses n on n.address = t.address;
+
+-- name: route_messages
+-- The oldest messages at these addresses behind a time and id ($5, $6), $7 of them and those of the same time and id.
+-- Each address is asked for one spread and for as many as could find somebody; $4: with their projections.
+select m.address, m.message_id, m.spread, m.at, m.projection
+from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) as t (address, spread, most, searched)
+cross join lateral (
+    select m.address, m.message_id, m.spread, m.at, case when t.searched then m.projection end as projection
+    from romancy_messages m
+    where m.address = t.address and m.spread = t.spread and (m.at, m.message_id) > ($5::bigint, $6::text)
+    order by m.at, m.message_id
+    limit t.most
+) m
+order by m.at, m.message_id
+fetch first ($7::bigint) rows with ties;
+
+-- name: route_take
+-- Messages to those who take them, who are then no longer interested. The interests and messages are locked first, so
+-- that one which has gone meanwhile is left out, and a purge of the owner waits and then finds what it was given.
+with held as materialized (
+    select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
+           t.letter_id
+    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
+         as t (address, message_id, owner, life, interest_id, number, letter_id)
+    join romancy_interests i
+        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address = t.address
+    join romancy_messages m on m.message_id = t.message_id and m.address = t.address
+    where i.life = 0 or (select true from romancy_instances x
+                         where x.instance_id = i.owner and x.life = i.life
+                           and x.status not in ('completed', 'failed', 'cancelled'))
+    for update of i, m
+), mailed as (
+    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address, interest, spread, projection)
+    select owner, message_id, body, at, false, address, interest_id, spread, projection
+    from held
+    where life <> 0
+    order by owner collate "C", message_id collate "C"
+    on conflict do nothing
+    returning instance_id, delivery_id
+), lettered as (
+    insert into romancy_letters
+        (subscriber, letter_id, body, at, address, message_id, posted_at, spread, projection)
+    select owner, letter_id, body, number, address, message_id, at, spread, projection
+    from held
+    where life = 0
+    order by owner collate "C", letter_id collate "C"
+    returning subscriber, message_id
+), given as materialized (
+    select *
+    from held
+    where case when life <> 0 then (owner, message_id) in (select instance_id, delivery_id from mailed)
+               else (owner, message_id) in (select subscriber, message_id from lettered) end
+), answered as (
+    delete from romancy_interests i
+    using given
+    where i.owner = given.owner and i.life = given.life and i.interest_id = given.interest_id
+), moved as (
+    delete from romancy_messages m
+    using given
+    where m.message_id = given.message_id and m.address = given.address
+)
+select owner, life, message_id from given;
+
+-- name: route_copy
+-- Copies to those who listen. Their interests stay, and are locked so that a purge of the owner waits.
+with held as materialized (
+    select m.address, m.body, i.owner, i.life, t.number, t.copy_id
+    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[])
+         as t (address, message_id, owner, life, number, copy_id)
+    join romancy_interests i
+        on i.owner = t.owner and i.life = t.life and i.address = t.address and i.kind = 'copy'
+    join romancy_messages m on m.message_id = t.message_id and m.address = t.address
+    where i.life = 0 or (select true from romancy_instances x
+                         where x.instance_id = i.owner and x.life = i.life
+                           and x.status not in ('completed', 'failed', 'cancelled'))
+    for key share of i
+), mailed as (
+    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address)
+    select owner, copy_id, body, number, false, address
+    from held
+    where life <> 0
+    order by owner collate "C", copy_id collate "C"
+    on conflict do nothing
+    returning instance_id, delivery_id
+), lettered as (
+    insert into romancy_letters (subscriber, letter_id, body, at, address)
+    select owner, copy_id, body, number, address
+    from held
+    where life = 0
+    order by owner collate "C", copy_id collate "C"
+    on conflict do nothing
+    returning subscriber, letter_id
+)
+select instance_id as owner, delivery_id, true as inside from mailed
+union all
+select subscriber, letter_id, false from lettered;
+
+-- name: route_finish
+-- Forget messages that everybody has got, and remember the numbers of the last copies ($3, $4).
+with finished as (
+    delete from romancy_messages m
+    using unnest($1::text[], $2::text[]) as t (address, message_id)
+    where m.message_id = t.message_id and m.address = t.address
+)
+insert into romancy_addresses as a (address, number)
+select address, number from unnest($3::text[], $4::bigint[]) as t (address, number)
+order by address collate "C"
+on conflict (address) do update set number = greatest(a.number, excluded.number);
+
+-- name: sweep_newest
+-- Addresses of the newest messages and interests ($1 of each): what a crash has left undone is mostly there.
+select address from (
+    (select address from romancy_messages order by at desc limit $1)
+    union
+    (select address from romancy_interests where kind || '' <> 'member' order by at desc limit $1)
+) recent;
+
+-- name: sweep_addresses
+-- The next $2 addresses at which something is kept, behind $1, by one index probe each.
+with recursive walk as (
+    (select address from romancy_messages where address > $1 order by address limit 1)
+    union all
+    select (select m.address from romancy_messages m where m.address > walk.address order by m.address limit 1)
+    from walk
+    where walk.address is not null
+)
+select address from (select address from walk limit $2) page where address is not null;
+
+-- name: sweep_owners
+-- Instances that have ended, or are not there, and to which interests or taken messages still belong: among the $1 that
+-- ended last, and among $1 interests and $1 taken messages behind those keys ($2, $3). The last row is where to go on.
+with page as materialized (
+    select owner, life
+    from romancy_interests
+    where owner > $2::text
+    order by owner, life, interest_id
+    limit $1
+), mail as materialized (
+    select instance_id
+    from romancy_inbox
+    where interest is not null and instance_id > $3::text
+    order by instance_id, delivery_id
+    limit $1
+)
+select instance_id, null as next_owner, null as next_mail
+from (
+    select x.instance_id
+    from (select instance_id
+          from romancy_instances
+          where status in ('completed', 'failed', 'cancelled')
+          order by updated_at desc
+          limit $1) x
+    where (select true from romancy_interests i where i.owner = x.instance_id and i.life <> 0 limit 1)
+       or (select true from romancy_inbox m where m.instance_id = x.instance_id and m.interest is not null limit 1)
+    union
+    select page.owner
+    from page
+    where page.life <> 0
+      and coalesce((select x.life <> page.life or x.status in ('completed', 'failed', 'cancelled')
+                    from romancy_instances x where x.instance_id = page.owner), true)
+    union
+    select mail.instance_id
+    from mail
+    where coalesce((select x.status in ('completed', 'failed', 'cancelled')
+                    from romancy_instances x where x.instance_id = mail.instance_id), true)
+) over
+union all
+select null,
+       case when (select count(*) from page) = $1 then (select max(owner) from page) end,
+       case when (select count(*) from mail) = $1 then (select max(instance_id) from mail) end;
+
+-- name: sweep_ended
+-- Remove the interests of instances that have ended or are not there, and give back what they had taken. An instance
+-- that another transaction holds may be about to be opened again, and is left for the next sweep.
+with held as materialized (
+    select instance_id, life, status in ('completed', 'failed', 'cancelled') as over
+    from romancy_instances
+    where instance_id = any ($1::text[])
+    order by instance_id
+    for no key update skip locked
+), judged as materialized (
+    select t.instance_id, held.life, held.over
+    from unnest($1::text[]) as t (instance_id)
+    left join held using (instance_id)
+    where held.instance_id is not null
+       or (select true from romancy_instances x where x.instance_id = t.instance_id) is null
+), gone as (
+    delete from romancy_interests i
+    using judged
+    where i.owner = judged.instance_id and i.life <> 0
+      and (judged.over is null or judged.over or i.life <> judged.life)
+), taken as (
+    delete from romancy_inbox m
+    using judged
+    where m.instance_id = judged.instance_id and m.interest is not null and (judged.over is null or judged.over)
+    returning m.*
+)
+insert into romancy_messages (at, message_id, address, spread, body, projection)
+select at, delivery_id, address, spread, body, projection from taken
+order by delivery_id collate "C", address collate "C"
+on conflict do nothing;
+
+-- name: register
+-- Register an interest if its owner is there and nobody's interest of another kind ($7) is in the way. The first that
+-- listens to everything gets only what is posted from then on. The caller holds the lock of the address, if the kind
+-- matters.
+with owner as materialized (
+    select true as there
+    where $2::bigint = 0
+       or (select true from romancy_instances x
+           where x.instance_id = $1 and x.life = $2 and x.status not in ('completed', 'failed', 'cancelled'))
+), standing as materialized (
+    select distinct i.kind
+    from unnest(array[$7::text, $5::text]) as wanted (kind)
+    cross join lateral (
+        select i.kind
+        from romancy_interests i
+        where i.address = $4::text and i.kind = wanted.kind and i.kind <> 'take'
+          and (i.life = 0 or (select true from romancy_instances x
+                              where x.instance_id = i.owner and x.life = i.life
+                                and x.status not in ('completed', 'failed', 'cancelled')))
+        limit 1
+    ) i
+), allowed as materialized (
+    select from owner where $7 is null or $7 not in (select kind from standing)
+), discarded as (
+    delete from romancy_messages m
+    where m.address = $4 and $5 = 'copy' and exists (select from allowed) and 'copy' not in (select kind from standing)
+), written as (
+    insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
+    select romancy_now(), $1::text, $2, $3::text, $4, $5, $6::bytea from allowed
+    on conflict (owner, life, interest_id) do update
+    set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
+        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+    where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
+)
+select exists (select from owner) as there, exists (select from allowed) as allowed;
+
+-- name: unregister
+-- Remove some interests of an owner.
+delete from romancy_interests where owner = $1 and life = $2 and interest_id = any ($3::text[]);
+
+-- name: interests
+-- Those who are interested in an address, the longest registered first.
+select i.owner, i.life, i.interest_id, i.kind, i.where_
+from romancy_interests i
+where i.address = $1
+  and (i.life = 0 or (select true from romancy_instances x
+                      where x.instance_id = i.owner and x.life = i.life
+                        and x.status not in ('completed', 'failed', 'cancelled')))
+order by i.at, i.owner, i.life, i.interest_id;
+
+-- name: give_back
+-- Take messages out of an inbox, those that were taken back to their addresses. The instance is locked first, as by the
+-- append that could consume them. One that is not there is no longer anybody's.
+with held as materialized (
+    select life from romancy_instances where instance_id = $1 for no key update
+), gone as (
+    delete from romancy_inbox m
+    where m.instance_id = $1 and m.delivery_id = any ($3::text[]) and m.address is not null
+      and coalesce((select life from held), $2::bigint) = $2
+    returning m.*
+), back as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select at, delivery_id, address, spread, body, projection
+    from gone
+    where interest is not null
+    order by delivery_id collate "C", address collate "C"
+    on conflict do nothing
+)
+select count(*) from gone;
+
+-- name: letters_back
+-- The same with letters of a subscriber outside.
+with gone as (
+    delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]) returning *
+), back as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select posted_at, message_id, address, spread, body, projection
+    from gone
+    where message_id is not null
+    order by message_id collate "C", address collate "C"
+    on conflict do nothing
+)
+select count(*) from gone;
+
+-- name: letters
+-- The oldest letters of a subscriber outside.
+select letter_id, address, body, at from romancy_letters where subscriber = $1 order by at, letter_id limit $2;
+
+-- name: acknowledge
+-- Forget letters.
+delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]);
+
+-- name: kept
+-- A page of messages that nobody has got, with all places of the last.
+select message_id, address, spread, body, at
+from romancy_messages
+where message_id > $1
+order by message_id
+fetch first ($2::bigint) rows with ties;
+
+-- name: kept_at
+-- The same at one address.
+select message_id, address, spread, body, at
+from (select * from romancy_messages where address = $3 and message_id || '' > $1 offset 0) here
+order by message_id
+limit $2;
+
+-- name: expire
+-- Forget messages and letters from before $1, up to $2 of each, if nobody is interested.
+with old as materialized (
+    select message_id, address
+    from romancy_messages m
+    where m.at < $1 and (select true from romancy_interests i where i.address = m.address limit 1) is null
+    order by m.at
+    limit $2
+    for update skip locked
+), unread as materialized (
+    select subscriber, letter_id
+    from romancy_letters l
+    where l.at < $1 and (select true from romancy_interests i
+                         where i.owner = l.subscriber and i.life = 0 limit 1) is null
+    order by l.at
+    limit $2
+    for update skip locked
+), expired as (
+    delete from romancy_messages m using old
+    where m.message_id = old.message_id and m.address = old.address
+    returning 1
+), thrown as (
+    delete from romancy_letters l using unread
+    where l.subscriber = unread.subscriber and l.letter_id = unread.letter_id
+    returning 1
+)
+select (select count(*) from expired) + (select count(*) from thrown);
+
+-- name: expire_addresses
+-- Forget the numbers of addresses where nothing is kept or wanted. A new number is a later time.
+delete from romancy_addresses a
+where a.address = any (array(
+    select b.address
+    from romancy_addresses b
+    where (select true from romancy_messages m where m.address = b.address limit 1) is null
+      and (select true from romancy_interests i where i.address = b.address limit 1) is null
+    limit $1
+    for update skip locked));
