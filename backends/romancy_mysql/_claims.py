@@ -185,8 +185,8 @@ async def _mail(
     mail = {one: _mailbox(request, one, boxes[one], fresh=one in fresh) for one in chosen}
     if any(boxes[one].size for one in chosen):
         (answer,) = await read(database.statement("read_mail", wanted=_lying(mail.values())))
-        for instance_id, delivery_id, body, at in answer.rows:
-            mail[instance_id.decode()].rows.append(InboxRow(delivery_id.decode(), body, at))
+        for instance_id, *line in answer.rows:
+            mail[instance_id.decode()].rows.append(_inbox_row(*line))
     return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
 
 
@@ -291,3 +291,9 @@ async def _end(database: Database, wire: Wire, statements: list[Statement]) -> N
 
 def _drop(database: Database, mail: list[tuple[bytes, bytes]]) -> Statement:
     return database["drop_uncounted"].statement(source(("instance_id", "delivery_id"), sorted(mail)))
+
+
+def _inbox_row(delivery_id: bytes, body: bytes, at: int, address: bytes | None, interest: bytes | None) -> InboxRow:
+    if address is None:
+        return InboxRow(delivery_id.decode(), body, at)
+    return InboxRow(delivery_id.decode(), body, at, address.decode(), None if interest is None else interest.decode())

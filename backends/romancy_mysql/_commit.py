@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
+from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Append, Outcome, Start
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import PlainLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
-from romancy_mysql._explain import look, on_delivery, on_item
+from romancy_mysql._explain import look, on_item, settled
 from romancy_mysql._sql import comma, row, source
 
 if TYPE_CHECKING:
@@ -168,9 +169,13 @@ class _Settling:
 
     async def _drop_refused(self, items: Sequence[Item]) -> list[Item]:
         """Record the outcome of items that cannot be written any more, and return the others."""
-        deliveries = [one for item in items if isinstance(item, Append) for one in item.deliveries]
+        appends = [item for item in items if isinstance(item, Append)]
+        deliveries = [one for item in appends for one in item.deliveries]
+        postings = [one for item in appends for one in item.postings]
         database = self._database
-        facts = await look(database, lambda wanted: database.ask(*wanted), items, deliveries, worker=self._worker)
+        facts = await look(
+            database, lambda wanted: database.ask(*wanted), items, deliveries, postings, worker=self._worker
+        )
         left: list[Item] = []
         for item in items:
             outcome = on_item(item, facts, self._worker)
@@ -178,7 +183,7 @@ class _Settling:
                 left.append(item)
             else:
                 self._outcomes[item.instance_id] = outcome
-        self._settled |= {one for one in deliveries if on_delivery(one, facts) is not None}
+        self._settled |= settled(facts, deliveries, postings)
         self._settled |= _started(left, facts)
         return left
 
@@ -241,6 +246,8 @@ def _concerned(item: Item) -> Iterator[str]:
         return
     yield from (one.instance_id for one in item.starts if one.owner is None)
     yield from (one.instance_id for one in item.deliveries)
+    if item.outbox:
+        yield OUTBOX_NEWS
     change = item.change
     if change is not None and (change.release or change.status in TERMINAL_STATUSES or change.status is Status.STUCK):
         yield item.instance_id

@@ -1,8 +1,8 @@
 """The statements of one transaction, composed from items. Pure, so that they can be composed again after a refusal.
 
-Statements follow the order of locks of every transaction: log keys, instances, inbox, outbox, and deliveries last. The
-rows of one statement are sorted. Each statement says how many rows it must touch. If one falls short, the transaction
-is rolled back as a whole, and `_explain` finds the refused items.
+Statements follow the order of locks of every transaction: log keys, instances, inbox, outbox, deliveries, and the
+routing of messages last. The rows of one statement are sorted. Each statement says how many rows it must touch. If one
+falls short, the transaction is rolled back as a whole, and `_explain` finds the refused items.
 """
 
 from __future__ import annotations
@@ -13,16 +13,28 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Start
-from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, source
+from romancy.storage.routing import Owner, Place, Posting
+from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, rows_of, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
+    from romancy.storage.routing import Interest
     from romancy_mysql._prepared import Bound
     from romancy_mysql._sql import Template, Value
 
-__all__ = ["CLOSED", "PlainLog", "Write", "index_path", "index_set", "weight"]
+__all__ = [
+    "CLOSED",
+    "INTEREST",
+    "PlainLog",
+    "Write",
+    "index_path",
+    "index_set",
+    "interest_row",
+    "posting_weight",
+    "weight",
+]
 
 _HOLE = Raw(b"\0hole\0")
 CLOSED = comma(sorted(str(status) for status in TERMINAL_STATUSES))
@@ -96,6 +108,7 @@ class Write:
         self.starts: list[Start] = []
         self.deliveries: list[Delivery] = []
         self.outbox: list[OutboxRow] = []
+        self.postings: list[Posting] = []
         self._marks: set[object] = set()
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
@@ -109,6 +122,9 @@ class Write:
         for delivery in item.deliveries:
             if delivery not in skip:
                 self.add_delivery(delivery)
+        for posting in item.postings:
+            if posting not in skip:
+                self.add_posting(posting)
 
     def add_delivery(self, delivery: Delivery) -> bool:
         """Add a delivery. False for the second copy of one that is in already."""
@@ -119,9 +135,23 @@ class Write:
         self.deliveries.append(delivery)
         return True
 
+    def add_message(self, one: Delivery | Posting) -> bool:
+        """Add either. False for the second copy of one that is in already."""
+        return self.add_posting(one) if isinstance(one, Posting) else self.add_delivery(one)
+
+    def add_posting(self, posting: Posting) -> bool:
+        """Add a message for whoever is interested. False for the second copy of one that is in already."""
+        marks: set[object] = {(place.address, posting.message_id, Place) for place in posting.places}
+        marks |= {posting.dedupe} - {None}
+        if marks & self._marks:
+            return False
+        self._marks |= marks
+        self.postings.append(posting)
+        return True
+
     def statements(self) -> list[Statement]:
         """All statements to send, in order. The first one decides which workers are alive."""
-        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in()]
+        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in(), *self._routes()]
 
     def _log(self) -> Iterator[Statement]:
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
@@ -182,16 +212,17 @@ class Write:
         consumed = sorted({(item.instance_id, one) for item in self.appends for one in item.consumed})
         yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
         outbox = sorted(self.outbox, key=lambda one: one.outbox_id)
-        yield from self._insert(
-            "add_outbox", [row(one.outbox_id, one.topic, one.body) for one in outbox], counted=False
-        )
+        now = self._query("from_now").render(delay=0)
+        rows = [row(one.outbox_id, one.topic, one.body, one.key, one.instance_id, now) for one in outbox]
+        yield from self._insert("add_outbox", rows, counted=False)
 
     def _mail_in(self) -> Iterator[Statement]:
         # An instance that ends in this transaction takes no mail in it: its closed row would count none, and undo all.
         ended = {one.instance_id for one in self.appends if one.change and one.change.status in TERMINAL_STATUSES}
         arriving = [one for one in self.deliveries if one.instance_id not in ended]
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
-        keys = sorted(one.dedupe for one in mail if one.dedupe is not None)
+        dedupes = [*(one.dedupe for one in mail), *(one.dedupe for one in self.postings)]
+        keys = sorted(key for key in dedupes if key is not None)
         yield from self._insert("add_seen", [row(key) for key in keys])
         if self._session:
             yield from self._insert("add_inbox", [_mail_row(one, Raw(b"default")) for one in mail])
@@ -202,6 +233,28 @@ class Write:
             number = self._query("number_now").render
             rows = [_mail_row(one, number(instance_id=one.instance_id)) for one in mail]
             yield from self._insert("add_inbox", rows)
+
+    def _routes(self) -> Iterator[Statement]:
+        routing = sorted((item for item in self.appends if item.routes), key=lambda one: one.instance_id)
+        interests = [
+            interest_row(Owner(item.instance_id, item.life), one)
+            for item in routing
+            for one in sorted(item.interests, key=lambda one: one.interest_id)
+        ]
+        for part in _parts([rows_of(INTEREST, [one]) for one in interests]):
+            yield self._query("add_interests").statement(rows=Raw(b" union all ".join(part)))
+        over = [(item.instance_id, item.life, one) for item in routing for one in sorted(set(item.uninterested))]
+        yield from self._joined("drop_interests", ("owner", "life", "interest_id"), over, counted=False)
+        places = sorted(
+            (place.address, one.message_id, place.spread, number)
+            for number, one in enumerate(self.postings)
+            for place in one.places
+        )
+        messages = [
+            row(address, message_id, spread, self.postings[number].body, self.postings[number].projection)
+            for address, message_id, spread, number in places
+        ]
+        yield from self._insert("add_messages", messages)
 
     def count_later(self, mail: Iterable[tuple[str, str]]) -> Iterator[Statement]:
         """Count messages that a session wrote. Ended instances are skipped."""
@@ -239,6 +292,14 @@ class Write:
         if rows:
             parameters = source(columns, rows)
             yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
+
+
+INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_")
+
+
+def interest_row(owner: Owner, one: Interest) -> tuple[Value, ...]:
+    """The columns of an interest."""
+    return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where)
 
 
 def _mail_row(one: Delivery, number: Raw) -> Raw:
@@ -323,7 +384,15 @@ def weight(item: Item) -> int:
         size += sum(weight(start) for start in item.starts)
         size += sum(_OVERHEAD + len(one.body) for one in item.deliveries)
         size += sum(_OVERHEAD + len(one.body) for one in item.outbox)
+        size += sum(posting_weight(one) for one in item.postings)
+        size += sum(_OVERHEAD + len(one.address) + len(one.where or b"") for one in item.interests)
         size += len(item.consumed) * _OVERHEAD
         if item.change is not None:
             size += _OVERHEAD + len(item.change.input or b"") + len(item.change.projection or b"")
     return size
+
+
+def posting_weight(one: Posting) -> int:
+    """The same of a message that is posted."""
+    size = _OVERHEAD + len(one.body) + len(one.projection or b"")
+    return sum(size + len(place.address) for place in one.places)

@@ -11,14 +11,15 @@ from romancy.storage.records import Append, Delivered, Outcome, Start
 from romancy_mysql._sql import Raw, comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.records import Delivery, Item
+    from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
-__all__ = ["Facts", "look", "on_delivery", "on_item"]
+__all__ = ["Facts", "look", "on_delivery", "on_item", "on_posting", "settled"]
 
 _SHARED = Raw(b"lock in share mode")
 _PLAIN = Raw(b"")
@@ -37,6 +38,8 @@ class Facts(Struct):
     """Writers by place in the log."""
     inbox: set[tuple[str, str]]
     seen: set[str]
+    posted: set[tuple[str, str]]
+    """Messages that are kept, by address and id."""
 
 
 async def look(
@@ -44,11 +47,12 @@ async def look(
     send: Callable[[Sequence[Statement]], Awaitable[list[Answer]]],
     items: Sequence[Item],
     deliveries: Sequence[Delivery],
+    postings: Sequence[Posting] = (),
     *,
     worker: str | None = None,
     locking: bool = False,
 ) -> Facts:
-    """Read the rows that decide about these items and deliveries, in one round trip.
+    """Read the rows that decide about these items, deliveries and postings, in one round trip.
 
     `locking` reads the newest rows if the transaction's own snapshot may be old (REPEATABLE READ).
     """
@@ -56,22 +60,27 @@ async def look(
     starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
     tokens = {token for token in (worker, *(start.owner for start in starts)) if token is not None}
     targets = {item.instance_id for item in (*items, *starts, *deliveries)}
-    places = {(item.instance_id, item.life, seq) for item in appends for seq in (item.seq - 1, item.seq)}
-    places |= {(start.instance_id, start.life, 1) for start in starts}
+    log = {(item.instance_id, item.life, seq) for item in appends for seq in (item.seq - 1, item.seq)}
+    log |= {(start.instance_id, start.life, 1) for start in starts}
     mail = {(item.instance_id, one) for item in appends for one in item.consumed}
     mail |= {(one.instance_id, one.delivery_id) for one in deliveries}
-    keys = {one.dedupe for one in deliveries if one.dedupe is not None}
+    dedupes = [*(one.dedupe for one in deliveries), *(one.dedupe for one in postings)]
+    keys = {key for key in dedupes if key is not None}
+    places = {(place.address, one.message_id) for one in postings for place in one.places}
     lock = _SHARED if locking else _PLAIN
     wanted: dict[str, Statement] = {}
     for name, ids in (("look_workers", tokens), ("look_instances", targets), ("look_seen", keys)):
         if ids:
             wanted[name] = database.statement(name, ids=comma(sorted(ids)), lock=lock)
-    if places:
-        parameters = source(("instance_id", "life", "seq"), sorted(places))
+    if log:
+        parameters = source(("instance_id", "life", "seq"), sorted(log))
         wanted["look_log"] = database["look_log"].statement(parameters, lock=lock)
     if mail:
         parameters = source(("instance_id", "delivery_id"), sorted(mail))
         wanted["look_inbox"] = database["look_inbox"].statement(parameters, lock=lock)
+    if places:
+        parameters = source(("address", "message_id"), sorted(places))
+        wanted["look_messages"] = database["look_messages"].statement(parameters, lock=lock)
     answers = dict(zip(wanted, await send(list(wanted.values())), strict=True))
     return _facts({name: answer.rows for name, answer in answers.items()})
 
@@ -86,6 +95,7 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
         log={(one.decode(), life, seq): writer.decode() for one, life, seq, writer in rows.get("look_log", ())},
         inbox={(one.decode(), delivery.decode()) for one, delivery in rows.get("look_inbox", ())},
         seen={key.decode() for (key,) in rows.get("look_seen", ())},
+        posted={(address.decode(), one.decode()) for address, one in rows.get("look_messages", ())},
     )
 
 
@@ -140,3 +150,16 @@ def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
     if (delivery.instance_id, delivery.delivery_id) in facts.inbox:
         return Delivered.DUPLICATE
     return None
+
+
+def on_posting(posting: Posting, facts: Facts) -> Delivered | None:
+    """The outcome of a posting. None: nothing prevents it, or no longer does."""
+    known = posting.dedupe is not None and posting.dedupe in facts.seen
+    kept = any((place.address, posting.message_id) in facts.posted for place in posting.places)
+    return Delivered.DUPLICATE if known or kept else None
+
+
+def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Posting]) -> frozenset[object]:
+    """Those of the messages that need not be written any more, which is no reason to refuse their item."""
+    mail = (one for one in deliveries if on_delivery(one, facts) is not None)
+    return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)

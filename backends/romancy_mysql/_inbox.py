@@ -1,12 +1,12 @@
-"""Deliveries from outside, and the relay's side of the outbox."""
+"""Deliveries from outside."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from romancy.errors import InternalError, StorageUnavailableError
-from romancy.storage.limits import can_be_id, check_deliveries
-from romancy.storage.records import Delivered, OutboxRow
+from romancy.storage.limits import check_deliveries
+from romancy.storage.records import Delivered
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery
     from romancy_mysql._database import Database
 
-__all__ = ["MySQLOutbox", "deliver"]
+__all__ = ["deliver"]
 
 _BATCH_BYTES = 3 * 1024 * 1024
 _ROUNDS = 12
-_IDS_AT_ONCE = 1000
 _LOCK_WAITS = 3
 """Lock waits of a second each for the mail of one instance. Several instances are separated after the first."""
 
@@ -98,26 +97,3 @@ async def _apart(database: Database, todo: list[tuple[int, Delivery]], answers: 
 
 def _size(numbered: tuple[int, Delivery]) -> int:
     return len(numbered[1].body)
-
-
-class MySQLOutbox:
-    """The relay's side of the outbox."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(self, limit: int) -> list[OutboxRow]:
-        (answer,) = await self._database.ask(self._database.statement("read_outbox", limit=limit))
-        return [
-            OutboxRow(outbox_id=outbox_id.decode(), topic=topic.decode(), body=body)
-            for outbox_id, topic, body in answer.rows
-        ]
-
-    async def remove(self, outbox_ids: Sequence[str]) -> int:
-        removed = 0
-        known = sorted(filter(can_be_id, outbox_ids))
-        for first in range(0, len(known), _IDS_AT_ONCE):
-            ids = comma(known[first : first + _IDS_AT_ONCE])
-            (answer,) = await self._database.ask(self._database.statement("remove_outbox", ids=ids))
-            removed += answer.affected
-        return removed

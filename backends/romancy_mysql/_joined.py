@@ -10,12 +10,12 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox
+from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
-from romancy_mysql._explain import look, on_delivery, on_item
+from romancy_mysql._explain import look, on_delivery, on_item, on_posting, settled
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._prune import removal
 from romancy_mysql._sql import Statement, comma
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.records import Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
     from romancy_mysql._commit import Committer
     from romancy_mysql._database import Database
     from romancy_mysql._posted import Posted
@@ -92,13 +93,12 @@ class JoinedSession:
         check_batch([item], worker)
         await self._committer.remember_paths([item])
         database = self._database
-        deliveries = item.deliveries if isinstance(item, Append) else ()
-        settled: frozenset[object] = frozenset()
-        if deliveries:
-            facts = await look(database, self._send, (), deliveries, locking=True)
-            settled = frozenset(one for one in deliveries if on_delivery(one, facts) is not None)
+        skip: frozenset[object] = frozenset()
+        if isinstance(item, Append) and (item.deliveries or item.postings):
+            facts = await look(database, self._send, (), item.deliveries, item.postings, locking=True)
+            skip = settled(facts, item.deliveries, item.postings)
         write = Write(database.__getitem__, worker=worker, session=True)
-        write.add(item, skip=settled)
+        write.add(item, skip=skip)
         try:
             statements = write.statements()
         except UnicodeEncodeError:  # half of a surrogate pair in some text
@@ -117,17 +117,25 @@ class JoinedSession:
             return Outcome.INVALID
         except (SavepointGoneError, TransientError):
             raise self._try_again() from None
-        self._posted.add((start.instance_id for start in write.starts), write.deliveries)
+        self._posted.add((start.instance_id for start in write.starts), write.deliveries, write.postings)
         return Outcome.ACCEPTED
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
         check_deliveries(deliveries)
         check_outbox(outbox)
-        answers = await self._standing(deliveries)
+        check_postings(postings)
+        answers = await self._standing(deliveries, postings)
         write = Write(self._database.__getitem__, session=True)
         write.outbox += outbox
-        for number, delivery in enumerate(deliveries):
-            if answers[number] is Delivered.ACCEPTED and not write.add_delivery(delivery):
+        messages: list[Delivery | Posting] = [*deliveries, *postings]
+        for number, one in enumerate(messages):
+            if answers[number] is Delivered.ACCEPTED and not write.add_message(one):
                 answers[number] = Delivered.DUPLICATE
         statements = write.statements()
         if statements:
@@ -141,7 +149,7 @@ class JoinedSession:
                 raise InternalError("send: the database refused a value that the limits allow") from None
             except (SavepointGoneError, TransientError):
                 raise self._try_again() from None
-        self._posted.add((), write.deliveries)
+        self._posted.add((), write.deliveries, write.postings)
         return answers
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
@@ -159,19 +167,20 @@ class JoinedSession:
             raise self._try_again() from None
         return True
 
-    async def _standing(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
-        """The answer to each delivery. Locks only rows of instances that this transaction's snapshot does not hold.
+    async def _standing(self, deliveries: Sequence[Delivery], postings: Sequence[Posting]) -> list[Delivered]:
+        """The answer to each message. Locks only rows of instances that this transaction's snapshot does not hold.
 
         Those are read again as they are now: they may have been started after the transaction began.
         """
-        if not deliveries:
+        if not deliveries and not postings:
             return []
-        facts = await look(self._database, self._send, (), deliveries)
+        facts = await look(self._database, self._send, (), deliveries, postings)
+        posted = [on_posting(one, facts) for one in postings]
         answers = [on_delivery(one, facts) for one in deliveries]
         if Delivered.UNKNOWN in answers:
             facts = await look(self._database, self._send, (), deliveries, locking=True)
             answers = [on_delivery(one, facts) for one in deliveries]
-        return [answer or Delivered.ACCEPTED for answer in answers]
+        return [answer or Delivered.ACCEPTED for answer in (*answers, *posted)]
 
     async def check(self) -> None:
         """Refuse a connection on which Romancy's statements would have another meaning."""

@@ -1,7 +1,7 @@
 """Watches for the commit of what was written into a caller's transaction, because nothing announces it.
 
-After the commit, the mail is counted and waiting callers are woken. What is not seen for half a minute was rolled back,
-or belongs to a transaction so long that the sweep may find it.
+After the commit, the mail is counted, waiting callers are woken, and messages are dispatched from their addresses. What
+is not seen for half a minute was rolled back, or belongs to a transaction so long that the sweep may find it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from romancy_mysql._effects import Write
 from romancy_mysql._sql import comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from romancy.storage.records import Delivery
+    from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
 
 __all__ = ["Posted"]
@@ -26,24 +27,36 @@ _PATIENCE = 30.0
 
 
 class Posted:
-    """Instances and messages that are not committed yet."""
+    """Instances, mail and posted messages that are not committed yet."""
 
-    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tell: Callable[[Iterable[str]], None],
+        dispatch: Callable[[Collection[str]], Awaitable[object]],
+    ) -> None:
         self._database = database
         self._tell = tell
+        self._dispatch = dispatch
         self._starts: set[str] = set()
         self._mail: set[tuple[str, str]] = set()
+        self._messages: set[tuple[str, str]] = set()
         self._until = 0.0
         self._looking: asyncio.Task[None] | None = None
 
-    def add(self, starts: Iterable[str], mail: Iterable[Delivery]) -> None:
+    def add(self, starts: Iterable[str], mail: Iterable[Delivery], messages: Iterable[Posting] = ()) -> None:
         """Watch for these, which the caller's transaction has just written."""
         self._starts |= set(starts)
         self._mail |= {(one.instance_id, one.delivery_id) for one in mail}
-        if self._starts or self._mail:
+        self._messages |= {(place.address, one.message_id) for one in messages for place in one.places}
+        if self._waits:
             self._until = asyncio.get_running_loop().time() + _PATIENCE
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look_until_seen())
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._starts or self._mail or self._messages)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -53,15 +66,19 @@ class Posted:
 
     async def _look_until_seen(self) -> None:
         pause = _FIRST_PAUSE
-        while (self._starts or self._mail) and asyncio.get_running_loop().time() < self._until:
+        while self._waits and asyncio.get_running_loop().time() < self._until:
             await asyncio.sleep(pause)
             pause = min(pause * _SLOWER, _LONGEST_PAUSE)
             try:
-                await self._look()
+                if self._starts or self._mail:
+                    await self._look()
+                if self._messages:
+                    await self._route()
             except StorageError:
                 pause = _LONGEST_PAUSE
         self._starts.clear()
         self._mail.clear()
+        self._messages.clear()
 
     async def _look(self) -> None:
         ids = sorted(self._starts | {one for one, _ in self._mail})
@@ -77,3 +94,12 @@ class Posted:
             await self._database.write(list(Write(self._database.__getitem__).count_later(arrived)))
         self._tell({one for one, _ in arrived} | (there & self._starts))
         self._starts -= there
+
+    async def _route(self) -> None:
+        """Dispatch from the addresses where messages have arrived."""
+        parameters = source(("address", "message_id"), sorted(self._messages))
+        (answer,) = await self._database.ask(self._database["look_messages"].statement(parameters, lock=comma(())))
+        arrived = {(address.decode(), message_id.decode()) for address, message_id in answer.rows} & self._messages
+        if arrived:
+            await self._dispatch({address for address, _ in arrived})
+            self._messages -= arrived

@@ -58,9 +58,13 @@ async def _instances(database: Database, wire: Wire, request: PruneRequest) -> i
 
 
 def removal(database: Database, instance_ids: Iterable[str]) -> list[Statement]:
-    """Statements that remove these instances, whose rows the caller holds, with all data under their ids."""
+    """Statements that remove these instances, whose rows the caller holds, with all data under their ids.
+
+    Messages that they have taken and not consumed are kept at their addresses again.
+    """
     ids = comma(sorted(instance_ids))
-    names = ("prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
+    routing = ("prune_interests", "hold_taken", "return_taken")
+    names = (*routing, "prune_log", "prune_inbox", "prune_uncounted", "drop_index", "prune_instances")
     return [database.statement(name, ids=ids) for name in names]
 
 

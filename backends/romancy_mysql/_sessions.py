@@ -27,7 +27,7 @@ from romancy_mysql._errors import (
     overran,
     translate,
 )
-from romancy_mysql._explain import look, on_delivery, on_item
+from romancy_mysql._explain import look, on_item, settled
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
+    from romancy.storage.routing import Posting
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
@@ -111,8 +112,7 @@ class MySQLSession:
         if self._guard.failed:
             await self.roll_back()
             raise UsageError(_FAILED)
-        settled = await self._settled_deliveries(item)
-        write = _write(self._database, item, worker, settled)
+        write = _write(self._database, item, worker, await self._settled(item))
         try:
             await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=self._database.end)
         except MismatchError:
@@ -141,6 +141,7 @@ class MySQLSession:
         self,
         deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
         outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
+        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
         /,
     ) -> list[Delivered]:
         refuse_to_send()
@@ -198,13 +199,12 @@ class MySQLSession:
             return False
         return True
 
-    async def _settled_deliveries(self, item: Item) -> frozenset[object]:
-        """The deliveries that would be refused anyway, which is no reason to refuse the item."""
-        deliveries = item.deliveries if isinstance(item, Append) else ()
-        if not deliveries:
+    async def _settled(self, item: Item) -> frozenset[object]:
+        """The messages that would be refused anyway, which is no reason to refuse the item."""
+        if not isinstance(item, Append) or not (item.deliveries or item.postings):
             return frozenset()
-        facts = await look(self._database, self._send, (), deliveries)
-        return frozenset(one for one in deliveries if on_delivery(one, facts) is not None)
+        facts = await look(self._database, self._send, (), item.deliveries, item.postings)
+        return settled(facts, item.deliveries, item.postings)
 
     async def _why(self, item: Item, worker: str | None) -> Outcome:
         facts = await look(self._database, self._send, [item], (), worker=worker)

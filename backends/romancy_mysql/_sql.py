@@ -28,6 +28,7 @@ __all__ = [
     "literal",
     "qualifier",
     "row",
+    "rows_of",
     "source",
 ]
 
@@ -130,12 +131,17 @@ def source(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> dict[str,
     """
     if len(rows) == 1:
         return {"source": Raw(b""), **dict(zip(columns, rows[0], strict=True))}
+    table = b"(" + rows_of(columns, rows) + b") v straight_join"
+    return {"source": Raw(table), **{name: Raw(b"v." + name.encode()) for name in columns}}
+
+
+def rows_of(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> Raw:
+    """Rows as a query with named columns, in the order given."""
     head = b"select " + b",".join(
         literal(value) + b" as " + name.encode() for name, value in zip(columns, rows[0], strict=True)
     )
     rest = [b" union all select " + b",".join(map(literal, values)) for values in rows[1:]]
-    table = b"(" + head + b"".join(rest) + b") v straight_join"
-    return {"source": Raw(table), **{name: Raw(b"v." + name.encode()) for name in columns}}
+    return Raw(head + b"".join(rest))
 
 
 def binary(data: bytes) -> bytes:

@@ -10,11 +10,13 @@ from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
 from romancy_mysql._find import find
-from romancy_mysql._inbox import MySQLOutbox, deliver
+from romancy_mysql._inbox import deliver
 from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
+from romancy_mysql._outbox import MySQLOutbox
 from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
+from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
 from romancy_mysql._upkeep import MySQLUpkeep
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from romancy.storage.protocol import Gate, Outbox, Session
+    from romancy.storage.outbox import Outbox
+    from romancy.storage.protocol import Gate, Session
     from romancy.storage.query import Query
     from romancy.storage.records import (
         Census,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
+    from romancy.storage.routing import Router
     from romancy_mysql._settings import Settings
 
 __all__ = ["MySQLStore"]
@@ -53,9 +57,10 @@ class MySQLStore:
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
         self.commit = self._committer.commit
-        self._posted = Posted(self.database, self._wakeups.tell)
+        self._router = MySQLRouter(self.database, self._wakeups.tell)
+        self._posted = Posted(self.database, self._wakeups.tell, self._router.dispatch)
         self._leases = Leases(self.database)
-        self._outbox = MySQLOutbox(self.database)
+        self._outbox = MySQLOutbox(self.database, self._wakeups)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, self))
 
     @property
@@ -68,6 +73,10 @@ class MySQLStore:
     @property
     def outbox(self) -> Outbox:
         return self._outbox
+
+    @property
+    def router(self) -> Router:
+        return self._router
 
     async def open(self, *, migrate: bool = True) -> None:
         await self.database.open(migrate=migrate)

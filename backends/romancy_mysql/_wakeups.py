@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
-from romancy.storage.sqlkit.news import News
+from romancy.storage.sqlkit.news import News, parted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,7 @@ __all__ = ["Wakeups"]
 _log = logging.getLogger("romancy.mysql")
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
+_SLOWEST_OUTBOX = 0.5
 _PER_ROW = 0.0003
 """Seconds of rest for each row that a poll found."""
 _AFTER_FAILURE = 1.0
@@ -51,6 +52,9 @@ class Wakeups:
         self._database = database
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = News(most=_AT_ONCE * 20)
+        self._outbox = News()
+        """The same for the outbox: that it may have news."""
+        self._outbox_pace = _QUICKEST
         self._looking: asyncio.Task[None] | None = None
         self._pace = self._quickest = _QUICKEST
         """The seconds between two polls, and the least number of seconds after what the last one found."""
@@ -75,6 +79,7 @@ class Wakeups:
         with _lock:
             _siblings[self._database.settings.identity].discard(self)
         self._news.end(self._closed())
+        self._outbox.end(self._closed())
         self._loop = None
         if self._looking is not None:
             self._looking.cancel()
@@ -108,10 +113,24 @@ class Wakeups:
             self._looking = asyncio.create_task(self._look_while_somebody_waits())
         return await self._news.wait(timeout)
 
+    async def wait_for_outbox(self, timeout: float) -> bool:
+        """Whether the outbox may have news: at intervals, shorter ones after news. False after the time-out."""
+        self._database.check_open()
+        pace = self._outbox_pace * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        self._outbox_pace = min(self._outbox_pace * _SLOWER, _SLOWEST_OUTBOX)
+        heard = await self._outbox.wait(min(timeout, pace))
+        if heard != frozenset():
+            self._outbox_pace = _QUICKEST
+        return heard != frozenset() or timeout > pace
+
     def _hear(self, ids: frozenset[str] | None) -> None:
-        self._pace = _QUICKEST
-        self._hurry.set()
-        self._news.hear(ids)
+        outbox, rest = parted(ids)
+        if outbox:
+            self._outbox.hear(None)
+        if rest is None or rest:
+            self._pace = _QUICKEST
+            self._hurry.set()
+            self._news.hear(rest)
 
     async def _look_while_somebody_waits(self) -> None:
         failed = False

@@ -51,7 +51,7 @@ order by l.instance_id, l.seq
 
 -- name: read_mail
 -- The messages in some inboxes, each from behind a number. `read_mailboxes` has read their counters before.
-select instance_id, delivery_id, body, at from romancy_inbox where :wanted order by instance_id, delivery_id
+select instance_id, delivery_id, body, at, address, interest from romancy_inbox where :wanted order by instance_id, delivery_id
 
 -- name: read_mailboxes
 -- The counters and sizes of the mail of the worker's instances that have news, without what it keeps if the counter has

@@ -101,17 +101,12 @@ select :path, :value, i.created_at, i.instance_id
 from :source romancy_instances i
 where i.instance_id = :instance_id
 
--- ---------------------------------------------------------------------------------------------------- inbox and outbox
+-- ------------------------------------------------------------------------------------------------------------- inbox
 
 -- name: consume_inbox
 -- Consume messages that become events.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id
-
--- name: add_outbox
--- Messages for the outside.
-insert into romancy_outbox (outbox_id, topic, body) values :rows
-on duplicate key update outbox_id = romancy_outbox.outbox_id
 
 -- name: add_seen
 -- Keys that identify a redelivery.
@@ -161,14 +156,6 @@ set
         least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id = :instance_id and i.status not in (:closed)
-
--- name: read_outbox
--- The next messages for a relay to publish.
-select outbox_id, topic, body from romancy_outbox order by outbox_id limit :limit
-
--- name: remove_outbox
--- Remove messages that a relay has published.
-delete from romancy_outbox where outbox_id in (:ids)
 
 -- ---------------------------------------------------------------------------------------------------- why it was refused
 

@@ -1,0 +1,283 @@
+"""A dispatch: messages that are kept at addresses go to the inboxes and letter boxes of those that are interested.
+
+It reads without locks, decides, and writes in one packet that counts what it removes: a message or an interest that
+somebody else has removed in the meantime, or a number that has moved, makes the count fall short, and the dispatch
+begins anew. So two dispatches of an address never both succeed on the same rows, and none holds a lock while this
+process thinks. Messages are read before interests: whoever registered before a message was posted is seen.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.pairing import Kept, Pairing, Wanted, copy_id, number, pair
+from romancy.storage.routing import OUTSIDE, Dispatched, InterestKind, Owner, Spread
+from romancy_mysql._database import pause
+from romancy_mysql._effects import CLOSED, Write
+from romancy_mysql._errors import LockWaitError
+from romancy_mysql._sql import comma, row, rows_of, source
+from romancy_mysql._taken import give_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from romancy.storage.pairing import Numbers
+    from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
+    from romancy_mysql._sql import Statement
+
+__all__ = ["Dispatch"]
+
+_ROUNDS = 10
+_LOCK_WAITS = 3
+_ADDRESSES_AT_ONCE = 500
+_COUNTED_AT_ONCE = 500
+_PAGE, _WIDEST_PAGE, _WIDER = 500, 2000, 4
+"""How many messages are looked at together. Each page costs the server a look at all messages that are there."""
+_BEGINNING = (-1, "")
+
+_KEY = ("owner", "life", "interest_id")
+_MAIL = ("instance_id", "delivery_id", "at", "interest", "address", "message_id")
+_LETTER = ("subscriber", "letter_id", "at", "taken", "address", "message_id")
+
+
+class _Look(NamedTuple):
+    """What is at some addresses."""
+
+    messages: list[Kept]
+    wanted: list[Wanted]
+    numbers: dict[str, int]
+    now: int
+    full: bool
+    """Whether there may be more messages behind these."""
+
+    @property
+    def end(self) -> tuple[int, str]:
+        """The place behind which to look next."""
+        return (self.messages[-1].at, self.messages[-1].message_id)
+
+
+_NOTHING = _Look(messages=[], wanted=[], numbers={}, now=0, full=False)
+
+
+class Dispatch:
+    """Dispatches from some addresses at a time, until a limit is met."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None], limit: int) -> None:
+        self._database = database
+        self._tell = tell
+        self._limit = limit
+        self._delivered = 0
+        self._more = False
+
+    async def from_addresses(self, addresses: Iterable[str]) -> Dispatched:
+        """As `Router.dispatch` promises for these addresses."""
+        ordered = sorted(set(addresses))
+        for first in range(0, len(ordered), _ADDRESSES_AT_ONCE):
+            if self._delivered >= self._limit:
+                self._more = True
+                break
+            await self._together(ordered[first : first + _ADDRESSES_AT_ONCE])
+        return Dispatched(delivered=self._delivered, more=self._more)
+
+    async def _together(self, addresses: Sequence[str]) -> None:
+        """Dispatch from these. If another transaction holds something, from each by itself, so that it holds up one."""
+        try:
+            await self._all_pages(addresses, patient=len(addresses) == 1)
+        except LockWaitError:
+            failed: StorageUnavailableError | None = None
+            for address in addresses:
+                try:
+                    await self._all_pages([address], patient=True)
+                except StorageUnavailableError as error:
+                    failed = error
+            if failed is not None:
+                raise failed from None
+
+    async def _all_pages(self, addresses: Sequence[str], *, patient: bool) -> None:
+        after, size = _BEGINNING, _PAGE
+        while True:
+            look, done = await self._page(addresses, after, size, patient=patient)
+            self._delivered += done.delivered
+            if done.stopped:
+                self._more = True
+                return
+            if not look.full:
+                return
+            if self._delivered >= self._limit:
+                self._more = True
+                return
+            after, size = look.end, min(size * _WIDER, _WIDEST_PAGE)
+
+    async def _page(
+        self, addresses: Sequence[str], after: tuple[int, str], size: int, *, patient: bool
+    ) -> tuple[_Look, Pairing]:
+        """Route one page of messages. Begins anew if others change the rows on which the decision rests."""
+        database = self._database
+        for attempt in range(_ROUNDS):
+            look = await self._look(addresses, after, size)
+            done = pair(look.messages, look.wanted, limit=self._limit - self._delivered)
+            if not done.finished:
+                return look, done
+            writing = _Writing(database, look, done)
+            if await database.write(list(writing.statements()), lock_waits=_LOCK_WAITS if patient else 0):
+                await self._count(writing.mail)
+                return look, done
+            await pause(attempt)
+        self._more = True  # others route these messages, and were faster each time
+        return _NOTHING, Pairing()
+
+    async def _look(self, addresses: Sequence[str], after: tuple[int, str], size: int) -> _Look:
+        database = self._database
+        rows = rows_of(("address",), [(one,) for one in addresses])
+        at, message_id = after
+        messages, wanted, numbers, now = await database.ask(
+            database.statement("read_messages", rows=rows, at=at, message_id=message_id, limit=size),
+            database.statement("read_interests", rows=rows, closed=CLOSED),
+            database.statement("read_numbers", ids=comma(addresses)),
+            database.statement("read_now"),
+        )
+        full = len(messages.rows) >= size
+        return _Look(
+            messages=_whole(_messages(messages), full=full),
+            wanted=[
+                Wanted(
+                    Owner(name.decode(), life), one.decode(), address.decode(), InterestKind(kind.decode()), where, at
+                )
+                for name, life, one, address, kind, where, at in wanted.rows
+            ],
+            numbers={address.decode(): last for address, last in numbers.rows},
+            now=int(now.rows[0][0]),
+            full=full,
+        )
+
+    async def _count(self, mail: Sequence[tuple[Owner, str]]) -> None:
+        """Count what came into inboxes, and wake their owners. If that fails, the next sweep does it.
+
+        What came to an instance that has ended or begun another life in the meantime is given back.
+        """
+        for first in range(0, len(mail), _COUNTED_AT_ONCE):
+            part = mail[first : first + _COUNTED_AT_ONCE]
+            try:
+                await self._count_some(part)
+            except StorageUnavailableError:
+                continue
+
+    async def _count_some(self, mail: Sequence[tuple[Owner, str]]) -> None:
+        database = self._database
+        rows = rows_of(("instance_id", "life", "delivery_id"), [(owner.name, owner.life, one) for owner, one in mail])
+        misdelivered = database.statement("find_misdelivered", rows=rows, closed=CLOSED)
+        try:
+            await self._count_these([(owner.name, one) for owner, one in mail])
+        except LockWaitError:
+            ids = sorted({owner.name for owner, _ in mail})
+            (free,) = await database.ask(database.statement("free_instances", ids=comma(ids)))
+            names = {one.decode() for (one,) in free.rows}
+            await self._count_these([(owner.name, one) for owner, one in mail if owner.name in names])
+        (lost,) = await database.ask(misdelivered)
+        if lost.rows:
+            await give_back(database, [(name.decode(), one.decode()) for name, one in lost.rows])
+
+    async def _count_these(self, places: list[tuple[str, str]]) -> None:
+        if places:
+            await self._database.write(list(Write(self._database.__getitem__).count_later(places)), lock_waits=0)
+            self._tell({name for name, _ in places})
+
+
+def _messages(answer: Answer) -> list[Kept]:
+    found = [
+        Kept(address.decode(), message_id.decode(), Spread(spread.decode()), at, projection)
+        for address, message_id, spread, at, projection in answer.rows
+    ]
+    return sorted(found, key=lambda one: (one.at, one.message_id, one.address))
+
+
+def _whole(messages: list[Kept], *, full: bool) -> list[Kept]:
+    """A page without its last message, of which the next page may hold more places."""
+    if not full:
+        return messages
+    last = messages[-1].message_id
+    kept = [one for one in messages if one.message_id != last]
+    return kept or messages
+
+
+class _Writing:
+    """The statements that carry out a decision."""
+
+    def __init__(self, database: Database, look: _Look, done: Pairing) -> None:
+        self._database = database
+        self._look = look
+        self._done = done
+        self._numbers: Numbers = number(done, look.numbers, look.now)
+        self.mail: list[tuple[Owner, str]] = []
+        """What comes into inboxes: the owner, and the delivery id."""
+        self._letters: list[tuple[str, str, int | None, bool, str, str]] = []
+        self._rows: list[tuple[str, str, int | None, str | None, str, str]] = []
+        for take in done.takes:
+            self._add(take.owner, take.address, take.message_id, take.interest_id)
+        for copy in done.copies:
+            self._add(copy.owner, copy.address, copy.message_id, None)
+
+    def _add(self, owner: Owner, address: str, message_id: str, interest: str | None) -> None:
+        at = self._numbers.of.get((address, message_id))
+        if owner.life == OUTSIDE:
+            one = copy_id(address, at or 0)
+            self._letters.append((owner.name, one, at, interest is not None, address, message_id))
+            return
+        one = message_id if interest is not None else copy_id(address, at or 0)
+        self.mail.append((owner, one))
+        self._rows.append((owner.name, one, None if interest is not None else at, interest, address, message_id))
+
+    def statements(self) -> Iterator[Statement]:
+        """In the order of locks: addresses, interests, then what is given, and messages."""
+        yield from self._move_numbers()
+        yield from self._hold_listeners()
+        yield from self._end_interests()
+        if self._rows:
+            yield self._database["give_mail"].statement(source(_MAIL, sorted(self._rows, key=itemgetter(0, 1))))
+            places = comma(row(owner.name, one) for owner, one in sorted(self.mail))
+            yield self._database.statement("add_uncounted", rows=places)
+        if self._letters:
+            yield self._database["give_letters"].statement(source(_LETTER, sorted(self._letters)))
+        yield from self._end_messages()
+
+    def _end_messages(self) -> Iterator[Statement]:
+        """What was given away was there, or all is undone. What nobody wanted may be gone already."""
+        key = ("address", "message_id")
+        given = {(one.address, one.message_id) for moved in (self._done.takes, self._done.copies) for one in moved}
+        if given:
+            yield self._database["end_messages"].statement(source(key, sorted(given)), expected=len(given))
+        unwanted = sorted(set(self._done.finished) - given)
+        if unwanted:
+            yield self._database["drop_messages"].statement(source(key, unwanted))
+
+    def _move_numbers(self) -> Iterator[Statement]:
+        moved: Mapping[str, int] = self._numbers.last
+        if not moved:
+            return
+        yield self._database.statement("lock_addresses", rows=comma(row(one) for one in sorted(moved)))
+        rows = [(one, latest, self._look.numbers.get(one, 0)) for one, latest in sorted(moved.items())]
+        yield self._database["number_addresses"].statement(
+            source(("address", "number", "last"), rows), expected=len(rows)
+        )
+
+    def _hold_listeners(self) -> Iterator[Statement]:
+        """Keep the interests in copies as they were read, so that no copy comes to a life that is purged meanwhile."""
+        of = {(one.owner, one.address): one for one in self._look.wanted if one.kind is InterestKind.COPY}
+        held = {of[copy.owner, copy.address] for copy in self._done.copies}
+        if not held:
+            return
+        rows = sorted((one.owner.name, one.owner.life, one.interest_id, one.address) for one in held)
+        yield self._database["hold_interests"].statement(source((*_KEY, "address"), rows), count=len(rows))
+
+    def _end_interests(self) -> Iterator[Statement]:
+        if not self._done.takes:
+            return
+        since = {(one.owner, one.interest_id): one.at for one in self._look.wanted}
+        rows = sorted(
+            (take.owner.name, take.owner.life, take.interest_id, take.address, since[take.owner, take.interest_id])
+            for take in self._done.takes
+        )
+        yield self._database["end_interests"].statement(source((*_KEY, "address", "at"), rows), expected=len(rows))

@@ -1,0 +1,84 @@
+"""The sweep of the routing: finds what a crash left between a commit and its dispatch.
+
+Rows that no sweep has looked at are found by an index. A sweep marks what is still there when it has dispatched: what
+comes later is dispatched by its writer, or found by a later sweep. Interests of ended instances are looked for page by
+page, one page in each sweep, so that a sweep costs no more when many wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.storage.routing import Dispatched
+from romancy_mysql._dispatch import Dispatch
+from romancy_mysql._effects import CLOSED
+from romancy_mysql._sql import source
+from romancy_mysql._taken import give_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
+
+__all__ = ["Sweep"]
+
+_PAGE = 500
+_YOUNG = 5_000_000
+"""Microseconds for which a row is not marked, because its own dispatch may be on the way."""
+_BEGINNING = (b"", 0, b"")
+_MESSAGE = ("address", "message_id", "at", "swept")
+_INTEREST = ("owner", "life", "interest_id", "at")
+
+
+class Sweep:
+    """Sweeps, one at a time. Remembers how far it has looked for interests of ended instances."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+        self._database = database
+        self._tell = tell
+        self._place = _BEGINNING
+
+    async def sweep(self, limit: int) -> Dispatched:
+        """As `Router.dispatch` promises without addresses."""
+        database = self._database
+        owner, life, interest_id = self._place
+        abandoned, outlived = await database.ask(
+            database.statement("find_abandoned", closed=CLOSED, limit=_PAGE),
+            database.statement(
+                "find_outlived", owner=owner, life=life, interest_id=interest_id, closed=CLOSED, limit=_PAGE
+            ),
+        )
+        await give_back(database, [(name.decode(), one.decode()) for name, one in abandoned.rows])
+        await self._drop(outlived)
+        messages, interests = await database.ask(
+            database.statement("unswept_messages", limit=_PAGE), database.statement("unswept_interests", limit=_PAGE)
+        )
+        addresses = {line[0].decode() for line in messages.rows} | {line[3].decode() for line in interests.rows}
+        done = await Dispatch(database, self._tell, limit).from_addresses(addresses)
+        marked = 0 if done.more else await self._mark(messages, interests)
+        full = _PAGE in (len(messages.rows), len(interests.rows), len(abandoned.rows))
+        return Dispatched(delivered=done.delivered, more=done.more or (full and bool(marked or done.delivered)))
+
+    async def _drop(self, outlived: Answer) -> None:
+        """Remove the interests of a page whose instances have ended, and go on behind it the next time."""
+        rows = outlived.rows
+        over = [tuple(line[:3]) for line in rows if line[3]]
+        if over:
+            parameters = source(("owner", "life", "interest_id"), over)
+            await self._database.ask(self._database["drop_interests"].statement(parameters))
+        owner, life, interest_id, _ = rows[-1] if len(rows) == _PAGE else (*_BEGINNING, 0)
+        self._place = (owner, life, interest_id)
+
+    async def _mark(self, messages: Answer, interests: Answer) -> int:
+        """Mark what is still there. What came back or was registered again in the meantime keeps its own mark."""
+        database = self._database
+        marks = [
+            database[name].statement(source(columns, rows), age=_YOUNG)
+            for name, columns, rows in (
+                ("sweep_messages", _MESSAGE, messages.rows),
+                ("sweep_interests", _INTEREST, [(*line[:3], line[4]) for line in interests.rows]),
+            )
+            if rows
+        ]
+        return sum(answer.affected for answer in await database.ask(*marks)) if marks else 0

@@ -1,0 +1,352 @@
+-- Messages that are addressed to whoever is interested. The rules of queries.sql hold here too.
+--
+-- Others insert messages in transactions that may stay open for long. So no statement here reads a range of messages with
+-- locks: it would wait for them. Rows are found without locks, and removed by key and counted.
+
+-- --------------------------------------------------------------------------------------------------- in appends and posts
+
+-- name: add_interests
+-- Register interests. One that is there is replaced. It keeps its place in the queue if only its condition changes.
+-- :rows is a query. The columns are set in this order, and each expression sees those already set.
+insert into romancy_interests (owner, life, interest_id, address, kind, where_)
+select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
+from (:rows) v
+on duplicate key update
+    at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
+            timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    address = v.address, kind = v.kind, where_ = v.where_, swept = 0
+
+-- name: drop_interests
+-- Remove interests. A dispatch may have removed them already.
+delete i from :source romancy_interests i
+where i.owner = :owner and i.life = :life and i.interest_id = :interest_id
+
+-- name: add_messages
+-- Keep messages at their addresses.
+insert into romancy_messages (address, message_id, spread, body, projection) values :rows
+on duplicate key update address = romancy_messages.address
+
+-- name: look_messages
+-- Which of these messages are kept.
+select m.address, m.message_id
+from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id :lock
+
+-- ----------------------------------------------------------------------------------------------------------- what to route
+
+-- name: read_messages
+-- A page of the messages at these addresses (:rows is a query) that may go somewhere, oldest first. Where nobody is
+-- interested, only what goes away then is looked for. A projection is read only where there are conditions. The large
+-- limit has the server look for interests once for each address.
+select p.address, p.message_id, p.spread, p.at, m.projection
+from (
+    select straight_join k.address, k.spread, k.message_id, k.at, a.choosy
+    from (
+        select v.address,
+            exists (select 1 from romancy_interests i where i.address = v.address and i.kind <> _binary'member') as wanted,
+            exists (select 1 from romancy_interests i where i.address = v.address and i.where_ is not null) as choosy
+        from (:rows) v
+        limit 1000000
+    ) a
+    join (select _binary'every' as spread union all select _binary'one' union all select _binary'channel') s
+        on a.wanted or s.spread = _binary'every'
+    join romancy_messages k force index (by_age) on k.address = a.address and k.spread = s.spread
+    where k.at > :at or (k.at = :at and k.message_id > :message_id)
+    order by k.at, k.message_id, k.address
+    limit :limit
+) p
+left join romancy_messages m on p.choosy and m.address = p.address and m.message_id = p.message_id
+
+-- name: read_interests
+-- Who is interested in those of these addresses where messages are, and can be given something.
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at
+from (
+    select v.address from (:rows) v
+    where exists (select 1 from romancy_messages m where m.address = v.address)
+    limit 1000000
+) a
+straight_join romancy_interests i force index (by_address) on i.address = a.address
+left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
+where i.kind <> _binary'member' and (i.life = 0 or n.instance_id is not null)
+
+-- name: read_numbers
+-- The numbers of the last copies.
+select address, number from romancy_addresses where address in (:ids)
+
+-- ---------------------------------------------------------------------------------------------------------- what was routed
+
+-- name: lock_addresses
+-- Lock the rows of these addresses, which may be new, in this order.
+insert into romancy_addresses (address) values :rows
+on duplicate key update address = romancy_addresses.address
+
+-- name: number_addresses
+-- Move the numbers of the last copies. A dispatch that was faster has moved them already, and this one begins anew.
+update :source romancy_addresses a
+set a.number = :number
+where a.address = :address and a.number = :last
+
+-- name: hold_interests
+-- Keep these interests as they are until the end of the transaction, or fail if one is no more what it was when it was
+-- read. A purge, which removes interests first, then waits for it.
+select if(count(*) = :count, 0, (select 1 union all select 2))
+from :source romancy_interests i
+where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
+
+-- name: give_mail
+-- Put messages into inboxes: copies with a time of their own, what was taken (for an interest) as it was posted.
+insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
+select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
+    if(:interest is null, null, m.spread), if(:interest is null, null, m.projection)
+from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id
+on duplicate key update delivery_id = romancy_inbox.delivery_id
+
+-- name: give_letters
+-- The same for outside subscribers.
+insert into romancy_letters (subscriber, letter_id, address, body, at, message_id, spread, posted_at, projection)
+select :subscriber, :letter_id, m.address, m.body, :at, if(:taken, m.message_id, null), if(:taken, m.spread, null),
+    if(:taken, m.at, null), if(:taken, m.projection, null)
+from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id
+on duplicate key update letter_id = romancy_letters.letter_id
+
+-- name: end_interests
+-- Remove the interests that were answered, if they are as they were read.
+delete i from :source romancy_interests i
+where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address and i.at = :at
+
+-- name: drop_messages
+-- Remove messages that nobody wanted. All dispatches of an address find them, so what another one holds is left to it.
+delete m
+from (
+    select k.address, k.message_id
+    from :source romancy_messages k
+    where k.address = :address and k.message_id = :message_id
+    for update skip locked
+) g
+straight_join romancy_messages m on m.address = g.address and m.message_id = g.message_id
+
+-- name: end_messages
+-- Remove messages that were given away.
+delete m from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id
+
+-- name: find_misdelivered
+-- Which of these messages went to an instance that has ended or begun another life in the meantime.
+select v.instance_id, v.delivery_id
+from (:rows) v
+left join romancy_instances n on n.instance_id = v.instance_id and n.life = v.life and n.status not in (:closed)
+where n.instance_id is null
+
+-- ------------------------------------------------------------------------------------------------------------- giving back
+
+-- name: hold_mail
+-- Lock and count messages that came from an address, before others move them.
+select count(*)
+from :source romancy_inbox x
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null for update
+
+-- name: return_mail
+-- Keep again at its address what was taken and is in these inboxes.
+insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
+select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
+    -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+from :source romancy_inbox x
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
+on duplicate key update address = romancy_messages.address
+
+-- name: drop_mail
+-- Remove from inboxes what came from an address.
+delete x from :source romancy_inbox x
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
+
+-- name: hold_letters
+-- Lock and count letters, before others move them.
+select count(*) from romancy_letters where subscriber = :subscriber and letter_id in (:ids) for update
+
+-- name: return_letters
+-- Keep again at its address what a subscriber has taken.
+insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
+select address, message_id, spread, posted_at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+from romancy_letters
+where subscriber = :subscriber and letter_id in (:ids) and message_id is not null
+on duplicate key update address = romancy_messages.address
+
+-- name: drop_letters
+-- Forget letters.
+delete from romancy_letters where subscriber = :subscriber and letter_id in (:ids)
+
+-- name: lives
+-- The life of an instance, ended or not.
+select life from romancy_instances where instance_id = :instance_id
+
+-- ------------------------------------------------------------------------------------------------------------- registering
+
+-- name: judge_interest
+-- What registering an interest meets, while its address is locked: 'gone', a kind that excludes it, 'first' for the first
+-- interest in copies, else 'free'. Interests of instances that have ended do not count.
+select case
+    when :life <> 0 and not exists (
+        select 1 from romancy_instances n where n.instance_id = :owner and n.life = :life and n.status not in (:closed)
+    ) then _binary'gone'
+    when k.excluding > 0 then :other
+    when k.copies = 0 and :copies then _binary'first'
+    else _binary'free'
+end into @judged
+from (
+    select cast(coalesce(sum(i.kind = :other), 0) as signed) as excluding,
+        cast(coalesce(sum(i.kind = _binary'copy'), 0) as signed) as copies
+    from romancy_interests i force index (by_address)
+    left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
+    where i.address = :address and (i.life = 0 or n.instance_id is not null)
+) k
+
+-- name: register_interest
+-- Write it unless something is in the way.
+insert into romancy_interests (owner, life, interest_id, address, kind, where_)
+select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
+from (:rows) v
+where @judged in ('first', 'free')
+on duplicate key update
+    at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
+            timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    address = v.address, kind = v.kind, where_ = v.where_, swept = 0
+
+-- name: discard_messages
+-- Remove what was kept before the first interest in copies.
+delete m from (:rows) v straight_join romancy_messages m
+where m.address = v.address and m.message_id = v.message_id and @judged = 'first'
+
+-- name: judged
+-- What judge_interest has found.
+select @judged
+
+-- name: kept_ids
+-- What is kept at an address.
+select message_id from romancy_messages where address = :address
+
+-- name: list_interests
+-- Everybody that is interested in an address and can be given something, the longest registered first.
+select i.owner, i.life, i.interest_id, i.kind, i.where_
+from romancy_interests i force index (by_address)
+left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
+where i.address = :address and (i.life = 0 or n.instance_id is not null)
+order by i.at, i.owner, i.life, i.interest_id
+
+-- ------------------------------------------------------------------------------------------------------- letters and the kept
+
+-- name: read_letters
+-- The oldest letters of a subscriber. Their ids begin with their numbers.
+select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit
+
+-- name: kept_anywhere
+-- A page of the messages that nobody has got.
+select address, message_id, spread, body, at from romancy_messages force index (by_id)
+where message_id > :after order by message_id limit :limit
+
+-- name: kept_there
+-- A page of those at one address.
+select address, message_id, spread, body, at from romancy_messages
+where address = :address and message_id > :after order by message_id limit :limit
+
+-- name: kept_alike
+-- All with this id, for the last of a page.
+select address, message_id, spread, body, at from romancy_messages where message_id = :message_id order by address
+
+-- ------------------------------------------------------------------------------------------------------------------- sweep
+
+-- name: unswept_messages
+-- Messages that no sweep has looked at, those that were given back first, then the oldest.
+select address, message_id, at, swept from romancy_messages force index (by_sweep)
+where swept <= 0 order by swept, at limit :limit
+
+-- name: unswept_interests
+-- Interests that no sweep has looked at.
+select owner, life, interest_id, address, at from romancy_interests force index (by_sweep)
+where swept = 0 limit :limit
+
+-- name: sweep_messages
+-- A sweep has looked at these. What is young is left: its own dispatch may be on the way.
+update :source romancy_messages m
+set m.swept = 1
+where m.address = :address and m.message_id = :message_id and m.at = :at and m.swept = :swept
+    and m.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+
+-- name: sweep_interests
+-- The same for interests.
+update :source romancy_interests i
+set i.swept = 1
+where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.at = :at
+    and i.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+
+-- name: find_abandoned
+-- What ended or missing instances have taken and never consumed.
+select x.instance_id, x.delivery_id
+from romancy_inbox x force index (by_interest)
+left join romancy_instances n on n.instance_id = x.instance_id and n.status not in (:closed)
+where x.interest is not null and n.instance_id is null
+limit :limit
+
+-- name: find_outlived
+-- A page of interests behind a place, and which of them are of instances that have ended.
+select i.owner, i.life, i.interest_id, i.life > 0 and n.instance_id is null
+from (
+    select s.owner, s.life, s.interest_id
+    from romancy_interests s
+    where s.owner > :owner or (s.owner = :owner and (s.life > :life or (s.life = :life and s.interest_id > :interest_id)))
+    order by s.owner, s.life, s.interest_id
+    limit :limit
+) i
+left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
+
+-- ------------------------------------------------------------------------------------------------------ purging and expiring
+
+-- name: prune_interests
+-- Remove the interests of these instances, before anything else of theirs: see hold_interests.
+delete from romancy_interests where owner in (:ids) and life > 0
+
+-- name: hold_taken
+-- Lock what these instances have taken.
+select count(*) from romancy_inbox where instance_id in (:ids) and interest is not null for update
+
+-- name: return_taken
+-- Keep it again at its address.
+insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
+select address, delivery_id, spread, at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+from romancy_inbox
+where instance_id in (:ids) and interest is not null
+on duplicate key update address = romancy_messages.address
+
+-- name: find_expired
+-- Old messages at addresses that nobody is interested in.
+select m.address, m.message_id
+from romancy_messages m force index (by_sweep)
+where m.swept in (0, 1) and m.at < :before and not exists (select 1 from romancy_interests i where i.address = m.address)
+limit :limit
+
+-- name: find_unread
+-- Old letters of subscribers that are interested in nothing any more.
+select l.subscriber, l.letter_id
+from romancy_letters l
+where l.at < :before and not exists (select 1 from romancy_interests i where i.owner = l.subscriber and i.life = 0)
+limit :limit
+
+-- name: end_letters
+-- Remove letters.
+delete l from :source romancy_letters l
+where l.subscriber = :subscriber and l.letter_id = :letter_id
+
+-- name: find_unused
+-- Addresses where nothing is kept or wanted. A later number is never below the time, so it may begin anew.
+select a.address
+from romancy_addresses a
+where a.number < :before
+    and not exists (select 1 from romancy_messages m where m.address = a.address)
+    and not exists (select 1 from romancy_interests i where i.address = a.address)
+limit :limit
+
+-- name: end_addresses
+-- Remove addresses that no copy has used since.
+delete a from :source romancy_addresses a
+where a.address = :address and a.number < :before
