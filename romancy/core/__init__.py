@@ -17,6 +17,7 @@ For an engine:
 
 Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
 Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, EventReceived, EventTimedOut,
+Channel{Joined,Refused,Received},
 Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested.
 
 `decode_commit` reads a commit back. `replay` replays a history as one pure function, for checks and tests.
@@ -28,9 +29,28 @@ from __future__ import annotations
 from romancy.core._calls import (
     RULES,
 )
+from romancy.core._channel_commands import (
+    mode_conflict,
+)
+from romancy.core._channel_events import (
+    ChannelAsked,
+    ChannelAwaited,
+    ChannelJoined,
+    ChannelLeft,
+    ChannelReceived,
+    ChannelRefused,
+    ChannelSent,
+    Mode,
+)
 from romancy.core._commands import (
     Commands,
     current_commands,
+)
+from romancy.core._commits import (
+    COMMANDS,
+    INPUTS,
+    decode_commit,
+    encode_commit,
 )
 from romancy.core._definitions import (
     ActivityDefinition,
@@ -41,15 +61,22 @@ from romancy.core._divergence import (
     describe,
 )
 from romancy.core._effects import (
+    DIRECT,
+    PUBLISHED,
     Activation,
+    AwaitChannel,
     AwaitEvent,
     CancelActivity,
     CancelChild,
     CancelTimer,
     Effect,
+    JoinChannel,
+    LeaveChannel,
     Outcome,
     Publish,
     Report,
+    Send,
+    SendOnChannel,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -60,8 +87,6 @@ from romancy.core._ending import (
     ContinueAsNew,
 )
 from romancy.core._events import (
-    COMMANDS,
-    INPUTS,
     TERMINAL,
     ActivityAttemptFailed,
     ActivityCancelled,
@@ -81,12 +106,16 @@ from romancy.core._events import (
     CompensationFailed,
     CompensationScheduled,
     EventAwaited,
+    EventPutAside,
     EventReceived,
+    EventsSubscribed,
+    EventsUnsubscribed,
     EventTimedOut,
     EventWaitCancelled,
     Input,
     LogEvent,
     MessagePublished,
+    MessageSent,
     OwnerChanged,
     Parent,
     PatchMarked,
@@ -104,8 +133,6 @@ from romancy.core._events import (
     WorkflowResumed,
     WorkflowRetried,
     WorkflowStarted,
-    decode_commit,
-    encode_commit,
 )
 from romancy.core._failures import (
     as_caught,
@@ -137,8 +164,10 @@ from romancy.core._thread_state import driving
 
 __all__ = [
     "COMMANDS",
+    "DIRECT",
     "INPUTS",
     "NO_DICT",
+    "PUBLISHED",
     "RULES",
     "TERMINAL",
     "Activation",
@@ -149,11 +178,19 @@ __all__ = [
     "ActivityDefinition",
     "ActivityFailed",
     "ActivityScheduled",
+    "AwaitChannel",
     "AwaitEvent",
     "CancelActivity",
     "CancelChild",
     "CancelRequested",
     "CancelTimer",
+    "ChannelAsked",
+    "ChannelAwaited",
+    "ChannelJoined",
+    "ChannelLeft",
+    "ChannelReceived",
+    "ChannelRefused",
+    "ChannelSent",
     "ChildCancelRequested",
     "ChildCancelled",
     "ChildCompleted",
@@ -169,12 +206,19 @@ __all__ = [
     "ContinueAsNew",
     "Effect",
     "EventAwaited",
+    "EventPutAside",
     "EventReceived",
     "EventTimedOut",
     "EventWaitCancelled",
+    "EventsSubscribed",
+    "EventsUnsubscribed",
     "Input",
+    "JoinChannel",
+    "LeaveChannel",
     "LogEvent",
     "MessagePublished",
+    "MessageSent",
+    "Mode",
     "Outcome",
     "OwnerChanged",
     "Parent",
@@ -185,6 +229,8 @@ __all__ = [
     "Replayed",
     "Report",
     "Run",
+    "Send",
+    "SendOnChannel",
     "StartActivity",
     "StartChild",
     "StartCompensation",
@@ -214,6 +260,7 @@ __all__ = [
     "driving",
     "encode_commit",
     "idempotency_key",
+    "mode_conflict",
     "not_in_a_workflow",
     "own_classes",
     "replay",

@@ -6,21 +6,24 @@ resolves its future. User code reaches the run only through this module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from msgspec.structs import replace
+
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
-from romancy.core._calls import Calls
+from romancy.core._answers import ActivityAnswer, Answer, ChildAnswer, WaitAnswer
+from romancy.core._asking import SECOND
+from romancy.core._channel_commands import ChannelCommands
+from romancy.core._complaints import Complaint
 from romancy.core._failures import activity_error, child_error
-from romancy.core._ids import Ids, automatic_child, derive
-from romancy.core._loop import FAR_FUTURE, DeterministicLoop, Timer, cancellation
-from romancy.core._memory import Memory, what_of, without_number
-from romancy.core._nothing import NO_DICT, NO_LIST
-from romancy.core._stable import StableFuture
+from romancy.core._ids import automatic_child, derive
+from romancy.core._loop import FAR_FUTURE
+from romancy.core._memory import what_of, without_number
+from romancy.core._nothing import NO_DICT
+from romancy.core._recall import what_of_sent
 from romancy.core._thread_state import threads
-from romancy.errors import (
-    EventTimeoutError,
-    WorkflowCancelledError,
-)
+from romancy.errors import EventTimeoutError, WorkflowCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -28,168 +31,17 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
-    from romancy.core._fold import State
-    from romancy.core._match import Definition, Matcher
     from romancy.retry import RetryPolicy
 
 __all__ = ["Commands", "current_commands"]
 
-C = TypeVar("C", bound=ev.Command)
 T = TypeVar("T")
-SECOND: Final = 1_000_000
 
 
-class Answer(StableFuture[Any]):
-    """The future of a command. Cancelling it tells the run that nobody waits any more."""
-
-    __slots__ = ("commands", "id")
-
-    commands: Commands
-    id: str
-
-    def cancel(self, msg: Any = None) -> bool:
-        if not super().cancel(msg):
-            return False
-        if not self.commands.loop.dead:
-            self.give_up()
-        return True
-
-    def give_up(self) -> None:
-        """Tell the run that nobody waits any more."""
-
-
-class ActivityAnswer(Answer):
-    """The future of an activity, and the details of its call that its log entry does not hold."""
-
-    __slots__ = ("definition", "failures", "retry", "since", "timeout")
-
-    definition: ActivityDefinition
-    retry: RetryPolicy | None
-    timeout: float | None
-    failures: tuple[str, ...]
-    """The failures of its attempts; not set before the first one."""
-    since: int
-    """The number of the activation that asked for it."""
-
-    def give_up(self) -> None:
-        commands = self.commands
-        if self.id in commands.state.activities:
-            never_started = self.since == commands.activation
-            commands.ask(ev.ActivityCancelRequested(self.id, never_started))
-            if never_started:
-                del commands.activities[self.id]
-
-
-class WaitAnswer(Answer):
-    """The future of a wait for an event."""
+class Commands(ChannelCommands):
+    """The requests of one run."""
 
     __slots__ = ()
-
-    def give_up(self) -> None:
-        commands = self.commands
-        if self.id in commands.state.waits:
-            del commands.waits[self.id]
-            commands.ask(ev.EventWaitCancelled(self.id))
-
-
-class ChildAnswer(Answer):
-    """The future of a child workflow's end."""
-
-    __slots__ = ("definition",)
-
-    definition: WorkflowDefinition
-
-    def give_up(self) -> None:
-        commands = self.commands
-        child = commands.state.children.get(self.id)
-        if child is not None and not child.cancel_requested:
-            commands.ask(ev.ChildCancelRequested(self.id))
-
-    def stop(self) -> None:
-        """Ask the child to stop, and keep waiting for its end."""
-        if not self.commands.loop.dead:
-            self.give_up()
-
-
-class Commands:
-    """The requests of one run. `asked` collects those of the activation under way."""
-
-    __slots__ = (
-        "_children",
-        "_draws",
-        "_ids",
-        "_patches",
-        "_timers",
-        "activation",
-        "activities",
-        "asked",
-        "began",
-        "calls",
-        "compensable",
-        "instance_id",
-        "loop",
-        "matcher",
-        "over",
-        "state",
-        "waits",
-    )
-
-    def __init__(self, instance_id: str, state: State, loop: DeterministicLoop) -> None:
-        self.instance_id = instance_id
-        self.state = state
-        self.loop = loop
-        self.asked: list[ev.Command] = NO_LIST
-        """The commands asked for since `begin`. Between activations, nothing can ask."""
-        self.activation = 0
-        """The number of the activation under way."""
-        self.matcher: Matcher | None = None
-        self.over = False
-        self.calls = Calls()
-        self.began = 0
-        """The time (µs) at which the loop's time begins: that of the input for which the body was first driven."""
-        self._ids = Ids()
-        self.activities: dict[str, ActivityAnswer] = {}
-        """Activities that were asked for and whose outcome is not known."""
-        self.waits: dict[str, WaitAnswer] = NO_DICT
-        self._children: dict[str, ChildAnswer] = NO_DICT
-        self._timers: dict[str, Timer] = NO_DICT
-        self._patches: dict[str, bool] = NO_DICT
-        self._draws: dict[str, int] = NO_DICT
-
-    def begin(self) -> list[ev.Command]:
-        """Begin an activation. Returns the list in which its commands will stand."""
-        self.activation += 1
-        asked: list[ev.Command] = []
-        self.asked = asked
-        return asked
-
-    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
-        """Record the command, or find it in the record. The returned command has the id that counts.
-
-        `of` is the called definition, which can say whether a recorded call of an older version is the same one.
-        """
-        if self.loop.dead:
-            return command
-        if self.matcher is not None:
-            recorded = self.matcher.claim(command, chosen=chosen, of=of)
-            if recorded is not None:
-                command = recorded  # type: ignore[assignment]
-        self.asked.append(command)
-        self.state.apply(command)
-        self.loop.spent = 0
-        return command
-
-    def _require_open(self) -> None:
-        if self.loop.dead or self.over:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        if self.loop.dead:
-            self.loop.drop()
-        if self.over:
-            raise cancellation("the workflow has ended")
 
     def activity(
         self,
@@ -220,20 +72,59 @@ class Commands:
         answer.timeout = timeout or definition.timeout
         return answer
 
-    def wait(self, name: str, *, key: str | None = None, timeout: float | None = None) -> Answer:
+    def wait(
+        self, name: str, *, key: str | None = None, timeout: float | None = None, where: Raw = ev.NULL
+    ) -> WaitAnswer:
         """Wait for an event. The future brings its `EventReceived`, or raises EventTimeoutError."""
         self._require_open()
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
-        awaited = self.ask(ev.EventAwaited(self._ids.number("wait", name), name, key, due))
-        if self.waits is NO_DICT:
-            self.waits = {}
-        answer = self.waits[awaited.id] = WaitAnswer(loop=self.loop)
-        answer.commands = self
-        answer.id = awaited.id
-        return answer
+        return self._wait(name, key, due, where)
+
+    def _wait(self, name: str, key: str | None, due: int | None, where: Raw) -> WaitAnswer:
+        return self._wait_for(ev.EventAwaited(self._ids.number("wait", name), name, key, due, where, routed=True))
+
+    def wait_on(
+        self, waited: WaitAnswer, received: ev.EventReceived | ch.ChannelReceived, misfit: str
+    ) -> WaitAnswer | None:
+        """Put aside an event or a message whose data does not fit, and wait for the next one, as long as was asked for.
+
+        None in a replay of a history in which the event was not put aside: the workflow was told then.
+        """
+        if self.matcher is not None and not self.matcher.holds_put_aside(waited.id):
+            return None
+        self._require_open()
+        asked = waited.awaited
+        if isinstance(received, ch.ChannelReceived) and isinstance(asked, ch.ChannelAwaited):
+            self.ask(ev.EventPutAside(waited.id, received.channel, received.message_id, misfit))
+            return self._wait_on_channel(asked.channel, asked.mode, asked.due)
+        assert isinstance(received, ev.EventReceived)  # noqa: S101 - a wait is answered by its own kind of input
+        assert isinstance(asked, ev.EventAwaited)  # noqa: S101 - as above
+        self.ask(ev.EventPutAside(waited.id, received.name, received.event_id, misfit))
+        if self.matcher is None:
+            brief = f"event {received.name!r} (id {received.event_id!r}) does not fit and was put aside"
+            self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
+        return self._wait(asked.name, asked.key, asked.due, asked.where)
+
+    def subscribe(self, name: str) -> None:
+        """Have every event of this name brought to the instance from now on."""
+        self._require_open()
+        if name not in self.state.subscriptions:
+            self.ask(ev.EventsSubscribed(name))
+
+    def unsubscribe(self, name: str) -> None:
+        """End a subscription."""
+        self._require_open()
+        if name in self.state.subscriptions:
+            self.ask(ev.EventsUnsubscribed(name))
 
     def child(
-        self, definition: WorkflowDefinition, input: Raw, *, instance_id: str | None = None, delay: float = 0.0
+        self,
+        definition: WorkflowDefinition,
+        input: Raw,
+        *,
+        instance_id: str | None = None,
+        delay: float = 0.0,
+        headers: dict[str, str] = NO_DICT,
     ) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow. The future brings its decoded result or its failure."""
         self._require_open()
@@ -245,9 +136,11 @@ class Commands:
         if former is None:
             if instance_id is None:
                 instance_id = automatic_child(self.instance_id, self.started.nonce, id)
-            command = ev.ChildStarted(id, definition.name, instance_id, input, microseconds)
+            command = ev.ChildStarted(id, definition.name, instance_id, input, microseconds, headers=headers)
         else:
-            command = ev.ChildStarted(former.id, definition.name, former.instance_id, input, microseconds, again=True)
+            command = ev.ChildStarted(
+                former.id, definition.name, former.instance_id, input, microseconds, again=True, headers=headers
+            )
         started = self.ask(command, of=definition)
         if self._children is NO_DICT:
             self._children = {}
@@ -262,6 +155,27 @@ class Commands:
         self._require_open()
         again = self._remembers and self._memory.look("messages", name, what_of(data, key)) is not None
         self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
+
+    def send(
+        self,
+        name: str,
+        data: Raw,
+        *,
+        to: str = "",
+        key: str | None = None,
+        source: str = "",
+        id: str = "",
+        subject: str | None = None,
+        headers: dict[str, str] = NO_DICT,
+    ) -> str:
+        """Send an event to workflows once this activation is durable. Returns the event's id."""
+        self._require_open()
+        number = self._ids.number("send", name)
+        event_id = id or derive(self.instance_id, self.started.nonce, "send", number).hex()[:32]
+        sent = ev.MessageSent(number, name, data, to, key, event_id, source, subject, headers, chosen=bool(id))
+        if self._remembers and self._memory.look("sends", name, what_of_sent(sent)) is not None:
+            sent = replace(sent, again=True)
+        return self.ask(sent).event_id
 
     def report(self, state: Raw) -> None:
         """Show the progress of the workflow to the outside."""
@@ -305,17 +219,6 @@ class Commands:
 
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _remembers(self) -> bool:
-        """Whether a former run may have an answer. On replay, the record has it."""
-        return self.state.memory is not None and self.matcher is None
-
-    @property
-    def _memory(self) -> Memory:
-        memory = self.state.memory
-        assert memory is not None  # noqa: S101 - see _remembers
-        return memory
-
     def _with_key(self, definition: ActivityDefinition, command: ev.ActivityScheduled) -> ev.ActivityScheduled:
         """The call under the key that a former run had for it, unless what it did then was undone."""
         chosen = without_number(command.name, command.id)
@@ -336,15 +239,6 @@ class Commands:
     def replaying(self) -> bool:
         """Whether what happens now has happened before (or happens in a run torn down, for nobody)."""
         return self.matcher is not None or self.loop.dead
-
-    @property
-    def started(self) -> ev.WorkflowStarted:
-        assert self.state.started is not None  # noqa: S101 - no user code runs before the start
-        return self.state.started
-
-    def due(self, when: float) -> int:
-        """The loop's time `when` in µs since the epoch."""
-        return self.began + round((when - self.loop.skipped) * SECOND)
 
     def write_timers(self) -> None:
         """Turn what the loop armed and disarmed into commands.
@@ -399,7 +293,7 @@ class Commands:
             self.loop.skip_to(timer.when())
         self.loop.fire(timer)
 
-    def _event_received(self, event: ev.EventReceived) -> None:
+    def _event_received(self, event: ev.EventReceived | ch.ChannelReceived) -> None:
         answer = self.waits.pop(event.id)
         if not answer.done():
             answer.set_result(event)
@@ -432,6 +326,9 @@ class Commands:
         ev.TimerFired: _timer_fired,
         ev.EventReceived: _event_received,
         ev.EventTimedOut: _event_timed_out,
+        ch.ChannelReceived: _event_received,
+        ch.ChannelJoined: ChannelCommands.joined,
+        ch.ChannelRefused: ChannelCommands.refused,
         ev.ChildCompleted: _child_completed,
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 
 if TYPE_CHECKING:
@@ -29,9 +30,17 @@ _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.TimerCancelled: lambda e: f"cancel of timer {e.id}",
     ev.EventAwaited: lambda e: f"wait for event {e.name}" + (f" with key {e.key}" if e.key else ""),
     ev.EventWaitCancelled: lambda e: f"end of the wait {e.id}",
+    ev.EventPutAside: lambda e: f"putting aside of the event of the wait {e.id}",
+    ev.EventsSubscribed: lambda e: f"subscription to {e.name}",
+    ev.EventsUnsubscribed: lambda e: f"end of the subscription to {e.name}",
     ev.ChildStarted: lambda e: f"child workflow {e.workflow} as {e.id}",
     ev.ChildCancelRequested: lambda e: f"cancel of child {e.id}",
     ev.MessagePublished: lambda e: f"publication of {e.name} as {e.id}",
+    ev.MessageSent: lambda e: f"sending of {e.name} as {e.id}" + (f" to {e.to}" if e.to else ""),
+    ch.ChannelAsked: lambda e: f"{e.mode} subscription to channel {e.channel}",
+    ch.ChannelLeft: lambda e: f"end of the subscription to channel {e.channel}",
+    ch.ChannelAwaited: lambda e: f"wait for a {e.mode} message of channel {e.channel}",
+    ch.ChannelSent: lambda e: f"message on channel {e.channel}" + (f" to {e.to}" if e.to else ""),
     ev.PatchMarked: lambda e: f"patch {e.name}",
     ev.CompensationScheduled: lambda e: f"compensation {e.name} of {e.activity_id}",
     ev.WorkflowCompleted: lambda _: "return of a result",

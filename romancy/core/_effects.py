@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from romancy.core._channel_events import Mode
 from romancy.core._complaints import Complaint
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
-from romancy.core._events import NULL, Input, LogEvent, WorkflowStarted
+from romancy.core._events import NULL, Input, LogEvent, MessageSent, WorkflowStarted
 from romancy.retry import RetryPolicy
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
 
 __all__ = [
+    "DIRECT",
+    "PUBLISHED",
     "Activation",
+    "AwaitChannel",
     "AwaitEvent",
     "CancelActivity",
     "CancelChild",
     "CancelTimer",
     "Effect",
+    "JoinChannel",
+    "LeaveChannel",
     "Outcome",
     "Publish",
     "Report",
+    "Send",
+    "SendOnChannel",
     "StartActivity",
     "StartChild",
     "StartCompensation",
     "StartTimer",
     "StopAwaiting",
 ]
+
+
+DIRECT: Final = "\0direct"
+PUBLISHED: Final = "\0published"
 
 
 class StartActivity(Struct, frozen=True, gc=False):
@@ -80,12 +92,50 @@ class AwaitEvent(Struct, frozen=True, gc=False):
     name: str
     key: str | None = None
     due: int | None = None
+    where: Raw = NULL
+
+
+class AwaitChannel(Struct, frozen=True, gc=False):
+    """Feed the next message of the channel as `ChannelReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
+
+    wait_id: str
+    channel: str
+    mode: Mode
+    due: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands for the name of an event, where waits are compared with messages. No event has it."""
+        return DIRECT if self.mode == "direct" else PUBLISHED
+
+    @property
+    def key(self) -> str:
+        return self.channel
+
+    @property
+    def where(self) -> Raw:
+        return NULL
 
 
 class StopAwaiting(Struct, frozen=True, gc=False):
     """End the wait without an event."""
 
     wait_id: str
+
+
+class JoinChannel(Struct, frozen=True, gc=False):
+    """Register the subscription (idempotent) and feed `ChannelJoined` or `ChannelRefused`."""
+
+    join_id: str
+    channel: str
+    mode: Mode
+
+
+class LeaveChannel(Struct, frozen=True, gc=False):
+    """Remove the subscription, and the messages of the channel that nobody waits for."""
+
+    channel: str
+    mode: Mode
 
 
 class StartChild(Struct, frozen=True, gc=False):
@@ -102,6 +152,7 @@ class StartChild(Struct, frozen=True, gc=False):
     again: bool = False
     by: str = ""
     unsure: Literal["", "done", "undone"] = ""
+    headers: dict[str, str] = {}
 
 
 class CancelChild(Struct, frozen=True, gc=False):
@@ -118,6 +169,23 @@ class Publish(Struct, frozen=True, gc=False):
     name: str
     data: Raw
     key: str | None = None
+
+
+class Send(Struct, frozen=True, gc=False):
+    """Send an event to workflows, once."""
+
+    event: MessageSent
+
+
+class SendOnChannel(Struct, frozen=True, gc=False):
+    """Send a message over a channel, once: to the instance `to`, or to whoever has subscribed."""
+
+    channel: str
+    message_id: str
+    data: Raw
+    metadata: Raw
+    headers: dict[str, str] = {}
+    to: str | None = None
 
 
 class Report(Struct, frozen=True, gc=False):
@@ -150,10 +218,15 @@ Effect: TypeAlias = (
     | StartTimer
     | CancelTimer
     | AwaitEvent
+    | AwaitChannel
     | StopAwaiting
+    | JoinChannel
+    | LeaveChannel
     | StartChild
     | CancelChild
     | Publish
+    | Send
+    | SendOnChannel
     | Report
     | StartCompensation
 )

@@ -178,9 +178,12 @@ class Ending:
         return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
-        """Wait for all activities first: a later outcome would be taken for that of an activity of the next run."""
+        """Wait for all activities first: a later outcome would be taken for that of an activity of the next run.
+
+        Wait for subscriptions as well, which the next run keeps.
+        """
         state = self._commands.state
-        if state.activities:
+        if state.activities or state.joining:
             return
         if state.cancel is None:
             self._commands.ask(verdict)

@@ -6,21 +6,15 @@ renamed, removed or given another meaning. This module defines the form of the e
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw
 
-from romancy.errors import HistoryCorruptError, HistoryVersionError
 from romancy.serialization import ErrorInfo
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = [
-    "COMMANDS",
-    "INPUTS",
+    "NULL",
     "TERMINAL",
     "ActivityAttemptFailed",
     "ActivityCancelRequested",
@@ -40,12 +34,16 @@ __all__ = [
     "CompensationFailed",
     "CompensationScheduled",
     "EventAwaited",
+    "EventPutAside",
     "EventReceived",
     "EventTimedOut",
     "EventWaitCancelled",
+    "EventsSubscribed",
+    "EventsUnsubscribed",
     "Input",
     "LogEvent",
     "MessagePublished",
+    "MessageSent",
     "OwnerChanged",
     "Parent",
     "PatchMarked",
@@ -63,8 +61,6 @@ __all__ = [
     "WorkflowResumed",
     "WorkflowRetried",
     "WorkflowStarted",
-    "decode_commit",
-    "encode_commit",
 ]
 
 NULL: Final = Raw(b"null")
@@ -96,7 +92,10 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The run begins. Keys and seeds derive from `nonce`, new in each run and life. `rules`: see `_calls.RULES`."""
+    """The run begins. Keys and seeds derive from `nonce`, new in each run and life. `rules`: see `_calls.RULES`.
+
+    `channels` are the subscriptions that the run before it had, the mode of each channel.
+    """
 
     workflow: str
     input: Raw
@@ -110,6 +109,9 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     by: str = ""
     """The run of the parent that had this child retried. It stays the same when the child continues as new."""
     rules: int = 0
+    subscriptions: tuple[str, ...] = ()
+    """The types of events to which the run before, which continued as this one, had subscribed."""
+    channels: dict[str, Literal["broadcast", "competing", "direct"]] = {}
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -192,6 +194,9 @@ class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     source: str = ""
     subject: str | None = None
     time: int | None = None
+    headers: dict[str, str] = {}
+    extensions: dict[str, str | int | bool] = {}
+    """The extension attributes of a CloudEvent."""
 
 
 class EventTimedOut(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -292,18 +297,45 @@ class TimerCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
 
 
 class EventAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow waits for an event of this name (and key), until `due` if there is one."""
+    """The workflow waits for an event of this name (and key), until `due` if there is one.
+
+    `where`: stored conditions that its data must meet. `routed`: the append that holds this also registered the
+    interest that has events routed to the wait. Versions without routing registered none.
+    """
 
     id: str
     name: str
     key: str | None = None
     due: int | None = None
+    where: Raw = NULL
+    routed: bool = False
 
 
 class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The workflow stopped waiting."""
 
     id: str
+
+
+class EventPutAside(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The data of the event that the wait `id` received does not fit the declared type. Another wait goes on for it."""
+
+    id: str
+    name: str
+    event_id: str = ""
+    reason: str = ""
+
+
+class EventsSubscribed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """From here on every event of this name reaches the instance, whether it waits for one at that moment or not."""
+
+    name: str
+
+
+class EventsUnsubscribed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """Ends what `EventsSubscribed` began."""
+
+    name: str
 
 
 class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -314,6 +346,26 @@ class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
     data: Raw
     key: str | None = None
     again: bool = False
+
+
+class MessageSent(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow body sent an event to workflows: to one instance, to a key, or to all that listen.
+
+    It is sent once this is durable. `again`: a former run had sent it.
+    """
+
+    id: str
+    name: str
+    data: Raw
+    to: str = ""
+    key: str | None = None
+    event_id: str = ""
+    source: str = ""
+    subject: str | None = None
+    headers: dict[str, str] = {}
+    again: bool = False
+    chosen: bool = False
+    """Whether the workflow chose the event's id."""
 
 
 class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -331,6 +383,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     input: Raw
     delay: int = 0
     again: bool = False
+    headers: dict[str, str] = {}
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -409,91 +462,4 @@ class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=F
     unclaimed: tuple[str, ...] = ()
 
 
-INPUTS: Final[tuple[type[Input], ...]] = (
-    WorkflowStarted,
-    WorkflowRetried,
-    OwnerChanged,
-    WorkflowResumed,
-    ActivityAttemptFailed,
-    ActivityCompleted,
-    ActivityFailed,
-    ActivityCancelled,
-    TimerFired,
-    EventReceived,
-    EventTimedOut,
-    ChildCompleted,
-    ChildFailed,
-    ChildCancelled,
-    CompensationAttemptFailed,
-    CompensationCompleted,
-    CompensationFailed,
-    CancelRequested,
-)
-COMMANDS: Final[tuple[type[Command], ...]] = (
-    ActivityScheduled,
-    ActivityCancelRequested,
-    TimerStarted,
-    TimerCancelled,
-    EventAwaited,
-    EventWaitCancelled,
-    MessagePublished,
-    ProgressReported,
-    ChildStarted,
-    ChildCancelRequested,
-    PatchMarked,
-    CompensationScheduled,
-    WorkflowAbandoned,
-    WorkflowParked,
-    WorkflowCaughtUp,
-    WorkflowContinued,
-    WorkflowCompleted,
-    WorkflowFailed,
-    WorkflowCancelled,
-)
 TERMINAL: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinued)
-
-_Commit: TypeAlias = list[LogEvent]
-_KNOWN: Final = {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
-_TAG: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
-
-
-def _any_of(kinds: tuple[type[LogEvent], ...]) -> Any:
-    union: Any = kinds[0]
-    for kind in kinds[1:]:
-        union |= kind
-    return union
-
-
-_Known: Any = _any_of((*INPUTS, *COMMANDS))
-_decoder: msgspec.json.Decoder[_Commit] = msgspec.json.Decoder(list[_Known])
-_tags = msgspec.json.Decoder(list[dict[str, Any]])
-
-
-encode_commit: Final[Callable[[list[LogEvent]], bytes]] = msgspec.json.Encoder().encode
-"""The body of a log row: the JSON array of the events decided together."""
-
-
-def decode_commit(body: bytes) -> list[LogEvent]:
-    """The events of a log row.
-
-    Raises HistoryVersionError when an event is of a kind this version does not know (the log is newer than the
-    code), and HistoryCorruptError when the bytes are not a commit at all.
-    """
-    try:
-        return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _refusal(body, error) from error
-
-
-def _refusal(body: bytes, error: Exception) -> HistoryVersionError | HistoryCorruptError:
-    try:
-        tags = [str(event.get("type")) for event in _tags.decode(body)]
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return HistoryCorruptError(f"a log row is not a JSON array of events: {error}")
-    unknown = sorted({tag for tag in tags if tag not in _KNOWN})
-    if unknown and all(_TAG.fullmatch(tag) for tag in unknown):
-        return HistoryVersionError(
-            f"the log holds events unknown to this version of Romancy: {', '.join(unknown)}. "
-            "It was written by a newer version; let a worker of that version take the instance."
-        )
-    return HistoryCorruptError(f"a log row cannot be read: {error if not unknown else 'it holds what is no event'}")

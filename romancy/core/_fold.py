@@ -10,53 +10,25 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Raw, Struct
-
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core._channels import CHANNEL_RULES
 from romancy.core._effects import Outcome
+from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
 from romancy.core._nothing import NO_DICT, NO_LIST
-from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_timer
+from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from msgspec import Raw
+
     from romancy.core._definitions import ActivityDefinition
     from romancy.core._memory import Kind, Memory, Remembered
 
-__all__ = ["Attempted", "Child", "Compensable", "State"]
-
-
-LATEST: Final = 1 << 62
-
-
-class Attempted(Struct, gc=False):
-    """An activity or a compensation in flight: how many attempts have failed, and when the next is due."""
-
-    scheduled: Any
-    failures: int = 0
-    next_at: int | None = None
-    cancel_requested: bool = False
-    details: Raw | None = None
-
-
-class Child(Struct, gc=False):
-    """A child workflow that has not ended."""
-
-    started: ev.ChildStarted
-    cancel_requested: bool = False
-
-
-class Compensable(Struct, frozen=True, gc=False):
-    """An activity whose effect is to be undone if the run fails."""
-
-    scheduled: ev.ActivityScheduled
-    result: Raw
-    position: int = LATEST
-    """When it completed, if that was in a former run."""
-    key: str = ""
-    """The key under which a former run tried to undo it."""
+__all__ = ["State"]
 
 
 class State:
@@ -66,16 +38,19 @@ class State:
         "abandoned",
         "activities",
         "cancel",
+        "channels",
         "children",
         "compensable",
         "compensations",
         "due",
+        "joining",
         "known",
         "memory",
         "parked",
         "progress",
         "recall",
         "started",
+        "subscriptions",
         "terminal",
         "time",
         "timers",
@@ -97,7 +72,13 @@ class State:
         self.time = 0
         self.activities: dict[str, Attempted] = {}
         self.timers: dict[str, ev.TimerStarted] = NO_DICT
-        self.waits: dict[str, ev.EventAwaited] = NO_DICT
+        self.waits: dict[str, ev.EventAwaited | ch.ChannelAwaited] = NO_DICT
+        self.subscriptions: dict[str, None] = NO_DICT
+        """The types of events that the instance has subscribed to."""
+        self.joining: dict[str, ch.ChannelAsked] = NO_DICT
+        """Subscriptions that were asked for and neither granted nor refused."""
+        self.channels: dict[str, ch.Mode] = NO_DICT
+        """The channels that the instance has subscribed to."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
@@ -143,7 +124,7 @@ class State:
         """
         if self.terminal is not None:
             return False
-        awaited = _AWAITED.get(type(event))
+        awaited = AWAITED.get(type(event))
         if awaited is not None:
             return event.id in getattr(self, awaited)  # type: ignore[attr-defined]
         if isinstance(event, ev.WorkflowStarted):
@@ -153,7 +134,7 @@ class State:
     @property
     def waits_for_something(self) -> bool:
         """Whether an input that answers a command may still come."""
-        return bool(self.activities or self.timers or self.waits or self.children)
+        return bool(self.activities or self.timers or self.waits or self.children or self.joining)
 
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""
@@ -234,7 +215,7 @@ class State:
             return Status.CANCELLING
         if self.started is None:
             return Status.PENDING
-        return Status.RUNNING if self.activities or self.remembered else Status.WAITING
+        return Status.RUNNING if self.activities or self.remembered or self.joining else Status.WAITING
 
     def outcome(self) -> Outcome | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
@@ -271,6 +252,10 @@ def _owner_changed(state: State, event: ev.OwnerChanged) -> None:
 def _started(state: State, event: ev.WorkflowStarted) -> None:
     _time(state, event)
     state.started = event
+    if event.subscriptions:
+        state.subscriptions = dict.fromkeys(event.subscriptions)
+    if event.channels:
+        state.channels = dict(event.channels)
 
 
 def _retried(state: State, event: ev.WorkflowRetried) -> None:
@@ -428,6 +413,7 @@ def _abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:
     state.abandoned = True
     state.timers.clear()
     state.waits.clear()
+    state.subscriptions = NO_DICT
 
 
 def _progress(state: State, event: ev.ProgressReported) -> None:
@@ -437,6 +423,19 @@ def _progress(state: State, event: ev.ProgressReported) -> None:
 def _published(state: State, event: ev.MessagePublished) -> None:
     if state.memory is not None:
         find_message(state.memory, event)
+
+
+def _sent(state: State, event: ev.MessageSent) -> None:
+    if state.memory is not None:
+        find_sent(state.memory, event)
+
+
+def _subscribed(state: State, event: ev.EventsSubscribed) -> None:
+    state.subscriptions = {**state.subscriptions, event.name: None}
+
+
+def _unsubscribed(state: State, event: ev.EventsUnsubscribed) -> None:
+    state.subscriptions = {name: None for name in state.subscriptions if name != event.name}
 
 
 def _nothing(state: State, event: ev.Command) -> None:
@@ -478,22 +477,16 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowAbandoned: _abandoned,
     ev.WorkflowParked: _parked,
     ev.ProgressReported: _progress,
+    ev.EventPutAside: _nothing,
+    ev.EventsSubscribed: _subscribed,
+    ev.EventsUnsubscribed: _unsubscribed,
     ev.MessagePublished: _published,
+    ev.MessageSent: _sent,
     ev.PatchMarked: _nothing,
     ev.WorkflowCaughtUp: _nothing,
     ev.WorkflowContinued: _terminal,
     ev.WorkflowCompleted: _terminal,
     ev.WorkflowFailed: _terminal,
     ev.WorkflowCancelled: _terminal,
+    **CHANNEL_RULES,
 }
-
-_AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
-    **dict.fromkeys(
-        (ev.ActivityAttemptFailed, ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled), "activities"
-    ),
-    ev.TimerFired: "timers",
-    ev.EventReceived: "waits",
-    ev.EventTimedOut: "waits",
-    **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
-}
-"""The part of the state that holds what an input answers, while the run waits for it."""

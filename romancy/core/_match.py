@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 
 if TYPE_CHECKING:
@@ -33,9 +34,20 @@ _Fits: TypeAlias = "Callable[[Any, Any], bool]"
 _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.ActivityScheduled: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
     ev.TimerStarted: lambda a, b: a.when == b.when,
-    ev.EventAwaited: lambda a, b: (a.name, a.key, a.due) == (b.name, b.key, b.due),
+    ev.EventAwaited: lambda a, b: (a.name, a.key, a.due, a.where) == (b.name, b.key, b.due, b.where),
+    ev.EventPutAside: lambda a, b: a.id == b.id,
     ev.ChildStarted: lambda a, b: (a.workflow, a.delay) == (b.workflow, b.delay) and _same_json(a.input, b.input),
     ev.MessagePublished: lambda a, b: (a.name, a.key) == (b.name, b.key) and _same_json(a.data, b.data),
+    ev.MessageSent: lambda a, b: (
+        (a.name, a.to, a.key, a.subject) == (b.name, b.to, b.key, b.subject) and _same_json(a.data, b.data)
+    ),
+    ch.ChannelAwaited: lambda a, b: (a.channel, a.mode, a.due) == (b.channel, b.mode, b.due),
+    ch.ChannelAsked: lambda a, b: (a.channel, a.mode) == (b.channel, b.mode),
+    ch.ChannelSent: lambda a, b: (
+        (a.channel, a.to, a.headers) == (b.channel, b.to, b.headers)
+        and _same_json(a.data, b.data)
+        and _same_json(a.metadata, b.metadata)
+    ),
     ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
     ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
     ev.WorkflowFailed: lambda a, b: a.error.type == b.error.type,
@@ -116,6 +128,10 @@ class Matcher:
     def holds_patch(self, name: str) -> bool:
         """Whether this activation took the new branch of the patch."""
         return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.recorded)
+
+    def holds_put_aside(self, wait_id: str) -> bool:
+        """Whether the event that this wait received was put aside."""
+        return any(isinstance(command, ev.EventPutAside) and command.id == wait_id for command in self.recorded)
 
     @property
     def caught_up(self) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 
-__all__ = ["Kind", "Memory", "Remembered", "what_of", "without_number"]
+__all__ = ["Kind", "Memory", "Remembered", "what_is_awaited", "what_of", "what_went_out", "without_number"]
 
-Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages"]
+Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages", "sends"]
 
 _DIGEST_FROM: Final = 64
 _MOST_OLDER: Final = 100
@@ -84,6 +85,17 @@ def without_number(name: str, id: str) -> str:
 def what_of(raw: Raw, *more: object) -> bytes:
     """What identifies a call, besides its kind and name."""
     return repr(more).encode() + b"\0" + _canonical(raw)
+
+
+def what_went_out(message: ch.ChannelSent) -> tuple[str, bytes]:
+    """The name and the rest that identify a message of a channel. No event has such a name."""
+    beside = b"" if message.metadata == ev.NULL else _canonical(message.metadata)
+    return f"\0{message.channel}", what_of(message.data, message.to, sorted(message.headers.items()), beside)
+
+
+def what_is_awaited(wait: ch.ChannelAwaited) -> tuple[str, bytes]:
+    """The name and the rest that identify a wait for a message of a channel, whatever the mode of a subscription."""
+    return f"\0{wait.channel}", b"direct" if wait.mode == "direct" else b""
 
 
 class Memory:
@@ -213,7 +225,7 @@ class Memory:
 
 def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
     """The answer that a former run got, adapted to this run."""
-    if isinstance(answer, ev.EventReceived):
+    if isinstance(answer, (ev.EventReceived, ch.ChannelReceived)):
         return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
     if isinstance(answer, ev.TimerFired):
         return ev.TimerFired(at, id, again=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from romancy.core import _channel_events as ch
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
 from romancy.errors import NonDeterminismError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from romancy.core._commands import Commands
-    from romancy.core._fold import Attempted
+    from romancy.core._in_flight import Attempted
     from romancy.core._memory import Kind
 
 __all__ = ["effects_of", "not_to_be_undone", "outstanding"]
@@ -53,9 +54,9 @@ def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
     if event.again and isinstance(started := commands.started, ev.WorkflowRetried):
         return fx.StartChild(
             event.id, event.workflow, event.instance_id, event.input, event.delay, again=True,
-            by=started.nonce, unsure=started.unsure,
+            by=started.nonce, unsure=started.unsure, headers=event.headers,
         )  # fmt: skip
-    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, event.delay)
+    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, event.delay, headers=event.headers)
 
 
 def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:
@@ -87,19 +88,41 @@ def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
     return state.memory is None or (event.id in getattr(state, kind) and (kind, event.id) not in state.remembered)
 
 
+def _await(wait: ev.EventAwaited | ch.ChannelAwaited) -> fx.AwaitEvent | fx.AwaitChannel:
+    if isinstance(wait, ch.ChannelAwaited):
+        return fx.AwaitChannel(wait.id, wait.channel, wait.mode, wait.due)
+    return fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due, wait.where)
+
+
+def _subscribe(commands: Commands, event: ch.ChannelAsked) -> fx.JoinChannel | None:
+    asked = event.id in commands.state.joining
+    return fx.JoinChannel(event.id, event.channel, event.mode) if asked else None
+
+
+def _send_message(_: Commands, event: ch.ChannelSent) -> fx.SendOnChannel | None:
+    if event.again:
+        return None
+    return fx.SendOnChannel(event.channel, event.message_id, event.data, event.metadata, event.headers, event.to)
+
+
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: _cancel_activity,
     ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
     ev.TimerCancelled: lambda _, e: fx.CancelTimer(e.id),
-    ev.EventAwaited: lambda c, e: fx.AwaitEvent(e.id, e.name, e.key, e.due) if _is_open(c, "waits", e) else None,
+    ev.EventAwaited: lambda c, e: _await(e) if _is_open(c, "waits", e) else None,
     ev.EventWaitCancelled: lambda _, e: fx.StopAwaiting(e.id),
     ev.ChildStarted: _new_child,
     ev.ChildCancelRequested: _cancel_child,
     ev.MessagePublished: lambda _, e: None if e.again else fx.Publish(e.id, e.name, e.data, e.key),
+    ev.MessageSent: lambda _, e: None if e.again else fx.Send(e),
     ev.ProgressReported: lambda _, e: fx.Report(e.state),
     ev.CompensationScheduled: _start_compensation,
+    ch.ChannelAwaited: lambda c, e: _await(e) if _is_open(c, "waits", e) else None,
+    ch.ChannelAsked: _subscribe,
+    ch.ChannelLeft: lambda _, e: fx.LeaveChannel(e.channel, e.mode),
+    ch.ChannelSent: _send_message,
 }
 
 
@@ -134,7 +157,8 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     timers = (timer for id, timer in state.timers.items() if ("timers", id) not in state.remembered)
     waits = (wait for id, wait in state.waits.items() if ("waits", id) not in state.remembered)
     effects += [fx.StartTimer(timer.id, timer.due) for timer in timers]
-    effects += [fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due) for wait in waits]
+    effects += [_await(wait) for wait in waits]
+    effects += [fx.JoinChannel(asked.id, asked.channel, asked.mode) for asked in state.joining.values()]
     for id, child in state.children.items():
         if ("children", id) in state.remembered:
             continue

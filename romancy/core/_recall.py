@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 from romancy.core._ids import automatic_child, derive, idempotency_key
-from romancy.core._memory import Memory, Remembered, what_of, without_number
+from romancy.core._memory import Memory, Remembered, what_is_awaited, what_of, what_went_out, without_number
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from romancy.core._memory import Kind
 
-__all__ = ["Recall", "recalled"]
+__all__ = ["Recall", "recalled", "what_of_sent"]
 
 
 class Recall:
@@ -167,6 +168,25 @@ class Recall:
         )
         self._note("messages", event.id, item, former)
 
+    def _sent(self, event: ev.MessageSent) -> None:
+        former = find_sent(self.memory, event)
+        item = Remembered(
+            kind="sends", id=self._named(event.id), name=event.name, what=what_of_sent(event), asked=event
+        )
+        self._note("sends", event.id, item, former)
+
+    def _message_awaited(self, event: ch.ChannelAwaited) -> None:
+        former = find_received(self.memory, event)
+        name, what = what_is_awaited(event)
+        item = Remembered(kind="waits", id=self._named(event.id), name=name, what=what, asked=event)
+        self._note("waits", event.id, item, former)
+
+    def _message_sent(self, event: ch.ChannelSent) -> None:
+        former = find_gone_out(self.memory, event)
+        name, what = what_went_out(event)
+        item = Remembered(kind="messages", id=self._named(event.id), name=name, what=what, asked=event)
+        self._note("messages", event.id, item, former)
+
     def _named(self, id: str) -> str:
         return f"{id}@{self._run.run}"
 
@@ -232,6 +252,10 @@ class Recall:
         ev.EventTimedOut: _void,
         ev.EventWaitCancelled: _void,
         ev.MessagePublished: _message,
+        ev.MessageSent: _sent,
+        ch.ChannelAwaited: _message_awaited,
+        ch.ChannelReceived: _completed,
+        ch.ChannelSent: _message_sent,
         ev.CompensationScheduled: _undoing_began,
         ev.CompensationCompleted: _was_undone,
         ev.CompensationFailed: _not_undone,
@@ -244,7 +268,7 @@ class Recall:
 def _matters(item: Remembered, gone: set[str]) -> bool:
     """Whether a run can use it. Delays and waits that did not end, and children that are gone, begin anew."""
     if item.answer is None:
-        return item.kind in ("activities", "messages") or (item.kind == "children" and item.key not in gone)
+        return item.kind in ("activities", "messages", "sends") or (item.kind == "children" and item.key not in gone)
     return True
 
 
@@ -279,6 +303,24 @@ def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | Non
     return memory.take(event, found)
 
 
+def find_sent(memory: Memory, event: ev.MessageSent) -> Remembered | None:
+    found = memory.look("sends", event.name, what_of_sent(event)) if event.again else None
+    return memory.take(event, found)
+
+
+def what_of_sent(event: ev.MessageSent) -> bytes:
+    """What identifies an event that was sent, besides its name."""
+    return what_of(event.data, event.to, event.key, event.subject)
+
+
+def find_received(memory: Memory, event: ch.ChannelAwaited) -> Remembered | None:
+    return memory.take(event, memory.look("waits", *what_is_awaited(event)))
+
+
+def find_gone_out(memory: Memory, event: ch.ChannelSent) -> Remembered | None:
+    return memory.take(event, memory.look("messages", *what_went_out(event)) if event.again else None)
+
+
 def recalled(instance_id: str, commits: Iterable[Sequence[ev.LogEvent]]) -> Recall:
     """The runs in these commits."""
     recall = Recall(instance_id)
@@ -299,6 +341,7 @@ _KINDS: Final[Mapping[type[ev.LogEvent], Kind]] = {
     ev.TimerFired: "timers",
     ev.TimerCancelled: "timers",
     ev.EventReceived: "waits",
+    ch.ChannelReceived: "waits",
     ev.EventTimedOut: "waits",
     ev.EventWaitCancelled: "waits",
 }

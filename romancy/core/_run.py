@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from romancy.core import _events as ev
-from romancy.core._commands import SECOND, Commands
+from romancy.core._asking import SECOND
+from romancy.core._commands import Commands
 from romancy.core._divergence import describe, divergence_report
 from romancy.core._effects import Activation
 from romancy.core._ending import Ending
@@ -383,6 +384,7 @@ class Run:
             or state.timers
             or state.waits
             or state.children
+            or state.joining
             or state.remembered
             or (self._loop.idle and self._loop.waits_for_ever)
             or state.started is None
@@ -417,6 +419,8 @@ class Run:
             budget=started.budget,
             rules=started.rules,
             by=started.by,
+            subscriptions=tuple(self.state.subscriptions),
+            channels=dict(self.state.channels),
         )
 
     def _report(self, event: ev.Input, matcher: Matcher) -> str:

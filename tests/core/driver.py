@@ -81,6 +81,14 @@ class NoPort:
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         raise AssertionError("nobody reads")
 
+    async def send(self, event: object, to: str | None, /) -> str:
+        raise AssertionError("nobody waits")
+
+    async def send_on_channel(
+        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
+    ) -> str:
+        raise AssertionError("nobody has subscribed")
+
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         raise AssertionError("nothing is committed")
 

@@ -26,9 +26,7 @@ GENERATORS = [name for name in AWKWARD if name.startswith("leaves_")]
 @pytest.fixture(autouse=True)
 def _collector_as_it_was() -> Iterator[None]:
     before = gc.get_threshold()
-    gc.freeze()  # a collection is then quick, however many objects the other tests hold
     yield
-    gc.unfreeze()
     gc.set_threshold(*before)
     gc.enable()
 

@@ -1,0 +1,98 @@
+"""The futures of what a run asked for. Whoever gives one up tells the run that nobody waits any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.core import _channel_events as ch
+from romancy.core import _events as ev
+from romancy.core._stable import StableFuture
+
+if TYPE_CHECKING:
+    from romancy.core._asking import Asking
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.retry import RetryPolicy
+
+__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "WaitAnswer"]
+
+
+class Answer(StableFuture[Any]):
+    """The future of a command. Cancelling it tells the run that nobody waits any more."""
+
+    __slots__ = ("commands", "id")
+
+    commands: Asking
+    id: str
+
+    def cancel(self, msg: Any = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        if not self.commands.loop.dead:
+            self.give_up()
+        return True
+
+    def give_up(self) -> None:
+        """Tell the run that nobody waits any more."""
+
+
+class ActivityAnswer(Answer):
+    """The future of an activity, and the details of its call that its log entry does not hold."""
+
+    __slots__ = ("definition", "failures", "retry", "since", "timeout")
+
+    definition: ActivityDefinition
+    retry: RetryPolicy | None
+    timeout: float | None
+    failures: tuple[str, ...]
+    """The failures of its attempts; not set before the first one."""
+    since: int
+    """The number of the activation that asked for it."""
+
+    def give_up(self) -> None:
+        commands = self.commands
+        if self.id in commands.state.activities:
+            never_started = self.since == commands.activation
+            commands.ask(ev.ActivityCancelRequested(self.id, never_started))
+            if never_started:
+                del commands.activities[self.id]
+
+
+class WaitAnswer(Answer):
+    """The future of a wait for an event."""
+
+    __slots__ = ("awaited",)
+
+    awaited: ev.EventAwaited | ch.ChannelAwaited
+
+    def give_up(self) -> None:
+        commands = self.commands
+        if self.id in commands.state.waits:
+            del commands.waits[self.id]
+            commands.ask(ev.EventWaitCancelled(self.id))
+
+
+class ChildAnswer(Answer):
+    """The future of a child workflow's end."""
+
+    __slots__ = ("definition",)
+
+    definition: WorkflowDefinition
+
+    def give_up(self) -> None:
+        commands = self.commands
+        child = commands.state.children.get(self.id)
+        if child is not None and not child.cancel_requested:
+            commands.ask(ev.ChildCancelRequested(self.id))
+
+    def stop(self) -> None:
+        """Ask the child to stop, and keep waiting for its end."""
+        if not self.commands.loop.dead:
+            self.give_up()
+
+
+class JoinAnswer(Answer):
+    """The future of a subscription. A subscription that nobody awaits any more comes about all the same."""
+
+    __slots__ = ("asked",)
+
+    asked: ch.ChannelAsked

@@ -1,0 +1,137 @@
+"""How a run asks: each request becomes a command that is recorded or, on replay, found in the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from romancy.core import _events as ev
+from romancy.core._answers import WaitAnswer
+from romancy.core._calls import Calls
+from romancy.core._ids import Ids
+from romancy.core._loop import DeterministicLoop, Timer, cancellation
+from romancy.core._nothing import NO_DICT, NO_LIST
+
+if TYPE_CHECKING:
+    from romancy.core import _channel_events as ch
+    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer
+    from romancy.core._fold import State
+    from romancy.core._match import Definition, Matcher
+    from romancy.core._memory import Memory
+
+__all__ = ["SECOND", "Asking"]
+
+C = TypeVar("C", bound=ev.Command)
+SECOND: Final = 1_000_000
+
+
+class Asking:
+    """What one run asks for. `asked` collects the commands of the activation under way."""
+
+    __slots__ = (
+        "_children",
+        "_draws",
+        "_ids",
+        "_patches",
+        "_timers",
+        "activation",
+        "activities",
+        "asked",
+        "began",
+        "calls",
+        "compensable",
+        "instance_id",
+        "joining",
+        "loop",
+        "matcher",
+        "over",
+        "state",
+        "waits",
+    )
+
+    def __init__(self, instance_id: str, state: State, loop: DeterministicLoop) -> None:
+        self.instance_id = instance_id
+        self.state = state
+        self.loop = loop
+        self.asked: list[ev.Command] = NO_LIST
+        """The commands asked for since `begin`. Between activations, nothing can ask."""
+        self.activation = 0
+        """The number of the activation under way."""
+        self.matcher: Matcher | None = None
+        self.over = False
+        self.calls = Calls()
+        self.began = 0
+        """The time (µs) at which the loop's time begins: that of the input for which the body was first driven."""
+        self._ids = Ids()
+        self.activities: dict[str, ActivityAnswer] = {}
+        """Activities that were asked for and whose outcome is not known."""
+        self.waits: dict[str, WaitAnswer] = NO_DICT
+        self.joining: dict[str, JoinAnswer] = NO_DICT
+        self._children: dict[str, ChildAnswer] = NO_DICT
+        self._timers: dict[str, Timer] = NO_DICT
+        self._patches: dict[str, bool] = NO_DICT
+        self._draws: dict[str, int] = NO_DICT
+
+    def begin(self) -> list[ev.Command]:
+        """Begin an activation. Returns the list in which its commands will stand."""
+        self.activation += 1
+        asked: list[ev.Command] = []
+        self.asked = asked
+        return asked
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
+        """Record the command, or find it in the record. The returned command has the id that counts.
+
+        `of` is the called definition, which can say whether a recorded call of an older version is the same one.
+        """
+        if self.loop.dead:
+            return command
+        if self.matcher is not None:
+            recorded = self.matcher.claim(command, chosen=chosen, of=of)
+            if recorded is not None:
+                command = recorded  # type: ignore[assignment]
+        self.asked.append(command)
+        self.state.apply(command)
+        self.loop.spent = 0
+        return command
+
+    def _require_open(self) -> None:
+        if self.loop.dead or self.over:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if self.loop.dead:
+            self.loop.drop()
+        if self.over:
+            raise cancellation("the workflow has ended")
+
+    def _wait_for(self, asked: ev.EventAwaited | ch.ChannelAwaited) -> WaitAnswer:
+        awaited = self.ask(asked)
+        if self.waits is NO_DICT:
+            self.waits = {}
+        answer = self.waits[awaited.id] = WaitAnswer(loop=self.loop)
+        answer.commands = self
+        answer.id = awaited.id
+        answer.awaited = awaited
+        return answer
+
+    @property
+    def _remembers(self) -> bool:
+        """Whether a former run may have an answer. On replay, the record has it."""
+        return self.state.memory is not None and self.matcher is None
+
+    @property
+    def _memory(self) -> Memory:
+        memory = self.state.memory
+        assert memory is not None  # noqa: S101 - see _remembers
+        return memory
+
+    @property
+    def started(self) -> ev.WorkflowStarted:
+        assert self.state.started is not None  # noqa: S101 - no user code runs before the start
+        return self.state.started
+
+    def due(self, when: float) -> int:
+        """The loop's time `when` in µs since the epoch."""
+        return self.began + round((when - self.loop.skipped) * SECOND)

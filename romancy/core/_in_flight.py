@@ -1,0 +1,60 @@
+"""What a run has under way, or has done and may have to undo: the entries of its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw, Struct
+
+from romancy.core import _channel_events as ch
+from romancy.core import _events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AWAITED", "LATEST", "Attempted", "Child", "Compensable"]
+
+LATEST: Final = 1 << 62
+
+
+class Attempted(Struct, gc=False):
+    """An activity or a compensation in flight: how many attempts have failed, and when the next is due."""
+
+    scheduled: Any
+    failures: int = 0
+    next_at: int | None = None
+    cancel_requested: bool = False
+    details: Raw | None = None
+
+
+class Child(Struct, gc=False):
+    """A child workflow that has not ended."""
+
+    started: ev.ChildStarted
+    cancel_requested: bool = False
+
+
+class Compensable(Struct, frozen=True, gc=False):
+    """An activity whose effect is to be undone if the run fails."""
+
+    scheduled: ev.ActivityScheduled
+    result: Raw
+    position: int = LATEST
+    """When it completed, if that was in a former run."""
+    key: str = ""
+    """The key under which a former run tried to undo it."""
+
+
+AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
+    **dict.fromkeys(
+        (ev.ActivityAttemptFailed, ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled), "activities"
+    ),
+    ev.TimerFired: "timers",
+    ev.EventReceived: "waits",
+    ev.EventTimedOut: "waits",
+    ch.ChannelReceived: "waits",
+    ch.ChannelJoined: "joining",
+    ch.ChannelRefused: "joining",
+    **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
+}
+"""The part of the state that holds what an input answers, while the run waits for it."""
