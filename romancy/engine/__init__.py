@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
 from romancy.engine.codecs import coded
 from romancy.engine.decide import new_life, start_of
+from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.log_writer import LogWriter
-from romancy.engine.messages import outgoing
+from romancy.engine.messages import ChannelMessage, Outgoing, decode_message, decode_outgoing, outgoing
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
@@ -22,19 +24,26 @@ from romancy.engine.worker.worker import Worker
 __all__ = [
     "RUNTIME",
     "Absence",
+    "ChannelMessage",
+    "Dispatcher",
     "LogWriter",
+    "Outgoing",
     "Settings",
     "Standing",
     "ToldToStop",
     "Unanswered",
     "Worker",
     "coded",
+    "decode_message",
+    "decode_outgoing",
     "history",
+    "mode_of_interest",
     "names_in",
     "new_life",
     "opened",
     "others_may_try",
     "outgoing",
+    "posted_on_channel",
     "purge",
     "refuse_to_wait",
     "resume",
@@ -43,6 +52,8 @@ __all__ = [
     "start_alone",
     "start_in",
     "start_of",
+    "subscription",
+    "taking",
     "terminate",
     "versions_in",
     "waits_in_vain",

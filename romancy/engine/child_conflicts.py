@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import Activation, ChildFailed, StartChild
-from romancy.errors import InstanceConflictError
+from romancy.errors import InstanceConflictError, UsageError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["joined", "refusals", "refused", "without"]
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+
+__all__ = ["with_refusals"]
+
+_MOST_REFUSALS: Final = 100
+"""Limit on rejected children per commit; otherwise a retry loop never commits."""
 
 
-def refused(activation: Activation, parent: str, taken: Collection[str]) -> list[StartChild]:
+def with_refusals(
+    live: Live,
+    activation: Activation,
+    inputs: list[Given],
+    taken: set[str],
+    now: int,
+    activate: Callable[[Live, list[Given]], Activation],
+) -> Activation:
+    """Add to the activation, in the same commit, what follows from children whose ids are known to be taken."""
+    rounds = 0
+    while children := _refused(activation, live.instance_id, taken):
+        rounds += 1
+        if rounds > _MOST_REFUSALS:
+            raise UsageError(
+                f"the workflow keeps starting a child with the taken id {children[0].instance_id!r}; "
+                "catch InstanceConflictError or choose another id"
+            )
+        taken.difference_update(child.instance_id for child in children)
+        more: list[Given] = [(event, None) for event in _refusals(children, max(now, live.run.last_time))]
+        activation = _joined(_without(activation, children), activate(live, more))
+        inputs += more
+    return activation
+
+
+def _refused(activation: Activation, parent: str, taken: Collection[str]) -> list[StartChild]:
     """The children whose id is taken: by a known instance, by the parent, or by another child of the same commit."""
     found: list[StartChild] = []
     begun = {parent}
@@ -26,7 +56,7 @@ def refused(activation: Activation, parent: str, taken: Collection[str]) -> list
     return found
 
 
-def refusals(children: Sequence[StartChild], now: int) -> list[ChildFailed]:
+def _refusals(children: Sequence[StartChild], now: int) -> list[ChildFailed]:
     """The inputs that report these children to the run."""
     return [ChildFailed(at=now, id=child.child_id, error=describe_exception(_conflict(child))) for child in children]
 
@@ -37,7 +67,7 @@ def _conflict(child: StartChild) -> InstanceConflictError:
     )
 
 
-def without(activation: Activation, children: Sequence[StartChild]) -> Activation:
+def _without(activation: Activation, children: Sequence[StartChild]) -> Activation:
     """The activation without the starts of these children."""
     ids = {child.child_id for child in children}
     activation.effects[:] = [
@@ -46,7 +76,7 @@ def without(activation: Activation, children: Sequence[StartChild]) -> Activatio
     return activation
 
 
-def joined(first: Activation, second: Activation) -> Activation:
+def _joined(first: Activation, second: Activation) -> Activation:
     """Join two consecutive activations into one commit."""
     return Activation(
         events=[*first.events, *second.events],

@@ -1,10 +1,11 @@
 """The store as the engine and the app see it: codecs open what is read and seal what is written.
 
-Only this module seals and opens bodies. If no codec writes, every write is the store's own method.
+Only this module seals and opens bodies, and `coded_routing` those of messages that are posted to addresses. If no codec
+writes, every write is the store's own method.
 
-Commits, messages and inputs are sealed. The following stay readable: ids, names, statuses, times, the short error
-text in the row of an instance, the projection that searches filter on, outgoing messages (for readers elsewhere), and
-commits that only say who owns the instance, which workers without the codecs write and read as well.
+Commits, messages and inputs are sealed. The following stay readable: ids, names, keys, statuses, times, the short error
+text in the row of an instance, the projection that searches filter on, and commits that only say who owns the
+instance, which workers without the codecs write and read as well.
 
 A reader of an unreadable commit gets an error. An unreadable message or input is passed on unopened, so that only an
 instance that needs it fails. A process without the codecs can therefore look at instances and park them.
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from msgspec.structs import replace
 
 from romancy.core import OwnerChanged, decode_commit
+from romancy.engine.coded_outbox import OpenedOutbox
+from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.records import Append, Start
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from romancy.serialization import Codecs
+    from romancy.storage.outbox import Outbox, OutboxRow
     from romancy.storage.protocol import Session, Store
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -40,11 +44,11 @@ if TYPE_CHECKING:
         InboxRow,
         InstanceRow,
         Item,
-        OutboxRow,
         Outcome,
         Page,
         Work,
     )
+    from romancy.storage.routing import Posting, Router
 
 __all__ = ["coded"]
 
@@ -65,6 +69,10 @@ def _message(instance_id: str, delivery_id: str) -> PayloadContext:
     return PayloadContext(instance_id, "message", delivery_id)
 
 
+def _outgoing(row: OutboxRow) -> PayloadContext:
+    return PayloadContext(row.instance_id or "", "message", row.outbox_id)
+
+
 def _input(instance_id: str, life: int) -> PayloadContext:
     return PayloadContext(instance_id, "input", f"{life}")
 
@@ -75,12 +83,17 @@ class _ReadingStore:
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
         self._store = store
         self._codecs = codecs
+        self.outbox = cast("Outbox", OpenedOutbox(store.outbox, self._unsealed))
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         if callable(method):
             setattr(self, name, method)
         return method
+
+    @property
+    def router(self) -> Router:
+        return cast("Router", ReadingRouter(self._store.router, self._codecs))
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         history = await self._store.read(instance_id, after=after, limit=limit)
@@ -105,6 +118,14 @@ class _ReadingStore:
         work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
         return work
 
+    def _unsealed(self, row: OutboxRow) -> OutboxRow:
+        if not is_sealed(row.body, "message"):
+            return row
+        try:
+            return replace(row, body=self._codecs.unwrap(row.body, _outgoing(row)))
+        except CodecError:
+            return row
+
     def _instance(self, row: InstanceRow) -> InstanceRow:
         if not is_sealed(row.input, "input"):
             return row
@@ -114,6 +135,8 @@ class _ReadingStore:
             return row
 
     def _mail(self, instance_id: str, row: InboxRow) -> InboxRow:
+        if row.address is not None:
+            return opened(self._codecs, row)
         if not is_sealed(row.body, "message"):
             return row
         try:
@@ -160,9 +183,11 @@ class _CodingStore(_ReadingStore):
         return replace(
             item,
             body=body,
+            outbox=tuple(self.sealed_outgoing(item.outbox)),
             change=None if item.change is None else self._change(item, item.change),
             deliveries=tuple(self.sealed_deliveries(item.deliveries)),
             starts=tuple(self._start(start) for start in item.starts),
+            postings=tuple(self.sealed_postings(item.postings)),
         )
 
     def sealed_deliveries(self, batch: Sequence[Delivery]) -> list[Delivery]:
@@ -171,6 +196,18 @@ class _CodingStore(_ReadingStore):
             replace(each, body=self._codecs.wrap(each.body, _message(each.instance_id, each.delivery_id)))
             for each in batch
         ]
+
+    def sealed_outgoing(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """The messages for the outside as they are stored."""
+        return [replace(row, body=self._codecs.wrap(row.body, _outgoing(row))) for row in rows]
+
+    def sealed_postings(self, batch: Sequence[Posting]) -> list[Posting]:
+        """The posted messages as they are stored."""
+        return [sealed(self._codecs, each) for each in batch]
+
+    @property
+    def router(self) -> Router:
+        return cast("Router", CodingRouter(self._store.router, self._codecs))
 
     def _start(self, start: Start) -> Start:
         return replace(
@@ -203,8 +240,17 @@ class _CodingSession:
             raise
         return await self._session.commit(sealed, worker=worker)
 
-    async def send(self, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = (), /) -> list[Delivered]:
-        return await self._session.send(self._sealing.sealed_deliveries(deliveries), outbox)
+    async def send(
+        self,
+        deliveries: Sequence[Delivery] = (),
+        outbox: Sequence[OutboxRow] = (),
+        postings: Sequence[Posting] = (),
+        /,
+    ) -> list[Delivered]:
+        sealing = self._sealing
+        return await self._session.send(
+            sealing.sealed_deliveries(deliveries), sealing.sealed_outgoing(outbox), sealing.sealed_postings(postings)
+        )
 
 
 def _unless_sealed(claimed: Claimed) -> Claimed:

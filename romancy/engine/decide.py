@@ -6,17 +6,19 @@ Nothing here waits or writes. The driver carries out the decisions.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.core import (
     RULES,
+    AwaitChannel,
     AwaitEvent,
     CancelChild,
+    EventTimedOut,
     OwnerChanged,
     Parent,
     Publish,
+    Send,
+    SendOnChannel,
     StartActivity,
     StartChild,
     WorkflowCancelled,
@@ -24,12 +26,16 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as Ended
+from romancy.engine.channels import on_channel, posted_on_channel
+from romancy.engine.events import posting_of, sent_by_workflow
+from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
     NO_RESULT,
     CancelMessage,
     ChildEnded,
     Message,
     encode_message,
+    outgoing,
 )
 from romancy.engine.runtime import RUNTIME
 from romancy.status import TERMINAL_STATUSES, Status
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome
     from romancy.engine.instance import Live
     from romancy.engine.post import Mail
+    from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
 __all__ = [
@@ -68,7 +75,6 @@ __all__ = [
 _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
-_NO_HEADERS: Final[dict[str, str]] = {}
 
 
 def new_life() -> int:
@@ -82,7 +88,13 @@ def short(text: str | None) -> str | None:
 
 
 def first_input(
-    definition: Workflow[..., object], input: Raw, *, life: int, now: int, parent: Parent | None = None
+    definition: Workflow[..., object],
+    input: Raw,
+    *,
+    life: int,
+    now: int,
+    parent: Parent | None = None,
+    headers: dict[str, str],
 ) -> WorkflowStarted:
     """The first input of a new instance."""
     return WorkflowStarted(
@@ -92,7 +104,7 @@ def first_input(
         nonce=f"{life:x}",
         code=definition.code,
         parent=parent,
-        headers=_NO_HEADERS,
+        headers=headers,
         runtime=RUNTIME,
         rules=RULES,
     )
@@ -145,19 +157,34 @@ def start_of(
     now: int,
     parent: Parent | None = None,
     delay: int | None = 0,
+    headers: dict[str, str] | None = None,
 ) -> Start:
-    """A start that has not been driven. Any worker that knows the workflow may continue it."""
-    started = first_input(definition, input, life=life, now=now, parent=parent)
+    """A start that has not been driven. Any worker that knows the workflow may continue it.
+
+    Without `headers`, it has those of the definition.
+    """
+    headers = definition.headers if headers is None else headers
+    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers)
     return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
+
+
+class SideEffects(NamedTuple):
+    """Children, messages to instances, outgoing messages, and messages to whoever is interested."""
+
+    children: list[StartChild]
+    deliveries: tuple[Delivery, ...]
+    outbox: tuple[OutboxRow, ...]
+    postings: tuple[Posting, ...]
 
 
 def side_effects(
     effects: Iterable[Effect], outcome: Outcome | None, live: Live, stamp: Callable[[], str]
-) -> tuple[list[StartChild], tuple[Delivery, ...], tuple[OutboxRow, ...]]:
-    """What the transaction of the append must also write: children, messages to instances, outgoing messages."""
+) -> SideEffects:
+    """What the transaction of the append must also write."""
     children: list[StartChild] = []
     deliveries: list[Delivery] = []
     outbox: list[OutboxRow] = []
+    postings: list[Posting] = []
     for effect in effects:
         if isinstance(effect, StartChild):
             if not effect.again:
@@ -167,7 +194,17 @@ def side_effects(
             message = CancelMessage(reason=reason, parent=live.parent_of(effect))
             deliveries.append(_to(effect.instance_id, message, stamp()))
         elif isinstance(effect, Publish):
-            outbox.append(OutboxRow(outbox_id=stamp(), topic=effect.name, body=msgspec.json.encode(effect)))
+            outbox.append(
+                outgoing(
+                    effect.name, effect.data, effect.key, stamp(), instance_id=live.instance_id, headers=live.headers
+                )
+            )
+        elif isinstance(effect, (Send, SendOnChannel)):
+            sent = _sent(effect, live, stamp())
+            if isinstance(sent, Delivery):
+                deliveries.append(sent)
+            else:
+                postings.append(sent)
     if outcome is not None and live.parent is not None:
         end = ChildEnded(
             child_id=live.parent.child_id,
@@ -177,7 +214,16 @@ def side_effects(
             life=live.parent.life,
         )
         deliveries.append(_to(live.parent.instance_id, end, stamp()))
-    return children, tuple(deliveries), tuple(outbox)
+    return SideEffects(children, tuple(deliveries), tuple(outbox), tuple(postings))
+
+
+def _sent(effect: Send | SendOnChannel, live: Live, stamp: str) -> Delivery | Posting:
+    """What a workflow sends: to an instance, or to whoever is interested."""
+    if isinstance(effect, SendOnChannel):
+        message = on_channel(effect, live.instance_id)
+        return posted_on_channel(message, stamp) if effect.to is None else _to(effect.to, message, stamp)
+    sent, signal = effect.event, sent_by_workflow(effect.event)
+    return _to(sent.to, signal, stamp) if sent.to else posting_of(signal, stamp, chosen=sent.chosen)
 
 
 def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
@@ -190,8 +236,8 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
         return False
     if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
         return False
-    for _, mail in inputs:
-        if mail is not None:
+    for event, mail in inputs:
+        if mail is not None or event.__class__ is EventTimedOut:
             return False
     for effect in activation.effects:  # noqa: SIM110 - a generator costs a call for each
         if type(effect) is not StartActivity:
@@ -249,8 +295,10 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if live.post.is_pressing:
         return False  # the message is fed after this append: the previous run had no use for it
+    if live.returning or live.post.has_strays:
+        return False  # a message goes back first; nobody else would look for it here
     if len(live.post) and any(
-        isinstance(effect, AwaitEvent) and live.post.has_for(effect) for effect in activation.effects
+        isinstance(effect, (AwaitEvent, AwaitChannel)) and live.post.has_for(effect) for effect in activation.effects
     ):
         return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
@@ -264,7 +312,7 @@ def is_bound(live: Live) -> bool:
 def _is_at_work(live: Live) -> bool:
     """Whether work for the run is under way, here or, after its attempts were dropped, elsewhere."""
     state = live.run.state
-    return bool(live.attempts or state.activities or state.compensations)
+    return bool(live.attempts or state.activities or state.compensations or state.joining)
 
 
 def _look_again(live: Live, now: int) -> int | None:
@@ -284,6 +332,7 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
     """An append that only gives up ownership, if the instance was claimed for nothing and has long to wait."""
     wake_at = _look_again(live, now)
     idle = not (live.inputs or _is_at_work(live) or live.in_flight or live.released or is_bound(live))
+    idle = idle and not live.returning
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
         return None
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
@@ -292,7 +341,7 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
 
 def handing_back(live: Live, now: int, writer: str) -> Append:
     """An append that offers the instance to any worker: at once if it has something to do."""
-    busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live)
+    busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live) or live.returning
     wake_at = now if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
     return live.append(writer, owner_changed(now, "", live.definition.code), change)
@@ -301,9 +350,12 @@ def handing_back(live: Live, now: int, writer: str) -> Append:
 def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
     """The append that terminates the instance and consumes the message that asked for it."""
     end = Ended(Status.CANCELLED, reason=reason)
-    _, deliveries, _ = side_effects((), end, live, stamp)
+    deliveries = side_effects((), end, live, stamp).deliveries
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
-    return live.append(writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries)
+    routing = nothing_more(live)
+    return live.append(
+        writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries, routing=routing
+    )
 
 
 def terminated(now: int, reason: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,11 +16,14 @@ from romancy._logs import about, get_logger
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
+    AwaitChannel,
     AwaitEvent,
     CancelActivity,
     CancelTimer,
     CompensationAttemptFailed,
     EventTimedOut,
+    JoinChannel,
+    LeaveChannel,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -35,26 +38,27 @@ from romancy.core import Outcome as RunOutcome
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import ENDS, unanswered
 from romancy.engine.append_slots import hand_over, is_held
-from romancy.engine.child_conflicts import joined, refusals, refused, without
+from romancy.engine.appending import append_of
+from romancy.engine.child_conflicts import with_refusals
 from romancy.engine.decide import (
-    change_for,
     handing_back,
     idle_release,
     is_step,
     owner_changed,
-    side_effects,
     termination,
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.first_drive import start_of_child
+from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
-from romancy.engine.mail import in_order_of_arrival, input_of
+from romancy.engine.mail import UsedMail, in_order_of_arrival, input_of
 from romancy.engine.messages import TerminateMessage
 from romancy.engine.pending_append import NO_PORTS, PendingAppend
 from romancy.engine.post import NO_POST
-from romancy.engine.recur import continue_as_new, with_new_run
+from romancy.engine.recur import continue_as_new
+from romancy.engine.returning import give_strays_back
 from romancy.engine.solitude import Solitude
-from romancy.errors import CodecError, HistoryVersionError, UsageError
+from romancy.errors import CodecError, HistoryVersionError
 from romancy.status import Status
 from romancy.storage.records import Append, Outcome
 
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from romancy.engine.activities.runner import Attempts
     from romancy.engine.alarms import Alarms
     from romancy.engine.clock import DatabaseClock
+    from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.instance import Live
     from romancy.engine.log_writer import LogWriter
     from romancy.engine.observer import Observer
@@ -76,9 +81,6 @@ if TYPE_CHECKING:
 __all__ = ["Driver"]
 
 logger = get_logger("romancy.engine")
-
-_MOST_REFUSALS: Final = 100
-"""Limit on rejected children per commit; otherwise a retry loop never commits."""
 
 
 class Driver:
@@ -104,6 +106,8 @@ class Driver:
         self.alarms = alarms
         self.attempts: Attempts
         self.revive: Callable[[Live, StartChild], None]
+        self.join: Callable[[Live, JoinChannel], None]
+        self.dispatcher: Dispatcher
         self.observer: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
@@ -115,6 +119,7 @@ class Driver:
         self._broken = broken
         self._in_session = in_session
         self.ports = Ports()
+        self.used = UsedMail()
         self.solitude = Solitude()
         self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
         """Makes the first commit of a child."""
@@ -159,7 +164,7 @@ class Driver:
 
     def ended(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of an attempt. If it has a session open, its end commits together with the user's writes."""
-        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
+        if port is not None and port.leaves_something:
             self.ports.put(event, port)
         self.feed(live, event)
 
@@ -168,7 +173,7 @@ class Driver:
         if self._due or live.due or live.in_flight or live.released:
             self.ended(live, event, port)
             return
-        if port is not None and (port.outbox or port.callbacks or port.opened is not None):
+        if port is not None and port.leaves_something:
             self.ports.put(event, port)
         live.inputs.append((event, None))
         prepared = self._prepare(live)
@@ -178,7 +183,8 @@ class Driver:
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; the others are kept."""
         live.signals = mailbox.signals  # may fall: the database can lose the last deliveries that it had accepted
-        known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking
+        known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking | live.returning.keys()
+        known |= self.used.of(live.instance_id)
         for row in in_order_of_arrival(mailbox.rows):
             if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
                 return
@@ -215,6 +221,8 @@ class Driver:
             elif isinstance(mail.message, TerminateMessage):
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
+        if live.post.has_strays:
+            give_strays_back(live, self.dispatcher, self.rest)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it stands: nothing of it continues to run, and nothing is compensated."""
@@ -264,17 +272,26 @@ class Driver:
     ) -> PendingAppend | None:
         """Prepare an append that changes more than the log, or that a session writes."""
         if activation.effects:
-            activation = self._with_refusals(live, activation, inputs)
+            now = max(self.clock.now(), live.run.last_time)
+            activation = with_refusals(live, activation, inputs, self.taken, now, self._activate)
         if activation.dropped:
             ports = self.ports.of_fed(inputs, ports, activation.dropped)
         if not activation.events:
             return self._prepare(live)
         live.in_flight = True
-        item = self._append(live, activation, inputs, ports)
-        if live.run is not before:
-            item = msgspec.structs.replace(item, change=with_new_run(live, item.change, item.seq))
+        item = append_of(
+            live,
+            activation,
+            inputs,
+            ports,
+            now=self.clock.now(),
+            nonce=self._nonce,
+            stamp=self._stamp,
+            start_of_child=self.start_of_child,
+            anew=live.run is not before,
+        )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
-        prepared = PendingAppend(live, item, activation, inputs, ports, session)
+        prepared = PendingAppend(live, item, activation, inputs, ports, session, routed_by(item))
         if session is None:
             return prepared
         self._in_session(prepared, session)
@@ -304,41 +321,6 @@ class Driver:
             say_complaints(live, activation)
         return activation
 
-    def _with_refusals(self, live: Live, activation: Activation, inputs: list[Given]) -> Activation:
-        """Add to the activation, in the same commit, what follows from children whose ids are known to be taken."""
-        rounds = 0
-        while children := refused(activation, live.instance_id, self.taken):
-            rounds += 1
-            if rounds > _MOST_REFUSALS:
-                raise UsageError(
-                    f"the workflow keeps starting a child with the taken id {children[0].instance_id!r}; "
-                    "catch InstanceConflictError or choose another id"
-                )
-            self.taken.difference_update(child.instance_id for child in children)
-            now = max(self.clock.now(), live.run.last_time)
-            more: list[Given] = [(event, None) for event in refusals(children, now)]
-            activation = joined(without(activation, children), self._activate(live, more))
-            inputs += more
-        return activation
-
-    def _append(self, live: Live, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]) -> Append:
-        dropped = {id(event) for event in activation.dropped}
-        mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
-        live.taking = frozenset(delivery_id for delivery_id, _ in mails)
-        consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
-        if activation.outcome is not None:
-            consumed += live.too_late(inputs, activation.dropped)
-        children, deliveries, outbox = side_effects(activation.effects, activation.outcome, live, self._stamp)
-        return live.append(
-            self._nonce(),
-            encode_commit(activation.events),
-            change_for(live, activation, self.clock.now(), consumed=bool(consumed)),
-            consumed=consumed,
-            outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
-            deliveries=deliveries,
-            starts=tuple(self.start_of_child(live, child) for child in children),
-        )
-
     def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """Act on the outcome of an append: carry out the effects, or drop the run."""
         live = prepared.live
@@ -346,8 +328,10 @@ class Driver:
             live.moved()
         if outcome is Outcome.ACCEPTED:
             live.written(prepared.item)
-            if prepared.ports or self.observer is not None:
-                prepared.tell_committed(self.observer)
+            if type(prepared.item) is Append:
+                self.used.note(prepared.item)
+            if prepared.ports or prepared.routed or self.observer is not None:
+                prepared.tell_committed(self.observer, self.dispatcher)
         if live.released:
             return  # the run was dropped while this append was in flight
         if outcome is not Outcome.ACCEPTED:
@@ -355,8 +339,7 @@ class Driver:
             return
         change = prepared.item.change if isinstance(prepared.item, Append) else None
         if change is not None and live.changed(change):
-            self.let_go(live)
-            self._finished(live, prepared.activation)
+            self._release(live, prepared.activation)
             return
         # Hold the slot until every effect is carried out: an attempt that ends at once must find the others begun.
         try:
@@ -371,12 +354,22 @@ class Driver:
         if live.inputs or live.wanting or live.post is not NO_POST:
             self.go_on(live)
 
+    def _release(self, live: Live, activation: Activation) -> None:
+        if activation.outcome is not None and live.post.has_strays:
+            give_strays_back(live, self.dispatcher, self.rest)  # what came after a release, the next claim brings
+        if live.interests is not None and live.interests.asked_to_the_end:
+            self.dispatcher.sweep()  # gives back what was taken for it and had not been counted when it ended
+        self.let_go(live)
+        self._finished(live, activation)
+
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _carry_out(self, live: Live, prepared: PendingAppend) -> None:
         for effect in prepared.activation.effects:
             if type(effect) is StartActivity:
                 self.attempts.start(live, effect)
+            elif isinstance(effect, LeaveChannel):
+                live.post.forget(prepared.item.consumed if isinstance(prepared.item, Append) else ())
             else:
                 self._do(live, effect)
         if live.run.state.memory is not None and live.run.remembers:
@@ -393,7 +386,7 @@ class Driver:
                 self.attempts.cancel(live, effect.activity_id)
             case StartTimer():
                 self._alarm(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
-            case AwaitEvent():
+            case AwaitEvent() | AwaitChannel():
                 live.wait(effect)
                 if effect.due is not None:
                     self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
@@ -402,8 +395,16 @@ class Driver:
                 self.alarms.clear(live, effect.wait_id)
             case CancelTimer():
                 self.alarms.clear(live, effect.timer_id)
+            case _:
+                self._do_outside(live, effect)
+
+    def _do_outside(self, live: Live, effect: Effect) -> None:
+        """Bring about what happens to others."""
+        match effect:
             case StartChild(again=True):
                 self.revive(live, effect)
+            case JoinChannel():
+                self.join(live, effect)
             case _:
                 pass  # other children and messages were part of the append itself
 

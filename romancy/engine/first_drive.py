@@ -1,7 +1,7 @@
 """Starting instances: a start is driven up to its first wait before it is written, where that is possible.
 
-`[WorkflowStarted, ActivityScheduled(first)]` is then one row. A start row cannot carry children or messages. In that
-case the start is written undriven, its owner drives it at once, and the next append carries them.
+`[WorkflowStarted, ActivityScheduled(first)]` is then one row. A start row cannot carry children, messages or interests.
+In that case the start is written undriven, its owner drives it at once, and the next append carries them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import CancelChild, Publish, Run, StartChild
+from romancy.core import AwaitEvent, CancelChild, Publish, Run, Send, SendOnChannel, StartChild
 from romancy.engine.decide import change_for, first_input, is_step, new_life, start_of, start_row
 from romancy.engine.instance import Live
 from romancy.engine.log_lines import say_complaints
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Begun", "begin", "start_of_child"]
 
 _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
+_MORE: Final = (AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild)
 
 
 class Begun:
@@ -49,14 +50,14 @@ def begin(
     definition: Workflow[..., object], input: Raw, *, instance_id: str, life: int, nonce: str, now: int, owner: str
 ) -> Begun:
     """The start of an instance that `owner` continues."""
-    started = first_input(definition, input, life=life, now=now)
+    started = first_input(definition, input, life=life, now=now, headers=definition.headers)
     row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
     live = _fresh(definition, instance_id, life)
     activation = live.run.activate([started])
     if is_step(live, activation, ()):
         say_complaints(live, activation)
         return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
-    carries_more = any(isinstance(effect, (StartChild, CancelChild, Publish)) for effect in activation.effects)
+    carries_more = live.run.state.subscriptions or any(isinstance(effect, _MORE) for effect in activation.effects)
     if carries_more or activation.parked is not None or activation.successor is not None:
         live.run.close()
         live = _fresh(definition, instance_id, life)
@@ -86,6 +87,7 @@ def start_of_child(
         now=clock.now(),
         parent=live.parent_of(child),
         delay=child.delay,
+        headers=child.headers,
     )
 
 

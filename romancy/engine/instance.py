@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.core import (
     NO_DICT,
+    AwaitChannel,
     AwaitEvent,
     CancelChild,
     Parent,
     Run,
     StartChild,
 )
+from romancy.engine.interests import NO_DIFFERENCE
 from romancy.engine.mail import is_for
 from romancy.engine.messages import (
-    Signal,
+    KEPT,
     decode_message,
 )
 from romancy.engine.post import NO_POST, Mail, Post
@@ -23,12 +25,14 @@ from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, 
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
+    from romancy.engine.interests import Difference, Interests
     from romancy.storage.records import InboxRow
+    from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
 __all__ = ["Live"]
@@ -49,12 +53,14 @@ class Live:
         "in_flight",
         "inputs",
         "instance_id",
+        "interests",
         "life",
         "moved",
         "parent",
         "passed_over",
         "post",
         "released",
+        "returning",
         "reviving",
         "run",
         "run_from",
@@ -99,6 +105,10 @@ class Live:
         """The attempt whose session holds the append slot, where sessions take the slot (`append_slots.py`)."""
         self.wanting: dict[Port, Future[None]] = NO_DICT
         """Attempts whose sessions wait for the slot, the first first."""
+        self.interests: Interests | None = None
+        """What it has registered; None if it never has."""
+        self.returning: dict[str, Mail] = NO_DICT
+        """Messages that were taken for it, and that are being given back because no wait has a use for them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
         self.alarms: dict[str, None] = NO_DICT
@@ -106,6 +116,12 @@ class Live:
         """Children of a former run that are being brought back."""
         self.released = False
         """Whether this worker no longer owns the instance and keeps it only in case it comes back unchanged."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that the starter sent."""
+        started = self.run.state.started
+        return {} if started is None else started.headers
 
     def keep(self, mail: Mail) -> None:
         """Keep a message that nothing is known to wait for."""
@@ -120,7 +136,7 @@ class Live:
         """
         message = decode_message(row.body)
         if is_for(message, self.life, self.parent):
-            self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1))
+            self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1, row.address, row.interest))
         else:
             self.passed_over = True
 
@@ -140,7 +156,7 @@ class Live:
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
             if mail is not None and id(event) in ids:
-                if isinstance(mail.message, Signal):
+                if isinstance(mail.message, KEPT):
                     self.keep(mail)
                 else:
                     self.passed_over = True
@@ -153,7 +169,7 @@ class Live:
         ids = {id(event) for event in dropped}
         late = [mail for event, mail in inputs if id(event) in ids]
         mails = (*late, *(mail for _, mail in self.inputs))
-        return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, Signal))
+        return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
 
     def keep_for_next_run(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
         """Keep all mail that the run which has just ended did not take, for the next run."""
@@ -167,8 +183,8 @@ class Live:
         """How this life of the instance appears to its child as a parent."""
         return Parent(self.instance_id, child.child_id, self.life)
 
-    def wait(self, wait: AwaitEvent) -> None:
-        """Record that the run waits for an event."""
+    def wait(self, wait: AwaitEvent | AwaitChannel) -> None:
+        """Record that the run waits for an event or a message."""
         if self.post is NO_POST:
             self.post = Post()
         self.post.wait(wait)
@@ -183,6 +199,8 @@ class Live:
         outbox: tuple[OutboxRow, ...] = (),
         deliveries: tuple[Delivery, ...] = (),
         starts: tuple[Start, ...] = (),
+        routing: Difference = NO_DIFFERENCE,
+        postings: tuple[Posting, ...] = (),
     ) -> Append:
         """The next row of the instance's log."""
         return Append(
@@ -197,6 +215,9 @@ class Live:
             outbox=outbox,
             deliveries=deliveries,
             starts=starts,
+            interests=routing[0],
+            uninterested=routing[1],
+            postings=postings,
         )
 
     def written(self, item: Append | Start) -> None:

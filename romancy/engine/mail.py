@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, EventReceived, Parent
-from romancy.engine.messages import CancelMessage, ChildEnded, Signal, TerminateMessage
+from romancy.core import (
+    CancelRequested,
+    ChannelReceived,
+    ChildCancelled,
+    ChildCompleted,
+    ChildFailed,
+    EventReceived,
+    Parent,
+)
+from romancy.engine.messages import CancelMessage, ChannelMessage, ChildEnded, Signal, TerminateMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.core import Input
     from romancy.engine.messages import Message
-    from romancy.storage.records import InboxRow
+    from romancy.storage.records import Append, InboxRow
 
-__all__ = ["in_order_of_arrival", "input_of", "is_for"]
+__all__ = ["UsedMail", "in_order_of_arrival", "input_of", "is_for"]
 
+_NONE: Final = frozenset[str]()
 _SENDER: Final = 16
 """Characters at the end of a delivery id that name its sender."""
 
@@ -31,6 +40,31 @@ def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
         latest[sender] = at = max(row.at, latest.get(sender, 0))
         came.append(at)
     return [rows[place] for place in sorted(range(len(rows)), key=came.__getitem__)]
+
+
+class UsedMail:
+    """Messages that appends have consumed since the last claim began.
+
+    The store may have answered that claim before it wrote those appends. The answer then still has the messages.
+    """
+
+    __slots__ = ("_ids",)
+
+    def __init__(self) -> None:
+        self._ids: dict[str, set[str]] = {}
+
+    def note(self, item: Append) -> None:
+        """Remember the messages that an accepted append has consumed."""
+        if item.consumed:
+            self._ids.setdefault(item.instance_id, set()).update(item.consumed)
+
+    def of(self, instance_id: str) -> set[str] | frozenset[str]:
+        """The delivery ids of the messages that this instance has consumed."""
+        return self._ids.get(instance_id, _NONE)
+
+    def forget(self) -> None:
+        """A claim begins: what was consumed before cannot be in its answer."""
+        self._ids.clear()
 
 
 def is_for(message: Message, life: int, parent: Parent | None) -> bool:
@@ -65,6 +99,19 @@ def input_of(message: Message, at: int, wait_id: str) -> Input | None:
                 source=message.source,
                 subject=message.subject,
                 time=message.time,
+                headers=message.headers,
+                extensions=message.extensions,
+            )
+        case ChannelMessage():
+            return ChannelReceived(
+                at=at,
+                id=wait_id,
+                channel=message.channel,
+                data=message.data,
+                message_id=message.message_id,
+                sender=message.sender,
+                metadata=message.metadata,
+                headers=message.headers,
             )
         case CancelMessage():
             return CancelRequested(at=at, reason=message.reason)

@@ -5,7 +5,8 @@ The store sees bytes. The owner of the instance turns each message into an input
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -13,22 +14,31 @@ from msgspec import Raw
 from romancy.core import Parent
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo, refuse_sealed
+from romancy.storage.limits import can_be_id
 from romancy.storage.records import OutboxRow
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
+    "KEPT",
     "NO_RESULT",
     "CancelMessage",
+    "ChannelMessage",
     "ChildEnded",
     "Message",
+    "Outgoing",
     "Signal",
     "TerminateMessage",
     "decode_message",
+    "decode_outgoing",
     "encode_message",
     "outgoing",
 ]
 
 
 NO_RESULT: Final = Raw(b"")
+NULL: Final = Raw(b"null")
 
 
 class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_defaults=True):
@@ -41,6 +51,21 @@ class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_d
     source: str = ""
     subject: str | None = None
     time: int | None = None
+    headers: dict[str, str] = {}
+    extensions: dict[str, str | int | bool] = {}
+
+
+class ChannelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="channel", omit_defaults=True):
+    """A message of a channel, for a subscriber or, if it is `direct`, for this very instance."""
+
+    channel: str
+    data: Raw
+    message_id: str = ""
+    sender: str = ""
+    """The id of the instance that sent it. Empty: no workflow did."""
+    metadata: Raw = NULL
+    headers: dict[str, str] = {}
+    direct: bool = False
 
 
 class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omit_defaults=True):
@@ -70,9 +95,24 @@ class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="termi
     reason: str = ""
 
 
-Message: TypeAlias = Signal | ChildEnded | CancelMessage | TerminateMessage
+Message: TypeAlias = Signal | ChannelMessage | ChildEnded | CancelMessage | TerminateMessage
 
+KEPT: Final = (Signal, ChannelMessage)
+"""Messages that are kept until a wait asks for them."""
+
+
+class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message for the outside."""
+
+    name: str
+    data: Raw
+    key: str | None = None
+    headers: dict[str, str] = {}
+
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _encoder: Final = msgspec.json.Encoder()
+_outgoing_decoder: Final = msgspec.json.Decoder(Outgoing)
 _decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
 
 
@@ -81,9 +121,31 @@ def encode_message(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def outgoing(name: str, data: Raw, key: str | None, stamp: str) -> OutboxRow:
-    """An outgoing message that no workflow body published."""
-    return OutboxRow(outbox_id=stamp, topic=name, body=_encoder.encode({"name": name, "data": data, "key": key}))
+def outgoing(
+    name: str,
+    data: Raw,
+    key: str | None,
+    stamp: str,
+    *,
+    instance_id: str | None = None,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> OutboxRow:
+    """A message for the outside."""
+    body = _encoder.encode(Outgoing(name, data, key, dict(headers)))
+    order = key if key is None or can_be_id(key) else "sha256:" + sha256(key.encode()).hexdigest()
+    return OutboxRow(outbox_id=stamp, topic=name, body=body, key=order, instance_id=instance_id)
+
+
+def decode_outgoing(body: bytes) -> Outgoing:
+    """The message in a row of the outbox.
+
+    Raises HistoryVersionError when it is none that this version knows, CodecError when it could not be unsealed.
+    """
+    refuse_sealed(body, "message", "a message in the outbox")
+    try:
+        return _outgoing_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise HistoryVersionError(f"a message in the outbox cannot be read: {error}") from error
 
 
 def decode_message(body: bytes) -> Message:

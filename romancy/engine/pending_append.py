@@ -15,6 +15,7 @@ from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
     from romancy.core import Input
+    from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.observer import Observer
     from romancy.engine.post import Mail
 
@@ -37,9 +38,13 @@ class PendingAppend(Struct, frozen=True, gc=False):
     """The ports of attempts whose ends are among the inputs, by the input's position."""
     session: Port | None = None
     """The port that holds a session."""
+    routed: Sequence[str] = ()
+    """The addresses to dispatch once the item is in the log."""
 
-    def tell_committed(self, observer: Observer | None) -> None:
-        """Tell the ports and the observer that the item is in the log."""
+    def tell_committed(self, observer: Observer | None, dispatcher: Dispatcher) -> None:
+        """Tell the ports, the dispatcher and the observer that the item is in the log."""
+        if self.routed:
+            dispatcher.ask(self.routed)
         for port in self.ports.values():
             port.committed()
         if observer is not None:

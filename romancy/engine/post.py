@@ -1,7 +1,11 @@
 """Messages that nothing waits for yet, and waits that no message has ended, indexed so that each finds the other.
 
 After `match`, no kept message fits any wait. Later calls therefore look only at what was added since, and the cost of a
-commit depends on what it changed, not on how much mail the instance has.
+commit depends on what it changed, not on how much mail the instance has. Only waits with conditions on the data
+(`where`) look at every kept message of their name, once.
+
+A message that was sent to the instance fits waits of its name, with its key or without one. One that was taken for a
+wait fits waits with its key, its own wait first. A copy of one that was sent to everybody fits waits without a key.
 """
 
 from __future__ import annotations
@@ -11,13 +15,17 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from romancy.engine.messages import Message, Signal
+from romancy.core import DIRECT, PUBLISHED
+from romancy.engine.interests import NOTHING, interest_id_of
+from romancy.engine.messages import KEPT, ChannelMessage, Message, Signal
+from romancy.storage.query import Searched, project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from romancy.core import AwaitEvent
+    from romancy.core import AwaitChannel, AwaitEvent
 
+    _Wait: TypeAlias = AwaitEvent | AwaitChannel
 
 __all__ = ["NO_POST", "Mail", "Post"]
 
@@ -35,6 +43,10 @@ class Mail:
     message: Message
     number: int
     """Its position among the messages read for this instance."""
+    address: str | None = None
+    """Where it was posted. None: it was sent to this very instance."""
+    interest: str | None = None
+    """The interest for which it was taken. It has to be given back if nothing consumes it."""
 
 
 class _Queue:
@@ -57,6 +69,10 @@ class _Queue:
         while heap and numbers.get(heap[0][1]) != heap[0][0]:
             heappop(heap)
         return heap[0] if heap else None
+
+    def all(self, numbers: Mapping[str, int]) -> list[tuple[int, str]]:
+        """All ids that have not been removed, in any order."""
+        return [(number, id) for number, id in self._heap if numbers.get(id) == number]
 
     def take_out(self, numbers: Mapping[str, int]) -> None:
         """Account for one removed id."""
@@ -87,6 +103,10 @@ class _Queues:
         queue = self._of.get(channel)
         return None if queue is None else queue.first(self._numbers)
 
+    def all(self, channel: _Channel) -> list[tuple[int, str]]:
+        queue = self._of.get(channel)
+        return [] if queue is None else queue.all(self._numbers)
+
     def take_out(self, id: str, channels: tuple[_Channel, ...]) -> None:
         del self._numbers[id]
         for channel in channels:
@@ -99,11 +119,25 @@ class _Queues:
 class Post:
     """The kept mail and the waits of one instance."""
 
-    __slots__ = ("_asked", "_begun", "_by_channel", "_mail", "_new", "_pressing", "_waiting", "_waits", "read")
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_by_channel",
+        "_by_interest",
+        "_choosy",
+        "_looking",
+        "_mail",
+        "_new",
+        "_pressing",
+        "_taken",
+        "_waiting",
+        "_waits",
+        "read",
+    )
 
     def __init__(self) -> None:
         self._mail: dict[str, Mail] = {}
-        self._waits: dict[str, AwaitEvent] = {}
+        self._waits: dict[str, _Wait] = {}
         self._by_channel = _Queues()
         self._waiting = _Queues()
         self._pressing: dict[str, None] = {}
@@ -112,6 +146,14 @@ class Post:
         """Messages kept since the last `match`."""
         self._asked: dict[_Channel, None] = {}
         """Channels waited for since the last `match`."""
+        self._choosy: dict[_Channel, dict[str, int]] = {}
+        """The waits that have conditions, the oldest first."""
+        self._looking: dict[_Channel, None] = {}
+        """Channels that such a wait has asked for since the last `match`."""
+        self._by_interest: dict[str, str] = {}
+        """The waits by their interests."""
+        self._taken: dict[str, Mail] = {}
+        """Messages that have to be given back if nothing consumes them."""
         self._begun = 0
         self.read = 0
         """The number of the last message read."""
@@ -131,24 +173,38 @@ class Post:
         self.read = max(self.read, mail.number)
         self._mail[mail.delivery_id] = mail
         self._new.append(mail)
-        if isinstance(mail.message, Signal):
-            self._by_channel.put(mail.number, mail.delivery_id, _channels(mail.message))
+        if isinstance(mail.message, KEPT):
+            self._by_channel.put(mail.number, mail.delivery_id, _channels(mail, mail.message))
         else:
             self._pressing[mail.delivery_id] = None
+        if mail.interest is not None:
+            self._taken[mail.delivery_id] = mail
 
-    def wait(self, wait: AwaitEvent) -> None:
+    def wait(self, wait: _Wait) -> None:
         """Record that the run waits for an event; older waits come first."""
         channel = (wait.name, wait.key)
         self._begun += 1
         self._waits[wait.wait_id] = wait
-        self._waiting.put(self._begun, wait.wait_id, (channel,))
-        self._asked[channel] = None
+        self._by_interest[interest_id_of(wait.wait_id)] = wait.wait_id
+        if wait.where == NOTHING:
+            self._waiting.put(self._begun, wait.wait_id, (channel,))
+            self._asked[channel] = None
+        else:
+            self._choosy.setdefault(channel, {})[wait.wait_id] = self._begun
+            self._looking[channel] = None
 
     def stop_waiting(self, wait_id: str) -> None:
         """Record that the run no longer waits for it."""
         wait = self._waits.pop(wait_id, None)
         if wait is not None:
             channel = (wait.name, wait.key)
+            self._by_interest.pop(interest_id_of(wait_id), None)
+            if wait.where != NOTHING:
+                choosy = self._choosy[channel]
+                del choosy[wait_id]
+                if not choosy:
+                    del self._choosy[channel]
+                return
             self._waiting.take_out(wait_id, (channel,))
             if self._waiting.first(channel) is None:
                 self._asked.pop(channel, None)
@@ -158,6 +214,9 @@ class Post:
         self._waits.clear()
         self._waiting = _Queues()
         self._asked.clear()
+        self._choosy.clear()
+        self._looking.clear()
+        self._by_interest.clear()
 
     def clear(self) -> None:
         """Forget all kept messages."""
@@ -165,10 +224,38 @@ class Post:
         self._by_channel = _Queues()
         self._pressing.clear()
         self._new.clear()
+        self._taken.clear()
 
-    def has_for(self, wait: AwaitEvent) -> bool:
+    def has_for(self, wait: _Wait) -> bool:
         """Whether a kept message fits this wait."""
-        return self._by_channel.first((wait.name, wait.key)) is not None
+        channel = (wait.name, wait.key)
+        if wait.where == NOTHING:
+            return self._by_channel.first(channel) is not None
+        where = bytes(wait.where)
+        return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_channel.all(channel))
+
+    @property
+    def has_strays(self) -> bool:
+        """Whether a message is kept that was taken for a wait."""
+        return bool(self._taken)
+
+    def strays(self) -> list[Mail]:
+        """Remove and return the kept messages that were taken for a wait. After `match`, no wait has a use for them."""
+        strays = list(self._taken.values())
+        for mail in strays:
+            self._take_out(mail)
+        return strays
+
+    def copies_of(self, channel: str) -> tuple[str, ...]:
+        """The delivery ids of the kept messages that were copied to a subscription to the channel."""
+        ids = (id for _, id in self._by_channel.all((PUBLISHED, channel)))
+        return tuple(sorted(id for id in ids if id not in self._taken))
+
+    def forget(self, delivery_ids: Iterable[str]) -> None:
+        """Forget those of these messages that are kept: an append has removed them from the inbox."""
+        for delivery_id in delivery_ids:
+            if (mail := self._mail.get(delivery_id)) is not None:
+                self._take_out(mail)
 
     @property
     def is_pressing(self) -> bool:
@@ -187,13 +274,16 @@ class Post:
             (mail.number, next(ranks), mail.delivery_id, None) for mail in self._new
         ]
         looked += [(*first, channel) for channel in self._asked if (first := self._first(channel, ranks))]
+        for wanted in self._looking:
+            looked += [(number, next(ranks), id, None) for number, id in self._by_channel.all(wanted)]
         heapify(looked)
         self._new.clear()
         self._asked.clear()
+        self._looking.clear()
         while looked:
             _, _, delivery_id, channel = heappop(looked)
             mail = self._mail.get(delivery_id)
-            wait_id = None if mail is None else self._wait_for(mail.message)
+            wait_id = None if mail is None else self._wait_for(mail)
             if mail is not None and wait_id is not None:
                 self._take_out(mail)
                 self.stop_waiting(wait_id)
@@ -209,24 +299,52 @@ class Post:
             return None
         return first[0], next(ranks), first[1]
 
-    def _wait_for(self, message: Message) -> str | None:
+    def _wait_for(self, mail: Mail) -> str | None:
         """The oldest wait that this message ends; None if there is none, an empty id if the message needs none."""
-        if not isinstance(message, Signal):
+        message = mail.message
+        if not isinstance(message, KEPT):
             return ""
-        waits = [wait for channel in _channels(message) if (wait := self._waiting.first(channel))]
+        channels = _channels(mail, message)
+        own = None if mail.interest is None else self._waits.get(self._by_interest.get(mail.interest, ""))
+        if own is not None and (own.name, own.key) in channels:
+            return own.wait_id
+        waits = [wait for channel in channels if (wait := self._waiting.first(channel))]
+        if self._choosy:
+            waits += self._choosy_for(mail, channels)
         return min(waits)[1] if waits else None
+
+    def _choosy_for(self, mail: Mail, channels: tuple[_Channel, ...]) -> Iterator[tuple[int, str]]:
+        """For each channel the oldest wait whose conditions the message meets."""
+        data = _data(mail)
+        for channel in channels:
+            for wait_id, begun in self._choosy.get(channel, {}).items():
+                if data.fits(bytes(self._waits[wait_id].where)):
+                    yield begun, wait_id
+                    break
 
     def _take_out(self, mail: Mail) -> None:
         del self._mail[mail.delivery_id]
         self._pressing.pop(mail.delivery_id, None)
-        if isinstance(mail.message, Signal):
-            self._by_channel.take_out(mail.delivery_id, _channels(mail.message))
+        self._taken.pop(mail.delivery_id, None)
+        if isinstance(mail.message, KEPT):
+            self._by_channel.take_out(mail.delivery_id, _channels(mail, mail.message))
 
 
-def _channels(signal: Signal) -> tuple[_Channel, ...]:
-    """The channels of the waits that the signal fits: its name with any key, and its name with its key."""
+def _channels(mail: Mail, signal: Signal | ChannelMessage) -> tuple[_Channel, ...]:
+    """The channels of the waits that the message fits: its name without a key, and its name with its key.
+
+    A message of a channel fits the waits on this channel, either those for direct messages or the others.
+    """
+    if isinstance(signal, ChannelMessage):
+        return ((DIRECT if signal.direct else PUBLISHED, signal.channel),)
     anybody = (signal.name, None)
+    if mail.address is not None:
+        return (anybody,) if mail.interest is None else ((signal.name, signal.key),)
     return (anybody,) if signal.key is None else (anybody, (signal.name, signal.key))
+
+
+def _data(mail: Mail) -> Searched:
+    return Searched(project(bytes(getattr(mail.message, "data", b""))))
 
 
 NO_POST: Final = Post()

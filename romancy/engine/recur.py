@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.core import Activation, CancelChild, Publish, Run, StartChild
+from romancy.core import Activation, CancelChild, LeaveChannel, Publish, Run, Send, SendOnChannel, StartChild
 from romancy.engine.runtime import RUNTIME
 from romancy.status import Status
 from romancy.storage.query import project_with_index
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["continue_as_new", "with_new_run"]
 
-_OUTWARD = (StartChild, CancelChild, Publish)
+_OUTWARD = (StartChild, CancelChild, Publish, Send, SendOnChannel, LeaveChannel)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:

@@ -8,19 +8,22 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
+from romancy.engine.messages import Signal, encode_message
 from romancy.engine.worker.replay import load, load_log
 from romancy.registry import Registry
-from romancy.storage.records import Claimed, InstanceRow, Work
+from romancy.storage.records import Claimed, Delivered, Delivery, InboxRow, InstanceRow, Mailbox, Work
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import ClaimRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +66,21 @@ async def works_on(ctx: WorkflowContext) -> str:
     return await takes_its_time()
 
 
+@workflow
+async def receives(ctx: WorkflowContext) -> int:
+    busy = asyncio.ensure_future(takes_its_time())
+    while (number := (await ctx.wait_event("number", model=int)).data) < 3:
+        await step(number)
+    busy.cancel()
+    return number
+
+
 REGISTRY = Registry.collect([goes_round])
 
 
 @pytest.fixture
 async def app() -> AsyncIterator[Romancy]:
-    async with Romancy("memory://", workflows=[goes_round, works_on]) as app:
+    async with Romancy("memory://", workflows=[goes_round, receives, works_on]) as app:
         yield app
 
 
@@ -140,3 +152,43 @@ async def test_a_claim_of_a_former_life_does_not_leave_the_new_one_to_nobody(app
     worker.claiming.look()
 
     assert await handle.result(timeout=20) == "done"
+
+
+async def test_mail_in_an_old_answer_is_not_received_again(
+    app: Romancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store answered a claim before the append that consumed the mail, and the answer came after it."""
+    attempts.clear()
+    handle = await app.start(receives)
+    await until(lambda: bool(attempts))
+    worker, store = app._worker, app._store
+    assert worker is not None
+    assert store is not None
+    live = worker.driver.live[handle.instance_id]
+    answers: asyncio.Queue[Work] = asyncio.Queue()
+    began = asyncio.Event()
+    claim = store.claim
+
+    async def late(request: ClaimRequest) -> Work:
+        began.set()
+        monkeypatch.setattr(store, "claim", claim)
+        return await answers.get()
+
+    monkeypatch.setattr(store, "claim", late)
+    worker.claiming.look()
+    await began.wait()
+    body = encode_message(Signal(name="number", data=Raw(b"1")))
+    sent = Delivery(instance_id=handle.instance_id, delivery_id="d-1", body=body)
+    assert await store.deliver([sent]) == [Delivered.ACCEPTED]
+    box = Mailbox(
+        instance_id=live.instance_id, life=live.life, signals=1, rows=[InboxRow("d-1", body, live.run.last_time)]
+    )
+    head = live.head
+    worker.driver.receive(live, box)
+    await until(lambda: live.head >= head + 2)  # received, and the step after it
+
+    answers.put_nowait(Work(claimed=[], mail=[box]))
+    await handle.signal("number", 3)
+
+    assert await handle.result(timeout=20) == 3
+    assert "refused" not in caplog.text

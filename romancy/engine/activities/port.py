@@ -10,9 +10,13 @@ from asyncio import CancelledError, Lock
 from typing import TYPE_CHECKING, Any
 
 from romancy._logs import about, get_logger
-from romancy.engine.messages import outgoing
+from romancy.core import SendOnChannel
+from romancy.engine.channels import on_channel, posted_on_channel
+from romancy.engine.events import posting_of, signal_of
+from romancy.engine.messages import encode_message, outgoing
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
+from romancy.storage.records import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +24,13 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from romancy._outgoing import OutgoingEvent
     from romancy.core import StartActivity, StartCompensation
     from romancy.engine.activities.attempt import Tools
     from romancy.engine.instance import Live
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
+    from romancy.storage.routing import Posting
 
 __all__ = ["Port"]
 
@@ -39,6 +45,8 @@ class Port:
     transacted = False
     """Whether the attempt has asked for a session, successfully or not."""
     outbox: tuple[OutboxRow, ...] = ()
+    postings: tuple[Posting, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
     callbacks: tuple[Callable[[], Any], ...] = ()
     details: Raw | None = None
     """The details of the attempt's last heartbeat."""
@@ -59,6 +67,12 @@ class Port:
         """Instances that were started in the session."""
         self._effect = effect
         self._id = id
+
+    @property
+    def leaves_something(self) -> bool:
+        """Whether the attempt's end has to be written together with something of the attempt."""
+        sends = self.outbox or self.postings or self.deliveries
+        return bool(sends or self.callbacks or self.opened is not None)
 
     async def session(self, native: type[Any] | None, /) -> Any:
         """The transaction that this attempt's completion will be part of."""
@@ -124,7 +138,31 @@ class Port:
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that is sent with the completion."""
-        self.outbox += (outgoing(type, data, key, self._stamp()),)
+        live = self._live
+        self.outbox += (outgoing(type, data, key, self._stamp(), instance_id=live.instance_id, headers=live.headers),)
+
+    async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
+        """Queue an event for workflows that is sent with the completion, and return its id."""
+        stamp, live = self._stamp(), self._live
+        source = event.source or f"/{live.definition.name}/{live.instance_id}"
+        signal = signal_of(event._replace(source=source), stamp)
+        if to is None:
+            self.postings += (posting_of(signal, stamp, chosen=bool(event.id)),)
+        else:
+            self.deliveries += (Delivery(instance_id=to, delivery_id=stamp, body=encode_message(signal)),)
+        return signal.event_id
+
+    async def send_on_channel(
+        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
+    ) -> str:
+        """Queue a message of a channel that is sent with the completion, and return its id."""
+        stamp = self._stamp()
+        message = on_channel(SendOnChannel(channel, stamp, data, metadata, headers, to), self._live.instance_id)
+        if to is None:
+            self.postings += (posted_on_channel(message, stamp),)
+        else:
+            self.deliveries += (Delivery(instance_id=to, delivery_id=stamp, body=encode_message(message)),)
+        return stamp
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         """Queue a callback for when the completion is durable. Raises CancelledError if the attempt was given up."""
@@ -152,6 +190,7 @@ class Port:
         self.over = True
         await self.close()
         self.outbox, self.callbacks = (), ()
+        self.postings, self.deliveries = (), ()
 
     async def close(self) -> None:
         """End the session. Uncommitted writes are rolled back."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Session as StoreSession
     from romancy.storage.protocol import Store
     from romancy.storage.records import Delivery, Former, OutboxRow, Start
+    from romancy.storage.routing import Posting
 
 __all__ = ["send_in", "start_alone", "start_in"]
 
@@ -71,11 +72,15 @@ async def _put(session: StoreSession, start: Start, former: Former | None) -> Ou
 
 
 async def send_in(
-    transaction: object, store: Store, deliveries: Sequence[Delivery] = (), outbox: Sequence[OutboxRow] = ()
+    transaction: object,
+    store: Store,
+    deliveries: Sequence[Delivery] = (),
+    outbox: Sequence[OutboxRow] = (),
+    postings: Sequence[Posting] = (),
 ) -> list[Delivered]:
     """Write messages into the transaction. Raises UsageError as `start_in` does."""
     async with store.session(join=_native(transaction)) as session:
-        return await session.send(deliveries, outbox)
+        return await session.send(deliveries, outbox, postings)
 
 
 async def start_alone(

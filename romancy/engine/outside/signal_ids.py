@@ -39,7 +39,7 @@ def key_of(instance_id: str, life: int, id: str) -> str:
     return "signal-" + hashlib.sha256(f"{len(instance_id)}:{instance_id}:{life}:{id}".encode()).hexdigest()
 
 
-async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None) -> None:
+async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None, *, what: str = "signal") -> None:
     """Raise InstanceEndedError, unless the log says that this very signal was received before the end."""
     found = await store.read(instance_id, limit=0)
     status = "" if found is None else found.instance.status
@@ -47,7 +47,7 @@ async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None
         return
     how = f" ({status})" if status in TERMINAL_STATUSES else ""
     raise InstanceEndedError(
-        f"instance {instance_id!r} has ended{how}: the signal {name!r} would never be seen",
+        f"instance {instance_id!r} has ended{how}: the {what} {name!r} would never be seen",
         instance_id=instance_id,
         status=status,
     )

@@ -70,6 +70,8 @@ class Claiming:
         """Whether news was put off until there is less work at hand."""
         self.intake: Intake
         self.quarantine: Quarantine
+        self.swept: Callable[[], None] = _nothing
+        """Called when a claim has swept."""
         self._look = asyncio.Event()
         self._recover = False
         self._swept = -_SWEEP_EVERY
@@ -177,13 +179,16 @@ class Claiming:
         )
         before = self.intake.standing() if self._recover else {}
         self._recover = False
+        self._driver.used.forget()
         work = await self._store.claim(request)
         if request.recover:
             # This worker may have written to its own instances since the store looked: read their logs once more.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
             self.intake.drop_lost(work, before)
         self._clock.observe(work.now)  # judge what is due by the clock that decided it, which may have jumped
-        self._swept = now if sweep else self._swept
+        if sweep:
+            self._swept = now
+            self.swept()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
         if await self.intake.take_in(work):
@@ -246,3 +251,7 @@ class Claiming:
                 return
             self._next_look.cancel()
         self._next_look, self._next_look_at = loop.call_later(seconds, self.look), at
+
+
+def _nothing() -> None:
+    """Nobody sweeps along."""

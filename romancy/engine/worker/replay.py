@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from romancy.core import ActivityScheduled, Run, WorkflowContinued, WorkflowResumed, WorkflowRetried, begin_of_retry
 from romancy.engine.instance import Live
+from romancy.engine.interests import interests_of
 from romancy.engine.runtime import RUNTIME
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
@@ -130,6 +131,7 @@ async def _replay(
         return elsewhere
     started = live.run.state.started
     live.parent = started.parent if started is not None else None
+    live.interests = interests_of(live.run.state)
     live.signals = min(claimed.seen, claimed.signals)
     live.run_from = place.run_from
     live.shown = claimed.status

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from romancy.engine.instance import Live
+from romancy.engine.interests import interests_of
 
 if TYPE_CHECKING:
     from romancy.storage.records import Claimed
@@ -52,6 +53,7 @@ class Resting:
         live = Live(claimed.instance_id, claimed.life, kept.definition, kept.run)
         live.head, live.writer, live.parent, live.run_from = kept.head, kept.writer, kept.parent, kept.run_from
         live.signals, live.shown = min(claimed.seen, claimed.signals), claimed.status
+        live.interests = interests_of(kept.run.state)
         return live
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.engine.worker.lease import Leases
     from romancy.storage.protocol import Store
 
-__all__ = ["SecondHeart", "Watchdog"]
+__all__ = ["SecondHeart", "Watchdog", "watching"]
 
 logger = get_logger("romancy.engine")
 
@@ -69,6 +69,17 @@ class SecondHeart:
                 await asyncio.to_thread(answered.wait, self.after / 2)
         finally:
             await store.close()
+
+
+def watching(
+    patience: float | None, another: Callable[[], Store] | None, leases: Callable[[], Leases], lease: float
+) -> Watchdog | None:
+    """A started watchdog; None without `patience`. Without `another` store it sends no heartbeats."""
+    if patience is None:
+        return None
+    watchdog = Watchdog(patience, None if another is None else SecondHeart(another, leases, lease))
+    watchdog.start()
+    return watchdog
 
 
 class Watchdog:

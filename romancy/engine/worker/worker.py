@@ -13,6 +13,7 @@ from romancy.engine.activities.runner import Attempts
 from romancy.engine.activities.session_commits import commit_session
 from romancy.engine.alarms import Alarms
 from romancy.engine.append_slots import Slots
+from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.decide import new_life, start_of
 from romancy.engine.driver import Driver
@@ -31,7 +32,7 @@ from romancy.engine.worker.recovery import Intake, claimed_again
 from romancy.engine.worker.replay import resumption
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
-from romancy.engine.worker.watchdog import SecondHeart, Watchdog
+from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 from romancy.storage.records import Append, Outcome
 
@@ -110,6 +111,7 @@ class Worker:
         self.driver.revive = Revivals(
             store, self.driver, token=lambda: self.leases.token, spawn=self._spawn, look=self.claiming.look
         ).begin
+        self.driver.join = Joining(store, self.driver, spawn=self._spawn, broken=self._broken).begin
         self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
@@ -153,15 +155,6 @@ class Worker:
             company=lambda: self.leases.company(),  # noqa: PLW0108 - the leases change with the incarnation
             max_live=self._settings.max_live,
         )
-
-    def _new_watchdog(self) -> Watchdog | None:
-        if self._settings.warn_when_blocked is None:
-            return None
-        lease = self._settings.lease / 1_000_000
-        heart = SecondHeart(self._another, lambda: self.leases, lease) if self._another is not None else None
-        watchdog = Watchdog(self._settings.warn_when_blocked, heart)
-        watchdog.start()
-        return watchdog
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
         slots = None
@@ -215,7 +208,8 @@ class Worker:
             self._spawn(self.claiming.run())
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
             self._trials.add_done_callback(self._task_done)
-            self._watchdog = self._new_watchdog()
+            patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
+            self._watchdog = watching(patience, self._another, lambda: self.leases, lease)
             self.claiming.look()
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
 

@@ -1,0 +1,61 @@
+"""The append that follows from an activation: its log row, and everything that is written with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from romancy.core import LeaveChannel, encode_commit
+from romancy.engine.decide import change_for, side_effects
+from romancy.engine.interests import difference
+from romancy.engine.recur import with_new_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from romancy.core import Activation, StartChild
+    from romancy.engine.activities.port import Port
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+    from romancy.storage.records import Append, Start
+
+__all__ = ["append_of"]
+
+
+def append_of(
+    live: Live,
+    activation: Activation,
+    inputs: list[Given],
+    ports: Mapping[int, Port],
+    *,
+    now: int,
+    nonce: Callable[[], str],
+    stamp: Callable[[], str],
+    start_of_child: Callable[[Live, StartChild], Start],
+    anew: bool,
+) -> Append:
+    """The append of an activation, with what the ended attempts (`ports`) leave. `anew`: another run has begun."""
+    dropped = {id(event) for event in activation.dropped}
+    mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
+    live.taking = frozenset(delivery_id for delivery_id, _ in mails)
+    consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
+    if activation.outcome is not None:
+        consumed += live.too_late(inputs, activation.dropped)
+    for effect in activation.effects:
+        if isinstance(effect, LeaveChannel) and len(live.post):
+            consumed += tuple(id for id in live.post.copies_of(effect.channel) if id not in consumed)
+    routing = difference(live, activation, inputs, anew=anew)
+    children, deliveries, outbox, postings = side_effects(activation.effects, activation.outcome, live, stamp)
+    item = live.append(
+        nonce(),
+        encode_commit(activation.events),
+        change_for(live, activation, now, consumed=bool(consumed)),
+        consumed=consumed,
+        outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
+        deliveries=(*deliveries, *(mail for port in ports.values() for mail in port.deliveries)),
+        starts=tuple(start_of_child(live, child) for child in children),
+        routing=routing,
+        postings=(*postings, *(posting for port in ports.values() for posting in port.postings)),
+    )
+    return replace(item, change=with_new_run(live, item.change, item.seq)) if anew else item

@@ -1,0 +1,86 @@
+"""Messages that are posted to addresses, sealed and opened.
+
+A posted message may reach many inboxes and letter boxes, under other ids. So it is sealed for the first address that it
+is posted to and for its message id, and both stand in a line before what the codecs wrote:
+`{"type":"SealedFor","address":"k/5/order/7","message_id":"01…"}`. Whoever opens a copy reads them there, and a codec
+that binds a payload to its place finds the place in which it was sealed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy.errors import CodecError
+from romancy.serialization import PayloadContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.serialization import Codecs
+    from romancy.storage.records import Delivered, InboxRow
+    from romancy.storage.routing import KeptMessage, Letter, Posting, Router
+
+    Routed = TypeVar("Routed", InboxRow, Letter, KeptMessage)
+
+__all__ = ["CodingRouter", "ReadingRouter", "opened", "sealed"]
+
+_BEGINNING: Final = b'{"type":"SealedFor",'
+
+
+class _Place(Struct, frozen=True, tag_field="type", tag="SealedFor"):
+    address: str
+    message_id: str
+
+    @property
+    def context(self) -> PayloadContext:
+        return PayloadContext(self.address, "message", self.message_id)
+
+
+_places: Final = msgspec.json.Decoder(_Place)
+
+
+def sealed(codecs: Codecs, posting: Posting) -> Posting:
+    """The message as it is stored. Raises CodecError if a codec cannot write it."""
+    place = _Place(posting.places[0].address, posting.message_id)
+    body = codecs.wrap(posting.body, place.context)
+    return posting if body is posting.body else replace(posting, body=msgspec.json.encode(place) + b"\n" + body)
+
+
+def opened(codecs: Codecs, row: Routed) -> Routed:
+    """The message as it was posted. If it cannot be opened, it stays sealed, as other messages do."""
+    if not row.body.startswith(_BEGINNING):
+        return row
+    head, _, body = row.body.partition(b"\n")
+    try:
+        return replace(row, body=codecs.unwrap(body, _places.decode(head).context))
+    except (CodecError, msgspec.DecodeError):
+        return replace(row, body=body)
+
+
+class ReadingRouter:
+    """A router that opens what it brings."""
+
+    def __init__(self, router: Router, codecs: Codecs) -> None:
+        self._router = router
+        self._codecs = codecs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._router, name)
+
+    async def letters(self, subscriber: str, /, *, limit: int = 100) -> list[Letter]:
+        return [opened(self._codecs, one) for one in await self._router.letters(subscriber, limit=limit)]
+
+    async def kept(self, *, address: str | None = None, after: str = "", limit: int = 100) -> list[KeptMessage]:
+        page = await self._router.kept(address=address, after=after, limit=limit)
+        return [opened(self._codecs, one) for one in page]
+
+
+class CodingRouter(ReadingRouter):
+    """A router that seals what is posted as well."""
+
+    async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
+        return await self._router.post([sealed(self._codecs, one) for one in batch])

@@ -1,0 +1,275 @@
+"""What an instance is interested in: its interests follow from its open waits and its subscriptions.
+
+Each append registers and drops the difference to what the database holds. So the log and the interests never disagree,
+and a workflow that waits for the same type again and again writes nothing. A wait with a key has an interest of its
+own, which the dispatch removes when it brings a message. The waits for a type without a key share one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Raw
+
+from romancy.core import (
+    AwaitChannel,
+    AwaitEvent,
+    ChannelReceived,
+    EventAwaited,
+    EventReceived,
+    EventTimedOut,
+    EventWaitCancelled,
+)
+from romancy.engine.channels import subscription, taking
+from romancy.storage.limits import MAX_ID_BYTES
+from romancy.storage.routing import Interest, InterestKind, address_of_key, address_of_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from romancy.core import Activation, LogEvent, Mode, State
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+    from romancy.storage.records import Append
+
+__all__ = [
+    "NOTHING",
+    "NO_DIFFERENCE",
+    "Difference",
+    "Interests",
+    "difference",
+    "interest_id_of",
+    "interests_of",
+    "nothing_more",
+    "routed_by",
+]
+
+Difference = tuple[tuple[Interest, ...], tuple[str, ...]]
+"""The interests to register, and the ids of those to drop."""
+
+NOTHING: Final = Raw(b"null")
+"""No conditions."""
+NO_DIFFERENCE: Final[Difference] = ((), ())
+
+
+def interest_id_of(wait_id: str) -> str:
+    """The id of a wait's own interest: the id of the wait, if a row can hold it."""
+    if len(wait_id) * 4 <= MAX_ID_BYTES or len(wait_id.encode()) <= MAX_ID_BYTES:
+        return wait_id
+    return hashlib.sha256(wait_id.encode()).hexdigest()
+
+
+class Interests:
+    """The interests of one run: what the database holds, and what is needed."""
+
+    __slots__ = (
+        "_joined",
+        "_needed",
+        "_subscriptions",
+        "_touched",
+        "_users",
+        "_waits",
+        "asked_to_the_end",
+        "registered",
+    )
+
+    def __init__(self) -> None:
+        self.registered: dict[str, Interest] = {}
+        """What the database holds, unless a dispatch has removed it since."""
+        self.asked_to_the_end = False
+        """Whether the instance ended while it asked for a message. One may have been taken for it that it never saw."""
+        self._needed: dict[str, Interest] = {}
+        self._users: dict[str, int] = {}
+        """How many waits and subscriptions need it."""
+        self._waits: dict[str, str] = {}
+        """The interest of each open wait."""
+        self._subscriptions: dict[str, None] = {}
+        self._joined: dict[str, Interest] = {}
+        """The subscriptions to channels that are registered, or are being registered."""
+        self._touched: dict[str, None] = {}
+
+    def answered(self, interest_id: str) -> None:
+        """Note that a dispatch has removed this interest, because it found something for it."""
+        self.registered.pop(interest_id, None)
+
+    def follow(self, state: State, activation: Activation) -> Difference:
+        """Take in one activation of the run."""
+        for effect in activation.effects:
+            if isinstance(effect, AwaitEvent):
+                self.open(effect.wait_id, effect.name, effect.key, effect.where)
+            elif isinstance(effect, AwaitChannel):
+                self._take_from(effect.wait_id, effect.channel, effect.mode)
+        self._close(activation.events)
+        if state.abandoned:
+            for wait_id in list(self._waits):
+                self._stop(wait_id)
+        if state.subscriptions is not self._subscriptions:
+            self._subscribe(state.subscriptions)
+        self._join(state)
+        return self._difference()
+
+    def replaced_by(self, new: Interests) -> Difference:
+        """The difference when another run takes the place of this one."""
+        new._touched |= dict.fromkeys(self.registered)
+        new.registered = dict(self.registered)
+        return new._difference()
+
+    def end(self, state: State) -> Difference:
+        """The difference when nothing is wanted any more."""
+        self._join(state)
+        self.asked_to_the_end = any(one.kind is InterestKind.TAKE for one in self.registered.values())
+        gone, self.registered = tuple(self.registered), {}
+        return (), gone
+
+    def open(self, wait_id: str, name: str, key: str | None, where: Raw) -> Interest:
+        """Note that a wait has begun, and return the interest that it needs."""
+        conditions = None if where == NOTHING else bytes(where)
+        if key is None and conditions is None:
+            interest = _of_type(name)
+        else:
+            interest = Interest(
+                interest_id=interest_id_of(wait_id),
+                address=address_of_type(name) if key is None else address_of_key(name, key),
+                kind=InterestKind.COPY if key is None else InterestKind.TAKE,
+                where=conditions,
+            )
+        self._waits[wait_id] = interest.interest_id
+        self._use(interest)
+        return interest
+
+    def _subscribe(self, names: dict[str, None]) -> None:
+        before, self._subscriptions = self._subscriptions, names
+        for name in names:
+            if name not in before:
+                self._use(_of_type(name))
+        for name in before:
+            if name not in names:
+                self._leave(_of_type(name).interest_id)
+
+    def _take_from(self, wait_id: str, channel: str, mode: Mode) -> Interest | None:
+        """Note that a wait for a message of a channel has begun. Only a competing one has an interest of its own."""
+        if mode != "competing":
+            return None
+        interest = taking(channel, interest_id_of(wait_id))
+        self._waits[wait_id] = interest.interest_id
+        self._use(interest)
+        return interest
+
+    def _join(self, state: State) -> None:
+        """Take in the subscriptions to channels. They are registered outside of appends, and dropped by appends."""
+        if not (state.channels or state.joining or self._joined):
+            return
+        modes = {asked.channel: asked.mode for asked in state.joining.values()} | state.channels
+        wanted = {name: subscription(name, mode) for name, mode in modes.items() if mode != "direct"}
+        for name, interest in wanted.items():
+            if name not in self._joined:
+                self._use(interest)
+                self.registered[interest.interest_id] = interest
+        for name, interest in self._joined.items():
+            if name not in wanted:
+                self._leave(interest.interest_id)
+        self._joined = wanted
+
+    def _close(self, events: Iterable[LogEvent]) -> None:
+        for event in events:
+            if isinstance(event, (EventReceived, ChannelReceived, EventTimedOut, EventWaitCancelled)):
+                self._stop(event.id)
+
+    def _stop(self, wait_id: str) -> None:
+        interest_id = self._waits.pop(wait_id, None)
+        if interest_id is not None:
+            self._leave(interest_id)
+
+    def _use(self, interest: Interest) -> None:
+        interest_id = interest.interest_id
+        self._needed[interest_id] = interest
+        self._users[interest_id] = self._users.get(interest_id, 0) + 1
+        self._touched[interest_id] = None
+
+    def _leave(self, interest_id: str) -> None:
+        left = self._users[interest_id] - 1
+        self._users[interest_id] = left
+        if not left:
+            del self._users[interest_id], self._needed[interest_id]
+        self._touched[interest_id] = None
+
+    def _difference(self) -> Difference:
+        touched, self._touched = self._touched, {}
+        needed, registered = self._needed, self.registered
+        new = tuple(needed[one] for one in touched if one in needed and registered.get(one) != needed[one])
+        gone = tuple(one for one in touched if one not in needed and one in registered)
+        registered.update((interest.interest_id, interest) for interest in new)
+        for one in gone:
+            del registered[one]
+        return new, gone
+
+    @classmethod
+    def of(cls, state: State) -> Interests:
+        """The interests of a run that was replayed, as its log says that the database holds them."""
+        interests = cls()
+        for wait in state.waits.values():
+            if ("waits", wait.id) in state.remembered:
+                continue
+            if isinstance(wait, EventAwaited):
+                interest: Interest | None = interests.open(wait.id, wait.name, wait.key, wait.where)
+                stands = wait.routed
+            else:
+                interest, stands = interests._take_from(wait.id, wait.channel, wait.mode), True
+            if interest is not None and stands:
+                interests.registered[interest.interest_id] = interest
+        interests._subscribe(state.subscriptions)
+        interests.registered.update((one.interest_id, one) for one in map(_of_type, state.subscriptions))
+        interests._join(state)
+        return interests
+
+
+def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, anew: bool) -> Difference:
+    """What the append of this activation registers and drops. `anew`: another run has taken the place of the last."""
+    state = live.run.state
+    before = live.interests
+    if before is None:
+        if not _wants(state):
+            return NO_DIFFERENCE
+        before = live.interests = Interests()
+    for _, mail in inputs:
+        if mail is not None and mail.interest is not None:
+            before.answered(mail.interest)
+    if activation.outcome is not None:
+        return before.end(state)
+    if anew:
+        live.interests = Interests.of(state)
+        return before.replaced_by(live.interests)
+    return before.follow(state, activation)
+
+
+def interests_of(state: State) -> Interests | None:
+    """The interests of a run that was replayed; None if it has none."""
+    return Interests.of(state) if _wants(state) else None
+
+
+def _wants(state: State) -> bool:
+    return bool(state.waits or state.subscriptions or state.channels or state.joining)
+
+
+def nothing_more(live: Live) -> Difference:
+    """What the last append of an instance drops."""
+    interests = live.interests or interests_of(live.run.state)
+    return NO_DIFFERENCE if interests is None else interests.end(live.run.state)
+
+
+def routed_by(item: Append) -> Sequence[str]:
+    """The addresses to dispatch once the append is in the log: something was posted there, or is asked for there.
+
+    A new interest in a type needs no dispatch: nothing is kept there, and whoever posts something dispatches it.
+    """
+    if not item.routes:
+        return ()
+    places = [place.address for posting in item.postings for place in posting.places]
+    return [*places, *(one.address for one in item.interests if one.kind is InterestKind.TAKE)]
+
+
+def _of_type(name: str) -> Interest:
+    """The interest that all waits for a type without a key, and a subscription to it, share."""
+    interest_id = interest_id_of(f"{name}/*")
+    return Interest(interest_id=interest_id, address=address_of_type(name), kind=InterestKind.COPY)

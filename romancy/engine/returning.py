@@ -1,0 +1,37 @@
+"""Giving back: a message that was taken for a wait, and that came when the wait was over, goes back to its address."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from romancy.core import NO_DICT
+from romancy.storage.routing import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.instance import Live
+
+__all__ = ["give_strays_back"]
+
+
+def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], None]) -> None:
+    """Give back the kept messages that no wait has a use for.
+
+    The instance is not released meanwhile, so that another worker gives them back if this one dies. `rest` is called
+    when they are back.
+    """
+    if live.returning is NO_DICT:
+        live.returning = {}
+    for mail in live.post.strays():
+        live.returning[mail.delivery_id] = mail
+        done = functools.partial(_returned, live, mail.delivery_id, rest)
+        dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
+
+
+def _returned(live: Live, delivery_id: str, rest: Callable[[Live], None]) -> None:
+    live.returning.pop(delivery_id, None)
+    if not live.returning and not live.released:
+        rest(live)
