@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from romancy._outside_channel import AppChannel, ChannelMember, ChannelSubscription
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
+from romancy.channel import ActivityChannel, Channel, Message, WorkflowChannel
 from romancy.checking import Check, Misfit
 from romancy.context import ActivityContext, WorkflowContext, activity_context
 from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
+    ChannelModeConflictError,
     CodecError,
     DatabaseReplacedError,
     EventTimeoutError,
@@ -33,7 +36,7 @@ from romancy.errors import (
     WorkflowStuckError,
     WorkflowUnknownError,
 )
-from romancy.event import Event, EventType
+from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
 from romancy.instance import Instance, InstancePage, Wait
 from romancy.log import LogEntry
@@ -45,8 +48,14 @@ from romancy.workflow import Workflow, workflow
 
 __all__ = [
     "Activity",
+    "ActivityChannel",
     "ActivityContext",
     "ActivityError",
+    "AppChannel",
+    "Channel",
+    "ChannelMember",
+    "ChannelModeConflictError",
+    "ChannelSubscription",
     "Check",
     "CodecError",
     "Codecs",
@@ -64,6 +73,7 @@ __all__ = [
     "InstanceNotFoundError",
     "InstancePage",
     "LogEntry",
+    "Message",
     "Misfit",
     "NonDeterminismError",
     "PayloadCodec",
@@ -75,6 +85,7 @@ __all__ = [
     "RetryPolicy",
     "Romancy",
     "RomancyError",
+    "Sent",
     "SerializationError",
     "Session",
     "Status",
@@ -86,6 +97,7 @@ __all__ = [
     "Wait",
     "Workflow",
     "WorkflowCancelledError",
+    "WorkflowChannel",
     "WorkflowContext",
     "WorkflowFailedError",
     "WorkflowStuckError",

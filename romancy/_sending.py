@@ -6,19 +6,13 @@ from typing import Any
 
 from msgspec import Raw
 
+from romancy._outgoing import name_of_event
 from romancy.engine.messages import Signal
 from romancy.event import EventType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_event, check_id, check_key
 
 __all__ = ["name_of_event", "signal_message"]
-
-
-def name_of_event(event: Any) -> str:
-    """The name of an event type, or a name given as text. Raises UsageError if no row can hold it."""
-    name = event.name if isinstance(event, EventType) else event
-    check_id(name, "name of the event")
-    return str(name)
 
 
 def signal_message(

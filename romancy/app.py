@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
 from romancy._at_start import tell_misfits
 from romancy._listening import listen
-from romancy._logs import get_logger
 from romancy._loop_check import check_place
-from romancy._many import AT_ONCE, all_of, turn_after
-from romancy._named import NamedWorkflow, workflow_named
+from romancy._many import all_of, turn_after
+from romancy._named import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._renewing import RENEWS, Writing
 from romancy._result_waiters import Watch
 from romancy._sending import signal_message
+from romancy._serving import serve
 from romancy._starting_by_signal import Beginning, start_or_signal
-from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id, warn_of_unknown
+from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
+from romancy._submissions import Submissions
 from romancy._taken import Wanted
 from romancy._waiting import Waiting
 from romancy.checking import Check, check_open
-from romancy.core import Outcome as RunOutcome
-from romancy.core import driving
 from romancy.depends import Dependencies
 from romancy.engine import (
+    Dispatcher,
     LogWriter,
     Settings,
-    ToldToStop,
-    Unanswered,
     Worker,
     coded,
-    new_life,
     opened,
-    start_of,
 )
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
+from romancy.outbox import Beside
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
@@ -47,15 +44,17 @@ from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from msgspec import Raw
 
     from romancy.core import Activation
+    from romancy.core import Outcome as RunOutcome
     from romancy.event import EventType
     from romancy.hooks import Hook
+    from romancy.outbox import Relay
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
@@ -63,13 +62,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Romancy"]
 
-logger = get_logger("romancy")
-
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_MOST_UNANSWERED: Final = 64 * 1024 * 1024
-"""Upper bound on the bytes of starts on their way to the database. Further starts wait."""
 
 
 class Romancy(Instances):
@@ -94,16 +88,18 @@ class Romancy(Instances):
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
         log_error_text: bool = True,
+        relay: Relay | None = None,
     ) -> None:
         """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
-        payloads.
+        payloads. The `relay` sends what was published, beside the worker.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
         self._workflows = workflows
-        self._works, self._checks = worker, check_at_start
+        self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
+        self.relay = relay
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings(
             worker_id=label(worker_id, "worker_id"),
@@ -125,8 +121,8 @@ class Romancy(Instances):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._registry = Registry()
-        self._unknown: set[str] = set()
-        self._unanswered: Unanswered
+        self._submissions: Submissions
+        self._dispatcher: Dispatcher
         self._waiting: Waiting
         self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
         self.dependencies = Dependencies()
@@ -185,20 +181,25 @@ class Romancy(Instances):
         return self
 
     async def _begin(self, store: Store) -> None:
-        self._unanswered = Unanswered(_MOST_UNANSWERED)
+        self._dispatcher = Dispatcher(store)
         self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None
             worker = Worker(
                 store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended, another=other
             )
+            worker.driver.dispatcher, worker.claiming.swept = self._dispatcher, self._dispatcher.sweep
             await worker.open()
             self._worker, self._writer = worker, worker.writer
+            self._relaying.begin(store.outbox)
             if self._checks:
                 self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
         else:
             self._writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(self._writer.run()))
+        self._submissions = Submissions(
+            self._registry, self._writer, self._worker, check_open=self._opened, nonce=self._nonce
+        )
         self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches)))
 
     async def __aexit__(
@@ -211,10 +212,12 @@ class Romancy(Instances):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        grace = self._drain_timeout if error is None else 0.0
         if self._worker is not None:
-            await self._worker.close(self._drain_timeout if error is None else 0.0)
+            await asyncio.gather(self._worker.close(grace), self._relaying.end(grace))
             self._worker = None
-        self._unanswered.close()
+        await self._dispatcher.close()
+        self._submissions.close()
         for watch in list(self._watches.values()):
             watch.tell()  # its waiting callers wake up and find the app closed
         await self.dependencies.close()
@@ -238,7 +241,7 @@ class Romancy(Instances):
         """
         self._opened()
         if self._worker is not None:
-            await self._worker.drain(seconds(timeout, "timeout"))
+            await asyncio.gather(self._worker.drain(grace := seconds(timeout, "timeout")), self._relaying.end(grace))
 
     async def serve(self, *, drain_timeout: Duration = 30.0) -> None:
         """Work until the process is told to stop (SIGTERM, or SIGINT from Ctrl-C), then drain and return.
@@ -248,16 +251,13 @@ class Romancy(Instances):
         a worker.
         """
         self._opened()
-        if self._worker is None:
-            raise UsageError(
-                "serve() needs a worker, and this app was made with worker=False: leave that out, open the app with "
-                "`async with app.with_worker():`, or let `romancy run MODULE:APP` run it"
-            )
-        grace = seconds(drain_timeout, "drain_timeout")
-        with ToldToStop() as told:
-            await told.wait()
-            logger.info("told to stop: activities have %.0f s to end", grace)
-        await self.drain(grace)
+        await serve(self.drain, seconds(drain_timeout, "drain_timeout"), works=self._worker is not None)
+
+    def _dispatch(self, addresses: Iterable[str], session: object) -> None:
+        if session is None:
+            self._dispatcher.ask(addresses)
+        else:
+            self._dispatcher.ask_later(addresses)
 
     def _stir(self) -> None:
         if self._worker is not None:
@@ -328,14 +328,7 @@ class Romancy(Instances):
             begun = (self._start_in(session, if_exists, *one) for one in prepared)
             return await all_of(begun, InstanceConflictError)
         self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
-        submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
-        while len(submitted) < len(prepared):
-            await self._unanswered.turn()
-            with self._writer.gathering():  # starts gathered here share commits
-                while self._unanswered.has_room and len(submitted) < len(prepared):
-                    submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
-                    if len(submitted) < len(prepared):
-                        await asyncio.sleep(0)
+        submitted = await self._submissions.submit(prepared)
         return await all_of((self._started(if_exists, *one) for one in submitted), RomancyError)
 
     @overload
@@ -410,42 +403,6 @@ class Romancy(Instances):
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
 
-    def _submit_some(
-        self, calls: Sequence[tuple[Call[T], Handle[T], Raw, int]]
-    ) -> list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]]:
-        """Submit these in one turn of the event loop while there is room, the first in any case."""
-        self._opened()
-        submitted: list[tuple[Handle[T], Raw, asyncio.Future[Outcome]]] = []
-        with driving():
-            for call in calls:
-                if submitted and not self._unanswered.has_room:
-                    break
-                submitted.append(self._submit(*call))
-        return submitted
-
-    def _submit(
-        self, call: Call[T], handle: Handle[T], raw: Raw, delay: int
-    ) -> tuple[Handle[T], Raw, asyncio.Future[Outcome]]:
-        definition, instance_id = call.workflow, handle.instance_id
-        answer = self._unanswered.submitted(len(raw))
-        done = functools.partial(self._unanswered.answer, answer)
-        known = definition.name in self._registry.workflows
-        worker = self._worker
-        if worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow):
-            try:
-                worker.start(definition, raw, instance_id, delay, done)
-            except BaseException:
-                self._unanswered.answer(answer, Outcome.INVALID)
-                raise
-            return handle, raw, answer
-        if worker is not None and not known:
-            warn_of_unknown(definition.name, self._unknown)
-        item = start_of(
-            definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
-        )
-        self._writer.submit(item, done)
-        return handle, raw, answer
-
     async def _started(
         self, if_exists: IfExists, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]
     ) -> Handle[T]:
@@ -488,8 +445,6 @@ class Romancy(Instances):
         return await self._waiting.end_of(instance_id, watch, timeout)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
-        for instance_id in instance_ids:
-            watch = self._watches.get(instance_id)
-            if watch is not None:
-                watch.outcome = None
-                watch.tell()
+        for watch in filter(None, map(self._watches.get, instance_ids)):
+            watch.outcome = None
+            watch.tell()

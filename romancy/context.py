@@ -16,20 +16,25 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy._callables import is_async
+from romancy._outgoing import name_of_event, outgoing_event
+from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key
-from romancy.errors import PayloadTooLargeError, UsageError
+from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.storage.limits import check_event, check_id, check_key
+from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import TypeForm
 
+    from romancy._outgoing import OutgoingEvent
     from romancy.core import Commands, EventReceived
     from romancy.session import Session
+    from romancy.storage.query import FilterValue
 
 __all__ = [
     "ActivityContext",
@@ -47,6 +52,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _MOST_DETAILS: Final = 64 * 1024
+_NULL: Final = Raw(b"null")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -137,14 +143,32 @@ class WorkflowContext:
         await asyncio.sleep(seconds(delay, "the delay"))
 
     @overload
-    async def wait_event(self, type: str, *, timeout: Duration | None = None, key: str | None = None) -> Event[Any]: ...
+    async def wait_event(
+        self,
+        type: str,
+        *,
+        timeout: Duration | None = None,
+        key: str | None = None,
+        where: Mapping[str, FilterValue] | None = None,
+    ) -> Event[Any]: ...
     @overload
     async def wait_event(
-        self, type: str, *, model: TypeForm[T], timeout: Duration | None = None, key: str | None = None
+        self,
+        type: str,
+        *,
+        model: TypeForm[T],
+        timeout: Duration | None = None,
+        key: str | None = None,
+        where: Mapping[str, FilterValue] | None = None,
     ) -> Event[T]: ...
     @overload
     async def wait_event(
-        self, type: EventType[T], *, timeout: Duration | None = None, key: str | None = None
+        self,
+        type: EventType[T],
+        *,
+        timeout: Duration | None = None,
+        key: str | None = None,
+        where: Mapping[str, FilterValue] | None = None,
     ) -> Event[T]: ...
     async def wait_event(
         self,
@@ -153,20 +177,85 @@ class WorkflowContext:
         model: Any = Any,
         timeout: Duration | None = None,
         key: str | None = None,
+        where: Mapping[str, FilterValue] | None = None,
     ) -> Event[Any]:
-        """Wait for an event or a signal of this type. Raises EventTimeoutError if none arrives in time."""
-        name, model = _name_of(type), type.data if isinstance(type, EventType) else model
+        """Wait for an event or a signal of this type. Raises EventTimeoutError if none arrives in time.
+
+        With a `key`, one event that was sent with this key comes to this wait alone, also if it was sent before.
+        Without a key, every event of the type comes that is sent while the workflow waits. `where` leaves those out
+        whose data do not meet these conditions, in the form of `app.find_instances`.
+
+        An event whose data do not fit the declared type is put aside, which the log says, and the wait goes on.
+        """
+        name, model = name_of_event(type), type.data if isinstance(type, EventType) else model
         check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
-        received: EventReceived = await self._commands.wait(name, key=key, timeout=limit)
-        return Event(
-            id=received.event_id,
-            type=received.name,
-            source=received.source,
-            subject=received.subject,
-            time=_moment(received.at if received.time is None else received.time),
-            data=loads(received.data, model, f"event {received.name!r}"),
+        conditions = encode_where(where)
+        commands = self._commands
+        wait = commands.wait(name, key=key, timeout=limit, where=_NULL if conditions is None else Raw(conditions))
+        while True:
+            received: EventReceived = await wait
+            try:
+                return _event_of(received, model)
+            except SerializationError as misfit:
+                again = commands.wait_on(wait, received, str(misfit))
+                if again is None:
+                    raise
+                wait = again
+
+    async def subscribe(self, type: str | EventType[Any]) -> None:
+        """Have every event of this type kept for this workflow from now on, also while it does not wait for one.
+
+        They come to `wait_event` without a key, in the order in which they were sent. The subscription is durable
+        before anything else that this step asks for happens. It lasts until `unsubscribe` or the end of the instance,
+        through `recur`. A retry of the instance subscribes anew.
+        """
+        self._commands.subscribe(name_of_event(type))
+
+    async def unsubscribe(self, type: str | EventType[Any]) -> None:
+        """End a subscription. The events that came before stay for later waits."""
+        self._commands.unsubscribe(name_of_event(type))
+
+    async def send(
+        self,
+        type: str | EventType[Any],
+        data: object = None,
+        *,
+        to: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        id: str | None = None,
+        subject: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Send an event to workflows, as `app.send` does, once this step is durable. Returns the event's id.
+
+        A replay sends nothing, and a retry of the instance sends nothing that a former run has sent. `to` names an
+        instance; nothing comes of the event if that instance does not exist or has ended.
+        """
+        if to is not None:
+            check_id(to)
+        event = outgoing_event(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
+        return self._commands.send(
+            event.name,
+            event.data,
+            to=to or "",
+            key=event.key,
+            source=event.source or f"/{self.workflow_name}/{self.instance_id}",
+            id=event.id,
+            subject=event.subject,
+            headers=event.headers,
         )
+
+    @overload
+    def channel(self, channel: Channel[T], /) -> WorkflowChannel[T]: ...
+    @overload
+    def channel(self, channel: str, /) -> WorkflowChannel[Any]: ...
+    @overload
+    def channel(self, channel: str, /, *, model: TypeForm[T]) -> WorkflowChannel[T]: ...
+    def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> WorkflowChannel[Any]:
+        """A channel, to subscribe to, to receive from and to publish on."""
+        return WorkflowChannel(self._commands, declared(channel, model))
 
     def patched(self, name: str) -> bool:
         """True for histories that began after this call was added: take the new branch. False for older ones."""
@@ -179,7 +268,7 @@ class WorkflowContext:
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable. A replay sends nothing."""
-        name = _name_of(type)
+        name = name_of_event(type)
         check_key(key)
         what = f"event {name!r}"
         self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
@@ -192,10 +281,17 @@ class WorkflowContext:
         return f"<context of {self.workflow_name} {self.instance_id}>"
 
 
-def _name_of(event: Any) -> str:
-    name = event.name if isinstance(event, EventType) else event
-    check_id(name, "name of the event")
-    return str(name)
+def _event_of(received: EventReceived, model: Any) -> Event[Any]:
+    return Event(
+        id=received.event_id,
+        type=received.name,
+        source=received.source,
+        subject=received.subject,
+        time=_moment(received.at if received.time is None else received.time),
+        data=loads(received.data, model, f"event {received.name!r}"),
+        headers=received.headers,
+        extensions=received.extensions,
+    )
 
 
 class ActivityPort(Protocol):
@@ -206,6 +302,12 @@ class ActivityPort(Protocol):
     def heartbeat(self, details: Raw | None, /) -> None: ...
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
+
+    async def send(self, event: OutgoingEvent, to: str | None, /) -> str: ...
+
+    async def send_on_channel(
+        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
+    ) -> str: ...
 
     def after_commit(self, callback: Callable[[], Any], /) -> None: ...
 
@@ -282,10 +384,43 @@ class ActivityContext:
 
         Only for an `async def`; a plain function gets UsageError. It can return the data for its workflow to publish.
         """
-        name = _name_of(type)
+        name = name_of_event(type)
         check_key(key)
         what = f"event {name!r}"
         await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
+
+    async def send(
+        self,
+        type: str | EventType[Any],
+        data: object = None,
+        *,
+        to: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        id: str | None = None,
+        subject: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Send an event to workflows, as `app.send` does, together with this activity's completion.
+
+        Returns the event's id. A failed attempt sends nothing. Nothing comes of an event `to` an instance that does not
+        exist or has ended. Only for an `async def`; a plain function gets UsageError.
+        """
+        if to is not None:
+            check_id(to)
+        event = outgoing_event(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
+        return await self._port.send(event, to)
+
+    @overload
+    def channel(self, channel: Channel[T], /) -> ActivityChannel[T]: ...
+    @overload
+    def channel(self, channel: str, /) -> ActivityChannel[Any]: ...
+    def channel(self, channel: Channel[Any] | str, /) -> ActivityChannel[Any]:
+        """A channel, to publish on together with this activity's completion. A failed attempt publishes nothing.
+
+        Only for an `async def`; a plain function gets UsageError.
+        """
+        return ActivityChannel(self._port.send_on_channel, declared(channel, Any))
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call `callback` once the completion is durable: at most once, and not if the process dies before that.
@@ -314,6 +449,12 @@ class PlainActivityContext(ActivityContext):
 
     def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - as above
         raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
+
+    def send(self, type: object, data: object = None, **_: object) -> Any:  # noqa: ARG002 - as above
+        raise self._refusal("send()", "return the data and let the workflow `await ctx.send(…)`")
+
+    def channel(self, channel: object, /) -> Any:  # noqa: ARG002 - as above
+        raise self._refusal("channel()", "return the data and let the workflow publish it on its `ctx.channel(…)`")
 
     def _refusal(self, what: str, instead: str) -> UsageError:
         return UsageError(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivityError",
+    "ChannelModeConflictError",
     "CodecError",
     "DatabaseReplacedError",
     "EventTimeoutError",
@@ -176,6 +177,16 @@ class InstanceConflictError(UsageError):
         super().__init__(message)
         self.conflicts = tuple(conflicts)
         self.started = tuple(started)
+
+
+class ChannelModeConflictError(UsageError):
+    """The channel has subscribers of the mode `existing`, and nobody can subscribe to it as `requested` beside them."""
+
+    def __init__(self, message: str, *, channel: str = "", existing: str = "", requested: str = "") -> None:
+        super().__init__(message)
+        self.channel = channel
+        self.existing = existing
+        self.requested = requested
 
 
 class InstanceNotFoundError(UsageError, LookupError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
+
+import msgspec
 
 from romancy.errors import UsageError
+from romancy.storage.query import parse_path
 
 if TYPE_CHECKING:
+    from msgspec import Raw
     from typing_extensions import TypeForm, TypeVar
 
     T = TypeVar("T", default=Any)
@@ -17,19 +22,40 @@ else:
 
     T = TypeVar("T")
 
-__all__ = ["Event", "EventType"]
+__all__ = ["Event", "EventType", "Sent"]
 
 
 class EventType(Generic[T]):
-    """The name of an event or a signal and the type of its data, shared by sender and receiver."""
+    """The name of an event or a signal and the type of its data, shared by sender and receiver.
 
-    __slots__ = ("data", "name")
+    `key` is the path of the key in the data, as in a search: `EventType("payment.settled", Payment, key="order.id")`.
+    What is sent with this type then has that value as its key. It must be text or a whole number.
+    """
 
-    def __init__(self, name: str, data: TypeForm[T]) -> None:
+    __slots__ = ("data", "key", "name")
+
+    def __init__(self, name: str, data: TypeForm[T], *, key: str | None = None) -> None:
         if not name:
             raise UsageError("an event type needs a name")
+        if key is not None:
+            parse_path(key)
         self.name = name
         self.data = data
+        self.key = key
+
+    def key_in(self, data: Raw) -> str | None:
+        """The key in these data; None if the type has no path. Raises UsageError if nothing fit for a key is there."""
+        if self.key is None:
+            return None
+        value: Any = msgspec.json.decode(data)
+        for segment in parse_path(self.key):
+            value = _member(value, segment)
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise UsageError(
+                f"event {self.name!r}: the data have no text and no whole number at {self.key!r}, where its type says "
+                "that the key is; send data that do, or give key="
+            )
+        return str(value)
 
     def __repr__(self) -> str:
         return f"EventType({self.name!r})"
@@ -45,3 +71,27 @@ class Event(Generic[T]):
     subject: str | None
     time: datetime
     data: T
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the sender gave as `headers=`."""
+    extensions: Mapping[str, str | int | bool] = field(default_factory=dict[str, "str | int | bool"])
+    """The extension attributes of a CloudEvent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The answer to `app.send`: the event is durable, or was so before."""
+
+    id: str
+    """The id of the event, as its receivers see it: yours, or the one that Romancy gave it."""
+    duplicate: bool = False
+    """Whether an event with the same `source` and `id` had been sent before. This one was dropped."""
+
+
+def _member(container: Any, segment: str) -> Any:
+    """What stands at one segment of a path; None if nothing does."""
+    if isinstance(container, dict):
+        return cast("dict[str, Any]", container).get(segment)
+    if isinstance(container, list) and segment.isascii() and segment.isdigit():
+        items = cast("Sequence[Any]", container)
+        return items[int(segment)] if int(segment) < len(items) else None
+    return None

@@ -21,10 +21,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Wait:
     """One thing that an instance waits for."""
 
-    kind: Literal["activity", "timer", "event", "child", "compensation"]
+    kind: Literal["activity", "timer", "event", "message", "subscription", "child", "compensation"]
     id: str
     name: str
-    """The name of the activity, the event or the child's workflow."""
+    """The name of the activity, the event, the channel or the child's workflow."""
     since: datetime
     due: datetime | None
     """When the clock moves it: a timer rings, a wait times out, the next attempt begins. None if the clock does not."""
@@ -32,7 +32,7 @@ class Wait:
     error: str | None
     """The error of the last attempt that failed."""
     key: str | None
-    """For an event: the key of the wait."""
+    """For an event: the key of the wait. For a message or a subscription: the mode of the channel."""
     child_id: str | None
     """For a child: its instance id."""
 

@@ -6,36 +6,30 @@ What acts on one instance exists for many as well (`cancel_many`, …). `dry_run
 from __future__ import annotations
 
 import contextlib
-import itertools
-import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
-
-from msgspec import Raw
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from romancy._bulk import each, if_still
+from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
-from romancy._sending import name_of_event, signal_message
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import Standing, history, outgoing, purge, refuse_to_wait, resume, retry, send_in, terminate
-from romancy.engine.messages import CancelMessage, encode_message
-from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
+from romancy.engine import Standing, history, purge, resume, retry, terminate
+from romancy.engine.messages import CancelMessage
 from romancy.errors import InstanceNotFoundError, StorageError, UsageError
-from romancy.event import EventType
 from romancy.instance import Instance, InstancePage, changed_at
 from romancy.log import Position, follow_log, read_log
-from romancy.serialization import dumps, loads
+from romancy.senders import Senders
+from romancy.serialization import loads
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_event, check_key, check_text
+from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT, build_query
-from romancy.storage.records import LATEST, Delivered, Delivery
+from romancy.storage.records import LATEST, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 
     from romancy.core import LogEvent
-    from romancy.engine.messages import Message
     from romancy.log import LogEntry
     from romancy.status import StatusName
     from romancy.storage.protocol import Store
@@ -51,25 +45,15 @@ _FORGET_EVERY: Final = 3600.0
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances:
+class Instances(Senders, Condition):
     """Reads and changes instances, wherever they run."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._token = secrets.token_hex(8)
+        super().__init__()
         self._forgets_at = 0.0
         self._standing = Standing()
         self._manager: Standing | None = None
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
-
-    def _opened(self) -> Store:
-        raise UsageError("only an app has instances")
-
-    def _to_write(self, what: str, *instance_ids: str) -> Store:
-        """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
-        store = self._opened()
-        refuse_to_wait(store, what, instance_ids)
-        return store
 
     def _stir(self) -> None:
         """Something may be due now: a worker of this app looks for it."""
@@ -254,80 +238,10 @@ class Instances:
         check_text(reason, "reason")
         found = await self._to_write("cancel", instance_id).read(instance_id, limit=0)
         stuck = found is not None and found.instance.status is Status.STUCK
-        asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck))
+        asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck)) is not Delivered.CLOSED
         if stuck and asked:
             await if_still(self.resume(instance_id))
         return asked
-
-    @overload
-    async def signal(
-        self,
-        instance_id: str,
-        event: EventType[None],
-        data: None = None,
-        *,
-        key: str | None = None,
-        id: str | None = None,
-        session: object = None,
-    ) -> None: ...
-    @overload
-    async def signal(
-        self,
-        instance_id: str,
-        event: EventType[T],
-        data: T,
-        *,
-        key: str | None = None,
-        id: str | None = None,
-        session: object = None,
-    ) -> None: ...
-    @overload
-    async def signal(
-        self,
-        instance_id: str,
-        event: str,
-        data: object = None,
-        *,
-        key: str | None = None,
-        id: str | None = None,
-        session: object = None,
-    ) -> None: ...
-    async def signal(
-        self,
-        instance_id: str,
-        event: EventType[Any] | str,
-        data: object = None,
-        *,
-        key: str | None = None,
-        id: str | None = None,
-        session: object = None,
-    ) -> None:
-        """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
-
-        Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
-        `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
-
-        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
-        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
-        """
-        message = signal_message(instance_id, event, data, key, id)
-        store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
-        if not await self._send(instance_id, message, session, dedupe=dedupe):
-            await refuse_ended(store, instance_id, message.name, id)
-
-    async def publish(
-        self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
-    ) -> None:
-        """Send an event to the outside by the commit of your own transaction. A rollback sends nothing."""
-        if session is None:
-            raise UsageError("app.publish goes with a transaction of yours: give it as session=")
-        name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
-        check_key(key)
-        what = f"event {name!r}"
-        row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
-        await send_in(session, self._opened(), outbox=[row])
 
     async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
         """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
@@ -378,24 +292,6 @@ class Instances:
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         """These may be gone: callers that wait for one look again."""
-
-    def _stamp(self) -> str:
-        return f"{next(self._numbers):016x}{self._token}"
-
-    async def _send(
-        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
-    ) -> bool:
-        store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        delivery = Delivery(
-            instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message), dedupe=dedupe
-        )
-        if session is None:
-            (answer,) = await store.deliver([delivery])
-        else:
-            (answer,) = await send_in(session, store, [delivery])
-        if answer is Delivered.UNKNOWN:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-        return answer is not Delivered.CLOSED
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -31,6 +31,7 @@ from romancy._callables import (
     options_of,
 )
 from romancy._fingerprint import fingerprint
+from romancy._headers import headers_of
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
@@ -40,7 +41,7 @@ from romancy.serialization import Signature
 from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from romancy.core import Commands
 
@@ -95,6 +96,7 @@ class Workflow(Generic[P, R_co]):
         self.signature.check_known()
         self.instance_id: str | None = None
         self.delay = 0.0
+        self.headers: dict[str, str] = {}
         self._fingerprint: list[str] = []
         """Empty until it is needed. Copies made by `options` share it."""
         update_wrapper(self, fn)
@@ -140,8 +142,17 @@ class Workflow(Generic[P, R_co]):
         _, answer = self._child(commands, args, kwargs)
         return await answer
 
-    def options(self, *, instance_id: str | None = None, delay: Duration | None = None) -> Self:
-        """The same workflow for one start, under your own instance id, or after a delay that a message ends early."""
+    def options(
+        self,
+        *,
+        instance_id: str | None = None,
+        delay: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The same workflow for one start, under your own instance id, or after a delay that a message ends early.
+
+        The workflow reads the `headers` as `ctx.headers`.
+        """
         if instance_id is not None:
             check_id(instance_id)
         changed = copy.copy(self)
@@ -153,6 +164,8 @@ class Workflow(Generic[P, R_co]):
                     f"the delay of the start must be at most {_LONGEST_DELAY:.0f} seconds (a century), "
                     f"not {changed.delay:g}"
                 )
+        if headers is not None:
+            changed.headers = headers_of(headers, f"the start of workflow {self.name}")
         return changed
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
@@ -177,7 +190,9 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        return commands.child(self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay)
+        return commands.child(
+            self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay, headers=self.headers
+        )
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
         """The stored form of an input. Raises what `Signature.encode_arguments` does, and PayloadTooLargeError."""

@@ -4,7 +4,8 @@
 
 sends this process SIGKILL right before its 7th commit, `commit:after:7` right after the database has acknowledged it. A
 commit is a batch of the log writer or of a session; `claim`, `heartbeat`, `takeover` and `deliver` are counted under
-their own names. Romancy does not know the failpoint: a test process arms it before it opens an app.
+their own names, and so are `post`, `dispatch`, `register` and `give_back` of the router. Romancy does not know the
+failpoint: a test process arms it before it opens an app.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Failpoint"]
 
-_NAMES: Final = ("commit", "claim", "heartbeat", "takeover", "deliver")
+_ROUTING: Final = ("post", "dispatch", "register", "give_back")
+_NAMES: Final = ("commit", "claim", "heartbeat", "takeover", "deliver", *_ROUTING)
 _MOMENTS: Final = ("before", "after")
 
 
@@ -76,15 +78,29 @@ class _ArmedStore:
     def __init__(self, store: Store, point: Failpoint) -> None:
         self._store = store
         self._point = point
-        setattr(self, point.name, point.counted(getattr(store, point.name)))
+        if point.name not in _ROUTING:
+            setattr(self, point.name, point.counted(getattr(store, point.name)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    @property
+    def router(self) -> Any:
+        return _ArmedRouter(self._store.router, self._point) if self._point.name in _ROUTING else self._store.router
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
         async with self._store.session(join=join) as session:
             yield _ArmedSession(session, self._point)
+
+
+class _ArmedRouter:
+    def __init__(self, router: Any, point: Failpoint) -> None:
+        self._router = router
+        setattr(self, point.name, point.counted(getattr(router, point.name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._router, name)
 
 
 class _ArmedSession:

@@ -63,8 +63,15 @@ def _open(step: Step, row: InstanceRow, now: int) -> str:
             return f"It sleeps until {_when(step.due, now)}."
         case "event":
             key = f" with the key {step.key!r}" if step.key is not None else ""
+            key += " and data that meet its conditions" if step.conditions and key else ""
+            key = key or (" with data that meet its conditions" if step.conditions else "")
             limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
             return f"It waits for the event {step.name!r}{key}, {limit}, for {since}."
+        case "message":
+            limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
+            return f"It waits for a message of channel {step.name!r} ({step.key}), {limit}, for {since}."
+        case "subscription":
+            return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
         case "child":
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:

@@ -33,7 +33,7 @@ class Step:
     """Something that the run asked for. Times are microseconds since the epoch. `ended_at` is None while it is open."""
 
     kind: str
-    """`activity`, `timer`, `event`, `child` or `compensation`."""
+    """`activity`, `timer`, `event`, `message`, `subscription`, `child` or `compensation`."""
     id: str
     name: str
     began_at: int
@@ -44,6 +44,9 @@ class Step:
     due: int | None = None
     """When the clock moves it: a timer rings, a wait times out, the next attempt begins."""
     key: str | None = None
+    """For a wait for an event: its key. For a message or a subscription: the mode of the channel."""
+    conditions: bool = False
+    """For a wait for an event: whether its data have to meet conditions."""
     undoes: str | None = None
     """For a compensation: the id of the activity."""
     instance_id: str | None = None
@@ -149,6 +152,38 @@ def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -
         timeline.end("activity", event.id, "never started")
 
 
+def _wait_ends(outcome: str) -> Callable[[Timeline, Any], None]:
+    def end(timeline: Timeline, event: Any) -> None:
+        timeline.end("event", event.id, outcome)
+        timeline.end("message", event.id, outcome)
+
+    return end
+
+
+def _event_awaited(timeline: Timeline, event: ev.EventAwaited) -> None:
+    conditions = bytes(event.where) != b"null"
+    timeline.begin("event", event.id, event.name, due=event.due, key=event.key, conditions=conditions)
+
+
+def _put_aside(timeline: Timeline, event: ev.EventPutAside) -> None:
+    timeline.note(f"put aside event {event.name} (id {event.event_id}): {event.reason}")
+
+
+def _sent(timeline: Timeline, event: ev.MessageSent) -> None:
+    key = "" if event.key is None else f" with key {event.key}"
+    timeline.note(f"sent event {event.name}{key}" + (f" to {event.to}" if event.to else ""))
+
+
+def _channel_asked(timeline: Timeline, event: ev.ChannelAsked) -> None:
+    timeline.begin("subscription", event.id, event.channel, key=event.mode)
+    if event.mode == "direct":
+        timeline.end("subscription", event.id, "joined")
+
+
+def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
+    timeline.end("subscription", event.id, f"refused, the channel has {event.existing} subscribers")
+
+
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.note("taken up by another worker" if event.owner else "given back")
 
@@ -167,12 +202,24 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
     ev.TimerFired: _ends("timer", "rang"),
     ev.TimerCancelled: _ends("timer", "cancelled"),
-    ev.EventAwaited: lambda timeline, event: timeline.begin(
-        "event", event.id, event.name, due=event.due, key=event.key
-    ),
+    ev.EventAwaited: _event_awaited,
+    ev.EventPutAside: _put_aside,
+    ev.EventsSubscribed: lambda timeline, event: timeline.note(f"subscribed to events {event.name}"),
+    ev.EventsUnsubscribed: lambda timeline, event: timeline.note(f"ended its subscription to events {event.name}"),
     ev.EventReceived: _ends("event", "received"),
-    ev.EventTimedOut: _ends("event", "timed out"),
-    ev.EventWaitCancelled: _ends("event", "cancelled"),
+    ev.EventTimedOut: _wait_ends("timed out"),
+    ev.EventWaitCancelled: _wait_ends("cancelled"),
+    ev.ChannelAsked: _channel_asked,
+    ev.ChannelJoined: _ends("subscription", "joined"),
+    ev.ChannelRefused: _channel_refused,
+    ev.ChannelLeft: lambda timeline, event: timeline.note(f"left channel {event.channel}"),
+    ev.ChannelAwaited: lambda timeline, event: timeline.begin(
+        "message", event.id, event.channel, due=event.due, key=event.mode
+    ),
+    ev.ChannelReceived: _ends("message", "received"),
+    ev.ChannelSent: lambda timeline, event: timeline.note(
+        f"sent a message on channel {event.channel}" + (f" to {event.to}" if event.to else "")
+    ),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
         "child", event.id, event.workflow, instance_id=event.instance_id
     ),
@@ -186,6 +233,7 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.CompensationCompleted: _ends("compensation", "completed"),
     ev.CompensationFailed: _ends("compensation", "failed"),
     ev.CancelRequested: lambda timeline, event: timeline.cancel(event.reason),
+    ev.MessageSent: _sent,
     ev.MessagePublished: lambda timeline, event: timeline.note(f"published {event.name}"),
     ev.ProgressReported: lambda timeline, _: timeline.note("reported progress"),
     ev.WorkflowParked: lambda timeline, event: timeline.park(event.reason),

@@ -1,0 +1,51 @@
+"""Headers: small texts by name that travel with a message and are no part of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from romancy.errors import PayloadTooLargeError, UsageError
+from romancy.storage.limits import check_id, check_text
+
+__all__ = ["MAX_HEADERS_BYTES", "extensions_of", "headers_of"]
+
+MAX_HEADERS_BYTES: Final = 16 * 1024
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+def headers_of(given: Any, what: str) -> dict[str, str]:
+    """The headers, checked and copied. Raises UsageError and PayloadTooLargeError naming `what` they are for."""
+    if given is None:
+        return _NOTHING
+    headers = dict(_mapping(given, f"headers of {what}"))
+    for name, value in headers.items():
+        check_id(name, f"name of a header of {what}")
+        check_text(value, f"header {name!r} of {what}")
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+    if size > MAX_HEADERS_BYTES:
+        raise PayloadTooLargeError(f"headers of {what}: {size:,} bytes, at most {MAX_HEADERS_BYTES:,} are allowed")
+    return headers
+
+
+def extensions_of(given: Any, what: str) -> dict[str, str | int | bool]:
+    """The extension attributes of a CloudEvent, checked and copied."""
+    if given is None:
+        return _NOTHING
+    extensions = dict(_mapping(given, f"extensions of {what}"))
+    for name, value in extensions.items():
+        check_id(name, f"name of an extension of {what}")
+        if isinstance(value, str):
+            check_text(value, f"extension {name!r} of {what}")
+        elif not isinstance(value, (bool, int)):
+            raise UsageError(
+                f"extension {name!r} of {what}: must be text, a whole number or a truth value, "
+                f"not {type(value).__name__}"
+            )
+    return extensions
+
+
+def _mapping(given: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{what}: must map names to values, not {type(given).__name__}")
+    return cast("Mapping[str, Any]", given)

@@ -1,0 +1,321 @@
+"""Channels outside of workflows: publishing, and subscribers that are known by a name and acknowledge what they got."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+
+import msgspec
+
+from romancy.channel import Channel, Message, check_mode, written
+from romancy.core import mode_conflict
+from romancy.engine import (
+    ChannelMessage,
+    decode_message,
+    mode_of_interest,
+    posted_on_channel,
+    subscription,
+    taking,
+)
+from romancy.engine.outside.signal_ids import refuse_ended
+from romancy.errors import EventTimeoutError, StorageUnavailableError, UsageError
+from romancy.retry import Duration, seconds
+from romancy.serialization import loads
+from romancy.storage.limits import check_id
+from romancy.storage.records import Delivered
+from romancy.storage.routing import OUTSIDE, InterestKind, Letter, Owner, address_of_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Literal
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.routing import Posting
+
+__all__ = ["AppChannel", "ChannelMember", "ChannelSubscription"]
+
+T = TypeVar("T")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_TAKE: Final = "take"
+
+
+class ChannelPort:
+    """What an app does for its channels."""
+
+    __slots__ = ("deliver", "dispatch", "opened", "post", "stamp")
+
+    def __init__(
+        self,
+        opened: Callable[[], Store],
+        stamp: Callable[[], str],
+        post: Callable[[Posting, object], Awaitable[Delivered]],
+        deliver: Callable[[str, ChannelMessage, object], Awaitable[Delivered]],
+        dispatch: Callable[[Iterable[str], object], None],
+    ) -> None:
+        self.opened = opened
+        self.stamp = stamp
+        """A new id. The ids of one app sort in the order in which they were made."""
+        self.post = post
+        """Post a message, perhaps in a caller's transaction, and have it dispatched."""
+        self.deliver = deliver
+        """Put a message into the inbox of an instance. Raises InstanceNotFoundError."""
+        self.dispatch = dispatch
+        """Have what is kept at these addresses dispatched soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMember:
+    """A subscriber of a channel: an instance by its id or, outside of workflows, a subscriber by its name."""
+
+    id: str
+    mode: str
+    outside: bool
+
+
+class AppChannel(Generic[T]):
+    """A channel in the hands of a program (`app.channel`)."""
+
+    __slots__ = ("_channel", "_port")
+
+    def __init__(self, port: ChannelPort, channel: Channel[T]) -> None:
+        self._port = port
+        self._channel = channel
+
+    @property
+    def name(self) -> str:
+        return self._channel.name
+
+    async def publish(
+        self,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> str:
+        """Send a message to the subscribers, and return its id. It is durable when this returns.
+
+        With an `id` of yours, a second message with that id is dropped, so that the call may be repeated. With
+        `session=` the commit of your own transaction sends it.
+        """
+        stamp = self._port.stamp()
+        message = self._message(data, metadata, headers, stamp if id is None else id)
+        dedupe = None if id is None else _dedupe(self.name, id)
+        await self._port.post(msgspec.structs.replace(posted_on_channel(message, stamp), dedupe=dedupe), session)
+        return message.message_id
+
+    async def send_to(
+        self,
+        instance_id: str,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: object = None,
+    ) -> str:
+        """Send a message to one instance, and return its id. It is kept until that instance receives it as `direct`.
+
+        Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended.
+        """
+        check_id(instance_id)
+        message = self._message(data, metadata, headers, self._port.stamp(), direct=True)
+        if await self._port.deliver(instance_id, message, session) is Delivered.CLOSED:
+            await refuse_ended(self._port.opened(), instance_id, self.name, None, what="message of channel")
+        return message.message_id
+
+    def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> ChannelSubscription[T]:
+        """Take part in the channel under a name, in an `async with` block. The subscription outlasts the block.
+
+        Under the same name, the next block (of this process or of another) goes on behind the last message that was
+        acknowledged. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
+        """
+        check_mode(mode)
+        if mode not in ("broadcast", "competing"):
+            raise UsageError("a subscriber outside of workflows has mode 'broadcast' or 'competing'")
+        return ChannelSubscription(self._port, self._channel, _owner(self.name, name), mode)
+
+    async def unsubscribe(self, name: str) -> None:
+        """End the subscription of this name. What it has not acknowledged is dropped; if competing, others get it."""
+        owner, router = _owner(self.name, name), self._port.opened().router
+        await router.unregister(owner, (subscription(self.name, "broadcast").interest_id, _TAKE))
+        while letters := await router.letters(owner.name):
+            await router.give_back(owner, [letter.letter_id for letter in letters])
+        self._port.dispatch((address_of_channel(self.name),), None)
+
+    async def members(self) -> list[ChannelMember]:
+        """Who has subscribed to the channel, the first subscriber first."""
+        interests = await self._port.opened().router.interests(address_of_channel(self.name))
+        return [
+            ChannelMember(_name_of(self.name, owner), mode_of_interest(interest.kind), owner.life == OUTSIDE)
+            for owner, interest in interests
+            if interest.kind is not InterestKind.TAKE
+        ]
+
+    def _message(
+        self,
+        data: T,
+        metadata: Mapping[str, object] | None,
+        headers: Mapping[str, str] | None,
+        message_id: str,
+        *,
+        direct: bool = False,
+    ) -> ChannelMessage:
+        check_id(message_id, "id of the message")
+        raw, beside, told = written(self._channel, data, metadata, headers)
+        return ChannelMessage(
+            channel=self.name, data=raw, message_id=message_id, metadata=beside, headers=told, direct=direct
+        )
+
+    def __repr__(self) -> str:
+        return f"<channel {self.name}>"
+
+
+class ChannelSubscription(Generic[T]):
+    """What a named subscriber outside of workflows receives. A message comes again until it is acknowledged."""
+
+    def __init__(self, port: ChannelPort, channel: Channel[T], owner: Owner, mode: str) -> None:
+        self._port = port
+        self._channel = channel
+        self._owner = owner
+        self._mode = mode
+        self._address = address_of_channel(channel.name)
+        self._letters: deque[Letter] = deque()
+        self._handed: list[str] = []
+        """What was handed out and is not acknowledged."""
+        self._asks = False
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        interest = subscription(self._channel.name, self._mode)
+        in_the_way = await self._port.opened().router.register(self._owner, interest)
+        if in_the_way is not None:
+            raise mode_conflict(self._channel.name, mode_of_interest(in_the_way), self._mode)
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Acknowledge the last message, unless an exception leaves the block."""
+        self._open = False
+        if error is None:
+            await self.acknowledge()
+        if self._mode == "competing":
+            await self._leave_the_rest_to_others()
+
+    async def _leave_the_rest_to_others(self) -> None:
+        router = self._port.opened().router
+        await router.unregister(self._owner, (_TAKE,))
+        letters = await router.letters(self._owner.name)
+        if letters:
+            await router.give_back(self._owner, [letter.letter_id for letter in letters])
+            self._port.dispatch((self._address,), None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message[T]:
+        return await self.receive()
+
+    async def receive(self, *, timeout: Duration | None = None) -> Message[T]:
+        """Acknowledge the message before, and return the next one. Raises EventTimeoutError if none comes in time.
+
+        Raises SerializationError for a message that does not fit the type of the channel. The next call goes on.
+        """
+        if not self._open:
+            raise UsageError("receive() is for the inside of the subscription's `async with` block")
+        await self.acknowledge()
+        limit = None if timeout is None else seconds(timeout, "the timeout")
+        try:
+            async with asyncio.timeout(limit):
+                await self._until_there_are_letters()
+        except TimeoutError:
+            await self._ask_for_nothing()
+            if not self._letters:
+                raise EventTimeoutError(f"no message of channel {self._channel.name!r} came in time") from None
+        letter = self._letters.popleft()
+        self._handed.append(letter.letter_id)
+        return _message_of(self._channel, letter)
+
+    async def acknowledge(self) -> None:
+        """Forget what was received so far. The next `receive` does it by itself."""
+        if self._handed:
+            await self._port.opened().router.acknowledge(self._owner.name, self._handed)
+            self._handed.clear()
+
+    async def _until_there_are_letters(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._letters:
+            try:
+                await self._look()
+                if self._letters:
+                    return
+            except StorageUnavailableError:
+                pause = _LONGEST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _look(self) -> None:
+        """Read the letters. A competing subscriber without one asks for a message."""
+        router = self._port.opened().router
+        self._letters.extend(await router.letters(self._owner.name))
+        if self._letters or self._mode != "competing":
+            self._asks = self._asks and not self._letters
+            return
+        if not self._asks:
+            self._asks = True
+            await router.register(self._owner, taking(self._channel.name, _TAKE))
+            await router.dispatch((self._address,))
+            self._letters.extend(await router.letters(self._owner.name))
+            self._asks = not self._letters
+
+    async def _ask_for_nothing(self) -> None:
+        """Stop asking for a message, which others may have from now on. One that came just now counts."""
+        if not self._letters and self._mode == "competing":
+            router = self._port.opened().router
+            await router.unregister(self._owner, (_TAKE,))
+            self._asks = False
+            self._letters.extend(await router.letters(self._owner.name))
+
+    def __repr__(self) -> str:
+        return f"<{self._mode} subscription to channel {self._channel.name}>"
+
+
+def _owner(channel: str, name: str) -> Owner:
+    """Who a subscriber is to the store, which knows names and no channels."""
+    check_id(name, "name of the subscriber")
+    owner = f"{channel}/{name}"
+    check_id(owner, "names of the channel and of its subscriber together")
+    return Owner(owner, OUTSIDE)
+
+
+def _name_of(channel: str, owner: Owner) -> str:
+    return owner.name.removeprefix(f"{channel}/") if owner.life == OUTSIDE else owner.name
+
+
+def _dedupe(channel: str, id: str) -> str:
+    """What identifies a message that is published again: a key of bounded length."""
+    return "channel-" + hashlib.sha256(f"{len(channel)}:{channel}:{id}".encode()).hexdigest()
+
+
+def _message_of(channel: Channel[Any], letter: Letter) -> Message[Any]:
+    message = decode_message(letter.body)
+    if not isinstance(message, ChannelMessage):
+        raise UsageError(f"address {letter.address!r} holds what is no message of a channel")
+    return Message(
+        id=message.message_id,
+        channel=message.channel,
+        data=loads(message.data, channel.data, f"message of channel {message.channel!r}"),
+        metadata=msgspec.json.decode(message.metadata) or {},
+        headers=dict(message.headers),
+        sender=message.sender or None,
+        time=_EPOCH + timedelta(microseconds=letter.at),
+    )

@@ -1,0 +1,252 @@
+"""Channels as workflows see them: the declaration that all sides share, a received message, and what a workflow can do.
+
+What programs outside of workflows do with channels is in `romancy/_outside_channel.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, get_args
+
+import msgspec
+from msgspec import Raw
+
+from romancy._headers import headers_of
+from romancy.core import Mode
+from romancy.errors import SerializationError, UsageError
+from romancy.retry import Duration, seconds
+from romancy.serialization import dumps, loads
+from romancy.storage.limits import check_event, check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from typing_extensions import TypeForm, TypeVar
+
+    from romancy.core import ChannelReceived, Commands
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["ActivityChannel", "Channel", "Message", "WorkflowChannel", "check_mode", "declared", "written"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_NAME: Final = 200
+"""In bytes. An address has room for it."""
+
+
+class Channel(Generic[T]):
+    """The name of a channel and the type of its data, shared by all that use it."""
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, name: str, data: TypeForm[T]) -> None:
+        check_name(name)
+        self.name = name
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[T]):
+    """A message that was received from a channel: its data, read as the declared type, and what came with it.
+
+    `sender` is the id of the instance that sent it, and None if no workflow did. `time` is when the database took it
+    or, in broadcast mode, handed it out.
+    """
+
+    id: str
+    channel: str
+    data: T
+    metadata: dict[str, Any]
+    headers: dict[str, str]
+    sender: str | None
+    time: datetime
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no address can hold."""
+    check_id(name, "name of the channel")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UsageError(f"name of the channel: at most {_LONGEST_NAME} bytes of UTF-8 are allowed; use a shorter name")
+
+
+def check_mode(mode: str) -> None:
+    """Refuse what is no mode of a subscription."""
+    if mode not in get_args(Mode):
+        raise UsageError(f"{mode!r} is no mode of a channel: subscribe as 'broadcast', 'competing' or 'direct'")
+
+
+def declared(channel: Channel[Any] | str, model: Any) -> Channel[Any]:
+    """The channel, given as such or by its name and perhaps the type of its data."""
+    if isinstance(channel, Channel):
+        return channel
+    check_name(channel)
+    return Channel(channel, model)
+
+
+def written(
+    channel: Channel[Any], data: object, metadata: Mapping[str, object] | None, headers: Mapping[str, str] | None
+) -> tuple[Raw, Raw, dict[str, str]]:
+    """The parts of a message as they are stored. Raises SerializationError if the data does not fit the channel."""
+    what = f"message of channel {channel.name!r}"
+    raw = Raw(check_event(dumps(data, what, channel.data), what))
+    beside = Raw(check_event(dumps(dict(metadata), f"metadata of the {what}"), what)) if metadata else Raw(b"null")
+    return raw, beside, headers_of(headers, f"the {what}")
+
+
+def message_of(channel: Channel[Any], received: ChannelReceived) -> Message[Any]:
+    """The message in an input of the run. Raises SerializationError if its data does not fit the channel."""
+    return Message(
+        id=received.message_id,
+        channel=received.channel,
+        data=loads(received.data, channel.data, f"message of channel {received.channel!r}"),
+        metadata=msgspec.json.decode(received.metadata) or {},
+        headers=dict(received.headers),
+        sender=received.sender or None,
+        time=_EPOCH + timedelta(microseconds=received.at if received.time is None else received.time),
+    )
+
+
+class ActivityChannel(Generic[T]):
+    """A channel in the hands of an activity (`activity_context().channel`)."""
+
+    __slots__ = ("_channel", "_send")
+
+    def __init__(
+        self, send: Callable[[str, Raw, Raw, dict[str, str], str | None], Awaitable[str]], channel: Channel[T]
+    ) -> None:
+        self._send = send
+        self._channel = channel
+
+    @property
+    def name(self) -> str:
+        return self._channel.name
+
+    async def publish(
+        self, data: T, *, metadata: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+    ) -> str:
+        """Send a message to the subscribers together with the activity's completion, and return its id."""
+        return await self._send(self.name, *written(self._channel, data, metadata, headers), None)
+
+    async def send_to(
+        self,
+        instance_id: str,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Send a message to one instance together with the activity's completion, and return its id.
+
+        If there is no such instance, or it has ended, the message is gone.
+        """
+        check_id(instance_id)
+        return await self._send(self.name, *written(self._channel, data, metadata, headers), instance_id)
+
+    def __repr__(self) -> str:
+        return f"<channel {self.name}>"
+
+
+class WorkflowChannel(Generic[T]):
+    """A channel in the hands of a workflow (`ctx.channel`)."""
+
+    __slots__ = ("_channel", "_commands")
+
+    def __init__(self, commands: Commands, channel: Channel[T]) -> None:
+        self._commands = commands
+        self._channel = channel
+
+    @property
+    def name(self) -> str:
+        return self._channel.name
+
+    async def subscribe(self, mode: Literal["broadcast", "competing", "direct"] = "broadcast") -> None:
+        """Subscribe, and return when the database holds the subscription. Subscribing again changes nothing.
+
+        In `broadcast` mode the instance gets every message that is published from now on. In `competing` mode each
+        message goes to one of the subscribers, and waits for one if there is none. In `direct` mode `receive` gets what
+        is sent to this instance alone. Raises ChannelModeConflictError, and changes nothing, if anybody has subscribed
+        in the other one of the first two modes.
+        """
+        check_mode(mode)
+        answer = self._commands.join_channel(self.name, mode)
+        if answer is not None:
+            answer.add_done_callback(_noticed)
+            await asyncio.shield(answer)
+
+    async def unsubscribe(self) -> None:
+        """End the subscription, if there is one. Broadcast messages that were not received are dropped."""
+        answer = self._commands.joining_of(self.name)
+        if answer is not None:
+            await asyncio.wait([answer])
+        self._commands.leave_channel(self.name)
+
+    async def receive(self, *, timeout: Duration | None = None, direct: bool = False) -> Message[T]:
+        """The next message. Raises EventTimeoutError if none comes in time; the subscription stays.
+
+        With `direct=True` it is the next message that was sent to this instance by `send_to`, which needs no
+        subscription. Such a message is kept until it is asked for. Raises UsageError without a subscription, and when
+        another task of the workflow ends the subscription meanwhile.
+        """
+        limit = None if timeout is None else seconds(timeout, "the timeout")
+        mode = "direct" if direct else self._commands.mode_of_channel(self.name)
+        if mode is None:
+            raise UsageError(
+                f"the workflow has not subscribed to channel {self.name!r} and would wait in vain: `await "
+                "channel.subscribe()` first, or receive(direct=True) what is sent to this instance alone"
+            )
+        wait = self._commands.await_channel(self.name, mode, timeout=limit)
+        while True:
+            received: ChannelReceived = await wait
+            try:
+                return message_of(self._channel, received)
+            except SerializationError as misfit:
+                again = self._commands.wait_on(wait, received, str(misfit))
+                if again is None:
+                    raise
+                wait = again
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message[T]:
+        return await self.receive()
+
+    async def publish(
+        self, data: T, *, metadata: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+    ) -> str:
+        """Send a message to the subscribers once this step is durable, and return its id. A replay sends nothing."""
+        return self._commands.send_on_channel(self.name, *written(self._channel, data, metadata, headers))
+
+    async def send_to(
+        self,
+        instance_id: str,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Send a message to one instance once this step is durable, and return its id.
+
+        It is kept until that instance receives it with `direct=True`, or in direct mode. If there is no such instance,
+        or it has ended, the message is gone.
+        """
+        check_id(instance_id)
+        parts = written(self._channel, data, metadata, headers)
+        return self._commands.send_on_channel(self.name, *parts, to=instance_id)
+
+    def __repr__(self) -> str:
+        return f"<channel {self.name} of {self._commands.instance_id}>"
+
+
+def _noticed(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()

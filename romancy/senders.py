@@ -1,0 +1,228 @@
+"""Sending from outside: signals and events to workflows, and events to the outside in a transaction of the caller's."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from msgspec import Raw
+
+from romancy._outgoing import name_of_event, outgoing_event
+from romancy._outside_channel import AppChannel, ChannelPort
+from romancy._sending import signal_message
+from romancy.channel import Channel, declared
+from romancy.engine import outgoing, refuse_to_wait, send_in
+from romancy.engine.events import posting_of, signal_of
+from romancy.engine.messages import encode_message
+from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
+from romancy.errors import InstanceNotFoundError, UsageError
+from romancy.event import EventType, Sent
+from romancy.serialization import dumps
+from romancy.storage.limits import check_event, check_id, check_key
+from romancy.storage.records import Delivered, Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from typing_extensions import TypeForm
+
+    from romancy.engine.messages import Message, Signal
+    from romancy.storage.protocol import Store
+    from romancy.storage.routing import Posting
+
+__all__ = ["Senders"]
+
+T = TypeVar("T")
+
+
+class Senders:
+    """Sends messages to instances, wherever they run."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._token = secrets.token_hex(8)
+
+    def _opened(self) -> Store:
+        raise UsageError("only an app sends")
+
+    def _to_write(self, what: str, *instance_ids: str) -> Store:
+        """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
+        store = self._opened()
+        refuse_to_wait(store, what, instance_ids)
+        return store
+
+    def _dispatch(self, addresses: Iterable[str], session: object) -> None:
+        """Something was posted at these addresses, in the caller's transaction if there is one."""
+
+    async def send(  # noqa: PLR0913 - the attributes of an event
+        self,
+        type: EventType[Any] | str,
+        data: object = None,
+        *,
+        to: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        id: str | None = None,
+        subject: str | None = None,
+        time: datetime | None = None,
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, str | int | bool] | None = None,
+        session: object = None,
+    ) -> Sent:
+        """Send an event to workflows. It is durable when this returns; with `session=`, by your own commit.
+
+        With `to`, it goes to that instance alone, as a signal does, and is kept there until the workflow waits for it.
+        Raises InstanceNotFoundError and InstanceEndedError.
+
+        Otherwise it goes to every workflow that waits for this type without a key, or has subscribed to it, at this
+        moment. If it has a key, it also goes to exactly one wait for that key, the one that has waited longest. If
+        there is none, it is kept until there is, by default for a week. The key is `key`, else what the `EventType`
+        finds in the data, else the `subject`.
+
+        With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
+        The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
+        and `extensions` are, which are attributes of a CloudEvent.
+        """
+        event = outgoing_event(
+            type,
+            data,
+            key=key,
+            source=source,
+            id=id,
+            subject=subject,
+            headers=headers,
+            time=time,
+            extensions=extensions,
+        )
+        stamp = self._stamp()
+        signal = signal_of(event, stamp)
+        if to is not None:
+            check_id(to)
+            return await self._send_to(to, signal, session, chosen=bool(event.id))
+        answer = await self._post(posting_of(signal, stamp, chosen=bool(event.id)), session)
+        return Sent(signal.event_id, answer is Delivered.DUPLICATE)
+
+    async def _post(self, posting: Posting, session: object) -> Delivered:
+        """Post a message, and have it dispatched."""
+        store = self._opened() if session is not None else self._to_write("send")
+        if session is None:
+            (answer,) = await store.router.post([posting])
+        else:
+            (answer,) = await send_in(session, store, postings=[posting])
+        if answer is Delivered.ACCEPTED:
+            self._dispatch([place.address for place in posting.places], session)
+        return answer
+
+    async def _send_to(self, instance_id: str, signal: Signal, session: object, *, chosen: bool) -> Sent:
+        store = self._opened() if session is not None else self._to_write("send", instance_id)
+        dedupe = None
+        if chosen:
+            pair = f"{len(signal.source)}:{signal.source}:{signal.event_id}"
+            dedupe = await dedupe_key(store, instance_id, pair, joined=session is not None)
+        answer = await self._send(instance_id, signal, session, dedupe=dedupe)
+        if answer is Delivered.CLOSED:
+            known = signal.event_id if chosen else None
+            await refuse_ended(store, instance_id, signal.name, known)
+        return Sent(signal.event_id, answer is not Delivered.ACCEPTED)
+
+    @overload
+    def channel(self, channel: Channel[T], /) -> AppChannel[T]: ...
+    @overload
+    def channel(self, channel: str, /) -> AppChannel[Any]: ...
+    @overload
+    def channel(self, channel: str, /, *, model: TypeForm[T]) -> AppChannel[T]: ...
+    def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> AppChannel[Any]:
+        """A channel, to publish on and to subscribe to from outside of workflows."""
+        port = ChannelPort(self._opened, self._stamp, self._post, self._send, self._dispatch)
+        return AppChannel(port, declared(channel, model))
+
+    @overload
+    async def signal(
+        self,
+        instance_id: str,
+        event: EventType[None],
+        data: None = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        instance_id: str,
+        event: EventType[T],
+        data: T,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        instance_id: str,
+        event: str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None: ...
+    async def signal(
+        self,
+        instance_id: str,
+        event: EventType[Any] | str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None:
+        """Send an event to one instance. It is kept until the workflow waits for it; nothing is lost in between.
+
+        Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
+        `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
+
+        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
+        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
+        week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
+        """
+        message = signal_message(instance_id, event, data, key, id)
+        store = self._opened() if session is not None else self._to_write("signal", instance_id)
+        dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
+        if await self._send(instance_id, message, session, dedupe=dedupe) is Delivered.CLOSED:
+            await refuse_ended(store, instance_id, message.name, id)
+
+    async def publish(
+        self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
+    ) -> None:
+        """Send an event to the outside by the commit of your own transaction. A rollback sends nothing."""
+        if session is None:
+            raise UsageError("app.publish goes with a transaction of yours: give it as session=")
+        name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
+        check_key(key)
+        what = f"event {name!r}"
+        row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
+        await send_in(session, self._opened(), outbox=[row])
+
+    def _stamp(self) -> str:
+        return f"{next(self._numbers):016x}{self._token}"
+
+    async def _send(
+        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
+    ) -> Delivered:
+        """Deliver a message. Raises InstanceNotFoundError."""
+        store = self._opened() if session is not None else self._to_write("signal", instance_id)
+        delivery = Delivery(
+            instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message), dedupe=dedupe
+        )
+        if session is None:
+            (answer,) = await store.deliver([delivery])
+        else:
+            (answer,) = await send_in(session, store, [delivery])
+        if answer is Delivered.UNKNOWN:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        return answer
