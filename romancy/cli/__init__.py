@@ -13,6 +13,7 @@ from romancy.cli._conforming import conformance
 from romancy.cli._demo import demo
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
+from romancy.cli._relaying import RELAYING
 from romancy.cli._showing import show
 from romancy.cli._tending import TENDING
 from romancy.cli._workers import workers
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *TENDING, conformance):
+for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *RELAYING, *TENDING, conformance):
     cli.add_command(_command)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS: Final = (
-    "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "purge", "resume",
-    "retry", "run", "show", "signal", "start", "terminate", "watch", "why", "workers",
+    "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
+    "relay", "resume", "retry", "run", "show", "signal", "start", "terminate", "watch", "why", "workers",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import romancy._submissions
 import romancy.app
 from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.engine.worker import worker
@@ -53,7 +54,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
         return made[-1]
 
     monkeypatch.setattr(romancy.app, "create_store", create)
-    monkeypatch.setattr(romancy.app, "_MOST_UNANSWERED", ROOM * 1024)
+    monkeypatch.setattr(romancy._submissions, "_MOST_UNANSWERED", ROOM * 1024)
     monkeypatch.setattr(worker, "_LONGEST_GOODBYE", 0.2)
     return made
 

@@ -89,7 +89,7 @@ async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
 
 async def published(store: Store) -> list[object]:
     """Return the bodies of the messages that wait to be published."""
-    return [json.loads(row.body) for row in await store.outbox.read(100)]
+    return [{"key": None, **json.loads(row.body)} for row in await store.outbox.read(100)]
 
 
 async def test_a_start_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:

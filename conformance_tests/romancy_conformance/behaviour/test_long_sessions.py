@@ -115,8 +115,7 @@ async def test_a_session_longer_than_the_lease_is_made_once(open_app: Open, scen
 
 async def test_a_session_that_fails_after_the_lease_is_a_failed_attempt(open_app: Open, scene: Scene) -> None:
     """The rollback counts as a failure, and its worker is not declared silent."""
-    app = await open_app()
-    await open_app()
+    app, _ = await open_app(lease=1), await open_app(lease=1)  # the next heartbeat comes after a third of it
     handle = await app.start(takes_long, "fails")
     await outlast_the_lease(app, scene)
     scene.go_on.set()

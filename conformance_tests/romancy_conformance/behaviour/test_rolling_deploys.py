@@ -10,6 +10,7 @@ import pytest
 
 from romancy import InstanceConflictError, Romancy, Status, WorkflowContext, activity, workflow
 from romancy.core import OwnerChanged
+from romancy.engine.worker import claims
 from romancy.storage.records import ClaimRequest
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -121,7 +122,10 @@ async def test_a_mended_function_that_the_body_calls_is_other_code(open_app: Ope
     assert carried_out == ["pick", "weigh", "send"]
 
 
-async def test_what_no_worker_can_follow_is_tried_once_by_each_version(open_app: Open, storage_url: str) -> None:
+async def test_what_no_worker_can_follow_is_tried_once_by_each_version(
+    open_app: Open, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.2)  # where nobody announces it, others find it by then
     await parked_by_today(open_app, storage_url)
     others = [
         await open_app(workflows=line_by(lambda: ["pick"])),

@@ -1,0 +1,85 @@
+"""`romancy outbox`: what waits to be sent, what became of the rest, and sending it again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.storage.backends import create_store
+from romancy.storage.outbox import OutboxState, Settled
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.commands.buying import Command
+
+
+@workflow
+async def announce_all(ctx: WorkflowContext, names: list[str]) -> None:
+    for name in names:
+        await ctx.publish("announced", name, key=name)
+
+
+def prepared(url: str) -> dict[OutboxState, str]:
+    """One event of each state, and their ids."""
+
+    async def prepare() -> dict[OutboxState, str]:
+        async with Romancy(url, workflows=[announce_all]) as app:
+            await app.run(announce_all.options(instance_id="a-1"), [str(state) for state in OutboxState])
+        store = create_store(url)
+        await store.open()
+        given = await store.outbox.claim("c", lease=1, limit=10)
+        ids = {OutboxState(entry.row.key or ""): entry.row.outbox_id for entry in given.entries}
+        ended = [
+            Settled(
+                outbox_id=one,
+                claim="c",
+                state=state,
+                error=None if state is OutboxState.PUBLISHED else f"HTTP 4{len(state)}",
+            )
+            for state, one in ids.items()
+            if state is not OutboxState.PENDING
+        ]
+        assert await store.outbox.settle(ended) == 4
+        await store.close()
+        return ids
+
+    return asyncio.run(prepare())
+
+
+def test_an_outbox_is_counted_listed_queued_again_and_purged(url: str, romancy: Command) -> None:
+    ids = prepared(url)
+
+    counted, failed = romancy("outbox"), romancy("outbox", "--state", "failed")
+    (record,) = romancy("outbox", "--state", "invalid", "--json").records
+    again = romancy("outbox", "--requeue")
+    named = romancy("outbox", "--requeue", ids[OutboxState.INVALID], ids[OutboxState.PENDING])
+    asked = romancy("outbox", "--purge", "--state", "expired")
+    young = romancy("outbox", "--purge", "--older-than", "1h")
+    purged = romancy("outbox", "--purge"), romancy("outbox", "--purge", "--state", "expired", "--yes")
+    (left,) = romancy("outbox", "--json").records
+
+    assert [line.split() for line in counted.out.splitlines()[1:]] == [[str(state), "1"] for state in OutboxState]
+    assert "the oldest pending event was published" in counted.err
+    assert failed.out.splitlines()[0] == ids[OutboxState.FAILED]
+    assert "failed after 1 attempt, announced" in failed.out
+    assert "by a-1" in " ".join(failed.out.split())
+    assert "HTTP 46" in failed.out
+    assert all(len(line) <= 80 for line in failed.out.splitlines())
+    assert (record["id"], record["error"], record["attempts"]) == (ids[OutboxState.INVALID], "HTTP 47", 1)
+    assert ["1 event queued again"] * 2 == [again.err.strip(), named.err.strip()]
+    assert 0 != asked.code, "what never arrived is not removed without a word"
+    assert [answer.err.strip() for answer in (young, *purged)] == [
+        "0 events removed", "1 event removed", "1 event removed"
+    ]  # fmt: skip
+    assert left["states"] == {"pending": 3, "published": 0, "failed": 0, "invalid": 0, "expired": 0}
+
+
+def test_mistakes_are_told(romancy: Command) -> None:
+    for wrong in (
+        ("--requeue", "--purge"),
+        ("some-id",),
+        ("--older-than", "1h"),
+        ("--requeue", "--state", "pending"),
+        ("--purge", "--state", "pending"),
+    ):
+        assert romancy("outbox", *wrong).code == 2, wrong

@@ -1,0 +1,288 @@
+"""A relay at work: it claims events, sends them, and records what has become of them.
+
+Each event is claimed for a little longer than an attempt may take, and not sent any more when that time is nearly over.
+So as long as clocks run and processes are not frozen, two relays never send one event at the same time. What is decided
+about an event is written in batches, with everything else that was decided while the last batch was on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from contextlib import AsyncExitStack
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy._logs import get_logger
+from romancy.errors import CodecError, HistoryVersionError, StorageError
+from romancy.outbox._event import event_of
+from romancy.outbox._sender import Reject, Retry
+from romancy.retry import Retry as Again
+from romancy.storage.outbox import OutboxState, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from romancy.outbox._relay import Relay
+    from romancy.storage.outbox import Consignment, Outbox, OutboxEntry
+
+__all__ = ["Relaying"]
+
+logger = get_logger("romancy.outbox")
+
+_SECOND: Final = 1_000_000
+_TEND_EVERY: Final = 60.0
+_PURGED_AT_ONCE: Final = 1000
+_LONGEST_WAIT: Final = 30.0
+_SHORTEST_WAIT: Final = 0.02
+"""Before another claim if what is due is locked by others."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_LONGEST_ERROR: Final = 500
+_LONGEST_GOODBYE: Final = 5.0
+"""Seconds to record what became of the last attempts."""
+
+
+class Relaying:
+    """One relay at work on one outbox, from `run()` to `stop()`."""
+
+    def __init__(self, relay: Relay, outbox: Outbox) -> None:
+        self._relay = relay
+        self._outbox = outbox
+        self._token = token_hex(8)
+        self._claims = 0
+        self._sending: set[asyncio.Task[None]] = set()
+        self._settled: list[Settled] = []
+        self._settle_now = asyncio.Event()
+        self._held = 0
+        """How many events are claimed and not settled."""
+        self._freed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._tend_at = 0.0
+        self._own_due = math.inf
+        """When the first event is due again that was settled here since the last claim (`time.monotonic`)."""
+        self._look = asyncio.Event()
+        self._failed_before = False
+
+    def stop(self) -> None:
+        """Claim nothing more. What is being sent goes on."""
+        self._stopping.set()
+        self._settle_now.set()
+
+    async def run(self, grace: Callable[[], float]) -> None:
+        """Work until `stop()`, then let attempts end within as many seconds as `grace` says. Others are given back.
+
+        Raises what the sender raises when it is entered, and an error that is no outage of the database.
+        """
+        async with AsyncExitStack() as stack:
+            if hasattr(self._relay.sender, "__aenter__"):
+                await stack.enter_async_context(self._relay.sender)  # type: ignore[arg-type]
+            settling = asyncio.create_task(self._settle_all())
+            settling.add_done_callback(lambda _: self.stop())
+            try:
+                await self._claim_all()
+                if self._sending:
+                    await asyncio.wait(self._sending, timeout=grace())
+            finally:
+                self._stopping.set()
+                for task in self._sending:
+                    task.cancel()
+                if self._sending:
+                    await asyncio.wait(self._sending)
+                self._settle_now.set()
+                await asyncio.wait({settling}, timeout=_LONGEST_GOODBYE)
+                settling.cancel()
+                await asyncio.gather(settling, return_exceptions=True)
+            if not settling.cancelled():
+                settling.result()
+
+    # ── claiming ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _claim_all(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            if self._held == self._relay.concurrency:
+                self._freed.clear()
+                await self._unless_stopping(self._freed.wait())
+                continue
+            try:
+                given = await self._claim()
+                if not given.more:
+                    await self._wait(_until(given))
+            except StorageError as error:
+                self._say_once(error)
+                await self._unless_stopping(asyncio.sleep(pause * random.uniform(0.5, 1)))  # noqa: S311 - jitter
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                pause, self._failed_before = _FIRST_PAUSE, False
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until there may be something to claim."""
+        self._look.clear()
+        soonest = min(seconds, max(self._own_due - time.monotonic(), _SHORTEST_WAIT))
+        await self._unless_stopping(self._outbox.wait(soonest), self._look.wait())
+
+    async def _unless_stopping(self, *works: Coroutine[Any, Any, object]) -> None:
+        """Do these until one is done or `stop()` is called."""
+        tasks = [asyncio.ensure_future(work) for work in (*works, self._stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _claim(self) -> Consignment:
+        self._claims += 1
+        tends = time.monotonic() >= self._tend_at
+        lease, free = round(self._relay.lease * _SECOND), self._relay.concurrency - self._held
+        begun, self._own_due = time.monotonic(), math.inf
+        given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free, sweep=tends)
+        for entry in given.entries:
+            self._held += 1
+            task = asyncio.create_task(self._handle(entry, given.now, begun))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        if tends:
+            await self._tend(given.now)
+            self._tend_at = time.monotonic() + _TEND_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        return given
+
+    async def _tend(self, now: int) -> None:
+        """Remove published events that have been kept long enough."""
+        keep = self._relay.keep
+        if keep is not None:
+            before = now - round(keep * _SECOND)
+            gone = _PURGED_AT_ONCE
+            while gone == _PURGED_AT_ONCE:
+                gone = await self._outbox.purge([OutboxState.PUBLISHED], before, limit=_PURGED_AT_ONCE)
+
+    def _say_once(self, error: StorageError) -> None:
+        if not self._failed_before:
+            logger.warning("the outbox cannot be read, and is tried again: %s", error)
+        self._failed_before = True
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _handle(self, entry: OutboxEntry, now: int, begun: float) -> None:
+        try:
+            settled = await self._sent(entry, now, begun)
+        except asyncio.CancelledError:  # by `run`, or by the sender itself
+            ours = self._stopping.is_set()
+            settled = _given_back(entry) if ours else self._again(entry, Retry(), "CancelledError")
+        self._settled.append(settled)
+        self._settle_now.set()
+
+    async def _sent(self, entry: OutboxEntry, now: int, begun: float) -> Settled:
+        """Send the event, and return what became of it."""
+        relay = self._relay
+        if relay.max_age is not None and now - entry.queued_at > relay.max_age * _SECOND:
+            return self._ended(entry, OutboxState.EXPIRED, f"older than {relay.max_age:g} s", counted=False)
+        if time.monotonic() - begun > relay.lease - relay.timeout:
+            return _given_back(entry)  # it took so long to get here that another relay may begin before this one ends
+        try:
+            event = event_of(entry, relay.source)
+            async with asyncio.timeout(relay.timeout):
+                await relay.sender.send(event)
+        except (Reject, HistoryVersionError) as error:
+            return self._ended(entry, OutboxState.INVALID, _said(error))
+        except TimeoutError as error:
+            return self._again(entry, error, str(error) or f"no answer within {relay.timeout:g} s")
+        except CodecError as error:
+            return self._again(entry, Retry(), f"this relay cannot open it: {error}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a sender raises
+            return self._again(entry, error, _said(error))
+        return _settled(entry, OutboxState.PUBLISHED)
+
+    def _again(self, entry: OutboxEntry, error: BaseException, said: str) -> Settled:
+        try:
+            decision = self._relay.retry.decide(entry.attempts + 1, error, random.random())  # noqa: S311 - jitter
+        except Exception as raised:  # noqa: BLE001 - a filter of the user's
+            return self._ended(entry, OutboxState.FAILED, f"{said}; then retry_on= raised {_said(raised)}")
+        if not isinstance(decision, Again):
+            state = OutboxState.FAILED if decision.exhausted else OutboxState.INVALID
+            return self._ended(entry, state, said)
+        after = error.after if isinstance(error, Retry) and error.after is not None else 0.0
+        delay = max(decision.delay, after)
+        logger.info(
+            "event %s (%s) was not sent, attempt %d; again in %.1f s",
+            entry.row.outbox_id, entry.row.topic, entry.attempts + 1, delay,
+        )  # fmt: skip
+        return _settled(entry, OutboxState.PENDING, said, delay)
+
+    def _ended(self, entry: OutboxEntry, state: OutboxState, said: str, *, counted: bool = True) -> Settled:
+        logger.warning(
+            "event %s (%s) is %s after %d attempts; `romancy outbox` tells why, and queues it again",
+            entry.row.outbox_id, entry.row.topic, state, entry.attempts + counted,
+        )  # fmt: skip
+        return _settled(entry, state, said, counted=counted)
+
+    # ── settling ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _settle_all(self) -> None:
+        """Write what was decided, in batches, until everything has ended."""
+        while self._settled or self._sending or not self._stopping.is_set():
+            await self._settle_now.wait()
+            self._settle_now.clear()
+            batch, self._settled = self._settled, []
+            if batch:
+                await self._settle(batch)
+                self._held -= len(batch)
+                self._freed.set()
+            elif self._stopping.is_set() and not self._sending:
+                return
+
+    async def _settle(self, batch: list[Settled]) -> None:
+        """Write a batch. When the database is away for longer than the claims last, somebody sends the events again."""
+        until = time.monotonic() + self._relay.lease
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._outbox.settle(batch)
+            except StorageError as error:
+                self._say_once(error)
+                if time.monotonic() > until:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                break
+        again = [one.delay / _SECOND for one in batch if one.state is OutboxState.PENDING]
+        due = time.monotonic() + min(again, default=math.inf)
+        if due < self._own_due:
+            self._own_due = due
+            self._look.set()
+
+
+def _until(given: Consignment) -> float:
+    """Seconds until something is known to be due."""
+    if given.next_due is None:
+        return _LONGEST_WAIT
+    return min(max((given.next_due - given.now) / _SECOND, _SHORTEST_WAIT), _LONGEST_WAIT)
+
+
+def _settled(
+    entry: OutboxEntry, state: OutboxState, error: str | None = None, delay: float = 0.0, *, counted: bool = True
+) -> Settled:
+    said = None if error is None else error.encode(errors="replace").decode().replace("\x00", "?")[:_LONGEST_ERROR]
+    return Settled(
+        outbox_id=entry.row.outbox_id,
+        claim=entry.claim or "",
+        state=state,
+        delay=round(delay * _SECOND),
+        error=said,
+        counted=counted,
+    )
+
+
+def _given_back(entry: OutboxEntry) -> Settled:
+    return Settled(outbox_id=entry.row.outbox_id, claim=entry.claim or "", state=OutboxState.PENDING, counted=False)
+
+
+def _said(error: BaseException) -> str:
+    own = isinstance(error, (Retry, Reject)) and str(error)
+    return str(error) if own else f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,41 @@
+"""What a relay gives events to, and how that says that it could not send one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from romancy.retry import seconds
+
+if TYPE_CHECKING:
+    from romancy.outbox._event import OutboxEvent
+    from romancy.retry import Duration
+
+__all__ = ["Reject", "Retry", "Sender"]
+
+
+class Retry(Exception):  # noqa: N818 - it says what to do, not what is wrong
+    """The event could not be sent now. With `after`, the next attempt is not made before that time has passed."""
+
+    def __init__(self, reason: str = "", after: Duration | None = None) -> None:
+        super().__init__(reason)
+        self.after = None if after is None else seconds(after, "after")
+
+
+class Reject(Exception):  # noqa: N818 - as above
+    """The receiver will never accept this event. It becomes `invalid`, and the next one of its key is sent."""
+
+
+@runtime_checkable
+class Sender(Protocol):
+    """Sends one event at a time to one receiver. The relay calls it for several events at the same time.
+
+    A sender that is an async context manager is entered when the relay begins, and left when it has ended.
+    """
+
+    async def send(self, event: OutboxEvent, /) -> None:
+        """Return when the receiver has the event for good.
+
+        Raise `Retry` or `Reject` otherwise. Any other exception is as good as `Retry`, except a `TerminalError` or what
+        the relay's `retry` policy excludes: they are as good as `Reject`. The relay cancels a call that takes too long.
+        """
+        ...
