@@ -1,0 +1,47 @@
+"""Reading the parameters of a request strictly. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from romancy.http._refusal import not_an_event
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.requests import Request
+
+__all__ = ["Asked"]
+
+_LONGEST: Final = 100 * 366 * 86_400.0
+
+
+class Asked:
+    """The query parameters of a request. Unknown ones and repeated ones are refused."""
+
+    def __init__(self, request: Request, known: Collection[str]) -> None:
+        self._given: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if name not in known:
+                raise not_an_event(f"unknown parameter {name[:40]!r}; this route knows {', '.join(known) or 'none'}")
+            if name in self._given:
+                raise not_an_event(f"the parameter {name} occurs twice; send it once")
+            self._given[name] = value
+
+    def text(self, name: str) -> str | None:
+        """The parameter, None without it."""
+        return self._given.get(name)
+
+    def seconds(self, name: str, most: float = _LONGEST) -> float | None:
+        """A number of seconds, None without it. More than `most` counts as `most`."""
+        given = self._given.get(name)
+        if given is None:
+            return None
+        try:
+            value = float(given)
+        except ValueError:
+            value = -1.0
+        if not math.isfinite(value) or value < 0:
+            raise not_an_event(f"{name}: a number of seconds is expected, such as 30")
+        return min(value, most)

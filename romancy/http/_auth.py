@@ -1,0 +1,101 @@
+"""Who may ask: the hook that every route but liveness and webhooks calls first, and hooks that are ready to use."""
+
+from __future__ import annotations
+
+import hmac
+import inspect
+import ipaddress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+
+from romancy.errors import UsageError
+from romancy.http._refusal import Refused, refusal_of_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+__all__ = ["Auth", "admit", "anyone", "bearer", "local"]
+
+Auth: TypeAlias = "Callable[[Request], Any]"
+"""Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
+
+_SHORTEST: Final = 16
+
+
+async def admit(auth: Auth, request: Request) -> None:
+    """Ask the hook. Raises Refused if it raises PermissionError or Starlette's HTTPException, or returns False."""
+    try:
+        answer = auth(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+    except PermissionError as error:
+        raise _unauthorized(str(error) or "not allowed") from None
+    except HTTPException as error:
+        refused = refusal_of_status(error.status_code)
+        refused.headers = dict(error.headers or {})
+        raise refused from None
+    if answer is False:
+        raise _unauthorized("not allowed")
+
+
+def _unauthorized(error: str) -> Refused:
+    return Refused(HTTPStatus.UNAUTHORIZED, error, "Unauthorized", headers={"www-authenticate": "Bearer"})
+
+
+def anyone(_request: Request) -> None:
+    """Everyone may ask. For an app that something in front of it protects already."""
+
+
+def bearer(*tokens: str) -> Auth:
+    """A hook that asks for `authorization: Bearer TOKEN` with one of these tokens. Give two while you rotate them."""
+    if not tokens or any(len(token) < _SHORTEST for token in tokens):
+        raise UsageError(f"bearer() takes tokens of at least {_SHORTEST} characters; `openssl rand -hex 32` makes one")
+    known = [token.encode() for token in tokens]
+
+    def check(request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        token = given.strip().encode("latin-1", "replace")
+        found = [hmac.compare_digest(each, token) for each in known]
+        if scheme.lower() != "bearer" or not any(found):
+            raise PermissionError("send the header authorization: Bearer TOKEN with a valid token")
+
+    return check
+
+
+def local(request: Request) -> None:
+    """Only programs on this machine may ask: the peer and the Host are loopback, and no foreign web page asks.
+
+    This is the hook of an app without `auth=`.
+    """
+    client, origin = request.client, request.headers.get("origin")
+    if client is not None and not _is_loopback(client.host):
+        raise _forbidden("without auth= this app answers to loopback addresses alone")
+    if not _is_loopback(_host_of(f"//{request.headers.get('host', '')}")):
+        raise _forbidden("without auth= this app answers as localhost alone")
+    if origin is not None and not _is_loopback(_host_of(origin)):
+        raise _forbidden("without auth= this app answers to no foreign web page")
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _forbidden(error: str) -> Refused:
+    return Refused(HTTPStatus.FORBIDDEN, error, "Forbidden")

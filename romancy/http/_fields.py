@@ -1,0 +1,35 @@
+"""The header fields of a request, read strictly: where one value is expected, a second one is refused. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.http._refusal import not_an_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Fields"]
+
+
+class Fields:
+    """Header fields by their names in lower case."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in raw:
+            self._values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(" \t"))
+
+    def one(self, name: str) -> str | None:
+        """The value of a field, None without it. Raises Refused if the request has it more than once."""
+        values = self._values.get(name, [])
+        if len(values) > 1:
+            raise not_an_event(f"the header {name} occurs {len(values)} times; send it once", "ParseError")
+        return values[0] if values else None
+
+    def starting(self, prefix: str) -> dict[str, str]:
+        """The fields whose names start like this. Raises Refused if the request has one of them more than once."""
+        return {name: self.one(name) or "" for name in self._values if name.startswith(prefix)}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)

@@ -1,0 +1,266 @@
+"""The ASGI application: routes, the hook that admits, and one place where every refusal becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Route, Router
+
+from romancy.errors import RegistrationError, UsageError
+from romancy.event import EventType
+from romancy.http._accepting import Accepting
+from romancy.http._answers import answer, answer_of
+from romancy.http._auth import admit, local
+from romancy.http._bodies import Bodies
+from romancy.http._decisions import Known, decide
+from romancy.http._fields import Fields
+from romancy.http._handlers import check_handler
+from romancy.http._incoming import events_of
+from romancy.http._management import Management
+from romancy.http._openapi import document
+from romancy.http._refusal import refusal_of_status, unavailable
+from romancy.http._waits import Waits
+from romancy.http._webhooks import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
+    from romancy.app import Romancy
+    from romancy.http._auth import Auth
+    from romancy.http._decisions import Handler
+    from romancy.http._webhooks import Delivery, Verifier
+
+__all__ = ["Ingress", "asgi"]
+
+F = TypeVar("F", bound="Handler")
+
+_READY_WITHIN: Final = 2.0
+_NOBODY: Final = "romancy-health"
+_BEAT: Final = 15.0
+
+
+def asgi(
+    app: Romancy,
+    *,
+    path: str = "/",
+    auth: Auth | None = None,
+    events: Iterable[EventType[Any]] = (),
+    max_body: int = 1024 * 1024,
+    max_batch: int = 1000,
+    max_waiting: int = 256,
+    max_wait: float = 60.0,
+    body_timeout: float = 30.0,
+    write_timeout: float = 10.0,
+) -> Ingress:
+    """An ASGI application for this app: CloudEvents at `path`, and the other routes below it.
+
+    Mount it in an application that opens the app (`Mount("/romancy", asgi(app))`), or run it alone: then its lifespan
+    opens the app. `auth` is called with each request but those for liveness and webhooks; without it, only this machine
+    is answered. `events` are the types whose data is checked before it is accepted.
+
+    Limits: `max_body` bytes in a body, which has to be complete within `body_timeout` seconds; `max_batch` events in a
+    batch; `max_waiting` requests that wait for a result or a progress at the same time, a result for at most `max_wait`
+    seconds. A write that takes longer than `write_timeout` seconds is answered with 503.
+    """
+    return Ingress(
+        app,
+        path=path,
+        auth=auth or local,
+        types={each.name: each for each in events},
+        bodies=Bodies(max_body, 64 * max_body, body_timeout),
+        waits=Waits(max_waiting),
+        accepting=Accepting(app, write_timeout),
+        max_batch=max_batch,
+        max_wait=max_wait,
+    )
+
+
+class Ingress:
+    """An app over HTTP, as an ASGI application. `asgi` makes it."""
+
+    def __init__(
+        self,
+        app: Romancy,
+        *,
+        path: str,
+        auth: Auth,
+        types: dict[str, EventType[Any]],
+        bodies: Bodies,
+        waits: Waits,
+        accepting: Accepting,
+        max_batch: int,
+        max_wait: float,
+    ) -> None:
+        self.app = app
+        self.auth = auth
+        self._types = types
+        self._bodies = bodies
+        self._waits = waits
+        self._accepting = accepting
+        self._max_batch = max_batch
+        self._handlers: dict[str, Handler] = {}
+        self._prefix = _prefix(path)
+        management = Management(app, types, accepting, bodies, waits, max_wait=max_wait, beat=_BEAT)
+        self._router = Router(self._routes(management), redirect_slashes=False, lifespan=self._opened)
+
+    def _routes(self, management: Management) -> list[Route]:
+        prefix = self._prefix
+        return [
+            *(self._route(each, self._receive, "POST") for each in dict.fromkeys((prefix or "/", f"{prefix}/"))),
+            self._route(f"{prefix}/health/live", self._live, "GET", asks=False),
+            self._route(f"{prefix}/health/ready", self._ready, "GET"),
+            self._route(f"{prefix}/openapi.json", self._described, "GET"),
+            *(self._route(f"{prefix}{each.path}", each.endpoint, each.method) for each in management.routes()),
+        ]
+
+    def _route(
+        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str, *, asks: bool = True
+    ) -> Route:
+        """A route whose refusals and faults are answers. `asks`: the hook is asked first."""
+
+        async def answering(request: Request) -> Response:
+            try:
+                if asks:
+                    await admit(self.auth, request)
+                self._check_condition(path, method)
+                return await endpoint(request)
+            except ClientDisconnect:
+                return answer({}, HTTPStatus.BAD_REQUEST)  # nobody reads it
+            except Exception as error:  # noqa: BLE001 - each becomes an answer
+                return answer_of(self._accepting.fault(error))
+
+        return Route(path, answering, methods=[method])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        if scope["type"] == "http":
+            scope = {**scope, "app": self}  # so that the router raises where it has no route
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            refused = refusal_of_status(error.status_code)
+            refused.headers = dict(error.headers or {})
+            await answer_of(refused)(scope, receive, send)
+
+    # ── what the user declares ──────────────────────────────────────────────────────────────────────────────────
+
+    def on(self, type: EventType[Any] | str, /) -> Callable[[F], F]:
+        """Give the events of a type to a handler of your own, an `async def` that takes the `Event`.
+
+        The sender gets 202 when it returns. If it returns a handle, the answer names the instance. A redelivered event
+        comes again: derive ids from the event, as with `instance_id_of`. TerminalError tells the sender not to send the
+        event again.
+        """
+        name = type.name if isinstance(type, EventType) else type
+        if name in self._handlers:
+            raise RegistrationError(f"there is a handler for events of type {name!r} already")
+
+        def decorate(fn: F) -> F:
+            check_handler(fn, f"events of type {name!r}")
+            if isinstance(type, EventType):
+                self._types[name] = type
+            self._handlers[name] = fn
+            return fn
+
+        return decorate
+
+    def webhook(
+        self,
+        path: str,
+        *,
+        verify: Verifier,
+        event: EventType[Any] | str | Callable[[Delivery], EventType[Any] | str | None] | None = None,
+        id: str | Callable[[Delivery], str] | None = None,
+    ) -> Webhook:
+        """A route for the signed requests of a provider, below the path of this application.
+
+        Each delivery is sent as an event, of the type that the provider names or that `event` says; a function may
+        answer None for a delivery of no interest. As a decorator, it gives the deliveries to your own function instead.
+        A redelivery, by the provider's id or by `id` (a header, or a function), is recognised and dropped.
+        """
+        full = f"{self._prefix}{_prefix(path)}"
+        if any(isinstance(route, Route) and route.path == full for route in self._router.routes):
+            raise RegistrationError(f"there is a route {full} already")
+        hook = Webhook(full, verify, event, id, self._types)
+
+        async def deliver(request: Request) -> Response:
+            return await self._deliver(hook, request)
+
+        self._router.routes.insert(0, self._route(full, deliver, "POST", asks=False))
+        return hook
+
+    def drain(self) -> None:
+        """Answer 503 to what would write or wait from now on, and end the requests that wait."""
+        self._waits.over.set()
+
+    # ── endpoints ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _receive(self, request: Request) -> Response:
+        async with self._bodies.read(request) as body:
+            found, is_batch = events_of(Fields(request.headers.raw), body, most=self._max_batch)
+            known = Known(self.app.workflows, self._types, self._handlers)
+            decisions = [decide(event, known) for event in found]
+            if is_batch:
+                return await self._accepting.all_of(decisions)
+            return answer(await self._accepting.one(decisions[0]), HTTPStatus.ACCEPTED)
+
+    async def _deliver(self, hook: Webhook, request: Request) -> Response:
+        async with self._bodies.read(request) as body:
+            delivery = await hook.verified(Fields(request.headers.raw), body)
+            if hook.handler is not None:
+                return answer(await self._accepting.handled(hook.handler(delivery)), HTTPStatus.ACCEPTED)
+            sending = hook.sending(delivery)
+            if sending is None:
+                return answer({"status": "ignored"})
+            return answer(await self._accepting.one(sending), HTTPStatus.ACCEPTED)
+
+    async def _live(self, _request: Request) -> Response:
+        return answer({"status": "alive"})
+
+    async def _ready(self, _request: Request) -> Response:
+        self._check_stays()
+        async with asyncio.timeout(_READY_WITHIN):
+            await self.app.get_instance(_NOBODY)
+        return answer({"status": "ready"})
+
+    async def _described(self, _request: Request) -> Response:
+        return answer(document(self._prefix, self.app.workflows))
+
+    def _check_condition(self, path: str, method: str) -> None:
+        """Raise Refused for a request that would need more than there is. Liveness needs nothing."""
+        if path.endswith("/health/live"):
+            return
+        if not self.app.is_open:
+            raise unavailable("the app is not open; send this again later")
+        if method == "POST" or path.endswith(("/result", "/progress")):
+            self._check_stays()
+
+    def _check_stays(self) -> None:
+        if self._waits.over.is_set() or self.app.is_draining:
+            raise unavailable("the server is about to stop; send this to another one, or later")
+
+    @asynccontextmanager
+    async def _opened(self, _: Any) -> AsyncGenerator[None]:
+        """The lifespan of an application that runs alone. A mounted one has none: its host opens the app."""
+        if self.app.is_open:
+            yield
+            return
+        async with self.app:
+            yield
+            self.drain()
+
+
+def _prefix(path: str) -> str:
+    if not path.startswith("/") or "{" in path:
+        raise UsageError(f"a path begins with a slash and has no braces, unlike {path!r}")
+    return path.rstrip("/")

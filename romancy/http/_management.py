@@ -1,0 +1,212 @@
+"""Workflows for programs in other languages: start, signal, ask, wait for the result, follow the progress, cancel."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+from starlette.responses import StreamingResponse
+
+from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
+from romancy.http._answers import accepted, answer
+from romancy.http._asking import Asked
+from romancy.http._decisions import call_of, typed
+from romancy.http._json import checked
+from romancy.http._progress import stream_of
+from romancy.http._refusal import Refused, not_an_event
+from romancy.status import TERMINAL_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from romancy.app import Romancy
+    from romancy.event import EventType
+    from romancy.http._accepting import Accepting
+    from romancy.http._bodies import Bodies
+    from romancy.http._waits import Waits
+    from romancy.instance import Instance
+    from romancy.log import LogEntry
+
+__all__ = ["Management", "ManagementRoute"]
+
+_NULL = Raw(b"null")
+
+
+class ManagementRoute(NamedTuple):
+    """A method and a path, and what answers."""
+
+    method: str
+    path: str
+    endpoint: Callable[[Request], Awaitable[Response]]
+
+
+class Management:
+    """The routes that act on instances by their ids."""
+
+    def __init__(
+        self,
+        app: Romancy,
+        types: Mapping[str, EventType[Any]],
+        accepting: Accepting,
+        bodies: Bodies,
+        waits: Waits,
+        *,
+        max_wait: float,
+        beat: float,
+    ) -> None:
+        self._app = app
+        self._types = types
+        self._accepting = accepting
+        self._bodies = bodies
+        self._waits = waits
+        self._max_wait = max_wait
+        self._beat = beat
+
+    def routes(self) -> list[ManagementRoute]:
+        """The routes. The more special ones come first."""
+        instance = "/instances/{instance_id:path}"
+        return [
+            ManagementRoute("POST", "/workflows/{name}", self.start),
+            ManagementRoute("POST", "/cancel/{instance_id:path}", self.cancel),
+            ManagementRoute("POST", f"{instance}/signals/{{type}}", self.signal),
+            ManagementRoute("GET", f"{instance}/result", self.result),
+            ManagementRoute("GET", f"{instance}/progress", self.progress),
+            ManagementRoute("GET", instance, self.status),
+        ]
+
+    async def start(self, request: Request) -> Response:
+        """`POST /workflows/{name}?instance_id=&delay=`: the body is the input."""
+        asked = Asked(request, ("instance_id", "delay"))
+        name = request.path_params["name"]
+        workflow = self._app.workflows.get(name)
+        if workflow is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "there is no workflow of this name", "WorkflowUnknownError")
+        async with self._bodies.read(request) as body:
+            raw = self._data(request, body, "the input")
+            call = call_of(workflow, raw, asked.text("instance_id"), asked.seconds("delay"))
+            (handle,) = await self._accepting.in_time(self._app.start_many([call]))
+        return answer(accepted(handle.instance_id), HTTPStatus.ACCEPTED)
+
+    async def signal(self, request: Request) -> Response:
+        """`POST /instances/{id}/signals/{type}?key=&id=`: the body is the data."""
+        asked = Asked(request, ("key", "id"))
+        instance_id, name = request.path_params["instance_id"], request.path_params["type"]
+        declared = self._types.get(name)
+        async with self._bodies.read(request) as body:
+            raw = self._data(request, body, "the data")
+            data = typed(raw, object if declared is None else declared.data, f"data of the signal {name!r}")
+            event: Any = name if declared is None else declared
+            await self._accepting.in_time(
+                self._app.signal(instance_id, event, data, key=asked.text("key"), id=asked.text("id"))
+            )
+        return answer(accepted(instance_id), HTTPStatus.ACCEPTED)
+
+    async def cancel(self, request: Request) -> Response:
+        """`POST /cancel/{id}`: the body is empty, or an object with a reason. 409 if the instance has ended."""
+        Asked(request, ())
+        instance_id = request.path_params["instance_id"]
+        async with self._bodies.read(request) as body:
+            asked = await self._accepting.in_time(self._app.cancel(instance_id, reason=_reason(body)))
+        found = await self._found(instance_id)
+        if not asked:
+            raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {found.status}", "InstanceEndedError")
+        return answer({"status": str(found.status), "instance_id": instance_id})
+
+    async def status(self, request: Request) -> Response:
+        """`GET /instances/{id}`."""
+        Asked(request, ())
+        found = await self._found(request.path_params["instance_id"])
+        return answer(_shown(found))
+
+    async def result(self, request: Request) -> Response:
+        """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it has not within the time."""
+        asked = Asked(request, ("timeout",))
+        instance_id = request.path_params["instance_id"]
+        timeout = asked.seconds("timeout", self._max_wait)
+        await self._found(instance_id)
+        self._waits.check()
+        with self._waits.place():
+            ended = await self._waits.unless_gone(request, self._end_of(instance_id, timeout or 0.0))
+        if ended is None:
+            ended = {"status": str((await self._found(instance_id)).status)}
+        status = HTTPStatus.OK if ended["status"] in TERMINAL_STATUSES else HTTPStatus.ACCEPTED
+        return answer({"instance_id": instance_id, **ended}, status)
+
+    async def _end_of(self, instance_id: str, timeout: float) -> dict[str, Any] | None:
+        try:
+            return {"status": "completed", "result": await self._app.handle(instance_id).result(timeout=timeout)}
+        except TimeoutError:
+            return None
+        except WorkflowFailedError as error:
+            return {"status": "failed", "error": str(error), "error_type": error.error_type}
+        except WorkflowCancelledError as error:
+            return {"status": "cancelled", "error": str(error)}
+        except WorkflowStuckError as error:
+            return {"status": str((await self._found(instance_id)).status), "reason": error.reason}
+
+    async def progress(self, request: Request) -> Response:
+        """`GET /instances/{id}/progress`: server-sent events until the instance has ended."""
+        Asked(request, ())
+        instance_id = request.path_params["instance_id"]
+        await self._found(instance_id)
+        after = request.headers.get("last-event-id") or None
+        self._waits.check()
+        entries = self._app.entries_of(instance_id, after=after, follow=True)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._stream(instance_id, entries), media_type="text/event-stream", headers=headers)
+
+    async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:
+        async def end() -> object:
+            found = await self._app.get_instance(instance_id)
+            return {"status": "gone" if found is None else str(found.status)}
+
+        with self._waits.place():
+            async for event in stream_of(entries, end, self._waits.over, self._beat):
+                yield event
+
+    async def _found(self, instance_id: str) -> Instance:
+        found: Instance | None = await self._accepting.in_time(self._app.get_instance(instance_id))
+        if found is None:
+            raise InstanceNotFoundError("there is no instance with this id")
+        return found
+
+    def _data(self, request: Request, body: bytes, what: str) -> Raw:
+        """The body, which is JSON whatever it says it is unless it says that it is a form."""
+        if not body:
+            return _NULL
+        given = request.headers.get("content-type", "")
+        if given.startswith("multipart/"):
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
+        checked(body, what)
+        return Raw(body)
+
+
+class _Cancelling(msgspec.Struct):
+    reason: str = ""
+
+
+def _reason(body: bytes) -> str:
+    if not body.strip():
+        return ""
+    checked(body, "the body")
+    try:
+        return msgspec.json.decode(body, type=_Cancelling).reason
+    except msgspec.DecodeError:
+        raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
+
+
+def _shown(found: Instance) -> dict[str, Any]:
+    return {
+        "instance_id": found.instance_id,
+        "workflow": found.workflow_name,
+        "status": str(found.status),
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+        "wakes_at": found.wakes_at,
+        "error": found.error,
+    }

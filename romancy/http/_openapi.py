@@ -1,0 +1,201 @@
+"""The OpenAPI document of the routes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.workflow import Workflow
+
+__all__ = ["document"]
+
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": 255}
+_EVENT: Final = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "minLength": 1},
+        "type": {"type": "string", "minLength": 1, "maxLength": 255},
+        "subject": {"type": "string", "minLength": 1},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"type": "string", "minLength": 1},
+        "dataschema": {"type": "string", "minLength": 1},
+        "romancyinstanceid": {**_ID, "description": "the instance that the event is for"},
+        "data": {},
+        "data_base64": {"type": "string", "contentEncoding": "base64"},
+    },
+}
+_SCHEMAS: Final[dict[str, Any]] = {
+    "CloudEvent": _EVENT,
+    "Accepted": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"enum": ["accepted", "ignored"]},
+            "instance_id": {"type": "string"},
+            "duplicate": {"type": "boolean", "description": "the event had been accepted before"},
+            "events": {"type": "array", "items": {"type": "object"}, "description": "for each event of a batch"},
+        },
+    },
+    "Refused": {
+        "type": "object",
+        "required": ["error", "error_type", "retryable"],
+        "properties": {
+            "error": {"type": "string"},
+            "error_type": {"type": "string"},
+            "retryable": {"type": "boolean"},
+            "events": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "Instance": {
+        "type": "object",
+        "required": ["instance_id", "workflow", "status", "created_at", "updated_at"],
+        "properties": {
+            "instance_id": {"type": "string"},
+            "workflow": {"type": "string"},
+            "status": {"enum": [str(status) for status in Status]},
+            "created_at": {"type": "string", "format": "date-time"},
+            "updated_at": {"type": "string", "format": "date-time"},
+            "wakes_at": {"type": ["string", "null"], "format": "date-time"},
+            "error": {"type": ["string", "null"]},
+        },
+    },
+    "Result": {
+        "type": "object",
+        "required": ["instance_id", "status"],
+        "properties": {
+            "instance_id": {"type": "string"},
+            "status": {"enum": [str(status) for status in Status]},
+            "result": {},
+            "error": {"type": "string"},
+            "error_type": {"type": "string"},
+            "reason": {"type": "string"},
+        },
+    },
+    "Condition": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"type": "string"}, "instance_id": {"type": "string"}},
+    },
+}
+_ANY_BODY: Final[dict[str, Any]] = {"application/json": {"schema": {}}}
+
+
+def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[str, Any]:
+    """The document of an application whose routes begin with this prefix."""
+    paths = {
+        prefix or "/": {"post": _receive()},
+        "/health/live": {"get": _operation("Whether the process answers", {200: "Condition"}, security=False)},
+        "/health/ready": {"get": _operation("Whether the database answers", {200: "Condition"})},
+        "/openapi.json": {"get": _operation("This document", {200: None})},
+        "/workflows/{name}": {"post": _start(sorted(workflows))},
+        "/instances/{instance_id}": {"get": _of_instance("The status of an instance", {200: "Instance"})},
+        "/instances/{instance_id}/result": {"get": _result()},
+        "/instances/{instance_id}/progress": {"get": _progress()},
+        "/instances/{instance_id}/signals/{type}": {"post": _signal()},
+        "/cancel/{instance_id}": {"post": _cancel()},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Romancy", "version": "1", "description": "Durable workflows: events in, instances out."},
+        "paths": {path if path == (prefix or "/") else prefix + path: value for path, value in paths.items()},
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"bearer": []}, {}],
+    }
+
+
+def _operation(
+    summary: str,
+    answers: Mapping[int, str | None],
+    parameters: list[dict[str, Any]] | None = None,
+    body: Mapping[str, Any] | None = None,
+    *,
+    security: bool = True,
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(status): _response(schema) for status, schema in answers.items()}
+    operation: dict[str, Any] = {"summary": summary, "responses": {**responses, "default": _response("Refused")}}
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        operation["requestBody"] = {"content": dict(body)}
+    if not security:
+        operation["security"] = []
+    return operation
+
+
+def _response(schema: str | None) -> dict[str, Any]:
+    content = {"application/json": {"schema": {} if schema is None else {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": "refused, and why" if schema == "Refused" else "done", "content": content}
+
+
+def _parameter(name: str, place: str, schema: Mapping[str, Any], description: str = "") -> dict[str, Any]:
+    said = {"description": description} if description else {}
+    return {"name": name, "in": place, "required": place == "path", "schema": dict(schema), **said}
+
+
+def _of_instance(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:
+    return _operation(summary, answers, [_parameter("instance_id", "path", _ID), *more])
+
+
+def _receive() -> dict[str, Any]:
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    body: dict[str, Any] = {
+        "application/cloudevents+json": {"schema": event},
+        "application/cloudevents-batch+json": {"schema": {"type": "array", "items": event}},
+        "application/json": {"schema": {}},
+    }
+    headers = [
+        _parameter(f"ce-{name}", "header", {"type": "string"}, "in binary mode")
+        for name in ("specversion", "id", "source", "type", "subject", "time", "romancyinstanceid")
+    ]
+    return _operation("Accept CloudEvents: structured, binary or a batch", {202: "Accepted"}, headers, body)
+
+
+def _start(names: list[str]) -> dict[str, Any]:
+    schema = {"type": "string", **({"examples": names} if names else {})}
+    parameters = [
+        _parameter("name", "path", schema),
+        _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
+        _parameter("delay", "query", {"type": "number", "minimum": 0}, "seconds"),
+    ]
+    return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _result() -> dict[str, Any]:
+    wait = _parameter("timeout", "query", {"type": "number", "minimum": 0}, "seconds to wait for the end")
+    return _of_instance("The result: 200 once it has ended, else 202", {200: "Result", 202: "Result"}, wait)
+
+
+def _progress() -> dict[str, Any]:
+    last = _parameter("last-event-id", "header", {"type": "string"}, "go on behind this event")
+    operation = _of_instance("Reports, steps and the end, as they come", {200: None}, last)
+    operation["responses"]["200"] = {
+        "description": "server-sent events: report, step, end, error",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    return operation
+
+
+def _signal() -> dict[str, Any]:
+    parameters = [
+        _parameter("instance_id", "path", _ID),
+        _parameter("type", "path", _ID),
+        _parameter("key", "query", {"type": "string"}),
+        _parameter("id", "query", _ID, "a signal with the same id is dropped"),
+    ]
+    return _operation("Send a signal; the body is its data", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _cancel() -> dict[str, Any]:
+    reason = {"type": "object", "properties": {"reason": {"type": "string"}}}
+    operation = _of_instance("Ask a workflow to stop and to undo its work", {200: "Condition"})
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": reason}}}}

@@ -1,0 +1,160 @@
+"""Who is answered: the hook comes before the body, a hook that fails closes, without one this machine alone."""
+
+# Only private state shows the list of routes.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.errors import UsageError
+from romancy.http import Ingress, VerificationError, anyone, asgi, bearer
+from tests.http.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from starlette.requests import Request
+
+pytestmark = pytest.mark.anyio
+
+FIRST, SECOND = "f" * 32, "s" * 32
+ROUTES = [
+    ("POST", "/"), ("GET", "/health/ready"), ("GET", "/openapi.json"), ("POST", "/workflows/tick"),
+    ("POST", "/cancel/x"), ("POST", "/instances/x/signals/y"), ("GET", "/instances/x/result"),
+    ("GET", "/instances/x/progress"), ("GET", "/instances/x"),
+]  # fmt: skip
+
+
+@workflow
+async def tick(ctx: WorkflowContext) -> None: ...
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app() -> AsyncGenerator[Romancy]:
+    async with Romancy("memory://", workflows=[tick]) as app:
+        yield app
+
+
+def unread() -> Iterator[bytes]:
+    yield pytest.fail("the body was read")
+
+
+def routes_of(http: Ingress) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for route in http._router.routes:
+        methods: set[str] = getattr(route, "methods", set())
+        found |= {(method, str(getattr(route, "path", ""))) for method in methods - {"HEAD"}}
+    return found
+
+
+async def test_every_route_but_liveness_asks_first(app: Romancy) -> None:
+    http = asgi(app, auth=bearer(FIRST))
+    client = Client(http)
+
+    answers = [await client.ask(method, path, unread() if method == "POST" else b"", []) for method, path in ROUTES]
+
+    assert [401] * len(ROUTES) == [answer.status for answer in answers]
+    assert {"Unauthorized"} == {answer.json["error_type"] for answer in answers}
+    assert "Bearer" == answers[0].headers["www-authenticate"]
+    assert 200 == (await client.get("/health/live")).status
+    assert len(ROUTES) + 1 == len(routes_of(http))  # a new route has to come into this test
+
+
+async def test_tokens(app: Romancy) -> None:
+    client = Client(asgi(app, auth=bearer(FIRST, SECOND)), peer=("192.0.2.1", 5))
+
+    async def status(given: str) -> int:
+        return (await client.get("/health/ready", authorization=given)).status
+
+    assert [200, 200, 200] == [
+        await status(given) for given in (f"Bearer {FIRST}", f"bearer {SECOND}", f"Bearer  {FIRST} ")
+    ]
+    wrong = [
+        "", "Bearer", "Bearer ", f"Basic {FIRST}", FIRST, f"Bearer {FIRST[:-1]}", f"Bearer {FIRST}x", "Bearer é",
+        f"Bearer {FIRST} {SECOND}",
+    ]  # fmt: skip
+    assert [401] * len(wrong) == [await status(given) for given in wrong]
+    assert 401 == (await client.get(f"/health/ready?token={FIRST}")).status
+
+
+@pytest.mark.parametrize("tokens", [(), ("",), ("short",), (FIRST, "")])
+def test_tokens_that_protect_nothing(tokens: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="tokens of at least"):
+        bearer(*tokens)
+
+
+async def test_hooks_of_the_user(app: Romancy) -> None:
+    async def forbids(request: Request) -> None:
+        raise HTTPException(403, headers={"x-why": "not you"})
+
+    async def lets_in(request: Request) -> str:
+        return request.headers["host"]
+
+    def fails(request: Request) -> None:
+        raise ZeroDivisionError("secret")
+
+    def denies(request: Request) -> bool:
+        return request.method == "PATCH"
+
+    def refuses(request: Request) -> None:
+        raise PermissionError
+
+    answers = [
+        await Client(asgi(app, auth=hook)).get("/health/ready") for hook in (forbids, lets_in, fails, denies, refuses)
+    ]
+
+    assert [403, 200, 500, 401, 401] == [answer.status for answer in answers]
+    assert "not you" == answers[0].headers["x-why"]
+    assert "secret" not in answers[2].body.decode()
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "origin", "status"),
+    [
+        ("127.0.0.1", "localhost:8000", None, 200), ("::1", "[::1]:8000", None, 200),
+        ("127.0.0.9", "127.0.0.1", None, 200),
+        ("127.0.0.1", "shop.localhost", "http://localhost:3000", 200), (None, "localhost", None, 200),
+        ("192.0.2.1", "localhost", None, 403), ("0.0.0.0", "localhost", None, 403), ("x", "localhost", None, 403),  # noqa: S104
+        ("127.0.0.1", "evil.example", None, 403), ("127.0.0.1", "", None, 403), ("127.0.0.1", "[::1", None, 403),
+        ("127.0.0.1", "localhost.evil.example", None, 403), ("127.0.0.1", "0.0.0.0", None, 403),  # noqa: S104
+        ("127.0.0.1", "localhost", "http://evil.example", 403), ("127.0.0.1", "localhost", "null", 403),
+    ],
+)  # fmt: skip
+async def test_without_a_hook_only_this_machine_is_answered(
+    app: Romancy, peer: str | None, host: str, origin: str | None, status: int
+) -> None:
+    client = Client(asgi(app), peer=None if peer is None else (peer, 5))
+    client.host = host.encode()
+
+    assert status == (await client.get("/health/ready", **({"origin": origin} if origin else {}))).status
+
+
+async def test_a_webhook_is_admitted_by_its_verifier_alone(app: Romancy) -> None:
+    http = asgi(app, auth=bearer(FIRST))
+
+    def verify(body: bytes, headers: object) -> str:
+        if body != b"{}":
+            raise VerificationError("no")
+        return "id"
+
+    http.webhook("/hooks/mine", verify=verify, event="mine")
+    client = Client(http, peer=("192.0.2.1", 5))
+
+    assert [202, 401] == [(await client.post("/hooks/mine", body)).status for body in (b"{}", b"")]
+
+
+async def test_anyone(app: Romancy) -> None:
+    client = Client(asgi(app, auth=anyone), peer=("192.0.2.1", 5))
+    client.host = b"shop.example"
+
+    assert 200 == (await client.get("/health/ready")).status

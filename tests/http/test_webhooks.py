@@ -1,0 +1,178 @@
+"""Webhooks on an app: verified before anything is read, sent as events once, or given to a function."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import EventType, Handle, Romancy, WorkflowContext, workflow
+from romancy.errors import RegistrationError, UsageError
+from romancy.http import Delivery, GitHub, Ingress, StandardWebhooks, Stripe, VerificationError, Verified, asgi
+from tests.http.client import Answer, Client
+from tests.http.test_signatures import NEW, standard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "hush"
+
+
+@workflow
+async def waits(ctx: WorkflowContext, wanted: str, key: str | None = None) -> Any:
+    event = await ctx.wait_event(wanted, key=key)
+    return [event.id, event.source, event.data]
+
+
+@workflow
+async def deploy(ctx: WorkflowContext, commit: str) -> str:
+    return commit
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app() -> AsyncGenerator[Romancy]:
+    async with Romancy("memory://", workflows=[waits, deploy]) as app:
+        yield app
+
+
+@pytest.fixture
+def http(app: Romancy) -> Ingress:
+    return asgi(app)
+
+
+async def github(client: Client, body: bytes, *, guid: str = "guid-1", event: str = "push", **more: str) -> Answer:
+    signature = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    headers = {"x_hub_signature_256": signature, "x_github_delivery": guid, "x_github_event": event, **more}
+    return await client.post("/hooks/github", body, **headers)
+
+
+async def waiting(app: Romancy, wanted: str, key: str | None = None) -> Handle[Any]:
+    """An instance that waits for the event."""
+    handle = await app.start(waits, wanted, key)
+    async for entry in handle.entries(follow=True):
+        if type(entry.event).__name__ == "EventAwaited":
+            break
+    return handle
+
+
+async def test_a_delivery_is_sent_as_an_event_of_the_providers_type_once(app: Romancy, http: Ingress) -> None:
+    http.webhook("/hooks/github", verify=GitHub(SECRET))
+    handle, client = await waiting(app, "push"), Client(http)
+
+    answers = [await github(client, b'{"ref": "main"}') for _ in range(2)]
+
+    assert [{"status": "accepted"}, {"status": "accepted", "duplicate": True}] == [answer.json for answer in answers]
+    assert [202, 202] == [answer.status for answer in answers]
+    assert ["guid-1", "/hooks/github", {"ref": "main"}] == await handle.result(timeout=30)
+
+
+async def test_the_type_and_the_key_of_the_event_can_be_chosen(app: Romancy, http: Ingress) -> None:
+    paid = EventType("paid", dict[str, Any], key="data.order")
+    http.webhook("/hooks/stripe", verify=Stripe(SECRET), event=paid)
+    other, mine = await waiting(app, "paid", "o-2"), await waiting(app, "paid", "o-1")
+    body = json.dumps({"id": "evt_1", "type": "invoice.paid", "data": {"order": "o-1"}}).encode()
+    now = f"{time.time():.0f}"
+    signed = hmac.new(SECRET.encode(), f"{now}.".encode() + body, hashlib.sha256).hexdigest()
+
+    answer = await Client(http).post("/hooks/stripe", body, stripe_signature=f"t={now},v1={signed}")
+
+    assert 202 == answer.status
+    assert ["evt_1", "/hooks/stripe"] == (await mine.result(timeout=30))[:2]
+    assert "waiting" == await other.status()
+
+
+async def test_a_function_chooses_and_leaves_out(app: Romancy, http: Ingress) -> None:
+    def which(delivery: Delivery) -> str | None:
+        return None if delivery.type == "ping" else f"github.{delivery.type}"
+
+    http.webhook("/hooks/github", verify=GitHub(SECRET), event=which, id=lambda each: f"{each.data['n']}")
+    handle, client = await waiting(app, "github.push"), Client(http)
+
+    ignored = await github(client, b'{"n": 1}', event="ping")
+    accepted = [await github(client, b'{"n": 2}', guid=guid) for guid in ("a", "b")]
+
+    assert (200, {"status": "ignored"}) == (ignored.status, ignored.json)
+    assert [None, True] == [each.json.get("duplicate") for each in accepted]
+    assert "2" == (await handle.result(timeout=30))[0]
+
+
+async def test_a_function_of_the_users_gets_the_delivery(app: Romancy, http: Ingress) -> None:
+    seen: list[Delivery] = []
+
+    @http.webhook("/hooks/standard", verify=StandardWebhooks(NEW))
+    async def standards(delivery: Delivery) -> Handle[str]:
+        seen.append(delivery)
+        return await app.start(deploy.options(instance_id=delivery.instance_id), delivery.data["commit"])
+
+    body = b'{"type": "pushed", "commit": "abc"}'
+    client = Client(http)
+    headers = {name.replace("-", "_"): value for name, value in standard(body=body, at=time.time()).items()}
+    answers = [await client.post("/hooks/standard", body, **headers) for _ in range(2)]
+
+    assert [202, 202] == [answer.status for answer in answers]
+    assert {seen[0].instance_id} == {answer.json["instance_id"] for answer in answers}
+    assert ("msg_1", "pushed", "/hooks/standard", body) == (seen[0].id, seen[0].type, seen[0].source, seen[0].body)
+    assert "abc" == await app.handle(seen[0].instance_id).result(timeout=30)
+
+
+async def test_nothing_is_read_before_it_is_verified(http: Ingress) -> None:
+    http.webhook("/hooks/github", verify=GitHub(SECRET))
+    client = Client(http)
+
+    forged = [await client.post("/hooks/github", body) for body in (b"{", b"[" * 9999, b"\xff", b"")]
+    genuine = [await github(client, body) for body in (b"{", b"[" * 9999, b"\xff", b"")]
+    twice = await client.ask("POST", "/hooks/github", b"{}", [(b"x-hub-signature-256", b"sha256=00")] * 2)
+
+    assert {401} == {answer.status for answer in forged}
+    assert {("VerificationError", False)} == {(each.json["error_type"], each.json["retryable"]) for each in forged}
+    assert {(400, "ParseError")} == {(each.status, each.json["error_type"]) for each in genuine}
+    assert (400, "ParseError") == (twice.status, twice.json["error_type"])
+
+
+async def test_a_verifier_of_the_users_and_what_it_may_return(app: Romancy, http: Ingress) -> None:
+    async def later(body: bytes, headers: Mapping[str, str]) -> None:
+        if headers.get("x-secret") != SECRET:
+            raise VerificationError("no secret")
+
+    def typed(body: bytes, headers: Mapping[str, str]) -> Verified:
+        return Verified(None, "typed")
+
+    def broken(body: bytes, headers: Mapping[str, str]) -> None:
+        raise ZeroDivisionError
+
+    http.webhook("/later", verify=later, event="x")  # type: ignore[arg-type]
+    http.webhook("/typed", verify=typed, id="X-Id")
+    http.webhook("/broken", verify=broken)
+    http.webhook("/untyped", verify=lambda _body, _headers: "id")
+    client = Client(http)
+
+    answers = [
+        await client.post("/later", b"{}", x_secret=SECRET), await client.post("/later", b"{}", x_secret=SECRET),
+        await client.post("/later", b"{}"), await client.post("/typed", b"1", x_id="a"),
+        await client.post("/typed", b"2", x_id="a"), await client.post("/typed", b"3"),
+        await client.post("/broken"), await client.post("/untyped", b"{}"),
+    ]  # fmt: skip
+
+    assert [202, 202, 401, 202, 202, 400, 500, 400] == [answer.status for answer in answers]
+    assert [None, True, None, True] == [answers[at].json.get("duplicate") for at in (0, 1, 3, 4)]
+
+
+async def test_routes_that_cannot_be(http: Ingress) -> None:
+    http.webhook("/hooks/x", verify=GitHub(SECRET))
+
+    for path, error in [("/hooks/x/", RegistrationError), ("/openapi.json", RegistrationError), ("x", UsageError)]:
+        with pytest.raises(error):
+            http.webhook(path, verify=GitHub(SECRET))
+    with pytest.raises(UsageError, match="async def"):
+        http.webhook("/hooks/y", verify=GitHub(SECRET))(lambda delivery: None)  # type: ignore[type-var]
