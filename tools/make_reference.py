@@ -39,8 +39,11 @@ INTERNAL = {
         "body", "check", "code", "encode", "is_same_call", "kind", "launch", "read_result", "write_result",
     },
 }  # fmt: skip
-MADE_FOR_YOU = {"Activity", "ActivityContext", "Handle", "Instances", "Session", "Workflow", "WorkflowContext"}
-UNSAID_BASES = re.compile(r"\((?:_\w+|Instances)\)")
+MADE_FOR_YOU = {
+    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Instances",
+    "Session", "Workflow", "WorkflowChannel", "WorkflowContext",
+}  # fmt: skip
+UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances)\)")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
