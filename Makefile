@@ -12,6 +12,9 @@ JOBS ?= auto
 MUTATION_JOBS ?= 2
 ARGS ?=
 
+# pytest rewrites the assertions of a test file once and keeps the result, unless this forbids it.
+unexport PYTHONDONTWRITEBYTECODE
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

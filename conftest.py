@@ -5,7 +5,9 @@ Fixtures belong beside the tests that use them, servers to `romancy_conformance.
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,23 @@ _LONGEST: Final = 300
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.register_profile("soak", settings.get_profile("suite"), max_examples=2000)
 settings.load_profile("soak" if os.environ.get("ROMANCY_SOAK") else "suite")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard again: a shell has what it starts in the background ignore it, and so would our children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each processor: most tests wait for a database, a lease or another process."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the sight of the garbage collector: a test that collects is then quick."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
