@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from romancy.engine.clock import DatabaseClock
+from romancy.engine.mail import UsedMail
 from romancy.engine.worker.claims import Claiming
 from romancy.storage.records import Work
 
@@ -40,6 +41,7 @@ class Worker:
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
             to_write=0,
             writer=SimpleNamespace(written=0),
+            used=UsedMail(),
             attempts=SimpleNamespace(spare=1000, relief=None),
         )
         self.claiming = Claiming(

@@ -59,6 +59,7 @@ _LARGE = (
     "romancy_messages", "romancy_interests", "romancy_letters",
 )  # fmt: skip
 _NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_index"}
+_FOR_PEOPLE = {"outbox_counts", "outbox_entries"}  # what `romancy outbox` prints; no worker and no relay asks it
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
 
     found: dict[str, list[str]] = {}
     borrowed = await filled.database.work.take()
-    for name in queries.keys() - _NOT_FOR_A_PLAN:
+    for name in queries.keys() - _NOT_FOR_A_PLAN - _FOR_PEOPLE:
         prepared = await borrowed.prepare(queries[name])
         nothing = [None] * len(prepared.get_parameters())
         await borrowed.execute(f"prepare planned as {queries[name]}")
