@@ -35,7 +35,7 @@ from romancy.engine import (
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
-from romancy.outbox import Beside
+from romancy.outbox.beside import Beside
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs

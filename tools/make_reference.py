@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, errors, hooks, query
+from romancy import Romancy, errors, hooks, outbox, query
 from romancy.instances import Instances
 from tools import markdown, tree
 
@@ -221,6 +221,7 @@ def listed() -> dict[str, list[tuple[str, object, str]]]:
             contents.setdefault(page, []).append((name, getattr(module, name), module.__name__))
     contents["Instances"] = [("Romancy", Instances, "romancy")]
     contents["Hooks"] = [(name, getattr(hooks, name), "romancy.hooks") for name in hooks.__all__]
+    contents["Outbox"] = [(name, getattr(outbox, name), "romancy.outbox") for name in outbox.__all__]
     contents["Comparisons"] = [(name, getattr(query, name), "romancy.query") for name in query.__all__]
     return contents
 

@@ -15,7 +15,7 @@ from romancy.cli._duration import DURATION
 from romancy.cli._printing import as_json, json_option, say, table, wrapped
 from romancy.engine import ToldToStop, coded, opened
 from romancy.insight import ago, many, moment
-from romancy.outbox import Relaying
+from romancy.outbox.running import Relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import FINISHED, OutboxState, check_finished
 

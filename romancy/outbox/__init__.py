@@ -7,11 +7,9 @@ be sent more than once, always with the same id. Events with the same key are se
 
 from __future__ import annotations
 
-from romancy.outbox._beside import Beside
 from romancy.outbox._event import OutboxEvent
 from romancy.outbox._http import HttpSender
 from romancy.outbox._relay import Relay
-from romancy.outbox._running import Relaying
 from romancy.outbox._sender import Reject, Retry, Sender
 
-__all__ = ["Beside", "HttpSender", "OutboxEvent", "Reject", "Relay", "Relaying", "Retry", "Sender"]
+__all__ = ["HttpSender", "OutboxEvent", "Reject", "Relay", "Retry", "Sender"]

@@ -12,7 +12,6 @@ from romancy.storage.limits import check_text
 
 __all__ = ["Relay"]
 
-_DAY: Final = 86_400.0
 _RETRY: Final = RetryPolicy(300, 1.0, 2.0, 300.0, jitter=0.3)
 _MARGIN: Final = 15.0
 """Seconds that a claim lasts longer than an attempt may, for what comes before and after it."""
@@ -32,8 +31,8 @@ class Relay:
         timeout: Duration = 30.0,
         lease: Duration | None = None,
         retry: RetryPolicy | None = None,
-        max_age: Duration | None = 7 * _DAY,
-        keep: Duration | None = _DAY,
+        max_age: Duration | None = 7 * 86_400.0,
+        keep: Duration | None = 86_400.0,
         source: str = "/romancy",
     ) -> None:
         """`concurrency` is how many events are sent at the same time, `timeout` the longest that one attempt takes.

@@ -11,7 +11,8 @@ from msgspec import Raw
 from romancy import RetryPolicy, Romancy
 from romancy.engine import outgoing
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.outbox import OutboxEvent, Relay, Relaying, Retry
+from romancy.outbox import OutboxEvent, Relay, Retry
+from romancy.outbox.running import Relaying
 from romancy.storage.memory import MemoryStore
 from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
 

@@ -21,7 +21,8 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.outbox import HttpSender, OutboxEvent, Reject, Relay, Relaying, Retry
+from romancy.outbox import HttpSender, OutboxEvent, Reject, Relay, Retry
+from romancy.outbox.running import Relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy_conformance.receiver import Answer, Receiver, Request

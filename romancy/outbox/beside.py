@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from romancy._logs import get_logger
 from romancy.errors import UsageError
 from romancy.outbox._relay import Relay
-from romancy.outbox._running import Relaying
+from romancy.outbox.running import Relaying
 
 if TYPE_CHECKING:
     from romancy.storage.outbox import Outbox
