@@ -17,7 +17,7 @@ from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._inbox import count_mail
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import asyncpg
 
@@ -85,7 +85,7 @@ async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
         after = kept[-1].at, kept[-1].message_id
     if not done.finished:
         return _Moved()
-    moved = await _write(link, done, number(done, last, rows[0]["now"] if rows else 0))
+    moved = await _write(link, done, number(done, last, rows[0]["now"] if rows else 0), wanted)
     moved.more = moved.more or done.stopped or full
     return moved
 
@@ -120,12 +120,14 @@ def _wishes(addresses: Sequence[str], wanted: Iterable[Wanted], limit: int) -> l
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-async def _write(link: Link, done: Pairing, numbers: Numbers) -> _Moved:
+async def _write(link: Link, done: Pairing, numbers: Numbers, wanted: Iterable[Wanted]) -> _Moved:
     moved = _Moved()
     if done.takes:
         await _take(link, done.takes, numbers, moved)
-    for copies in portions(done.copies, _one, _COPIES_AT_ONCE):
-        await _copy(link, copies, numbers, moved)
+    if done.copies:
+        listening = _listening(wanted)
+        for copies in portions(done.copies, _one, _COPIES_AT_ONCE):
+            await _copy(link, copies, listening, numbers, moved)
     taken = {(one.address, one.message_id) for one in done.takes}
     finished = sorted(key for key in done.finished if key not in taken)
     last = sorted(numbers.last.items())
@@ -146,12 +148,28 @@ async def _take(link: Link, takes: Sequence[Take], numbers: Numbers, moved: _Mov
     moved.more = len(given) < len(takes)
 
 
-async def _copy(link: Link, copies: Sequence[Copy], numbers: Numbers, moved: _Moved) -> None:
+def _listening(wanted: Iterable[Wanted]) -> dict[tuple[Owner, str], list[str]]:
+    """The interests of each owner at each address that get copies. One of them is enough for a copy."""
+    ids: dict[tuple[Owner, str], list[str]] = {}
+    for one in wanted:
+        if one.kind is InterestKind.COPY:
+            ids.setdefault((one.owner, one.address), []).append(one.interest_id)
+    return ids
+
+
+async def _copy(
+    link: Link,
+    copies: Sequence[Copy],
+    listening: Mapping[tuple[Owner, str], Sequence[str]],
+    numbers: Numbers,
+    moved: _Moved,
+) -> None:
     rows: list[tuple[object, ...]] = []
     for copy in sorted(copies, key=lambda one: (one.owner, one.address, one.message_id)):
         at = numbers.of[copy.address, copy.message_id]
-        rows.append((copy.address, copy.message_id, *copy.owner, at, copy_id(copy.address, at)))
-    given = await link.fetch("route_copy", *_columns(rows, 6))
+        what, numbered = (copy.address, copy.message_id, *copy.owner), (at, copy_id(copy.address, at))
+        rows += [(*what, interest_id, *numbered) for interest_id in listening[copy.owner, copy.address]]
+    given = await link.fetch("route_copy", *_columns(rows, 7))
     moved.mail += [(row["owner"], row["delivery_id"]) for row in given if row["inside"]]
     moved.delivered += len(given)
 

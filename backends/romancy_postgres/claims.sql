@@ -11,14 +11,14 @@ with posted as materialized (
       and exists (select from romancy_workers where token = $1 and not dead)
     order by at limit 1000
 ), held as materialized (
-    select instance_id, signals from romancy_instances
-    where instance_id in (select instance_id from posted)
-    order by instance_id
-    for no key update skip locked
+    select posted.instance_id, posted.delivery_id, x.signals
+    from posted join romancy_instances x on x.instance_id = posted.instance_id
+    order by x.instance_id
+    for no key update of x skip locked
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
-    from posted join held using (instance_id)
-    where m.instance_id = posted.instance_id and m.delivery_id = posted.delivery_id and not m.counted
+    from held
+    where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted
     returning m.instance_id
 )
 update romancy_instances i

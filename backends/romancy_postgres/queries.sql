@@ -307,15 +307,18 @@ left join taken on taken.instance_id = fresh.instance_id and taken.delivery_id =
 order by m.n;
 
 -- name: count_mail
--- Count messages that a session has posted. Messages consumed in the meantime need no counting.
-with posted as materialized (
-    select * from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
-), held as materialized (
-    select instance_id, signals from romancy_instances where instance_id = any ($1) order by instance_id for no key update
+-- Count messages that a session has posted. Messages consumed in the meantime need no counting. (Each message brings
+-- the count of its instance along: the server would join two lists by comparing every row with every other.)
+with held as materialized (
+    select t.instance_id, t.delivery_id, x.signals
+    from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
+    join romancy_instances x on x.instance_id = t.instance_id
+    order by x.instance_id
+    for no key update of x
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
-    from posted join held using (instance_id)
-    where m.instance_id = posted.instance_id and m.delivery_id = posted.delivery_id and not m.counted
+    from held
+    where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted
     returning m.instance_id
 )
 update romancy_instances i

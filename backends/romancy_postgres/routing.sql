@@ -149,7 +149,7 @@ with held as materialized (
     from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
          as t (address, message_id, owner, life, interest_id, number, letter_id)
     join romancy_interests i
-        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address = t.address
+        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
     join romancy_messages m on m.message_id = t.message_id and m.address = t.address
     where i.life = 0 or (select true from romancy_instances x
                          where x.instance_id = i.owner and x.life = i.life
@@ -188,13 +188,15 @@ with held as materialized (
 select owner, life, message_id from given;
 
 -- name: route_copy
--- Copies to those who listen. Their interests stay, and are locked so that a purge of the owner waits.
+-- Copies to those who listen. Their interests stay, and are locked so that a purge of the owner waits. Each is looked
+-- up by its key. (By address and kind, the server would compare every copy with every listener.)
 with held as materialized (
     select m.address, m.body, i.owner, i.life, t.number, t.copy_id
-    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[])
-         as t (address, message_id, owner, life, number, copy_id)
+    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
+         as t (address, message_id, owner, life, interest_id, number, copy_id)
     join romancy_interests i
-        on i.owner = t.owner and i.life = t.life and i.address = t.address and i.kind = 'copy'
+        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
+           and i.address || '' = t.address and i.kind || '' = 'copy'
     join romancy_messages m on m.message_id = t.message_id and m.address = t.address
     where i.life = 0 or (select true from romancy_instances x
                          where x.instance_id = i.owner and x.life = i.life
