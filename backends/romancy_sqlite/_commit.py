@@ -41,7 +41,11 @@ def weight_of(batch: Sequence[Item]) -> int:
     """The approximate number of pages that a batch writes."""
     weight = 0
     for item in batch:
-        weight += (1 if isinstance(item, Append) and item.plain else 6) + (len(item.body) >> 11)
+        weight += len(item.body) >> 11
+        if isinstance(item, Append) and item.plain:
+            weight += 1
+            continue
+        weight += 6
         if isinstance(item, Append) and item.routes:
             weight += 3 * len(item.interests) + weight_of_posts(item.postings)
     return weight
@@ -142,6 +146,8 @@ def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
 def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
     if not tx.run("append_log", plain_row(item, tx.now, worker)):
         return _fenced_off(tx, item, worker)
+    if item.plain:
+        return Outcome.ACCEPTED
     refusal = _refusal(tx, item)
     if refusal is not None:
         raise _RefusedError(refusal)

@@ -328,7 +328,7 @@ class Driver:
             live.moved()
         if outcome is Outcome.ACCEPTED:
             live.written(prepared.item)
-            if type(prepared.item) is Append:
+            if type(prepared.item) is Append and prepared.item.consumed:
                 self.used.note(prepared.item)
             if prepared.ports or prepared.routed or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)

@@ -55,8 +55,7 @@ class UsedMail:
 
     def note(self, item: Append) -> None:
         """Remember the messages that an accepted append has consumed."""
-        if item.consumed:
-            self._ids.setdefault(item.instance_id, set()).update(item.consumed)
+        self._ids.setdefault(item.instance_id, set()).update(item.consumed)
 
     def of(self, instance_id: str) -> set[str] | frozenset[str]:
         """The delivery ids of the messages that this instance has consumed."""
