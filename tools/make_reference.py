@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, errors, hooks, outbox, query
+from romancy import Romancy, errors, hooks, http, outbox, query
 from romancy.instances import Instances
 from tools import markdown, tree
 
@@ -35,13 +35,14 @@ INTERNAL = {
     "Instance": {"of", "raw_input"},
     "RetryPolicy": {"decide", "delay"},
     "Romancy": {"outcome", "watch"},
+    "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "encode", "is_same_call", "kind", "launch", "read_result", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Instances",
-    "Session", "Workflow", "WorkflowChannel", "WorkflowContext",
+    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
+    "Instances", "Session", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances)\)")
 
@@ -189,7 +190,7 @@ def _entry(name: str, value: object, module: str) -> list[str]:
     named = [node for node in source.module.body if isinstance(node, Function) and node.name == name]
     if named:
         return _function(source, named, name, "##")
-    for node in source.module.body:
+    for node in ast.walk(source.module):  # an import may stand in a `try`
         if isinstance(node, ast.ImportFrom) and node.module and name in {each.name for each in node.names}:
             return _entry(name, value, node.module)
     (alias,) = (node for node in source.module.body if _name(node) == name)
@@ -216,7 +217,7 @@ def listed() -> dict[str, list[tuple[str, object, str]]]:
     contents: dict[str, list[tuple[str, object, str]]] = {}
     for heading, names in _sections().items():
         for name in names:
-            module = errors if name in errors.__all__ else romancy
+            module = next(each for each in (errors, http, romancy) if name in each.__all__)
             page = name if name == "Romancy" else heading
             contents.setdefault(page, []).append((name, getattr(module, name), module.__name__))
     contents["Instances"] = [("Romancy", Instances, "romancy")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import romancy
-from romancy import errors
+from romancy import errors, http
 from tools import markdown, tree
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_the_paths_a_page_names_exist(name: str) -> None:
 
 
 def test_the_api_page_names_what_is_public_and_nothing_else() -> None:
-    public = {*getattr(romancy, "__all__", ()), *errors.__all__}
+    public = {*getattr(romancy, "__all__", ()), *errors.__all__, *http.__all__}
     prose = "\n".join(line for _, line in PAGES["docs/api.md"].prose)
     described = re.findall(r"^(?:\| *|#+ +)`(\w+)", prose, re.MULTILINE)
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import romancy
-from romancy import errors, hooks, outbox, query
+from romancy import errors, hooks, http, outbox, query
 from tools import markdown, tree
 from tools.make_reference import INDEX, pages
 
@@ -31,7 +31,7 @@ def test_no_page_is_left_of_what_is_no_longer_made() -> None:
 
 
 def test_every_public_name_has_its_place() -> None:
-    public = [*romancy.__all__, *errors.__all__, *hooks.__all__, *outbox.__all__, *query.__all__]
+    public = [*romancy.__all__, *errors.__all__, *hooks.__all__, *http.__all__, *outbox.__all__, *query.__all__]
     headings = re.findall(r"^## (\w+)$", "\n".join(WRITTEN.values()), re.MULTILINE)
 
     assert {*public} <= {*headings}
