@@ -43,7 +43,7 @@ ACCEPTED = 4000
 WAITING = 500
 EACH = 8
 WAKES = 300
-PAUSE = 0.02
+PAUSE = 0.05
 """Seconds between two wake-ups. The worker then rests, as it would between the events of real senders."""
 SUBSCRIBERS = 20
 MESSAGES = 200

@@ -15,6 +15,7 @@ from romancy.channel import Channel, declared
 from romancy.engine import outgoing, refuse_to_wait, send_in
 from romancy.engine.events import posting_of, signal_of
 from romancy.engine.messages import encode_message
+from romancy.engine.outside.poster import Poster
 from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType, Sent
@@ -43,6 +44,7 @@ class Senders:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
+        self._poster = Poster(lambda: self._opened().router)
 
     def _opened(self) -> Store:
         raise UsageError("only an app sends")
@@ -106,11 +108,11 @@ class Senders:
 
     async def _post(self, posting: Posting, session: object) -> Delivered:
         """Post a message, and have it dispatched."""
-        store = self._opened() if session is not None else self._to_write("send")
         if session is None:
-            (answer,) = await store.router.post([posting])
+            self._to_write("send")
+            answer = await self._poster.post(posting)
         else:
-            (answer,) = await send_in(session, store, postings=[posting])
+            (answer,) = await send_in(session, self._opened(), postings=[posting])
         if answer is Delivered.ACCEPTED:
             self._dispatch([place.address for place in posting.places], session)
         return answer

@@ -1,0 +1,92 @@
+"""Posting: messages that are sent at the same time share one write.
+
+While a write is on its way, what is sent meanwhile waits for the next one. A message with an id of its sender's is
+written alone: another transaction may hold the same id, and nobody else should wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import CodecError
+from romancy.storage.limits import check_postings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from romancy.storage.records import Delivered
+    from romancy.storage.routing import Posting, Router
+
+    Waiting = tuple[Posting, asyncio.Future[Delivered]]
+
+__all__ = ["Poster"]
+
+_AT_ONCE: Final = 200
+_BYTES_AT_ONCE: Final = 1_000_000
+
+
+class Poster:
+    """Posts messages for whoever calls."""
+
+    def __init__(self, router: Callable[[], Router]) -> None:
+        self._router = router
+        self._waiting: list[Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def post(self, posting: Posting) -> Delivered:
+        """Post one message, as `Router.post` promises."""
+        if posting.dedupe is not None:
+            (answer,) = await self._router().post([posting])
+            return answer
+        check_postings([posting])  # what is refused refuses nobody else
+        answered = asyncio.get_running_loop().create_future()
+        self._waiting.append((posting, answered))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._post_all())
+        return await answered
+
+    async def _post_all(self) -> None:
+        batch: Sequence[Waiting] = ()
+        try:
+            while batch := self._next():
+                await self._write(batch)
+        finally:
+            self._task = None
+            for _, answered in (*batch, *self._waiting):
+                answered.cancel()  # only if this task was cancelled: else all are answered
+            self._waiting.clear()
+
+    def _next(self) -> Sequence[Waiting]:
+        """Take what goes into the next write. Whoever has stopped waiting sends nothing."""
+        size = 0
+        self._waiting = [one for one in self._waiting if not one[1].done()]
+        for number, (posting, _) in enumerate(self._waiting):
+            size += len(posting.body)
+            if number == _AT_ONCE or (number and size > _BYTES_AT_ONCE):
+                batch, self._waiting = self._waiting[:number], self._waiting[number:]
+                return batch
+        batch, self._waiting = self._waiting, []
+        return batch
+
+    async def _write(self, batch: Sequence[Waiting]) -> None:
+        try:
+            answers = await self._router().post([posting for posting, _ in batch])
+        except CodecError as error:  # raised before anything is written
+            if len(batch) > 1:
+                for one in batch:
+                    await self._write([one])
+            else:
+                _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - each caller gets it
+            _fail(batch, error)
+        else:
+            for (_, answered), answer in zip(batch, answers, strict=True):
+                if not answered.done():
+                    answered.set_result(answer)
+
+
+def _fail(batch: Sequence[Waiting], error: Exception) -> None:
+    for _, answered in batch:
+        if not answered.done():
+            answered.set_exception(error)
