@@ -89,17 +89,20 @@ class Romancy(Instances):
         check_at_start: bool = True,
         log_error_text: bool = True,
         relay: Relay | None = None,
+        keep_undelivered: Duration | None = 7 * 86_400.0,
     ) -> None:
         """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
-        payloads. The `relay` sends what was published, beside the worker.
+        payloads. The `relay` sends what was published, beside the worker. The worker removes events and messages that
+        nobody has asked for in `keep_undelivered`; with None it keeps them.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
         self._workflows = workflows
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self.relay = relay
+        self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings(
             worker_id=label(worker_id, "worker_id"),
@@ -181,7 +184,7 @@ class Romancy(Instances):
         return self
 
     async def _begin(self, store: Store) -> None:
-        self._dispatcher = Dispatcher(store)
+        self._dispatcher = Dispatcher(store, self._keep_undelivered)
         self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None

@@ -16,6 +16,7 @@ from romancy.cli._looking import LOOKING
 from romancy.cli._relaying import RELAYING
 from romancy.cli._showing import show
 from romancy.cli._tending import TENDING
+from romancy.cli._undelivered import undelivered
 from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
 
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *RELAYING, *TENDING, conformance):
+for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance):
     cli.add_command(_command)
 
 

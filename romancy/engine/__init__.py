@@ -7,7 +7,7 @@ from romancy.engine.codecs import coded
 from romancy.engine.decide import new_life, start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.log_writer import LogWriter
-from romancy.engine.messages import ChannelMessage, Outgoing, decode_message, decode_outgoing, outgoing
+from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_message, decode_outgoing, outgoing
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
@@ -29,6 +29,7 @@ __all__ = [
     "LogWriter",
     "Outgoing",
     "Settings",
+    "Signal",
     "Standing",
     "ToldToStop",
     "Unanswered",

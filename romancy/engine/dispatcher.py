@@ -7,6 +7,7 @@ named since the last one. What it does not come to do (a crash, a closed app), t
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
@@ -28,13 +29,17 @@ _LONGEST_GOODBYE: Final = 5.0
 _LOOKS: Final = (0.02, 0.1, 0.5, 2.0)
 _AT_ONCE: Final = 200
 """Upper bound on the addresses of one dispatch."""
+_EXPIRE_EVERY: Final = 600.0
+_EXPIRED_AT_ONCE: Final = 1000
 
 
 class Dispatcher:
-    """Dispatches what was asked for, until closed."""
+    """Dispatches what was asked for, until closed. A sweep removes what nobody has asked for in `keep` seconds."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keep: float | None = None) -> None:
         self._store = store
+        self._keep = keep
+        self._expires_at = 0.0
         self._addresses: dict[str, None] = {}
         self._returning: list[tuple[Owner, Sequence[str], str, Callable[[], None]]] = []
         self._sweeps = False
@@ -138,7 +143,17 @@ class Dispatcher:
             except BaseException:
                 self._sweeps = True
                 raise
-            self._sweeps = self._sweeps or dispatched.more
+            self._sweeps = self._sweeps or dispatched.more or await self._expire()
+
+    async def _expire(self) -> bool:
+        """Once in a while, remove what was kept for long enough. Return whether there is more of it."""
+        if self._keep is None or time.monotonic() < self._expires_at:
+            return False
+        before = (await self._store.census()).now - round(self._keep * 1_000_000)
+        gone = await self._store.router.expire(before, limit=_EXPIRED_AT_ONCE)
+        if gone < _EXPIRED_AT_ONCE:
+            self._expires_at = time.monotonic() + _EXPIRE_EVERY
+        return gone >= _EXPIRED_AT_ONCE
 
     async def _dispatch(self, addresses: list[str]) -> None:
         """Dispatch these addresses. One that is named again meanwhile is dispatched again."""

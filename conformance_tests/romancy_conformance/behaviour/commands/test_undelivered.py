@@ -1,0 +1,129 @@
+"""`romancy undelivered`: what nobody has asked for, giving it to who waits now, and removing it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy.storage.backends import create_store
+from romancy.storage.routing import Place, Posting, Spread, address_of_channel, address_of_key
+from romancy_conformance.behaviour.coded import Masking
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.commands.buying import Command
+
+LONG_KEY = "k" * 300
+
+
+@workflow
+async def takes(ctx: WorkflowContext, key: str) -> int:
+    return (await ctx.wait_event("paid", model=int, key=key)).data
+
+
+def sent(url: str) -> None:
+    """Three events and a message of a channel that nobody asks for, and an event that somebody got."""
+
+    async def send() -> None:
+        async with Romancy(url, workflows=[takes]) as app:
+            await app.send("paid", 1, key="o-1", id="e-1", source="/shop")
+            await app.send("paid", 2, key=LONG_KEY, id="e-2")
+            await app.send("sent", {"by": "sea"}, key="o-1", id="e-3")
+            await app.channel("jobs").publish([3])
+            await app.send("paid", 9, key="o-9")
+            assert await app.run(takes, "o-9") == 9
+
+    asyncio.run(send())
+
+
+def test_what_nobody_has_asked_for_is_listed_until_somebody_does(url: str, romancy: Command) -> None:
+    sent(url)
+
+    listed, records = romancy("undelivered"), romancy("undelivered", "--json").records
+    paid, one = romancy("undelivered", "--type", "paid"), romancy("undelivered", "--type", "paid", "--key", LONG_KEY)
+    jobs, two = romancy("undelivered", "--channel", "jobs"), romancy("undelivered", "--limit", "2")
+    none = romancy("undelivered", "--type", "pai")
+
+    events = {record["id"]: record for record in records if record["type"]}
+    (job,) = [record for record in records if record["channel"]]
+    assert {"e-1", "e-2", "e-3"} == events.keys()
+    assert {name: events["e-1"][name] for name in ("type", "key", "source", "data", "sealed")} == {
+        "type": "paid", "key": "o-1", "source": "/shop", "data": 1, "sealed": False
+    }  # fmt: skip
+    assert (job["channel"], job["data"]) == ("jobs", [3])
+    assert "event paid, key o-1, from /shop, " in listed.out
+    assert "    channel jobs, " in listed.out
+    assert all(len(line) <= 80 for line in listed.out.splitlines())
+    assert [line for line in paid.out.splitlines() if line[0] != " "] == ["e-1", "e-2"]
+    assert [line for line in one.out.splitlines() if line[0] != " "] == ["e-2"]
+    assert jobs.out.splitlines()[0] == job["id"]
+    assert "--limit shows more" in two.err
+    assert ("", "there is no such message") == (none.out, none.err.strip())
+
+
+def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) -> None:
+    """Both sides have committed, and nobody dispatched: a sender and its workers died."""
+
+    async def leave() -> None:
+        async with Romancy(url, workflows=[takes]) as app:
+            await app.start(takes.options(instance_id="t-1"), "o-1")
+            while await app.handle("t-1").status() is not Status.WAITING:  # noqa: ASYNC110 - another worker may do it
+                await asyncio.sleep(0.02)
+        store = create_store(url)
+        await store.open()
+        body = b'{"type":"signal","name":"paid","data":5,"key":"%s"}'
+        for key in (b"o-1", b"o-2"):
+            place = Place(address_of_key("paid", key.decode()), Spread.ONE)
+            posting = Posting(message_id=f"m-{key.decode()}", places=(place,), body=body % key)
+            await store.router.post([posting])
+        await store.close()
+
+    asyncio.run(leave())
+    answers = [romancy("undelivered", "--send").err.strip() for _ in range(2)]
+    left = romancy("undelivered").out
+
+    async def received() -> int:
+        async with Romancy(url, workflows=[takes]) as app:
+            return await app.handle("t-1", takes).result(timeout=60)
+
+    assert ["1 message sent to those who wait", "0 messages sent to those who wait"] == answers
+    assert left.startswith("m-o-2\n    event paid, key o-2, ")
+    assert len(left.splitlines()) == 2
+    assert asyncio.run(received()) == 5
+
+
+def test_old_ones_are_removed_when_it_is_confirmed(url: str, romancy: Command) -> None:
+    sent(url)
+
+    asked = romancy("undelivered", "--purge", "--older-than", "0s")
+    young = romancy("undelivered", "--purge", "--older-than", "1h", "--yes")
+    gone = romancy("undelivered", "--purge", "--older-than", "0s", "--yes")
+
+    assert 0 != asked.code
+    assert ["0 messages removed", "4 messages removed"] == [young.err.strip(), gone.err.strip()]
+    assert romancy("undelivered").out == ""
+
+
+def test_what_a_codec_has_sealed_is_said_to_be(url: str, romancy: Command) -> None:
+    async def send() -> None:
+        async with Romancy(url, workflows=[], codecs=[Masking()], worker=False) as app:
+            await app.channel("jobs").publish("swordfish")
+
+    asyncio.run(send())
+    (record,), listed = romancy("undelivered", "--json").records, romancy("undelivered")
+
+    assert (record["sealed"], record["data"], record["channel"]) == (True, None, None)
+    assert f"sealed by a codec (give --app), at {address_of_channel('jobs')}" in listed.out
+    assert "swordfish" not in listed.out
+
+
+def test_mistakes_are_told(romancy: Command) -> None:
+    for wrong in (
+        ("--key", "k"),
+        ("--type", "t", "--channel", "c"),
+        ("--send", "--purge"),
+        ("--purge",),
+        ("--older-than", "1h"),
+        ("--purge", "--older-than", "1h", "--type", "t"),
+    ):
+        assert romancy("undelivered", *wrong).code == 2, wrong

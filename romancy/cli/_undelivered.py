@@ -1,0 +1,188 @@
+"""The command `undelivered`: events and messages of channels that nobody has asked for, and what to do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+import msgspec
+
+from romancy.cli._database import database, desk, running
+from romancy.cli._duration import DURATION
+from romancy.cli._printing import as_json, clean, json_option, say, wrapped
+from romancy.engine import ChannelMessage, Signal, decode_message
+from romancy.errors import CodecError, HistoryVersionError
+from romancy.insight import ago, many
+from romancy.storage.routing import Spread, address_of_channel, address_of_key
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from datetime import timedelta
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.routing import KeptMessage, Router
+
+__all__ = ["undelivered"]
+
+_AT_ONCE: Final = 500
+
+
+class Choice(NamedTuple):
+    """Which messages are meant."""
+
+    type: str | None
+    address: str | None
+
+
+@click.command()
+@database
+@click.option("--type", "type_", metavar="TYPE", help="Only events of this type.")
+@click.option("--key", metavar="KEY", help="Only events with this key; goes with --type.")
+@click.option("--channel", metavar="NAME", help="Only messages of this channel.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
+@click.option("--send", is_flag=True, help="Look again for somebody who waits for them.")
+@click.option("--purge", is_flag=True, help="Remove what is older than --older-than and nobody waits for.")
+@click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: how old, as in 7d.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@running
+async def undelivered(  # noqa: PLR0913 - click gives them by name
+    url: str | None,
+    app: str | None,
+    type_: str | None,
+    key: str | None,
+    channel: str | None,
+    *,
+    limit: int,
+    send: bool,
+    purge: bool,
+    older_than: timedelta | None,
+    yes: bool,
+    json_lines: bool,
+) -> None:
+    """Events and messages that nobody has asked for.
+
+    An event with a key, and a message of a channel without broadcast subscribers, is kept until somebody asks for it:
+    by default for seven days (Romancy(keep_undelivered=…)). Workers send it by themselves as soon as somebody does.
+    --send does so at once, without a worker.
+    """
+    chosen = _chosen(type_, key, channel)
+    if send and purge:
+        raise click.UsageError("give --send or --purge, not both")
+    if purge and (older_than is None or chosen != Choice(None, None)):
+        raise click.UsageError("--purge goes with --older-than AGE, and with no choice of messages")
+    if older_than is not None and not purge:
+        raise click.UsageError("--older-than goes with --purge")
+    async with desk(url, app) as open_desk:
+        store = open_desk.store
+        if send:
+            await _send(store.router, chosen)
+        elif purge and older_than is not None:
+            await _purge(store, older_than, yes=yes)
+        else:
+            await _list(store, chosen, limit, json_lines=json_lines)
+
+
+def _chosen(type: str | None, key: str | None, channel: str | None) -> Choice:
+    if key is not None and type is None:
+        raise click.UsageError("--key goes with --type")
+    if channel is not None and type is not None:
+        raise click.UsageError("give --type or --channel, not both")
+    if channel is not None:
+        return Choice(None, address_of_channel(channel))
+    return Choice(type, None if type is None or key is None else address_of_key(type, key))
+
+
+async def _send(router: Router, chosen: Choice) -> None:
+    """Dispatch one address after the other."""
+    sent, done = 0, set[str]()
+    async for message in _kept(router, chosen):
+        more = message.address not in done
+        done.add(message.address)
+        while more:
+            dispatched = await router.dispatch([message.address])
+            sent, more = sent + dispatched.delivered, dispatched.more
+    say(f"{many(sent, 'message')} sent to those who wait")
+
+
+async def _purge(store: Store, age: timedelta, *, yes: bool) -> None:
+    if not yes:
+        click.confirm("nobody has got these messages; remove those that nobody waits for?", abort=True)
+    before = (await store.census()).now - round(age.total_seconds() * 1_000_000)
+    count = gone = await store.router.expire(before, limit=_AT_ONCE)
+    while gone:
+        gone = await store.router.expire(before, limit=_AT_ONCE)
+        count += gone
+    say(f"{many(count, 'message')} removed")
+
+
+async def _list(store: Store, chosen: Choice, limit: int, *, json_lines: bool) -> None:
+    now, count = (await store.census()).now, 0
+    async for message in _kept(store.router, chosen):
+        if count == limit:
+            say(f"the first {limit}; --limit shows more")
+            break
+        count += 1
+        if json_lines:
+            as_json(_record(message))
+        else:
+            click.echo("\n".join(_lines(message, now)))
+    if not count:
+        say("there is no such message")
+
+
+async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:
+    """What waits for one receiver. A copy for all that listen is only on its way."""
+    after = ""
+    while page := await router.kept(address=chosen.address, after=after, limit=_AT_ONCE):
+        after = page[-1].message_id
+        for message in page:
+            if message.spread is not Spread.EVERY and (chosen.type is None or _is_of(message, chosen.type)):
+                yield message
+
+
+def _is_of(message: KeptMessage, type: str) -> bool:
+    return message.address.startswith((f"k/{len(type)}/{type}/", f"h/{len(type)}/{type}/"))
+
+
+def _lines(kept: KeptMessage, now: int) -> Iterator[str]:
+    message = _read(kept)
+    yield clean(_id(kept, message))
+    if message is None:
+        about = f"sealed by a codec (give --app), at {kept.address}"
+    elif isinstance(message, Signal):
+        about = f"event {message.name}, key {message.key}" + (f", from {message.source}" if message.source else "")
+    else:
+        about = f"channel {message.channel}" + (f", by {message.sender}" if message.sender else "")
+    yield wrapped(f"{about}, {ago(kept.at, now)}", "    ", 2)
+
+
+def _record(kept: KeptMessage) -> dict[str, Any]:
+    message = _read(kept)
+    event = message if isinstance(message, Signal) else None
+    other = message if isinstance(message, ChannelMessage) else None
+    return {
+        "id": _id(kept, message),
+        "type": event and event.name,
+        "key": event and event.key,
+        "source": event and event.source,
+        "channel": other and other.channel,
+        "sender": other and other.sender,
+        "data": message and msgspec.json.decode(message.data),
+        "sealed": message is None,
+        "sent_at": kept.at,
+    }
+
+
+def _id(kept: KeptMessage, message: Signal | ChannelMessage | None) -> str:
+    """The id that the sender knows."""
+    return message.event_id if isinstance(message, Signal) and message.event_id else kept.message_id
+
+
+def _read(kept: KeptMessage) -> Signal | ChannelMessage | None:
+    """The message; None if it is sealed, or not known to this version."""
+    try:
+        message = decode_message(kept.body)
+    except (CodecError, HistoryVersionError):
+        return None
+    return message if isinstance(message, (Signal, ChannelMessage)) else None
