@@ -16,7 +16,12 @@ from tools.tree import ROOT
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Server", "serving"]
+__all__ = ["GITHUB_SECRET", "MAIL_SECRET", "STRIPE_SECRET", "Server", "serving"]
+
+# Of the webhooks in tests/http/served.py; a test process does not import that module, which declares workflows.
+MAIL_SECRET: Final = "whsec_bWFpbCBzZWNyZXQgb2YgdGhlIHRlc3RzISE="
+STRIPE_SECRET: Final = "whsec_of_stripe"
+GITHUB_SECRET: Final = "hush"
 
 _LISTENS: Final = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 

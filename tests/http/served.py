@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from romancy import EventType, Romancy, WorkflowContext, workflow
 from romancy.http import GitHub, StandardWebhooks, Stripe, asgi
-
-MAIL_SECRET = "whsec_" + "bWFpbCBzZWNyZXQgb2YgdGhlIHRlc3RzISE="
-STRIPE_SECRET = "whsec_of_stripe"
-GITHUB_SECRET = "hush"
+from tests.http.process import GITHUB_SECRET, MAIL_SECRET, STRIPE_SECRET
 
 
 @dataclass

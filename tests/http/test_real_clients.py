@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import math
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from standardwebhooks import Webhook as StandardWebhook
 
 from romancy import Romancy
 from tests.http.clients import CLIENTS, MODES, message_of
-from tests.http.process import Server, serving
+from tests.http.process import GITHUB_SECRET, MAIL_SECRET, STRIPE_SECRET, Server, serving
+from tests.http.providers import sign_as_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +39,12 @@ def anyio_backend() -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(f"sqlite:///{tmp_path_factory.mktemp('served')}/served.db") as server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_client() -> Iterator[None]:
+    yield
+    CLIENT.close()
 
 
 def event(type: str, id: str, data: Any, **more: str) -> dict[str, Any]:
@@ -127,6 +139,38 @@ def test_a_server_that_is_killed_again_and_again_while_a_client_sends(tmp_path: 
         collected = result_of(server, "c")
 
     assert [f"t-{number}" for number in range(count)] == collected
+
+
+def test_deliveries_that_the_libraries_of_providers_sign(server: Server) -> None:
+    """Each delivery comes twice and is received once; the data is what the provider has sent."""
+    body = '{"type": "bill.paid", "id": "evt_1", "name": "één"}'
+    now = datetime.now(UTC)
+    signed = hmac.new(GITHUB_SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
+    deliveries = {
+        "mail": {
+            "webhook-id": "msg_1",
+            "webhook-timestamp": str(math.floor(now.timestamp())),
+            "webhook-signature": StandardWebhook(MAIL_SECRET).sign("msg_1", now, body),
+        },
+        "stripe": {"stripe-signature": sign_as_stripe(body, STRIPE_SECRET)},
+        "github": {  # who publishes no library, and one example: test_signatures.py has it
+            "x-hub-signature-256": f"sha256={signed}", "x-github-delivery": "guid-1", "x-github-event": "bill.paid",
+        },
+    }  # fmt: skip
+    ids = ["msg_1", "evt_1", "guid-1"]
+    collecting = {"event": "bill.paid", "count": len(ids), "key": None}
+    CLIENT.post(f"{server.url}/workflows/collect?instance_id=bills", json=collecting).raise_for_status()
+    with CLIENT.stream("GET", f"{server.url}/instances/bills/progress") as progress:
+        assert any("EventAwaited" in line for line in progress.iter_lines())
+
+    for path, headers in deliveries.items():
+        url = f"{server.url}/hooks/{path}"
+        answers = [CLIENT.post(url, content=body.encode(), headers=headers) for _ in range(2)]
+        forged = CLIENT.post(url, content=body.encode() + b" ", headers=headers)
+        assert [202, 202, 401] == [each.status_code for each in (*answers, forged)]
+        assert [None, True] == [each.json().get("duplicate") for each in answers]
+
+    assert ids == result_of(server, "bills")
 
 
 class Sender:

@@ -17,6 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from romancy.errors import UsageError
 from romancy.http import GitHub, StandardWebhooks, Stripe, VerificationError, Verified
+from tests.http.providers import sign_as_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,9 +36,8 @@ def standard(secret: str = NEW, *, body: bytes = BODY, id: str = "msg_1", at: fl
 
 
 def stripe(secret: str = STRIPE_NEW, *, body: bytes = BODY, at: float = NOW) -> dict[str, str]:
-    """The algorithm of docs.stripe.com/webhooks, "Verify webhook signatures manually"."""
-    signed = hmac.new(secret.encode(), f"{at:.0f}.".encode() + body, hashlib.sha256).hexdigest()
-    return {"stripe-signature": f"t={at:.0f},v0={'0' * 64},v1={signed}"}
+    made = sign_as_stripe(body.decode(), secret, math.floor(at))
+    return {"stripe-signature": made.replace(",v1=", f",v0={'0' * 64},v1=")}
 
 
 def github(secret: str = GITHUB_NEW, *, body: bytes = BODY) -> dict[str, str]:
