@@ -130,10 +130,13 @@ def _check(ids: Sequence[str], *, requeue: bool, purge: bool, older_than: timede
 
 async def _requeue(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[str]) -> None:
     chosen = states or (tuple(FINISHED) if ids else (OutboxState.FAILED,))
+    check_finished(chosen)
+    states_now = (await box.counts()).states
+    left = sum(states_now.get(state, 0) for state in chosen)  # a relay may fail again at what is queued here
     count, more = 0, True
-    while more:
-        some = await box.requeue(chosen, outbox_ids=ids or None, limit=_AT_ONCE)
-        count, more = count + some, some == _AT_ONCE
+    while more and count < left:
+        some = await box.requeue(chosen, outbox_ids=ids or None, limit=min(_AT_ONCE, left - count))
+        count, more = count + some, some > 0
     say(f"{many(count, 'event')} queued again")
 
 

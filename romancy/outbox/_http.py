@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import time
 from datetime import UTC
@@ -26,6 +28,7 @@ __all__ = ["HttpSender", "retry_after"]
 _DONE, _REFUSED = 2, 4
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _MOST_READ: Final = 64 * 1024
+_LONGEST_READ: Final = 1.0
 _KEPT_CONNECTIONS: Final = 100
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _TEXT: Final = "application/json"
@@ -94,7 +97,7 @@ class HttpSender:
         try:
             async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 status, told = response.status_code, response.headers.get("retry-after")
-                await _read_a_little(response)
+                await self._read_a_little(response)
         except (self._http.TransportError, self._http.DecodingError) as error:
             raise Retry(type(error).__name__) from error  # its text may quote the URL
         kind = status // 100
@@ -104,6 +107,16 @@ class HttpSender:
             raise Reject(f"HTTP {status}")
         after = retry_after(told, self._clock())
         raise Retry(f"HTTP {status}", None if after is None else min(after, self._longest_wait))
+
+    async def _read_a_little(self, response: Any) -> None:
+        """Read a short answer to its end, so that its connection can be used again. Its status is the answer."""
+        size = 0
+        with contextlib.suppress(TimeoutError, self._http.TransportError):
+            async with asyncio.timeout(_LONGEST_READ):
+                async for part in response.aiter_raw():
+                    size += len(part)
+                    if size > _MOST_READ:
+                        return
 
     def _request(self, event: OutboxEvent) -> tuple[bytes, dict[str, str]]:
         if self._mode == "structured":
@@ -133,15 +146,6 @@ def retry_after(told: str | None, now: float) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, moment.timestamp() - now)
-
-
-async def _read_a_little(response: Any) -> None:
-    """Read a short answer to its end, so that its connection can be used again. A long one is cut off."""
-    size = 0
-    async for part in response.aiter_raw():
-        size += len(part)
-        if size > _MOST_READ:
-            return
 
 
 def _httpx2() -> Any:

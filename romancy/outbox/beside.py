@@ -1,9 +1,11 @@
-"""A relay beside a worker: it begins with the worker, drains with it, and its end is no end of the app."""
+"""A relay beside a worker: it begins with the worker and drains with it. An error ends neither it nor the app."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.errors import UsageError
@@ -17,6 +19,9 @@ __all__ = ["Beside"]
 
 logger = get_logger("romancy.outbox")
 
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+
 
 class Beside:
     """The relay of an app, if it has one."""
@@ -27,23 +32,40 @@ class Beside:
         self.relay = relay
         self._relaying: Relaying | None = None
         self._running: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
         self._grace = 0.0
 
     def begin(self, outbox: Outbox) -> None:
         """Relay from this outbox until `end`."""
         if self.relay is not None:
-            self._relaying = Relaying(self.relay, outbox)
-            self._running = asyncio.create_task(self._relaying.run(lambda: self._grace))
+            self._ending = asyncio.Event()
+            self._running = asyncio.create_task(self._run(self.relay, outbox))
 
     async def end(self, grace: float) -> None:
         """Claim nothing more, let attempts end within `grace` seconds, and give the others back."""
-        relaying, running = self._relaying, self._running
-        self._relaying, self._running = None, None
-        if relaying is None or running is None:
+        running, self._running = self._running, None
+        if running is None:
             return
         self._grace = grace
-        relaying.stop()
-        try:
-            await running
-        except Exception:
-            logger.exception("the relay ended with an error; what it had claimed is sent by another one")
+        self._ending.set()
+        if self._relaying is not None:
+            self._relaying.stop()
+        await running
+
+    async def _run(self, relay: Relay, outbox: Outbox) -> None:
+        """Relay, and begin again after an error: a broker may come later than the app."""
+        pause = _FIRST_PAUSE
+        while not self._ending.is_set():
+            self._relaying, begun = Relaying(relay, outbox), time.monotonic()
+            try:
+                await self._relaying.run(lambda: self._grace)
+            except Exception:
+                pause = _FIRST_PAUSE if time.monotonic() - begun > _LONGEST_PAUSE else pause
+                then = "what it had claimed is sent by another one"
+                if not self._ending.is_set():
+                    then = f"it begins again in {pause:g} s"
+                logger.exception("the relay ended with an error; %s", then)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._ending.wait()
+                pause = min(2 * pause, _LONGEST_PAUSE)

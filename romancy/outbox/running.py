@@ -33,15 +33,17 @@ __all__ = ["Relaying"]
 logger = get_logger("romancy.outbox")
 
 _SECOND: Final = 1_000_000
-_TEND_EVERY: Final = 60.0
+_SWEEP_EVERY: Final = 60.0
+_PURGE_EVERY: Final = 60.0
 _PURGED_AT_ONCE: Final = 1000
 _LONGEST_WAIT: Final = 30.0
 _SHORTEST_WAIT: Final = 0.02
 """Before another claim if what is due is locked by others."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LONGEST_ERROR: Final = 500
+_LONGEST_DELAY: Final = 10 * 365.25 * 86_400
 _LONGEST_GOODBYE: Final = 5.0
-"""Seconds to record what became of the last attempts."""
+"""Seconds for calls of the sender to heed their cancellation, and then to record what became of the last attempts."""
 
 
 class Relaying:
@@ -59,7 +61,8 @@ class Relaying:
         """How many events are claimed and not settled."""
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._tend_at = 0.0
+        self._sweep_at = 0.0
+        self._purge_at = 0.0
         self._own_due = math.inf
         """When the first event is due again that was settled here since the last claim (`time.monotonic`)."""
         self._look = asyncio.Event()
@@ -86,16 +89,22 @@ class Relaying:
                     await asyncio.wait(self._sending, timeout=grace())
             finally:
                 self._stopping.set()
-                for task in self._sending:
-                    task.cancel()
-                if self._sending:
-                    await asyncio.wait(self._sending)
+                await self._give_up_sending()
                 self._settle_now.set()
                 await asyncio.wait({settling}, timeout=_LONGEST_GOODBYE)
                 settling.cancel()
                 await asyncio.gather(settling, return_exceptions=True)
             if not settling.cancelled():
                 settling.result()
+
+    async def _give_up_sending(self) -> None:
+        """Cancel what is being sent. What does not heed it is left: nothing is recorded, and another relay sends it."""
+        for task in self._sending:
+            task.cancel()
+        _, deaf = await asyncio.wait(self._sending, timeout=_LONGEST_GOODBYE) if self._sending else (None, ())
+        if deaf:
+            calls = "1 call of the sender goes" if len(deaf) == 1 else f"{len(deaf)} calls of the sender go"
+            logger.error("%s on although the relay has cancelled it; those events are sent again", calls)
 
     # ── claiming ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -109,7 +118,7 @@ class Relaying:
             try:
                 given = await self._claim()
                 if not given.more:
-                    await self._wait(_until(given))
+                    await self._wait(_SHORTEST_WAIT if self._purge_at <= time.monotonic() else _until(given))
             except StorageError as error:
                 self._say_once(error)
                 await self._unless_stopping(asyncio.sleep(pause * random.uniform(0.5, 1)))  # noqa: S311 - jitter
@@ -138,28 +147,29 @@ class Relaying:
 
     async def _claim(self) -> Consignment:
         self._claims += 1
-        tends = time.monotonic() >= self._tend_at
+        sweeps = time.monotonic() >= self._sweep_at
         lease, free = round(self._relay.lease * _SECOND), self._relay.concurrency - self._held
         begun, self._own_due = time.monotonic(), math.inf
-        given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free, sweep=tends)
+        given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free, sweep=sweeps)
+        if sweeps:
+            self._sweep_at = _soon(_SWEEP_EVERY)
         for entry in given.entries:
             self._held += 1
             task = asyncio.create_task(self._handle(entry, given.now, begun))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
-        if tends:
-            await self._tend(given.now)
-            self._tend_at = time.monotonic() + _TEND_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        if time.monotonic() >= self._purge_at:
+            await self._purge(given.now)
         return given
 
-    async def _tend(self, now: int) -> None:
-        """Remove published events that have been kept long enough."""
-        keep = self._relay.keep
+    async def _purge(self, now: int) -> None:
+        """Remove published events that have been kept long enough: a portion, so that others are sent in between."""
+        keep, gone = self._relay.keep, 0
         if keep is not None:
             before = now - round(keep * _SECOND)
-            gone = _PURGED_AT_ONCE
-            while gone == _PURGED_AT_ONCE:
-                gone = await self._outbox.purge([OutboxState.PUBLISHED], before, limit=_PURGED_AT_ONCE)
+            gone = await self._outbox.purge([OutboxState.PUBLISHED], before, limit=_PURGED_AT_ONCE)
+        if gone < _PURGED_AT_ONCE:
+            self._purge_at = _soon(_PURGE_EVERY)
 
     def _say_once(self, error: StorageError) -> None:
         if not self._failed_before:
@@ -174,6 +184,9 @@ class Relaying:
         except asyncio.CancelledError:  # by `run`, or by the sender itself
             ours = self._stopping.is_set()
             settled = _given_back(entry) if ours else self._again(entry, Retry(), "CancelledError")
+        except Exception as error:
+            logger.exception("event %s could not be sent, by a bug of the relay", entry.row.outbox_id)
+            settled = _settled(entry, OutboxState.FAILED, _said(error))
         self._settled.append(settled)
         self._settle_now.set()
 
@@ -191,23 +204,25 @@ class Relaying:
         except (Reject, HistoryVersionError) as error:
             return self._ended(entry, OutboxState.INVALID, _said(error))
         except TimeoutError as error:
-            return self._again(entry, error, str(error) or f"no answer within {relay.timeout:g} s")
+            return self._again(entry, error, _text(error) or f"no answer within {relay.timeout:g} s")
         except CodecError as error:
             return self._again(entry, Retry(), f"this relay cannot open it: {error}")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a sender raises
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a sender raises
             return self._again(entry, error, _said(error))
         return _settled(entry, OutboxState.PUBLISHED)
 
     def _again(self, entry: OutboxEntry, error: BaseException, said: str) -> Settled:
         try:
             decision = self._relay.retry.decide(entry.attempts + 1, error, random.random())  # noqa: S311 - jitter
-        except Exception as raised:  # noqa: BLE001 - a filter of the user's
+        except BaseException as raised:  # noqa: BLE001 - a filter of the user's
             return self._ended(entry, OutboxState.FAILED, f"{said}; then retry_on= raised {_said(raised)}")
         if not isinstance(decision, Again):
             state = OutboxState.FAILED if decision.exhausted else OutboxState.INVALID
             return self._ended(entry, state, said)
         after = error.after if isinstance(error, Retry) and error.after is not None else 0.0
-        delay = max(decision.delay, after)
+        delay = min(max(decision.delay, after), _LONGEST_DELAY)
         logger.info(
             "event %s (%s) was not sent, attempt %d; again in %.1f s",
             entry.row.outbox_id, entry.row.topic, entry.attempts + 1, delay,
@@ -245,12 +260,15 @@ class Relaying:
                 await self._outbox.settle(batch)
             except StorageError as error:
                 self._say_once(error)
+                self._sweep_at = 0.0  # it may have ended events without making the next ones of their keys due
                 if time.monotonic() > until:
                     return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 break
+        if not self._sweep_at:
+            self._look.set()
         again = [one.delay / _SECOND for one in batch if one.state is OutboxState.PENDING]
         due = time.monotonic() + min(again, default=math.inf)
         if due < self._own_due:
@@ -283,6 +301,21 @@ def _given_back(entry: OutboxEntry) -> Settled:
     return Settled(outbox_id=entry.row.outbox_id, claim=entry.claim or "", state=OutboxState.PENDING, counted=False)
 
 
+def _soon(seconds: float) -> float:
+    """A moment in about that time (`time.monotonic`), so that relays do not do the same at the same time."""
+    return time.monotonic() + seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+
 def _said(error: BaseException) -> str:
-    own = isinstance(error, (Retry, Reject)) and str(error)
-    return str(error) if own else f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    name, text = type(error).__name__, _text(error)
+    if isinstance(error, (Retry, Reject)):
+        return text or name
+    return f"{name}: {text}" if text else name
+
+
+def _text(error: BaseException) -> str:
+    """What an error of a sender says. Empty if even that fails."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - of the user's
+        return ""

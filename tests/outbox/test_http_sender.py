@@ -165,3 +165,26 @@ def test_mistakes_are_told_at_once() -> None:
 def test_what_is_secret_is_not_shown() -> None:
     shown = repr(HttpSender("http://me:hunter2@shop.example/path?token=t", secret=SECRET))
     assert shown == "HttpSender('shop.example', mode='structured')"
+
+
+async def test_an_answer_that_does_not_end_is_an_answer() -> None:
+    """The status says what became of the event, whatever comes behind it."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\nslow")
+        await writer.drain()
+        if reader.at_eof() or ended.is_set():
+            writer.close()
+        else:
+            await ended.wait()
+            writer.close()
+
+    ended = asyncio.Event()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    async with HttpSender(f"http://{host}:{port}") as sender, asyncio.timeout(30):
+        await sender.send(event())
+        ended.set()
+        await sender.send(event())
+    server.close()

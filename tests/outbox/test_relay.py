@@ -11,7 +11,7 @@ from msgspec import Raw
 from romancy import RetryPolicy, Romancy
 from romancy.engine import outgoing
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.outbox import OutboxEvent, Relay, Retry
+from romancy.outbox import OutboxEvent, Relay, Retry, beside, running
 from romancy.outbox.running import Relaying
 from romancy.storage.memory import MemoryStore
 from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
@@ -223,3 +223,177 @@ async def test_the_store_of_an_app_without_a_relay_is_asked_nothing(monkeypatch:
     monkeypatch.setattr(type(MemoryStore().outbox), "wait", refuse)
     async with Romancy("memory://", workflows=[]):
         pass
+
+
+# ── senders that misbehave ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OddError(BaseException):
+    """No Exception, and it cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise OSError("no text")
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise OddError
+
+
+@pytest.mark.parametrize(("error", "state"), [(OddError(), OutboxState.INVALID), (SilentError(), OutboxState.PENDING)])
+async def test_an_odd_error_takes_no_place_for_ever(error: BaseException, state: OutboxState) -> None:
+    async def act(event: OutboxEvent) -> None:
+        if event.id != "o-4":
+            raise error
+
+    settled = await run(Relay(Sender(act), concurrency=2), Box(*map(row, range(5))), 5)
+    assert {one.outbox_id: one.state for one in settled} == {
+        **{f"o-{number}": state for number in range(4)}, "o-4": OutboxState.PUBLISHED
+    }  # fmt: skip
+    assert settled[0].error == type(error).__name__
+
+
+async def test_a_sender_that_does_not_end_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(running, "_LONGEST_GOODBYE", 0.01)
+    release, begun = asyncio.Event(), asyncio.Event()
+
+    async def act(_: OutboxEvent) -> None:
+        begun.set()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    box = Box(row())
+    relaying = Relaying(Relay(Sender(act)), box)  # type: ignore[arg-type]
+    task = asyncio.create_task(relaying.run(lambda: 0.0))
+    await begun.wait()
+    relaying.stop()
+    async with asyncio.timeout(30):
+        await task
+    assert "1 call of the sender goes on" in caplog.text
+    assert box.settled == []
+    release.set()
+    await asyncio.sleep(0)  # the sender ends before the loop does
+
+
+async def test_a_pause_without_measure_is_one_of_years() -> None:
+    async def act(_: OutboxEvent) -> None:
+        raise Retry("no", after=1e300)
+
+    (settled,) = await run(Relay(Sender(act)), Box(row()), 1)
+    assert 365 * 86_400 * 1_000_000 < settled.delay < 2**61
+
+
+async def test_a_relay_that_fails_is_told_of_and_begins_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(beside, "_FIRST_PAUSE", 0.0)
+    entered: list[int] = []
+    sent = asyncio.Event()
+
+    class Hesitates(Sender):
+        async def __aenter__(self) -> Self:
+            entered.append(len(entered))
+            if len(entered) < 3:
+                raise OSError("the broker is not there")
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def send(self, event: OutboxEvent, /) -> None:
+            sent.set()
+
+    box = Box(row())
+    relay = beside.Beside(Relay(Hesitates()))
+    relay.begin(box)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        await sent.wait()
+    await relay.end(5.0)
+
+    assert [one.state for one in box.settled] == [OutboxState.PUBLISHED]
+    assert [record.levelname for record in caplog.records if "begins again" in record.message] == ["ERROR"] * 2
+
+
+async def test_a_relay_that_keeps_failing_ends_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = asyncio.Event()
+
+    class Refuses(Sender):
+        async def __aenter__(self) -> Self:
+            failed.set()
+            raise OSError("no")
+
+        async def __aexit__(self, *_: object) -> None:
+            raise AssertionError
+
+    monkeypatch.setattr(beside, "_FIRST_PAUSE", 3600.0)
+    relay = beside.Beside(Relay(Refuses()))
+    relay.begin(Box())  # type: ignore[arg-type]
+    await failed.wait()
+    async with asyncio.timeout(30):
+        await relay.end(5.0)
+
+
+async def test_after_a_failed_settlement_what_it_may_have_left_parked_is_swept_up() -> None:
+    """The end was committed and the answer was lost: a second settlement no longer makes the next of the key due."""
+
+    class Loses(Box):
+        sweeps = 0
+        lost = False
+
+        async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+            self.sweeps += sweep
+            if self.sweeps == 2:
+                self.enough.set()
+            return await super().claim(claim, lease=lease, limit=limit)
+
+        async def settle(self, batch: Sequence[Settled], /) -> int:
+            if not self.lost:
+                self.lost = True
+                raise StorageUnavailableError("away")
+            self.settled += batch
+            return 0
+
+    box = Loses(row())
+    relaying = Relaying(Relay(Sender()), box)  # type: ignore[arg-type]
+    task = asyncio.create_task(relaying.run(lambda: 5.0))
+    async with asyncio.timeout(30):
+        await box.enough.wait()
+    relaying.stop()
+    await task
+
+
+async def test_events_are_sent_while_very_many_old_ones_are_removed() -> None:
+    class Full(Box):
+        order: list[str] = []  # noqa: RUF012 - of one test
+        old = 5
+
+        async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+            self.order.append("claim")
+            return await super().claim(claim, lease=lease, limit=limit)
+
+        async def purge(self, *_: object, **options: object) -> int:
+            self.order.append("purge")
+            self.old -= 1
+            if not self.old:
+                self.enough.set()
+            limit = options["limit"]
+            assert isinstance(limit, int)
+            return limit if self.old else 0
+
+        async def wait(self, timeout: float, /) -> bool:
+            await asyncio.sleep(timeout)
+            return True
+
+    box = Full()
+    relaying = Relaying(Relay(Sender()), box)  # type: ignore[arg-type]
+    task = asyncio.create_task(relaying.run(lambda: 5.0))
+    async with asyncio.timeout(30):
+        await box.enough.wait()
+    relaying.stop()
+    await task
+    assert box.order[:10] == ["claim", "purge"] * 5

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy import Romancy, WorkflowContext, workflow
+from romancy.cli import _relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState, Settled
 
 if TYPE_CHECKING:
+    import pytest
+
     from romancy_conformance.behaviour.commands.buying import Command
 
 
@@ -83,3 +86,31 @@ def test_mistakes_are_told(romancy: Command) -> None:
         ("--purge", "--state", "pending"),
     ):
         assert romancy("outbox", *wrong).code == 2, wrong
+
+
+def test_an_event_that_fails_again_at_once_is_queued_again_once(
+    url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there were at the beginning are queued again, however fast a relay fails."""
+    prepared(url)
+    monkeypatch.setattr(_relaying, "_AT_ONCE", 1)
+    box = type(create_store(url).outbox)
+    requeue, calls = box.requeue, list[int]()
+
+    async def fails_again(self: Any, states: Any, /, **options: Any) -> int:
+        calls.append(options["limit"])
+        count: int = await requeue(self, states, **options)
+        given = await self.claim(f"c-{len(calls)}", lease=1, limit=10)
+        await self.settle(
+            [
+                Settled(outbox_id=entry.row.outbox_id, claim=entry.claim or "", state=OutboxState.FAILED)
+                for entry in given.entries
+            ]
+        )
+        return count
+
+    monkeypatch.setattr(box, "requeue", fails_again)
+    answer = romancy("outbox", "--requeue")
+
+    assert "1 event queued again" == answer.err.strip()
+    assert [1] == calls
