@@ -189,9 +189,14 @@ class Romancy(Instances):
         if self._works:
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None
             worker = Worker(
-                store, self._registry, self._settings, dependencies=self.dependencies, ended=self._ended, another=other
+                store,
+                self._registry,
+                self._settings,
+                dependencies=self.dependencies,
+                dispatcher=self._dispatcher,
+                ended=self._ended,
+                another=other,
             )
-            worker.driver.dispatcher, worker.claiming.swept = self._dispatcher, self._dispatcher.sweep
             await worker.open()
             self._worker, self._writer = worker, worker.writer
             self._relaying.begin(store.outbox)

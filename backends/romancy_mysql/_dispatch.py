@@ -71,6 +71,7 @@ class Dispatch:
         self._limit = limit
         self._delivered = 0
         self._more = False
+        self._held_up: dict[str, str] = {}
 
     async def from_addresses(self, addresses: Iterable[str]) -> Dispatched:
         """As `Router.dispatch` promises for these addresses."""
@@ -80,7 +81,7 @@ class Dispatch:
                 self._more = True
                 break
             await self._together(ordered[first : first + _ADDRESSES_AT_ONCE])
-        return Dispatched(delivered=self._delivered, more=self._more)
+        return Dispatched(delivered=self._delivered, more=self._more, held_up=self._held_up)
 
     async def _together(self, addresses: Sequence[str]) -> None:
         """Dispatch from these. If another transaction holds something, from each by itself, so that it holds up one."""
@@ -101,6 +102,7 @@ class Dispatch:
         while True:
             look, done = await self._page(addresses, after, size, patient=patient)
             self._delivered += done.delivered
+            self._held_up |= done.held_up
             if done.stopped:
                 self._more = True
                 return

@@ -16,7 +16,8 @@ from romancy_mysql._sql import source
 from romancy_mysql._taken import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
@@ -56,9 +57,11 @@ class Sweep:
         )
         addresses = {line[0].decode() for line in messages.rows} | {line[3].decode() for line in interests.rows}
         done = await Dispatch(database, self._tell, limit).from_addresses(addresses)
-        marked = 0 if done.more else await self._mark(messages, interests)
+        known = [line for line in messages.rows if line[0].decode() not in done.held_up]
+        marked = 0 if done.more else await self._mark(known, interests.rows)
         full = _PAGE in (len(messages.rows), len(interests.rows), len(abandoned.rows))
-        return Dispatched(delivered=done.delivered, more=done.more or (full and bool(marked or done.delivered)))
+        more = done.more or (full and bool(marked or done.delivered))
+        return Dispatched(delivered=done.delivered, more=more, held_up=done.held_up)
 
     async def _drop(self, outlived: Answer) -> None:
         """Remove the interests of a page whose instances have ended, and go on behind it the next time."""
@@ -70,14 +73,14 @@ class Sweep:
         owner, life, interest_id, _ = rows[-1] if len(rows) == _PAGE else (*_BEGINNING, 0)
         self._place = (owner, life, interest_id)
 
-    async def _mark(self, messages: Answer, interests: Answer) -> int:
+    async def _mark(self, messages: Sequence[tuple[Any, ...]], interests: Sequence[tuple[Any, ...]]) -> int:
         """Mark what is still there. What came back or was registered again in the meantime keeps its own mark."""
         database = self._database
         marks = [
             database[name].statement(source(columns, rows), age=_YOUNG)
             for name, columns, rows in (
-                ("sweep_messages", _MESSAGE, messages.rows),
-                ("sweep_interests", _INTEREST, [(*line[:3], line[4]) for line in interests.rows]),
+                ("sweep_messages", _MESSAGE, messages),
+                ("sweep_interests", _INTEREST, [(*line[:3], line[4]) for line in interests]),
             )
             if rows
         ]

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
 from romancy.storage.routing import OUTSIDE, Dispatched, InterestKind, Owner, Spread
 from romancy.storage.sqlkit.portions import portions
+from romancy_postgres._errors import LockedError
 from romancy_postgres._inbox import count_mail
 
 if TYPE_CHECKING:
@@ -44,27 +45,43 @@ class _Moved(Struct):
     """Instances and delivery ids, to be counted."""
     delivered: int = 0
     more: bool = False
+    held_up: dict[str, str] = field(default_factory=dict[str, str])
 
 
 async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[str], limit: int) -> Dispatched:
     """As `Router.dispatch` promises for these addresses."""
     delivered = 0
+    held_up: dict[str, str] = {}
+    locked: LockedError | None = None
     for some in portions(dict.fromkeys(addresses), _one, _LOOK_AT_ONCE):
         due = {row[0] for row in await database.fetch("route_due", some)}
-        for part in portions((address for address in some if address in due), _one, _ADDRESSES_AT_ONCE):
+        parts = list(portions((address for address in some if address in due), _one, _ADDRESSES_AT_ONCE))
+        while parts:
             if delivered >= limit:
-                return Dispatched(delivered=delivered, more=True)
-            moved = await _dispatch(database, part, limit - delivered)
+                return Dispatched(delivered=delivered, more=True, held_up=held_up)
+            part = parts.pop(0)
+            try:
+                moved = await _dispatch(database, part, limit - delivered)
+            except LockedError as error:
+                if len(part) == 1:
+                    locked = error
+                else:
+                    parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+                continue
             for mail in portions(moved.mail, _one, _COUNT_AT_ONCE):
                 await count_mail(database, signals, mail)
             delivered += moved.delivered
+            held_up |= moved.held_up
             if moved.more:
-                return Dispatched(delivered=delivered, more=True)
-    return Dispatched(delivered=delivered)
+                return Dispatched(delivered=delivered, more=True, held_up=held_up)
+    if locked is not None:
+        raise locked
+    return Dispatched(delivered=delivered, held_up=held_up)
 
 
 async def _dispatch(database: Database, addresses: Sequence[str], limit: int) -> _Moved:
-    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=_LOCK_WAITS)
+    waits = _LOCK_WAITS if len(addresses) == 1 else 0
+    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=waits)
 
 
 async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
@@ -84,9 +101,10 @@ async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
             break
         after = kept[-1].at, kept[-1].message_id
     if not done.finished:
-        return _Moved()
+        return _Moved(held_up=done.held_up)
     moved = await _write(link, done, number(done, last, rows[0]["now"] if rows else 0), wanted)
     moved.more = moved.more or done.stopped or full
+    moved.held_up = done.held_up
     return moved
 
 

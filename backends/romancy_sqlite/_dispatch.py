@@ -66,7 +66,8 @@ def dispatch(tx: Tx, addresses: Collection[str], limit: int) -> Dispatched:
         asked |= {"at": kept[-1].at, "message_id": kept[-1].message_id, "address": kept[-1].address}
     if done.finished:
         _write(tx, done)
-    return Dispatched(delivered=done.delivered, more=bool(done.finished) and (full or done.stopped))
+    more = bool(done.finished) and (full or done.stopped)
+    return Dispatched(delivered=done.delivered, more=more, held_up=done.held_up)
 
 
 def _kept(row: tuple[Any, ...]) -> Kept:

@@ -2,19 +2,23 @@
 
 Every app has a dispatcher, with a worker or without one. It makes one dispatch at a time, for all addresses that were
 named since the last one. What it does not come to do (a crash, a closed app), the sweep of some worker does.
+
+What fails is put aside and tried again with growing pauses, while everything else goes on. If the database answers, the
+addresses of a failed dispatch are divided, until the one that fails is alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Owner
@@ -25,12 +29,97 @@ logger = get_logger("romancy.engine")
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE_OF_ONE: Final = 60.0
+"""For what fails although the database answers."""
 _LONGEST_GOODBYE: Final = 5.0
 _LOOKS: Final = (0.02, 0.1, 0.5, 2.0)
 _AT_ONCE: Final = 200
 """Upper bound on the addresses of one dispatch."""
 _EXPIRE_EVERY: Final = 600.0
 _EXPIRED_AT_ONCE: Final = 1000
+_TOLD: Final = 1000
+"""Upper bound on the addresses of which it is remembered that they were reported."""
+
+
+class _Job:
+    """Something to do, which is tried again if it fails."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.pause = _FIRST_PAUSE
+        self.answers = -1
+        """How often the database had answered when this failed; -1: it has not failed."""
+        self.waits = False
+        """Whether it is tried again after a pause."""
+
+    async def do(self, store: Store) -> None:
+        raise NotImplementedError
+
+
+class _Return(_Job):
+    def __init__(
+        self, owner: Owner, delivery_ids: Sequence[str], done: Callable[[], None], ask: Callable[[], None]
+    ) -> None:
+        super().__init__(f"messages that {owner.name} had taken go back")
+        self._owner, self._delivery_ids, self._done, self._ask = owner, delivery_ids, done, ask
+
+    async def do(self, store: Store) -> None:
+        await store.router.give_back(self._owner, self._delivery_ids)
+        self._ask()
+        self._done()
+
+
+class _Sweep(_Job):
+    def __init__(
+        self, tell: Callable[[Mapping[str, str]], None], again: Callable[[], None], keep: float | None
+    ) -> None:
+        super().__init__("the sweep")
+        self._tell, self._again, self._keep = tell, again, keep
+        self._expires_at = 0.0
+
+    async def do(self, store: Store) -> None:
+        dispatched = await store.router.dispatch(())
+        self._tell(dispatched.held_up)
+        if dispatched.more or await self._expire(store):
+            self._again()
+
+    async def _expire(self, store: Store) -> bool:
+        """Once in a while, remove what was kept for long enough. Return whether there is more of it."""
+        if self._keep is None or time.monotonic() < self._expires_at:
+            return False
+        before = (await store.census()).now - round(self._keep * 1_000_000)
+        gone = await store.router.expire(before, limit=_EXPIRED_AT_ONCE)
+        if gone < _EXPIRED_AT_ONCE:
+            self._expires_at = time.monotonic() + _EXPIRE_EVERY
+        return gone >= _EXPIRED_AT_ONCE
+
+
+class _Dispatch(_Job):
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        tell: Callable[[Mapping[str, str]], None],
+        again: Callable[[Iterable[str]], None],
+    ) -> None:
+        super().__init__(f"what is at {addresses[0]!r}" + f" and {len(addresses) - 1} more" * (len(addresses) > 1))
+        self.addresses = addresses
+        self._tell, self._again = tell, again
+
+    async def do(self, store: Store) -> None:
+        dispatched = await store.router.dispatch(self.addresses)
+        self._tell(dispatched.held_up)
+        if dispatched.more:
+            self._again(self.addresses)
+
+    def halves(self) -> list[_Dispatch]:
+        """The same as two."""
+        middle = len(self.addresses) // 2
+        parts = [
+            _Dispatch(part, self._tell, self._again) for part in (self.addresses[:middle], self.addresses[middle:])
+        ]
+        for part in parts:
+            part.answers = self.answers
+        return parts
 
 
 class Dispatcher:
@@ -38,18 +127,23 @@ class Dispatcher:
 
     def __init__(self, store: Store, keep: float | None = None) -> None:
         self._store = store
-        self._keep = keep
-        self._expires_at = 0.0
         self._addresses: dict[str, None] = {}
-        self._returning: list[tuple[Owner, Sequence[str], str, Callable[[], None]]] = []
+        self._jobs: deque[_Job] = deque()
+        """What is to be done before the addresses: give back, and try again."""
+        self._sweep = _Sweep(self._report, self.sweep, keep)
         self._sweeps = False
+        self._aside: dict[str, None] = {}
+        """Addresses of dispatches that have failed and are tried again."""
+        self._told: dict[str, None] = {}
+        self._answers = 0
+        """How often the database has answered."""
         self._later: list[asyncio.TimerHandle] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Dispatch these addresses soon."""
-        self._addresses.update(dict.fromkeys(addresses))
+        self._addresses.update((address, None) for address in addresses if address not in self._aside)
         self._go_on()
 
     def ask_later(self, addresses: Iterable[str]) -> None:
@@ -58,28 +152,23 @@ class Dispatcher:
         Somebody else's transaction has posted there, and nobody says when it commits. If that takes longer, a sweep
         comes across it.
         """
-        loop, after, addresses = asyncio.get_running_loop(), 0.0, tuple(addresses)
+        after, addresses = 0.0, tuple(addresses)
         for pause in _LOOKS:
             after += pause
-            looking = loop.call_later(after, self._look, addresses)
-            self._later.append(looking)
-        self._later = [one for one in self._later if not one.cancelled() and one.when() > loop.time()]
-
-    def _look(self, addresses: Iterable[str]) -> None:
-        if not self._closing:
-            self.ask(addresses)
+            self._call_later(after, lambda: self.ask(addresses))
 
     def sweep(self) -> None:
         """Dispatch soon wherever there is something to do."""
-        self._sweeps = True
-        self._go_on()
+        if not self._sweep.waits:
+            self._sweeps = True
+            self._go_on()
 
     def give_back(self, owner: Owner, delivery_ids: Sequence[str], address: str, done: Callable[[], None]) -> None:
         """Put messages that an instance took and has no use for back to their address, and dispatch them again.
 
         `done` is called once they are back, or were found to be gone.
         """
-        self._returning.append((owner, delivery_ids, address, done))
+        self._jobs.append(_Return(owner, delivery_ids, done, lambda: self.ask((address,))))
         self._go_on()
 
     async def close(self) -> None:
@@ -96,9 +185,11 @@ class Dispatcher:
             await asyncio.gather(task, return_exceptions=True)
             logger.warning("the database does not answer: what was sent last is routed by the sweep of a worker")
 
-    @property
-    def _has_work(self) -> bool:
-        return bool(self._addresses or self._returning or self._sweeps)
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._later = [one for one in self._later if not one.cancelled() and one.when() > loop.time()]
+        if not self._closing:
+            self._later.append(loop.call_later(seconds, call))
 
     def _go_on(self) -> None:
         if self._task is None:
@@ -107,62 +198,65 @@ class Dispatcher:
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._task = None
-        if self._has_work and not self._closing:
+        if not self._closing and (self._jobs or self._addresses or self._sweeps):
             self._go_on()  # it was asked for after the last look
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE
-        while self._has_work:
+        while (job := self._next()) is not None:
             try:
-                await self._next()
-                pause = _FIRST_PAUSE
-                continue
-            except StorageUnavailableError as error:
-                logger.warning("events wait to be routed: %s", error)
-            except Exception:
-                logger.exception("events cannot be routed")
-            if self._closing:
-                return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                await job.do(self._store)
+            except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+                self._failed(job, error)
+            else:
+                self._answers += 1
+                job.pause = _FIRST_PAUSE
 
-    async def _next(self) -> None:
-        """Do a part of what is to be done. What fails is still to be done."""
-        if self._returning:
-            owner, delivery_ids, address, done = self._returning[0]
-            await self._store.router.give_back(owner, delivery_ids)
-            del self._returning[0]
-            self._addresses[address] = None
-            done()
-        elif self._addresses:
-            await self._dispatch(list(self._addresses)[:_AT_ONCE])
-        else:
+    def _next(self) -> _Job | None:
+        """The next job. An address that is named again while it is dispatched is dispatched again."""
+        if self._jobs:
+            job = self._jobs.popleft()
+            if isinstance(job, _Dispatch):
+                for address in job.addresses:
+                    self._aside.pop(address, None)
+            return job
+        if self._addresses:
+            addresses = list(self._addresses)[:_AT_ONCE]
+            for address in addresses:
+                del self._addresses[address]
+            return _Dispatch(addresses, self._report, self.ask)
+        if self._sweeps:
             self._sweeps = False
-            try:
-                dispatched = await self._store.router.dispatch(())
-            except BaseException:
-                self._sweeps = True
-                raise
-            self._sweeps = self._sweeps or dispatched.more or await self._expire()
+            return self._sweep
+        return None
 
-    async def _expire(self) -> bool:
-        """Once in a while, remove what was kept for long enough. Return whether there is more of it."""
-        if self._keep is None or time.monotonic() < self._expires_at:
-            return False
-        before = (await self._store.census()).now - round(self._keep * 1_000_000)
-        gone = await self._store.router.expire(before, limit=_EXPIRED_AT_ONCE)
-        if gone < _EXPIRED_AT_ONCE:
-            self._expires_at = time.monotonic() + _EXPIRE_EVERY
-        return gone >= _EXPIRED_AT_ONCE
+    def _failed(self, job: _Job, error: Exception) -> None:
+        """Try again: in two parts at once if the database answers otherwise, else after a pause."""
+        away = isinstance(error, StorageUnavailableError)
+        if job is self._sweep:
+            self._sweeps = False  # the next try is also what was asked for meanwhile
+        if isinstance(job, _Dispatch):
+            self._aside.update(dict.fromkeys(job.addresses))
+            if len(job.addresses) > 1 and (not away or -1 < job.answers < self._answers):
+                self._jobs.extend(job.halves())
+                return
+        if away:
+            logger.warning("%s: it waits to be routed: %s", job.what, error)
+        else:
+            logger.error("%s: it cannot be routed, and is tried again: %s", job.what, error, exc_info=error)
+        job.waits, job.answers = True, self._answers
+        self._call_later(job.pause, lambda: self._retry(job))
+        job.pause = min(2 * job.pause, _LONGEST_PAUSE if away else _LONGEST_PAUSE_OF_ONE)
 
-    async def _dispatch(self, addresses: list[str]) -> None:
-        """Dispatch these addresses. One that is named again meanwhile is dispatched again."""
-        for address in addresses:
-            del self._addresses[address]
-        try:
-            dispatched = await self._store.router.dispatch(addresses)
-        except BaseException:
-            self._addresses.update(dict.fromkeys(addresses))
-            raise
-        if dispatched.more:
-            self._addresses.update(dict.fromkeys(addresses))
+    def _retry(self, job: _Job) -> None:
+        job.waits = False
+        self._jobs.append(job)
+        self._go_on()
+
+    def _report(self, held_up: Mapping[str, str]) -> None:
+        """Say once for each address that this process cannot dispatch it."""
+        for address, reason in held_up.items():
+            if address not in self._told:
+                logger.warning("what is kept at %r waits for another worker: %s", address, reason)
+                self._told[address] = None
+        while len(self._told) > _TOLD:
+            del self._told[next(iter(self._told))]

@@ -86,13 +86,14 @@ logger = get_logger("romancy.engine")
 class Driver:
     """Drives all instances that this worker has loaded."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the other parts of a worker
         self,
         *,
         registry: Registry,
         clock: DatabaseClock,
         writer: LogWriter,
         alarms: Alarms,
+        dispatcher: Dispatcher,
         stamp: Callable[[], str],
         nonce: Callable[[], str],
         finished: Callable[[Live, Activation], None],
@@ -104,10 +105,10 @@ class Driver:
         self.clock = clock
         self.writer = writer
         self.alarms = alarms
+        self.dispatcher = dispatcher
         self.attempts: Attempts
         self.revive: Callable[[Live, StartChild], None]
         self.join: Callable[[Live, JoinChannel], None]
-        self.dispatcher: Dispatcher
         self.observer: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()

@@ -12,6 +12,7 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.errors import InternalError
 from romancy.storage.query import Searched
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
 
@@ -72,6 +73,8 @@ class Pairing:
     """Address and id of each message that is no longer kept there: taken, copied, or gone because nobody listens."""
     stopped: bool = False
     """There were too many deliveries for one dispatch. Some messages were not looked at."""
+    held_up: dict[str, str] = field(default_factory=dict[str, str])
+    """Addresses where an interest cannot be read, and why. What it may be for stays there."""
 
     @property
     def delivered(self) -> int:
@@ -98,6 +101,9 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
 
     An owner gets one copy of a message at an address, however many of its interests fit, and none of a message that it
     takes at another address here. Not more than `limit` deliveries, unless a single message has more.
+
+    An interest that cannot be read may want any message. So nobody who began to wait later takes one, and nothing is
+    copied at its address, until somebody decides who can read it.
     """
     served: defaultdict[str, _Address] = defaultdict(_Address)
     for wanted in sorted(interests, key=lambda one: (one.at, one.owner, one.interest_id)):
@@ -114,8 +120,14 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
         else:
             done.stopped = done.stopped or bool(here.takers)
     for message, data in spread:
+        if message.address in done.held_up:
+            continue  # behind another one
         got = taken_by.get(message.message_id, set[Owner]())
-        owners = {one.owner: None for one in served[message.address].listeners if data.fits(one.where)}
+        try:
+            owners = {one.owner: None for one in served[message.address].listeners if data.fits(one.where)}
+        except InternalError as error:
+            done.held_up[message.address] = str(error)
+            continue
         copies = [Copy(message.address, message.message_id, owner) for owner in owners if owner not in got]
         if done.delivered and done.delivered + len(copies) > limit:
             done.stopped = True
@@ -127,7 +139,12 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
 
 def _give(message: Kept, data: Searched, here: _Address, done: Pairing, taken_by: dict[str, set[Owner]]) -> None:
     for key, taker in here.takers.items():
-        if data.fits(taker.where):
+        try:
+            fits = data.fits(taker.where)
+        except InternalError as error:
+            done.held_up[message.address] = str(error)
+            return
+        if fits:
             del here.takers[key]
             done.takes.append(Take(message.address, message.message_id, taker.owner, taker.interest_id))
             done.finished.append((message.address, message.message_id))

@@ -136,6 +136,8 @@ class Dispatched(Struct, frozen=True, kw_only=True):
 
     delivered: int
     more: bool = False
+    held_up: dict[str, str] = {}
+    """Addresses where an interest cannot be read here, and why. What it may be for stays there."""
 
 
 class Letter(Struct, frozen=True, kw_only=True, gc=False):
@@ -203,6 +205,11 @@ class Router(Protocol):
         that an instance takes is dated in its inbox when it was posted, and has its message id as delivery id. Copies
         are dated when they are dispatched, and numbered: the copies from one address arrive everywhere in one order
         (`romancy.storage.pairing.number` and `copy_id`; the last number of an address is kept with it).
+
+        Where the `where` of an interest cannot be read (a newer version of Romancy wrote it), what nobody before it
+        takes, and every copy, stays at the address, for whoever can read it. Other addresses are dispatched.
+
+        If another transaction holds an address, the others are dispatched before this raises.
 
         A sweep also gives back (see `give_back`) what ended or missing instances had been given and never consumed,
         and removes the interests of such instances.

@@ -53,6 +53,7 @@ class Worker:
             codes={"flow": "c1"},
             company=lambda: company,
             max_live=1000,
+            swept=lambda: None,
         )
         self.claiming.intake = cast("Any", self)
         self.claiming.quarantine = cast("Any", SimpleNamespace(busy=False))

@@ -40,7 +40,7 @@ class Poster:
             (answer,) = await self._router().post([posting])
             return answer
         check_postings([posting])  # what is refused refuses nobody else
-        answered = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
         self._waiting.append((posting, answered))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._post_all())

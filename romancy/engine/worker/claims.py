@@ -53,7 +53,9 @@ class Claiming:
         codes: Mapping[str, str],
         company: Callable[[], bool],
         max_live: int,
+        swept: Callable[[], None],
     ) -> None:
+        """`swept` is called when a claim has swept."""
         self._store = store
         self._clock = clock
         self._driver = driver
@@ -70,8 +72,7 @@ class Claiming:
         """Whether news was put off until there is less work at hand."""
         self.intake: Intake
         self.quarantine: Quarantine
-        self.swept: Callable[[], None] = _nothing
-        """Called when a claim has swept."""
+        self._tell_swept = swept
         self._look = asyncio.Event()
         self._recover = False
         self._swept = -_SWEEP_EVERY
@@ -188,7 +189,7 @@ class Claiming:
         self._clock.observe(work.now)  # judge what is due by the clock that decided it, which may have jumped
         if sweep:
             self._swept = now
-            self.swept()
+            self._tell_swept()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
         if await self.intake.take_in(work):
@@ -251,7 +252,3 @@ class Claiming:
                 return
             self._next_look.cancel()
         self._next_look, self._next_look_at = loop.call_later(seconds, self.look), at
-
-
-def _nothing() -> None:
-    """Nobody sweeps along."""

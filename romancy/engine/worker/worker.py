@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
+    from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.first_drive import Begun
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
@@ -72,6 +73,7 @@ class Worker:
         settings: Settings,
         *,
         dependencies: Dependencies,
+        dispatcher: Dispatcher,
         ended: Callable[[str, int, Activation | None], None],
         another: Callable[[], Store] | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Worker:
             clock=self.clock,
             writer=self.writer,
             alarms=Alarms(self.clock),
+            dispatcher=dispatcher,
             stamp=self.stamp,
             nonce=self.nonce,
             finished=self._finished,
@@ -98,8 +101,7 @@ class Worker:
             in_session=self._in_session,
         )
         if not store.capabilities.embedded:
-            # While a server writes one part, this process drives the next. An embedded database would only compete with
-            # it for the interpreter.
+            # While a server writes one part, this process drives the next. An embedded database would compete with it.
             self.driver.at_once = _AT_ONCE
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()
@@ -154,6 +156,7 @@ class Worker:
             codes=self._codes,
             company=lambda: self.leases.company(),  # noqa: PLW0108 - the leases change with the incarnation
             max_live=self._settings.max_live,
+            swept=self.driver.dispatcher.sweep,
         )
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:

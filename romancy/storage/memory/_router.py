@@ -72,7 +72,7 @@ class MemoryRouter:
         except LockedError:
             raise _busy("changes what is to be dispatched") from None
         await bump(self._database, self._gate(), told)
-        return Dispatched(delivered=done.delivered, more=more)
+        return Dispatched(delivered=done.delivered, more=more, held_up=done.held_up)
 
     def _addresses_with_work(self) -> set[str]:
         tx = self._begin(None)

@@ -53,7 +53,11 @@ class Searched:
         if self._projection is None:
             return False
         if self._members is None:
-            self._members = members_of(self._projection)
+            try:
+                self._members = members_of(self._projection)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._projection = None  # damaged in the database
+                return False
         members = self._members
         return all(satisfies(members.get(one.key), one.predicate) for one in _decoded(where))
 
