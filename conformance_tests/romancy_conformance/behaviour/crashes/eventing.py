@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 from romancy import EventTimeoutError, EventType, Romancy, WorkflowContext, activity, workflow
 from romancy.status import TERMINAL_STATUSES, Status
@@ -29,6 +30,8 @@ class Sending(Job, frozen=True, kw_only=True):
     """How many instances wait, each for a key of its own."""
     count: int
     """How many events each sender sends to each key."""
+    run: int = 0
+    """Which run of its process it is. Each sends in another order."""
 
 
 def number_of(process: int, sender: int, key: int, number: int) -> int:
@@ -61,11 +64,12 @@ WORKFLOWS = (collects,)
 
 
 async def send_all(app: Romancy, job: Sending, sender: int) -> None:
-    """Send everything from the beginning, as a sender does that does not know what was accepted before it died."""
-    for number in range(job.count):
-        for key in range(job.waiting):
-            data = number_of(job.process, sender, key, number)
-            await app.send(Paid, data, key=f"k{key}", source=f"sender-{job.process}-{sender}", id=str(data))
+    """Send everything, as a sender does that does not know what was accepted before it died."""
+    events = [(key, number) for number in range(job.count) for key in range(job.waiting)]
+    Random(f"{job.process}-{sender}-{job.run}").shuffle(events)
+    for key, number in events:
+        data = number_of(job.process, sender, key, number)
+        await app.send(Paid, data, key=f"k{key}", source=f"sender-{job.process}-{sender}", id=str(data))
 
 
 async def play(job: Sending) -> int:

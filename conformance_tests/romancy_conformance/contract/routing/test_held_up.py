@@ -34,7 +34,7 @@ def unreadable(kind: InterestKind, address: str) -> Interest:
 
 @pytest.mark.parametrize("sweeps", [False, True], ids=["asked", "sweep"])
 async def test_an_interest_that_cannot_be_read_holds_up_its_address_alone(
-    store: Store, receive: Receive, sweeps: bool
+    store: Store, receive: Receive, *, sweeps: bool
 ) -> None:
     bad, good = sorted((unique("k"), unique("k")))
     early, newer, late, other = [await receive() for _ in range(4)]
