@@ -1,0 +1,61 @@
+"""Events over HTTP on each database: what is long or strange in them is stored or refused, never a fault."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.http import asgi
+from romancy.http._incoming import STRUCTURED
+from tests.http.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+EVENT = {"specversion": "1.0", "id": "e-1", "source": "/s", "type": "tick"}
+LONG = {
+    "id": [{"id": "i" * 255}, {"id": "é" * 127}, {"id": "i" * 256}, {"id": "i" * 60_000}],
+    "source": [{"source": "/" + "s" * 254}, {"source": "s" * 60_000}],
+    "type": [{"type": "t" * 255}, {"type": "木" * 85}, {"type": "t" * 256}],
+    "subject": [{"subject": "k" * 255}, {"subject": "木" * 85}, {"subject": "k" * 60_000}, {"subject": "\U0001f4a1 "}],
+    "time": [{"time": "0001-01-01T00:00:00Z"}, {"time": "9999-12-31T23:59:59.999999Z"}],
+    "extensions": [{f"x{number}": "v" * 600 for number in range(100)}],
+    "data": [{"data": "\0" * 1000}, {"data": "x" * 2_000_000}, {"data": 1e300}, {"data": [[[[{"": "\U0010ffff"}]]]]}],
+}
+
+
+@workflow(event_handler=True)
+async def waits(ctx: WorkflowContext, name: str = "") -> Any:
+    return (await ctx.wait_event(name or "never")).data
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def client(storage_url: str) -> AsyncGenerator[Client]:
+    async with Romancy(storage_url, workflows=[waits]) as app:
+        yield Client(asgi(app, max_body=4 * 1024 * 1024))
+
+
+@pytest.mark.parametrize("what", LONG)
+async def test_what_is_long_or_strange(client: Client, what: str) -> None:
+    started = await client.post("/workflows/waits?instance_id=w-1")
+    statuses: list[int] = []
+    for number, changes in enumerate(LONG[what]):
+        for to in ({}, {"romancyinstanceid": "w-1"}, {"type": "waits"}):
+            body = json.dumps({**EVENT, "id": f"e-{number}-{len(statuses)}", **changes, **to}).encode()
+            answer = await client.post("/", body, content_type=STRUCTURED)
+            statuses.append(answer.status)
+
+    assert 202 == started.status
+    assert [] == [status for status in statuses if status not in {202, 400, 409, 413}]
+    assert 202 in statuses
+    assert 200 == (await client.get("/health/ready")).status
