@@ -79,17 +79,33 @@ where o.state = 'pending' and o.outbox_id = any (array(
 ));
 
 -- name: outbox_sweep
--- Make parked messages due that have no pending one before them.
+-- Make the next message of each key due, if it is parked. It goes from key to key: very many may be parked behind one.
+with recursive keys (key) as (
+    (
+        select order_key from romancy_outbox
+        where state = 'pending' and order_key is not null order by order_key limit 1
+    )
+    union all
+    select (
+        select order_key from romancy_outbox
+        where state = 'pending' and order_key is not null and order_key > keys.key order by order_key limit 1
+    ) from keys where keys.key is not null
+), heads as materialized (
+    select head.outbox_id
+    from keys cross join lateral (
+        select outbox_id, next_at from romancy_outbox
+        where state = 'pending' and order_key is not null and order_key = keys.key
+        order by at, outbox_id
+        limit 1
+    ) head
+    where head.next_at is null
+    limit 1000
+)
 update romancy_outbox o
 set next_at = coalesce(o.next_at, romancy_now())
 where o.state = 'pending' and o.outbox_id = any (array(
     select p.outbox_id from romancy_outbox p
-    where p.state = 'pending' and p.order_key is not null and p.next_at is null and not exists (
-        select from romancy_outbox older
-        where older.state = 'pending' and older.order_key = p.order_key
-          and (older.at, older.outbox_id) < (p.at, p.outbox_id)
-    )
-    limit 1000
+    where p.state = 'pending' and p.outbox_id = any (array(select outbox_id from heads))
     for update skip locked
 ));
 

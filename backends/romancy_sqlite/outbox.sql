@@ -72,12 +72,23 @@ where next_at is null and outbox_id = (
 );
 
 -- name: outbox_sweep
--- Parked messages without a pending one before them.
+-- The next message of each key, if it is parked. It goes from key to key: very many may be parked behind one.
+with recursive keys (key) as (
+    select min(order_key) from romancy_outbox where state = 'pending' and order_key is not null
+    union all
+    select (
+        select min(order_key) from romancy_outbox
+        where state = 'pending' and order_key is not null and order_key > keys.key
+    ) from keys where keys.key is not null
+)
 update romancy_outbox set next_at = :now
-where state = 'pending' and next_at is null and not exists (
-    select 1 from romancy_outbox as older
-    where older.state = 'pending' and older.order_key = romancy_outbox.order_key
-        and (older.at, older.outbox_id) < (romancy_outbox.at, romancy_outbox.outbox_id)
+where next_at is null and outbox_id in (
+    select (
+        select outbox_id from romancy_outbox
+        where state = 'pending' and order_key is not null and order_key = keys.key
+        order by at, outbox_id
+        limit 1
+    ) from keys where keys.key is not null
 );
 
 -- name: outbox_entries

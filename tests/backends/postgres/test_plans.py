@@ -59,7 +59,8 @@ _LARGE = (
     "romancy_messages", "romancy_interests", "romancy_letters",
 )  # fmt: skip
 _NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_index"}
-_FOR_PEOPLE = {"outbox_counts", "outbox_entries"}  # what `romancy outbox` prints; no worker and no relay asks it
+_FOR_A_PERSON = {"outbox_counts", "outbox_entries"}
+"""Of `romancy outbox`, which may take its time. No worker and no relay sends them."""
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
 
     found: dict[str, list[str]] = {}
     borrowed = await filled.database.work.take()
-    for name in queries.keys() - _NOT_FOR_A_PLAN - _FOR_PEOPLE:
+    for name in queries.keys() - _NOT_FOR_A_PLAN - _FOR_A_PERSON:
         prepared = await borrowed.prepare(queries[name])
         nothing = [None] * len(prepared.get_parameters())
         await borrowed.execute(f"prepare planned as {queries[name]}")
