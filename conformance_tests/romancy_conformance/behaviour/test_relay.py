@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,12 +24,12 @@ from romancy.outbox import HttpSender, OutboxEvent, Reject, Relay, Retry
 from romancy.outbox.running import Relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
+from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 from romancy_conformance.receiver import Answer, Receiver, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from romancy.storage.outbox import OutboxEntry
     from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
@@ -77,27 +76,6 @@ async def publishes_and_fails(ctx: WorkflowContext, name: str) -> None:
     await fail()
 
 
-class Recorder:
-    """A sender that keeps what it is given and does what it is told."""
-
-    def __init__(self, *troubles: Exception) -> None:
-        self.troubles = list(troubles)
-        self.sent: list[OutboxEvent] = []
-        self.changed = asyncio.Event()
-
-    async def send(self, event: OutboxEvent, /) -> None:
-        self.sent.append(event)
-        self.changed.set()
-        if self.troubles:
-            raise self.troubles.pop(0)
-
-    async def until(self, number: int) -> None:
-        async with asyncio.timeout(60):
-            while len(self.sent) < number:
-                self.changed.clear()
-                await self.changed.wait()
-
-
 @pytest.fixture
 async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
     """The app's database, as an operator opens it."""
@@ -105,28 +83,6 @@ async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
     await store.open()
     yield store
     await store.close()
-
-
-@asynccontextmanager
-async def relaying(relay: Relay, store: Store) -> AsyncGenerator[Relaying]:
-    """Run a relay alone."""
-    at_work = Relaying(relay, store.outbox)
-    task = asyncio.create_task(at_work.run(lambda: 5.0))
-    try:
-        yield at_work
-    finally:
-        at_work.stop()
-        await task
-
-
-async def ended(store: Store, number: int, *, exactly: bool = False) -> dict[str, OutboxEntry]:
-    """Wait until that many events have ended, or no others are left, and return them by their ids."""
-    async with asyncio.timeout(60):
-        while True:
-            found = [one for one in await store.outbox.entries(limit=10_000) if one.state != OutboxState.PENDING]
-            if len(found) == number or (len(found) > number and not exactly):
-                return {entry.row.outbox_id: entry for entry in found}
-            await asyncio.sleep(0.02)
 
 
 async def test_what_an_activity_publishes_is_sent_by_the_worker_that_runs_it(open_app: Open) -> None:
