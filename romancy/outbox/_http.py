@@ -111,7 +111,7 @@ class HttpSender:
     async def _read_a_little(self, response: Any) -> None:
         """Read a short answer to its end, so that its connection can be used again. Its status is the answer."""
         size = 0
-        with contextlib.suppress(TimeoutError, self._http.TransportError):
+        with contextlib.suppress(TimeoutError, self._http.TransportError, self._http.StreamError):
             async with asyncio.timeout(_LONGEST_READ):
                 async for part in response.aiter_raw():
                     size += len(part)
