@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,37 @@ async def test_the_callers_commit_sends(app: Romancy, caller: Caller) -> None:
 
     assert (sent.duplicate, again.duplicate) == (False, True)
     assert await waiting.result(timeout=60) == "yes"
+
+
+async def test_an_id_that_was_rolled_back_is_not_remembered(app: Romancy, caller: Caller) -> None:
+    await caller.begin()
+    await app.send(Told, "never", key="k", source="/shop", id="1", session=caller.connection)
+    await caller.roll_back()
+    first = await app.send(Told, "yes", key="k", source="/shop", id="1")
+    await caller.begin()
+    second = await app.send(Told, "no", key="k", source="/shop", id="1", session=caller.connection)
+    await caller.commit()
+
+    assert (first.duplicate, second.duplicate) == (False, True)
+    await app.send(Told, "next", key="k")
+    assert [await app.run(hears, "k") for _ in range(2)] == ["yes", "next"]
+
+
+async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, caller: Caller) -> None:
+    """What it has sent is not there before its commit; what others send for the same key is."""
+    if app._store is not None and app._store.capabilities.sessions_exclude:
+        pytest.skip("capability: while a transaction writes, nobody else does")
+    waiting = [await app.start(hears, "k") for _ in range(2)]
+    await caller.begin()
+    await app.send(Told, "mine", key="k", session=caller.connection)
+    await app.send(Told, "theirs", key="k")
+    done, pending = await asyncio.wait(
+        [asyncio.ensure_future(one.result(timeout=60)) for one in waiting], return_when=asyncio.FIRST_COMPLETED
+    )
+    assert [task.result() for task in done] == ["theirs"]
+    await caller.commit()
+
+    assert [await task for task in pending] == ["mine"]
 
 
 async def test_an_attempt_that_fails_sends_nothing(app: Romancy) -> None:

@@ -1,5 +1,7 @@
 """An event that meets the end of its wait is received there or by the next wait, never by both, never by none."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -10,6 +12,7 @@ import pytest
 
 from romancy import (
     Event,
+    EventTimeoutError,
     EventType,
     InstanceEndedError,
     Romancy,
@@ -20,8 +23,8 @@ from romancy import (
     WorkflowFailedError,
     workflow,
 )
-from romancy.core import EventReceived
-from romancy_conformance.behaviour.waiting import status_is
+from romancy.core import EventAwaited, EventReceived
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +35,8 @@ pytestmark = pytest.mark.anyio
 
 Paid = EventType("paid", int)
 COUNT = 12
+LIMIT = 5.0
+"""Seconds of the wait that has a limit: enough to send something meanwhile."""
 BY_SIGNAL = ("stops", "fails", "recurs", "limits")
 
 
@@ -116,6 +121,40 @@ async def test_an_event_meets_the_end_of_its_wait(open_app: Open, end: str) -> N
             if isinstance(event, EventReceived) and event.name == "paid"
         ]
         assert len(received) == (1 if got is None else 2)
+
+
+@workflow
+async def limited(ctx: WorkflowContext, key: str) -> int | None:
+    try:
+        return (await ctx.wait_event(Paid, key=key, timeout=LIMIT)).data
+    except EventTimeoutError:
+        return None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+async def test_while_no_worker_was_there_the_earlier_of_event_and_limit_counts(open_app: Open, *, late: bool) -> None:
+    """B7: by the database's clock, whenever a worker comes to it."""
+    sender = await open_app(worker=False)
+    async with sender.as_client().with_worker() as worker:
+        handle = await worker.start(limited, "k")
+        await status_is(worker, handle.instance_id, Status.WAITING)
+    store = sender._opened()
+    (wait,) = [one for one in await sender.history(handle.instance_id) if isinstance(one, EventAwaited)]
+    assert wait.due is not None
+
+    async def is_over() -> bool:
+        return (await store.census()).now > (wait.due or 0)
+
+    if late:
+        await until(is_over)
+    await sender.send(Paid, 1, key="k")
+    await until(is_over)
+    await open_app()
+
+    assert await sender.handle(handle.instance_id).result(timeout=30) == (None if late else 1)
+    await sender.send(Paid, 2, key="k")
+    assert await sender.run(next_in_line, "k") == (1 if late else 2)
 
 
 async def test_one_id_sent_at_once_from_two_processes_is_one_event(open_app: Open) -> None:
