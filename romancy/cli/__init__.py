@@ -14,6 +14,7 @@ from romancy.cli._demo import demo
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
 from romancy.cli._relaying import RELAYING
+from romancy.cli._serving import serve
 from romancy.cli._showing import show
 from romancy.cli._tending import TENDING
 from romancy.cli._undelivered import undelivered
@@ -35,7 +36,10 @@ def cli() -> None:
     """
 
 
-for _command in (demo, *WORKING, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance):
+_ALL = (
+    demo, *WORKING, serve, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
+)  # fmt: skip
+for _command in _ALL:
     cli.add_command(_command)
 
 

@@ -8,13 +8,18 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from romancy.app import Romancy
 
-__all__ = ["load_app"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["load", "load_app"]
+
+T = TypeVar("T")
 
 _NOT_WHEN_IMPORTED: Final = (
     'put what it runs, opening the app included, under `if __name__ == "__main__":`; '
@@ -28,19 +33,33 @@ def load_app(target: str) -> Romancy:
     Raises click.UsageError in words that say what was looked for where, and click.ClickException where the module
     itself fails: with its file and line, and without the way there through Python's own files.
     """
+    return load(target, {Romancy: "app"})
+
+
+def load(target: str, usual: Mapping[type[T], str]) -> T:
+    """The object of `module:attribute`, of one of these classes; raises as `load_app` does.
+
+    Without an attribute it is the one of the first class that the module has any of: under the usual name, or the only
+    one.
+    """
     name, _, attribute = target.partition(":")
     module = _import(name, target)
-    apps = {key: value for key, value in vars(module).items() if isinstance(value, Romancy)}
+    kinds = tuple(usual)
+    apps = {key: value for key, value in vars(module).items() if isinstance(value, kinds)}
     if attribute:
         found = getattr(module, attribute, None)
-        if isinstance(found, Romancy):
+        if isinstance(found, kinds):
             return found
         what = "no such name" if found is None else f"a {type(found).__name__}, no Romancy app"
         raise click.UsageError(f"{target}: {what} in module {name}{_offer(name, apps)}")
-    if "app" in apps:
-        return apps["app"]
-    if len(set(map(id, apps.values()))) == 1:
-        return next(iter(apps.values()))
+    for kind, expected in usual.items():
+        some = {key: value for key, value in apps.items() if isinstance(value, kind)}
+        if expected in some:
+            return some[expected]
+        if len(set(map(id, some.values()))) == 1:
+            return next(iter(some.values()))
+        if some:
+            break
     problem = "has several apps" if apps else "has no app: make one, `app = Romancy(url)`, and do not open it there"
     raise click.UsageError(f"module {name} {problem}{_offer(name, apps)}")
 
@@ -93,5 +112,5 @@ def _told(error: Exception, name: str, here: str) -> str:
     return "\n".join(lines)
 
 
-def _offer(name: str, apps: dict[str, Romancy]) -> str:
+def _offer(name: str, apps: Iterable[str]) -> str:
     return f"; it has {', '.join(f'{name}:{key}' for key in sorted(apps))}" if apps else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "admit", "anyone", "bearer", "local"]
+__all__ = ["Auth", "admit", "anyone", "bearer", "is_loopback", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
 """Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
@@ -73,11 +73,11 @@ def local(request: Request) -> None:
     This is the hook of an app without `auth=`.
     """
     client, origin = request.client, request.headers.get("origin")
-    if client is not None and not _is_loopback(client.host):
+    if client is not None and not is_loopback(client.host):
         raise _forbidden("without auth= this app answers to loopback addresses alone")
-    if not _is_loopback(_host_of(f"//{request.headers.get('host', '')}")):
+    if not is_loopback(_host_of(f"//{request.headers.get('host', '')}")):
         raise _forbidden("without auth= this app answers as localhost alone")
-    if origin is not None and not _is_loopback(_host_of(origin)):
+    if origin is not None and not is_loopback(_host_of(origin)):
         raise _forbidden("without auth= this app answers to no foreign web page")
 
 
@@ -88,7 +88,8 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this is a name or an address of this machine alone."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
-    "relay", "resume", "retry", "run", "show", "signal", "start", "terminate", "watch", "why", "workers",
+    "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "watch", "why", "workers",
 )  # fmt: skip
 
 

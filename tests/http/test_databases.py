@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 EVENT = {"specversion": "1.0", "id": "e-1", "source": "/s", "type": "tick"}
-LONG = {
+LONG: dict[str, list[dict[str, Any]]] = {
     "id": [{"id": "i" * 255}, {"id": "é" * 127}, {"id": "i" * 256}, {"id": "i" * 60_000}],
     "source": [{"source": "/" + "s" * 254}, {"source": "s" * 60_000}],
     "type": [{"type": "t" * 255}, {"type": "木" * 85}, {"type": "t" * 256}],
@@ -27,6 +27,8 @@ LONG = {
     "extensions": [{f"x{number}": "v" * 600 for number in range(100)}],
     "data": [{"data": "\0" * 1000}, {"data": "x" * 2_000_000}, {"data": 1e300}, {"data": [[[[{"": "\U0010ffff"}]]]]}],
 }
+
+TO: list[dict[str, Any]] = [{}, {"romancyinstanceid": "w-1"}, {"type": "waits"}]
 
 
 @workflow(event_handler=True)
@@ -50,7 +52,7 @@ async def test_what_is_long_or_strange(client: Client, what: str) -> None:
     started = await client.post("/workflows/waits?instance_id=w-1")
     statuses: list[int] = []
     for number, changes in enumerate(LONG[what]):
-        for to in ({}, {"romancyinstanceid": "w-1"}, {"type": "waits"}):
+        for to in TO:
             body = json.dumps({**EVENT, "id": f"e-{number}-{len(statuses)}", **changes, **to}).encode()
             answer = await client.post("/", body, content_type=STRUCTURED)
             statuses.append(answer.status)

@@ -1,0 +1,82 @@
+"""uvicorn, without its signals, and with an end to the patience for requests that do not come."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Generator
+
+    from romancy.http import Ingress
+
+__all__ = ["server_of"]
+
+_PATIENCE: Final = 30.0
+
+
+def server_of(http: Ingress, grace: float, patience: float = _PATIENCE) -> uvicorn.Server:
+    """A server that ends when its `should_exit` is set; requests have `grace` seconds then.
+
+    A connection over which no request comes within `patience` seconds is closed. The head of a request may have 64 kB.
+    """
+    kind = type("Impatient", (_Impatient,), {"patience": patience})
+    config = uvicorn.Config(
+        http,
+        http=kind,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(grace),
+    )
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Whoever starts it hears the signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class _Impatient(H11Protocol):
+    """One connection. uvicorn waits for ever for the first head, and for the rest of one that has begun."""
+
+    patience = _PATIENCE
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._over: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        """Wait for a request, unless one is being answered: the app limits the time for its body."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._stop_waiting()
+        elif self._over is None:
+            self._over = self.loop.call_later(self.patience, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._over is not None:
+            self._over.cancel()
+            self._over = None

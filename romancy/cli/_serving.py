@@ -1,0 +1,98 @@
+"""The command `serve`: an app over HTTP, in a server that begins and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from romancy.app import Romancy
+from romancy.cli._apps import load
+from romancy.cli._duration import DURATION
+from romancy.cli._printing import say
+from romancy.engine import ToldToStop
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from romancy.http import Ingress
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:APP")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--drain", type=DURATION, help="How long requests and activities have to end.  [default: 30s]")
+@click.option("--quiet", is_flag=True, help="Log warnings only.")
+def serve(target: str, host: str, port: int, drain: timedelta | None, quiet: bool) -> None:  # noqa: FBT001 - by name
+    """Serve an app over HTTP until SIGTERM or Ctrl-C.
+
+    APP is an app, or what romancy.http.asgi(app) has returned. Without an auth= it is served to this machine alone.
+    When it is told to stop, it refuses new requests, ends those that wait, and then drains its worker, if the app has
+    one. A second signal ends it at once.
+    """
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    http = _load(target)
+    _check_place(http, target, host)
+    with _listener(host, port) as listener:
+        asyncio.run(_serve(http, listener, 30.0 if drain is None else drain.total_seconds()))
+
+
+def _load(target: str) -> Ingress:
+    try:
+        from romancy.http import Ingress, asgi  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    found: Ingress | Romancy = load(target, {Ingress: "http", Romancy: "app"})
+    return found if isinstance(found, Ingress) else asgi(found)
+
+
+def _check_place(http: Ingress, target: str, host: str) -> None:
+    """Refuse to listen where others would reach an app that answers this machine alone."""
+    from romancy.http._auth import is_loopback, local  # noqa: PLC0415 - an extra
+
+    if http.auth is local and not is_loopback(host):
+        raise click.UsageError(
+            f"{host} can be reached from other machines, and {target} has no auth=: make it with "
+            "asgi(app, auth=bearer(token)), or with auth=anyone if something in front of it protects it"
+        )
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen at {host}, port {port}: {error.strerror}") from None
+
+
+async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
+    try:
+        from romancy.cli._server import server_of  # noqa: PLC0415 - it needs uvicorn
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"serve needs {error.name}: pip install uvicorn") from None
+    server = server_of(http, grace)
+    host, port = listener.getsockname()[:2]
+    async with http.app as app:
+        with ToldToStop() as told:
+            serving = asyncio.create_task(server.serve([listener]))
+            say(f"serves at http://{f'[{host}]' if ':' in host else host}:{port}")
+            stopping = asyncio.create_task(told.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if not serving.done():
+            say(f"told to stop: requests and activities have {grace:g} s to end")
+        http.drain()
+        server.should_exit = True
+        await serving
+        await app.drain(grace)
+    say("server has stopped")
