@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from romancy.http._incoming import STRUCTURED
 from tests.http.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+
+    from romancy_conformance.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +64,41 @@ async def test_what_is_long_or_strange(client: Client, what: str) -> None:
     assert [] == [status for status in statuses if status not in {202, 400, 409, 413}]
     assert 202 in statuses
     assert 200 == (await client.get("/health/ready")).status
+
+
+@pytest.mark.long
+@pytest.mark.backends("postgres", "mysql", "mariadb")
+async def test_a_database_that_goes_away_and_comes_back(storage_url: str, proxy_for: Callable[[str], Proxy]) -> None:
+    """What cannot be written is a 503 that may be sent again; sent again, it is written once."""
+    proxy = proxy_for(storage_url)
+    body = json.dumps({**EVENT, "type": "waits"}).encode()
+    async with Romancy(proxy.url(storage_url), workflows=[waits]) as app:
+        client = Client(asgi(app, write_timeout=0.5))
+
+        async def asked() -> list[int]:
+            answers = [
+                await client.post("/", body, content_type=STRUCTURED),
+                await client.get("/health/ready"),
+                await client.get("/health/live"),
+            ]
+            assert all(each.json["retryable"] for each in answers if each.status == 503)
+            return [each.status for each in answers]
+
+        before = await client.get("/health/ready")
+        proxy.refuses = True
+        proxy.cut()
+        refused = await asked()
+        proxy.refuses = False
+        async with asyncio.timeout(60):
+            while 503 in (back := await asked()):
+                pass
+        proxy.black_hole()
+        silent = await asked()
+        proxy.heal()
+        found = [each async for each in app.iter_instances()]
+
+    assert 200 == before.status
+    assert [503, 503, 200] == refused
+    assert [202, 200, 200] == back
+    assert [503, 503, 200] == silent
+    assert 1 == len(found)
