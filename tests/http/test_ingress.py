@@ -355,6 +355,20 @@ async def test_draining_ends_what_waits_and_refuses_what_would_write(http: Ingre
     assert "5" == posted.headers["retry-after"]
 
 
+@pytest.mark.parametrize("what", ["result?timeout=60", "progress"])
+async def test_a_client_that_leaves_holds_no_place(http: Ingress, client: Client, what: str) -> None:
+    await client.post("/workflows/private?instance_id=p-1")
+    left = asyncio.Event()
+    asked = asyncio.create_task(client.ask("GET", f"/instances/p-1/{what}", b"", [], left=left))
+    async with asyncio.timeout(30):
+        while not http._waits._now:  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0)
+        left.set()
+        await asked
+
+    assert 0 == http._waits._now
+
+
 async def test_an_app_that_drains_or_is_closed(app: Romancy, client: Client) -> None:
     await app.drain()
     draining = await client.post("/", event(data=ORDER), content_type=STRUCTURED)
