@@ -22,7 +22,7 @@ from romancy.engine import (
     taking,
 )
 from romancy.engine.outside.signal_ids import refuse_ended
-from romancy.errors import EventTimeoutError, StorageUnavailableError, UsageError
+from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import loads
 from romancy.storage.limits import check_id
@@ -43,6 +43,10 @@ T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_LOOKS_FOR_AN_END: Final = 8
+"""After so many looks in vain, a subscriber checks that its subscription still stands."""
+_LONGEST_GOODBYE: Final = 5.0
+"""How long an outage may last at the end of a block, in seconds."""
 _TAKE: Final = "take"
 
 
@@ -188,36 +192,49 @@ class ChannelSubscription(Generic[T]):
         self._mode = mode
         self._address = address_of_channel(channel.name)
         self._letters: deque[Letter] = deque()
+        """What was read and not handed out."""
         self._handed: list[str] = []
         """What was handed out and is not acknowledged."""
         self._asks = False
+        """Whether a competing subscriber has asked for a message and is not known to have got one."""
         self._open = False
+        self._receiving = False
 
     async def __aenter__(self) -> Self:
+        if self._open:
+            raise UsageError("this subscription is open already; channel.subscribe(name) makes another one")
         interest = subscription(self._channel.name, self._mode)
         in_the_way = await self._port.opened().router.register(self._owner, interest)
         if in_the_way is not None:
             raise mode_conflict(self._channel.name, mode_of_interest(in_the_way), self._mode)
-        self._open = True
+        self._letters.clear()
+        self._handed.clear()
+        self._asks, self._open = False, True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        """Acknowledge the last message, unless an exception leaves the block."""
+        """Acknowledge the last message, unless an exception leaves the block.
+
+        Raises StorageUnavailableError if the database stays away for some seconds. The message then comes again.
+        """
         self._open = False
-        if error is None:
-            await self.acknowledge()
-        if self._mode == "competing":
-            await self._leave_the_rest_to_others()
+        try:
+            if error is None:
+                await self.acknowledge()
+            if self._mode == "competing":
+                await _insist(self._leave_the_rest_to_others)
+        except StorageUnavailableError:
+            if error is None:
+                raise
 
     async def _leave_the_rest_to_others(self) -> None:
         router = self._port.opened().router
         await router.unregister(self._owner, (_TAKE,))
-        letters = await router.letters(self._owner.name)
-        if letters:
+        while letters := await router.letters(self._owner.name):
             await router.give_back(self._owner, [letter.letter_id for letter in letters])
-            self._port.dispatch((self._address,), None)
+        self._port.dispatch((self._address,), None)
 
     def __aiter__(self) -> Self:
         return self
@@ -228,36 +245,70 @@ class ChannelSubscription(Generic[T]):
     async def receive(self, *, timeout: Duration | None = None) -> Message[T]:
         """Acknowledge the message before, and return the next one. Raises EventTimeoutError if none comes in time.
 
-        Raises SerializationError for a message that does not fit the type of the channel. The next call goes on.
+        Waits while the database is away. Raises SerializationError for a message that does not fit the type of the
+        channel; the next call goes on. Raises CodecError for one that no codec of this app can open; the next call
+        tries again. Raises UsageError if another task receives here, and if `unsubscribe` has ended the subscription.
         """
         if not self._open:
             raise UsageError("receive() is for the inside of the subscription's `async with` block")
-        await self.acknowledge()
+        if self._receiving:
+            raise UsageError("another task receives here, and each call acknowledges the message before: use one task")
         limit = None if timeout is None else seconds(timeout, "the timeout")
+        self._receiving = True
         try:
-            async with asyncio.timeout(limit):
-                await self._until_there_are_letters()
-        except TimeoutError:
-            await self._ask_for_nothing()
-            if not self._letters:
-                raise EventTimeoutError(f"no message of channel {self._channel.name!r} came in time") from None
-        letter = self._letters.popleft()
-        self._handed.append(letter.letter_id)
-        return _message_of(self._channel, letter)
+            await self._until_there_are_letters(limit)
+        finally:
+            self._receiving = False
+        return self._hand_out()
 
     async def acknowledge(self) -> None:
-        """Forget what was received so far. The next `receive` does it by itself."""
-        if self._handed:
-            await self._port.opened().router.acknowledge(self._owner.name, self._handed)
-            self._handed.clear()
+        """Forget what was received so far. The next `receive` does it by itself.
 
-    async def _until_there_are_letters(self) -> None:
-        pause = _FIRST_PAUSE
-        while not self._letters:
+        Raises StorageUnavailableError if the database stays away for some seconds.
+        """
+        await _insist(self._acknowledge)
+
+    async def _acknowledge(self) -> None:
+        if handed := tuple(self._handed):
+            await self._port.opened().router.acknowledge(self._owner.name, handed)
+            del self._handed[: len(handed)]
+
+    def _hand_out(self) -> Message[T]:
+        letter = self._letters.popleft()
+        try:
+            message = decode_message(letter.body)
+        except StorageError:
+            self._letters.clear()  # they are read again: perhaps it can be opened then
+            raise
+        self._handed.append(letter.letter_id)
+        if not isinstance(message, ChannelMessage):
+            raise UsageError(f"address {letter.address!r} holds what is no message of a channel")
+        return _message_of(self._channel, letter, message)
+
+    async def _until_there_are_letters(self, limit: float | None) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await self._look_again_and_again()
+        except TimeoutError:
             try:
-                await self._look()
+                await self._look_a_last_time()
+            except StorageUnavailableError:
+                pass  # it was away for all that time
+            if self._handed or not self._letters:
+                raise EventTimeoutError(f"no message of channel {self._channel.name!r} came in time") from None
+
+    async def _look_again_and_again(self) -> None:
+        pause, looks = _FIRST_PAUSE, 0
+        while True:
+            try:
+                await self._acknowledge()
+                if not self._letters:
+                    await self._look()
                 if self._letters:
                     return
+                looks = (looks + 1) % _LOOKS_FOR_AN_END
+                if not looks:
+                    await self._check_that_it_stands()
             except StorageUnavailableError:
                 pause = _LONGEST_PAUSE
             await asyncio.sleep(pause)
@@ -267,23 +318,31 @@ class ChannelSubscription(Generic[T]):
         """Read the letters. A competing subscriber without one asks for a message."""
         router = self._port.opened().router
         self._letters.extend(await router.letters(self._owner.name))
-        if self._letters or self._mode != "competing":
-            self._asks = self._asks and not self._letters
-            return
-        if not self._asks:
-            self._asks = True
+        if not self._letters and self._mode == "competing" and not self._asks:
             await router.register(self._owner, taking(self._channel.name, _TAKE))
             await router.dispatch((self._address,))
+            self._asks = True  # not before: after an outage, both are done again
             self._letters.extend(await router.letters(self._owner.name))
-            self._asks = not self._letters
-
-    async def _ask_for_nothing(self) -> None:
-        """Stop asking for a message, which others may have from now on. One that came just now counts."""
-        if not self._letters and self._mode == "competing":
-            router = self._port.opened().router
-            await router.unregister(self._owner, (_TAKE,))
+        if self._letters:
             self._asks = False
+
+    async def _look_a_last_time(self) -> None:
+        """Stop asking for a message, which others may have from now on. One that came just now counts."""
+        router = self._port.opened().router
+        await self._acknowledge()
+        if not self._letters:
+            if self._mode == "competing":
+                self._asks = False
+                await router.unregister(self._owner, (_TAKE,))
             self._letters.extend(await router.letters(self._owner.name))
+
+    async def _check_that_it_stands(self) -> None:
+        interest = subscription(self._channel.name, self._mode)
+        if (self._owner, interest) not in await self._port.opened().router.interests(self._address):
+            raise UsageError(
+                f"the subscription to channel {self._channel.name!r} was ended by unsubscribe(); open it again to "
+                "receive what is published from then on"
+            )
 
     def __repr__(self) -> str:
         return f"<{self._mode} subscription to channel {self._channel.name}>"
@@ -292,13 +351,18 @@ class ChannelSubscription(Generic[T]):
 def _owner(channel: str, name: str) -> Owner:
     """Who a subscriber is to the store, which knows names and no channels."""
     check_id(name, "name of the subscriber")
-    owner = f"{channel}/{name}"
+    owner = _prefix(channel) + name
     check_id(owner, "names of the channel and of its subscriber together")
     return Owner(owner, OUTSIDE)
 
 
+def _prefix(channel: str) -> str:
+    """What names of subscribers begin with. It has the length of the channel's name, which may have slashes."""
+    return f"{len(channel)}/{channel}/"
+
+
 def _name_of(channel: str, owner: Owner) -> str:
-    return owner.name.removeprefix(f"{channel}/") if owner.life == OUTSIDE else owner.name
+    return owner.name.removeprefix(_prefix(channel)) if owner.life == OUTSIDE else owner.name
 
 
 def _dedupe(channel: str, id: str) -> str:
@@ -306,10 +370,21 @@ def _dedupe(channel: str, id: str) -> str:
     return "channel-" + hashlib.sha256(f"{len(channel)}:{channel}:{id}".encode()).hexdigest()
 
 
-def _message_of(channel: Channel[Any], letter: Letter) -> Message[Any]:
-    message = decode_message(letter.body)
-    if not isinstance(message, ChannelMessage):
-        raise UsageError(f"address {letter.address!r} holds what is no message of a channel")
+async def _insist(write: Callable[[], Awaitable[None]]) -> None:
+    """Write, and repeat it during an outage that is not long."""
+    loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+    latest = loop.time() + _LONGEST_GOODBYE
+    while True:
+        try:
+            return await write()
+        except StorageUnavailableError:
+            if loop.time() > latest:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _message_of(channel: Channel[Any], letter: Letter, message: ChannelMessage) -> Message[Any]:
     return Message(
         id=message.message_id,
         channel=message.channel,

@@ -415,12 +415,14 @@ class ActivityContext:
     def channel(self, channel: Channel[T], /) -> ActivityChannel[T]: ...
     @overload
     def channel(self, channel: str, /) -> ActivityChannel[Any]: ...
-    def channel(self, channel: Channel[Any] | str, /) -> ActivityChannel[Any]:
+    @overload
+    def channel(self, channel: str, /, *, model: TypeForm[T]) -> ActivityChannel[T]: ...
+    def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> ActivityChannel[Any]:
         """A channel, to publish on together with this activity's completion. A failed attempt publishes nothing.
 
         Only for an `async def`; a plain function gets UsageError.
         """
-        return ActivityChannel(self._port.send_on_channel, declared(channel, Any))
+        return ActivityChannel(self._port.send_on_channel, declared(channel, model))
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call `callback` once the completion is durable: at most once, and not if the process dies before that.
@@ -453,7 +455,7 @@ class PlainActivityContext(ActivityContext):
     def send(self, type: object, data: object = None, **_: object) -> Any:  # noqa: ARG002 - as above
         raise self._refusal("send()", "return the data and let the workflow `await ctx.send(…)`")
 
-    def channel(self, channel: object, /) -> Any:  # noqa: ARG002 - as above
+    def channel(self, channel: object, /, *, model: object = None) -> Any:  # noqa: ARG002 - as above
         raise self._refusal("channel()", "return the data and let the workflow publish it on its `ctx.channel(…)`")
 
     def _refusal(self, what: str, instead: str) -> UsageError:

@@ -26,6 +26,7 @@ def _asked(state: State, event: ch.ChannelAsked) -> None:
     if event.mode == "direct":
         _subscribed(state, event)
         return
+    state.left.pop(event.channel, None)
     if state.joining is NO_DICT:
         state.joining = {}
     state.joining[event.id] = event
@@ -49,6 +50,10 @@ def _refused(state: State, event: ch.ChannelRefused) -> None:
 
 def _ended(state: State, event: ch.ChannelLeft) -> None:
     del state.channels[event.channel]
+    if event.mode == "broadcast":
+        if state.left is NO_DICT:
+            state.left = {}
+        state.left[event.channel] = None
 
 
 def _awaited(state: State, event: ch.ChannelAwaited) -> None:

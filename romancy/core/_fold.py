@@ -45,6 +45,7 @@ class State:
         "due",
         "joining",
         "known",
+        "left",
         "memory",
         "parked",
         "progress",
@@ -79,6 +80,8 @@ class State:
         """Subscriptions that were asked for and neither granted nor refused."""
         self.channels: dict[str, ch.Mode] = NO_DICT
         """The channels that the instance has subscribed to."""
+        self.left: dict[str, None] = NO_DICT
+        """The broadcast channels that the run has left for now. What still comes from there is not for it."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST

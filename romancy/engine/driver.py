@@ -222,7 +222,7 @@ class Driver:
             elif isinstance(mail.message, TerminateMessage):
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
-        if live.post.has_strays:
+        if live.post.has_strays or live.run.state.left:
             give_strays_back(live, self.dispatcher, self.rest)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:

@@ -20,6 +20,7 @@ from romancy.core import (
     EventReceived,
     EventTimedOut,
     EventWaitCancelled,
+    LeaveChannel,
 )
 from romancy.engine.channels import subscription, taking
 from romancy.storage.limits import MAX_ID_BYTES
@@ -65,6 +66,7 @@ class Interests:
 
     __slots__ = (
         "_joined",
+        "_left",
         "_needed",
         "_subscriptions",
         "_touched",
@@ -87,6 +89,8 @@ class Interests:
         self._subscriptions: dict[str, None] = {}
         self._joined: dict[str, Interest] = {}
         """The subscriptions to channels that are registered, or are being registered."""
+        self._left: dict[str, None] = {}
+        """Subscriptions that the run gave up in this activation. It may ask for the same channels again at once."""
         self._touched: dict[str, None] = {}
 
     def answered(self, interest_id: str) -> None:
@@ -111,15 +115,25 @@ class Interests:
 
     def replaced_by(self, new: Interests) -> Difference:
         """The difference when another run takes the place of this one."""
+        new._left = self._left
         new._touched |= dict.fromkeys(self.registered)
-        new.registered = dict(self.registered)
+        asked = {one.interest_id: one for one in new._joined.values()}
+        new.registered = self.registered | asked
         return new._difference()
+
+    def give_up(self, left: Iterable[LeaveChannel]) -> None:
+        """Take in the subscriptions that an activation gives up, before the rest of it."""
+        for effect in left:
+            interest_id = subscription(effect.channel, effect.mode).interest_id
+            if self._joined.pop(effect.channel, None) is not None:
+                self._leave(interest_id)
+            self._left[interest_id] = None
 
     def end(self, state: State) -> Difference:
         """The difference when nothing is wanted any more."""
         self._join(state)
         self.asked_to_the_end = any(one.kind is InterestKind.TAKE for one in self.registered.values())
-        gone, self.registered = tuple(self.registered), {}
+        gone, self.registered = tuple(self.registered | self._left), {}
         return (), gone
 
     def open(self, wait_id: str, name: str, key: str | None, where: Raw) -> Interest:
@@ -198,11 +212,14 @@ class Interests:
         touched, self._touched = self._touched, {}
         needed, registered = self._needed, self.registered
         new = tuple(needed[one] for one in touched if one in needed and registered.get(one) != needed[one])
-        gone = tuple(one for one in touched if one not in needed and one in registered)
+        gone = [one for one in touched if one not in needed and one in registered]
         registered.update((interest.interest_id, interest) for interest in new)
         for one in gone:
             del registered[one]
-        return new, gone
+        if self._left:
+            gone += [one for one in self._left if one not in gone]
+            self._left = {}
+        return new, tuple(gone)
 
     @classmethod
     def of(cls, state: State) -> Interests:
@@ -228,10 +245,12 @@ def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, a
     """What the append of this activation registers and drops. `anew`: another run has taken the place of the last."""
     state = live.run.state
     before = live.interests
+    left = [one for one in activation.effects if isinstance(one, LeaveChannel) and one.mode != "direct"]
     if before is None:
-        if not _wants(state):
+        if not (left or _wants(state)):
             return NO_DIFFERENCE
         before = live.interests = Interests()
+    before.give_up(left)
     for _, mail in inputs:
         if mail is not None and mail.interest is not None:
             before.answered(mail.interest)

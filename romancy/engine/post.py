@@ -251,6 +251,13 @@ class Post:
         ids = (id for _, id in self._by_channel.all((PUBLISHED, channel)))
         return tuple(sorted(id for id in ids if id not in self._taken))
 
+    def take_copies(self, channel: str) -> list[Mail]:
+        """Remove and return the kept messages that were copied to a subscription to the channel."""
+        copies = [self._mail[id] for id in self.copies_of(channel)]
+        for mail in copies:
+            self._take_out(mail)
+        return copies
+
     def forget(self, delivery_ids: Iterable[str]) -> None:
         """Forget those of these messages that are kept: an append has removed them from the inbox."""
         for delivery_id in delivery_ids:

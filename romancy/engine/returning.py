@@ -1,4 +1,7 @@
-"""Giving back: a message that was taken for a wait, and that came when the wait was over, goes back to its address."""
+"""Giving back: a message that was taken for a wait, and that came when the wait was over, goes back to its address.
+
+A copy of a broadcast message that came when the workflow had left the channel is given back likewise, which removes it.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,17 @@ __all__ = ["give_strays_back"]
 
 
 def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], None]) -> None:
-    """Give back the kept messages that no wait has a use for.
+    """Give back the kept messages that no wait has a use for, and drop copies from channels that were left.
 
     The instance is not released meanwhile, so that another worker gives them back if this one dies. `rest` is called
     when they are back.
     """
-    if live.returning is NO_DICT:
+    mails = live.post.strays()
+    for channel in live.run.state.left:
+        mails += live.post.take_copies(channel)
+    if mails and live.returning is NO_DICT:
         live.returning = {}
-    for mail in live.post.strays():
+    for mail in mails:
         live.returning[mail.delivery_id] = mail
         done = functools.partial(_returned, live, mail.delivery_id, rest)
         dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)

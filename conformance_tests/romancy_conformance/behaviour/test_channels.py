@@ -330,37 +330,6 @@ async def test_an_activity_sends_with_its_completion(app: Romancy) -> None:
     assert await handle.result(timeout=30) == [2, 20]
 
 
-async def test_outside_subscribers_acknowledge(app: Romancy, open_app: Open) -> None:
-    orders, other = app.channel(Orders), (await open_app(worker=False)).channel("orders", model=int)
-    async with orders.subscribe("audit") as first, other.subscribe("copy") as second:
-        members = await orders.members()
-        assert [(one.id, one.mode, one.outside) for one in members] == [
-            ("audit", "broadcast", True),
-            ("copy", "broadcast", True),
-        ]
-        for number in range(3):
-            await orders.publish(number)
-        assert [(await second.receive(timeout=10)).data for _ in range(3)] == [0, 1, 2]
-        assert (await first.receive(timeout=10)).data == 0
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the error leaves the block of the subscription
-            async with orders.subscribe("audit") as again:
-                assert (await again.receive(timeout=10)).data == 0, "it was not acknowledged"
-                assert (await again.receive(timeout=10)).data == 1
-                raise ZeroDivisionError
-    async with other.subscribe("audit") as later:
-        message = await later.receive(timeout=10)
-        assert (message.data, message.sender, message.channel) == (1, None, "orders")
-        async for message in later:
-            assert message.data == 2
-            break
-    async with other.subscribe("audit") as later:
-        with pytest.raises(EventTimeoutError):
-            await later.receive(timeout=0.05)
-    await orders.unsubscribe("audit")
-    await orders.unsubscribe("copy")
-    assert [] == await orders.members()
-
-
 async def test_competing_outside_subscribers_leave_the_rest_to_others(app: Romancy) -> None:
     orders = app.channel(Orders)
     async with orders.subscribe("one", mode="competing") as one:
