@@ -250,7 +250,10 @@ class ChannelSubscription(Generic[T]):
         tries again. Raises UsageError if another task receives here, and if `unsubscribe` has ended the subscription.
         """
         if not self._open:
-            raise UsageError("receive() is for the inside of the subscription's `async with` block")
+            raise UsageError(
+                "receive() is for the inside of the block: `async with channel.subscribe(name) as messages:`, then "
+                "`messages.receive()` or `async for message in messages`"
+            )
         if self._receiving:
             raise UsageError("another task receives here, and each call acknowledges the message before: use one task")
         limit = None if timeout is None else seconds(timeout, "the timeout")

@@ -109,7 +109,7 @@ def mode_conflict(channel: str, existing: str, requested: str) -> ChannelModeCon
     """The error of a subscription that the mode of the others does not allow."""
     return ChannelModeConflictError(
         f"channel {channel!r} has {existing} subscribers, so nobody can subscribe to it as {requested}; use the same "
-        "mode or another channel, or end those subscriptions first (unsubscribe)",
+        "mode or another channel, or end those subscriptions first (members() lists them, unsubscribe() ends one)",
         channel=channel,
         existing=existing,
         requested=requested,
