@@ -170,7 +170,7 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
     """Schemathesis makes requests that fit the OpenAPI document, and requests that do not."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run",
-        "--phases", "coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--continue-on-failure",
+        "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1", "--continue-on-failure",
         "--checks", "not_a_server_error,content_type_conformance,response_schema_conformance,negative_data_rejection",
     ]  # fmt: skip
     with serving(f"sqlite:///{tmp_path}/described.db") as server:
