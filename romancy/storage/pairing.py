@@ -99,8 +99,8 @@ class _Address:
 def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -> Pairing:
     """Decide in the order of posting: a message for one goes to the taker that has waited longest of those it fits.
 
-    An owner gets one copy of a message at an address, however many of its interests fit, and none of a message that it
-    takes at another address here. Not more than `limit` deliveries, unless a single message has more.
+    An owner gets one copy of a message at an address, however many of its interests fit. What it takes at another
+    address makes no difference, for that may happen in another dispatch. Not more than `limit` deliveries, unless a single message has more.
 
     An interest that cannot be read may want any message. So nobody who began to wait later takes one, and nothing is
     copied at its address, until somebody decides who can read it.
@@ -110,25 +110,23 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
         served[wanted.address].add(wanted)
     done = Pairing()
     spread: list[tuple[Kept, Searched]] = []
-    taken_by: dict[str, set[Owner]] = {}
     for message in sorted(messages, key=attrgetter("at", "message_id", "address")):
         here, data = served[message.address], Searched(message.projection)
         if message.spread is Spread.EVERY or (message.spread is Spread.CHANNEL and here.listeners):
             spread.append((message, data))
         elif len(done.takes) < limit:
-            _give(message, data, here, done, taken_by)
+            _give(message, data, here, done)
         else:
             done.stopped = done.stopped or bool(here.takers)
     for message, data in spread:
         if message.address in done.held_up:
             continue  # behind another one
-        got = taken_by.get(message.message_id, set[Owner]())
         try:
             owners = {one.owner: None for one in served[message.address].listeners if data.fits(one.where)}
         except InternalError as error:
             done.held_up[message.address] = str(error)
             continue
-        copies = [Copy(message.address, message.message_id, owner) for owner in owners if owner not in got]
+        copies = [Copy(message.address, message.message_id, owner) for owner in owners]
         if done.delivered and done.delivered + len(copies) > limit:
             done.stopped = True
             break
@@ -137,7 +135,7 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
     return done
 
 
-def _give(message: Kept, data: Searched, here: _Address, done: Pairing, taken_by: dict[str, set[Owner]]) -> None:
+def _give(message: Kept, data: Searched, here: _Address, done: Pairing) -> None:
     for key, taker in here.takers.items():
         try:
             fits = data.fits(taker.where)
@@ -148,7 +146,6 @@ def _give(message: Kept, data: Searched, here: _Address, done: Pairing, taken_by
             del here.takers[key]
             done.takes.append(Take(message.address, message.message_id, taker.owner, taker.interest_id))
             done.finished.append((message.address, message.message_id))
-            taken_by.setdefault(message.message_id, set()).add(taker.owner)
             return
 
 

@@ -85,8 +85,8 @@ class Place(NamedTuple):
 class Posting(Struct, frozen=True, kw_only=True, gc=False):
     """A message for whoever is interested. The ids of one sender sort in the order of sending, as in a `Delivery`.
 
-    At most one of its places has another spread than EVERY. An owner that takes it there gets no copy of it at another
-    place in the same dispatch.
+    At most one of its places has another spread than EVERY. An owner that takes it there and listens at another place
+    gets it at both, whether one dispatch routes it or two.
     """
 
     message_id: str
