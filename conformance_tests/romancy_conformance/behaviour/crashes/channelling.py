@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 from romancy import Channel, Romancy, WorkflowContext, activity, workflow
+from romancy.engine.worker import claims
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.behaviour.crashes.forking import TOO_LATE, Job, serve
 
@@ -17,6 +19,8 @@ __all__ = ["HERALDS", "WORKFLOWS", "edition", "hears", "works"]
 
 HERALDS = 3
 LAST = -1
+SWEEP_EVERY = 3.0
+"""Seconds. A sweep brings what a killed dispatch left, and here many are killed."""
 News = Channel("news", int)
 Work = Channel("work", int)
 Ready = Channel("ready", str)
@@ -80,6 +84,7 @@ WORKFLOWS = (herald, edition, hears, works)
 async def play(job: Job) -> int:
     """Continue what there is until all has ended."""
     job.arm()
+    mock.patch.object(claims, "_SWEEP_EVERY", SWEEP_EVERY).start()  # until this process ends
     try:
         async with asyncio.timeout(job.limit), Romancy(job.url, workflows=WORKFLOWS, lease=30.0) as app:
             while (await app.list_instances(status=_OPEN)).instances:  # noqa: ASYNC110 - asked, nothing tells

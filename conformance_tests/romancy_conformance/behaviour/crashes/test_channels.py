@@ -32,7 +32,9 @@ KILLED = -9
 LEAST = 8
 """Processes that die."""
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
-ROUNDS, LISTENERS, COUNT = (20, 20, 50) if SOAK else (2, 4, 12)
+LISTENERS = 20
+"""In each of the two modes."""
+ROUNDS, COUNT = (20, 50) if SOAK else (2, 6)
 
 
 JOINING = ("register:before:1", "register:after:1", "register:after:2")
