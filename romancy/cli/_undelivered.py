@@ -11,7 +11,7 @@ from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._printing import as_json, clean, json_option, say, wrapped
 from romancy.engine import ChannelMessage, Signal, decode_message
-from romancy.errors import CodecError, HistoryVersionError
+from romancy.errors import CodecError, HistoryVersionError, RomancyError
 from romancy.insight import ago, many
 from romancy.storage.routing import Spread, address_of_channel, address_of_key
 
@@ -94,14 +94,20 @@ def _chosen(type: str | None, key: str | None, channel: str | None) -> Choice:
 
 
 async def _send(router: Router, chosen: Choice) -> None:
-    """Dispatch one address after the other."""
+    """Dispatch one address after the other, and say of which the reason is that nobody has got it."""
     sent, done = 0, set[str]()
     async for message in _kept(router, chosen):
         more = message.address not in done
         done.add(message.address)
         while more:
-            dispatched = await router.dispatch([message.address])
+            try:
+                dispatched = await router.dispatch([message.address])
+            except RomancyError as error:
+                say(f"{message.address}: {error}")
+                break
             sent, more = sent + dispatched.delivered, dispatched.more
+            for address, reason in dispatched.held_up.items():
+                say(f"{address}: {reason}")
     say(f"{many(sent, 'message')} sent to those who wait")
 
 

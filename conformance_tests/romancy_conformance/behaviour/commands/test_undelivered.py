@@ -5,9 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.storage.backends import create_store
-from romancy.storage.routing import Place, Posting, Spread, address_of_channel, address_of_key
+from romancy.storage.routing import (
+    OUTSIDE,
+    Interest,
+    InterestKind,
+    Owner,
+    Place,
+    Posting,
+    Spread,
+    address_of_channel,
+    address_of_key,
+)
 from romancy_conformance.behaviour.coded import Masking
 
 if TYPE_CHECKING:
@@ -90,6 +102,31 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
     assert left.startswith("m-o-2\n    event paid, key o-2, ")
     assert len(left.splitlines()) == 2
     assert asyncio.run(received()) == 5
+
+
+def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command) -> None:
+    """The conditions of who waits are those of a newer version."""
+    newer = Interest(
+        interest_id="newer", address=address_of_key("paid", "o-1"), kind=InterestKind.TAKE, where=b'{"all":[{"new":1}]}'
+    )
+
+    async def prepare() -> None:
+        async with Romancy(url, worker=False) as app:
+            await app.send("paid", 5, key="o-1")
+            await app.send("paid", 6, key="o-2")
+        store = create_store(url)
+        await store.open()
+        await store.router.register(Owner("newer", OUTSIDE), newer)
+        await store.router.register(Owner("other", OUTSIDE), replace(newer, address="k/4/paid/o-2", where=None))
+        await store.close()
+
+    asyncio.run(prepare())
+    said = romancy("undelivered", "--send")
+
+    assert said.code == 0
+    reason, count = said.err.strip().splitlines()
+    assert reason.startswith("k/4/paid/o-1: the conditions of an interest cannot be read")
+    assert count == "1 message sent to those who wait"
 
 
 def test_old_ones_are_removed_when_it_is_confirmed(url: str, romancy: Command) -> None:
