@@ -44,7 +44,7 @@ class Senders:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
-        self._poster = Poster(lambda: self._opened().router)
+        self._poster = Poster(lambda: self._opened().router, lambda posting: self._dispatch(_places(posting), None))
 
     def _opened(self) -> Store:
         raise UsageError("only an app sends")
@@ -110,11 +110,10 @@ class Senders:
         """Post a message, and have it dispatched."""
         if session is None:
             self._to_write("send")
-            answer = await self._poster.post(posting)
-        else:
-            (answer,) = await send_in(session, self._opened(), postings=[posting])
+            return await self._poster.post(posting)
+        (answer,) = await send_in(session, self._opened(), postings=[posting])
         if answer is Delivered.ACCEPTED:
-            self._dispatch([place.address for place in posting.places], session)
+            self._dispatch(_places(posting), session)
         return answer
 
     async def _send_to(self, instance_id: str, signal: Signal, session: object, *, chosen: bool) -> Sent:
@@ -228,3 +227,7 @@ class Senders:
         if answer is Delivered.UNKNOWN:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         return answer
+
+
+def _places(posting: Posting) -> list[str]:
+    return [place.address for place in posting.places]

@@ -100,7 +100,8 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
     """Decide in the order of posting: a message for one goes to the taker that has waited longest of those it fits.
 
     An owner gets one copy of a message at an address, however many of its interests fit. What it takes at another
-    address makes no difference, for that may happen in another dispatch. Not more than `limit` deliveries, unless a single message has more.
+    address makes no difference, for that may happen in another dispatch. Not more than `limit` deliveries, unless a
+    single message has more.
 
     An interest that cannot be read may want any message. So nobody who began to wait later takes one, and nothing is
     copied at its address, until somebody decides who can read it.

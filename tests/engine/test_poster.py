@@ -30,6 +30,7 @@ class Router:
     def __init__(self) -> None:
         self.writes: list[list[str]] = []
         self.may_end = asyncio.Event()
+        self.accepted: list[str] = []
         self.error: Exception | None = None
         self.cannot_seal = ""
 
@@ -51,7 +52,7 @@ def router() -> Router:
 
 @pytest.fixture
 def poster(router: Router) -> Poster:
-    return Poster(lambda: cast("Any", router))
+    return Poster(lambda: cast("Any", router), lambda posting: router.accepted.append(posting.message_id))
 
 
 def message(name: str, *, body: bytes = b"{}", dedupe: str | None = None) -> Posting:
@@ -79,6 +80,7 @@ async def test_what_is_sent_during_a_write_shares_the_next_one(router: Router, p
     accepted = Delivered.ACCEPTED
     assert await asyncio.gather(*first, *more) == [accepted, accepted, accepted, Delivered.DUPLICATE, accepted]
     assert router.writes == [["a", "b"], ["c", "known", "d"]]
+    assert router.accepted == ["a", "b", "c", "d"]
 
 
 async def test_a_write_has_so_many_messages_and_bytes(router: Router, poster: Poster) -> None:
@@ -111,6 +113,7 @@ async def test_who_stops_waiting_sends_nothing_and_stops_nobody(router: Router, 
 
     assert await stays is Delivered.ACCEPTED
     assert router.writes == [["a"], ["c"]]
+    assert router.accepted == ["a", "c"], "what was accepted is dispatched, although nobody waits for the answer"
 
 
 async def test_an_error_of_the_database_reaches_all_of_a_write_and_no_other(router: Router, poster: Poster) -> None:

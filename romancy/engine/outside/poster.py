@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.errors import CodecError
 from romancy.storage.limits import check_postings
+from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.storage.records import Delivered
     from romancy.storage.routing import Posting, Router
 
     Waiting = tuple[Posting, asyncio.Future[Delivered]]
@@ -29,8 +29,9 @@ _BYTES_AT_ONCE: Final = 1_000_000
 class Poster:
     """Posts messages for whoever calls."""
 
-    def __init__(self, router: Callable[[], Router]) -> None:
+    def __init__(self, router: Callable[[], Router], accepted: Callable[[Posting], None]) -> None:
         self._router = router
+        self._accepted = accepted
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -38,6 +39,7 @@ class Poster:
         """Post one message, as `Router.post` promises."""
         if posting.dedupe is not None:
             (answer,) = await self._router().post([posting])
+            self._answer(posting, answer)
             return answer
         check_postings([posting])  # what is refused refuses nobody else
         answered: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
@@ -81,9 +83,15 @@ class Poster:
         except Exception as error:  # noqa: BLE001 - each caller gets it
             _fail(batch, error)
         else:
-            for (_, answered), answer in zip(batch, answers, strict=True):
+            for (posting, answered), answer in zip(batch, answers, strict=True):
+                self._answer(posting, answer)
                 if not answered.done():
                     answered.set_result(answer)
+
+    def _answer(self, posting: Posting, answer: Delivered) -> None:
+        """Tell that a message is accepted, also if its sender does not wait any more."""
+        if answer is Delivered.ACCEPTED:
+            self._accepted(posting)
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
