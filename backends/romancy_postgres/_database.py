@@ -152,9 +152,14 @@ class Database:
         *,
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
+        lasting: bool = True,
     ) -> T:
-        """Run statements that stand or fall together. If the transaction must be repeated, the body runs again."""
-        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, self.begin), lock_waits)
+        """Run statements that stand or fall together. If the transaction must be repeated, the body runs again.
+
+        A crash of the server may undo one that is not `lasting`, but never without all that was committed later.
+        """
+        begin = self.begin if lasting else f"{self.begin}; set local synchronous_commit = off"
+        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, begin), lock_waits)
 
     async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:
         """A transaction that waits at most that many seconds for a row, and then raises `LockedError`."""

@@ -2,7 +2,10 @@
 
 A look without locks finds the addresses where there is something to do. Most posts and most waits find nothing, and
 cost no more than this look. The rest is one transaction for some addresses: lock them, read interests and messages, let
-`pair` decide, and write. The counters of the receivers move after its commit.
+`pair` decide, and write. The counters of receivers whose rows are locked move after its commit.
+
+That transaction does not wait for the disk. If a crash of the server undoes it, the messages are where they were, and
+nobody has consumed them: a commit that does is durable, and with it all that came before.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ class _Moved(Struct):
     """What a transaction has delivered."""
 
     mail: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Instances and delivery ids, to be counted."""
+    """Instances and delivery ids."""
+    counted: set[str] = field(default_factory=set[str])
+    """Instances whose mail is counted."""
     delivered: int = 0
     more: bool = False
     held_up: dict[str, str] = field(default_factory=dict[str, str])
@@ -68,7 +73,8 @@ async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[
                 else:
                     parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
                 continue
-            for mail in portions(moved.mail, _one, _COUNT_AT_ONCE):
+            signals.tell(moved.counted)
+            for mail in portions([one for one in moved.mail if one[0] not in moved.counted], _one, _COUNT_AT_ONCE):
                 await count_mail(database, signals, mail)
             delivered += moved.delivered
             held_up |= moved.held_up
@@ -81,7 +87,7 @@ async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[
 
 async def _dispatch(database: Database, addresses: Sequence[str], limit: int) -> _Moved:
     waits = _LOCK_WAITS if len(addresses) == 1 else 0
-    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=waits)
+    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=waits, lasting=False)
 
 
 async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
@@ -151,6 +157,9 @@ async def _write(link: Link, done: Pairing, numbers: Numbers, wanted: Iterable[W
     last = sorted(numbers.last.items())
     if finished or last:
         await link.run("route_finish", *_columns(finished, 2), *_columns(last, 2))
+    if 0 < len(moved.mail) <= _COUNT_AT_ONCE:
+        mail = sorted(moved.mail)
+        moved.counted = {row[0] for row in await link.fetch("route_count", *_columns(mail, 2))}
     return moved
 
 

@@ -223,6 +223,29 @@ select instance_id as owner, delivery_id, true as inside from mailed
 union all
 select subscriber, letter_id, false from lettered;
 
+-- name: route_count
+-- Count at once what came to instances that nobody holds. The others are counted after the commit (`count_mail`). It
+-- waits for nobody, so a dispatch still takes its locks in one order with appends, which lock their instance first.
+with held as materialized (
+    select t.instance_id, t.delivery_id, x.signals
+    from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
+    join romancy_instances x on x.instance_id = t.instance_id
+    order by x.instance_id
+    for no key update of x skip locked
+), marked as (
+    update romancy_inbox m set counted = true, number = held.signals + 1
+    from held
+    where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted
+    returning m.instance_id
+)
+update romancy_instances i
+set signals = i.signals + new.mail,
+    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
+                   then least(i.wake_at, romancy_now()) else i.wake_at end
+from (select instance_id, count(*) as mail from marked group by instance_id) new
+where i.instance_id = new.instance_id
+returning i.instance_id;
+
 -- name: route_finish
 -- Forget messages that everybody has got, and remember the numbers of the last copies ($3, $4).
 with finished as (
