@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from msgspec import Raw
 
+from romancy.errors import UsageError
 from romancy.event import EventType
 from romancy.http._decisions import Sending, typed
 from romancy.http._handlers import check_handler
@@ -41,8 +42,9 @@ class Verified(NamedTuple):
 class Verifier(Protocol):
     """Tells whether a request is genuine. A function of yours may be one.
 
-    It gets the raw body, and the headers by their names in lower case. It raises VerificationError, or returns the id
-    of the delivery, a `Verified`, or None.
+    It gets the raw body, and the headers by their names in lower case. For a request that is not genuine it raises
+    VerificationError. For a genuine one it returns the id of the delivery, a `Verified`, or None. False is answered
+    with 401 and anything else with 500: neither admits.
     """
 
     def __call__(self, body: bytes, headers: Mapping[str, str], /) -> Verified | str | None: ...
@@ -88,6 +90,7 @@ class Webhook:
         id: str | Callable[[Delivery], str] | None,
         types: Mapping[str, EventType[Any]],
     ) -> None:
+        _check_verifier(verify)
         self.path = path
         self._verify = verify
         self._event = event
@@ -110,7 +113,7 @@ class Webhook:
                 found = await found
         except VerificationError as error:
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), "VerificationError") from None
-        verified = found if isinstance(found, Verified) else Verified(found)
+        verified = self._checked(found)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         delivery = Delivery(verified.id or digest, verified.type, self.path, body, headers)
         if self._id is None:
@@ -119,6 +122,20 @@ class Webhook:
         if not chosen:
             raise not_an_event("the delivery has no id")
         return Delivery(chosen, delivery.type, self.path, body, headers)
+
+    def _checked(self, found: Any) -> Verified:
+        """What the verifier has returned. Raises Refused for False, and TypeError for what says nothing."""
+        if found is False:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "the verifier refuses the request", "VerificationError")
+        verified = found if isinstance(found, Verified) else Verified(found)
+        given = cast("tuple[object, ...]", verified)
+        if all(each is None or isinstance(each, str) for each in given):
+            return verified
+        kind = "a Verified of something else than texts" if isinstance(found, Verified) else type(found).__name__
+        raise TypeError(
+            f"verify= of the webhook {self.path} returned {kind}, so the request is not admitted; a verifier raises "
+            "VerificationError, or returns the id of the delivery, a Verified or None"
+        )
 
     def sending(self, delivery: Delivery) -> Sending | None:
         """The event to send for a delivery; None if it is of no interest. Raises Refused if the data does not fit."""
@@ -147,3 +164,14 @@ class Webhook:
             data=raw,
         )
         return Sending(name if declared is None else declared, data, event)
+
+
+def _check_verifier(verify: Any) -> None:
+    """Raise UsageError for a class, which would take any request for its arguments, and for what cannot be called."""
+    if isinstance(verify, type):
+        raise UsageError(f"verify= takes a verifier, not a class; write verify={verify.__name__}(secret)")
+    if not callable(verify):
+        raise UsageError(
+            f"verify= takes a verifier, not {type(verify).__name__}; write verify=GitHub(secret), for example, or give "
+            "a function of the body and the headers"
+        )

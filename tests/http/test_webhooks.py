@@ -168,6 +168,49 @@ async def test_a_verifier_of_the_users_and_what_it_may_return(app: Romancy, http
     assert [None, True, None, True] == [answers[at].json.get("duplicate") for at in (0, 1, 3, 4)]
 
 
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (False, 401), (True, 500), (5, 500), (b"id", 500), (object(), 500), (GitHub, 500), (GitHub("x"), 500),
+        (("id", "type"), 500), (Verified(5), 500), (Verified("id", b"push"), 500),  # type: ignore[arg-type]
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+async def test_a_verifier_that_says_nothing_sensible_admits_nothing(
+    http: Ingress, caplog: pytest.LogCaptureFixture, result: Any, status: int
+) -> None:
+    calls: list[Delivery] = []
+
+    async def later(_body: bytes, _headers: Mapping[str, str]) -> Any:
+        return result
+
+    async def called(delivery: Delivery) -> None:
+        calls.append(delivery)
+
+    http.webhook("/now", verify=lambda _body, _headers: result)(called)
+    http.webhook("/later", verify=later)(called)  # type: ignore[arg-type]
+
+    answers = [await Client(http).post(path, b'{"forged": "payload"}') for path in ("/now", "/later")]
+
+    assert ([status, status], []) == ([answer.status for answer in answers], calls)
+    assert {status == 500} == {answer.json["retryable"] for answer in answers}
+    assert (status == 500) == ("verify= of the webhook /now returned" in caplog.text)
+    assert "payload" not in caplog.text
+
+
+async def test_what_is_no_verifier_is_refused_at_once(http: Ingress) -> None:
+    for wrong, written in [
+        (GitHub, r"verify=GitHub\(secret\)"),
+        (Verified, "verify="),
+        (None, "verify="),
+        (SECRET, "verify="),
+    ]:
+        with pytest.raises(UsageError, match=written) as caught:
+            http.webhook("/hooks/x", verify=wrong)  # type: ignore[arg-type]
+        assert SECRET not in str(caught.value)
+    http.webhook("/hooks/x", verify=GitHub(SECRET))  # nothing of the refused ones is left
+
+
 async def test_routes_that_cannot_be(http: Ingress) -> None:
     http.webhook("/hooks/x", verify=GitHub(SECRET))
 
