@@ -185,8 +185,13 @@ class Ingress:
         """A route for the signed requests of a provider, below the path of this application.
 
         Each delivery is sent as an event, of the type that the provider names or that `event` says; a function may
-        answer None for a delivery of no interest. As a decorator, it gives the deliveries to your own function instead.
-        A redelivery, by the provider's id or by `id` (a header, or a function), is recognised and dropped.
+        answer None for a delivery of no interest. A redelivery, by the provider's id or by `id` (a header, or a
+        function), is dropped. An event without a key that nobody listens to is gone.
+
+        As a decorator, it gives the deliveries to your own function, an `async def`, instead. The function is called
+        again for a redelivery: start a workflow with `delivery.instance_id`, and it starts once.
+
+        `verify` is a verifier, such as `GitHub(secret)`: what it does not vouch for is never admitted.
         """
         full = f"{self._prefix}{_prefix(path)}"
         if any(isinstance(route, Route) and route.path == full for route in self._router.routes):

@@ -99,7 +99,7 @@ class Webhook:
         self.handler: Hook | None = None
 
     def __call__(self, fn: H, /) -> H:
-        """Give each delivery to this function, an `async def`, instead of sending an event."""
+        """Give each delivery to this function, an `async def`, instead of an event. A redelivery comes again."""
         check_handler(fn, f"webhook {self.path}")
         self.handler = fn
         return fn

@@ -107,7 +107,9 @@ async def test_a_function_chooses_and_leaves_out(app: Romancy, http: Ingress) ->
     assert "2" == (await handle.result(timeout=30))[0]
 
 
-async def test_a_function_of_the_users_gets_the_delivery(app: Romancy, http: Ingress) -> None:
+async def test_a_function_of_the_users_gets_each_delivery_and_a_redelivery_starts_nothing(
+    app: Romancy, http: Ingress
+) -> None:
     seen: list[Delivery] = []
 
     @http.webhook("/hooks/standard", verify=StandardWebhooks(NEW))
@@ -121,6 +123,7 @@ async def test_a_function_of_the_users_gets_the_delivery(app: Romancy, http: Ing
     answers = [await client.post("/hooks/standard", body, **headers) for _ in range(2)]
 
     assert [202, 202] == [answer.status for answer in answers]
+    assert 2 == len(seen)
     assert {seen[0].instance_id} == {answer.json["instance_id"] for answer in answers}
     assert ("msg_1", "pushed", "/hooks/standard", body) == (seen[0].id, seen[0].type, seen[0].source, seen[0].body)
     assert "abc" == await app.handle(seen[0].instance_id).result(timeout=30)
