@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 
 from romancy.errors import UsageError
+from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "admit", "anyone", "bearer", "is_loopback", "local"]
+__all__ = ["Auth", "admit", "anyone", "bearer", "check_hook", "is_loopback", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
 """Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
@@ -43,6 +44,13 @@ async def admit(auth: Auth, request: Request) -> None:
         raise _unauthorized("not allowed")
 
 
+def check_hook(auth: Any) -> None:
+    """Raise UsageError for what is no hook: a class and `bearer` itself take any request for their first argument."""
+    if not callable(auth) or isinstance(auth, type) or auth is bearer:
+        given = "bearer without its tokens" if auth is bearer else kind_of(auth)
+        raise UsageError(f"auth= takes a function of the request, not {given}; write auth=bearer(token), for example")
+
+
 def _unauthorized(error: str) -> Refused:
     return Refused(HTTPStatus.UNAUTHORIZED, error, "Unauthorized", headers={"www-authenticate": "Bearer"})
 
@@ -53,6 +61,7 @@ def anyone(_request: Request) -> None:
 
 def bearer(*tokens: str) -> Auth:
     """A hook that asks for `authorization: Bearer TOKEN` with one of these tokens. Give two while you rotate them."""
+    check_texts(tokens, "bearer", "tokens")
     if not tokens or any(len(token) < _SHORTEST for token in tokens):
         raise UsageError(f"bearer() takes tokens of at least {_SHORTEST} characters; `openssl rand -hex 32` makes one")
     known = [token.encode() for token in tokens]

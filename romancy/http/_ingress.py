@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,14 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route, Router
 
+from romancy.app import Romancy
 from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
 from romancy.http._accepting import Accepting
 from romancy.http._answers import answer, answer_of
-from romancy.http._auth import admit, local
+from romancy.http._auth import admit, check_hook, local
 from romancy.http._bodies import Bodies
 from romancy.http._decisions import Known, decide
 from romancy.http._fields import Fields
+from romancy.http._given import kind_of
 from romancy.http._handlers import check_handler
 from romancy.http._incoming import events_of
 from romancy.http._management import Management
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
-    from romancy.app import Romancy
     from romancy.http._auth import Auth
     from romancy.http._decisions import Handler
     from romancy.http._webhooks import Delivery, Verifier
@@ -70,11 +71,14 @@ def asgi(
     batch; `max_waiting` requests that wait for a result or a progress at the same time, a result for at most `max_wait`
     seconds. A write that takes longer than `write_timeout` seconds is answered with 503.
     """
+    _check_app(app)
+    if auth is not None:
+        check_hook(auth)
     return Ingress(
         app,
         path=path,
-        auth=auth or local,
-        types={each.name: each for each in events},
+        auth=local if auth is None else auth,
+        types=_types_of(events),
         bodies=Bodies(max_body, 64 * max_body, body_timeout),
         waits=Waits(max_waiting),
         accepting=Accepting(app, write_timeout),
@@ -263,6 +267,22 @@ class Ingress:
         async with self.app:
             yield
             self.drain()
+
+
+def _check_app(app: Any) -> None:
+    if not isinstance(app, Romancy):
+        raise UsageError(f"asgi() takes an app, not {kind_of(app)}; write app = Romancy(url) and asgi(app)")
+
+
+def _types_of(events: Iterable[Any]) -> dict[str, EventType[Any]]:
+    given: list[Any] = [None]
+    with suppress(TypeError):  # not even several of anything
+        given = list(events)
+    if not all(isinstance(each, EventType) for each in given):
+        raise UsageError(
+            'events= takes a list of event types, which say what their data is; write events=[EventType("paid", Paid)]'
+        )
+    return {each.name: each for each in given}
 
 
 def _prefix(path: str) -> str:

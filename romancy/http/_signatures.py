@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from romancy.errors import UsageError
+from romancy.http._given import check_texts
 from romancy.http._json import checked
 from romancy.http._webhooks import VerificationError, Verified
 
@@ -22,6 +23,8 @@ __all__ = ["GitHub", "StandardWebhooks", "Stripe"]
 _WINDOW: Final = 300.0
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 _PREFIX: Final = "whsec_"
+_SHORTEST: Final = 16
+"""The bytes of a secret of Standard Webhooks, as for those who sign with one (`romancy.outbox`)."""
 
 
 class _Signed(NamedTuple):
@@ -57,6 +60,7 @@ class StandardWebhooks:
     """
 
     def __init__(self, *secrets: str | bytes, window: float = _WINDOW, now: Callable[[], float] = time.time) -> None:
+        check_texts(secrets, "StandardWebhooks", "secrets", bytes_too=True)
         self._secrets = _Secrets(map(_key, secrets), "StandardWebhooks")
         self._window = window
         self._now = now
@@ -79,6 +83,7 @@ class GitHub:
     """
 
     def __init__(self, *secrets: str | bytes) -> None:
+        check_texts(secrets, "GitHub", "secrets", bytes_too=True)
         self._secrets = _Secrets((each.encode() if isinstance(each, str) else each for each in secrets), "GitHub")
 
     def __call__(self, body: bytes, headers: Mapping[str, str], /) -> Verified:
@@ -98,6 +103,7 @@ class Stripe:
     """
 
     def __init__(self, *secrets: str, window: float = _WINDOW, now: Callable[[], float] = time.time) -> None:
+        check_texts(secrets, "Stripe", "secrets")
         self._secrets = _Secrets((each.encode() for each in secrets), "Stripe")
         self._window = window
         self._now = now
@@ -115,6 +121,13 @@ class Stripe:
 
 
 def _key(secret: str | bytes) -> bytes:
+    key = _decoded(secret)
+    if key and len(key) < _SHORTEST:
+        raise UsageError(f"StandardWebhooks takes secrets of at least {_SHORTEST} bytes; one of them has {len(key)}")
+    return key
+
+
+def _decoded(secret: str | bytes) -> bytes:
     if isinstance(secret, bytes):
         return secret
     text = secret.removeprefix(_PREFIX)

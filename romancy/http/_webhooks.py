@@ -15,6 +15,7 @@ from msgspec import Raw
 from romancy.errors import UsageError
 from romancy.event import EventType
 from romancy.http._decisions import Sending, typed
+from romancy.http._given import kind_of
 from romancy.http._handlers import check_handler
 from romancy.http._identity import instance_id_of
 from romancy.http._incoming import Incoming
@@ -172,6 +173,6 @@ def _check_verifier(verify: Any) -> None:
         raise UsageError(f"verify= takes a verifier, not a class; write verify={verify.__name__}(secret)")
     if not callable(verify):
         raise UsageError(
-            f"verify= takes a verifier, not {type(verify).__name__}; write verify=GitHub(secret), for example, or give "
+            f"verify= takes a verifier, not {kind_of(verify)}; write verify=GitHub(secret), for example, or give "
             "a function of the body and the headers"
         )

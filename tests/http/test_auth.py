@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -91,6 +91,32 @@ async def test_tokens(app: Romancy) -> None:
 def test_tokens_that_protect_nothing(tokens: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="tokens of at least"):
         bearer(*tokens)
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [FIRST, SECOND], (FIRST,), FIRST.encode(), 5], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_token_is_refused_and_not_shown(wrong: Any) -> None:
+    for given in [(wrong,), (SECOND, wrong)]:
+        with pytest.raises(UsageError, match=r"bearer\(first, second\)") as caught:
+            bearer(*given)
+        assert "fff" not in str(caught.value)
+
+
+class Hook:
+    """A hook as a class: it takes the request for an argument of its construction."""
+
+    def __init__(self, request: Request) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "wrong", [FIRST, Hook, bearer, 5, False, [bearer(FIRST)]], ids=lambda given: type(given).__name__
+)
+async def test_what_is_no_hook_is_refused_and_not_shown(app: Romancy, wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r"auth=bearer\(token\)") as caught:
+        asgi(app, auth=wrong)
+
+    assert FIRST not in str(caught.value)
 
 
 async def test_hooks_of_the_user(app: Romancy) -> None:

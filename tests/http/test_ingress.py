@@ -74,6 +74,29 @@ async def ids(app: Romancy) -> set[str]:
     return {found.instance_id async for found in app.iter_instances()}
 
 
+# ── what it is made of ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["sqlite:///x.db", "postgresql://u:hush@h/d", None, Romancy, place_order],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_is_no_app_is_refused_and_not_shown(wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r"asgi\(app\)") as caught:
+        asgi(wrong)
+
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["paid"], [Paid, dict], "paid", Paid, None, 5], ids=lambda given: type(given).__name__
+)
+async def test_what_is_no_type_of_an_event_is_refused(app: Romancy, wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r'events=\[EventType\("paid", Paid\)\]'):
+        asgi(app, events=wrong)
+
+
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

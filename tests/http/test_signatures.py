@@ -155,6 +155,32 @@ def test_it_agrees_with_the_library_of_standard_webhooks(text: str, version: str
     assert expected == found
 
 
+@pytest.mark.parametrize("verifier", [StandardWebhooks, GitHub, Stripe])
+@pytest.mark.parametrize(
+    "wrong", [[NEW, OLD], (NEW,), None, 5, {NEW}, bytearray(b"n" * 32)], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_secret_is_refused_and_not_shown(verifier: Any, wrong: Any) -> None:
+    for secrets in [(wrong,), (NEW, wrong)]:
+        with pytest.raises(UsageError, match=rf"{verifier.__name__}\(first, second\)") as caught:
+            verifier(*secrets)
+        assert NEW not in str(caught.value)
+        assert "nnn" not in str(caught.value)
+
+
+def test_secrets_of_stripe_are_texts() -> None:
+    with pytest.raises(UsageError, match="not bytes"):
+        Stripe(b"whsec_new")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("short", ["whsec_QUJD", "QUJD", b"ABC", base64.b64encode(b"a" * 15).decode(), b"a" * 15])
+def test_a_secret_of_standard_webhooks_that_is_too_short_to_protect(short: str | bytes) -> None:
+    with pytest.raises(UsageError, match="at least 16 bytes") as caught:
+        StandardWebhooks(NEW, short)
+
+    assert "QUJD" not in str(caught.value)
+    StandardWebhooks(base64.b64encode(b"a" * 16).decode(), b"a" * 16)  # these are long enough
+
+
 @pytest.mark.parametrize(
     "make",
     [StandardWebhooks, GitHub, Stripe, lambda: GitHub(""), lambda: Stripe("x", ""), lambda: StandardWebhooks("é")],
