@@ -7,7 +7,7 @@ UTF-8. Two events with different ids could then become one. Pure.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -17,7 +17,9 @@ from romancy.http._refusal import not_an_event
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_attributes", "check_encoding", "plain_attributes"]
+__all__ = ["Attribute", "check_attributes", "check_encoding", "plain_attributes"]
+
+Attribute: TypeAlias = "str | int | bool"
 
 _LARGEST: Final = 65_536
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
@@ -27,31 +29,33 @@ _TEXTS: Final = frozenset({"specversion", "id", "source", "type", "subject", "ti
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def plain_attributes(stored: Mapping[str, msgspec.Raw], what: str) -> dict[str, str]:
-    """The attributes of an event in JSON, as text. Those that are null are left out."""
-    attributes: dict[str, str] = {}
+def plain_attributes(stored: Mapping[str, msgspec.Raw], what: str) -> dict[str, Attribute]:
+    """The attributes of an event in JSON. Those that are null are left out, and the id of an instance becomes text."""
+    attributes: dict[str, Attribute] = {}
     for name, raw in stored.items():
         value = msgspec.json.decode(raw)
         if value is None:
             continue
-        text = value if isinstance(value, str) or name in _TEXTS else _text(value)
-        if not isinstance(text, str):
+        if not isinstance(value, str) and (name in _TEXTS or not _is_plain(value)):
             raise not_an_event(f"{what}: attribute {_shown(name)} is no text")
-        attributes[name] = text
+        attributes[name] = _text(value) if name == "romancyinstanceid" else value
     return attributes
 
 
-def _text(value: object) -> str | None:
-    """The text of a truth value or of an integer of 32 bits; the specification has no other numbers."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) and -(1 << 31) <= value < 1 << 31 else None
+def _is_plain(value: object) -> bool:
+    """Whether it is a truth value or an integer of 32 bits; the specification has no other numbers."""
+    return isinstance(value, bool) or (isinstance(value, int) and -(1 << 31) <= value < 1 << 31)
 
 
-def check_attributes(attributes: Mapping[str, str], what: str) -> None:
+def _text(value: Attribute) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_attributes(attributes: Mapping[str, Attribute], what: str) -> None:
     """Raise Refused for a name or a value that the specification does not allow, and for too much of them."""
     size = 0
-    for name, value in attributes.items():
+    for name, given in attributes.items():
+        value = _text(given)
         if _NAME.fullmatch(name) is None:
             raise not_an_event(
                 f"{what}: attribute {_shown(name)}: a name has lower-case letters and digits, 64 at most"

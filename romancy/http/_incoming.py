@@ -29,6 +29,7 @@ from romancy.http._refusal import Refused, not_an_event
 if TYPE_CHECKING:
     from cloudevents.core.base import BaseCloudEvent
 
+    from romancy.http._attributes import Attribute
     from romancy.http._fields import Fields
 
 __all__ = ["BATCH", "STRUCTURED", "Incoming", "events_of"]
@@ -55,8 +56,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """The instance that the event is for: the attribute `romancyinstanceid`."""
     headers: dict[str, str]
     """`datacontenttype` and `dataschema`, if the event has them."""
-    extensions: dict[str, str]
-    """The extension attributes, as text: the modes do not agree on other types."""
+    extensions: dict[str, str | int | bool]
+    """The extension attributes with the types of their JSON. In headers, the binary mode, all are text."""
     data: Raw
 
 
@@ -173,13 +174,13 @@ def _incoming(event: BaseCloudEvent, data: Raw) -> Incoming:
         time=event.get_time(),
         instance_id=event.get_extension("romancyinstanceid"),
         headers={name: attributes[name] for name in _OF_THE_DATA if name in attributes},
-        extensions={name: str(value) for name, value in attributes.items() if name not in _KNOWN},
+        extensions={name: value for name, value in attributes.items() if name not in _KNOWN},
         data=data,
     )
 
 
-def _media_of(given: str | None) -> MediaType | None:
-    return MediaType.parse(given) if given else None
+def _media_of(given: Attribute | None) -> MediaType | None:
+    return MediaType.parse(str(given)) if given else None
 
 
 def _decoded(raw: Raw, what: str) -> bytes:

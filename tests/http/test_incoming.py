@@ -57,7 +57,8 @@ def test_a_structured_event() -> None:
     )  # fmt: skip
     assert datetime(2026, 3, 1, 8, 0, 0, 500_000, UTC) == event.time
     assert {"dataschema": "/s"} == event.headers
-    assert {"tenant": "t", "retry": "true", "part": "7"} == event.extensions
+    assert {"tenant": "t", "retry": True, "part": 7} == event.extensions
+    assert bool is type(event.extensions["retry"])
     assert {"cents": 4900} == data_of(event)
 
 
@@ -70,6 +71,10 @@ def test_a_binary_event() -> None:
     assert {"tenant": "t"} == event.extensions
     assert {"datacontenttype": "application/json; charset=utf-8"} == event.headers
     assert {"cents": 4900} == data_of(event)
+
+
+def test_the_id_of_an_instance_is_text() -> None:
+    assert ["7", "true"] == [structured(romancyinstanceid=each).instance_id for each in (7, True)]
 
 
 def test_a_batch_keeps_its_order() -> None:

@@ -45,6 +45,11 @@ async def private(ctx: WorkflowContext, wanted: str = "paid") -> Any:
     return {"data": event.data, "id": event.id}
 
 
+@workflow
+async def extended(ctx: WorkflowContext) -> dict[str, Any]:
+    return dict((await ctx.wait_event("paid")).extensions)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -52,7 +57,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
-    async with Romancy("memory://", workflows=[place_order, tick, private]) as app:
+    async with Romancy("memory://", workflows=[place_order, tick, private, extended]) as app:
         yield app
 
 
@@ -72,29 +77,6 @@ def event(**changes: Any) -> bytes:
 
 async def ids(app: Romancy) -> set[str]:
     return {found.instance_id async for found in app.iter_instances()}
-
-
-# ── what it is made of ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    ["sqlite:///x.db", "postgresql://u:hush@h/d", None, Romancy, place_order],
-    ids=lambda given: type(given).__name__,
-)
-def test_what_is_no_app_is_refused_and_not_shown(wrong: Any) -> None:
-    with pytest.raises(UsageError, match=r"asgi\(app\)") as caught:
-        asgi(wrong)
-
-    assert "hush" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "wrong", [["paid"], [Paid, dict], "paid", Paid, None, 5], ids=lambda given: type(given).__name__
-)
-async def test_what_is_no_type_of_an_event_is_refused(app: Romancy, wrong: Any) -> None:
-    with pytest.raises(UsageError, match=r'events=\[EventType\("paid", Paid\)\]'):
-        asgi(app, events=wrong)
 
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,6 +207,16 @@ async def _waiting(handle: Handle[Any]) -> None:
     async for entry in handle.entries(follow=True):
         if type(entry.event).__name__ == "EventAwaited":
             return
+
+
+async def test_the_attributes_of_an_event_keep_the_types_of_its_json(app: Romancy, client: Client) -> None:
+    await app.start(extended.options(instance_id="p-1"))
+
+    await client.post(
+        "/", event(type="paid", romancyinstanceid="p-1", data={}, tenant="t", flag=True, n=3), content_type=STRUCTURED
+    )
+
+    assert {"tenant": "t", "flag": True, "n": 3} == await app.handle("p-1").result(timeout=30)
 
 
 async def test_handlers_of_the_user(app: Romancy, http: Ingress, client: Client) -> None:
