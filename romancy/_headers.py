@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -11,6 +12,7 @@ from romancy.storage.limits import check_id, check_text
 __all__ = ["MAX_HEADERS_BYTES", "extensions_of", "headers_of"]
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
+_NAME: Final = re.compile(r"[a-z0-9]{1,64}")
 _NOTHING: Final[dict[str, Any]] = {}
 
 
@@ -35,6 +37,11 @@ def extensions_of(given: Any, what: str) -> dict[str, str | int | bool]:
     extensions = dict(_mapping(given, f"extensions of {what}"))
     for name, value in extensions.items():
         check_id(name, f"name of an extension of {what}")
+        if _NAME.fullmatch(name) is None:
+            raise UsageError(
+                f"extension {name!r} of {what}: a name has lower-case letters and digits only, at most 64; "
+                "CloudEvents recommends 20"
+            )
         if isinstance(value, str):
             check_text(value, f"extension {name!r} of {what}")
         elif not isinstance(value, (bool, int)):
