@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
 from romancy.errors import InstanceConflictError, TerminalError
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from romancy.http._decisions import Decision
     from romancy.workflow import Call
 
-__all__ = ["Accepting"]
+__all__ = ["Accepting", "serving"]
 
 logger = get_logger("romancy.http")
+
+serving: Final[ContextVar[str]] = ContextVar("serving", default="over HTTP")
+"""The route of the request that is served, for the log: its method and its path with the names of parameters."""
 
 
 class Accepting:
@@ -115,7 +119,7 @@ class Accepting:
         """The answer to an exception. One that nobody expected is logged, and its text stays here."""
         refused = refusal_of(error)
         if refused is None:
-            logger.error("a request over HTTP failed", exc_info=error)
+            logger.error("the request %s failed", serving.get(), exc_info=error)
             refused = Refused(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 "the server failed; its log says why",

@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 from romancy.app import Romancy
 from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
-from romancy.http._accepting import Accepting
+from romancy.http._accepting import Accepting, serving
 from romancy.http._answers import answer, answer_of
 from romancy.http._auth import admit, check_hook, local
 from romancy.http._bodies import Bodies
@@ -131,6 +131,7 @@ class Ingress:
         """A route whose refusals and faults are answers. `asks`: the hook is asked first."""
 
         async def answering(request: Request) -> Response:
+            serving.set(f"{method} {path}")  # each request of a server runs in a context of its own
             try:
                 if asks:
                     await admit(self.auth, request)

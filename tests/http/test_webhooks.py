@@ -214,6 +214,28 @@ async def test_what_is_no_verifier_is_refused_at_once(http: Ingress) -> None:
     http.webhook("/hooks/x", verify=GitHub(SECRET))  # nothing of the refused ones is left
 
 
+async def test_the_log_names_the_route_that_failed_and_nothing_of_the_request(
+    http: Ingress, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @http.webhook("/hooks/x", verify=lambda _body, _headers: None)
+    async def broken(_delivery: Delivery) -> None:
+        raise ZeroDivisionError
+
+    async def away(_id: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(http.app, "get_instance", away)
+    client = Client(http)
+
+    answers = [await client.post("/hooks/x?token=hush", b'"hush"'), await client.get("/instances/mine", x_token="hush")]
+
+    assert [500, 500] == [answer.status for answer in answers]
+    routes = ["POST /hooks/x", "GET /instances/{instance_id:path}"]
+    assert [f"the request {route} failed" for route in routes] == [record.getMessage() for record in caplog.records]
+    assert "hush" not in caplog.text
+    assert "mine" not in caplog.text
+
+
 async def test_routes_that_cannot_be(http: Ingress) -> None:
     http.webhook("/hooks/x", verify=GitHub(SECRET))
 
