@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from romancy._options import some_time, whole_number
 from romancy.errors import UsageError
-from romancy.outbox._sender import Sender
+from romancy.outbox._sender import check_sender
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.storage.limits import check_text
+
+if TYPE_CHECKING:
+    from romancy.outbox._sender import Sender
 
 __all__ = ["Relay"]
 
@@ -43,8 +46,7 @@ class Relay:
         Published events are kept for `keep`, so that you can see them; None keeps them until you purge them. `source`
         is the beginning of the CloudEvents' `source`.
         """
-        if not isinstance(sender, Sender):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
-            raise UsageError(f"Relay takes an object with `async def send(event)`, not a {type(sender).__name__}")
+        check_sender(sender)
         check_text(source, "source")
         if not source:
             raise UsageError("source must not be empty: CloudEvents require one")

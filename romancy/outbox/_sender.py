@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from romancy.errors import UsageError
 from romancy.retry import seconds
 
 if TYPE_CHECKING:
     from romancy.outbox._event import OutboxEvent
     from romancy.retry import Duration
 
-__all__ = ["Reject", "Retry", "Sender"]
+__all__ = ["Reject", "Retry", "Sender", "check_sender", "refused"]
+
+_TAKES: Final = "Relay takes an object with `async def send(event)`"
 
 
 class Retry(Exception):  # noqa: N818 - it says what to do, not what is wrong
@@ -39,3 +44,26 @@ class Sender(Protocol):
         the relay's `retry` policy excludes: they are as good as `Reject`. The relay cancels a call that takes too long.
         """
         ...
+
+
+def check_sender(sender: object) -> None:
+    """Raise UsageError unless a relay can use it. What only a call shows, the relay checks when it sends."""
+    if isinstance(sender, type):
+        raise UsageError(f"{_TAKES}, not a class: make one, as in {sender.__name__}(…)")
+    if not isinstance(sender, Sender) or not callable(sender.send):
+        raise UsageError(f"{_TAKES}, not a {type(sender).__name__}")
+    if _is_synchronous(sender.send):
+        raise refused(sender)
+
+
+def refused(sender: object) -> UsageError:
+    """The error for a sender whose `send` cannot be awaited."""
+    return UsageError(f"{_TAKES}: {type(sender).__name__}.send is no `async def`")
+
+
+def _is_synchronous(call: Any) -> bool:
+    """Whether it is a function in Python, and neither it nor what it wraps is a coroutine function."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    call = getattr(call, "__func__", call)
+    return inspect.isfunction(call) and not inspect.iscoroutinefunction(inspect.unwrap(call))

@@ -59,6 +59,9 @@ class Beside:
             self._relaying, begun = Relaying(relay, outbox), time.monotonic()
             try:
                 await self._relaying.run(lambda: self._grace)
+            except UsageError:
+                logger.exception("the relay has ended and does not begin again; the app goes on without it")
+                return
             except Exception:
                 pause = _FIRST_PAUSE if time.monotonic() - begun > _LONGEST_PAUSE else pause
                 then = "what it had claimed is sent by another one"

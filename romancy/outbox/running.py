@@ -8,6 +8,7 @@ about an event is written in batches, with everything else that was decided whil
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import random
 import time
@@ -16,9 +17,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
-from romancy.errors import CodecError, HistoryVersionError, StorageError
+from romancy.errors import CodecError, HistoryVersionError, StorageError, UsageError
+from romancy.insight import many
 from romancy.outbox._event import event_of
-from romancy.outbox._sender import Reject, Retry
+from romancy.outbox._sender import Reject, Retry, refused
 from romancy.retry import Retry as Again
 from romancy.storage.outbox import OutboxState, Settled
 
@@ -67,6 +69,8 @@ class Relaying:
         """When the first event is due again that was settled here since the last claim (`time.monotonic`)."""
         self._look = asyncio.Event()
         self._failed_before = False
+        self._unusable: UsageError | None = None
+        """What is wrong with the sender, as a call of it has shown."""
 
     def stop(self) -> None:
         """Claim nothing more. What is being sent goes on."""
@@ -76,7 +80,8 @@ class Relaying:
     async def run(self, grace: Callable[[], float]) -> None:
         """Work until `stop()`, then let attempts end within as many seconds as `grace` says. Others are given back.
 
-        Raises what the sender raises when it is entered, and an error that is no outage of the database.
+        Raises what the sender raises when it is entered, and an error that is no outage of the database. Raises
+        UsageError if `send` turns out to give nothing to await.
         """
         async with AsyncExitStack() as stack:
             if hasattr(self._relay.sender, "__aenter__"):
@@ -96,6 +101,8 @@ class Relaying:
                 await asyncio.gather(settling, return_exceptions=True)
             if not settling.cancelled():
                 settling.result()
+        if self._unusable is not None:
+            raise self._unusable
 
     async def _give_up_sending(self) -> None:
         """Cancel what is being sent. What does not heed it is left: nothing is recorded, and another relay sends it."""
@@ -200,7 +207,12 @@ class Relaying:
         try:
             event = event_of(entry, relay.source)
             async with asyncio.timeout(relay.timeout):
-                await relay.sender.send(event)
+                sending: object = relay.sender.send(event)
+                if not inspect.isawaitable(sending):
+                    self._unusable = refused(relay.sender)
+                    self.stop()
+                    return _given_back(entry)
+                await sending
         except (Reject, HistoryVersionError) as error:
             return self._ended(entry, OutboxState.INVALID, _said(error))
         except TimeoutError as error:
@@ -231,8 +243,10 @@ class Relaying:
 
     def _ended(self, entry: OutboxEntry, state: OutboxState, said: str, *, counted: bool = True) -> Settled:
         logger.warning(
-            "event %s (%s) is %s after %d attempts; `romancy outbox` tells why, and queues it again",
-            entry.row.outbox_id, entry.row.topic, state, entry.attempts + counted,
+            "event %s (%s) is %s after %s; `romancy outbox --state %s` tells why, "
+            "`romancy outbox --requeue %s` queues it again",
+            entry.row.outbox_id, entry.row.topic, state, many(entry.attempts + counted, "attempt"),
+            state, entry.row.outbox_id,
         )  # fmt: skip
         return _settled(entry, state, said, counted=counted)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Self
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from msgspec import Raw
@@ -11,7 +13,7 @@ from msgspec import Raw
 from romancy import RetryPolicy, Romancy
 from romancy.engine import outgoing
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.outbox import OutboxEvent, Relay, Retry, beside, running
+from romancy.outbox import OutboxEvent, Reject, Relay, Retry, beside, running
 from romancy.outbox.running import Relaying
 from romancy.storage.memory import MemoryStore
 from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
@@ -213,6 +215,90 @@ def test_mistakes_are_told_at_once() -> None:
             Relay(**{"sender": Sender(), **wrong})  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         Romancy("memory://", relay=Sender())  # type: ignore[arg-type]
+
+
+def test_a_sender_whose_send_is_not_async_is_refused() -> None:
+    class Plain:
+        def send(self, event: OutboxEvent, /) -> None: ...
+
+    class Static:
+        @staticmethod
+        def send(event: OutboxEvent, /) -> None: ...
+
+    class Partial:
+        send = functools.partialmethod(Plain.send)
+
+    class Text:
+        send = "send"
+
+    for wrong in (Plain(), Static(), Partial(), Text(), Sender, object()):
+        with pytest.raises(UsageError, match="Relay takes an object with `async def send\\(event\\)`"):
+            Relay(wrong)  # type: ignore[arg-type]
+
+
+def test_a_sender_that_may_give_something_to_await_is_taken() -> None:
+    class Wrapped:
+        @functools.wraps(Sender.send)
+        def send(self, event: OutboxEvent, /) -> Coroutine[Any, Any, None]:
+            return Sender().send(event)
+
+    class Partial:
+        send = functools.partialmethod(Sender.send)
+
+    class Mocked:
+        send = AsyncMock()
+
+    good: Any
+    for good in (Wrapped(), Partial(), Mocked(), AsyncMock()):
+        assert Relay(good).sender is good
+
+
+class Unknown:
+    """Only a call shows that `send` gives nothing to await."""
+
+    def __init__(self) -> None:
+        self.send: Any = Mock(return_value=None)
+
+
+async def test_a_sender_that_gives_nothing_to_await_ends_the_relay_at_its_first_call() -> None:
+    box, sender = Box(row()), Unknown()
+    relaying = Relaying(Relay(sender), box)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        with pytest.raises(UsageError, match=r"Unknown\.send is no `async def`"):
+            await relaying.run(lambda: 5.0)
+
+    assert [(one.state, one.counted, one.error) for one in box.settled] == [(OutboxState.PENDING, False, None)]
+    assert sender.send.call_count == 1
+
+
+async def test_beside_a_worker_such_a_relay_does_not_begin_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(beside, "_FIRST_PAUSE", 0.0)
+    box, sender = Box(*map(row, range(5))), Unknown()
+    relay = beside.Beside(Relay(sender, concurrency=1))
+    relay.begin(box)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        while not box.settled:
+            box.enough.clear()
+            await box.enough.wait()
+    await relay.end(5.0)
+
+    assert sender.send.call_count == 1
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "does not begin again" in record.message
+
+
+async def test_a_warning_says_how_to_see_the_event_and_to_send_it_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(_: OutboxEvent) -> None:
+        raise Reject("no")
+
+    await run(Relay(Sender(act)), Box(row()), 1)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.message == (
+        "event o-0 (t) is invalid after 1 attempt; `romancy outbox --state invalid` tells why, "
+        "`romancy outbox --requeue o-0` queues it again"
+    )
 
 
 async def test_the_store_of_an_app_without_a_relay_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
