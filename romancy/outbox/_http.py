@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from romancy.errors import UsageError
+from romancy.outbox._failures import failure
 from romancy.outbox._sender import Reject, Retry
 from romancy.outbox._signing import Signer
 from romancy.retry import seconds
@@ -99,7 +100,7 @@ class HttpSender:
                 status, told = response.status_code, response.headers.get("retry-after")
                 await self._read_a_little(response)
         except (self._http.TransportError, self._http.DecodingError) as error:
-            raise Retry(type(error).__name__) from error  # its text may quote the URL
+            raise Retry(failure(error, self._url)) from error
         kind = status // 100
         if kind == _DONE:
             return

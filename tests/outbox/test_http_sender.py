@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
+import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from romancy.errors import UsageError
 from romancy.outbox import HttpSender, OutboxEvent, Reject, Retry
+from romancy.outbox._failures import failure
 from romancy.outbox._http import retry_after
 from romancy.outbox._signing import Signer
 from romancy_conformance.receiver import Answer, Receiver, Request
@@ -143,6 +146,42 @@ async def test_a_broken_connection_and_a_receiver_that_is_away_ask_for_another_a
     async with HttpSender(url) as sender:
         with pytest.raises(Retry, match="ConnectError"):
             await sender.send(event())
+
+
+async def test_a_receiver_that_is_away_is_told_with_its_place_and_the_cause() -> None:
+    async def said(url: str) -> str:
+        async with HttpSender(url) as sender:
+            with pytest.raises(Retry) as caught:
+                await sender.send(event())
+        return str(caught.value)
+
+    async def no_tls(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(no_tls, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        plain = await said(f"https://ann:word@127.0.0.1:{port}/secret?token=secret")
+    refused = await said(f"http://ann:word@127.0.0.1:{port}/secret?token=secret")
+    unknown = await said("http://ann:word@no-such-host.invalid/secret?token=secret")
+
+    assert refused == f"ConnectError at 127.0.0.1:{port}: connection refused"
+    assert unknown.startswith("ConnectError at no-such-host.invalid:80: DNS: ")
+    assert plain.startswith(f"ConnectError at 127.0.0.1:{port}: TLS: ")
+
+
+def test_the_place_and_the_cause_of_a_failure_are_found_wherever_they_are() -> None:
+    lost = OSError("All connection attempts failed")
+    lost.__cause__ = ExceptionGroup("many", [ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")])
+    silent = RuntimeError("https://x/?token=secret")
+    silent.__cause__ = silent
+    untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+
+    assert failure(lost, "http://[::1]/a") == "OSError at [::1]:80: connection refused"
+    assert failure(silent, "https://x/?token=secret") == "RuntimeError at x:443"
+    assert failure(OSError(errno.ENETUNREACH, "x"), "http://x:7") == "OSError at x:7: Network is unreachable"
+    assert failure(untrusted, "https://x").startswith("SSLCertVerificationError at x:443: TLS: ")
 
 
 async def test_a_long_answer_is_not_read_to_its_end() -> None:
