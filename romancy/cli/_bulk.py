@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._where import filters, parse_where
@@ -99,7 +100,7 @@ async def act_on(
         if not yes:
             run.asked = await _asked(found())
             if run.asked:
-                click.confirm(f"{action.verb} {many(len(run.asked), 'instance')}?", abort=True, err=True)
+                confirm(f"{action.verb} {many(len(run.asked), 'instance')}?")
         if run.asked is None or run.asked:
             await run.act(found())
         run.sum_up()

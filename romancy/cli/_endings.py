@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-__all__ = ["DIVERGED", "FAILED", "ended"]
+__all__ = ["DIVERGED", "FAILED", "NOT_FOUND", "ended"]
 
 FAILED: Final = 1
+NOT_FOUND: Final = 3
 DIVERGED: Final = 6
 _INTERRUPTED: Final = 130
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (InstanceNotFoundError, 3),
+    (InstanceNotFoundError, NOT_FOUND),
     (InstanceConflictError, 4),
     (UsageError, 2),
     (StorageError, 5),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from romancy.cli._apps import load_app
+from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
+from romancy.cli._endings import NOT_FOUND
 from romancy.cli._printing import as_json, json_option, say, table, wrapped
 from romancy.engine import ToldToStop, coded, opened
 from romancy.insight import ago, many, moment
@@ -29,6 +32,12 @@ __all__ = ["RELAYING"]
 
 _AT_ONCE: Final = 1000
 _GIVEN_UP: Final = (OutboxState.FAILED, OutboxState.INVALID, OutboxState.EXPIRED)
+
+
+class _UnknownEventError(click.ClickException):
+    """Some IDs name no event."""
+
+    exit_code = NOT_FOUND
 
 
 @click.command()
@@ -84,7 +93,7 @@ async def _relay(target: str, grace: float) -> None:
 @click.option("--requeue", is_flag=True, help="Send again what failed, was invalid or expired, or was published.")
 @click.option("--purge", is_flag=True, help="Remove what was published, or what --state names.")
 @click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: what ended longer ago, as in 30d.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask before --requeue and --purge act on many.")
 @json_option
 @running
 async def outbox(
@@ -110,7 +119,7 @@ async def outbox(
     async with desk(url, app) as open_desk:
         box = open_desk.store.outbox
         if requeue:
-            await _requeue(box, chosen, ids)
+            await _requeue(box, chosen, ids, yes=yes)
         elif purge:
             await _purge(box, chosen or (OutboxState.PUBLISHED,), older_than, yes=yes)
         elif chosen:
@@ -128,29 +137,65 @@ def _check(ids: Sequence[str], *, requeue: bool, purge: bool, older_than: timede
         raise click.UsageError("--older-than goes with --purge")
 
 
-async def _requeue(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[str]) -> None:
+async def _requeue(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[str], *, yes: bool) -> None:
     chosen = states or (tuple(FINISHED) if ids else (OutboxState.FAILED,))
     check_finished(chosen)
-    states_now = (await box.counts()).states
-    left = sum(states_now.get(state, 0) for state in chosen)  # a relay may fail again at what is queued here
+    if ids:
+        await _requeue_named(box, chosen, ids)
+        return
+    left = await _in_states(box, chosen)  # a relay may fail again at what is queued here
+    if left and not yes:
+        confirm(f"queue {many(left, 'event')} again?")
     count, more = 0, True
     while more and count < left:
-        some = await box.requeue(chosen, outbox_ids=ids or None, limit=min(_AT_ONCE, left - count))
+        some = await box.requeue(chosen, limit=min(_AT_ONCE, left - count))
         count, more = count + some, some > 0
     say(f"{many(count, 'event')} queued again")
 
 
+async def _requeue_named(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[str]) -> None:
+    """Queue these again. Says which are not in these states, and raises _UnknownEventError if some are nowhere."""
+    unique = list(dict.fromkeys(ids))
+    left = [one for one in unique if not await box.requeue(states, outbox_ids=[one], limit=1)]
+    unknown = dict.fromkeys(left)
+    async for entry in _entries(box, (), sys.maxsize if unknown else 0):
+        if entry.row.outbox_id in unknown:
+            del unknown[entry.row.outbox_id]
+            say(f"{entry.row.outbox_id} is {entry.state}, and was left alone")
+            if not unknown:
+                break
+    say(f"{many(len(unique) - len(left), 'event')} queued again")
+    if unknown:
+        raise _UnknownEventError(f"there is no event {', '.join(map(repr, unknown))} in the outbox")
+
+
+async def _in_states(box: Outbox, states: tuple[OutboxState, ...]) -> int:
+    now = (await box.counts()).states
+    return sum(now.get(state, 0) for state in states)
+
+
 async def _purge(box: Outbox, states: tuple[OutboxState, ...], age: timedelta | None, *, yes: bool) -> None:
     check_finished(states)
-    lost = [str(one) for one in states if one is not OutboxState.PUBLISHED]
-    if lost and not yes:
-        click.confirm(f"events that are {' or '.join(lost)} have not reached their receivers; remove them?", abort=True)
     before = (await box.counts()).now + 1 - (0 if age is None else round(age.total_seconds() * 1_000_000))
+    if not yes:
+        await _ask_to_purge(box, states, None if age is None else before)
     count, more = 0, True
     while more:
         some = await box.purge(states, before, limit=_AT_ONCE)
         count, more = count + some, some == _AT_ONCE
     say(f"{many(count, 'event')} removed")
+
+
+async def _ask_to_purge(box: Outbox, states: tuple[OutboxState, ...], before: int | None) -> None:
+    if before is None:
+        count = await _in_states(box, states)
+    else:
+        found = _entries(box, states, sys.maxsize)
+        count = len([None async for entry in found if entry.ended_at is not None and entry.ended_at < before])
+    lost = [str(one) for one in states if one is not OutboxState.PUBLISHED]
+    about = f" (what is {' or '.join(lost)} has not reached its receiver)" if lost else ""
+    if count:
+        confirm(f"remove {many(count, 'event')}{about}?")
 
 
 def _print_counts(counts: OutboxCounts, *, json_lines: bool) -> None:

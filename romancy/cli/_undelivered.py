@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 import msgspec
 
+from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._printing import as_json, clean, json_option, say, wrapped
@@ -41,7 +42,7 @@ class Choice(NamedTuple):
 @click.option("--channel", metavar="NAME", help="Only messages of this channel.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
 @click.option("--send", is_flag=True, help="Look again for somebody who waits for them.")
-@click.option("--purge", is_flag=True, help="Remove what is older than --older-than and nobody waits for.")
+@click.option("--purge", is_flag=True, help="Remove all that is older than --older-than and nobody waits for.")
 @click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: how old, as in 7d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -69,8 +70,10 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
     chosen = _chosen(type_, key, channel)
     if send and purge:
         raise click.UsageError("give --send or --purge, not both")
-    if purge and (older_than is None or chosen != Choice(None, None)):
-        raise click.UsageError("--purge goes with --older-than AGE, and with no choice of messages")
+    if purge and chosen != Choice(None, None):
+        raise click.UsageError("--purge removes all that is old enough; leave out --type, --key and --channel")
+    if purge and older_than is None:
+        raise click.UsageError("give --purge an age: --older-than 7d")
     if older_than is not None and not purge:
         raise click.UsageError("--older-than goes with --purge")
     async with desk(url, app) as open_desk:
@@ -113,7 +116,7 @@ async def _send(router: Router, chosen: Choice) -> None:
 
 async def _purge(store: Store, age: timedelta, *, yes: bool) -> None:
     if not yes:
-        click.confirm("nobody has got these messages; remove those that nobody waits for?", abort=True)
+        confirm("nobody has got these messages; remove those that nobody waits for?")
     before = (await store.census()).now - round(age.total_seconds() * 1_000_000)
     count = gone = await store.router.expire(before, limit=_AT_ONCE)
     while gone:
@@ -134,7 +137,7 @@ async def _list(store: Store, chosen: Choice, limit: int, *, json_lines: bool) -
         else:
             click.echo("\n".join(_lines(message, now)))
     if not count:
-        say("there is no such message")
+        say("nothing is undelivered" if chosen == Choice(None, None) else "nothing of this choice is undelivered")
 
 
 async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:

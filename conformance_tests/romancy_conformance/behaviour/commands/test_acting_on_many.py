@@ -59,13 +59,14 @@ def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Ca
             async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
                 await happens(app)
 
-        def confirm(question: str, **_: object) -> None:
+        def confirm(question: str, **_: object) -> bool:
             questions.append(question)
             thread = threading.Thread(target=lambda: asyncio.run(meanwhile()))
             thread.start()
             thread.join()
+            return True
 
-        monkeypatch.setattr("romancy.cli._bulk.click.confirm", confirm)
+        monkeypatch.setattr("click.confirm", confirm)
 
     questions.clear()
     return say

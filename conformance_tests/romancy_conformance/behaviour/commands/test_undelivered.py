@@ -70,7 +70,7 @@ def test_what_nobody_has_asked_for_is_listed_until_somebody_does(url: str, roman
     assert [line for line in one.out.splitlines() if line[0] != " "] == ["e-2"]
     assert jobs.out.splitlines()[0] == job["id"]
     assert "--limit shows more" in two.err
-    assert ("", "there is no such message") == (none.out, none.err.strip())
+    assert ("", "nothing of this choice is undelivered") == (none.out, none.err.strip())
 
 
 def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) -> None:
@@ -138,7 +138,8 @@ def test_old_ones_are_removed_when_it_is_confirmed(url: str, romancy: Command) -
 
     assert 0 != asked.code
     assert ["0 messages removed", "4 messages removed"] == [young.err.strip(), gone.err.strip()]
-    assert romancy("undelivered").out == ""
+    left = romancy("undelivered")
+    assert ("", "nothing is undelivered") == (left.out, left.err.strip())
 
 
 def test_what_a_codec_has_sealed_is_said_to_be(url: str, romancy: Command) -> None:
@@ -162,5 +163,8 @@ def test_mistakes_are_told(romancy: Command) -> None:
         ("--purge",),
         ("--older-than", "1h"),
         ("--purge", "--older-than", "1h", "--type", "t"),
+        ("--purge", "--older-than", "1h", "--channel", "c"),
     ):
         assert romancy("undelivered", *wrong).code == 2, wrong
+    chosen = romancy("undelivered", "--purge", "--channel", "c").err
+    assert "--purge removes all that is old enough; leave out --type, --key and --channel" in chosen

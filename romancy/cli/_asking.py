@@ -1,0 +1,22 @@
+"""Asking before something is done to many."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+__all__ = ["confirm"]
+
+
+def confirm(question: str) -> None:
+    """Go on if the answer is yes. Raises click.ClickException if it is no, or if nobody is there to answer."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise click.ClickException("nothing was done: nobody answered; --yes answers for you") from None
+    if not agreed:
+        raise click.ClickException("nothing was done")
