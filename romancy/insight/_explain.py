@@ -30,6 +30,7 @@ def explain(row: InstanceRow, timeline: Timeline, census: Census) -> list[str]:
     return [
         *_cancelling(timeline),
         *(_open(step, row, census.now) for step in timeline.open),
+        *_put_aside(timeline),
         *_held(row, timeline, census),
     ]
 
@@ -76,6 +77,14 @@ def _open(step: Step, row: InstanceRow, now: int) -> str:
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:
             return _attempted(step, now, held=row.owner is not None)
+
+
+def _put_aside(timeline: Timeline) -> Iterator[str]:
+    if timeline.put_aside:
+        last, count = timeline.put_aside[-1], len(timeline.put_aside)
+        before = "" if count == 1 else f" ({count} so far; this is the last one)"
+        reason = last.reason.rstrip(".")
+        yield f"It has put aside the event {last.name!r} with the id {last.event_id!r}{before}: {reason}."
 
 
 def _attempted(step: Step, now: int, *, held: bool) -> str:

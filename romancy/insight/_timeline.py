@@ -73,6 +73,8 @@ class Timeline:
         self.entries: list[Step | Note] = []
         self.parked: str | None = None
         self.cancelling: str | None = None
+        self.put_aside: list[ev.EventPutAside] = []
+        """Of the current run."""
         self._open: dict[tuple[str, str], Step] = {}
         self._at = 0
 
@@ -126,6 +128,7 @@ class Timeline:
 
     def run_begins(self, event: ev.WorkflowStarted) -> None:
         self._open.clear()
+        self.put_aside.clear()
         self.cancelling = None
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
@@ -166,6 +169,7 @@ def _event_awaited(timeline: Timeline, event: ev.EventAwaited) -> None:
 
 
 def _put_aside(timeline: Timeline, event: ev.EventPutAside) -> None:
+    timeline.put_aside.append(event)
     timeline.note(f"put aside event {event.name} (id {event.event_id}): {event.reason}")
 
 

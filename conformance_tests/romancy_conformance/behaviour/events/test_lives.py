@@ -343,6 +343,9 @@ async def test_what_an_instance_waits_for_is_told(app: Romancy) -> None:
 
     assert "the event 'order' with data that meet its conditions" in (await app.explain(handle.instance_id))[0]
     assert "the event 'paid' with the key 'k', at most until" in (await app.explain(keyed.instance_id))[0]
+    told = " ".join(await keyed.explain())
+    assert "It has put aside the event 'paid' with the id 'bad': " in told
+    assert "expected int" in told
     timeline = Timeline.of(await app.history(keyed.instance_id))
     notes = [entry.text for entry in timeline.entries if isinstance(entry, Note)]
     assert any(text.startswith("put aside event paid (id bad): ") for text in notes)
