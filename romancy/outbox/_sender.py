@@ -40,8 +40,9 @@ class Sender(Protocol):
     async def send(self, event: OutboxEvent, /) -> None:
         """Return when the receiver has the event for good.
 
-        Raise `Retry` or `Reject` otherwise. Any other exception is as good as `Retry`, except a `TerminalError` or what
-        the relay's `retry` policy excludes: they are as good as `Reject`. The relay cancels a call that takes too long.
+        Raise `Retry` or `Reject` otherwise. Any other exception is as good as `Retry`, except a `TerminalError`, what
+        the relay's `retry` policy excludes and what is no `Exception`: they are as good as `Reject`. The relay cancels
+        a call that takes too long.
         """
         ...
 
