@@ -267,6 +267,9 @@ class Romancy(Instances):
         else:
             self._dispatcher.ask_later(addresses)
 
+    def _sweep(self) -> None:
+        self._dispatcher.sweep()
+
     def _stir(self) -> None:
         if self._worker is not None:
             self._worker.claiming.look()

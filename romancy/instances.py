@@ -55,6 +55,9 @@ class Instances(Senders, Condition):
         self._manager: Standing | None = None
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
 
+    def _sweep(self) -> None:
+        """Let what is posted and what ended instances were given be routed soon."""
+
     def _stir(self) -> None:
         """Something may be due now: a worker of this app looks for it."""
 
@@ -268,7 +271,9 @@ class Instances(Senders, Condition):
         """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
         check_text(reason, "reason")
         worker = self._worker_token() or self._manager
-        return await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
+        ended = await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
+        self._sweep()  # it may have been given a message that is for the next one who asks
+        return ended
 
     async def purge(self, *instance_ids: str) -> int:
         """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.

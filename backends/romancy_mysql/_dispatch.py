@@ -181,6 +181,7 @@ class Dispatch:
         (lost,) = await database.ask(misdelivered)
         if lost.rows:
             await give_back(database, [(name.decode(), one.decode()) for name, one in lost.rows])
+            self._more = True  # they are at these addresses again
 
     async def _count_these(self, places: list[tuple[str, str]]) -> None:
         if places:

@@ -48,6 +48,8 @@ class _Moved(Struct):
     """Instances and delivery ids."""
     counted: set[str] = field(default_factory=set[str])
     """Instances whose mail is counted."""
+    over: set[str] = field(default_factory=set[str])
+    """Instances that have ended meanwhile."""
     delivered: int = 0
     more: bool = False
     held_up: dict[str, str] = field(default_factory=dict[str, str])
@@ -74,15 +76,22 @@ async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[
                     parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
                 continue
             signals.tell(moved.counted)
-            for mail in portions([one for one in moved.mail if one[0] not in moved.counted], _one, _COUNT_AT_ONCE):
-                await count_mail(database, signals, mail)
+            returned = await _count_others(database, signals, moved)
             delivered += moved.delivered
             held_up |= moved.held_up
-            if moved.more:
+            if moved.more or returned:
                 return Dispatched(delivered=delivered, more=True, held_up=held_up)
     if locked is not None:
         raise locked
     return Dispatched(delivered=delivered, held_up=held_up)
+
+
+async def _count_others(database: Database, signals: Signals, moved: _Moved) -> bool:
+    """Count the mail of instances that were locked. Return whether mail of ended ones went back to its address."""
+    others = [(name, one) for name, one in moved.mail if name not in moved.counted]
+    for mail in portions([one for one in others if one[0] not in moved.over], _one, _COUNT_AT_ONCE):
+        await count_mail(database, signals, mail)
+    return bool(others) and await database.run("sweep_ended", sorted({name for name, _ in others})) > 0
 
 
 async def _dispatch(database: Database, addresses: Sequence[str], limit: int) -> _Moved:
@@ -159,7 +168,8 @@ async def _write(link: Link, done: Pairing, numbers: Numbers, wanted: Iterable[W
         await link.run("route_finish", *_columns(finished, 2), *_columns(last, 2))
     if 0 < len(moved.mail) <= _COUNT_AT_ONCE:
         mail = sorted(moved.mail)
-        moved.counted = {row[0] for row in await link.fetch("route_count", *_columns(mail, 2))}
+        for row in await link.fetch("route_count", *_columns(mail, 2)):
+            (moved.over if row["over"] else moved.counted).add(row["instance_id"])
     return moved
 
 

@@ -224,10 +224,11 @@ union all
 select subscriber, letter_id, false from lettered;
 
 -- name: route_count
--- Count at once what came to instances that nobody holds. The others are counted after the commit (`count_mail`). It
--- waits for nobody, so a dispatch still takes its locks in one order with appends, which lock their instance first.
+-- Count at once what came to instances that nobody holds, and say which these are, and which have ended meanwhile. The
+-- others are counted after the commit (`count_mail`). It waits for nobody, so a dispatch still takes its locks in one
+-- order with appends, which lock their instance first.
 with held as materialized (
-    select t.instance_id, t.delivery_id, x.signals
+    select t.instance_id, t.delivery_id, x.signals, x.status in ('completed', 'failed', 'cancelled') as over
     from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
     join romancy_instances x on x.instance_id = t.instance_id
     order by x.instance_id
@@ -235,16 +236,17 @@ with held as materialized (
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
     from held
-    where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted
+    where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted and not held.over
     returning m.instance_id
+), counted as (
+    update romancy_instances i
+    set signals = i.signals + new.mail,
+        wake_at = case when i.owner is null and i.status <> 'stuck'
+                       then least(i.wake_at, romancy_now()) else i.wake_at end
+    from (select instance_id, count(*) as mail from marked group by instance_id) new
+    where i.instance_id = new.instance_id
 )
-update romancy_instances i
-set signals = i.signals + new.mail,
-    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
-                   then least(i.wake_at, romancy_now()) else i.wake_at end
-from (select instance_id, count(*) as mail from marked group by instance_id) new
-where i.instance_id = new.instance_id
-returning i.instance_id;
+select distinct instance_id, over from held;
 
 -- name: route_finish
 -- Forget messages that everybody has got, and remember the numbers of the last copies ($3, $4).
