@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
 from romancy.errors import CodecError, HistoryVersionError, StorageError, UsageError
-from romancy.insight import many
 from romancy.outbox._event import event_of
 from romancy.outbox._sender import Reject, Retry, refused
 from romancy.retry import Retry as Again
@@ -242,11 +241,11 @@ class Relaying:
         return _settled(entry, OutboxState.PENDING, said, delay)
 
     def _ended(self, entry: OutboxEntry, state: OutboxState, said: str, *, counted: bool = True) -> Settled:
+        attempts = entry.attempts + counted
         logger.warning(
-            "event %s (%s) is %s after %s; `romancy outbox --state %s` tells why, "
+            "event %s (%s) is %s after %d attempt%s; `romancy outbox --state %s` tells why, "
             "`romancy outbox --requeue %s` queues it again",
-            entry.row.outbox_id, entry.row.topic, state, many(entry.attempts + counted, "attempt"),
-            state, entry.row.outbox_id,
+            entry.row.outbox_id, entry.row.topic, state, attempts, "s" * (attempts != 1), state, entry.row.outbox_id,
         )  # fmt: skip
         return _settled(entry, state, said, counted=counted)
 

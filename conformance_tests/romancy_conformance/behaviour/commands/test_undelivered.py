@@ -111,7 +111,7 @@ def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command)
     )
 
     async def prepare() -> None:
-        async with Romancy(url, worker=False) as app:
+        async with Romancy(url, workflows=[], worker=False) as app:
             await app.send("paid", 5, key="o-1")
             await app.send("paid", 6, key="o-2")
         store = create_store(url)

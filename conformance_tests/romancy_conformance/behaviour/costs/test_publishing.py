@@ -26,7 +26,7 @@ STATEMENTS = 2
 async def test_publishing_is_one_insert_however_many_listen(
     statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Romancy(statements.url, worker=False) as app, AsyncExitStack() as stack:
+    async with Romancy(statements.url, workflows=[], worker=False) as app, AsyncExitStack() as stack:
         asked: list[str] = []
         monkeypatch.setattr(app._dispatcher, "ask", asked.extend)  # the dispatch comes after the commit
         cost: list[list[str]] = []
