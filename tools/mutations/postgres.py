@@ -75,7 +75,7 @@ MUTATIONS = (
         pitfall="B1",
         text="set signals = i.signals + new.mail,",
         replacement="set signals = i.signals + 0 * new.mail,",
-        times=3,
+        times=4,
         tests="test_interleavings.py delivery_and_a_release or release_held",
     ),
     _mutation(
