@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["Hold", "play", "statements"]
+__all__ = ["Hold", "HoldAt", "play", "statements"]
 
 _BLOCKED_AFTER = 0.1
 _STATEMENTS_AT_MOST = 40
@@ -36,6 +36,18 @@ class Hold:
         if self._count == self._number:
             self.reached.set()
             await self.go.wait()
+
+
+class HoldAt(Hold):
+    """A gate that stops the first statement of this name until released, whatever else the store sends."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1)
+        self._name = name
+
+    async def __call__(self, statement: str, /) -> None:
+        if statement == self._name:
+            await super().__call__(statement)
 
 
 async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
