@@ -48,7 +48,7 @@ def serve(target: str, host: str, port: int, drain: timedelta | None, quiet: boo
 
 def _load(target: str) -> Ingress:
     try:
-        from romancy.http import Ingress, asgi  # noqa: PLC0415 - an extra
+        from romancy.http import Ingress, asgi  # noqa: PLC0415 - needs the extra http, and this command alone does
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from None
     found: Ingress | Romancy = load(target, {Ingress: "http", Romancy: "app"})
@@ -57,7 +57,7 @@ def _load(target: str) -> Ingress:
 
 def _check_place(http: Ingress, target: str, host: str) -> None:
     """Refuse to listen where others would reach an app that answers this machine alone."""
-    from romancy.http._auth import is_loopback, local  # noqa: PLC0415 - an extra
+    from romancy.http._auth import is_loopback, local  # noqa: PLC0415 - needs the extra http
 
     if http.auth is local and not is_loopback(host):
         raise click.UsageError(
@@ -76,7 +76,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
     try:
-        from romancy.cli._server import server_of  # noqa: PLC0415 - it needs uvicorn
+        from romancy.cli._server import server_of  # noqa: PLC0415 - needs uvicorn, which is no dependency
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serve needs {error.name}: pip install uvicorn") from None
     server = server_of(http, grace)

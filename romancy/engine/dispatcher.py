@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +42,7 @@ _TOLD: Final = 1000
 """Upper bound on the addresses of which it is remembered that they were reported."""
 
 
-class _Job:
+class _Job(ABC):
     """Something to do, which is tried again if it fails."""
 
     def __init__(self, what: str) -> None:
@@ -52,8 +53,9 @@ class _Job:
         self.waits = False
         """Whether it is tried again after a pause."""
 
+    @abstractmethod
     async def do(self, store: Store) -> None:
-        raise NotImplementedError
+        """Do it. Raises what the store raises; nothing is half done then that cannot be done again."""
 
 
 class _Return(_Job):

@@ -65,7 +65,7 @@ def address_of_channel(name: str) -> str:
 
 
 class Spread(StrEnum):
-    """Who gets a message that is posted to an address."""
+    """The rule by which a message at an address finds its receivers."""
 
     ONE = "one"
     """The longest registered TAKE interest that it fits. The message is kept until there is one."""
@@ -99,7 +99,7 @@ class Posting(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class InterestKind(StrEnum):
-    """What its owner wants of the messages at an address."""
+    """The kinds of interest that an owner can have in the messages at an address."""
 
     TAKE = "take"
     """One message, the oldest that fits. The dispatch that gives it also removes the interest."""
@@ -112,7 +112,7 @@ class InterestKind(StrEnum):
 
 
 class Interest(Struct, frozen=True, kw_only=True, gc=False):
-    """What an owner wants at an address. `interest_id` is unique for its owner; registering it again replaces it.
+    """An owner's wish at an address. `interest_id` is unique for its owner; registering it again replaces it.
 
     An interest that is replaced by one of the same address and kind keeps its place among those that wait there.
     `where` is a JSON object of conditions, as `romancy.storage.query.encode_where` writes it. None: everything fits.
@@ -125,14 +125,14 @@ class Interest(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Owner(NamedTuple):
-    """Who is interested: one life of an instance or, with the life OUTSIDE, a named subscriber outside."""
+    """An interested party: one life of an instance or, with the life OUTSIDE, a named subscriber outside."""
 
     name: str
     life: int
 
 
 class Dispatched(Struct, frozen=True, kw_only=True):
-    """What a dispatch did. `more`: it met its limit; dispatch again."""
+    """The result of a dispatch. `more`: it met its limit; dispatch again."""
 
     delivered: int
     more: bool = False
