@@ -27,7 +27,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as Ended
 from romancy.engine.channels import on_channel, posted_on_channel
-from romancy.engine.events import posting_of, sent_by_workflow
+from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
     NO_RESULT,
@@ -223,7 +223,9 @@ def _sent(effect: Send | SendOnChannel, live: Live, stamp: str) -> Delivery | Po
         message = on_channel(effect, live.instance_id)
         return posted_on_channel(message, stamp) if effect.to is None else _to(effect.to, message, stamp)
     sent, signal = effect.event, sent_by_workflow(effect.event)
-    return _to(sent.to, signal, stamp) if sent.to else posting_of(signal, stamp, chosen=sent.chosen)
+    if sent.to:
+        return delivery_of(signal, sent.to, stamp, chosen=sent.chosen)
+    return posting_of(signal, stamp, chosen=sent.chosen)
 
 
 def _to(instance_id: str, message: Message, stamp: str) -> Delivery:

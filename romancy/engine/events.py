@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from romancy.engine.messages import Signal, encode_message
 from romancy.storage.query import project
+from romancy.storage.records import Delivery
 from romancy.storage.routing import Place, Posting, Spread, address_of_key, address_of_type
 
 if TYPE_CHECKING:
     from romancy._outgoing import OutgoingEvent
     from romancy.core import MessageSent
 
-__all__ = ["dedupe_of", "posting_of", "sent_by_workflow", "signal_of"]
+__all__ = ["dedupe_of", "delivery_of", "posting_of", "sent_by_workflow", "signal_of"]
 
 
 def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
@@ -31,6 +32,15 @@ def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
         projection=project(bytes(signal.data)),
         dedupe=dedupe_of(signal.source, signal.event_id) if chosen else None,
     )
+
+
+def delivery_of(signal: Signal, instance_id: str, delivery_id: str, *, chosen: bool) -> Delivery:
+    """The same for an event that a workflow or an activity sends to one instance.
+
+    Its append does not read the receiver. So an id is remembered for the name of the instance, not for each life.
+    """
+    dedupe = dedupe_of(f"{len(instance_id)}:{instance_id}:{signal.source}", signal.event_id) if chosen else None
+    return Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(signal), dedupe=dedupe)
 
 
 def sent_by_workflow(sent: MessageSent) -> Signal:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from romancy._logs import about, get_logger
 from romancy.core import SendOnChannel
 from romancy.engine.channels import on_channel, posted_on_channel
-from romancy.engine.events import posting_of, signal_of
+from romancy.engine.events import delivery_of, posting_of, signal_of
 from romancy.engine.messages import encode_message, outgoing
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
@@ -149,7 +149,7 @@ class Port:
         if to is None:
             self.postings += (posting_of(signal, stamp, chosen=bool(event.id)),)
         else:
-            self.deliveries += (Delivery(instance_id=to, delivery_id=stamp, body=encode_message(signal)),)
+            self.deliveries += (delivery_of(signal, to, stamp, chosen=bool(event.id)),)
         return signal.event_id
 
     async def send_on_channel(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from romancy import EventType, Romancy, UsageError, WorkflowContext, workflow
+from romancy import EventType, Romancy, UsageError, WorkflowContext, activity, activity_context, workflow
 from romancy.query import contains, gte, is_null, one_of
 from romancy.storage.backends import create_store
 from romancy.storage.query import MAX_PROJECTION_BYTES
@@ -53,6 +53,32 @@ KEYS = [
 @workflow
 async def one(ctx: WorkflowContext, type: str, key: str | None) -> object:
     return (await ctx.wait_event(type, key=key)).data
+
+
+@activity
+async def tells_twice(to: str) -> None:
+    for _ in range(2):
+        await activity_context().send(Paid, 2, to=to, source="/till", id="7")
+
+
+@workflow
+async def repeats_itself(ctx: WorkflowContext, to: str) -> None:
+    """Send the same event twice with one commit, in a later run, and from two activities; then another one."""
+    for _ in range(2):
+        await ctx.send(Paid, 1, to=to, id="7")
+    if ctx.run == 2:
+        await tells_twice(to)
+        await tells_twice(to)
+        await ctx.send(Paid, 3, to=to)
+    return repeats_itself.recur(to) if ctx.run == 1 else None
+
+
+@workflow
+async def collects_to_three(ctx: WorkflowContext) -> list[int]:
+    got: list[int] = []
+    while 3 not in got:
+        got.append((await ctx.wait_event(Paid)).data)
+    return got
 
 
 @workflow
@@ -217,3 +243,10 @@ async def test_one_that_fits_nowhere_keeps_no_other_waiting(open_app: Open) -> N
 @workflow
 async def typed(ctx: WorkflowContext, key: str) -> int:
     return (await ctx.wait_event(Placed, key=key)).data.id
+
+
+async def test_an_id_sent_again_to_an_instance_from_inside_is_dropped(app: Romancy) -> None:
+    receiver = await app.start(collects_to_three)
+    await app.run(repeats_itself, receiver.instance_id)
+
+    assert await receiver.result(timeout=20) == [1, 2, 3]
