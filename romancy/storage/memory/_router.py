@@ -72,6 +72,10 @@ class MemoryRouter:
         except LockedError:
             raise _busy("changes what is to be dispatched") from None
         await bump(self._database, self._gate(), told)
+        now = self._begin(None)
+        if any(_is_over(now.get("instances", (name,))) for name in told):
+            await self._tidy(limit)  # it ended meanwhile
+            more = True
         return Dispatched(delivered=done.delivered, more=more, held_up=done.held_up)
 
     def _addresses_with_work(self) -> set[str]:

@@ -178,6 +178,41 @@ async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
     await play(store, scenario)
 
 
+@pytest.mark.parametrize("held", ["dispatch", "end"])
+async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_outside(
+    store: Store, other_store: Store, receive: Receive, held: str
+) -> None:
+    """Whoever ends the instance knows none of its interests, and sweeps once. Nothing is left to a later sweep."""
+
+    async def scenario() -> Scene:
+        address = unique("k")
+        first, following = await receive(), await receive()
+        for receiver in (first, following):
+            await receiver.want(take(address))
+        (message,) = await post(store, address)
+        (mine, theirs) = (store, other_store) if held == "end" else (other_store, store)
+
+        async def ending() -> None:
+            outcome = Outcome.UNSEEN
+            while outcome is Outcome.UNSEEN:
+                item = first.next(change=change(Status.CANCELLED, seen=await first.signals()))
+                outcome = await settled(mine, item, first.actor.token)
+                first.seq -= outcome is Outcome.UNSEEN
+            assert outcome is Outcome.ACCEPTED
+            await patiently(mine)
+
+        async def check(_: Any, __: Any) -> None:
+            assert [row.delivery_id for row in await following.inbox()] == [message.message_id]
+            assert await store.router.kept(address=address) == []
+
+        one, two = ending(), patiently(theirs, address)
+        if held == "end":
+            return one, two, check
+        return two, one, check
+
+    await play(store, scenario)
+
+
 async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_store: Store, receive: Receive) -> None:
     """Where the id begins anew in the transaction that removes the former life."""
     writer = await receive()
