@@ -1,9 +1,10 @@
 """Wake-ups: this store's changes reach waiting callers here at once and elsewhere by NOTIFY.
 
-Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. They are
-collected for a few milliseconds and carry only ids; too many become "look everywhere". The listener has its own
-connection and makes a new one when that is lost; then all callers look everywhere. A slow safety look covers lost
-notifications. Without LISTEN (behind a pooler) it is faster, and the only way to hear of changes.
+Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. One is sent
+at once, and what changes in the few milliseconds after it goes together. They carry only ids; too many become "look
+everywhere". The listener has its own connection and makes a new one when that is lost; then all callers look
+everywhere. A slow safety look covers lost notifications. Without LISTEN (behind a pooler) it is faster, and the only
+way to hear of changes.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ class Signals:
         return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not look all at once
 
     async def _send(self) -> None:
+        """Send the first change at once. Send what follows it closely together."""
         while self._outgoing:
-            await asyncio.sleep(_GATHER)
             outgoing, self._outgoing = self._outgoing, set()
             try:
                 await self._database.fetch(
@@ -149,6 +150,7 @@ class Signals:
                 )
             except StorageError:
                 return  # the others poll by themselves; so does this store when the server is back
+            await asyncio.sleep(_GATHER)
 
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE

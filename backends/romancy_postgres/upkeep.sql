@@ -117,5 +117,6 @@ delete from romancy_seen
 where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
 
 -- name: notify
--- Notify all listeners. Never inside another transaction.
-select pg_notify($1, payload) from unnest($2::text[]) as t (payload);
+-- Notify all listeners. Never inside another transaction. A transaction that notifies has an entry in the server's log,
+-- and would wait for the disk before it is heard; a wake-up that a crash of the server loses is no loss.
+select set_config('synchronous_commit', 'off', true), pg_notify($1, payload) from unnest($2::text[]) as t (payload);
