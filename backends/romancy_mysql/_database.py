@@ -139,7 +139,13 @@ class Database:
 
         `RefusedValueError` if a value is at fault. With `lock_waits=0`, `LockWaitError` after the first lock wait.
         """
-        return await self.insist(lambda wire: self._transaction(wire, statements), lock_waits=lock_waits)
+        return await self.write_then(statements, (), lock_waits=lock_waits) is not None
+
+    async def write_then(
+        self, statements: Sequence[Statement], then: Sequence[Statement], *, lock_waits: int = _LOCK_WAITS
+    ) -> list[Answer] | None:
+        """As `write`, and ask `then` in the same packet after the commit. None if nothing was written."""
+        return await self.insist(lambda wire: self._transaction(wire, statements, then), lock_waits=lock_waits)
 
     async def insist(
         self, work: Callable[[Wire], Awaitable[T]], *, pool: Pool[Wire] | None = None, lock_waits: int = _LOCK_WAITS
@@ -218,18 +224,20 @@ class Database:
         """From here on, do not commit a transaction whose beginning the server has lost."""
         self.begin, self.end = _BEGIN_WHOLE, _COMMIT_WHOLE
 
-    async def _transaction(self, wire: Wire, statements: Sequence[Statement]) -> bool:
+    async def _transaction(
+        self, wire: Wire, statements: Sequence[Statement], then: Sequence[Statement]
+    ) -> list[Answer] | None:
         wire.tainted = True
         try:
-            await self.carry_out(wire, [self.begin, *statements], last=self.end)
+            answers = await self.carry_out(wire, [self.begin, *statements], last=self.end, then=then)
         except MismatchError:
             await self.roll_back(wire)
-            return False
+            return None
         except (TransientError, RefusedValueError, StorageConfigurationError, InternalError):
             await self.roll_back(wire)
             raise
         wire.tainted = False
-        return True
+        return answers
 
     def _packets(self, statements: Iterable[Statement]) -> list[tuple[bytes, str]]:
         """Statements joined to packets that the server accepts, each with a name for messages."""

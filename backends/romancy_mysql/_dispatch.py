@@ -8,6 +8,7 @@ process thinks. Messages are read before interests: whoever registered before a 
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from romancy.storage.pairing import Numbers
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
-    from romancy_mysql._sql import Statement
+    from romancy_mysql._sql import Statement, Value
 
 __all__ = ["Dispatch"]
 
@@ -124,8 +125,13 @@ class Dispatch:
             if not done.finished:
                 return look, done
             writing = _Writing(database, look, done)
-            if await database.write(list(writing.statements()), lock_waits=_LOCK_WAITS if patient else 0):
-                await self._count(writing.mail)
+            left = await database.write_then(
+                list(writing.statements()), list(writing.asks()), lock_waits=_LOCK_WAITS if patient else 0
+            )
+            if left is not None:
+                await self._counted(
+                    writing.mail, {(name.decode(), one.decode()) for part in left for name, one in part.rows}
+                )
                 return look, done
             await pause(attempt)
         self._more = True  # others route these messages, and were faster each time
@@ -155,8 +161,13 @@ class Dispatch:
             full=full,
         )
 
+    async def _counted(self, mail: Sequence[tuple[Owner, str]], left: set[tuple[str, str]]) -> None:
+        """Wake the owners of mail that the dispatch has counted itself. Count what is left."""
+        self._tell({owner.name for owner, one in mail if (owner.name, one) not in left})
+        await self._count([(owner, one) for owner, one in mail if (owner.name, one) in left])
+
     async def _count(self, mail: Sequence[tuple[Owner, str]]) -> None:
-        """Count what came into inboxes, and wake their owners. If that fails, the next sweep does it.
+        """Count mail whose receivers others held, and wake them. If that fails, the next sweep does it.
 
         What came to an instance that has ended or begun another life in the meantime is given back.
         """
@@ -234,7 +245,7 @@ class _Writing:
         self._rows.append((owner.name, one, None if interest is not None else at, interest, address, message_id))
 
     def statements(self) -> Iterator[Statement]:
-        """In the order of locks: addresses, interests, then what is given, and messages."""
+        """In the order of locks: addresses, interests, then what is given, messages, and receivers that are free."""
         yield from self._move_numbers()
         yield from self._hold_listeners()
         yield from self._end_interests()
@@ -245,6 +256,34 @@ class _Writing:
         if self._letters:
             yield self._database["give_letters"].statement(source(_LETTER, sorted(self._letters)))
         yield from self._end_messages()
+        yield from self._count_mail()
+
+    def asks(self) -> Iterator[Statement]:
+        """What to ask after the commit: which mail is not counted yet."""
+        if self.mail:
+            places = sorted({(owner.name, one) for owner, one in self.mail})
+            yield self._database["still_uncounted"].statement(source(("instance_id", "delivery_id"), places))
+
+    def _count_mail(self) -> Iterator[Statement]:
+        """Count the mail of receivers that nobody holds. The marks say which: `hold_free` removes theirs."""
+        if not self.mail:
+            return
+        database = self._database
+        places = sorted({(owner.name, owner.life, one) for owner, one in self.mail})
+        held = source(("instance_id", "life", "delivery_id"), places)
+        yield database["hold_free"].statement(held, closed=CLOSED)
+        counts = Counter((name, life) for name, life, _ in places)
+        of = {(name, life): one for name, life, one in places}
+        rows = [(name, of[name, life], count) for (name, life), count in sorted(counts.items())]
+        counted = source(("instance_id", "delivery_id", "count"), rows)
+        yield self._free("signal_instances", counted | {"closed": CLOSED})
+        yield self._free(
+            "number_inbox", source(("instance_id", "delivery_id"), [(name, one) for name, _, one in places])
+        )
+
+    def _free(self, name: str, parameters: Mapping[str, Value]) -> Statement:
+        """A statement about messages, for those that have lost their marks."""
+        return self._database[name].statement(parameters, further=self._database["unmarked"].render(parameters))
 
     def _end_messages(self) -> Iterator[Statement]:
         """What was given away was there, or all is undone. What nobody wanted may be gone already."""

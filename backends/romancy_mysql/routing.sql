@@ -123,6 +123,7 @@ from (
     select k.address, k.message_id
     from :source romancy_messages k
     where k.address = :address and k.message_id = :message_id
+    limit 1000000000
     for update skip locked
 ) g
 straight_join romancy_messages m on m.address = g.address and m.message_id = g.message_id
@@ -131,6 +132,30 @@ straight_join romancy_messages m on m.address = g.address and m.message_id = g.m
 -- Remove messages that were given away.
 delete m from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
+
+-- name: hold_free
+-- Remove the marks of the messages whose receivers live and are held by nobody else, and hold these receivers. It waits
+-- for nobody, so it can follow the locks of a dispatch, although appends lock their instances before all that. Without
+-- the limit, MySQL merges the derived table into the statement, and deletes the instances as well.
+delete u
+from (
+    select :instance_id as instance_id, :delivery_id as delivery_id
+    from :source romancy_instances i
+    where i.instance_id = :instance_id and i.life = :life and i.status not in (:closed)
+    limit 1000000000
+    for update skip locked
+) g
+straight_join romancy_uncounted u on u.instance_id = g.instance_id and u.delivery_id = g.delivery_id
+
+-- name: unmarked
+-- The condition that a message has lost its mark.
+and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
+
+-- name: still_uncounted
+-- Those of these messages that have their marks.
+select u.instance_id, u.delivery_id
+from :source romancy_uncounted u
+where u.instance_id = :instance_id and u.delivery_id = :delivery_id
 
 -- name: find_misdelivered
 -- Which of these messages went to an instance that has ended or begun another life in the meantime.
