@@ -7,7 +7,8 @@
 - *received*: 500 workflows that each wait for a key again and again, in the process of the senders: events a second
   from the first `send` to the last receipt;
 - *wake-up*: the time from the call of `send` to the line of the workflow after its `wait_event`, one event after
-  another, from the worker's own process and from another one: the median and the 99th percentile;
+  another, from the worker's own process and from another one: the median and the 99th percentile. It is measured first,
+  before a server has the pages of a load to write;
 - *fan-out*: copies a second that 20 subscribers of a broadcast channel receive in all;
 - *outbox*: published events a second that a relay hands to a sender that answers at once.
 
@@ -219,10 +220,12 @@ async def outbox(url: str) -> float:
 
 async def measure(url: str) -> Figures:
     """Take all measurements on one database."""
-    rate = await accepted(url)
     async with Romancy(url, workflows=[receiver, sleeper, subscriber]) as app:
         pushes = app._opened().capabilities.push  # pyright: ignore[reportPrivateUsage]
-        got, (here, there), copies = await received(app), await wake_ups(app, url), await fan_out(app)
+        here, there = await wake_ups(app, url)
+    rate = await accepted(url)
+    async with Romancy(url, workflows=[receiver, sleeper, subscriber]) as app:
+        got, copies = await received(app), await fan_out(app)
     return Figures(rate, got, here, there, copies, await outbox(url), pushes)
 
 
