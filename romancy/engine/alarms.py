@@ -5,20 +5,17 @@ The database keeps the alarms of resting instances.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from romancy.core import NO_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.clock import DatabaseClock, Timer
     from romancy.engine.instance import Live
 
 __all__ = ["Alarms"]
-
-_LONGEST: Final = 3600.0
 
 
 class Alarms:
@@ -26,16 +23,14 @@ class Alarms:
 
     def __init__(self, clock: DatabaseClock) -> None:
         self._clock = clock
-        self._handles: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._handles: dict[tuple[str, str], Timer] = {}
 
     def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         """Call `ring` once, at `due`, unless the alarm is cleared first."""
         if live.alarms is NO_DICT:
             live.alarms = {}
         live.alarms[name] = None
-        wait = min(self._clock.seconds_until(due), _LONGEST)
-        handle = asyncio.get_running_loop().call_later(wait, self._ring, live, name, due, ring)
-        self._handles[live.instance_id, name] = handle
+        self._handles[live.instance_id, name] = self._clock.call_at(due, self._ring, live, name, due, ring)
 
     def clear(self, live: Live, name: str) -> None:
         """Cancel one alarm of the instance."""

@@ -6,15 +6,17 @@ it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DatabaseClock", "boot_time"]
+__all__ = ["DatabaseClock", "Timer", "boot_time"]
 
+_LONGEST: Final = 3600.0
 
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -26,6 +28,14 @@ _nanoseconds: Final[Callable[[], int]] = partial(time.clock_gettime_ns, _CLOCK)
 def boot_time() -> int:
     """Time since boot, in microseconds."""
     return _nanoseconds() // 1000
+
+
+class Timer(Protocol):
+    """A call that was put off."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+        ...
 
 
 class DatabaseClock:
@@ -55,3 +65,12 @@ class DatabaseClock:
     def seconds_until(self, due: int) -> float:
         """How many seconds remain until a moment in the database's time; at least 0."""
         return max(0.0, (due - self._local() // 1000 - self._offset) / 1_000_000)
+
+    def call_at(self, due: int, callback: Callable[..., None], *args: Any) -> Timer:
+        """Call back on the event loop at a moment in the database's time, and at the latest in an hour.
+
+        The callback looks whether the moment has come: until then, the database's clock may have been put forward or
+        back.
+        """
+        wait = min(self.seconds_until(due), _LONGEST)
+        return asyncio.get_running_loop().call_later(wait, callback, *args)

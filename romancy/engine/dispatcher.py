@@ -143,6 +143,11 @@ class Dispatcher:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be dispatched now. What has failed is tried again later."""
+        return self._task is None and not (self._jobs or self._addresses or self._sweeps)
+
     def ask(self, addresses: Iterable[str]) -> None:
         """Dispatch these addresses soon."""
         self._addresses.update((address, None) for address in addresses if address not in self._aside)

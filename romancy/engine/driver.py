@@ -126,13 +126,13 @@ class Driver:
         """Makes the first commit of a child."""
         self.at_once: int | None = None
         """How many due instances are fed in one turn of the event loop; None: all."""
-        self._due: list[Live] = []
+        self.due: list[Live] = []
         """Instances to be fed together in this turn of the event loop."""
 
     @property
     def to_write(self) -> int:
         """How many instances have something to write, or have an append in flight, or had one a moment ago."""
-        return len(self._due) + self.writer.load
+        return len(self.due) + self.writer.load
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,18 +145,18 @@ class Driver:
         live.inputs.append((event, None))
         if live.in_flight or live.released or live.due:
             return
-        if self.attempts.idle and not self._due:
+        if self.attempts.idle and not self.due:
             self.advance(live)
             return
         live.due = True
-        self._due.append(live)
-        if len(self._due) == 1:
+        self.due.append(live)
+        if len(self.due) == 1:
             asyncio.get_running_loop().call_soon(self._advance_due)
 
     def _advance_due(self) -> None:
         """Feed some due instances. The others follow in the next turn, while the database writes these appends."""
-        due, self._due = self._due[: self.at_once], [] if self.at_once is None else self._due[self.at_once :]
-        if self._due:
+        due, self.due = self.due[: self.at_once], [] if self.at_once is None else self.due[self.at_once :]
+        if self.due:
             asyncio.get_running_loop().call_soon(self._advance_due)
         with driving():
             for live in due:
@@ -171,7 +171,7 @@ class Driver:
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
-        if self._due or live.due or live.in_flight or live.released:
+        if self.due or live.due or live.in_flight or live.released:
             self.ended(live, event, port)
             return
         if port is not None and port.leaves_something:

@@ -76,6 +76,11 @@ class LogWriter:
         recent = self._busy or asyncio.get_running_loop().time() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or in flight."""
+        return not (self._queue or self._busy or self._apart)
+
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item. `done` is called with its outcome, on the event loop.
 
@@ -137,7 +142,7 @@ class LogWriter:
 
     async def flushed(self) -> None:
         """Return when nothing is queued or in flight."""
-        while self._queue or self._busy or self._apart:
+        while not self.idle:
             flushed = asyncio.get_running_loop().create_future()
             self._flushed.append(flushed)
             await flushed

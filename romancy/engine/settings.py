@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from romancy._logs import Speaker
 
 if TYPE_CHECKING:
+    from romancy.engine.activities.attempt import Stage
+    from romancy.engine.clock import DatabaseClock
     from romancy.hooks import Hook
     from romancy.retry import RetryPolicy
 
@@ -43,3 +45,7 @@ class Settings:
         self.sticky = sticky
         self.warn_when_blocked = warn_when_blocked
         self.hooks = hooks
+        self.clock: DatabaseClock | None = None
+        """The clock of a test; None: the worker makes its own."""
+        self.stage: Stage | None = None
+        """How a test has attempts made; None: as they are."""

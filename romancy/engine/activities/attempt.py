@@ -10,15 +10,22 @@ from romancy.engine.activities.port import Port
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from msgspec import Raw
 
     from romancy._outgoing import OutgoingEvent
+    from romancy.core import Input
     from romancy.engine.append_slots import Slots
+    from romancy.engine.clock import Timer
     from romancy.engine.instance import Live
     from romancy.errors import StorageUnavailableError
     from romancy.storage.protocol import Store
+
+    Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
+    """Makes an attempt with the function of a definition."""
+    Stage = Callable[["Attempt", Made], Coroutine[Any, Any, Input]]
+    """Makes attempts in its own way, perhaps with another definition."""
 
 __all__ = ["Attempt", "Tools", "id_of"]
 
@@ -37,6 +44,8 @@ class Tools(NamedTuple):
     """Lends append slots to sessions, where sessions take the slots of their instances."""
     errors: frozenset[str] = frozenset()
     """The names of the exception types that workflows catch as themselves."""
+    stage: Stage | None = None
+    """Makes the attempts of a test; None: they are made as they are."""
 
 
 class Attempt:
@@ -70,7 +79,7 @@ class Attempt:
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         self.nonce = started.nonce
         self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Timer | None = None
         self.port: Port | None = None
         self.cancelled = False
         """Whether its workflow, not the engine, has asked it to stop."""

@@ -121,19 +121,24 @@ class Attempts:
         self._broken = broken
         self.patience = Backoff()
         self.observer: Observer | None = None
+        self._stage = tools.stage
 
     @property
     def idle(self) -> bool:
         """Whether no attempt runs."""
         return self._free == self._limit
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no attempt runs and none could: what there is, is for later."""
+        return self.idle and not any(each.live.attempts.get(each.id) is each for each in self._queue)
+
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt at its due time."""
         attempt = Attempt(self.tools, live, effect)
         live.attempts[attempt.id] = attempt
-        wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
-        if wait:
-            attempt.timer = asyncio.get_running_loop().call_later(wait, self._enqueue, attempt)
+        if effect.due is not None and self._clock.seconds_until(effect.due):
+            attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
         elif self._queue or self._held or not self._free or not self._beating.leases.fresh():
             self._enqueue(attempt)
         else:
@@ -201,6 +206,12 @@ class Attempts:
         """How many more attempts could run now; negative if some wait for a slot."""
         return self._free - len(self._queue)
 
+    def _fall_due(self, attempt: Attempt, due: int) -> None:
+        if self._clock.seconds_until(due):
+            attempt.timer = self._clock.call_at(due, self._fall_due, attempt, due)
+        else:
+            self._enqueue(attempt)
+
     def _enqueue(self, attempt: Attempt) -> None:
         self._queue.append(attempt)
         self._launch()
@@ -238,7 +249,7 @@ class Attempts:
         self._held, self._only = False, None
         self._launch()
 
-    async def all_ended(self, timeout: float) -> bool:
+    async def all_ended(self, timeout: float | None) -> bool:
         """Wait until no attempt runs. False if one still runs after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
@@ -273,7 +284,7 @@ class Attempts:
         attempt.began = True
         try:
             try:
-                call = self._plain_call(attempt) if self.observer is None else None
+                call = self._plain_call(attempt) if self.observer is None and self._stage is None else None
                 event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
                 attempt.ending = True
             except asyncio.CancelledError as error:
@@ -339,9 +350,11 @@ class Attempts:
         return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
 
     async def _carefully(self, attempt: Attempt) -> Input:
-        if self.observer is None:
-            return await self._attempt(attempt)
-        return await self.observer.around(attempt, self._attempt(attempt))
+        if self._stage is None:
+            call = self._attempt(attempt, attempt.effect.definition)
+        else:
+            call = self._stage(attempt, self._attempt)
+        return await (call if self.observer is None else self.observer.around(attempt, call))
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
         """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
@@ -377,12 +390,12 @@ class Attempts:
         )  # fmt: skip
         # A new object, so that a thread still at the lost attempt is not taken for it.
         again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
-        again.timer = asyncio.get_running_loop().call_later(pause, self._enqueue, again)
+        due = self._clock.now() + round(pause * 1_000_000)
+        again.timer = self._clock.call_at(due, self._fall_due, again, due)
 
-    async def _attempt(self, attempt: Attempt) -> Input:
-        """Call the function and report its success. Its exceptions pass through."""
+    async def _attempt(self, attempt: Attempt, definition: Any) -> Input:
+        """Call the function of the definition and report its success. Its exceptions pass through."""
         effect = attempt.effect
-        definition: Any = effect.definition
         if isinstance(effect, StartCompensation):
             positional, named = definition.arguments(effect.activity, effect.args, effect.result)
             if definition.dependencies:

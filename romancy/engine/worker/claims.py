@@ -14,7 +14,7 @@ from romancy.storage.records import ClaimRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.clock import DatabaseClock, Timer
     from romancy.engine.driver import Driver
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Intake
@@ -76,6 +76,10 @@ class Claiming:
         self._look = asyncio.Event()
         self._recover = False
         self._swept = -_SWEEP_EVERY
+        self._claims = False
+        """Whether a claim is under way."""
+        self._due_look: Timer | None = None
+        """The look when the first instance falls due that rests in the database."""
         self._next_look: asyncio.Handle | None = None
         self._next_look_at = 0.0
         """By the event loop's clock. The handle cannot tell: uvloop's has no `when()` if the delay is nearly zero."""
@@ -87,6 +91,11 @@ class Claiming:
     def look(self) -> None:
         """Claim soon: there may be work."""
         self._look.set()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no claim is under way or about to be made."""
+        return not (self._claims or self._look.is_set())
 
     def look_for_own(self) -> None:
         """Soon ask for everything this worker owns: some of it may have been missed."""
@@ -133,11 +142,13 @@ class Claiming:
             if self._stopping:
                 self._stopped.set()
                 return
-            if self._next_look is not None:
-                self._next_look.cancel()
-                self._next_look = None
+            for planned in (self._next_look, self._due_look):
+                if planned is not None:
+                    planned.cancel()
+            self._next_look = self._due_look = None
             if not self._fresh():
                 continue  # the next heartbeat that succeeds looks again
+            self._claims = True
             try:
                 await self._claim()
             except StorageUnavailableError as error:
@@ -146,6 +157,8 @@ class Claiming:
             except Exception:
                 logger.exception("cannot claim")
                 self.look_for_own()
+            finally:
+                self._claims = False
 
     def only_mail(self) -> None:
         """Claim no more instances, but ask for the mail of loaded ones, which may have to read it before they end."""
@@ -198,11 +211,12 @@ class Claiming:
             self._digest()
         elif not limit and now < self._sated_until:
             self._look_in(self._sated_until - now)
-        wait = _SWEEP_EVERY if work.next_due is None else self._clock.seconds_until(work.next_due)
-        if not wait:
+        self._look_in(_SWEEP_EVERY)
+        if work.next_due is not None and self._clock.seconds_until(work.next_due):
+            self._due_look = self._clock.call_at(work.next_due, self.look)
+        elif work.next_due is not None:
             # It is due and was not claimed: another worker is about to take it, or there is no room for it here.
-            wait = _SOON if limit else _SATED
-        self._look_in(min(wait, _SWEEP_EVERY))
+            self._look_in(_SOON if limit else _SATED)
 
     def _appetite(self, now: float) -> int:
         """How many instances to ask for: alone, as many as there is room for; else no more than can run at once.

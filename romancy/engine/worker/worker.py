@@ -30,8 +30,10 @@ from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.quarantine import Quarantine
 from romancy.engine.worker.recovery import Intake, claimed_again
 from romancy.engine.worker.replay import resumption
+from romancy.engine.worker.rest import rests
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
+from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 from romancy.storage.records import Append, Outcome
@@ -79,12 +81,13 @@ class Worker:
     ) -> None:
         self.store = store
         self.registry = registry
-        self.clock = DatabaseClock()
+        self.clock = settings.clock or DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation()
         self.nonce = self._incarnation.nonce
         self._ended = ended
+        self._tasks = Tasks()
         self.beating = self._new_beating()
         self.writer = LogWriter(store, self._incarnation)
         self.driver = Driver(
@@ -111,9 +114,9 @@ class Worker:
         )
         self._intake.tell_parked = ended
         self.driver.revive = Revivals(
-            store, self.driver, token=lambda: self.leases.token, spawn=self._spawn, look=self.claiming.look
+            store, self.driver, token=lambda: self.leases.token, spawn=self._tasks.spawn, look=self.claiming.look
         ).begin
-        self.driver.join = Joining(store, self.driver, spawn=self._spawn, broken=self._broken).begin
+        self.driver.join = Joining(store, self.driver, spawn=self._tasks.spawn, broken=self._broken).begin
         self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
@@ -121,7 +124,6 @@ class Worker:
         self._trials: asyncio.Task[None] | None = None
         self._another = another
         self._watchdog: Watchdog | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._committing: set[asyncio.Task[None]] = set()
         self.draining = False
         self.failed: RomancyError | None = None
@@ -165,7 +167,7 @@ class Worker:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
         with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
             return Attempts(
-                Tools(self.store, self.stamp, slots, self.registry.errors),
+                Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage),
                 self.clock,
                 threads=self._settings.max_threads,
                 dependencies=dependencies,
@@ -188,6 +190,11 @@ class Worker:
             done=self.claiming.look,
         )
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way here: the worker waits for a moment to come, or for somebody outside."""
+        return self._tasks.idle and rests(self.driver, self.claiming, self._intake)
+
     def is_alive(self) -> bool:
         """Whether nobody can have declared this incarnation dead, judged by its lease."""
         return self.leases.fresh()
@@ -206,11 +213,11 @@ class Worker:
         hush(self._settings.speaker)
         with speaking(self._settings.speaker):  # for the log lines of everything that begins here
             await self.beating.begin()
-            self._spawn(self.writer.run())
-            self._spawn(self.beating.run())
-            self._spawn(self.claiming.run())
+            self._tasks.last(self.writer.run())
+            self._tasks.last(self.beating.run())
+            self._tasks.last(self.claiming.run())
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
-            self._trials.add_done_callback(self._task_done)
+            self._trials.add_done_callback(self._tasks.done)
             patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
             self._watchdog = watching(patience, self._another, lambda: self.leases, lease)
             self.claiming.look()
@@ -268,9 +275,7 @@ class Worker:
             self._watchdog.stop()
         self.beating.stop()
         self._resting.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         await self._within(self.driver.ports.given_up(), _LONGEST_GOODBYE)
         if self._observer is not None:
             self._observer.flush()
@@ -281,17 +286,6 @@ class Worker:
         except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
             logger.warning("could not say goodbye to the database: %s", error)
         unhush(self._settings.speaker)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        for tasks in (self._tasks, *sets):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            logger.critical("a part of the worker stopped", exc_info=task.exception())
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +299,7 @@ class Worker:
         self._drop_everything()
 
     def _reborn(self) -> None:
-        self._spawn(self._look_for_own_once_written())
+        self._tasks.spawn(self._look_for_own_once_written())
 
     async def _look_for_own_once_written(self) -> None:
         """Let the appends in flight reach the log before anybody reads it, then ask for everything this worker owns."""
@@ -373,7 +367,7 @@ class Worker:
             self._intake.after_mail(live, inputs, kept)
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
-            self._spawn(self._without_taken_children(prepared, inputs, kept))
+            self._tasks.spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
@@ -401,7 +395,7 @@ class Worker:
         self._intake.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
 
     def _in_session(self, prepared: PendingAppend, port: Port) -> None:
-        self._spawn(self._commit_in_session(prepared, port), self._committing)
+        self._tasks.spawn(self._commit_in_session(prepared, port), self._committing)
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item

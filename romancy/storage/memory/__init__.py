@@ -15,9 +15,14 @@ from romancy.storage.memory._store import MemoryStore
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
 
-__all__ = ["Database", "MemoryStore", "create_store"]
+__all__ = ["Database", "MemoryStore", "create_store", "share"]
 
 _shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
+
+
+def share(name: str, database: Database) -> None:
+    """Let `memory://name` be this database for as long as the caller keeps it."""
+    _shared[name] = database
 
 
 def create_store(url: StorageURL) -> MemoryStore:

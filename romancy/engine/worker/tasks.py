@@ -1,0 +1,55 @@
+"""The tasks of one worker: those that run for as long as it does, and those that pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from romancy._logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["Tasks"]
+
+logger = get_logger("romancy.engine")
+
+
+class Tasks:
+    """Tasks that are cancelled together. One that stops by an error is logged."""
+
+    def __init__(self) -> None:
+        self._lasting: set[asyncio.Task[None]] = set()
+        self._passing: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there are only tasks that last."""
+        return not self._passing
+
+    def last(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this for as long as the worker."""
+        self._begin(work, self._lasting)
+
+    def spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
+        """Run this once. While it runs, it is also in the `sets`."""
+        self._begin(work, self._passing, *sets)
+
+    async def cancel(self) -> None:
+        """Cancel all of them, and wait for their ends."""
+        running = [*self._lasting, *self._passing]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        for tasks in sets:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        task.add_done_callback(self.done)
+
+    def done(self, task: asyncio.Task[None]) -> None:
+        """Log the error by which a task stopped."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("a part of the worker stopped", exc_info=task.exception())
