@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PROGRAMS = [str((HERE / name).relative_to(ROOT)) for name in ("accepted.py", "refused.py")]
+PROGRAMS = [str((HERE / name).relative_to(ROOT)) for name in ("accepted.py", "kit.py", "refused.py")]
 
 
 @pytest.mark.timeout(600)

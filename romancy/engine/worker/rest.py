@@ -13,7 +13,7 @@ __all__ = ["rests"]
 
 
 def rests(driver: Driver, claiming: Claiming, intake: Intake) -> bool:
-    """Whether nothing is to be claimed, taken up, fed, carried out, written or dispatched now."""
-    if driver.due or driver.solitude.only is not None or not driver.attempts.at_rest:
+    """Whether nothing is to be claimed, taken up, fed, written or dispatched now, whatever attempts are made."""
+    if driver.due or driver.solitude.only is not None:
         return False
     return driver.writer.idle and driver.dispatcher.idle and claiming.at_rest and intake.is_idle

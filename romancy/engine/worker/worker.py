@@ -193,6 +193,11 @@ class Worker:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is under way here: the worker waits for a moment to come, or for somebody outside."""
+        return self.driver.attempts.at_rest and self.rests_beside_attempts
+
+    @property
+    def rests_beside_attempts(self) -> bool:
+        """Whether at most attempts are under way here."""
         return self._tasks.idle and rests(self.driver, self.claiming, self._intake)
 
     def is_alive(self) -> bool:

@@ -1,0 +1,267 @@
+"""The app of a test: Romancy on a store in memory, with a clock that the test moves and fakes for activities."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypeVar, overload
+
+from romancy._logs import get_logger
+from romancy.app import Romancy
+from romancy.context import entered_activity
+from romancy.errors import RomancyError, UsageError
+from romancy.retry import Duration, seconds
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.memory import Database, share
+from romancy.testing._calls import name_of_activity
+from romancy.testing._clock import StandingClock
+from romancy.testing._mocks import Stage, fake_of
+from romancy.testing._time import Time
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from romancy._result_waiters import Watch
+    from romancy.activity import Activity
+    from romancy.core import Outcome
+    from romancy.hooks import Hook
+    from romancy.log import LogEntry
+    from romancy.retry import RetryPolicy
+    from romancy.serialization import Codecs, PayloadCodec
+    from romancy.testing._calls import Calls
+    from romancy.workflow import Workflow
+
+    Compensating: TypeAlias = Callable[P, object]
+    """What `@compensation` returns, for a type checker."""
+    Raised: TypeAlias = BaseException | type[BaseException]
+
+__all__ = ["TestApp"]
+
+logger = get_logger("romancy.testing")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_TOLD: Final = 5
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+
+
+class TestApp(Romancy):
+    """An app for tests. Everything that `Romancy` has works as there; the store is in memory, and time is the test's.
+
+    Time stands still. While the test waits for a result, it moves to the next moment that somebody waits for, whenever
+    nothing else can happen. With `skip=False` it moves only with `advance`.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        workflows: Iterable[Workflow[..., Any]],
+        *,
+        now: datetime | None = None,
+        skip: bool = True,
+        retry: RetryPolicy | None = None,
+        max_activities: int = 1000,
+        sticky: int = 1000,
+        drain_timeout: float = 0.0,
+        hooks: Iterable[Hook] = (),
+        codecs: Codecs | Iterable[PayloadCodec] = (),
+    ) -> None:
+        """`now` is the time at the beginning: without it, the time of the machine."""
+        self._clock = StandingClock(_microseconds(datetime.now(UTC) if now is None else now))
+        self._database = Database(self._clock.now)
+        name = f"test-{secrets.token_hex(8)}"
+        share(name, self._database)
+        super().__init__(
+            f"memory://{name}",
+            workflows=workflows,
+            retry=retry,
+            max_activities=max_activities,
+            sticky=sticky,
+            drain_timeout=drain_timeout,
+            hooks=hooks,
+            codecs=codecs,
+            check_at_start=False,
+        )
+        self._skip = skip
+        self._stage = Stage(lambda: self.now)
+        self._settings.clock = self._clock
+        self._settings.stage = self._stage.make
+        self._time: Time | None = None
+        self._skips = 0
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        worker = self._worker
+        assert worker is not None  # noqa: S101 - a test app is a worker
+        self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._time is not None:
+            if isinstance(error, Exception):
+                await self._note_what_is_open(error)
+            self._skips += self._time.skips
+            await self._time.close()
+            self._time = None
+        await super().__aexit__(kind, error, trace)
+
+    async def restart(self, workflows: Iterable[Workflow[..., Any]] | None = None) -> None:
+        """Stop in good order and begin again on the same database, as a deployment does; with other code, if given.
+
+        Handles stay valid. Callers that wait for a result at this moment get a UsageError.
+        """
+        self._opened()
+        await self.__aexit__(None, None, None)
+        if workflows is not None:
+            self._workflows = list(workflows)
+        await self.__aenter__()
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def now(self) -> datetime:
+        """The time of the test, in UTC."""
+        return _moment(self._clock.now())
+
+    @property
+    def skips(self) -> int:
+        """How often the clock has moved by itself."""
+        return self._skips + (0 if self._time is None else self._time.skips)
+
+    async def advance(self, by: Duration) -> None:
+        """Let so much time pass, and everything happen that falls due meanwhile, each at its moment.
+
+        First everything happens that can happen now. Activities that execute come to their ends first. In a fake of an
+        activity, time passes while that activity executes.
+        """
+        time = self._opened_time()
+        length = round(seconds(by, "the time to advance by") * 1_000_000)
+        await time.advance(length, executing=entered_activity() is not None)
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen at the present time."""
+        await self._opened_time().settled(executing=entered_activity() is not None)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Inside the block, the clock does not move by itself, whoever waits for a result."""
+        return self._opened_time().held()
+
+    def skipping(self) -> AbstractContextManager[None]:
+        """Inside the block, the clock moves by itself, as it does while the test waits for a result."""
+        return self._opened_time().skipping()
+
+    def _opened_time(self) -> Time:
+        self._opened()
+        assert self._time is not None  # noqa: S101 - an open app has its time
+        return self._time
+
+    async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
+        with self._opened_time().awaited():
+            return await super().outcome(instance_id, watch, timeout)
+
+    def entries_of(
+        self, instance_id: str, *, after: str | None = None, follow: bool = False
+    ) -> AsyncIterator[LogEntry]:
+        entries = super().entries_of(instance_id, after=after, follow=follow)
+        return self._awaited(entries) if follow else entries
+
+    async def _awaited(self, entries: AsyncIterator[LogEntry]) -> AsyncIterator[LogEntry]:
+        while True:
+            with self._opened_time().awaited():
+                try:
+                    entry = await anext(entries)
+                except StopAsyncIteration:
+                    return
+            yield entry
+
+    # ── activities ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def calls(self) -> Calls:
+        """The attempts at activities and compensations so far, in the order in which they began."""
+        return self._stage.calls
+
+    @overload
+    def mock(self, activity: Activity[..., T], fake: Raised, /) -> None: ...
+    @overload
+    def mock(self, activity: Activity[P, T], fake: Callable[P, T], /) -> None: ...
+    @overload
+    def mock(self, activity: Activity[..., T], fake: Callable[..., Awaitable[T]], /) -> None: ...
+    @overload
+    def mock(self, activity: Activity[..., T], fake: Callable[..., T], /) -> None: ...
+    @overload
+    def mock(self, activity: Activity[..., T], fake: T, /) -> None: ...
+    @overload
+    def mock(self, activity: Compensating[P], fake: Callable[P, object] | Raised | None, /) -> None: ...
+    def mock(self, activity: Any, fake: Any, /) -> None:
+        """Call a fake in the place of an activity or a compensation from now on.
+
+        `fake` is what it returns, an exception that it raises, or a function (async or not) with the parameters of the
+        activity, without its context and dependencies. Its result is stored and read as the activity's own.
+        """
+        self._stage.fakes[name_of_activity(activity)] = fake_of(_definition(activity), fake)
+
+    def unmock(self, activity: Activity[..., Any] | Compensating[...], /) -> None:
+        """Run the activity as it is again."""
+        self._stage.fakes.pop(name_of_activity(activity), None)
+
+    @contextmanager
+    def mocked(self, activity: Activity[..., Any] | Compensating[...], fake: Any, /) -> Generator[None]:
+        """Call a fake in the place of an activity inside the block, as with `mock`."""
+        fakes, name = self._stage.fakes, name_of_activity(activity)
+        before = fakes.get(name)
+        self.mock(activity, fake)
+        try:
+            yield
+        finally:
+            fakes.pop(name, None)
+            if before is not None:
+                fakes[name] = before
+
+    # ── what is left open ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def _note_what_is_open(self, error: Exception) -> None:
+        """Say with a test's error which instances are open. It never fails."""
+        try:
+            for told in await self._open():
+                error.add_note(told)
+        except RomancyError:
+            pass  # the error of the test matters more
+
+    async def _open(self) -> list[str]:
+        page = await self.list_instances(status=_OPEN, limit=_MOST_TOLD + 1)
+        told: list[str] = []
+        for instance in page.instances[:_MOST_TOLD]:
+            reasons = await self.explain(instance.instance_id)
+            told.append(f"open: instance {instance.instance_id} of workflow {instance.workflow_name}. {reasons[0]}")
+        if len(page.instances) > _MOST_TOLD:
+            told.append("open: more instances")
+        return told
+
+    def _say_what_is_open(self) -> None:
+        logger.warning("the test waits, and nothing is due: nothing happens any more unless somebody sends something")
+
+
+def _definition(activity: object) -> Any:
+    name_of_activity(activity)
+    if isinstance(activity, str):
+        raise UsageError(f"a fake needs the activity itself, not its name {activity!r}: its types are asked")
+    return activity
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _microseconds(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise UsageError(f"the time of a test needs a time zone: {moment!r} could be any; use datetime(…, tzinfo=UTC)")
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,190 @@
+"""When the clock of a test moves: by itself while a test waits and everything else does, and when a test says so.
+
+The clock never moves past an attempt that executes, a commit that is under way or a message that is to be delivered.
+`docs/decisions/0038-when-the-clock-of-a-test-moves.md` has the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from romancy.engine import Worker
+    from romancy.testing._clock import StandingClock
+
+__all__ = ["Time"]
+
+logger = get_logger("romancy.testing")
+
+_TURNS: Final = 5
+"""For how many turns of the event loop everything has to be at rest."""
+_MANY_TURNS: Final = 1000
+_A_MOMENT: Final = 0.001
+_SAY_AFTER: Final = 5.0
+"""Seconds of real time after which a wait says why the clock stands still."""
+
+
+class Time:
+    """The time of one test app while it is open."""
+
+    def __init__(self, clock: StandingClock, worker: Worker, *, skip: bool, idle: Callable[[], None]) -> None:
+        """`idle` is called when a test waits and nothing is due any more."""
+        self._clock = clock
+        self._worker = worker
+        self._skip = skip
+        self._idle = idle
+        self._waiting = 0
+        self._asked = 0
+        self._holds = 0
+        self._moving = asyncio.Lock()
+        self._advancing = 0
+        self._changed = asyncio.Event()
+        self._beaten_at = clock.now()
+        self.skips = 0
+        clock.awaited = self._changed.set
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="romancy-test-clock")
+        self._task.add_done_callback(_report)
+
+    async def close(self) -> None:
+        """Move no more."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # ── who lets it move ────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def awaited(self) -> Generator[None]:
+        """The test waits for the app in this block."""
+        self._waiting += 1
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    @contextmanager
+    def skipping(self) -> Generator[None]:
+        """The test waits for something else in this block, and lets the clock move by itself."""
+        self._asked += 1
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._asked -= 1
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """The clock does not move by itself in this block."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._changed.set()
+
+    def _may_skip(self) -> bool:
+        wanted = self._asked or (self._skip and self._waiting)
+        return bool(wanted) and not self._holds and not self._advancing
+
+    # ── moving ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _run(self) -> None:
+        """Move to the next moment that somebody waits for, whenever that is all that can happen."""
+        while True:
+            self._changed.clear()
+            if not self._may_skip():
+                await self._changed.wait()
+                continue
+            await self.settled()
+            due = self._clock.next_due
+            if not (self._may_skip() and self._worker.at_rest):
+                continue
+            if due is None:
+                await self._nothing_is_due()
+                continue
+            self.skips += 1
+            await self._move(due)
+
+    async def _nothing_is_due(self) -> None:
+        telling = asyncio.get_running_loop().call_later(_SAY_AFTER, self._idle)
+        try:
+            await self._changed.wait()
+        finally:
+            telling.cancel()
+
+    async def _move(self, moment: int) -> None:
+        self._clock.move_to(moment)
+        leases = self._worker.leases
+        if self._clock.now() - self._beaten_at > leases.worker.lease // 3:
+            self._beaten_at = self._clock.now()
+            await leases.beat()  # the lease is one of real time, and others see it in the time of the database
+
+    async def advance(self, by: int, *, executing: bool) -> None:
+        """Move by so many microseconds, with a stop at every moment on the way that somebody waits for.
+
+        With `executing`, attempts that execute do not hold it up.
+        """
+        self._advancing += 1
+        try:
+            until = self._clock.now() + by
+            if executing:
+                await self._advance_to(until, executing=True)
+                return
+            async with self._moving:
+                await self._advance_to(until, executing=False)
+        finally:
+            self._advancing -= 1
+            self._changed.set()
+
+    async def _advance_to(self, until: int, *, executing: bool) -> None:
+        while True:
+            await self.settled(executing=executing)
+            due = self._clock.next_due
+            if due is None or due > until:
+                break
+            await self._move(due)
+        await self._move(until)
+        await self.settled(executing=executing)
+
+    # ── at rest ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def settled(self, *, executing: bool = False) -> None:
+        """Wait until nothing can happen at the present time; with `executing`, except that attempts end."""
+        worker = self._worker
+        while True:
+            await self._rests(executing=executing)
+            written = worker.writer.written
+            worker.claiming.look()  # what rests in the database may be due, or have mail
+            await self._rests(executing=executing)
+            if written == worker.writer.written:
+                return
+
+    async def _rests(self, *, executing: bool) -> None:
+        attempts, turns, all_turns = self._worker.driver.attempts, 0, 0
+        while turns < _TURNS:
+            if not executing and not attempts.idle:
+                await self._attempts_ended()
+            # A few turns of the loop let everything happen that is ready. What takes longer waits for a pause of its
+            # own (a lock, a lost session).
+            await asyncio.sleep(0 if all_turns < _MANY_TURNS else _A_MOMENT)
+            at_rest = self._worker.rests_beside_attempts if executing else self._worker.at_rest
+            turns, all_turns = turns + 1 if at_rest else 0, all_turns + 1
+
+    async def _attempts_ended(self) -> None:
+        attempts = self._worker.driver.attempts
+        if not await attempts.all_ended(_SAY_AFTER):
+            live = self._worker.driver.live.values()
+            names = sorted({attempt.effect.name for each in live for attempt in each.attempts.values() if attempt.task})
+            logger.warning("the clock of the test stands still: %s executes", ", ".join(names) or "an activity")
+            await attempts.all_ended(None)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.critical("the clock of the test does not move any more", exc_info=task.exception())

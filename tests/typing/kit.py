@@ -1,0 +1,95 @@
+"""Programs with the test kit that both type checkers accept, with the types they infer. Nothing here runs."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import assert_type
+
+from romancy import Depends, Handle, WorkflowContext, activity, compensation, workflow
+from romancy.testing import ActivityCall, TestApp
+
+
+@dataclass
+class Receipt:
+    number: str
+
+
+class Bank:
+    pass
+
+
+def bank() -> Bank:
+    return Bank()
+
+
+@activity
+async def charge(amount: int, *, at: Bank = Depends(bank)) -> Receipt:
+    return Receipt(str(amount))
+
+
+@activity
+def remind(customer: str) -> None:
+    pass
+
+
+@activity
+async def reserve(item: str, count: int = 1) -> str:
+    return item
+
+
+@compensation
+async def release(result: str, item: str, count: int = 1) -> None:
+    pass
+
+
+@workflow
+async def subscription(ctx: WorkflowContext, customer: str, months: int = 3) -> int:
+    for _ in range(months):
+        await charge(9)
+        await ctx.sleep(timedelta(days=30))
+    return months
+
+
+def fake_charge(amount: int) -> Receipt:
+    return Receipt("fake")
+
+
+async def slow_charge(amount: int) -> Receipt:
+    return Receipt("slow")
+
+
+async def fake_release(result: str, item: str, count: int = 1) -> None:
+    pass
+
+
+async def a_test() -> None:
+    async with TestApp(workflows=[subscription], now=datetime(2030, 1, 1, tzinfo=UTC)) as app:
+        app.mock(charge, fake_charge)
+        app.mock(charge, slow_charge)
+        app.mock(reserve, lambda item, count=1: item * count)
+        app.mock(charge, Receipt("always"))
+        app.mock(charge, ConnectionError("no bank"))
+        app.mock(charge, TimeoutError)
+        app.mock(remind, None)
+        app.mock(release, None)
+        app.mock(release, fake_release)
+        handle = await app.start(subscription, "alice", months=2)
+        assert_type(handle, Handle[int])
+        await app.advance(timedelta(days=30))
+        with app.hold():
+            await app.settle()
+        assert_type(await handle.result(), int)
+        assert_type(await app.run(subscription, "bob"), int)
+        assert_type(app.now, datetime)
+        assert_type(app.calls.of(charge)[0], ActivityCall)
+        assert_type(app.skips, int)
+        await app.restart([subscription])
+
+
+async def mistakes(app: TestApp) -> None:
+    app.mock(subscription, 3)  # type: ignore[call-overload]
+    await app.advance("a day")  # type: ignore[arg-type]
+    await app.start(subscription, 3)  # type: ignore[call-overload]
