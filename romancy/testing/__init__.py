@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from romancy.testing._app import TestApp
 from romancy.testing._calls import ActivityCall, Calls
+from romancy.testing._environment import ActivityEnvironment, SentEvent
+from romancy.testing._replays import assert_replays, record_history
 
-__all__ = ["ActivityCall", "Calls", "TestApp"]
+__all__ = ["ActivityCall", "ActivityEnvironment", "Calls", "SentEvent", "TestApp", "assert_replays", "record_history"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 from romancy._logs import get_logger
+from romancy._options import whole_number
 from romancy.app import Romancy
 from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
@@ -16,7 +17,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.memory import Database, share
 from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
-from romancy.testing._mocks import Stage, fake_of
+from romancy.testing._mocks import Fault, Stage, fake_of
 from romancy.testing._time import Time
 
 P = ParamSpec("P")
@@ -225,6 +226,25 @@ class TestApp(Romancy):
             fakes.pop(name, None)
             if before is not None:
                 fakes[name] = before
+
+    def fail(
+        self, activity: Activity[..., Any] | Compensating[...], error: Raised = ConnectionError, /, *, times: int = 1
+    ) -> None:
+        """Let the next attempts at an activity raise an error, before its function or fake is called."""
+        self._disturb(activity, times, lambda: error if isinstance(error, BaseException) else error(), after=False)
+
+    def time_out(self, activity: Activity[..., Any] | Compensating[...], /, *, times: int = 1) -> None:
+        """Let the next attempts at an activity time out, before its function or fake is called."""
+        self._disturb(activity, times, lambda: TimeoutError("the test let it time out"), after=False)
+
+    def lose_answer(self, activity: Activity[..., Any] | Compensating[...], /, *, times: int = 1) -> None:
+        """Let the next attempts at an activity do their work and then fail, as if the answer had been lost."""
+        error = "the test lost the answer: what was to be done has been done"
+        self._disturb(activity, times, lambda: ConnectionError(error), after=True)
+
+    def _disturb(self, activity: object, times: int, error: Callable[[], BaseException], *, after: bool) -> None:
+        fault = Fault(whole_number(times, "times"), error, after=after)
+        self._stage.faults.setdefault(name_of_activity(_definition(activity)), []).append(fault)
 
     # ── what is left open ───────────────────────────────────────────────────────────────────────────────────────
 

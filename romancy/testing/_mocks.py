@@ -51,6 +51,7 @@ class Stage:
                 raise fault.error()
             event = await made(attempt, definition if fake is None else _stand_in(definition, fake))
             if fault is not None:
+                attempt.returned = False  # nobody has heard of it
                 raise fault.error()
         except asyncio.CancelledError as error:
             call.outcome, call.error = "cancelled", error
