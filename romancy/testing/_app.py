@@ -14,16 +14,18 @@ from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.memory import Database, share
+from romancy.storage.memory import Database, bury, share
 from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
 from romancy.testing._mocks import Fault, Stage, fake_of
+from romancy.testing._mortal import Mortal
 from romancy.testing._time import Time
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
     from contextlib import AbstractContextManager
     from types import TracebackType
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from romancy.log import LogEntry
     from romancy.retry import RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
+    from romancy.storage.protocol import Store
     from romancy.testing._calls import Calls
     from romancy.workflow import Workflow
 
@@ -95,6 +98,7 @@ class TestApp(Romancy):
         self._settings.stage = self._stage.make
         self._time: Time | None = None
         self._skips = 0
+        self._mortal: Mortal | None = None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -123,6 +127,29 @@ class TestApp(Romancy):
         await self.__aexit__(None, None, None)
         if workflows is not None:
             self._workflows = list(workflows)
+        await self.__aenter__()
+
+    async def _begin(self, store: Store) -> None:
+        self._mortal = Mortal(store) if self._mortal is None else self._mortal.reborn(store)
+        mortal: Any = self._mortal
+        await super()._begin(mortal)
+
+    def dies_after(self, commits: int) -> asyncio.Event:
+        """Let the worker stop behind so many more commits of its own. The event says that it has."""
+        self._opened()
+        assert self._mortal is not None  # noqa: S101 - an open app has it
+        return self._mortal.dies_after(commits)
+
+    async def crash(self) -> None:
+        """Lose the worker, as if its process had been killed, and begin another one on the same database."""
+        worker, time = self._worker, self._opened_time()
+        assert worker is not None  # noqa: S101 - a test app is a worker
+        self._skips += time.skips
+        await time.close()
+        await worker.abandon()
+        bury(self._database, worker.leases.token)
+        self._time = self._worker = None
+        await self.__aexit__(None, None, None)
         await self.__aenter__()
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -274,6 +274,16 @@ class Worker:
     async def close(self, grace: float = 0.0) -> None:
         """Drain, and leave."""
         await self.drain(grace)
+        await self.abandon()
+        try:
+            async with asyncio.timeout(_LONGEST_GOODBYE):
+                await self.leases.beat(leaving=True)
+        except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
+            logger.warning("could not say goodbye to the database: %s", error)
+        unhush(self._settings.speaker)
+
+    async def abandon(self) -> None:
+        """Stop at once and give nothing back, as a process does that is killed."""
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
         if self._watchdog is not None:
@@ -285,12 +295,6 @@ class Worker:
         if self._observer is not None:
             self._observer.flush()
         self.driver.attempts.close()
-        try:
-            async with asyncio.timeout(_LONGEST_GOODBYE):
-                await self.leases.beat(leaving=True)
-        except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
-            logger.warning("could not say goodbye to the database: %s", error)
-        unhush(self._settings.speaker)
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 

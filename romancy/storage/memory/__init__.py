@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from romancy.storage.memory._database import Database
 from romancy.storage.memory._store import MemoryStore
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
 
-__all__ = ["Database", "MemoryStore", "create_store", "share"]
+__all__ = ["Database", "MemoryStore", "bury", "create_store", "share"]
 
 _shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
 
@@ -23,6 +25,13 @@ _shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
 def share(name: str, database: Database) -> None:
     """Let `memory://name` be this database for as long as the caller keeps it."""
     _shared[name] = database
+
+
+def bury(database: Database, token: str) -> None:
+    """Note that this worker is dead, so that others need not wait for the end of its lease."""
+    row = database.tables["workers"].get((token,))
+    if row is not None:
+        database.tables["workers"][token,] = replace(row, dead=True)
 
 
 def create_store(url: StorageURL) -> MemoryStore:
