@@ -18,7 +18,15 @@ from pymysql.constants import CLIENT, COMMAND
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
-from romancy_mysql._errors import TOLD_BY_THE_SERVER, ConnectionLostError, TransientError, UnpreparedError, translate
+from romancy_mysql._errors import (
+    TOLD_BY_THE_SERVER,
+    ConnectionLostError,
+    MismatchError,
+    TransientError,
+    UnpreparedError,
+    is_duplicate,
+    translate,
+)
 from romancy_mysql._prepared import Prepared
 from romancy_mysql._protocol import Answer, Reader
 
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from romancy_mysql._prepared import Bound
     from romancy_mysql._settings import Settings
 
-__all__ = ["HANDLING", "READING", "Line", "Wire", "connect", "exchange"]
+__all__ = ["HANDLING", "READING", "Line", "Wire", "connect", "exchange", "exchange_error"]
 
 T = TypeVar("T")
 
@@ -262,14 +270,21 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
             if not result.has_next:
                 break
             await connection.next_result()
-    except pymysql.err.MySQLError as error:
-        raise translate(error, what, where) from None
-    except (OSError, AttributeError) as error:
-        # If another task closed the connection in the meantime, the driver's reader and writer are None.
-        if isinstance(error, AttributeError) and not connection.closed:
-            raise
-        raise ConnectionLostError(f"{where}: the connection broke during {what}") from None
+    except (pymysql.err.MySQLError, OSError, AttributeError) as error:
+        raise exchange_error(error, what, where, closed=connection.closed) from None
     return answers
+
+
+def exchange_error(error: Exception, what: str, where: str, *, closed: bool) -> Exception:
+    """The error to raise for an error that was met on a connection of the caller's."""
+    if is_duplicate(error):
+        return MismatchError(what)
+    if isinstance(error, pymysql.err.MySQLError):
+        return translate(error, what, where)
+    # If another task closed the connection in the meantime, the driver's reader and writer are None.
+    if isinstance(error, AttributeError) and not closed:
+        return error
+    return ConnectionLostError(f"{where}: the connection broke during {what}")
 
 
 class Handled:

@@ -28,6 +28,7 @@ __all__ = [
     "UnpreparedError",
     "already_there",
     "code_of",
+    "is_duplicate",
     "overran",
     "translate",
 ]
@@ -82,6 +83,7 @@ TOLD_BY_THE_SERVER = (
 """Errors that are answers of the server: the connection is in order."""
 
 _NO_SAVEPOINT = 1305
+_DUPLICATE = 1062
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
     1048: MismatchError,  # a NULL where none is allowed
@@ -160,6 +162,11 @@ def code_of(error: BaseException) -> int:
     """The error number of the server or the driver; 0 if there is none."""
     first = error.args[0] if isinstance(error, pymysql.err.MySQLError) and error.args else 0
     return first if isinstance(first, int) else 0
+
+
+def is_duplicate(error: BaseException) -> bool:
+    """Whether a row is there already."""
+    return code_of(error) == _DUPLICATE
 
 
 def overran(error: BaseException) -> bool:

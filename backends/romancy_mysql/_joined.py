@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiomysql
@@ -10,12 +10,14 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
 from romancy_mysql._explain import look, on_delivery, on_item, on_posting, settled
+from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._prune import removal
 from romancy_mysql._sql import Statement, comma
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence
 
     from romancy.status import Status
+    from romancy.storage.joining import AtEnd
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
     from romancy_mysql._commit import Committer
@@ -46,29 +49,44 @@ class JoinedSession:
     """The caller's connection and transaction, for the length of a block."""
 
     def __init__(
-        self, database: Database, committer: Committer, posted: Posted, connection: aiomysql.Connection
+        self,
+        database: Database,
+        committer: Committer,
+        posted: Posted,
+        connection: aiomysql.Connection | Blocking,
+        at_end: AtEnd | None,
     ) -> None:
         self._database = database
         self._committer = committer
         self._posted = posted
         self._connection = connection
+        self._at_end = at_end
         self._savepoints = 0
+        self._finds_rows = bool(connection.client_flag & CLIENT.FOUND_ROWS)
+        """Whether the server counts rows that were found and not changed, as SQLAlchemy asks it to."""
 
     @property
-    def native(self) -> aiomysql.Connection:
-        return self._connection
+    def native(self) -> Any:
+        """The caller's connection."""
+        return self._connection.connection if isinstance(self._connection, Blocking) else self._connection
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
         """Run a packet of Romancy's own on the caller's connection."""
         if isinstance(self._connection, GuardedConnection):
             return await self._connection.run(packet, what)
+        if isinstance(self._connection, Blocking):
+            return await self._connection.run(packet, what, self._database.settings.where)
         return await exchange(self._connection, packet, what, self._database.settings.where)
 
     async def execute(self, sql: str, *parameters: object) -> int:
+        if isinstance(self._connection, Blocking):
+            return (await self._connection.execute(sql, parameters))[0]
         cursor = await self._connection.cursor()
         return await cursor.execute(sql, parameters or None)
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        if isinstance(self._connection, Blocking):
+            return (await self._connection.execute(sql, parameters))[1]
         cursor = await self._connection.cursor(aiomysql.DictCursor)
         await cursor.execute(sql, parameters or None)
         return [dict(line) for line in await cursor.fetchall()]
@@ -94,6 +112,8 @@ class JoinedSession:
         await self._committer.remember_paths([item])
         database = self._database
         skip: frozenset[object] = frozenset()
+        if isinstance(item, Append) and self._finds_rows:
+            raise _unfit("was opened with CLIENT.FOUND_ROWS, which an append cannot use; open it without")
         if isinstance(item, Append) and (item.deliveries or item.postings):
             facts = await look(database, self._send, (), item.deliveries, item.postings, locking=True)
             skip = settled(facts, item.deliveries, item.postings)
@@ -104,7 +124,7 @@ class JoinedSession:
         except UnicodeEncodeError:  # half of a surrogate pair in some text
             return Outcome.INVALID
         try:
-            await database.carry_out(self, [_BEGIN, *statements], last=_RELEASE)
+            await database.carry_out(self, [_BEGIN, *self._fitting(statements)], last=_RELEASE)
         except MismatchError:
             await self.run(_UNDO, "join")
             facts = await look(database, self._send, [item], (), worker=worker, locking=True)
@@ -117,7 +137,7 @@ class JoinedSession:
             return Outcome.INVALID
         except (SavepointGoneError, TransientError):
             raise self._try_again() from None
-        self._posted.add((start.instance_id for start in write.starts), write.deliveries, write.postings)
+        self._watch(write)
         return Outcome.ACCEPTED
 
     async def send(
@@ -140,7 +160,7 @@ class JoinedSession:
         statements = write.statements()
         if statements:
             try:
-                await self._database.carry_out(self, [_BEGIN, *statements], last=_RELEASE)
+                await self._database.carry_out(self, [_BEGIN, *self._fitting(statements)], last=_RELEASE)
             except MismatchError:
                 await self.run(_UNDO, "join")
                 raise self._try_again() from None
@@ -149,7 +169,7 @@ class JoinedSession:
                 raise InternalError("send: the database refused a value that the limits allow") from None
             except (SavepointGoneError, TransientError):
                 raise self._try_again() from None
-        self._posted.add((), write.deliveries, write.postings)
+        self._watch(write)
         return answers
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
@@ -184,8 +204,6 @@ class JoinedSession:
 
     async def check(self) -> None:
         """Refuse a connection on which Romancy's statements would have another meaning."""
-        if self._connection.client_flag & CLIENT.FOUND_ROWS:
-            raise _unfit("was opened with CLIENT.FOUND_ROWS, which counts rows that were not changed; open it without")
         try:
             *_, answer = await self.run(_PROBE, "join")
         except SavepointGoneError:
@@ -202,6 +220,20 @@ class JoinedSession:
         (ours,) = await self._database.insist(lambda wire: wire.run(_PLACE, "join"))
         if _text(theirs.rows[0][0]) != _text(ours.rows[0][0]):
             raise _unfit(f"is to another server than {self._database.settings.where}")
+
+    def _fitting(self, statements: Sequence[Statement]) -> list[Statement]:
+        """The statements as this connection counts their rows: where it would count a row that is there, they fail."""
+        if not self._finds_rows:
+            return list(statements)
+        return [
+            one if one.expected is None else one._replace(sql=self._database[one.name].refusing(one.sql))
+            for one in statements
+        ]
+
+    def _watch(self, write: Write) -> None:
+        self._posted.add((start.instance_id for start in write.starts), write.deliveries, write.postings)
+        if self._at_end is not None:
+            self._at_end(self._posted.look_now)
 
     async def _send(self, statements: Sequence[Statement]) -> list[Answer]:
         return await self._database.send(self, statements)
@@ -224,14 +256,24 @@ def _unfit(why: str) -> UsageError:
 
 @asynccontextmanager
 async def join_session(
-    database: Database, committer: Committer, posted: Posted, connection: object
+    database: Database, committer: Committer, posted: Posted, join: object
 ) -> AsyncGenerator[JoinedSession]:
-    """Take part in the transaction on `connection`, an `aiomysql.Connection` to the same server."""
+    """Take part in the transaction on a connection to the same server."""
     database.check_open()
-    if not isinstance(connection, aiomysql.Connection):
-        raise UsageError(f"session= takes an aiomysql.Connection inside a transaction, not {type(connection).__name__}")
+    given = Joined.of(join)
+    connection: Any = given.connection
+    if is_blocking(connection):
+        connection = Blocking(connection, given.run)
+    elif not isinstance(connection, aiomysql.Connection):
+        raise UsageError(
+            "session= takes a connection of aiomysql or PyMySQL inside a transaction, or a session or connection of "
+            f"SQLAlchemy on one of these drivers, not {type(connection).__name__}"
+        )
     if connection.closed:
         raise UsageError("session= was given a connection that cannot be used here: it is closed")
-    session = JoinedSession(database, committer, posted, connection)
-    await session.check()
-    yield session
+    session = JoinedSession(database, committer, posted, connection, given.at_end)
+    async with AsyncExitStack() as stack:
+        if isinstance(connection, Blocking):
+            await stack.enter_async_context(connection.several_at_once(database.settings.where))
+        await session.check()
+        yield session

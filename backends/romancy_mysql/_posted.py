@@ -42,6 +42,8 @@ class Posted:
         self._mail: set[tuple[str, str]] = set()
         self._messages: set[tuple[str, str]] = set()
         self._until = 0.0
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._looking: asyncio.Task[None] | None = None
 
     def add(self, starts: Iterable[str], mail: Iterable[Delivery], messages: Iterable[Posting] = ()) -> None:
@@ -50,9 +52,15 @@ class Posted:
         self._mail |= {(one.instance_id, one.delivery_id) for one in mail}
         self._messages |= {(place.address, one.message_id) for one in messages for place in one.places}
         if self._waits:
-            self._until = asyncio.get_running_loop().time() + _PATIENCE
+            self._loop = asyncio.get_running_loop()
+            self._until = self._loop.time() + _PATIENCE
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look_until_seen())
+
+    def look_now(self) -> None:
+        """From any thread: the caller's transaction has ended."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._woken.set)
 
     @property
     def _waits(self) -> bool:
@@ -67,8 +75,13 @@ class Posted:
     async def _look_until_seen(self) -> None:
         pause = _FIRST_PAUSE
         while self._waits and asyncio.get_running_loop().time() < self._until:
-            await asyncio.sleep(pause)
-            pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+                pause = _FIRST_PAUSE
+            except TimeoutError:
+                pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+            self._woken.clear()
             try:
                 if self._starts or self._mail:
                     await self._look()

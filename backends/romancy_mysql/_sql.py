@@ -46,6 +46,7 @@ class Text(str):
 
 
 Value: TypeAlias = bool | int | str | bytes | None
+_OR_KEEP = b"on duplicate key update "
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
@@ -65,6 +66,8 @@ class Template:
         pieces = _PARAMETER.split(sql)
         self._texts = [qualified(piece).encode() for piece in pieces[::2]]
         self._names = pieces[1::2]
+        head, found, _ = self._texts[-1].partition(_OR_KEEP)
+        self._kept = len(self._texts[-1]) - len(head) if found else 0
 
     def render(self, parameters: Mapping[str, Value] | None = None, /, **more: Value) -> Raw:
         """The query with literals for its parameters."""
@@ -76,6 +79,10 @@ class Template:
             parts.append(literal(known[name]))
             parts.append(text)
         return Raw(b"".join(parts))
+
+    def refusing(self, sql: bytes) -> bytes:
+        """This query, rendered, but failing for a row that is there already, which it would have kept."""
+        return sql[: len(sql) - self._kept]
 
     def statement(
         self, parameters: Mapping[str, Value] | None = None, /, *, expected: int | None = None, **more: Value

@@ -54,6 +54,11 @@ class Flat:
         self._values = values
         self._asked = False
 
+    @property
+    def values(self) -> Sequence[object]:
+        """The column itself, for another driver."""
+        return self._values
+
     def __len__(self) -> int:
         return len(self._values)
 

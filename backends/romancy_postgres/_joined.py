@@ -6,17 +6,19 @@ The caller alone ends the transaction. A refused item leaves it unchanged. After
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
 from romancy.errors import RomancyError, UsageError
+from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_deliveries, check_outbox, check_postings
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
 from romancy_postgres._errors import DRIVER_ERRORS, in_failed_transaction, refuses_values
+from romancy_postgres._foreign import Foreign, foreign
 from romancy_postgres._guard import lender_of
 from romancy_postgres._prune import remove
 from romancy_postgres._routes import add_messages
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
 
     from romancy.errors import StorageUnavailableError
     from romancy.status import Status
+    from romancy.storage.joining import AtEnd
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
     from romancy_postgres._commit import Commits
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
+    from romancy_postgres._uncommitted import Uncommitted
 
 __all__ = ["JoinedSession", "join_session"]
 
@@ -60,7 +64,7 @@ class JoinedSession(PostgresSession):
                 raise
             if written:
                 await self._link.control("release", f"release savepoint {_ITEM}")
-                self._announce_after_commit()
+                await self._announce_after_commit()
             else:
                 await self._undo()
         except DRIVER_ERRORS as error:
@@ -93,7 +97,7 @@ class JoinedSession(PostgresSession):
             await self._link.control("release", f"release savepoint {_ITEM}")
         accepted = [one for one, got in zip(deliveries, answers, strict=True) if got is Delivered.ACCEPTED]
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
-        self._announce_after_commit()
+        await self._announce_after_commit()
         return answers + kept
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
@@ -130,7 +134,7 @@ class JoinedSession(PostgresSession):
                 "one transaction cannot span both"
             )
 
-    def _announce_after_commit(self) -> None:
+    async def _announce_after_commit(self) -> None:
         """Announce after the caller's commit. A query logger on the caller's connection notices it without a query."""
         if self._watching or not (self._stirred or self._posted):
             return
@@ -152,12 +156,44 @@ class JoinedSession(PostgresSession):
         await self._link.control("undo", f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
 
 
+class ForeignSession(JoinedSession):
+    """The same on a connection of another driver, which does not tell of its commits."""
+
+    def __init__(
+        self,
+        connection: Foreign,
+        database: Database,
+        commits: Commits,
+        signals: Signals,
+        uncommitted: Uncommitted,
+        at_end: AtEnd | None,
+    ) -> None:
+        super().__init__(cast("asyncpg.Connection", connection), database, commits, signals)
+        self._foreign = connection
+        self._uncommitted = uncommitted
+        self._at_end = at_end
+
+    @property
+    def native(self) -> Any:
+        """The caller's connection."""
+        return self._foreign.connection
+
+    async def _announce_after_commit(self) -> None:
+        if not (self._stirred or self._posted):
+            return
+        await self._uncommitted.add(self._link, self._stirred, self._posted)
+        if self._at_end is not None:
+            self._at_end(self._uncommitted.look_now)
+
+
 @asynccontextmanager
 async def join_session(
-    database: Database, signals: Signals, commits: Commits, join: object
+    database: Database, signals: Signals, commits: Commits, uncommitted: Uncommitted, join: object
 ) -> AsyncGenerator[PostgresSession]:
     """A session inside the transaction that is open on the caller's connection."""
-    connection = as_connection(join)
+    given = Joined.of(join)
+    other = foreign(given)
+    connection = as_connection(given.connection) if other is None else other
     try:
         closed = connection.is_closed()
     except asyncpg.InterfaceError:
@@ -168,7 +204,10 @@ async def join_session(
         raise UsageError(
             "session= was given a connection without a transaction; begin one: `async with connection.transaction():`"
         )
-    joined = JoinedSession(connection, database, commits, signals)
+    if isinstance(connection, Foreign):
+        joined: JoinedSession = ForeignSession(connection, database, commits, signals, uncommitted, given.at_end)
+    else:
+        joined = JoinedSession(connection, database, commits, signals)
     async with database.understood():
         await joined.check_place()
     yield joined

@@ -22,6 +22,7 @@ from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
+from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class PostgresStore:
         self.database = Database(settings, self)
         self._signals = Signals(self.database)
         self._commits = Commits(self.database, self._signals)
+        self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database, self._signals)
         self.router = PostgresRouter(self.database, self._signals)
@@ -90,6 +92,7 @@ class PostgresStore:
         if not self._started:
             return
         self._started = False
+        await self._uncommitted.close()
         await self._signals.close()
         await self.database.close()
 
@@ -117,7 +120,7 @@ class PostgresStore:
     def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[PostgresSession]:
         if join is None:
             return open_session(self.database, self._signals, self._commits)
-        return join_session(self.database, self._signals, self._commits, join)
+        return join_session(self.database, self._signals, self._commits, self._uncommitted, join)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._signals.wait(timeout)

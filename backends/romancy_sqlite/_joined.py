@@ -1,14 +1,14 @@
 """Joined sessions: an item in the caller's transaction, which the caller alone commits.
 
-The caller's connection may belong to the caller's thread, so everything runs on the event loop: statements in an open
-transaction wait for no disk. If the transaction must still become a writing one, the event loop does the waiting.
+Everything runs where the caller's connection may be used, mostly on the event loop: statements in an open transaction
+wait for no disk. If the transaction must still become a writing one, the event loop does the waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,9 +26,10 @@ from romancy_sqlite._routes import post_all
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 
     from romancy.status import Status
+    from romancy.storage.joining import Joined, Run
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
     from romancy.storage.routing import Posting
     from romancy_sqlite._file import SharedFile
@@ -43,15 +44,19 @@ _PAUSE = 0.005
 class JoinedSession:
     """The caller's transaction as a session."""
 
-    def __init__(self, shared: SharedFile, sql: dict[str, str], join: object) -> None:
+    def __init__(self, shared: SharedFile, sql: dict[str, str], joined: Joined, news: Callable[[], None]) -> None:
         self._shared = shared
         self._sql = sql
-        self._database = _database_of(join)
+        self._database, self._run = _reached(joined)
         self._connection = self._database.conn
+        self._at_end, self._news = joined.at_end, news
         self._parts = 0
+
+    async def check(self) -> None:
+        """Refuse a connection that is closed, or another thread's."""
         try:
-            sqlite3.Connection.cursor(self._connection)
-        except sqlite3.ProgrammingError as error:  # it is closed, or another thread's
+            await self._run(partial(sqlite3.Connection.cursor, self._connection))
+        except (sqlite3.ProgrammingError, ValueError) as error:
             raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
 
     @property
@@ -60,10 +65,10 @@ class JoinedSession:
         return self._database
 
     async def execute(self, sql: str, *parameters: object) -> int:
-        return execute(self._connection, sql, parameters)
+        return await self._run(partial(execute, self._connection, sql, parameters))
 
     async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        return fetch_all(self._connection, sql, parameters)
+        return await self._run(partial(fetch_all, self._connection, sql, parameters))
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None
@@ -72,13 +77,13 @@ class JoinedSession:
     async def savepoint(self) -> AsyncGenerator[None]:
         self._parts += 1
         name = f"romancy_joined_{self._parts}"
-        execute(self._connection, f"savepoint {name}")
+        await self.execute(f"savepoint {name}")
         try:
             yield
         except BaseException:
-            undo_part(self._connection, name)
+            await self._run(partial(undo_part, self._connection, name))
             raise
-        execute(self._connection, f"release {name}")
+        await self.execute(f"release {name}")
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         check_batch([item], worker)
@@ -102,24 +107,39 @@ class JoinedSession:
 
     async def _write(self, work: Callable[[Tx], Result]) -> Result:
         """Do the work inside the caller's transaction, whatever the caller's settings of the connection are."""
+        try:
+            begun = await self._run(self._check_transaction)
+            await self._take_lock("lock_file" if begun else "begin_writing")
+            result = await self._run(partial(self._carry_out, work))
+        except sqlite3.Error as error:
+            raise translate(error, self._shared.path) from error
+        if self._at_end is not None:
+            self._at_end(self._news)
+        return result
+
+    @contextmanager
+    def _cursor(self) -> Generator[sqlite3.Cursor]:
+        """A cursor that reads as Romancy does."""
         cursor = sqlite3.Cursor(self._connection)
         cursor.row_factory = None
         text_factory, self._connection.text_factory = self._connection.text_factory, str
         try:
-            await self._become_writer(cursor)
-            tx = Tx(cursor, self._sql)
-            result = work(tx)
-        except sqlite3.Error as error:
-            raise translate(error, self._shared.path) from error
+            yield cursor
         finally:
             self._connection.text_factory = text_factory
+
+    def _carry_out(self, work: Callable[[Tx], Result]) -> Result:
+        with self._cursor() as cursor:
+            tx = Tx(cursor, self._sql)
+            result = work(tx)
         if isinstance(self._connection, GuardedConnection):
             self._connection.touched |= tx.touched
         return result
 
-    async def _become_writer(self, cursor: sqlite3.Cursor) -> None:
-        """Take the file's write lock for the caller's transaction without blocking the event loop."""
-        self._check_file(cursor)
+    def _check_transaction(self) -> bool:
+        """Whether the transaction has begun. Refuses a connection that would begin none, or is to another file."""
+        with self._cursor() as cursor:
+            self._check_file(cursor)
         begun = self._connection.in_transaction
         # From Python 3.12 on there are two settings for it.
         autocommit = self._connection.isolation_level is None or getattr(self._connection, "autocommit", -1) is True
@@ -128,19 +148,15 @@ class JoinedSession:
                 "session= was given a connection in autocommit mode and in no transaction; "
                 "execute BEGIN IMMEDIATE on it first, and COMMIT after"
             )
-        (patience,) = cursor.execute("pragma busy_timeout").fetchone()
-        cursor.execute("pragma busy_timeout = 0")
-        try:
-            await self._take_lock(cursor, "lock_file" if begun else "begin_writing")
-        finally:
-            cursor.execute(f"pragma busy_timeout = {int(patience)}")
+        return begun
 
-    async def _take_lock(self, cursor: sqlite3.Cursor, statement: str) -> None:
+    async def _take_lock(self, statement: str) -> None:
+        """Take the file's write lock for the caller's transaction without blocking the event loop."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._shared.lock_timeout
         while True:
             try:
-                cursor.execute(self._sql[statement])
+                await self._run(partial(self._try_lock, statement))
                 return
             except sqlite3.OperationalError as error:
                 too_late = loop.time() > deadline
@@ -153,6 +169,15 @@ class JoinedSession:
                     raise
             await asyncio.sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
 
+    def _try_lock(self, statement: str) -> None:
+        with self._cursor() as cursor:
+            (patience,) = cursor.execute("pragma busy_timeout").fetchone()
+            cursor.execute("pragma busy_timeout = 0")
+            try:
+                cursor.execute(self._sql[statement])
+            finally:
+                cursor.execute(f"pragma busy_timeout = {int(patience)}")
+
     def _check_file(self, cursor: sqlite3.Cursor) -> None:
         names = [row[2] for row in cursor.execute("pragma database_list").fetchall() if row[1] == "main"]
         if not (names and names[0]) or not self._shared.path.samefile(names[0]):
@@ -162,18 +187,29 @@ class JoinedSession:
             )
 
 
-def _database_of(join: object) -> Database:
-    if isinstance(join, Database):
-        return join
-    if isinstance(join, sqlite3.Connection):
-        return Database(join, recursive_triggers=False, execute_plugins=False)
-    native = getattr(join, "native", None)
+def _reached(joined: Joined) -> tuple[Database, Run]:
+    """The caller's database, and where it is to be used."""
+    given: Any = joined.connection
+    if isinstance(given, Database):
+        return given, joined.run
+    if isinstance(given, sqlite3.Connection):
+        return _database(given), joined.run
+    native = getattr(given, "native", None)
     if isinstance(native, Database):
-        return native
+        return native, joined.run
+    if type(given).__module__.partition(".")[0] == "aiosqlite":
+        try:
+            return _database(given._conn), given._execute  # noqa: SLF001 - it has no public name
+        except ValueError as error:
+            raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
     raise UsageError(
-        f"session= takes a sqlite3.Connection, a sqlite_utils.Database or an activity's session, "
-        f"not {type(join).__name__}"
+        "session= takes a connection of sqlite3 or aiosqlite, a sqlite_utils.Database, an activity's session, or a "
+        f"session or connection of SQLAlchemy on one of these drivers, not {type(given).__name__}"
     )
+
+
+def _database(connection: sqlite3.Connection) -> Database:
+    return Database(connection, recursive_triggers=False, execute_plugins=False)
 
 
 def _send(

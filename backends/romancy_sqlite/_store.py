@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
+from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries
 from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
@@ -187,9 +188,11 @@ class SqliteStore:
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[SqliteSession | JoinedSession]:
-        shared, _ = self._use()
+        shared, watch = self._use()
         if join is not None:
-            yield JoinedSession(shared, self._sql, join)
+            joined = JoinedSession(shared, self._sql, Joined.of(join), watch.look_now)
+            await joined.check()
+            yield joined
             return
         beat = None if self._worker is None else (self._sql["renew"], self._worker)
         turn = Turn(shared, self._settings.session_limit, beat)

@@ -36,6 +36,10 @@ class Watch:
         except RuntimeError:
             return  # the loop is closed: no caller waits there any more
 
+    def look_now(self) -> None:
+        """From any thread: somebody else's transaction has ended, perhaps with a commit."""
+        self.tell(None)
+
     async def wait(self, timeout: float) -> frozenset[str] | None:
         """The ids that changed, None for "look everywhere", or no ids after the time-out."""
         self._begin_to_look()

@@ -12,6 +12,7 @@ from romancy.engine.decide import owner_changed
 from romancy.engine.outside.calls_in_sessions import note_start
 from romancy.errors import InternalError
 from romancy.session import Session
+from romancy.storage.joining import joined
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     Returns EXISTS if its id is taken, or does not have the ended life that the start is to replace. Raises UsageError,
     with nothing written, if it is no transaction of this store's database.
     """
-    native = _native(transaction)
+    native = await _native(transaction)
     async with store.session(join=native) as session:
         outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
     if outcome is Outcome.ACCEPTED:
@@ -79,7 +80,7 @@ async def send_in(
     postings: Sequence[Posting] = (),
 ) -> list[Delivered]:
     """Write messages into the transaction. Raises UsageError as `start_in` does."""
-    async with store.session(join=_native(transaction)) as session:
+    async with store.session(join=await _native(transaction)) as session:
         return await session.send(deliveries, outbox, postings)
 
 
@@ -111,5 +112,5 @@ async def start_alone(
         return await own.commit(silent, worker=token)
 
 
-def _native(transaction: object) -> object:
-    return transaction.native if isinstance(transaction, Session) else transaction
+async def _native(transaction: object) -> object:
+    return transaction.native if isinstance(transaction, Session) else await joined(transaction)

@@ -87,13 +87,23 @@ async def test_a_connection_without_a_transaction_cannot_be_joined(store: MySQLS
     await connection.rollback()
 
 
-async def test_counting_found_rows_is_refused(store: MySQLStore, theirs: Theirs) -> None:
-    """A6: a guarded UPDATE that changed nothing would count as one that did."""
+async def test_a_connection_that_counts_found_rows(store: MySQLStore, actor: Actor, theirs: Theirs) -> None:
+    """A6: a row that is there already must not count as one that was written, nor an UPDATE that changed nothing."""
     connection = await theirs(client_flag=CLIENT.FOUND_ROWS)
+    await connection.begin()
+    item, mail = start(body=b"on duplicate key update life = 1"), delivery(await actor.begin(), dedupe="once")
+    async with store.session(join=connection) as session:
+        assert await session.commit(item) is Outcome.ACCEPTED
+        assert await session.commit(start(item.instance_id)) is Outcome.EXISTS
+        assert await session.send([mail]) == [Delivered.ACCEPTED]
+        assert await session.send([mail]) == [Delivered.DUPLICATE]
+        with pytest.raises(UsageError, match="FOUND_ROWS"):
+            await session.commit(append(await actor.begin(), 2), worker=actor.token)
+    await connection.commit()
 
-    with pytest.raises(UsageError, match="FOUND_ROWS"):
-        async with store.session(join=connection):
-            pass
+    found = await store.read(item.instance_id)
+    assert found is not None
+    assert found.instance.life == item.life
 
 
 @pytest.mark.parametrize(
@@ -174,7 +184,7 @@ async def test_mail_is_counted_once_the_caller_has_committed(store: MySQLStore, 
 
 
 async def test_something_that_is_no_connection_is_refused(store: MySQLStore) -> None:
-    with pytest.raises(UsageError, match=r"aiomysql\.Connection inside a transaction, not str"):
+    with pytest.raises(UsageError, match=r"aiomysql or PyMySQL inside a transaction, .* not str"):
         async with store.session(join="connection"):
             pass
 

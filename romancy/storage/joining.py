@@ -1,0 +1,106 @@
+"""Transactions of the caller's, as a store joins them: the driver's connection, and how to reach it.
+
+A library that wraps connections registers in the entry-point group `romancy.sessions`. An entry point is named after
+the library's import package and points to a `Joiner`. Whatever has a class of that package is given to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    AtEnd: TypeAlias = Callable[[Callable[[], None]], None]
+
+__all__ = ["GROUP", "Elsewhere", "Joined", "Joiner", "Run", "here", "joined"]
+
+GROUP = "romancy.sessions"
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Carries out blocking work where the connection may be used: here, or in another thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Return what the work returns, or raise what it raises."""
+        ...
+
+
+async def here(work: Callable[[], T], /) -> T:
+    """Carry out the work in this thread, at once."""
+    return work()
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A connection of a driver in a transaction that its owner ends. The store only writes on it."""
+
+    connection: object
+    """The driver's own object."""
+    run: Run = here
+    """Where a connection without `async` methods is used."""
+    at_end: AtEnd | None = None
+    """Has a function called after the end of the transaction, in any thread, once however often it is given.
+
+    None: nobody tells of the end.
+    """
+
+    @classmethod
+    def of(cls, given: object) -> Joined:
+        """What was given, or a connection of which nothing else is known."""
+        return given if isinstance(given, Joined) else cls(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A session or connection of another thread, which waits and carries out what it is given."""
+
+    session: object
+    run: Run
+
+
+class Joiner(Protocol):
+    """Finds the driver's connection in a library's session, and begins the transaction on it if that is outstanding.
+
+    It never ends a transaction. Raises UsageError, with nothing written, for what cannot be joined.
+    """
+
+    def __call__(self, session: object, run: Run, /) -> Awaitable[Joined]:
+        """`run` is for sessions that block."""
+        ...
+
+
+async def joined(session: object) -> object:
+    """What a store is given for a session: `Joined`, or the session itself if no library is known for it."""
+    run: Run = here
+    if isinstance(session, Elsewhere):
+        run, session = session.run, session.session
+    joiner = _joiner_of(type(session))
+    if joiner is not None:
+        return await joiner(session, run)
+    return session if run is here else Joined(session, run)
+
+
+def _joiner_of(kind: type) -> Joiner | None:
+    for base in kind.__mro__:
+        joiner = _registered(base.__module__.partition(".")[0])
+        if joiner is not None:
+            return joiner
+    return None
+
+
+@cache
+def _registered(package: str) -> Joiner | None:
+    for point in entry_points(group=GROUP, name=package):
+        try:
+            return cast("Joiner", point.load())
+        except ImportError as error:
+            raise UsageError(f"session= was given an object of {package}, but {point.value} fails: {error}") from error
+    return None
