@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, cast
 
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.storage.limits import check_id, check_text
 
-__all__ = ["MAX_HEADERS_BYTES", "extensions_of", "headers_of"]
+__all__ = ["MAX_HEADERS_BYTES", "bringing", "brought", "extensions_of", "headers_of"]
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
 _NOTHING: Final[dict[str, Any]] = {}
+brought: Final[ContextVar[Mapping[str, str]]] = ContextVar("brought", default=_NOTHING)
+"""Headers that everything sent from this context carries, unless its caller gives others of the same names."""
+
+
+@contextmanager
+def bringing(headers: Mapping[str, str]) -> Generator[None]:
+    """Everything sent inside of this block carries these headers."""
+    token = brought.set(headers)
+    try:
+        yield
+    finally:
+        brought.reset(token)
 
 
 def headers_of(given: Any, what: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from romancy.engine import (
     subscription,
     taking,
 )
+from romancy.engine.announcing import given
 from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
+    from romancy.engine.announcing import Announcer
+    from romancy.hooks import Sending
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Posting
 
@@ -53,7 +56,7 @@ _TAKE: Final = "take"
 class ChannelPort:
     """What an app does for its channels."""
 
-    __slots__ = ("deliver", "dispatch", "opened", "post", "stamp")
+    __slots__ = ("announcer", "deliver", "dispatch", "opened", "post", "stamp")
 
     def __init__(
         self,
@@ -62,8 +65,10 @@ class ChannelPort:
         post: Callable[[Posting, object], Awaitable[Delivered]],
         deliver: Callable[[str, ChannelMessage, object], Awaitable[Delivered]],
         dispatch: Callable[[Iterable[str], object], None],
+        announcer: Announcer | None,
     ) -> None:
         self.opened = opened
+        self.announcer = announcer
         self.stamp = stamp
         """A new id. The ids of one app sort in the order in which they were made."""
         self.post = post
@@ -111,9 +116,10 @@ class AppChannel(Generic[T]):
         `session=` the commit of your own transaction sends it.
         """
         stamp = self._port.stamp()
-        message = self._message(data, metadata, headers, stamp if id is None else id)
+        message, sending = self._announced(self._message(data, metadata, headers, stamp if id is None else id), None)
         dedupe = None if id is None else _dedupe(self.name, id)
-        await self._port.post(msgspec.structs.replace(posted_on_channel(message, stamp), dedupe=dedupe), session)
+        posting = msgspec.structs.replace(posted_on_channel(message, stamp), dedupe=dedupe)
+        self._tell_sent(sending, await self._port.post(posting, session))
         return message.message_id
 
     async def send_to(
@@ -130,10 +136,29 @@ class AppChannel(Generic[T]):
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended.
         """
         check_id(instance_id)
-        message = self._message(data, metadata, headers, self._port.stamp(), direct=True)
-        if await self._port.deliver(instance_id, message, session) is Delivered.CLOSED:
+        message, sending = self._announced(
+            self._message(data, metadata, headers, self._port.stamp(), direct=True), instance_id
+        )
+        answer = await self._port.deliver(instance_id, message, session)
+        if answer is Delivered.CLOSED:
             await refuse_ended(self._port.opened(), instance_id, self.name, None, what="message of channel")
+        self._tell_sent(sending, answer)
         return message.message_id
+
+    def _announced(self, message: ChannelMessage, to: str | None) -> tuple[ChannelMessage, Sending | None]:
+        """The message with all its headers, and what hooks were asked about."""
+        headers = given(message.headers)
+        announcer = self._port.announcer
+        sending = None if announcer is None else announcer.sending("message", self.name, to, headers)
+        if sending is not None:
+            headers = sending.headers
+        if headers is message.headers:
+            return message, sending
+        return msgspec.structs.replace(message, headers=dict(headers)), sending
+
+    def _tell_sent(self, sending: Sending | None, answer: Delivered) -> None:
+        if sending is not None and self._port.announcer is not None and answer is Delivered.ACCEPTED:
+            self._port.announcer.sent((sending,))
 
     def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> ChannelSubscription[T]:
         """Take part in the channel under a name, in an `async with` block. The subscription outlasts the block.

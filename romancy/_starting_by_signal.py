@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
-    from romancy.workflow import Call
+    from romancy.workflow import Workflow
 
 __all__ = ["Beginning", "start_or_signal"]
 
@@ -37,7 +37,7 @@ _TRIES: Final = 5
 class Beginning(NamedTuple):
     """What to write if the instance does not exist, or has ended and is to be replaced."""
 
-    call: Call[Any]
+    workflow: Workflow[..., Any]
     raw: Raw
     delay: int
     instance_id: str
@@ -48,22 +48,22 @@ class Beginning(NamedTuple):
     """The statuses of an instance that is replaced."""
 
 
-async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], Awaitable[None]]) -> None:
-    """Start the instance with the signal in its inbox, or send the signal to the existing instance."""
+async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool:
+    """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False)."""
     instance_id = begin.instance_id
-    if begin.call.workflow.instance_id is None:
+    if begin.workflow.instance_id is None:
         raise UsageError("a signal that starts is for an instance id of yours: wf.options(instance_id=…).bind(…)")
     for _ in range(_TRIES):
         found = await store.read(instance_id, limit=0)
         row = None if found is None else found.instance
-        if row is not None and row.workflow_name != begin.call.workflow.name:
+        if row is not None and row.workflow_name != begin.workflow.name:
             raise InstanceConflictError(
                 f"instance {instance_id!r} exists already, of {row.workflow_name}; choose another id",
                 conflicts=[instance_id],
             )
         starts = row is None or (row.status in begin.makes_way and not await _was_received(store, begin))
         if await (_started(store, begin, row) if starts else _sent(begin, signal)):
-            return
+            return starts
     raise StorageUnavailableError(f"instance {instance_id!r} could be neither started nor signalled; try again")
 
 
@@ -90,7 +90,7 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
     """Start the instance. False if another caller was faster."""
     instance_id, event_id = begin.instance_id, begin.message.event_id
     start = start_of(
-        begin.call.workflow,
+        begin.workflow,
         begin.raw,
         instance_id=instance_id,
         life=new_life(),

@@ -85,7 +85,7 @@ class Submissions:
         return submitted
 
     def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int) -> Submitted[T]:
-        definition, instance_id = call.workflow, handle.instance_id
+        definition, instance_id = handle.workflow or call.workflow, handle.instance_id
         answer = self._unanswered.submitted(len(raw))
         done = functools.partial(self._unanswered.answer, answer)
         known = definition.name in self._registry.workflows

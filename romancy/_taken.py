@@ -30,11 +30,11 @@ class Wanted:
         self._handle = handle
         self._raw = raw
 
-    async def judge(self, outcome: Outcome, if_exists: IfExists) -> None:
-        """Return if the instance was started. If its id is taken, do what `if_exists` says."""
+    async def judge(self, outcome: Outcome, if_exists: IfExists) -> bool:
+        """Whether the instance was started. If its id is taken, do what `if_exists` says."""
         instance_id = self._handle.instance_id
         if outcome is Outcome.ACCEPTED:
-            return
+            return True
         if outcome is not Outcome.EXISTS:
             raise StorageUnavailableError(f"instance {instance_id} could not be started ({outcome}); try again")
         if if_exists == "refuse":
@@ -44,11 +44,12 @@ class Wanted:
             start = self._start()
             if await renew(store, start, RENEWS[if_exists], self._writing.alone):
                 self._writing.begun(instance_id, start.life)
-                return
+                return True
         await check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
+        return False
 
-    async def start_in(self, session: object, if_exists: IfExists) -> None:
-        """Start in the caller's transaction, which the caller alone commits."""
+    async def start_in(self, session: object, if_exists: IfExists) -> bool:
+        """Start in the caller's transaction, which the caller alone commits. False if the instance was there."""
         store, start = self._writing.opened(), self._start()
         outcome = await start_in(session, store, start)
         if outcome is Outcome.EXISTS:
@@ -60,7 +61,7 @@ class Wanted:
                 outcome = await start_in(session, store, start, former=Former(row.life, RENEWS[if_exists]))
                 if outcome is Outcome.EXISTS:
                     raise self._twice()
-        await self.judge(outcome, "return" if if_exists in RENEWS else if_exists)
+        return await self.judge(outcome, "return" if if_exists in RENEWS else if_exists)
 
     def _start(self) -> Start:
         definition = self._handle.workflow

@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
+from romancy._announced_starts import AnnouncedStarts
 from romancy._at_start import tell_misfits
 from romancy._listening import listen
 from romancy._loop_check import check_place
@@ -32,6 +33,7 @@ from romancy.engine import (
     coded,
     opened,
 )
+from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.instances import Instances
@@ -155,8 +157,15 @@ class Romancy(Instances):
 
     def as_client(self) -> Romancy:
         """A new app on the same database, with the same workflows and codecs and without a worker."""
-        known, text = self.workflows.values(), self._settings.speaker.error_text
-        return Romancy(self._url, workflows=known, worker=False, codecs=self._codecs, log_error_text=text)
+        known, said = self.workflows.values(), self._settings
+        return Romancy(
+            self._url,
+            workflows=known,
+            worker=False,
+            hooks=said.hooks,
+            codecs=self._codecs,
+            log_error_text=said.speaker.error_text,
+        )
 
     def with_worker(self) -> Self:
         """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
@@ -184,6 +193,8 @@ class Romancy(Instances):
         return self
 
     async def _begin(self, store: Store) -> None:
+        self._announcer = Announcer.of(self._settings.hooks)
+        self._starts = AnnouncedStarts(self._announcer)
         self._dispatcher = Dispatcher(store, self._keep_undelivered)
         self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
@@ -377,10 +388,14 @@ class Romancy(Instances):
             raise UsageError("signal_with_start sends the signal to what is there: if_exists='refuse' is for start")
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
-        message = signal_message(handle.instance_id, event, data, key, id)
+        plain = signal_message(handle.instance_id, event, data, key, id)
+        message, sending = self._announced_signal(handle.instance_id, plain)
         makes_way = RENEWS.get(if_exists, frozenset())
-        begin = Beginning(call, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
-        await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id))
+        wf = handle.workflow or call.workflow
+        begin = Beginning(wf, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
+        if await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id)):
+            self._starts.written(handle)
+            self._tell_sent(sending)
         self._stir()
         return handle
 
@@ -398,12 +413,16 @@ class Romancy(Instances):
         known = self._watches.get(instance_id)
         if known is not None:
             known.outcome = None  # it may be the outcome of a former life
-        return Handle(self, instance_id, definition), raw, round(definition.delay * 1_000_000)
+        definition, sending = self._starts.announced(definition, instance_id)
+        handle = Handle[Any](self, instance_id, definition)
+        self._starts.begun(handle, sending)
+        return handle, raw, round(definition.delay * 1_000_000)
 
     async def _start_in(
         self, session: object, if_exists: IfExists, _: Call[T], handle: Handle[T], raw: Raw, __: int
     ) -> Handle[T]:
-        await Wanted(self._writing, handle, raw).start_in(session, if_exists)
+        if await Wanted(self._writing, handle, raw).start_in(session, if_exists):
+            self._starts.written(handle)
         return handle
 
     def _begun_anew(self, instance_id: str, life: int) -> None:
@@ -420,8 +439,8 @@ class Romancy(Instances):
         outcome = await answer
         if outcome is Outcome.INVALID:
             raise self._writer.refusal(handle.instance_id)
-        if outcome is not Outcome.ACCEPTED:
-            await Wanted(self._writing, handle, raw).judge(outcome, if_exists)
+        if outcome is Outcome.ACCEPTED or await Wanted(self._writing, handle, raw).judge(outcome, if_exists):
+            self._starts.written(handle)
         return handle
 
     @overload

@@ -1,4 +1,4 @@
-"""Lifecycle hooks: the events that a user's observer receives, and the blocks it may put around user code.
+"""Lifecycle hooks: the events that a user's observer receives, and the blocks and headers that it may add.
 
 Hooks stand outside of the engine. An event reports something that has been committed. It is sent at most once, never on
 replay, and not at all if the process dies before that. To miss nothing, read the log: `app.entries`, `handle.entries`.
@@ -6,8 +6,9 @@ replay, and not at all if the process dies before that. To miss nothing, read th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,11 @@ __all__ = [
     "ActivityStarted",
     "Happening",
     "Hook",
+    "Sender",
+    "Sending",
+    "WaitBegan",
+    "WaitEnded",
+    "WaitKind",
     "WorkflowContinued",
     "WorkflowEnded",
     "WorkflowStarted",
@@ -33,6 +39,10 @@ class _About:
     """1 for the first run of the instance, one more after every `recur`; 0 if it could not be read."""
     at: datetime
     worker_id: str
+    began_at: datetime | None = None
+    """When the body of this run began, by the log. None if it has not, or could not be read."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """The headers that the starter sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,8 @@ class ActivityStarted(_About):
     attempt: int
     compensates: str | None
     """For a compensation: the id of the activity that it undoes."""
+    waited: timedelta = timedelta()
+    """How long this worker had it to do before it began: the queue for a slot. The pause before a retry is no part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +109,77 @@ class ActivityEnded(_About):
     error_message: str | None
 
 
+WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child"]
+"""What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, or
+the end of a child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitBegan(_About):
+    """The workflow waits for something that the outside brings. It may do other things meanwhile."""
+
+    wait_id: str
+    kind: WaitKind
+    name: str
+    """The type of the event, the channel, or the workflow of the child. Empty for a timer and a limit."""
+    due_at: datetime | None
+    """When the wait ends by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitEnded(_About):
+    """A wait ended. A wait that ends with its run has no end event."""
+
+    wait_id: str
+    kind: WaitKind
+    name: str
+    outcome: Literal["fired", "received", "timed_out", "completed", "failed", "cancelled"]
+    duration: timedelta | None
+    """Time since it began. None if this worker did not have the instance all the time."""
+    message_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """The headers of the event or the message that it received."""
+
+
 Happening: TypeAlias = (
-    WorkflowStarted | WorkflowEnded | WorkflowContinued | WorkflowStuck | ActivityStarted | ActivityEnded
+    WorkflowStarted
+    | WorkflowEnded
+    | WorkflowContinued
+    | WorkflowStuck
+    | ActivityStarted
+    | ActivityEnded
+    | WaitBegan
+    | WaitEnded
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """The run of a workflow that sends something, itself or by one of its activities."""
+
+    instance_id: str
+    workflow_name: str
+    run: int
+    began_at: datetime | None
+    headers: Mapping[str, str] = field(repr=False)
+    """The headers that the starter of this workflow sent."""
+    activity_id: str | None = None
+    """The activity that sends it. None: the workflow's body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Sending:
+    """Something that is about to be written for others: a start, a signal, an event or a message."""
+
+    kind: Literal["start", "signal", "send", "message", "publish"]
+    """`start` also stands for a child, `message` for one of a channel, `publish` for the outbox."""
+    name: str
+    """The workflow, the type of the event, or the channel."""
+    to: str | None
+    """The instance that it is for, if it is for one."""
+    headers: Mapping[str, str] = field(repr=False)
+    """What it carries: what the caller gave and, then, what hooks add."""
+    sender: Sender | None = None
+    """None: a program sends it, not a workflow."""
 
 
 class Hook:
@@ -118,3 +198,18 @@ class Hook:
         lasts until that process answers.
         """
         return nullcontext()
+
+    def sending(self, message: Sending, /) -> Mapping[str, str] | None:  # noqa: ARG002 - the same
+        """Something is about to be written. What this returns is added to its headers, and replaces those there.
+
+        Called where it is sent: in the caller's task, in the activity's, or, for what a workflow's body sends, on the
+        app's event loop. Never on a replay. A write that fails is prepared again, as another `Sending`. If this raises,
+        or returns what cannot be headers, that is logged, and the message goes without.
+        """
+        return None
+
+    def sent(self, message: Sending, /) -> None:
+        """The database has it: the same object as in `sending`. At most once, and not for what was there before.
+
+        With `session=` it is in the caller's transaction, which may still be rolled back.
+        """

@@ -7,12 +7,14 @@ import secrets
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy._outside_channel import AppChannel, ChannelPort
 from romancy._sending import signal_message
 from romancy.channel import Channel, declared
 from romancy.engine import outgoing, refuse_to_wait, send_in
+from romancy.engine.announcing import Announcer, given
 from romancy.engine.events import posting_of, signal_of
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.poster import Poster
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
+    from romancy._outgoing import OutgoingEvent
     from romancy.engine.messages import Message, Signal
+    from romancy.hooks import Sending
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Posting
 
@@ -44,6 +48,7 @@ class Senders:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
+        self._announcer: Announcer | None = None
         self._poster = Poster(lambda: self._opened().router, lambda posting: self._dispatch(_places(posting), None))
 
     def _opened(self) -> Store:
@@ -98,13 +103,31 @@ class Senders:
             time=time,
             extensions=extensions,
         )
+        if to is not None:
+            check_id(to)
+        event, sending = self._announced(event, to)
         stamp = self._stamp()
         signal = signal_of(event, stamp)
         if to is not None:
-            check_id(to)
-            return await self._send_to(to, signal, session, chosen=bool(event.id))
-        answer = await self._post(posting_of(signal, stamp, chosen=bool(event.id)), session)
-        return Sent(signal.event_id, answer is Delivered.DUPLICATE)
+            sent = await self._send_to(to, signal, session, chosen=bool(event.id))
+        else:
+            answer = await self._post(posting_of(signal, stamp, chosen=bool(event.id)), session)
+            sent = Sent(signal.event_id, answer is Delivered.DUPLICATE)
+        if not sent.duplicate:
+            self._tell_sent(sending)
+        return sent
+
+    def _announced(self, event: OutgoingEvent, to: str | None) -> tuple[OutgoingEvent, Sending | None]:
+        headers = given(event.headers)
+        sending = None
+        if self._announcer is not None:
+            sending = self._announcer.sending("send" if to is None else "signal", event.name, to, headers)
+            headers = sending.headers
+        return event if headers is event.headers else event._replace(headers=dict(headers)), sending
+
+    def _tell_sent(self, sending: Sending | None) -> None:
+        if sending is not None and self._announcer is not None:
+            self._announcer.sent((sending,))
 
     async def _post(self, posting: Posting, session: object) -> Delivered:
         """Post a message, and have it dispatched."""
@@ -136,7 +159,7 @@ class Senders:
     def channel(self, channel: str, /, *, model: TypeForm[T]) -> AppChannel[T]: ...
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> AppChannel[Any]:
         """A channel, to publish on and to subscribe to from outside of workflows."""
-        port = ChannelPort(self._opened, self._stamp, self._post, self._send, self._dispatch)
+        port = ChannelPort(self._opened, self._stamp, self._post, self._send, self._dispatch, self._announcer)
         return AppChannel(port, declared(channel, model))
 
     @overload
@@ -191,11 +214,21 @@ class Senders:
         even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
         week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
         """
-        message = signal_message(instance_id, event, data, key, id)
+        message, sending = self._announced_signal(instance_id, signal_message(instance_id, event, data, key, id))
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
         dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
-        if await self._send(instance_id, message, session, dedupe=dedupe) is Delivered.CLOSED:
+        answer = await self._send(instance_id, message, session, dedupe=dedupe)
+        if answer is Delivered.CLOSED:
             await refuse_ended(store, instance_id, message.name, id)
+        elif answer is Delivered.ACCEPTED:
+            self._tell_sent(sending)
+
+    def _announced_signal(self, instance_id: str, message: Signal) -> tuple[Signal, Sending | None]:
+        headers = given(message.headers)
+        if self._announcer is None:
+            return message if headers is message.headers else replace(message, headers=dict(headers)), None
+        sending = self._announcer.sending("signal", message.name, instance_id, headers)
+        return replace(message, headers=dict(sending.headers)), sending
 
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
@@ -206,8 +239,13 @@ class Senders:
         name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
         check_key(key)
         what = f"event {name!r}"
-        row = outgoing(name, Raw(check_event(dumps(data, what, declared), what)), key, self._stamp())
+        raw = Raw(check_event(dumps(data, what, declared), what))
+        headers = given({})
+        sending = None if self._announcer is None else self._announcer.sending("publish", name, None, headers)
+        headers = headers if sending is None else sending.headers
+        row = outgoing(name, raw, key, self._stamp(), headers=headers)
         await send_in(session, self._opened(), outbox=[row])
+        self._tell_sent(sending)
 
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"

@@ -99,6 +99,11 @@ class Run:
         return self._end
 
     @property
+    def began_at(self) -> int:
+        """The time (µs) at which the body was first driven; 0 before that."""
+        return self._commands.began
+
+    @property
     def last_time(self) -> int:
         """The time (µs) of the latest input; the next one must not be earlier."""
         return self.state.time

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation, StartChild
     from romancy.engine.activities.port import Port
     from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
     from romancy.storage.records import Append, Start
 
@@ -34,8 +35,12 @@ def append_of(
     stamp: Callable[[], str],
     start_of_child: Callable[[Live, StartChild], Start],
     anew: bool,
+    announces: Observer | None,
 ) -> Append:
-    """The append of an activation, with what the ended attempts (`ports`) leave. `anew`: another run has begun."""
+    """The append of an activation, with what the ended attempts (`ports`) leave. `anew`: another run has begun.
+
+    `announces` asks hooks about what it sends.
+    """
     dropped = {id(event) for event in activation.dropped}
     mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
     live.taking = frozenset(delivery_id for delivery_id, _ in mails)
@@ -46,7 +51,9 @@ def append_of(
         if isinstance(effect, LeaveChannel) and len(live.post):
             consumed += tuple(id for id in live.post.copies_of(effect.channel) if id not in consumed)
     routing = difference(live, activation, inputs, anew=anew)
-    children, deliveries, outbox, postings = side_effects(activation.effects, activation.outcome, live, stamp)
+    children, deliveries, outbox, postings = side_effects(
+        activation.effects, activation.outcome, live, stamp, announces
+    )
     item = live.append(
         nonce(),
         encode_commit(activation.events),

@@ -26,6 +26,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as Ended
+from romancy.engine.announced import announced_child, announced_send
 from romancy.engine.channels import on_channel, posted_on_channel
 from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
 from romancy.engine.interests import nothing_more
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation, Effect, Input, LogEvent, Outcome
     from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
     from romancy.engine.post import Mail
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
@@ -178,9 +180,13 @@ class SideEffects(NamedTuple):
 
 
 def side_effects(
-    effects: Iterable[Effect], outcome: Outcome | None, live: Live, stamp: Callable[[], str]
+    effects: Iterable[Effect],
+    outcome: Outcome | None,
+    live: Live,
+    stamp: Callable[[], str],
+    announces: Observer | None = None,
 ) -> SideEffects:
-    """What the transaction of the append must also write."""
+    """What the transaction of the append must also write. `announces` asks hooks for headers."""
     children: list[StartChild] = []
     deliveries: list[Delivery] = []
     outbox: list[OutboxRow] = []
@@ -188,19 +194,20 @@ def side_effects(
     for effect in effects:
         if isinstance(effect, StartChild):
             if not effect.again:
-                children.append(effect)
+                children.append(effect if announces is None else announced_child(effect, live, announces))
         elif isinstance(effect, CancelChild):
             reason = f"its parent {live.instance_id} gave it up"
             message = CancelMessage(reason=reason, parent=live.parent_of(effect))
             deliveries.append(_to(effect.instance_id, message, stamp()))
         elif isinstance(effect, Publish):
+            headers = live.headers
+            if announces is not None:
+                headers = announces.announce(live, "publish", effect.name, None, headers)
             outbox.append(
-                outgoing(
-                    effect.name, effect.data, effect.key, stamp(), instance_id=live.instance_id, headers=live.headers
-                )
+                outgoing(effect.name, effect.data, effect.key, stamp(), instance_id=live.instance_id, headers=headers)
             )
         elif isinstance(effect, (Send, SendOnChannel)):
-            sent = _sent(effect, live, stamp())
+            sent = _sent(effect if announces is None else announced_send(effect, live, announces), live, stamp())
             if isinstance(sent, Delivery):
                 deliveries.append(sent)
             else:

@@ -290,6 +290,7 @@ class Driver:
             stamp=self._stamp,
             start_of_child=self.start_of_child,
             anew=live.run is not before,
+            announces=None if self.observer is None else self.observer.prepares(live),
         )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         prepared = PendingAppend(live, item, activation, inputs, ports, session, routed_by(item))
@@ -475,7 +476,7 @@ class Driver:
         """Stop all work for an instance that this worker no longer owns."""
         live.released = True
         if self.observer is not None:
-            self.observer.let_go(live.instance_id, [event.id for event, _ in carried if isinstance(event, ENDS)])
+            self.observer.let_go(live, [event.id for event, _ in carried if isinstance(event, ENDS)])
         if live.moved is not None:
             live.moved()
         if self.live.get(live.instance_id) is live:

@@ -7,17 +7,23 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy import core
-from romancy._logs import about, get_logger
 from romancy.core import StartCompensation
+from romancy.engine.announcing import Announcer, say_hook_failed
+from romancy.engine.observed_waits import ENDS, Awaited, Waits, awaited_by
 from romancy.hooks import (
     ActivityEnded,
     ActivityStarted,
     Happening,
+    Sender,
+    Sending,
+    WaitBegan,
+    WaitEnded,
     WorkflowContinued,
     WorkflowEnded,
     WorkflowStarted,
@@ -25,7 +31,7 @@ from romancy.hooks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from romancy.core import Activation, Input, LogEvent, Outcome
@@ -34,9 +40,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.hooks import Hook
 
-__all__ = ["Observer"]
-
-logger = get_logger("romancy.engine")
+__all__ = ["Observer", "announces_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOMES: Final[dict[type[Any], Any]] = {
@@ -61,7 +65,11 @@ class Observer:
         self._hooks = tuple(hooks)
         self._clock = clock
         self._worker_id = worker_id
-        self._queue: deque[Happening] = deque()
+        self._announcer = Announcer.of(self._hooks)
+        self._sendings: dict[str, list[Sending]] = {}
+        """What the append in flight of an instance sends."""
+        self._waits = Waits()
+        self._queue: deque[Happening | Sending] = deque()
         self._soon: asyncio.Handle | None = None
         self._fresh: set[str] = set()
         """Instances taken up whose body has not run yet."""
@@ -74,12 +82,54 @@ class Observer:
         """Note that a run was brought back from its log."""
         if live.run.resumable and live.run.state.parked is None:
             self._fresh.add(live.instance_id)
+        self._waits.taken_up(live)
+
+    @property
+    def announces(self) -> bool:
+        """Whether any hook wants to be asked or told about what is sent."""
+        return self._announcer is not None
+
+    def prepares(self, live: Live) -> Observer | None:
+        """Begin to prepare an append. Returns itself if what the append sends is to be announced."""
+        if self._announcer is None:
+            return None
+        self._sendings.pop(live.instance_id, None)
+        return self
+
+    def announce(self, live: Live, kind: str, name: str, to: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+        """All headers of what the body of a workflow sends with the append that is being prepared."""
+        sending = self.announced(live, kind, name, to, headers)
+        self._sendings.setdefault(live.instance_id, []).append(sending)
+        return dict(sending.headers)
+
+    def announced(
+        self,
+        live: Live,
+        kind: str,
+        name: str,
+        to: str | None,
+        headers: Mapping[str, str],
+        activity_id: str | None = None,
+    ) -> Sending:
+        """What a workflow or one of its activities is about to send, with all its headers."""
+        sender = _sender(live, activity_id)
+        if self._announcer is None:
+            return Sending(kind=kind, name=name, to=to, headers=headers, sender=sender)  # type: ignore[arg-type]
+        return self._announcer.sending(kind, name, to, headers, sender)
+
+    def sent(self, sendings: Sequence[Sending]) -> None:
+        """Report what an activity has sent, which is in the database now."""
+        for sending in sendings:
+            self._tell(sending)
 
     def committed(self, live: Live, activation: Activation) -> None:
         """Report the events of an activation that is in the log."""
         for event in activation.events:
-            self._log_says(live, event)
+            self._log_says(live, event, activation.events)
+        if self._sendings:
+            self.sent(self._sendings.pop(live.instance_id, ()))
         if activation.outcome is not None:
+            self._waits.forget(live.instance_id)
             # An instance that was terminated has no event of its run, and so no time from it.
             at = live.run.last_time if activation.events else self._clock.now()
             self._tell(self._ended(live, activation.outcome, _moment(at)))
@@ -99,12 +149,15 @@ class Observer:
             )
         )
 
-    def let_go(self, instance_id: str, ended: Collection[str] = ()) -> None:
+    def let_go(self, live: Live, ended: Collection[str] = ()) -> None:
         """Forget the attempts of a released instance, except those that have `ended`.
 
         The others will have no end here.
         """
+        instance_id = live.instance_id
         self._fresh.discard(instance_id)
+        self._waits.put_aside(instance_id, live.life)
+        self._sendings.pop(instance_id, None)
         running = self._running.pop(instance_id, {})
         if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
             self._running[instance_id] = still
@@ -129,7 +182,7 @@ class Observer:
 
     # ── from events of the log to events for hooks ──────────────────────────────────────────────────────────────
 
-    def _log_says(self, live: Live, event: LogEvent) -> None:
+    def _log_says(self, live: Live, event: LogEvent, commit: Sequence[LogEvent]) -> None:
         kind = type(event)
         if kind in _OUTCOMES:
             self._attempt_ended(live, event)
@@ -140,7 +193,36 @@ class Observer:
             if started is not None:
                 self._began(live, started, event.at)
         elif isinstance(event, core.WorkflowContinued):
+            self._waits.forget(live.instance_id)
             self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
+        elif kind in ENDS:
+            self._wait_ended(live, event)
+        elif (awaited := awaited_by(event)) is not None:
+            self._wait_began(live, event, awaited, _run_before(commit, event))
+
+    def _wait_began(self, live: Live, event: Any, awaited: Awaited, run: int | None) -> None:
+        about = self._about(live, run=run)
+        self._waits.began(live.instance_id, event.id, awaited._replace(run=about["run"], began=about["at"]))
+        due = None if awaited.due is None else _moment(awaited.due)
+        self._tell(WaitBegan(**about, wait_id=event.id, kind=awaited.kind, name=awaited.name, due_at=due))
+
+    def _wait_ended(self, live: Live, event: Any) -> None:
+        awaited = self._waits.ended(live.instance_id, event.id)
+        if awaited is None:
+            return
+        about = self._about(live, run=awaited.run)
+        began, at = awaited.began, about["at"]
+        self._tell(
+            WaitEnded(
+                **about,
+                wait_id=event.id,
+                kind=awaited.kind,
+                name=awaited.name,
+                outcome=ENDS[type(event)],
+                duration=None if began is None else max(at - began, timedelta()),
+                message_headers=getattr(event, "headers", {}),
+            )
+        )
 
     def _began(self, live: Live, started: core.WorkflowStarted, at: int) -> None:
         self._fresh.discard(live.instance_id)
@@ -161,13 +243,14 @@ class Observer:
         )
 
     def _begun(self, attempt: Attempt) -> ActivityStarted:
-        effect, live = attempt.effect, attempt.live
+        effect, live, now = attempt.effect, attempt.live, self._clock.now()
         begun = ActivityStarted(
-            **self._about(live, at=_moment(self._clock.now())),
+            **self._about(live, at=_moment(now)),
             activity_id=attempt.id,
             activity_name=effect.name,
             attempt=effect.attempt,
             compensates=effect.activity_id if isinstance(effect, StartCompensation) else None,
+            waited=timedelta(microseconds=max(0, now - attempt.asked)) if attempt.asked else timedelta(),
         )
         self._running.setdefault(live.instance_id, {})[attempt.id] = begun
         self._tell(begun)
@@ -203,11 +286,13 @@ class Observer:
             "run": run if run is not None else started.run if started is not None else 0,
             "at": at if at is not None else _moment(live.run.last_time),
             "worker_id": self._worker_id,
+            "began_at": _moment(began) if (began := live.run.began_at) else None,
+            "headers": live.headers,
         }
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _tell(self, event: Happening) -> None:
+    def _tell(self, event: Happening | Sending) -> None:
         self._queue.append(event)
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_soon(self._deliver)
@@ -216,11 +301,20 @@ class Observer:
         self._soon = None
         while self._queue:
             event = self._queue.popleft()
+            if isinstance(event, Sending):
+                if self._announcer is not None:
+                    self._announcer.sent((event,))
+                continue
             for hook in self._hooks:
                 try:
                     hook.happened(event)
                 except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
                     _complain(hook, event, error)
+
+
+def announces_of(observer: Observer | None) -> Observer | None:
+    """The observer, if any of its hooks wants to be asked or told about what is sent."""
+    return None if observer is None or not observer.announces else observer
 
 
 def _entered(
@@ -254,6 +348,22 @@ def _leave(
 
 
 def _complain(hook: Hook, event: Happening, error: Exception) -> None:
-    name, kind = type(hook).__qualname__, type(event).__name__
-    fields = about(event, getattr(event, "activity_id", None), getattr(event, "attempt", None))
-    logger.error("hook %s failed at %s of instance %s", name, kind, event.instance_id, exc_info=error, extra=fields)
+    say_hook_failed(hook, type(event).__name__, error, event.instance_id, event)
+
+
+def _run_before(commit: Sequence[LogEvent], event: LogEvent) -> int | None:
+    """The run that the event belongs to, if that run ends with this commit."""
+    after = itertools.dropwhile(lambda one: one is not event, commit)
+    return next((one.run - 1 for one in after if isinstance(one, core.WorkflowContinued)), None)
+
+
+def _sender(live: Live, activity_id: str | None) -> Sender:
+    started = live.run.state.started
+    return Sender(
+        instance_id=live.instance_id,
+        workflow_name=live.definition.name,
+        run=started.run if started is not None else 0,
+        began_at=_moment(began) if (began := live.run.began_at) else None,
+        headers=live.headers,
+        activity_id=activity_id,
+    )

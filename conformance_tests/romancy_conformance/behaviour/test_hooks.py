@@ -27,6 +27,8 @@ from romancy.hooks import (
     ActivityEnded,
     ActivityStarted,
     Hook,
+    WaitBegan,
+    WaitEnded,
     WorkflowContinued,
     WorkflowEnded,
     WorkflowStarted,
@@ -82,6 +84,10 @@ def _short(event: Happening) -> str:
             return f"- {event.activity_id} {event.attempt} {event.outcome}"
         case WorkflowEnded():
             return event.status.value
+        case WaitBegan():
+            return f"waits {event.wait_id}"
+        case WaitEnded():
+            return f"waited {event.wait_id} {event.outcome}"
         case _:
             return type(event).__name__.removeprefix("Workflow").lower()
 
@@ -250,8 +256,8 @@ async def test_a_replay_tells_nothing(open_app: Open) -> None:
     assert await other.handle(handle.instance_id).result(timeout=60) == "b in none"
     await second.until_told(WorkflowEnded)
 
-    assert first.story() == ["started", "+ do:1 1", "- do:1 1 completed"]
-    assert second.story() == ["+ step:1 1", "- step:1 1 completed", "completed"]
+    assert first.story() == ["started", "+ do:1 1", "- do:1 1 completed", "waits go:1"]
+    assert second.story() == ["waited go:1 received", "+ step:1 1", "- step:1 1 completed", "completed"]
 
 
 async def test_what_an_app_without_a_worker_starts_begins_where_it_runs(open_app: Open) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from romancy.engine.append_slots import Slots
     from romancy.engine.clock import Timer
     from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
     from romancy.errors import StorageUnavailableError
     from romancy.storage.protocol import Store
 
@@ -46,6 +47,8 @@ class Tools(NamedTuple):
     """The names of the exception types that workflows catch as themselves."""
     stage: Stage | None = None
     """Makes the attempts of a test; None: they are made as they are."""
+    announces: Observer | None = None
+    """Asks hooks about what activities send, if any wants to be asked."""
 
 
 class Attempt:
@@ -56,6 +59,7 @@ class Attempt:
 
     __slots__ = (
         "_over",
+        "asked",
         "began",
         "cancelled",
         "effect",
@@ -83,6 +87,8 @@ class Attempt:
         self.port: Port | None = None
         self.cancelled = False
         """Whether its workflow, not the engine, has asked it to stop."""
+        self.asked = 0
+        """When it could have begun (µs), if hooks want to know."""
         self.began = False
         """Whether its task has run. A task cancelled before that never runs and reports nothing."""
         self.ending = False

@@ -19,7 +19,7 @@ from romancy.session import Session
 from romancy.storage.records import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from msgspec import Raw
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from romancy.core import StartActivity, StartCompensation
     from romancy.engine.activities.attempt import Tools
     from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
+    from romancy.hooks import Sending
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
     from romancy.storage.routing import Posting
@@ -47,6 +49,8 @@ class Port:
     outbox: tuple[OutboxRow, ...] = ()
     postings: tuple[Posting, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    sendings: tuple[Sending, ...] = ()
+    """What hooks were asked about, of that."""
     callbacks: tuple[Callable[[], Any], ...] = ()
     details: Raw | None = None
     """The details of the attempt's last heartbeat."""
@@ -61,6 +65,7 @@ class Port:
     def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
         self._store = tools.store
         self._stamp = tools.stamp
+        self._announces = tools.announces
         self._slots = tools.slots
         self._live = live
         self.begun: set[str] = set()
@@ -139,12 +144,18 @@ class Port:
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that is sent with the completion."""
         live = self._live
-        self.outbox += (outgoing(type, data, key, self._stamp(), instance_id=live.instance_id, headers=live.headers),)
+        headers = live.headers
+        if self._announces is not None:
+            headers = self._carried(self._announces, "publish", type, None, headers)
+        self.outbox += (outgoing(type, data, key, self._stamp(), instance_id=live.instance_id, headers=headers),)
 
     async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
         """Queue an event for workflows that is sent with the completion, and return its id."""
         stamp, live = self._stamp(), self._live
         source = event.source or f"/{live.definition.name}/{live.instance_id}"
+        if self._announces is not None:
+            kind = "send" if to is None else "signal"
+            event = event._replace(headers=self._carried(self._announces, kind, event.name, to, event.headers))
         signal = signal_of(event._replace(source=source), stamp)
         if to is None:
             self.postings += (posting_of(signal, stamp, chosen=bool(event.id)),)
@@ -157,12 +168,22 @@ class Port:
     ) -> str:
         """Queue a message of a channel that is sent with the completion, and return its id."""
         stamp = self._stamp()
+        if self._announces is not None:
+            headers = self._carried(self._announces, "message", channel, to, headers)
         message = on_channel(SendOnChannel(channel, stamp, data, metadata, headers, to), self._live.instance_id)
         if to is None:
             self.postings += (posted_on_channel(message, stamp),)
         else:
             self.deliveries += (Delivery(instance_id=to, delivery_id=stamp, body=encode_message(message)),)
         return stamp
+
+    def _carried(
+        self, announces: Observer, kind: str, name: str, to: str | None, headers: Mapping[str, str]
+    ) -> dict[str, str]:
+        """All headers of what the activity sends."""
+        sending = announces.announced(self._live, kind, name, to, headers, self._id)
+        self.sendings += (sending,)
+        return dict(sending.headers)
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         """Queue a callback for when the completion is durable. Raises CancelledError if the attempt was given up."""
@@ -177,6 +198,8 @@ class Port:
 
     def committed(self) -> None:
         """Run the callbacks: the completion is durable. A callback that fails affects nothing else."""
+        if self._announces is not None:
+            self._announces.sent(self.sendings)
         for callback in () if self.over else self.callbacks:  # a thread may have added one since it was given up
             try:
                 callback()
@@ -190,7 +213,7 @@ class Port:
         self.over = True
         await self.close()
         self.outbox, self.callbacks = (), ()
-        self.postings, self.deliveries = (), ()
+        self.postings, self.deliveries, self.sendings = (), (), ()
 
     async def close(self) -> None:
         """End the session. Uncommitted writes are rolled back."""

@@ -137,7 +137,10 @@ class Attempts:
         """Run the attempt at its due time."""
         attempt = Attempt(self.tools, live, effect)
         live.attempts[attempt.id] = attempt
-        if effect.due is not None and self._clock.seconds_until(effect.due):
+        wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
+        if self.observer is not None:
+            attempt.asked = self._clock.now() + round(wait * 1_000_000)
+        if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
         elif self._queue or self._held or not self._free or not self._beating.leases.fresh():
             self._enqueue(attempt)

@@ -21,7 +21,7 @@ from romancy.engine.first_drive import begin
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
-from romancy.engine.observer import Observer
+from romancy.engine.observer import Observer, announces_of
 from romancy.engine.pending_append import PendingAppend
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.known_workflows import names_told
@@ -106,6 +106,7 @@ class Worker:
         if not store.capabilities.embedded:
             # While a server writes one part, this process drives the next. An embedded database would compete with it.
             self.driver.at_once = _AT_ONCE
+        self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
@@ -119,7 +120,6 @@ class Worker:
         self.driver.join = Joining(store, self.driver, spawn=self._tasks.spawn, broken=self._broken).begin
         self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
-        self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
         self._trials: asyncio.Task[None] | None = None
         self._another = another
@@ -167,7 +167,14 @@ class Worker:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
         with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
             return Attempts(
-                Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage),
+                Tools(
+                    self.store,
+                    self.stamp,
+                    slots,
+                    self.registry.errors,
+                    self._settings.stage,
+                    announces_of(self._observer),
+                ),
                 self.clock,
                 threads=self._settings.max_threads,
                 dependencies=dependencies,

@@ -1,0 +1,75 @@
+"""Asks hooks for headers before something is sent, and tells them once the database has it.
+
+An app whose hooks want neither has no announcer, and pays nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy._headers import brought, headers_of
+from romancy._logs import about, get_logger
+from romancy.hooks import Hook, Sending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from romancy.hooks import Sender
+
+__all__ = ["Announcer", "given", "say_hook_failed"]
+
+logger = get_logger("romancy.engine")
+
+
+class Announcer:
+    """The hooks that are asked for headers, or told what was sent."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = hooks
+
+    @classmethod
+    def of(cls, hooks: Iterable[Hook]) -> Announcer | None:
+        """The announcer for those of the hooks that want to be asked or told; None if none does."""
+        wanting = [hook for hook in hooks if type(hook).sending is not Hook.sending or type(hook).sent is not Hook.sent]
+        return cls(wanting) if wanting else None
+
+    def sending(
+        self, kind: Any, name: str, to: str | None, headers: Mapping[str, str], sender: Sender | None = None
+    ) -> Sending:
+        """What is about to be written, with all its headers."""
+        carried = dict(headers)
+        sending = Sending(kind=kind, name=name, to=to, headers=carried, sender=sender)
+        for hook in self._hooks:
+            try:
+                added = hook.sending(sending)
+                if added:
+                    carried.update(headers_of({**carried, **added}, f"what is sent by hook {type(hook).__qualname__}"))
+            except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
+                say_hook_failed(hook, f"a {kind} of {name}", error, to)
+        return sending
+
+    def sent(self, sendings: Iterable[Sending]) -> None:
+        """Tell that the database has these."""
+        for sending in sendings:
+            for hook in self._hooks:
+                try:
+                    hook.sent(sending)
+                except Exception as error:  # noqa: BLE001 - as above
+                    say_hook_failed(hook, f"a {sending.kind} of {sending.name}", error, sending.to)
+
+
+def given(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers that a caller gave, and those that everything sent from this context carries."""
+    beside = brought.get()
+    return {**beside, **headers} if beside else headers
+
+
+def say_hook_failed(hook: Hook, what: str, error: Exception, instance_id: str | None, concerned: Any = None) -> None:
+    """Log the exception of a hook."""
+    fields = (
+        {"romancy_instance_id": instance_id}
+        if concerned is None
+        else about(concerned, getattr(concerned, "activity_id", None), getattr(concerned, "attempt", None))
+    )
+    of = "" if instance_id is None else f" of instance {instance_id}"
+    logger.error("hook %s failed at %s%s", type(hook).__qualname__, what, of, exc_info=error, extra=fields)

@@ -1,0 +1,104 @@
+"""Which waits of an instance began and have not ended: what a log's events say to hooks about waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from romancy import core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from romancy.core import LogEvent
+    from romancy.engine.instance import Live
+    from romancy.hooks import WaitKind
+
+__all__ = ["ENDS", "Awaited", "Waits", "awaited_by"]
+
+
+_MOST_ASIDE: Final = 10_000
+
+
+class Awaited(NamedTuple):
+    """What a workflow waits for."""
+
+    kind: WaitKind
+    name: str
+    due: int | None
+    run: int = 0
+    began: datetime | None = None
+
+
+def _timer(event: Any) -> Awaited:
+    return Awaited("timer" if event.delay is not None else "limit", "", event.due)
+
+
+_BEGINS: Final[Mapping[type[LogEvent], Callable[[Any], Awaited]]] = {
+    core.TimerStarted: _timer,
+    core.EventAwaited: lambda event: Awaited("event", event.name, event.due),
+    core.ChannelAwaited: lambda event: Awaited("channel", event.channel, event.due),
+    core.ChildStarted: lambda event: Awaited("child", event.workflow, None),
+}
+ENDS: Final[Mapping[type[LogEvent], Any]] = {
+    core.TimerFired: "fired",
+    core.TimerCancelled: "cancelled",
+    core.EventReceived: "received",
+    core.ChannelReceived: "received",
+    core.EventTimedOut: "timed_out",
+    core.EventWaitCancelled: "cancelled",
+    core.ChildCompleted: "completed",
+    core.ChildFailed: "failed",
+    core.ChildCancelled: "cancelled",
+}
+"""How a wait ended, by the event that says so."""
+
+
+def awaited_by(event: LogEvent) -> Awaited | None:
+    """The wait that this event of a log begins."""
+    begins = _BEGINS.get(type(event))
+    return None if begins is None else begins(event)
+
+
+class Waits:
+    """The open waits of the instances at hand, by their ids in the log. The latest of those put aside are kept too."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, dict[str, Awaited]] = {}
+        self._aside: dict[str, tuple[int, dict[str, Awaited]]] = {}
+        """Of released instances, with the life; the latest last."""
+
+    def taken_up(self, live: Live) -> None:
+        """Note what the run still waits for. When that began is known only of what began here."""
+        state = live.run.state
+        run = 0 if state.started is None else state.started.run
+        life, known = self._aside.pop(live.instance_id, (0, {}))
+        begun = [*state.timers.values(), *state.waits.values(), *(child.started for child in state.children.values())]
+        found: dict[str, Awaited] = {}
+        for event in begun:
+            awaited, before = awaited_by(event), known.get(event.id)
+            if awaited is not None:
+                same = before is not None and (life, before.run) == (live.life, run)
+                found[event.id] = awaited._replace(run=run, began=before.began if before is not None and same else None)
+        if found:
+            self._open[live.instance_id] = found
+
+    def began(self, instance_id: str, wait_id: str, awaited: Awaited) -> None:
+        """Note a wait."""
+        self._open.setdefault(instance_id, {})[wait_id] = awaited
+
+    def ended(self, instance_id: str, wait_id: str) -> Awaited | None:
+        """Forget a wait that ended, and return it. None if it is not known."""
+        return self._open.get(instance_id, {}).pop(wait_id, None)
+
+    def put_aside(self, instance_id: str, life: int) -> None:
+        """The instance is released. It may come back."""
+        waits = self._open.pop(instance_id, None)
+        if waits:
+            self._aside[instance_id] = life, waits
+            if len(self._aside) > _MOST_ASIDE:
+                del self._aside[next(iter(self._aside))]
+
+    def forget(self, instance_id: str) -> None:
+        """Forget the waits of a run that ended."""
+        self._open.pop(instance_id, None)
