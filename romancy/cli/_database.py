@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from romancy._desk import Desk
 from romancy.cli._apps import load_app
-from romancy.engine import Standing, coded
-from romancy.instances import Instances
+from romancy.engine import coded
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
-    from romancy.instance import Instance
     from romancy.serialization import Codecs
-    from romancy.storage.protocol import Store
 
 __all__ = ["Desk", "database", "desk", "running"]
 
@@ -31,26 +29,6 @@ _URL = click.option("--url", envvar="ROMANCY_URL", metavar="URL", help="The data
 _APP = click.option(
     "--app", metavar="MODULE:APP", help="An app of yours, for its URL and its codecs. Its module is imported."
 )
-
-
-class Desk(Instances):
-    """Instances of an open store, for somebody who has neither an app nor a worker."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__()
-        self.store = store
-        self._manager = Standing()  # a command may act on very many
-
-    def _opened(self) -> Store:
-        return self.store
-
-    async def leave(self) -> None:
-        """Give up what the calls were written under."""
-        await self._give_up_row(self.store)
-
-    async def purge_as_found(self, found: Instance) -> bool:
-        """Remove an instance unless it has changed since it was found."""
-        return await self._purge_as_found(found)
 
 
 def database(command: Callable[P, T]) -> Callable[P, T]:

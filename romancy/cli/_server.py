@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Generator
 
-    from romancy.http import Ingress
+    from starlette.types import ASGIApp
 
 __all__ = ["server_of"]
 
 _PATIENCE: Final = 30.0
 
 
-def server_of(http: Ingress, grace: float, patience: float = _PATIENCE) -> uvicorn.Server:
+def server_of(http: ASGIApp, grace: float, patience: float = _PATIENCE) -> uvicorn.Server:
     """A server that ends when its `should_exit` is set; requests have `grace` seconds then.
 
     A connection over which no request comes within `patience` seconds is closed. The head of a request may have 64 kB.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 import click
 
+from romancy._loopback import is_loopback
 from romancy.app import Romancy
 from romancy.cli._apps import load
 from romancy.cli._duration import DURATION
+from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
 from romancy.engine import ToldToStop
 
 if TYPE_CHECKING:
+    import socket
     from datetime import timedelta
 
     from romancy.http import Ingress
@@ -42,7 +44,7 @@ def serve(target: str, host: str, port: int, drain: timedelta | None, quiet: boo
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     http = _load(target)
     _check_place(http, target, host)
-    with _listener(host, port) as listener:
+    with listener_at(host, port) as listener:
         asyncio.run(_serve(http, listener, 30.0 if drain is None else drain.total_seconds()))
 
 
@@ -57,7 +59,7 @@ def _load(target: str) -> Ingress:
 
 def _check_place(http: Ingress, target: str, host: str) -> None:
     """Refuse to listen where others would reach an app that answers this machine alone."""
-    from romancy.http._auth import is_loopback, local  # noqa: PLC0415 - needs the extra http
+    from romancy.http._auth import local  # noqa: PLC0415 - needs the extra http
 
     if http.auth is local and not is_loopback(host):
         raise click.UsageError(
@@ -66,25 +68,16 @@ def _check_place(http: Ingress, target: str, host: str) -> None:
         )
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        raise click.ClickException(f"cannot listen at {host}, port {port}: {error.strerror}") from None
-
-
 async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
     try:
         from romancy.cli._server import server_of  # noqa: PLC0415 - needs uvicorn, which is no dependency
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serve needs {error.name}: pip install uvicorn") from None
     server = server_of(http, grace)
-    host, port = listener.getsockname()[:2]
     async with http.app as app:
         with ToldToStop() as told:
             serving = asyncio.create_task(server.serve([listener]))
-            say(f"serves at http://{f'[{host}]' if ':' in host else host}:{port}")
+            say(f"serves at {address_of(listener)}")
             stopping = asyncio.create_task(told.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()

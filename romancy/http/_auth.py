@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hmac
 import inspect
-import ipaddress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
+from romancy._loopback import host_of, is_loopback
 from romancy.errors import UsageError
 from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "admit", "anyone", "bearer", "check_hook", "is_loopback", "local"]
+__all__ = ["Auth", "admit", "anyone", "bearer", "check_hook", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
 """Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
@@ -84,27 +83,10 @@ def local(request: Request) -> None:
     client, origin = request.client, request.headers.get("origin")
     if client is not None and not is_loopback(client.host):
         raise _forbidden("without auth= this app answers to loopback addresses alone")
-    if not is_loopback(_host_of(f"//{request.headers.get('host', '')}")):
+    if not is_loopback(host_of(f"//{request.headers.get('host', '')}")):
         raise _forbidden("without auth= this app answers as localhost alone")
-    if origin is not None and not is_loopback(_host_of(origin)):
+    if origin is not None and not is_loopback(host_of(origin)):
         raise _forbidden("without auth= this app answers to no foreign web page")
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this is a name or an address of this machine alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _forbidden(error: str) -> Refused:

@@ -17,7 +17,8 @@ import httpx2
 import pytest
 
 from romancy import Romancy
-from romancy.cli._serving import _check_place, _listener
+from romancy.cli._listening import listener_at
+from romancy.cli._serving import _check_place
 from romancy.http import anyone, asgi, bearer
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ def test_it_is_served_elsewhere_with_a_hook_alone() -> None:
 
 
 def test_a_port_that_is_taken_is_said_in_a_line() -> None:
-    with _listener("127.0.0.1", 0) as taken:
+    with listener_at("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(click.ClickException, match=f"cannot listen at 127.0.0.1, port {port}: Address already"):
-            _listener("127.0.0.1", port)
+            listener_at("127.0.0.1", port)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def place() -> AsyncGenerator[tuple[str, int]]:
     from romancy.cli._server import server_of  # noqa: PLC0415 - slow to import
 
     app = Romancy("memory://", workflows=[])
-    with closing(_listener("127.0.0.1", 0)) as listener:
+    with closing(listener_at("127.0.0.1", 0)) as listener:
         server = server_of(asgi(app, body_timeout=0.5), grace=5, patience=0.2)
         async with app:
             serving = asyncio.create_task(server.serve([listener]))

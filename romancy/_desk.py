@@ -1,0 +1,34 @@
+"""Instances of a store that somebody else opens and closes: for commands and pages, which have no worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.engine import Standing
+from romancy.instances import Instances
+
+if TYPE_CHECKING:
+    from romancy.instance import Instance
+    from romancy.storage.protocol import Store
+
+__all__ = ["Desk"]
+
+
+class Desk(Instances):
+    """Instances of an open store, for somebody who has neither an app nor a worker."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+        self._manager = Standing()  # a command may act on very many
+
+    def _opened(self) -> Store:
+        return self.store
+
+    async def leave(self) -> None:
+        """Give up what the calls were written under."""
+        await self._give_up_row(self.store)
+
+    async def purge_as_found(self, found: Instance) -> bool:
+        """Remove an instance unless it has changed since it was found."""
+        return await self._purge_as_found(found)
