@@ -1,0 +1,245 @@
+"""The ASGI application: routes, the gate before them, and one place where every refusal becomes a page."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
+from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
+from romancy.dashboard._instance_page import instance_page
+from romancy.dashboard._instances_page import instances_page
+from romancy.dashboard._overview_page import overview_page
+from romancy.dashboard._pages import render
+from romancy.dashboard._reader import Source
+from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
+from romancy.dashboard._static import static_file
+from romancy.dashboard._visit import Visit
+from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from romancy.app import Romancy
+    from romancy.dashboard._auth import Auth
+    from romancy.dashboard._reader import Reader
+
+__all__ = ["Dashboard", "asgi"]
+
+_log: Final = logging.getLogger("romancy.dashboard")
+_READS: Final = frozenset({"GET", "HEAD"})
+_WORDS: Final = {
+    HTTPStatus.NOT_FOUND: "There is no such page.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This page does not take this kind of request.",
+}
+
+
+def asgi(
+    app_or_url: Romancy | str, *, auth: Auth | None = None, read_only: bool = False, hosts: Iterable[str] = ()
+) -> Dashboard:
+    """The dashboard of an app, or of the database at a URL, as an ASGI application to mount or to run.
+
+    An app that is open is used as it is, and stays its owner's. Otherwise the dashboard opens the database at the first
+    request and does not migrate it. A URL alone brings no code: payloads behind codecs stay closed, and workflows
+    cannot be started.
+
+    `auth` is called with each request, and returns the name of who asks or raises PermissionError (or Starlette's
+    HTTPException, as for a redirect to a login). Without it, only this machine is answered. `read_only` removes every
+    action. With `hosts`, only these names and loopback are answered.
+    """
+    if auth is not None:
+        check_hook(auth)
+    if isinstance(hosts, str):
+        raise UsageError("hosts= takes a list of names, as in hosts=['romancy.example.com']")
+    return Dashboard(app_or_url, auth=auth, read_only=read_only, hosts=hosts)
+
+
+class Dashboard:
+    """The dashboard, as an ASGI application. `asgi` makes it."""
+
+    def __init__(self, app_or_url: Romancy | str, *, auth: Auth | None, read_only: bool, hosts: Iterable[str]) -> None:
+        self.auth = local if auth is None else auth
+        self._source = Source(app_or_url)
+        self._read_only = read_only
+        named = frozenset(host.lower() for host in hosts)
+        self._hosts = named if named or self.auth is local or isinstance(auth, OneTimeToken) else None
+        self._router = Router(self._routes(), redirect_slashes=False)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether there is an `auth=`. Without it, only this machine is answered."""
+        return self.auth is not local
+
+    async def open(self) -> None:
+        """Open the database now. Raises StorageError if it cannot be opened."""
+        await self._source.reader()
+
+    async def close(self) -> None:
+        """Close what the dashboard has opened. An app stays as it is. A later request opens it again."""
+        await self._source.close()
+
+    def _routes(self) -> list[Route]:
+        return [
+            self._page("/", self._overview),
+            self._page("/instances", self._instances),
+            self._page("/instance", self._instance),
+            self._page("/instances/{instance_id:path}", self._instance),
+            Route("/static/{name}", self._static),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        scope = {**scope, "app": self}  # so that the router raises where it has no route
+        request = Request(scope, receive)
+        try:
+            check_host(request, self._hosts)
+            await self._router(scope, receive, guarded)
+        except (HTTPException, RefusedError) as error:
+            await self._refusal(request, error)(scope, receive, guarded)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan of an application that runs alone. A mounted one has none."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # ── the way of a request ────────────────────────────────────────────────────────────────────────────────────
+
+    def _page(self, path: str, endpoint: Callable[[Request, Reader], Awaitable[Response]]) -> Route:
+        """A route that only reads."""
+        return Route(path, self._answering(endpoint), methods=["GET"])
+
+    def _act(self, path: str, endpoint: Callable[[Request, Reader], Awaitable[Response]]) -> Route:
+        """A route that asks for a confirmation (GET) and acts (POST). There is none of them if `read_only`."""
+
+        async def unless_read_only(request: Request, reader: Reader) -> Response:
+            if self._read_only:
+                raise forbidden("This dashboard is read-only.")
+            return await endpoint(request, reader)
+
+        return Route(path, self._answering(unless_read_only), methods=["GET", "POST"])
+
+    def _answering(
+        self, endpoint: Callable[[Request, Reader], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Let the request in, and make a page of whatever goes wrong."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                await self._let_in(request)
+                return await endpoint(request, await self._source.reader())
+            except InsteadError as instead:
+                return instead.response
+            except ClientDisconnect:
+                return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+            except Exception as error:  # noqa: BLE001 - each becomes a page
+                return self._refusal(request, error)
+
+        return answer
+
+    async def _let_in(self, request: Request) -> None:
+        """Raises RefusedError, or InsteadError, unless the request may be answered with a page."""
+        who = await admitted(self.auth, request)
+        csrf, cookie = csrf_of(request)
+        self._visit(request, who, csrf, cookie).keep(request)
+        if request.method not in _READS:
+            if self._read_only:
+                raise forbidden("This dashboard is read-only.")
+            check_origin(request)
+            request.state.form = await read_form(request)
+
+    def _visit(self, request: Request, who: str, csrf: str, cookie: str | None) -> Visit:
+        return Visit(
+            base=str(request.scope.get("root_path", "")).rstrip("/"),
+            who=who,
+            csrf=csrf,
+            cookie=cookie,
+            read_only=self._read_only,
+            has_app=self._source.app is not None,
+            place=self._source.place,
+        )
+
+    def _refusal(self, request: Request, error: Exception) -> Response:
+        status, words, headers = _told(error)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("a page of the dashboard failed", exc_info=error)
+        if request.method not in _READS and "hx-request" in request.headers:
+            return PlainTextResponse(words, status, headers)
+        let_in = "romancy.dashboard" in request.scope
+        if not let_in:  # nothing about the database is told to whoever may not look
+            Visit(
+                base=str(request.scope.get("root_path", "")).rstrip("/"), who="", csrf="", cookie=None,
+                read_only=True, has_app=False, place="",
+            ).keep(request)  # fmt: skip
+        page = render(request, "refused.html", status=status, words=words, title=_title(status), let_in=let_in)
+        page.headers.update(headers)
+        return page
+
+    # ── endpoints ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _overview(self, request: Request, reader: Reader) -> Response:
+        return await overview_page(request, reader)
+
+    async def _instances(self, request: Request, reader: Reader) -> Response:
+        return await instances_page(request, reader)
+
+    async def _instance(self, request: Request, reader: Reader) -> Response:
+        instance_id: str = request.path_params.get("instance_id") or request.query_params.get("id", "")
+        if not instance_id:
+            raise not_found("Which instance? Its id is missing.")
+        return await instance_page(request, reader, instance_id)
+
+    async def _static(self, request: Request) -> Response:
+        return static_file(request.path_params["name"])
+
+
+def _title(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Refused"
+
+
+def _told(error: Exception) -> tuple[int, str, dict[str, str]]:
+    """The status, the words and the headers that an error is answered with. Its text never holds a payload."""
+    match error:
+        case RefusedError():
+            return error.status, error.words, error.headers
+        case HTTPException():
+            words = _WORDS.get(HTTPStatus(error.status_code), str(error.detail))
+            return error.status_code, words, dict(error.headers or {})
+        case InstanceNotFoundError():
+            return HTTPStatus.NOT_FOUND, str(error), {}
+        case QueryError() | UsageError():
+            return HTTPStatus.BAD_REQUEST, str(error), {}
+        case CodecError():
+            return HTTPStatus.CONFLICT, f"This is sealed by a codec that the dashboard does not have: {error}", {}
+        case StorageError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, f"The database does not answer: {error}", {"retry-after": "5"}
+        case _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "The page failed. The log of the dashboard has the reason.", {}

@@ -1,0 +1,115 @@
+"""Who may look: the hook of the user, this machine alone, or a token that opens one session."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import secrets
+from hmac import compare_digest
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+
+from romancy._loopback import is_loopback
+from romancy.dashboard._refused import InsteadError, RefusedError, forbidden
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+__all__ = ["Auth", "OneTimeToken", "admitted", "anyone", "check_hook", "local"]
+
+Auth: TypeAlias = "Callable[[Request], Any]"
+"""Gets the request. It returns the name of who asks (for the audit log) or nothing, or raises; it may be `async`."""
+
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_LASTS: Final = 12 * 3600
+_ENTER: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Romancy</title>
+<meta http-equiv="refresh" content="0;url=./"></head><body><p><a href="./">Open the dashboard</a></p></body></html>"""
+
+
+async def admitted(auth: Auth, request: Request) -> str:
+    """Ask the hook, and return the name of who asks. Raises RefusedError, or InsteadError with another answer."""
+    try:
+        answer = auth(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+    except PermissionError as error:
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, str(error) or "You may not look at this.") from None
+    except HTTPException as error:
+        raise RefusedError(error.status_code, str(error.detail), error.headers) from None
+    if answer is False:
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, "You may not look at this.")
+    if isinstance(answer, str) and answer:
+        return answer
+    return request.client.host if request.client is not None else "somebody on this machine"
+
+
+def check_hook(auth: Any) -> None:
+    """Raise UsageError for what is no hook."""
+    if not callable(auth) or isinstance(auth, type):
+        raise UsageError(
+            f"auth= takes a function of the request, not {auth!r:.60}; it raises PermissionError or returns"
+        )
+
+
+def anyone(_request: Request) -> None:
+    """Everyone may look and act. For a dashboard that something in front of it protects already."""
+
+
+def local(request: Request) -> None:
+    """Only this machine may look: the peer is loopback, and no proxy has passed the request on.
+
+    This is the hook of a dashboard without `auth=`. That the Host is loopback too is checked before any hook.
+    """
+    if request.client is not None and not is_loopback(request.client.host):
+        raise forbidden("Without auth= this dashboard answers to loopback addresses alone.")
+    if any(name in request.headers for name in _FORWARDED):
+        raise forbidden("Without auth= this dashboard answers to no proxy: it cannot know who asks.")
+
+
+class OneTimeToken:
+    """A token that is good for one session of one browser. A hook of a dashboard that runs by itself."""
+
+    def __init__(self) -> None:
+        self.token: str | None = secrets.token_urlsafe(32)
+        """None once it has been used."""
+        self._session: str | None = None
+        self._name = f"romancy-session-{secrets.token_hex(4)}"  # browsers share cookies between ports
+
+    def __call__(self, request: Request) -> str:
+        given = request.cookies.get(self._name, "")
+        if self._session is not None and compare_digest(_digest(given), self._session):
+            return "the holder of the token"
+        offered = request.query_params.getlist("token")
+        if request.method == "GET" and len(offered) == 1 and self._take(offered[0]):
+            raise InsteadError(self._enter(request))
+        if offered and self.token is None:
+            raise RefusedError(
+                HTTPStatus.UNAUTHORIZED,
+                "This link has been used. Each start of `romancy ui` prints one for one browser.",
+            )
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, "Open the link with the token that `romancy ui` has printed.")
+
+    def _take(self, offered: str) -> bool:
+        if self.token is None or not compare_digest(_digest(offered), _digest(self.token)):
+            return False
+        self.token = None
+        return True
+
+    def _enter(self, request: Request) -> HTMLResponse:
+        """A page that goes on by itself. A redirect would not send the cookie if another site led here."""
+        session = secrets.token_urlsafe(32)
+        self._session = _digest(session)
+        response = HTMLResponse(_ENTER)
+        secure = request.url.scheme == "https"
+        response.set_cookie(self._name, session, max_age=_LASTS, httponly=True, samesite="strict", secure=secure)
+        return response
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,112 @@
+"""What every request has to pass, and what every answer bears: hosts, origins, forms, headers.
+
+A page of another site must neither read the dashboard (DNS rebinding), nor act through the browser of somebody who may
+(CSRF), nor show it in a frame. The dashboard's own pages hold no script and no style but its files, so that content
+that got past the escaping would still be inert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from romancy._loopback import host_of, is_loopback
+from romancy.dashboard._refused import RefusedError, bad_request, forbidden
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["COOKIE", "HEADERS", "Form", "check_host", "check_origin", "csrf_of", "read_form"]
+
+HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # without a referrer at all, browsers hide the origin of forms too
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+"""Headers of every answer; an answer that sets one of them itself keeps it."""
+
+COOKIE: Final = "romancy-dashboard"
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_MOST_BYTES: Final = 1024 * 1024
+_MOST_FIELDS: Final = 200
+_TOKEN: Final = "csrf"  # noqa: S105 - the name of a field
+
+Form = dict[str, list[str]]
+
+
+def check_host(request: Request, hosts: frozenset[str] | None) -> None:
+    """Refuse a Host that is not loopback or among `hosts`. None: any one that is well-formed."""
+    given = request.headers.getlist("host")
+    if len(given) != 1 or not _HOST.fullmatch(given[0]):
+        raise bad_request("A request names one host.")
+    host = host_of(f"//{given[0]}")
+    if hosts is not None and not is_loopback(host) and host not in hosts:
+        raise forbidden("This dashboard does not answer under this name; asgi(…, hosts=[…]) allows others.")
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a request that another site's page has made. Browsers say where a form comes from."""
+    origins = request.headers.getlist("origin")
+    try:
+        place = urlsplit(origins[0]).netloc if len(origins) == 1 else ""
+    except ValueError:
+        place = ""
+    if not place or place.lower() != request.headers["host"].lower():
+        raise forbidden("This form was not sent by a page of this dashboard.")
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise forbidden("This form was not sent by a page of this dashboard.")
+
+
+def csrf_of(request: Request) -> tuple[str, str | None]:
+    """What forms have to send back, and the cookie to set for it if the browser has none."""
+    cookie = request.cookies.get(COOKIE, "")
+    new = None if len(cookie) >= 32 else secrets.token_urlsafe(32)  # noqa: PLR2004 - a cookie of ours is longer
+    return _form_token(new or cookie), new
+
+
+async def read_form(request: Request) -> Form:
+    """The fields of a form that this dashboard has made for this browser."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise RefusedError(415, "Send a form.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise RefusedError(413, f"A form may have {_MOST_BYTES} bytes.")
+    form = _fields(bytes(body))
+    expected = _form_token(request.cookies.get(COOKIE, ""))
+    given = form.pop(_TOKEN, [])
+    if len(given) != 1 or COOKIE not in request.cookies or not _same(given[0], expected):
+        raise forbidden("This form is not of this browser, or too old: open its page again.")
+    return form
+
+
+def _fields(body: bytes) -> Form:
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise bad_request("The form cannot be read.") from None
+    form: Form = {}
+    for name, value in pairs:
+        form.setdefault(name, []).append(value)
+    return form
+
+
+def _form_token(cookie: str) -> str:
+    return hmac.new(cookie.encode("utf-8", "surrogatepass"), b"romancy dashboard form", hashlib.sha256).hexdigest()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode())

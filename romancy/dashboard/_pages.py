@@ -1,0 +1,78 @@
+"""Pages from templates: what all of them show, and how texts, times and ids are written in them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from romancy.dashboard._guard import COOKIE
+from romancy.dashboard._static import version_of
+from romancy.dashboard._visit import visit_of
+from romancy.insight import ago, many, moment, span
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from starlette.requests import Request
+
+__all__ = ["clean", "render"]
+
+_KEPT: Final = frozenset("\n\t ")
+
+
+def render(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page, or a part of one, for a request that was let in.
+
+    Templates get `visit`, `static(name)`, `statuses` and the values; everything that they write is escaped.
+    """
+    visit = visit_of(request)
+
+    def static(name: str) -> str:
+        return visit.url(f"/static/{name}?v={version_of(name)}")
+
+    text = environment().get_template(template).render(visit=visit, static=static, path=request.url.path, **values)
+    response = HTMLResponse(text.encode("utf-8", "replace"), status_code=status)
+    if visit.cookie is not None:
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, visit.cookie, path=visit.url(), httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+@cache
+def environment() -> Environment:
+    """The templates, read once each."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: dict[str, Any] = {"clean": clean, "span": span, "moment": moment, "ago": ago, "many": many, "when": when}
+    made.filters.update(filters)
+    common: dict[str, Any] = {"statuses": [str(status) for status in Status], "version": version("romancy")}
+    made.globals.update(common)
+    return made
+
+
+def clean(text: str) -> str:
+    """The text with what cannot be seen written out: controls, and what turns the direction of other text."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in _KEPT else _written_out(one) for one in text)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def when(at: datetime) -> str:
+    """A time in UTC, to the second."""
+    return at.strftime("%Y-%m-%d %H:%M:%S")

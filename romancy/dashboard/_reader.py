@@ -1,0 +1,87 @@
+"""The database that the pages show: the app's own while the app is open, else one that the dashboard opens itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy._desk import Desk
+from romancy._loop_check import check_place
+from romancy.app import Romancy
+from romancy.engine import coded
+from romancy.errors import UsageError
+from romancy.serialization import NO_CODECS
+from romancy.storage.backends import create_store
+from romancy.storage.url import parse_url
+
+if TYPE_CHECKING:
+    from romancy.instances import Instances
+    from romancy.serialization import Codecs
+    from romancy.storage.protocol import Store
+
+__all__ = ["Reader", "Source"]
+
+
+class Reader(NamedTuple):
+    """An open database, as pages ask it."""
+
+    instances: Instances
+    """Reads instances and acts on them."""
+    store: Store
+    codecs: Codecs
+    app: Romancy | None
+    """The app that the dashboard was given; its code is known then. It may not be open."""
+
+
+class Source:
+    """Where readers come from. What it opens, it opens at the first request, and it never migrates."""
+
+    def __init__(self, app_or_url: Romancy | str) -> None:
+        if not isinstance(app_or_url, Romancy | str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code
+            raise UsageError(f"asgi() takes an app or the URL of a database, not {type(app_or_url).__name__}")
+        self.app = app_or_url if isinstance(app_or_url, Romancy) else None
+        self._url = app_or_url if isinstance(app_or_url, str) else app_or_url.url
+        self.place = str(parse_url(self._url))
+        self._codecs = NO_CODECS if self.app is None else self.app.codecs
+        self._desk: Desk | None = None
+        self._client: Romancy | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
+
+    async def reader(self) -> Reader:
+        """The database, opened if it is not open yet. Raises StorageError if it cannot be."""
+        if self.app is not None and self.app.is_open:
+            return Reader(self.app, _store_of(self.app), self._codecs, self.app)
+        async with self._opening:
+            if self._desk is None:
+                self._loop = asyncio.get_running_loop()
+                store = coded(create_store(self._url), self._codecs)
+                await store.open(migrate=False)
+                self._desk = Desk(store)
+        check_place(self._loop)
+        return Reader(self._desk, self._desk.store, self._codecs, self.app)
+
+    async def starter(self) -> Romancy | None:
+        """An open app that starts workflows: the one that was given, or a client of it. None without an app."""
+        if self.app is None or self.app.is_open:
+            return self.app
+        async with self._opening:
+            if self._client is None:
+                client = self.app.as_client()
+                await client.__aenter__()  # `close` leaves it
+                self._client = client
+        return self._client
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+        desk, self._desk = self._desk, None
+        client, self._client = self._client, None
+        if client is not None:
+            await client.__aexit__(None, None, None)
+        if desk is not None:
+            await desk.leave()
+            await desk.store.close()
+
+
+def _store_of(instances: Instances) -> Store:
+    return instances._opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a page reads what the app has open
