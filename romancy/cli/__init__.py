@@ -10,6 +10,7 @@ import click
 
 from romancy.cli._acting import ACTING
 from romancy.cli._conforming import conformance
+from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
@@ -37,7 +38,7 @@ def cli() -> None:
 
 
 _ALL = (
-    demo, *WORKING, serve, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
+    demo, *WORKING, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)
