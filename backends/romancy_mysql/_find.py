@@ -188,6 +188,8 @@ def _filters(query: Query, way: Way, first: bytes) -> Iterable[bytes]:
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
         yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first
+    if query.since is not None:
+        yield b"%b.created_at >= %b" % (first, literal(query.since))
     if query.after is not None:
         at, key = literal(query.after.created_at), literal(query.after.instance_id)
         yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (

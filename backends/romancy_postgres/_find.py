@@ -143,10 +143,14 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
 
 
 def _position(table: str, query: Query, arguments: _Arguments) -> str:
-    if query.after is None:
-        return "true"
-    place = f"{arguments.bind(query.after.created_at, 'bigint')}, {arguments.bind(query.after.instance_id, 'text')}"
-    return f"({table}.created_at, {table}.instance_id) < ({place})"
+    """Between which places of the order of pages the rows are."""
+    bounds: list[str] = []
+    if query.since is not None:
+        bounds.append(f"{table}.created_at >= {arguments.bind(query.since, 'bigint')}")
+    if query.after is not None:
+        place = f"{arguments.bind(query.after.created_at, 'bigint')}, {arguments.bind(query.after.instance_id, 'text')}"
+        bounds.append(f"({table}.created_at, {table}.instance_id) < ({place})")
+    return " and ".join(bounds) or "true"
 
 
 def _condition(condition: Condition, arguments: _Arguments) -> str:

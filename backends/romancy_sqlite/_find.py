@@ -23,6 +23,8 @@ __all__ = ["Statement", "compose", "find"]
 _WORD: Final = "json_extract(i.projection, ?)"
 _AFTER: Final = "(i.created_at, i.instance_id) < (?, ?)"
 _AFTER_VALUE: Final = "(x.created_at, x.instance_id) < (?, ?)"
+_SINCE: Final = "i.created_at >= ?"
+_SINCE_VALUE: Final = "x.created_at >= ?"
 _MERGE: Final = " order by created_at desc, instance_id desc limit ?"
 _MOST_BRANCHES: Final = 64
 
@@ -104,8 +106,10 @@ def _each(
 
 
 def _branch(tx: Tx, query: Query, name: str, head: list[object], rest: list[Part]) -> Part:
-    after = _AFTER_VALUE if name.startswith("find_by_value") else _AFTER
+    after, since = (_AFTER_VALUE, _SINCE_VALUE) if name.startswith("find_by_value") else (_AFTER, _SINCE)
     parts = list(rest)
+    if query.since is not None:
+        parts.insert(0, (since, [query.since]))
     if query.after is not None:
         parts.insert(0, (after, [query.after.created_at, query.after.instance_id]))
     sql = tx.text(name).format(conditions=" and ".join(text for text, _ in parts) or "true")

@@ -41,11 +41,13 @@ class Query(Struct, frozen=True, kw_only=True):
     """A part of the id, like `workflow_name`."""
     conditions: tuple[Condition, ...] = ()
     limit: int = DEFAULT_LIMIT
+    since: int | None = None
+    """Only instances that were started then or later, in microseconds."""
     after: Position | None = None
     """Only rows that come after this position in the order of pages: older, or as old and with a smaller id."""
 
     def fingerprint(self) -> bytes:
-        """What a page token is bound to: everything but the limit and the position, in any order."""
+        """What a page token is bound to: everything but the limit, the times and the position, in any order."""
         canonical = msgspec.json.encode(
             (
                 self.workflow_name,
@@ -67,12 +69,16 @@ def build_query(
     workflow_name: str | None = None,
     status: str | Iterable[str] | None = None,
     instance_id: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
 ) -> Query:
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
-    An empty `workflow_name` or `instance_id` is part of every name and restricts nothing.
+    An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The instances were started
+    at `since` or later, and before `until`, both in microseconds. A page token continues wherever it leads, so the
+    times may move from page to page.
     """
     query = Query(
         workflow_name=_part("workflow_name", workflow_name),
@@ -80,6 +86,8 @@ def build_query(
         instance_id=_part("instance_id", instance_id),
         conditions=compile_filters(filters),
         limit=_limit(limit),
+        since=since,
+        after=None if until is None else Position(until, ""),
     )
     if page_token is None:
         return query
