@@ -71,7 +71,7 @@ def test_the_printed_link_opens_the_dashboard_once(tmp_path: Path, target: str) 
 def test_it_does_not_listen_elsewhere_for_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "shop", raising=False)
 
     refused = CliRunner().invoke(cli, ["ui", target, "--host", "0.0.0.0", "--port", "0"])  # noqa: S104 - refused
