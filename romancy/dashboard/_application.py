@@ -15,7 +15,8 @@ from starlette.routing import Route, Router
 from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
 from romancy.dashboard._instance_page import instance_page
-from romancy.dashboard._instances_page import instances_page
+from romancy.dashboard._instances_page import instances_page, instances_question
+from romancy.dashboard._live import Live
 from romancy.dashboard._overview_page import overview_page
 from romancy.dashboard._pages import render
 from romancy.dashboard._reader import Source
@@ -69,6 +70,7 @@ class Dashboard:
     def __init__(self, app_or_url: Romancy | str, *, auth: Auth | None, read_only: bool, hosts: Iterable[str]) -> None:
         self.auth = local if auth is None else auth
         self._source = Source(app_or_url)
+        self._live = Live()
         self._read_only = read_only
         named = frozenset(host.lower() for host in hosts)
         self._hosts = named if named or self.auth is local or isinstance(auth, OneTimeToken) else None
@@ -84,13 +86,18 @@ class Dashboard:
         await self._source.reader()
 
     async def close(self) -> None:
-        """Close what the dashboard has opened. An app stays as it is. A later request opens it again."""
+        """End the streams of open pages, and close what the dashboard has opened. An app stays as it is.
+
+        A later request opens the database again.
+        """
+        await self._live.close()
         await self._source.close()
 
     def _routes(self) -> list[Route]:
         return [
             self._page("/", self._overview),
             self._page("/instances", self._instances),
+            self._page("/changes/instances", self._changes_of_list),
             self._page("/instance", self._instance),
             self._page("/instances/{instance_id:path}", self._instance),
             Route("/static/{name}", self._static),
@@ -98,7 +105,7 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
@@ -120,7 +127,7 @@ class Dashboard:
         except (HTTPException, RefusedError) as error:
             await self._refusal(request, error)(scope, receive, guarded)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         """The lifespan of an application that runs alone. A mounted one has none."""
         while True:
             message = await receive()
@@ -210,6 +217,9 @@ class Dashboard:
 
     async def _instances(self, request: Request, reader: Reader) -> Response:
         return await instances_page(request, reader)
+
+    async def _changes_of_list(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *instances_question(request, reader))
 
     async def _instance(self, request: Request, reader: Reader) -> Response:
         instance_id: str = request.path_params.get("instance_id") or request.query_params.get("id", "")

@@ -1,21 +1,95 @@
-"""The list of instances."""
+"""The list of instances: one page of a search, newest first, and whether it has changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._pages import render
+from romancy.dashboard._search import WITHIN, Search
+from romancy.errors import QueryError
+from romancy.instance import Instance
+from romancy.serialization import is_sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
+    from romancy.storage.query import Query
+    from romancy.storage.records import InstanceRow
 
-__all__ = ["instances_page"]
+__all__ = ["Line", "instances_page", "instances_question", "lines_of", "version_of_rows"]
+
+_EACH: Final = 50
+_PREVIEW: Final = 200
+
+
+class Line(NamedTuple):
+    """A line of a list: an instance, and the beginning of its input or of its error."""
+
+    instance: Instance
+    preview: str
+    sealed: bool
+    cut: bool
 
 
 async def instances_page(request: Request, reader: Reader) -> Response:
-    """A page of instances, newest first."""
-    page = await reader.instances.list_instances(limit=50, page_token=request.query_params.get("page"))
-    return render(request, "instances.html", page=page)
+    """The page that the URL asks for; for htmx, its list alone."""
+    search = Search.of(request.query_params.multi_items())
+    rows: list[InstanceRow] = []
+    older, fault = None, None
+    try:
+        page = await reader.store.find(search.query(_EACH))
+        rows, older = page.rows, page.next_token
+    except QueryError as error:
+        fault = str(error)
+    return render(
+        request,
+        "_list.html" if "hx-request" in request.headers else "instances.html",
+        status=200 if fault is None else 400,
+        search=search,
+        lines=lines_of(rows),
+        older=older,
+        fault=fault,
+        version_of_list=version_of_rows(rows),
+        within=WITHIN,
+    )
+
+
+def instances_question(request: Request, reader: Reader) -> tuple[str, Question]:
+    """What an open list asks again and again, and the key that lists of the same search share."""
+    search = Search.of((name, value) for name, value in request.query_params.multi_items() if name != "seen")
+    search.query(_EACH)  # what cannot be read is refused now
+
+    async def question() -> str:
+        query: Query = search.query(_EACH)  # built anew: a range of time moves with the clock
+        return version_of_rows((await reader.store.find(query)).rows)
+
+    return f"instances?{search.encoded()}", question
+
+
+def lines_of(rows: Sequence[InstanceRow]) -> list[Line]:
+    """The lines of these instances."""
+    return [_line(row) for row in rows]
+
+
+def version_of_rows(rows: Sequence[InstanceRow]) -> str:
+    """A text that changes with what a list shows of these instances."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.instance_id}\0{row.life}\0{row.status}\0{row.updated_at}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _line(row: InstanceRow) -> Line:
+    instance = Instance.of(row)
+    if row.error:
+        return Line(instance, row.error[:_PREVIEW], sealed=False, cut=len(row.error) > _PREVIEW)
+    if is_sealed(row.input, "input"):
+        return Line(instance, "", sealed=True, cut=False)
+    text = row.input[: 4 * _PREVIEW].decode("utf-8", "replace")
+    return Line(instance, text[:_PREVIEW], sealed=False, cut=len(text) > _PREVIEW)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.dashboard._instances_page import lines_of
 from romancy.dashboard._pages import render
+from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -17,7 +19,7 @@ __all__ = ["overview_page"]
 
 async def overview_page(request: Request, reader: Reader) -> Response:
     """The newest instances, and the workers."""
-    newest = await reader.instances.list_instances(limit=10)
+    page = await reader.store.find(build_query(limit=10))
     census = await reader.store.census()
     workers = [peer for peer in census.workers if peer.works]
-    return render(request, "overview.html", newest=newest.instances, workers=workers, now=census.now)
+    return render(request, "overview.html", newest=lines_of(page.rows), workers=workers, now=census.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -55,7 +56,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    filters: dict[str, Any] = {"clean": clean, "span": span, "moment": moment, "ago": ago, "many": many, "when": when}
+    filters: dict[str, Any] = {
+        "clean": clean,
+        "span": span,
+        "moment": moment,
+        "ago": ago,
+        "many": many,
+        "when": when,
+        "digest": digest,
+    }
     made.filters.update(filters)
     common: dict[str, Any] = {"statuses": [str(status) for status in Status], "version": version("romancy")}
     made.globals.update(common)
@@ -71,6 +80,11 @@ def clean(text: str) -> str:
 
 def _written_out(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def digest(text: str) -> str:
+    """A short name for an id, which may stand in an attribute and stays the same."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def when(at: datetime) -> str:

@@ -1,0 +1,147 @@
+"""News for open pages: one poller in the process looks for all of them, and says only that something has changed.
+
+A page asks a question: which version is what I show? Pages with the same question share one look every few seconds. A
+question that takes long to answer is asked more rarely, so that open pages never take more than a small part of the
+database's time. The stream of a page ends after half a minute, since servers wait for it when they stop; the browser
+opens the next one by itself and says which version it knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from starlette.responses import StreamingResponse
+
+from romancy.dashboard._refused import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+
+    from starlette.requests import Request
+
+__all__ = ["Live", "Question"]
+
+Question: TypeAlias = "Callable[[], Awaitable[str]]"
+"""Returns the version of what a page shows: a short text that changes with it."""
+
+_log: Final = logging.getLogger("romancy.dashboard")
+_EVERY: Final = 3.0
+_SHARE: Final = 20.0
+"""A question is asked again after this many times as long as its answer took."""
+_LASTS: Final = 30.0
+_MOST: Final = 512
+
+
+class _Topic:
+    """One question, for all pages that ask it."""
+
+    def __init__(self, question: Question, due: float) -> None:
+        self.question = question
+        self.due = due
+        self.version: str | None = None
+        self.pages = 0
+        self.news = asyncio.Event()
+
+    def tell(self, version: str) -> None:
+        if version != self.version:
+            self.version = version
+            self.news.set()
+            self.news = asyncio.Event()
+
+
+class Live:
+    """The poller, and the streams of the open pages."""
+
+    def __init__(self, every: float = _EVERY) -> None:
+        self._every = every
+        self._topics: dict[str, _Topic] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._stir = asyncio.Event()
+        self._pages = 0
+
+    @property
+    def pages(self) -> int:
+        """How many pages listen."""
+        return self._pages
+
+    def stream(self, request: Request, key: str, question: Question) -> StreamingResponse:
+        """The answer that tells a page of news. Pages with the same key share the answers to the question."""
+        if self._pages >= _MOST:
+            raise RefusedError(503, "Too many pages are open.", {"retry-after": "60"})
+        known = request.headers.get("last-event-id") or request.query_params.get("seen") or None
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._tell(key, question, known), media_type="text/event-stream", headers=headers)
+
+    async def close(self) -> None:
+        """End all streams and the poller."""
+        self._over.set()
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.cancel()
+            await asyncio.gather(poller, return_exceptions=True)
+        self._topics.clear()
+        self._over = asyncio.Event()
+
+    async def _tell(self, key: str, question: Question, known: str | None) -> AsyncGenerator[bytes]:
+        yield b"retry: 1000\n\n"
+        over = self._over
+        with self._listening(key, question) as topic:
+            end = asyncio.get_running_loop().time() + _LASTS
+            while not over.is_set():
+                version = topic.version
+                if version is not None and version != known:
+                    if known is not None:
+                        yield f"event: changed\nid: {version}\ndata:\n\n".encode()
+                    else:
+                        yield f"id: {version}\nevent: known\ndata:\n\n".encode()
+                    known = version
+                if not await _either(topic.news, over, end - asyncio.get_running_loop().time()):
+                    return
+
+    @contextmanager
+    def _listening(self, key: str, question: Question) -> Generator[_Topic]:
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = _Topic(question, asyncio.get_running_loop().time())
+        topic.pages += 1
+        self._pages += 1
+        self._stir.set()
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="romancy-dashboard-live")
+        try:
+            yield topic
+        finally:
+            self._pages -= 1
+            topic.pages -= 1
+            if not topic.pages and self._topics.get(key) is topic:
+                del self._topics[key]
+
+    async def _poll(self) -> None:
+        """Ask each question when it is due, one after the other, until no page listens."""
+        clock = asyncio.get_running_loop().time
+        while self._topics:
+            self._stir.clear()
+            for topic in [topic for topic in self._topics.values() if topic.due <= clock()]:
+                began = clock()
+                try:
+                    topic.tell(await topic.question())
+                except Exception:  # noqa: BLE001 - it is asked again
+                    _log.debug("a look for open pages failed", exc_info=True)
+                topic.due = clock() + max(self._every, (clock() - began) * _SHARE)
+            if self._topics:
+                await _either(self._stir, self._over, min(topic.due for topic in self._topics.values()) - clock())
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, timeout: float) -> bool:
+    """Wait until one of them is set. False: the time was over first."""
+    waits = {asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())}
+    try:
+        done, _ = await asyncio.wait(waits, timeout=max(timeout, 0.0), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return bool(done)

@@ -1,0 +1,106 @@
+"""What a list of instances shows, as its URL says it: by id, workflow, status, time of the start and input."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+from romancy._conditions import read_conditions
+from romancy.errors import QueryError
+from romancy.status import Status
+from romancy.storage.query import build_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.query import Query
+
+__all__ = ["WITHIN", "Search"]
+
+_SECOND: Final = 1_000_000
+WITHIN: Final = {
+    "15m": ("last 15 minutes", 900),
+    "1h": ("last hour", 3600),
+    "24h": ("last 24 hours", 86_400),
+    "7d": ("last 7 days", 604_800),
+    "30d": ("last 30 days", 2_592_000),
+}
+"""Ranges of time that end now, by their names in the URL, in seconds."""
+_SINGLE: Final = ("id", "workflow", "within", "since", "until", "page")
+_MOST_CONDITIONS: Final = 20
+
+
+class Search(NamedTuple):
+    """The parts of the URL, as they were given."""
+
+    id: str = ""
+    workflow: str = ""
+    status: tuple[str, ...] = ()
+    within: str = ""
+    since: str = ""
+    until: str = ""
+    where: tuple[str, ...] = ()
+    page: str = ""
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Search:
+        """What these parameters ask for. Unknown ones are left alone; of single ones the last counts."""
+        given: dict[str, Any] = {"status": [], "where": []}
+        for name, value in pairs:
+            text = value.strip()
+            if name in _SINGLE:
+                given[name] = text
+            elif name in given and text and text not in given[name]:
+                given[name].append(text)
+        given |= {name: tuple(given[name]) for name in ("status", "where")}
+        return cls(**given)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for all instances."""
+        return self._replace(page="") == Search()
+
+    def encoded(self, **changes: Any) -> str:
+        """The query of a URL that asks for the same, with these changes."""
+        wanted = self._replace(**changes)._asdict()
+        return urlencode({name: value for name, value in wanted.items() if value}, doseq=True)
+
+    def query(self, limit: int) -> Query:
+        """The query for the store. Raises QueryError with what cannot be read."""
+        if len(self.where) > _MOST_CONDITIONS:
+            raise QueryError(f"at most {_MOST_CONDITIONS} conditions on the input")
+        unknown = [one for one in self.status if one not in tuple(Status)]
+        if unknown:
+            raise QueryError(f"status: there is none of the name {unknown[0][:40]!r}")
+        return build_query(
+            read_conditions(self.where),
+            workflow_name=self.workflow or None,
+            status=self.status or None,
+            instance_id=self.id or None,
+            since=self._since(),
+            until=_moment(self.until, "until"),
+            limit=limit,
+            page_token=self.page or None,
+        )
+
+    def _since(self) -> int | None:
+        since = _moment(self.since, "since")
+        if not self.within:
+            return since
+        if self.within not in WITHIN:
+            raise QueryError(f"within: one of {', '.join(WITHIN)}")
+        return max(since or 0, (int(time.time()) - WITHIN[self.within][1]) * _SECOND)
+
+
+def _moment(text: str, what: str) -> int | None:
+    """A time in UTC, as forms write it, in microseconds."""
+    if not text:
+        return None
+    try:
+        given = datetime.fromisoformat(text)
+        at = given.replace(tzinfo=UTC) if given.tzinfo is None else given
+        return int(at.timestamp() * _SECOND)
+    except (ValueError, OverflowError):
+        raise QueryError(f"{what}: write a time in UTC as 2026-03-01T12:30") from None

@@ -1,0 +1,137 @@
+"""The list of instances on every database: what a search finds, how pages follow each other, and what it costs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.dashboard import asgi
+from tests.dashboard.browsing import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def place_order(ctx: WorkflowContext, customer: dict[str, str], total: float, *, paid: bool) -> str:
+    if not paid:
+        await ctx.wait_event("paid")
+    return "shipped"
+
+
+@workflow
+async def greet(ctx: WorkflowContext, name: str) -> str:
+    return f"Hello {name}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[place_order, greet]) as app:
+        for number, city in enumerate(("Oslo", "Paris", "Paris", "Graz")):
+            order = place_order.options(instance_id=f"order-{number}")
+            await app.start(order, {"name": "Ann", "city": city}, number * 50.0, paid=number != 2)
+        for number in range(4):
+            await app.start(greet.options(instance_id=f"greeting-{number}"), "Ann")
+        for number in (0, 1, 3):
+            await app.handle(f"order-{number}").result()
+        for number in range(4):
+            await app.handle(f"greeting-{number}").result()
+        yield app
+
+
+def shown(page: Any) -> list[str]:
+    """The ids in a list, in order."""
+    return re.findall(r'href="/instances/([^"]+)"><bdi>', page.body.decode())
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("", [*(f"greeting-{n}" for n in (3, 2, 1, 0)), *(f"order-{n}" for n in (3, 2, 1, 0))]),
+        ("id=order", ["order-3", "order-2", "order-1", "order-0"]),
+        ("workflow=greet&id=-2", ["greeting-2"]),
+        ("workflow=place&status=completed", ["order-3", "order-1", "order-0"]),
+        ("status=failed&status=waiting", ["order-2"]),
+        ("where=" + quote("customer.city=Paris"), ["order-2", "order-1"]),
+        ("where=" + quote("customer.city=Paris") + "&where=" + quote("total<100"), ["order-1"]),
+        ("where=" + quote("total>=50") + "&where=" + quote("total<=100"), ["order-2", "order-1"]),
+        ("where=" + quote("customer.name^=An") + "&where=" + quote("paid=false"), ["order-2"]),
+        ("until=2020-01-01T00:00", []),
+        ("since=2020-01-01T00:00&until=2200-01-01T00:00:00&id=order-0", ["order-0"]),
+        ("within=1h&id=order-1", ["order-1"]),
+        ("id=nothing", []),
+        ("status=&where=&workflow=%20&unknown=5&id=order-0", ["order-0"]),
+    ],
+)
+async def test_a_search_is_in_the_url(app: Romancy, search: str, found: list[str]) -> None:
+    page = await Browser(asgi(app)).get(f"/instances?{search}")
+
+    assert (200, found) == (page.status, shown(page))
+
+
+async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy.dashboard._instances_page._EACH", 3)
+    browser, target, pages = Browser(asgi(app)), "/instances?status=completed", list[list[str]]()
+    while True:
+        page = await browser.get(target)
+        pages.append(shown(page))
+        older = re.search(r'rel="next" href="(\?[^"]+)"', page.body.decode())
+        if older is None:
+            break
+        target = "/instances" + older[1].replace("&amp;", "&")
+
+    assert [
+        ["greeting-3", "greeting-2", "greeting-1"],
+        ["greeting-0", "order-3", "order-1"],
+        ["order-0"],
+    ] == pages
+    assert "status=completed" in target
+    other = target.replace("completed", "waiting")
+    assert 400 == (await browser.get(other)).status
+    assert "belongs to another query" in browser.text(await browser.get(other))
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ("status=nonsense", "there is none of the name"),
+        ("where=total", "give a path, one of"),
+        ("where=" + quote("total==5"), "there is no ==; write ="),
+        ("where=" + quote("total=[1]"), "no single value"),
+        ("where=" + quote("a=" + "[" * 100_000), ""),
+        ("since=yesterday", "write a time in UTC"),
+        ("until=9999-99-99", "write a time in UTC"),
+        ("within=2y", "one of 15m"),
+        ("page=abc", "page_token"),
+        ("id=%00", "NUL"),
+        ("id=" + "x" * 300, "no name is longer"),
+        ("&".join(f"where=a{n}%3D1" for n in range(30)), "at most 20"),
+    ],
+)
+async def test_what_cannot_be_searched_for_is_said_on_the_page(app: Romancy, search: str, words: str) -> None:
+    browser = Browser(asgi(app))
+
+    page = await browser.get(f"/instances?{search}")
+
+    assert page.status == 400 or not words
+    assert words in browser.text(page)
+    assert 'name="where"' in page.body.decode()  # the form is still there
+
+
+async def test_htmx_gets_the_list_alone(app: Romancy) -> None:
+    part = await Browser(asgi(app)).get("/instances?id=order-1", hx_request="true")
+
+    assert ["order-1"] == shown(part)
+    assert "<html" not in part.body.decode()
+    assert part.body.decode().strip().startswith('<div id="list"')

@@ -1,0 +1,167 @@
+"""Open pages hear of changes, from one poller, for less than a query a second."""
+
+# Only the dashboard knows how many pages it serves.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.dashboard import asgi
+from romancy.dashboard._live import Live
+from tests.dashboard.browsing import Browser
+from tests.http.client import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.dashboard import Dashboard
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def wait(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event("go")).type
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[wait]) as app:
+        await app.start(wait.options(instance_id="w-1"))
+        yield app
+
+
+class Heard(Answer):
+    """An answer that can be waited for while it comes."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        news, self.__dict__["news"] = self.__dict__.get("news"), asyncio.Event()
+        if news is not None:
+            news.set()
+
+    async def say(self, text: bytes) -> None:
+        """Return once this has come."""
+        while text not in self.body:
+            await self.__dict__["news"].wait()
+
+
+class Page:
+    """A page that listens."""
+
+    def __init__(self, dashboard: Dashboard, target: str) -> None:
+        self.answer, self.left = Heard(), asyncio.Event()
+        asked = Browser(dashboard).client.ask("GET", target, b"", [], left=self.left, answer=self.answer)
+        self.task = asyncio.create_task(asked)
+
+    async def leave(self) -> None:
+        self.left.set()
+        await self.task
+
+
+async def test_a_page_hears_of_a_change(app: Romancy) -> None:
+    dashboard = asgi(app)
+    dashboard._live = Live(every=0.05)
+    page, other = Page(dashboard, "/changes/instances"), Page(dashboard, "/changes/instances?id=nobody")
+    await page.answer.say(b"event: known")
+    await other.answer.say(b"event: known")
+
+    await app.start(wait.options(instance_id="w-2"))
+    await page.answer.say(b"event: changed")
+
+    assert b"event: changed" not in other.answer.body
+    assert "text/event-stream" in page.answer.headers["content-type"]
+    assert "no" == page.answer.headers["x-accel-buffering"]
+    await page.leave()
+    await other.leave()
+    assert 0 == dashboard._live.pages
+
+
+async def test_what_changed_before_it_listened_is_heard_of(app: Romancy) -> None:
+    dashboard = asgi(app)
+    page = Page(dashboard, "/changes/instances?seen=0123456789abcdef")
+
+    await page.answer.say(b"event: changed")
+
+    await page.leave()
+
+
+async def test_a_hundred_pages_cost_less_than_a_query_a_second(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard = asgi(app)
+    assert dashboard._live._every > 2  # seconds between two looks
+    dashboard._live = Live(every=0.2)
+    asked: list[object] = []
+    find = app._opened().find
+
+    async def counted(query: object) -> object:
+        asked.append(query)
+        return await find(query)  # type: ignore[arg-type] # as it came
+
+    monkeypatch.setattr(app._opened(), "find", counted)
+    pages = [Page(dashboard, "/changes/instances?status=waiting") for _ in range(100)]
+    for page in pages:
+        await page.answer.say(b"event: known")
+    assert 100 == dashboard._live.pages
+    looks = len(asked)
+
+    await app.start(wait.options(instance_id="w-3"))
+    for page in pages:
+        await page.answer.say(b"event: changed")
+
+    assert len(asked) - looks < 50  # a look is for all hundred
+    for page in pages:
+        await page.leave()
+    assert 0 == dashboard._live.pages
+
+
+async def test_a_question_that_fails_is_asked_again(app: Romancy) -> None:
+    live, times = Live(every=0.01), 0
+
+    async def question() -> str:
+        nonlocal times
+        times += 1
+        if times < 3:
+            raise RuntimeError("away")
+        return "back"
+
+    stream = live._tell("key", question, None)
+    told = [await anext(stream), await anext(stream)]
+
+    assert b"id: back" in told[1]
+    await stream.aclose()
+
+
+async def test_streams_end_when_the_dashboard_closes(app: Romancy) -> None:
+    dashboard = asgi(app)
+    page = Page(dashboard, "/changes/instances")
+    await page.answer.say(b"event: known")
+
+    await dashboard.close()
+    await page.task
+
+    assert app.is_open
+
+
+async def test_a_stream_ends_by_itself(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy.dashboard._live._LASTS", 0.05)
+    page = Page(asgi(app), "/changes/instances")
+
+    await page.task
+
+    assert b"retry: 1000" in page.answer.body
+
+
+async def test_too_many_pages_are_refused(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy.dashboard._live._MOST", 0)
+
+    assert 503 == (await Browser(asgi(app)).get("/changes/instances")).status
