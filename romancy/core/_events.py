@@ -151,6 +151,8 @@ class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc
     next_at: int
     details: Raw = NULL
     """The details of the last heartbeat of this attempt, or of one before it."""
+    queued: int = 0
+    """For how many microseconds this attempt waited for a free slot of its worker."""
 
 
 class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -159,6 +161,7 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
     id: str
     result: Raw = NULL
     attempt: int = 1
+    queued: int = 0
 
 
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -168,6 +171,7 @@ class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False)
     error: ErrorInfo
     attempts: int = 1
     own: tuple[str, ...] = ()
+    queued: int = 0
 
 
 class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -233,6 +237,7 @@ class CompensationAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True
     attempt: int
     error: ErrorInfo
     next_at: int
+    queued: int = 0
 
 
 class CompensationCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -240,6 +245,7 @@ class CompensationCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc
 
     id: str
     attempt: int = 1
+    queued: int = 0
 
 
 class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -248,6 +254,7 @@ class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=Fa
     id: str
     error: ErrorInfo
     attempts: int = 1
+    queued: int = 0
 
 
 class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -24,6 +24,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy.core import ActivityCompleted
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.ledger import Ledger
 
@@ -356,6 +357,27 @@ async def test_no_more_activities_run_at_once_than_are_allowed(open_app: Open) -
 
     assert [5] * 20 == [await handle.result(timeout=60) for handle in handles]
     assert (running[-1].most, running[-1].done) == (3, 20 * 6)
+
+
+@activity
+async def takes_a_while() -> None:
+    await asyncio.sleep(0.01)
+
+
+@workflow
+async def two_at_once(ctx: WorkflowContext) -> None:
+    await asyncio.gather(takes_a_while(), takes_a_while())
+
+
+async def test_the_log_says_how_long_an_attempt_waited_for_a_slot(open_app: Open) -> None:
+    app = await open_app(max_activities=1)
+    handle = await app.start(two_at_once)
+    await handle.result(timeout=60)
+
+    ends = [event for event in await app.history(handle.instance_id) if isinstance(event, ActivityCompleted)]
+    assert ["takes_a_while:1", "takes_a_while:2"] == [event.id for event in ends]
+    assert 0 == ends[0].queued
+    assert ends[1].queued > 1_000, "the first attempt had the only slot for longer than that"
 
 
 def breaks() -> None:

@@ -68,10 +68,12 @@ class Attempt:
         "live",
         "nonce",
         "port",
+        "queued",
         "returned",
         "task",
         "timer",
         "tools",
+        "waits_since",
     )
 
     def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation) -> None:
@@ -95,6 +97,10 @@ class Attempt:
         """Whether its end is decided and about to be reported."""
         self.returned = False
         """Whether its function has returned. A failure after that is no reason to repeat the work."""
+        self.waits_since = 0.0
+        """When it began to wait for a slot, by a clock that only moves forward. 0: it has not waited."""
+        self.queued = 0
+        """For how many microseconds it waited for a slot."""
         self._over = False
 
     def __call__(self) -> ActivityContext:

@@ -70,8 +70,10 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
     if isinstance(effect, StartCompensation):
         if isinstance(verdict, Retry):
             next_at = now + round(verdict.delay * 1_000_000)
-            return CompensationAttemptFailed(at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at)
-        return CompensationFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+            return CompensationAttemptFailed(
+                at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at, queued=attempt.queued
+            )
+        return CompensationFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued)
     if isinstance(verdict, Retry):
         return ActivityAttemptFailed(
             at=now,
@@ -80,6 +82,7 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
             error=info,
             next_at=now + round(verdict.delay * 1_000_000),
             details=effect.details if port is None or port.details is None else port.details,
+            queued=attempt.queued,
         )
-    failed = ActivityFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt)
+    failed = ActivityFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued)
     return as_caught(failed, definition, named, raised)

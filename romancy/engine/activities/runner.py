@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,8 @@ logger = get_logger("romancy.engine")
 
 _LAST_WORD: Final = 30.0
 """Seconds that a cancelled attempt has to report how it ended."""
+_MOMENT: Final = 1_000
+"""In microseconds. A shorter wait for a slot is not recorded: most logs then hold none."""
 
 
 _ENDS: Final = {
@@ -66,6 +69,12 @@ _ENDS: Final = {
 
 ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
 """The inputs that report how an attempt ended."""
+
+
+def _longer_than_a_moment(seconds: float) -> int:
+    """The microseconds of a wait for a slot, or 0 for one that is not worth a record."""
+    microseconds = round(seconds * 1_000_000)
+    return microseconds if microseconds > _MOMENT else 0
 
 
 def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
@@ -216,6 +225,7 @@ class Attempts:
             self._enqueue(attempt)
 
     def _enqueue(self, attempt: Attempt) -> None:
+        attempt.waits_since = time.monotonic()
         self._queue.append(attempt)
         self._launch()
 
@@ -238,6 +248,7 @@ class Attempts:
             if not self._beating.leases.fresh():
                 waiting.append(attempt)
                 break
+            attempt.queued = _longer_than_a_moment(time.monotonic() - attempt.waits_since)
             self._begin(attempt)
         if waiting:
             self._queue.extendleft(reversed(waiting))
@@ -350,7 +361,9 @@ class Attempts:
         result = Raw(definition.signature.encode_result(value))
         if len(result) > MAX_EVENT_BYTES:
             check_event(result, f"result of activity {attempt.id}")
-        return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt)
+        return ActivityCompleted(
+            at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt, queued=attempt.queued
+        )
 
     async def _carefully(self, attempt: Attempt) -> Input:
         if self._stage is None:
@@ -405,13 +418,17 @@ class Attempts:
                 named |= await self._dependencies.resolve(definition.dependencies)
             enter_activity(attempt)
             await self._call(definition, definition.fn, positional, named, None)
-            return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt)
+            return CompensationCompleted(
+                at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued
+            )
         timeout = effect.timeout if effect.timeout is not None else definition.timeout
         if definition.executor == "process":
             stored = await self._processes.call(definition, bytes(effect.args), timeout)
             attempt.returned = True
             check_event(stored, f"result of activity {attempt.id}")
-            return ActivityCompleted(at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt)
+            return ActivityCompleted(
+                at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt, queued=attempt.queued
+            )
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
             named |= await self._dependencies.resolve(definition.dependencies)
