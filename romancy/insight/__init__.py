@@ -6,9 +6,24 @@ move. The command line prints both.
 
 from __future__ import annotations
 
+from romancy.insight._bars import BUSY, Bar, bars
 from romancy.insight._explain import explain
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
-from romancy.insight._timeline import Attempt, Note, Step, Timeline
+from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
 
-__all__ = ["Attempt", "Note", "Step", "Timeline", "ago", "explain", "many", "moment", "span"]
+__all__ = [
+    "BUSY",
+    "Attempt",
+    "Bar",
+    "Note",
+    "Place",
+    "Step",
+    "Timeline",
+    "ago",
+    "bars",
+    "explain",
+    "many",
+    "moment",
+    "span",
+]

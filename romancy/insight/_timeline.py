@@ -6,7 +6,7 @@ Commands carry no time of their own. A step begins at the time of the input to w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from romancy import core as ev
 from romancy.serialization import ErrorInfo
@@ -14,7 +14,10 @@ from romancy.serialization import ErrorInfo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Attempt", "Note", "Step", "Timeline"]
+__all__ = ["Attempt", "Note", "Place", "Step", "Timeline"]
+
+Place: TypeAlias = tuple[int, int]
+"""The number of a commit in the log, and of an event in the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class Attempt:
     error: ErrorInfo
     due: int
     """When it was due: at the start of the step, or at the end of the pause after the previous attempt."""
+    next_at: int
+    """When the next attempt is due."""
+    queued: int = 0
+    """For how many microseconds it waited for a free slot before it ran."""
+    place: Place = (0, 0)
 
 
 @dataclass(slots=True)
@@ -51,10 +59,24 @@ class Step:
     """For a compensation: the id of the activity."""
     instance_id: str | None = None
     """For a child: its instance id."""
+    queued: int = 0
+    """For how many microseconds the last attempt waited for a free slot."""
+    left_at: int | None = None
+    """When its run ended without it."""
+    taken_up: list[int] = field(default_factory=list[int])
+    """When another worker took the instance up while this was open: an attempt at that time was lost."""
+    place: Place = (0, 0)
+    """Where the log holds the request."""
+    end_place: Place | None = None
+    """Where the log holds the end."""
+    asked: ev.LogEvent | None = None
+    """The request, with its payload. Only a detailed timeline has it, and `answer`."""
+    answer: ev.LogEvent | None = None
+    """The event that ended it."""
 
     @property
     def is_open(self) -> bool:
-        return self.ended_at is None
+        return self.ended_at is None and self.left_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +86,19 @@ class Note:
     at: int
     text: str
     error: ErrorInfo | None = None
+    place: Place = (0, 0)
+    event: ev.LogEvent | None = None
+    """Only a detailed timeline has it."""
 
 
 class Timeline:
-    """All runs of an instance's log as steps and notes, in the order in which they began."""
+    """All runs of an instance's log as steps and notes, in the order in which they began.
 
-    def __init__(self) -> None:
+    It may begin anywhere in a log: the end of a step that began before is left out. A `detailed` one keeps the events
+    of each step, with their payloads.
+    """
+
+    def __init__(self, *, detailed: bool = False) -> None:
         self.entries: list[Step | Note] = []
         self.parked: str | None = None
         self.cancelling: str | None = None
@@ -77,6 +106,9 @@ class Timeline:
         """Of the current run."""
         self._open: dict[tuple[str, str], Step] = {}
         self._at = 0
+        self._detailed = detailed
+        self._place: Place = (0, 0)
+        self._event: ev.LogEvent | None = None
 
     @classmethod
     def of(cls, events: Iterable[ev.LogEvent]) -> Self:
@@ -95,8 +127,10 @@ class Timeline:
         """The open steps of the current run."""
         return list(self._open.values())
 
-    def take(self, event: ev.LogEvent) -> None:
-        """Apply one event. An unknown kind of event changes nothing."""
+    def take(self, event: ev.LogEvent, place: Place = (0, 0)) -> None:
+        """Apply one event, which stands at this place of the log. An unknown kind of event changes nothing."""
+        self._place = place
+        self._event = event if self._detailed else None
         if isinstance(event, ev.Input):
             self._at = max(self._at, event.at)
             if not isinstance(event, ev.OwnerChanged):
@@ -108,34 +142,48 @@ class Timeline:
     # ── used by the rules ───────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, kind: str, id: str, name: str, **more: Any) -> None:
-        step = self._open[kind, id] = Step(kind, id, name, self._at, **more)
+        step = Step(kind, id, name, self._at, place=self._place, asked=self._event, **more)
+        self._open[kind, id] = step
         self.entries.append(step)
 
-    def end(self, kind: str, id: str, outcome: str, error: ErrorInfo | None = None) -> None:
+    def end(self, kind: str, id: str, outcome: str, error: ErrorInfo | None = None, queued: int = 0) -> None:
         step = self._open.pop((kind, id), None)
         if step is not None:
             step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
+            step.end_place, step.answer, step.queued = self._place, self._event, queued
 
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
         if step is not None:
             due = step.began_at if step.due is None else step.due
-            step.failures.append(Attempt(event.attempt, event.at, event.error, due))
+            step.failures.append(
+                Attempt(event.attempt, event.at, event.error, due, event.next_at, event.queued, self._place)
+            )
             step.due = event.next_at
 
     def note(self, text: str, error: ErrorInfo | None = None) -> None:
-        self.entries.append(Note(self._at, text, error))
+        self.entries.append(Note(self._at, text, error, self._place, self._event))
 
     def run_begins(self, event: ev.WorkflowStarted) -> None:
-        self._open.clear()
+        self._leave_open()
         self.put_aside.clear()
         self.cancelling = None
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 
     def run_ends(self, text: str, error: ErrorInfo | None = None) -> None:
-        self._open.clear()
+        self._leave_open()
         self.note(text, error)
+
+    def _leave_open(self) -> None:
+        for step in self._open.values():
+            step.left_at = self._at
+        self._open.clear()
+
+    def taken_up(self) -> None:
+        for step in self._open.values():
+            step.taken_up.append(self._at)
+        self.note("taken up by another worker")
 
     def cancel(self, reason: str) -> None:
         self.cancelling = reason
@@ -147,7 +195,9 @@ class Timeline:
 
 
 def _ends(kind: str, outcome: str) -> Callable[[Timeline, Any], None]:
-    return lambda timeline, event: timeline.end(kind, event.id, outcome, getattr(event, "error", None))
+    return lambda timeline, event: timeline.end(
+        kind, event.id, outcome, getattr(event, "error", None), getattr(event, "queued", 0)
+    )
 
 
 def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -> None:
@@ -189,7 +239,10 @@ def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
-    timeline.note("taken up by another worker" if event.owner else "given back")
+    if event.owner:
+        timeline.taken_up()
+    else:
+        timeline.note("given back")
 
 
 _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
