@@ -42,7 +42,7 @@ __all__ = ["Instances"]
 T = TypeVar("T")
 
 _FORGET_EVERY: Final = 3600.0
-_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
 class Instances(Senders, Condition):
@@ -306,7 +306,7 @@ class Instances(Senders, Condition):
         /,
         *,
         workflow_name: str | None = None,
-        status: Statuses = _OPEN,
+        status: Statuses = OPEN,
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
@@ -321,7 +321,7 @@ class Instances(Senders, Condition):
         /,
         *,
         workflow_name: str | None = None,
-        status: Statuses = _OPEN,
+        status: Statuses = OPEN,
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:

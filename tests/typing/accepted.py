@@ -29,11 +29,17 @@ from romancy import (
     workflow,
 )
 from romancy.context import ChildHandle
+from romancy.sync import SyncHandle
 from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session as BlockingSession
+
+    from romancy.sync import SyncRomancy
 
 
 @dataclass
@@ -202,3 +208,25 @@ async def signals_and_handles(app: Romancy, handle: Handle[Receipt]) -> None:
     await app.signal("id", "by name", 3)
     untyped = app.handle("x")
     assert_type(untyped, Handle[Any])
+
+
+def without_await(app: SyncRomancy, connection: sqlite3.Connection) -> Status:
+    with app:
+        handle = app.start(order_workflow, Order("a", 1))
+        assert_type(handle, SyncHandle[Receipt])
+        assert_type(handle.result(timeout=30), Receipt)
+        assert_type(app.start(order_workflow, Order("a", 1), session=connection), SyncHandle[Receipt])
+        assert_type(app.start_many([order_workflow.bind(Order("a", 1))]), list[SyncHandle[Receipt]])
+        assert_type(app.run(order_workflow, Order("a", 1)), Receipt)
+        handle.signal(settled, Receipt("1"), key="k")
+        handle.signal(signalled_without_data)
+        app.signal("id", "by name", 3, session=connection)
+        assert_type([entry.instance_id for entry in handle.entries(follow=True)], list[str])
+        assert_type(app.handle("x", order_workflow), SyncHandle[Receipt])
+        return handle.status()
+
+
+async def sessions_of_sqlalchemy(app: Romancy, session: AsyncSession, blocking: BlockingSession) -> None:
+    assert_type(await app.start(order_workflow, Order("a", 1), session=session), Handle[Receipt])
+    await app.signal("id", settled, Receipt("1"), session=blocking)
+    await app.publish("ordered", Order("a", 1), session=session)

@@ -7,8 +7,13 @@ Nothing here runs.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from romancy import Handle, RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
 from romancy.event import EventType
+
+if TYPE_CHECKING:
+    from romancy.sync import SyncRomancy
 
 
 @compensation
@@ -74,3 +79,10 @@ async def signals_of_the_wrong_type(app: Romancy, handle: Handle[int]) -> None:
     await handle.signal(settled, "three")  # type: ignore[misc]
     await handle.signal(settled)  # type: ignore[arg-type]
     await app.signal("id", settled, "three")  # type: ignore[misc]
+
+
+def without_await(app: SyncRomancy) -> None:
+    app.start(order, "12")  # type: ignore[call-overload]
+    number: int = app.run(order, 12)  # type: ignore[assignment]
+    app.start(order, 12).signal(settled, "three")  # type: ignore[misc]
+    print(number)

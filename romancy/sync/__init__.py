@@ -1,0 +1,12 @@
+"""Romancy for code without `await`: Flask, Django, scripts, threads.
+
+The classes are written by `python -m tools.make_sync` from those with `await`.
+"""
+
+from __future__ import annotations
+
+from romancy.sync._app import SyncRomancy
+from romancy.sync._channel import SyncChannel
+from romancy.sync._handle import SyncHandle
+
+__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy"]

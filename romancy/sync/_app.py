@@ -1,0 +1,242 @@
+"""The app, for code without `await`.
+
+Written by `python -m tools.make_sync`: do not change it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from romancy.app import Romancy
+from romancy.sync._calling import Keeper
+from romancy.sync._handle import SyncHandle
+from romancy.sync._instances import SyncInstances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from typing import Self
+
+    from romancy._starts import IfExists
+    from romancy.checking import Check
+    from romancy.event import EventType
+    from romancy.hooks import Hook
+    from romancy.outbox import Relay
+    from romancy.retry import Duration, RetryPolicy
+    from romancy.serialization import Codecs, PayloadCodec
+    from romancy.workflow import Call, Workflow
+
+
+__all__ = ["SyncRomancy"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SyncRomancy(Keeper, SyncInstances):
+    """Durable workflows on the database at `url`. Open it with `with`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        workflows: Iterable[Workflow[..., Any]] | None = None,
+        retry: RetryPolicy | None = None,
+        worker: bool = True,
+        worker_id: str | None = None,
+        lease: float = 30.0,
+        max_activities: int = 1000,
+        max_threads: int = 40,
+        max_live: int = 10000,
+        sticky: int = 1000,
+        warn_when_blocked: Duration | None = 1.0,
+        drain_timeout: float = 5.0,
+        hooks: Iterable[Hook] = (),
+        codecs: Codecs | Iterable[PayloadCodec] = (),
+        check_at_start: bool = True,
+        log_error_text: bool = True,
+        relay: Relay | None = None,
+        keep_undelivered: Duration | None = 7 * 86400.0,
+    ) -> None:
+        """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
+
+        With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
+        payloads. The `relay` sends what was published, beside the worker. The worker removes events and messages that
+        nobody has asked for in `keep_undelivered`; with None it keeps them.
+        """
+        super().__init__(
+            lambda: Romancy(
+                url,
+                workflows=workflows,
+                retry=retry,
+                worker=worker,
+                worker_id=worker_id,
+                lease=lease,
+                max_activities=max_activities,
+                max_threads=max_threads,
+                max_live=max_live,
+                sticky=sticky,
+                warn_when_blocked=warn_when_blocked,
+                drain_timeout=drain_timeout,
+                hooks=hooks,
+                codecs=codecs,
+                check_at_start=check_at_start,
+                log_error_text=log_error_text,
+                relay=relay,
+                keep_undelivered=keep_undelivered,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        """The URL of the database. It may hold a password: do not log it."""
+        result: str = self._target.url
+        return result
+
+    @property
+    def codecs(self) -> Codecs:
+        """The codecs around what the app stores."""
+        result: Codecs = self._target.codecs
+        return result
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow[..., Any]]:
+        """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
+        result: Mapping[str, Workflow[..., Any]] = self._target.workflows
+        return result
+
+    def workflow(self, name: str) -> Workflow[..., Any]:
+        """The workflow of that name, to be started, by the name alone if this app does not have its code.
+
+        The input is then written as plain JSON (one value by position, or several by name), and the result is read as
+        plain JSON. Romancy does not check that a worker knows the workflow: a started instance waits for one that does.
+        """
+        return self._target.workflow(name)
+
+    def with_worker(self) -> Self:
+        """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
+
+        Raises UsageError when the app is open already.
+        """
+        self._target.with_worker()
+        return self
+
+    def drain(self, timeout: Duration = 30.0) -> None:
+        """Take on no more work, let running activities end within `timeout`, and release every instance.
+
+        Use it for an orderly stop: other workers take the instances over at once. Starting and querying still work;
+        instances started here from now on wait for other workers. Closing the app drains it too, for at most
+        `drain_timeout` seconds.
+        """
+        self._call("drain", timeout)
+
+    @overload
+    def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SyncHandle[T]: ...
+
+    @overload
+    def start(
+        self, wf: Workflow[..., T], /, *args: Any, session: object, if_exists: IfExists = "return", **kwargs: Any
+    ) -> SyncHandle[T]: ...
+
+    @overload
+    def start(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> SyncHandle[T]: ...
+
+    @overload
+    def start(self, wf: str, /, *args: Any, **kwargs: Any) -> SyncHandle[Any]: ...
+
+    def start(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> SyncHandle[Any]:
+        """Start a workflow, given as such or by name (`app.workflow(name)`). It is durable when this returns.
+
+        With an instance id of yours (`wf.options(instance_id=…)`), starting again returns the same instance, open or
+        ended, if the workflow and the input are the same. If they are not, InstanceConflictError is raised.
+        `if_exists="refuse"` raises it for every taken id, also if an earlier call of yours took the id and its answer
+        was lost. A call that may be repeated therefore needs the default.
+
+        `if_exists="restart_ended"` replaces an ended instance of the same workflow by a new one with this input.
+        `"restart_failed"` does so only if the instance failed or was cancelled. One commit does both, so that the id is
+        never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
+        the default does.
+
+        With `session=`, a connection or session in a transaction of your own, the start becomes durable with your
+        commit. Romancy neither commits nor rolls back. A workflow with a parameter named `session` or `if_exists` gets
+        it as an argument. For such a workflow use `start_many([wf.bind(…)], session=…)`, which also keeps the types of
+        the arguments.
+        """
+        return SyncHandle(self, self._call("start", wf, *args, **kwargs))
+
+    def start_many(
+        self, calls: Iterable[Call[T]], /, *, session: object = None, if_exists: IfExists = "return"
+    ) -> list[SyncHandle[T]]:
+        """Start several workflows, each as `start` does; with `session=`, in your own transaction.
+
+        Without `session=`, they are written together: up to 1,000 starts (4 MB) in one commit, more in several. This is
+        for speed and is not atomic. If an id is taken by another workflow or input, the other instances are started,
+        and one InstanceConflictError names all such ids (`conflicts`) and all instances that exist now (`started`).
+        Repeating the call with a corrected list is safe if the ids are yours. If any arguments do not fit, no instance
+        is started.
+        """
+        return [SyncHandle(self, one) for one in self._call("start_many", calls, session=session, if_exists=if_exists)]
+
+    @overload
+    def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @overload
+    def run(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> T: ...
+
+    @overload
+    def run(self, wf: str, /, *args: Any, **kwargs: Any) -> Any: ...
+
+    def run(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Any:
+        """Start a workflow and return its result."""
+        return self._call("run", wf, *args, **kwargs)
+
+    def signal_with_start(
+        self,
+        call: Call[T],
+        event: EventType[Any] | str,
+        data: object = None,
+        /,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> SyncHandle[T]:
+        """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it does not exist.
+
+        One commit starts the instance with the signal in its inbox. An existing instance keeps its input. An instance
+        of another workflow raises InstanceConflictError, and an ended one InstanceEndedError. With an `id` any caller
+        may repeat the call: the signal is delivered once.
+
+        With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
+        has received this very signal. `"refuse"` raises UsageError.
+        """
+        return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
+
+    @overload
+    def handle(self, instance_id: str, wf: None = None, /) -> SyncHandle[Any]: ...
+
+    @overload
+    def handle(self, instance_id: str, wf: Workflow[..., T] | None, /) -> SyncHandle[T]: ...
+
+    def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> SyncHandle[Any]:
+        """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
+        return SyncHandle(self, self._call("handle", instance_id, wf))
+
+    def check(self, *, workflow_name: str | None = None) -> Check:
+        """Replay every open instance with the workflows of this app, and report those that they do not fit.
+
+        Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
+        written and no activity runs. The bodies of workflows run up to the end of each log.
+        """
+        result: Check = self._call("check", workflow_name=workflow_name)
+        return result
+
+    def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
+        """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""
+        return self._target.override(provider, replacement)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain()` was called: this app's worker takes on no more work."""
+        result: bool = self._target.is_draining
+        return result

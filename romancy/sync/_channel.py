@@ -1,0 +1,84 @@
+"""Channels outside of workflows, for code without `await`.
+
+Written by `python -m tools.make_sync`: do not change it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from romancy.sync._calling import Caller, Keeper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy._outside_channel import AppChannel, ChannelMember
+
+
+__all__ = ["SyncChannel"]
+
+T = TypeVar("T")
+
+
+class SyncChannel(Caller, Generic[T]):
+    """A channel in the hands of a program (`app.channel`)."""
+
+    def __init__(self, keeper: Keeper, target: AppChannel[T]) -> None:
+        self._its_keeper = keeper
+        self._inner = target
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._its_keeper
+
+    @property
+    def _target(self) -> AppChannel[T]:
+        return self._inner
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        result: str = self._target.name
+        return result
+
+    def publish(
+        self,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> str:
+        """Send a message to the subscribers, and return its id. It is durable when this returns.
+
+        With an `id` of yours, a second message with that id is dropped, so that the call may be repeated. With
+        `session=` the commit of your own transaction sends it.
+        """
+        result: str = self._call("publish", data, metadata=metadata, headers=headers, id=id, session=session)
+        return result
+
+    def send_to(
+        self,
+        instance_id: str,
+        data: T,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: object = None,
+    ) -> str:
+        """Send a message to one instance, and return its id. It is kept until that instance receives it as `direct`.
+
+        Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended.
+        """
+        result: str = self._call("send_to", instance_id, data, metadata=metadata, headers=headers, session=session)
+        return result
+
+    def unsubscribe(self, name: str) -> None:
+        """End the subscription of this name. What it has not acknowledged is dropped; if competing, others get it."""
+        self._call("unsubscribe", name)
+
+    def members(self) -> list[ChannelMember]:
+        """Who has subscribed to the channel, the first subscriber first."""
+        result: list[ChannelMember] = self._call("members")
+        return result

@@ -1,0 +1,134 @@
+"""Handles of instances, for code without `await`.
+
+Written by `python -m tools.make_sync`: do not change it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from romancy.sync._calling import Caller, Keeper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from romancy.core import LogEvent
+    from romancy.event import EventType
+    from romancy.handle import Handle
+    from romancy.log import LogEntry
+    from romancy.retry import Duration
+    from romancy.status import Status
+    from romancy.workflow import Workflow
+
+
+__all__ = ["SyncHandle"]
+
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class SyncHandle(Caller, Generic[R_co]):
+    """An instance by its id, with what can be asked of it. A handle holds no resources."""
+
+    def __init__(self, keeper: Keeper, target: Handle[R_co]) -> None:
+        self._its_keeper = keeper
+        self._inner = target
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._its_keeper
+
+    @property
+    def _target(self) -> Handle[R_co]:
+        return self._inner
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the instance."""
+        result: str = self._target.instance_id
+        return result
+
+    @property
+    def workflow(self) -> Workflow[..., R_co] | None:
+        """The workflow, if this handle knows it. Without it, results are plain JSON values."""
+        result: Workflow[..., R_co] | None = self._target.workflow
+        return result
+
+    def result(self, timeout: Duration | None = None) -> R_co:
+        """What the workflow returned, once it has.
+
+        Raises WorkflowFailedError or WorkflowCancelledError if it ended otherwise. Raises TimeoutError if it has not
+        ended within `timeout`: the workflow goes on, and the error says what it waits for. Raises InstanceNotFoundError
+        if there is no such instance. Raises WorkflowStuckError if the instance does not go on by itself: it is stuck,
+        or no live worker has known its workflow for two leases. Once that is mended, call `result()` again.
+        """
+        result: R_co = self._call("result", timeout)
+        return result
+
+    def status(self) -> Status:
+        """The status of the instance."""
+        result: Status = self._call("status")
+        return result
+
+    def cancel(self, reason: str = "") -> bool:
+        """Ask the workflow to stop and to undo its work. False if it had ended already."""
+        result: bool = self._call("cancel", reason)
+        return result
+
+    @overload
+    def signal(
+        self,
+        event: EventType[None],
+        data: None = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None: ...
+
+    @overload
+    def signal(
+        self, event: EventType[T], data: T, *, key: str | None = None, id: str | None = None, session: object = None
+    ) -> None: ...
+
+    @overload
+    def signal(
+        self, event: str, data: object = None, *, key: str | None = None, id: str | None = None, session: object = None
+    ) -> None: ...
+
+    def signal(
+        self,
+        event: EventType[Any] | str,
+        data: object = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> None:
+        """Send an event, which is kept until the workflow waits for it. With `session=`, your own commit sends it.
+
+        A second signal with the same `id` is dropped: see `Romancy.signal`.
+        """
+        self._call("signal", event, data, key=key, id=id, session=session)
+
+    def resume(self) -> None:
+        """Let the stuck instance be tried again: see `Romancy.resume`."""
+        self._call("resume")
+
+    def report(self) -> Any:
+        """The workflow's last `ctx.report`; None if there was none."""
+        return self._call("report")
+
+    def explain(self) -> list[str]:
+        """Why the instance does not move, in sentences: see `Romancy.explain`."""
+        result: list[str] = self._call("explain")
+        return result
+
+    def history(self) -> list[LogEvent]:
+        """Every event of the instance's log, oldest first."""
+        result: list[LogEvent] = self._call("history")
+        return result
+
+    def entries(self, *, after: str | None = None, follow: bool = False) -> Iterator[LogEntry]:
+        """The entries of the instance's log behind a cursor, with `follow` also future ones: see `app.entries_of`."""
+        return self._each("entries", after=after, follow=follow)

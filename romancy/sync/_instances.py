@@ -1,0 +1,256 @@
+"""Instances from outside, for code without `await`.
+
+Written by `python -m tools.make_sync`: do not change it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.instances import OPEN
+from romancy.status import TERMINAL_STATUSES
+from romancy.sync._senders import SyncSenders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Literal
+
+    from romancy.core import LogEvent
+    from romancy.instance import Instance, InstancePage
+    from romancy.log import LogEntry
+    from romancy.status import Status, StatusName
+    from romancy.storage.query import FilterValue
+
+    Statuses = Status | StatusName | Iterable[Status | StatusName] | None
+
+__all__ = ["SyncInstances"]
+
+
+class SyncInstances(SyncSenders):
+    """Reads and changes instances, wherever they run."""
+
+    def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
+        """The instance as it is now, or None.
+
+        With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
+        (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
+        codec that this app does not have.
+        """
+        result: Instance | None = self._call("get_instance", instance_id, waits=waits)
+        return result
+
+    def list_instances(
+        self,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of instances, newest first. Names and ids match in part, the status exactly."""
+        result: InstancePage = self._call(
+            "list_instances",
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+        return result
+
+    def find_instances(
+        self,
+        where: Mapping[str, FilterValue],
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """A page of the instances whose input matches all of `where`, newest first."""
+        result: InstancePage = self._call(
+            "find_instances",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            limit=limit,
+            page_token=page_token,
+        )
+        return result
+
+    def iter_instances(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+    ) -> Iterator[Instance]:
+        """All instances that match, newest first, read page by page.
+
+        An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
+        once or not at all.
+        """
+        return self._each("iter_instances", where, workflow_name=workflow_name, status=status, instance_id=instance_id)
+
+    def history(self, instance_id: str) -> list[LogEvent]:
+        """Every event of an instance's log, oldest first."""
+        result: list[LogEvent] = self._call("history", instance_id)
+        return result
+
+    def entries_of(self, instance_id: str, *, after: str | None = None, follow: bool = False) -> Iterator[LogEntry]:
+        """Every entry of an instance's log behind the cursor `after`; with `follow`, also future ones, until its end.
+
+        Nothing is left out: keep the cursor of the last entry that you have dealt with, and go on behind it, also after
+        a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
+        """
+        return self._each("entries_of", instance_id, after=after, follow=follow)
+
+    def entries(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        after: Mapping[str, str] | None = None,
+    ) -> Iterator[LogEntry]:
+        """The entries behind your cursors (`after`, by instance id) of the logs of all matching instances, in one pass.
+
+        The entries of one instance come in order and without a gap. The instances come newest first, whatever happened
+        when. An instance that has ended and was read to its end is not read again. Call again to see what is new.
+        """
+        return self._each("entries", where, workflow_name=workflow_name, status=status, after=after)
+
+    def report(self, instance_id: str) -> Any:
+        """The workflow's last `ctx.report`, as plain JSON values; None if there was none."""
+        return self._call("report", instance_id)
+
+    def explain(self, instance_id: str) -> list[str]:
+        """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.
+
+        They say who holds the instance, what it waits for, when the next attempt is due and after which error, why it
+        is stuck, and how it ended. The words are for people and may change. Raises InstanceNotFoundError, and
+        CodecError if the log was written with a codec that this app does not have.
+        """
+        result: list[str] = self._call("explain", instance_id)
+        return result
+
+    def cancel(self, instance_id: str, *, reason: str = "") -> bool:
+        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
+
+        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
+        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
+        with code that fits, and cancel it then.
+        """
+        result: bool = self._call("cancel", instance_id, reason=reason)
+        return result
+
+    def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
+        """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
+
+        What was completed and not undone is answered from memory when the body asks for it with the same arguments.
+        What failed is tried again under the same idempotency key. What was undone is done again under a new one. Raises
+        UsageError if the instance has not failed, or if the compensation of an activity failed for good. In the latter
+        case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
+        """
+        self._call("retry", instance_id, unsure=unsure)
+
+    def resume(self, instance_id: str) -> None:
+        """Let a stuck instance be tried again, by any worker that knows its workflow.
+
+        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
+        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
+        stuck again with the reason. Raises UsageError if the instance is not stuck.
+        """
+        self._call("resume", instance_id)
+
+    def terminate(self, instance_id: str, *, reason: str = "") -> bool:
+        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
+        result: bool = self._call("terminate", instance_id, reason=reason)
+        return result
+
+    def purge(self, *instance_ids: str) -> int:
+        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
+
+        An instance whose row another transaction holds is left for the next call.
+        """
+        result: int = self._call("purge", *instance_ids)
+        return result
+
+    def cancel_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = OPEN,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Ask every matching open instance to stop, and return the ids of those that were asked."""
+        result: list[str] = self._call(
+            "cancel_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+        )
+        return result
+
+    def terminate_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = OPEN,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> list[str]:
+        """End every matching open instance by force, and return the ids of those that were ended."""
+        result: list[str] = self._call(
+            "terminate_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+        )
+        return result
+
+    def retry_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        unsure: Literal["done", "undone"] | None = None,
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Retry every matching failed instance that can be retried, and return the ids of those that are retried."""
+        result: list[str] = self._call("retry_many", where, workflow_name=workflow_name, unsure=unsure, dry_run=dry_run)
+        return result
+
+    def resume_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Let every matching stuck instance be tried again, and return the ids of those that are."""
+        result: list[str] = self._call("resume_many", where, workflow_name=workflow_name, dry_run=dry_run)
+        return result
+
+    def purge_many(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = tuple(TERMINAL_STATUSES),
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
+
+        An instance that changes after it was found, for example by a retry, is left alone.
+        """
+        result: list[str] = self._call("purge_many", where, workflow_name=workflow_name, status=status, dry_run=dry_run)
+        return result

@@ -1,0 +1,193 @@
+"""The app without `await`, on each database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from romancy import (
+    Channel,
+    EventType,
+    InstanceNotFoundError,
+    Status,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+from romancy.sync import SyncHandle, SyncRomancy
+from tests.sessions.libraries import CREATE, DRIVERS, INSERT, kind_of, sqlalchemy_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAID = EventType("paid", int)
+NEWS = Channel("news", str)
+
+
+@activity
+def whisper(name: str) -> str:
+    return name.lower()
+
+
+@workflow
+async def greet(ctx: WorkflowContext, name: str) -> str:
+    return f"hello {await whisper(name)}"
+
+
+@workflow
+async def wait_for_payment(ctx: WorkflowContext) -> int:
+    return (await ctx.wait_event(PAID)).data
+
+
+@workflow
+async def fails(ctx: WorkflowContext) -> None:
+    raise ValueError("no")
+
+
+@workflow
+async def with_a_session(ctx: WorkflowContext, session: str) -> str:
+    return session
+
+
+@workflow
+async def listens(ctx: WorkflowContext) -> str:
+    news = ctx.channel(NEWS)
+    await news.subscribe()
+    return (await news.receive()).data
+
+
+@pytest.fixture
+def app(storage_url: str) -> Iterator[SyncRomancy]:
+    with SyncRomancy(storage_url, workflows=[greet, wait_for_payment, fails, with_a_session, listens]) as app:
+        yield app
+
+
+def test_starting_asking_and_reading(app: SyncRomancy) -> None:
+    assert app.run(greet, "ANN") == "hello ann"
+    handle = app.start(greet.options(instance_id="bob"), "BOB")
+    assert handle.result(timeout=60) == "hello bob"
+    assert handle.status() is Status.COMPLETED
+    assert handle.instance_id == "bob"
+    assert [one.result(60) for one in app.start_many([greet.bind("C"), greet.bind("D")])] == ["hello c", "hello d"]
+    assert app.handle("bob", greet).result(60) == "hello bob"
+    assert {one.workflow_name for one in app.iter_instances()} == {"greet"}
+    assert len(list(handle.entries())) == len(handle.history())
+    with pytest.raises(WorkflowFailedError, match="ValueError"):
+        app.run(fails)
+    with pytest.raises(InstanceNotFoundError):
+        app.handle("nobody").status()
+    assert app.run(with_a_session, session="mine") == "mine"
+
+
+def test_an_iterator_that_is_left_early(app: SyncRomancy) -> None:
+    handle = app.start(wait_for_payment)
+    for entry in handle.entries(follow=True):
+        assert entry.instance_id == handle.instance_id
+        break
+    handle.signal(PAID, 1)
+    assert handle.result(60) == 1
+
+
+def test_signals_events_and_channels(app: SyncRomancy) -> None:
+    handle = app.start(wait_for_payment)
+    handle.signal(PAID, 3)
+    assert handle.result(60) == 3
+    waiting = app.signal_with_start(wait_for_payment.options(instance_id="w").bind(), PAID, 4)
+    assert waiting.result(60) == 4
+    listening = app.start(listens)
+    channel = app.channel(NEWS)
+    while not channel.members():
+        assert listening.status() is not Status.FAILED
+    channel.publish("new")
+    assert listening.result(60) == "new"
+
+
+def test_a_session_is_used_in_its_own_thread(app: SyncRomancy, storage_url: str) -> None:
+    if storage_url.startswith("memory"):
+        pytest.skip("capability: this database has no connections but the store's own")
+    engine = create_engine(sqlalchemy_url(storage_url, DRIVERS[kind_of(storage_url)][1]))
+    with engine.begin() as making:
+        making.execute(text(CREATE))
+    waiting = app.start(wait_for_payment)
+    with Session(engine) as session:
+        session.execute(text(INSERT.format("ann")))
+        kept = app.start(greet, "ANN", session=session)
+        waiting.signal(PAID, 5, session=session)
+        app.publish("greeted", "ann", session=session)
+        assert app.get_instance(kept.instance_id) is None
+        session.commit()
+        assert kept.result(60) == "hello ann"
+        assert waiting.result(60) == 5
+        dropped = app.start(greet, "BOB", session=session)
+        session.rollback()
+    assert app.get_instance(dropped.instance_id) is None
+    engine.dispose()
+
+
+def test_a_session_that_awaits_is_refused(app: SyncRomancy, storage_url: str) -> None:
+    if storage_url.startswith("memory"):
+        pytest.skip("capability: this database has no connections but the store's own")
+    engine = create_async_engine(sqlalchemy_url(storage_url, DRIVERS[kind_of(storage_url)][0]))
+    with pytest.raises(UsageError, match="belongs to an event loop"):
+        app.start(greet, "ann", session=AsyncSession(engine))
+    assert app.list_instances().instances == []
+
+
+@pytest.mark.parametrize("count", [pytest.param(200, id="200"), pytest.param(5000, id="5000", marks=pytest.mark.long)])
+def test_many_threads(app: SyncRomancy, count: int) -> None:
+    def one(number: int) -> int:
+        handle: SyncHandle[int] = app.start(wait_for_payment.options(instance_id=f"w-{number}"))
+        handle.signal(PAID, number)
+        return handle.result(timeout=240)
+
+    with ThreadPoolExecutor(64) as pool:
+        assert list(pool.map(one, range(count))) == list(range(count))
+
+
+@pytest.mark.dealt("sqlite")
+def test_inside_a_running_loop_it_is_refused_by_name(app: SyncRomancy, storage_url: str) -> None:
+    async def inside() -> None:
+        with pytest.raises(UsageError, match=r"SyncRomancy.run blocks"):
+            app.run(greet, "ANN")
+        with pytest.raises(UsageError, match=r"open\(\) blocks"):
+            SyncRomancy(storage_url, workflows=[greet]).open()
+        with pytest.raises(UsageError, match=r"close\(\) blocks"):
+            app.close()
+        assert await asyncio.to_thread(app.run, greet, "ANN") == "hello ann"
+
+    asyncio.run(inside())
+
+
+@pytest.mark.dealt("sqlite")
+def test_a_closed_app(storage_url: str) -> None:
+    app = SyncRomancy(storage_url, workflows=[greet])
+    with pytest.raises(UsageError, match="not open"):
+        app.run(greet, "ANN")
+    for _ in range(2):
+        app.open()
+        with pytest.raises(UsageError, match="open already"):
+            app.open()
+        assert app.is_open
+        assert app.run(greet, "ANN") == "hello ann"
+        app.close()
+        assert not app.is_open
+    with pytest.raises(UsageError, match="not open"):
+        app.close()
+    assert not [one for one in threading.enumerate() if one.name == "romancy-loop"]
+
+
+@pytest.mark.dealt("sqlite")
+def test_an_app_that_cannot_be_opened_leaves_no_thread(storage_url: str) -> None:
+    app: Any = SyncRomancy(f"{storage_url}/not/there/at/all", workflows=[greet])
+    with pytest.raises(Exception, match="not/there"):
+        app.open()
+    assert not [one for one in threading.enumerate() if one.name == "romancy-loop"]
