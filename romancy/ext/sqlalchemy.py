@@ -6,7 +6,7 @@ Romancy writes on the driver's connection below them. SQLAlchemy keeps the trans
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from romancy.errors import UsageError
@@ -78,9 +78,10 @@ async def _join_async(given: AsyncSession | AsyncConnection) -> Joined:
 
 
 async def _of_async(connection: AsyncConnection) -> object:
-    if _needs_statement(connection.sync_connection, connection.dialect.driver):
-        await connection.exec_driver_sql("select 1")
-    return (await connection.get_raw_connection()).driver_connection
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not connection.in_transaction() or (connection.dialect.driver == "asyncpg" and not driver.is_in_transaction()):
+        await connection.exec_driver_sql("select 1")  # what begins it, in SQLAlchemy and in what it makes of asyncpg
+    return driver
 
 
 def _of_session(session: Session) -> object:
@@ -93,14 +94,9 @@ def _of_session(session: Session) -> object:
 
 def _of_connection(connection: Connection) -> object:
     _check_blocking(connection, connection.dialect)
-    if _needs_statement(connection, connection.dialect.driver):
-        connection.exec_driver_sql("select 1")
+    if not connection.in_transaction():
+        connection.exec_driver_sql("select 1")  # what begins it in SQLAlchemy
     return connection.connection.driver_connection
-
-
-def _needs_statement(connection: Connection | None, driver: str) -> bool:
-    """Whether SQLAlchemy, or what it makes of asyncpg, begins its transaction only with the first statement."""
-    return driver == "asyncpg" or connection is None or not connection.in_transaction()
 
 
 def _check_active(session: Session) -> None:
