@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401 - what it does when the interpreter ends has to be registered before ours
 import os
 import threading
 from queue import SimpleQueue
@@ -83,9 +84,7 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="romancy-loop", daemon=True)
         self._thread.start()
-        # Public handlers run when the pools of threads are closed already, without which a database cannot be left.
-        early: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-        early(self._leave)
+        _running.add(self)
 
     @property
     def is_of_this_process(self) -> bool:
@@ -105,6 +104,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and its thread."""
+        _running.discard(self)
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -122,7 +122,21 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """The interpreter ends."""
         if self.is_of_this_process and self._thread.is_alive():
             self.call(self._at_exit())
             self.stop()
+
+
+_running: set[LoopThread] = set()
+
+
+def _leave_all() -> None:
+    for thread in tuple(_running):
+        thread.leave()
+
+
+# Public handlers run when the pools of threads are closed already, without which a database cannot be left.
+_early: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
+_early(_leave_all)

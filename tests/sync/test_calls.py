@@ -18,6 +18,7 @@ from romancy import (
     InstanceNotFoundError,
     Status,
     UsageError,
+    Workflow,
     WorkflowContext,
     WorkflowFailedError,
     activity,
@@ -65,9 +66,30 @@ async def listens(ctx: WorkflowContext) -> str:
     return (await news.receive()).data
 
 
+apps: list[SyncRomancy] = []
+
+
+@activity
+def starts_another(name: str) -> str:
+    return apps[0].start(greet.options(instance_id=name), name).instance_id
+
+
+@workflow
+async def begins(ctx: WorkflowContext, name: str) -> str:
+    return await starts_another(name)
+
+
+@workflow
+async def calls_the_app(ctx: WorkflowContext) -> None:
+    apps[0].list_instances()
+
+
+WORKFLOWS: list[Workflow[..., Any]] = [greet, wait_for_payment, fails, with_a_session, listens, begins, calls_the_app]
+
+
 @pytest.fixture
 def app(storage_url: str) -> Iterator[SyncRomancy]:
-    with SyncRomancy(storage_url, workflows=[greet, wait_for_payment, fails, with_a_session, listens]) as app:
+    with SyncRomancy(storage_url, workflows=WORKFLOWS) as app:
         yield app
 
 
@@ -109,6 +131,18 @@ def test_signals_events_and_channels(app: SyncRomancy) -> None:
         assert listening.status() is not Status.FAILED
     channel.publish("new")
     assert listening.result(60) == "new"
+
+
+def test_a_plain_activity_uses_the_app_that_it_runs_in(app: SyncRomancy) -> None:
+    apps[:] = [app]
+    assert app.run(begins, "ANN") == "ANN"
+    assert app.handle("ANN", greet).result(60) == "hello ann"
+
+
+def test_a_workflow_does_not(app: SyncRomancy) -> None:
+    apps[:] = [app]
+    with pytest.raises(WorkflowFailedError, match="blocks"):
+        app.run(calls_the_app)
 
 
 def test_a_session_is_used_in_its_own_thread(app: SyncRomancy, storage_url: str) -> None:

@@ -84,6 +84,29 @@ def test_the_interpreter_may_end_while_the_app_is_open(tmp_path: Path) -> None:
     assert (out, err, process.returncode) == ("ANN\n", "", 0)
 
 
+def test_a_thread_that_waits_when_the_interpreter_ends_is_told_so(tmp_path: Path) -> None:
+    text = """
+import threading
+app.open()
+handle = app.start(waits)
+
+def wait():
+    asked.set()
+    try:
+        handle.result()
+    except UsageError as error:
+        print(error)
+
+asked = threading.Event()
+threading.Thread(target=wait).start()
+asked.wait()
+"""
+    with program(tmp_path, text) as process:
+        out, err = process.communicate(timeout=60)
+    assert "this app is not open" in out
+    assert (err, process.returncode) == ("", 0)
+
+
 def test_ctrl_c_while_a_call_waits(tmp_path: Path) -> None:
     text = """
 with app:
