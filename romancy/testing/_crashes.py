@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.testing._app import TestApp
@@ -69,10 +69,9 @@ async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list
     - `url`: a database, such as a new SQLite file. The workers are processes then, which are killed. The workflow and
       its activities are imported there, nothing is mocked, and time passes as it does.
     """
-    if isinstance(call, Call):
-        bound, options = cast("Call[Any]", call), kwargs
-    else:
-        bound, options = call.bind(*args, **kwargs), {}
+    given = _is_call(call)
+    bound: Call[Any] = call if given else call.bind(*args, **kwargs)
+    options = kwargs if given else {}
     test = _Test(bound, **options)
     before = await test.run(0)
     assert before is not None  # noqa: S101 - a run without a crash ends
@@ -84,6 +83,10 @@ async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list
         _compare(test, before, after, commit)
         crashes.append(Crash(commit, after.result, after.effects))
     raise UsageError(f"workflow {bound.workflow.name} makes more than {_MOST} commits: give it less to do in this test")
+
+
+def _is_call(given: object) -> bool:
+    return isinstance(given, Call)
 
 
 @dataclass(frozen=True, slots=True)
