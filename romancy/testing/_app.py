@@ -118,6 +118,11 @@ class TestApp(Romancy):
             self._time = None
         await super().__aexit__(kind, error, trace)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the app is open."""
+        return self._store is not None
+
     async def restart(self, workflows: Iterable[Workflow[..., Any]] | None = None) -> None:
         """Stop in good order and begin again on the same database, as a deployment does; with other code, if given.
 
