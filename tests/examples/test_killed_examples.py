@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from examples import approval, subscription
-from romancy import Romancy
+from romancy.testing import TestApp
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path) -> None:
 
 def test_an_approval_that_nobody_answers_lapses(capsys: pytest.CaptureFixture[str]) -> None:
     async def run() -> str:
-        async with Romancy("memory://", workflows=[approval.approval]) as app:
-            return await app.run(approval.approval.options(instance_id="lunch-8"), 120, 0.01)
+        async with TestApp([approval.approval]) as app:
+            return await app.run(approval.approval.options(instance_id="lunch-8"), 120, 3 * 86_400.0)
 
     assert asyncio.run(run()) == "lapsed"
     assert capsys.readouterr().out.splitlines() == [
@@ -144,19 +144,14 @@ def test_a_subscription_gets_its_receipts_from_the_next_month_on(tmp_path: Path)
 
 def test_a_month_that_is_over_is_followed_by_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
     async def run() -> int:
-        async with Romancy("memory://", workflows=[subscription.subscription]) as app:
-            handle = await app.start(subscription.subscription, "bob", "small", 1, 0.01)
-            runs = 0
-            async for entry in handle.entries(follow=True):
-                runs += type(entry.event).__name__ == "WorkflowStarted"
-                if runs == 3:
-                    break
+        async with TestApp([subscription.subscription]) as app:
+            handle = await app.start(subscription.subscription, "bob", "small", 1, subscription.MONTH)
+            await app.advance(1.5 * subscription.MONTH)
             await handle.signal(subscription.change, "end")
             return await handle.result()
 
-    assert asyncio.run(run()) >= 3
-    told = capsys.readouterr().out.splitlines()
-    assert told[:4] == [
+    assert asyncio.run(run()) == 2
+    assert capsys.readouterr().out.splitlines() == [
         "charge bob for month 1, small",
         "send bob the receipt bob-1",
         "charge bob for month 2, small",
