@@ -132,12 +132,11 @@ class Time:
         """
         self._advancing += 1
         try:
-            until = self._clock.now() + by
             if executing:
-                await self._advance_to(until, executing=True)
+                await self._advance_to(self._clock.now() + by, executing=True)
                 return
             async with self._moving:
-                await self._advance_to(until, executing=False)
+                await self._advance_to(self._clock.now() + by, executing=False)
         finally:
             self._advancing -= 1
             self._changed.set()
