@@ -88,6 +88,20 @@ async def test_what_a_failed_activity_did_is_gone() -> None:
         assert [one.data for one in env.sent] == [1]
 
 
+@pytest.mark.dealt
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")  # those with SQL
+async def test_the_users_database_is_rolled_back(storage_url: str) -> None:
+    count = "select count(*) as rows_there from paid"
+    async with ActivityEnvironment(storage_url, setup=[TABLE.replace("create", "create temporary")]) as env:
+        await env.run(pay, 4)
+        with pytest.raises(ValueError, match="nothing to pay"):
+            await env.run(pay, -1)
+        assert await (await env.session()).fetch_one(count) == {"rows_there": 1}
+    async with ActivityEnvironment(storage_url) as env:
+        with pytest.raises(Exception, match=r"(?i)paid"):
+            await (await env.session()).fetch_one(count)
+
+
 async def test_heartbeats_are_recorded_and_begin_where_the_last_attempt_stopped() -> None:
     async with ActivityEnvironment(heartbeat_details=[2]) as env:
         assert await env.run(scan, 4) == [2, 4]

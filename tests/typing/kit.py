@@ -6,10 +6,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from romancy import Depends, Handle, WorkflowContext, activity, compensation, workflow
-from romancy.testing import ActivityCall, TestApp
+from romancy.testing import (
+    ActivityCall,
+    ActivityEnvironment,
+    Crash,
+    TestApp,
+    assert_replays,
+    crash_at_every_commit,
+)
 
 
 @dataclass
@@ -89,7 +96,29 @@ async def a_test() -> None:
         await app.restart([subscription])
 
 
+async def an_activity() -> None:
+    async with ActivityEnvironment(attempt=2, heartbeat_details=[3]) as env:
+        assert_type(await env.run(charge, 9), Receipt)
+        assert_type(await env.run(remind, "alice"), None)
+        assert_type(await (await env.session()).fetch_one("select 1"), dict[str, Any] | None)
+
+
+def prepare(app: TestApp) -> None:
+    app.mock(charge, fake_charge)
+
+
+async def drive(app: TestApp, handle: Handle[Any]) -> None:
+    await handle.signal("paid", 3, id="paid")
+
+
+async def crashes() -> None:
+    assert_type(await crash_at_every_commit(subscription, "alice", months=2), list[Crash])
+    assert_type(await crash_at_every_commit(subscription.bind("alice"), prepare=prepare, drive=drive), list[Crash])
+    assert_replays(subscription, "history.jsonl")
+
+
 async def mistakes(app: TestApp) -> None:
     app.mock(subscription, 3)  # type: ignore[call-overload]
     await app.advance("a day")  # type: ignore[arg-type]
     await app.start(subscription, 3)  # type: ignore[call-overload]
+    await crash_at_every_commit(subscription, 3)  # type: ignore[call-overload]
