@@ -11,10 +11,12 @@ from typing import Any, Final, cast
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.storage.limits import check_id, check_text
 
-__all__ = ["MAX_HEADERS_BYTES", "bringing", "brought", "extensions_of", "headers_of"]
+__all__ = ["MAX_HEADERS_BYTES", "bringing", "brought", "extensions_of", "headers_of", "trace_of"]
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _NOTHING: Final[dict[str, Any]] = {}
 brought: Final[ContextVar[Mapping[str, str]]] = ContextVar("brought", default=_NOTHING)
 """Headers that everything sent from this context carries, unless its caller gives others of the same names."""
@@ -28,6 +30,16 @@ def bringing(headers: Mapping[str, str]) -> Generator[None]:
         yield
     finally:
         brought.reset(token)
+
+
+def trace_of(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The trace context among the headers, in the form of W3C. Nothing of it if it is not valid: it is of no use."""
+    parent, state = headers.get("traceparent"), headers.get("tracestate")
+    if not isinstance(parent, str) or _TRACEPARENT.fullmatch(parent) is None:
+        return {}
+    if isinstance(state, str) and _TRACESTATE.fullmatch(state) is not None:
+        return {"traceparent": parent, "tracestate": state}
+    return {"traceparent": parent}
 
 
 def headers_of(given: Any, what: str) -> dict[str, str]:

@@ -159,6 +159,8 @@ class Sender:
     instance_id: str
     workflow_name: str
     run: int
+    at: datetime
+    """The time of what makes the run send it."""
     began_at: datetime | None
     headers: Mapping[str, str] = field(repr=False)
     """The headers that the starter of this workflow sent."""
@@ -190,6 +192,13 @@ class Hook:
 
     def happened(self, event: Happening, /) -> None:
         """Something happened. Called on the app's event loop, in the order of the commits: do not block."""
+
+    def idle(self) -> bool:
+        """Whether it has no use for attempts at present. If no hook has, Romancy makes no events about them.
+
+        Asked before each attempt: it must cost next to nothing. It is not asked for a run whose starter sent headers.
+        """
+        return False
 
     def around_activity(self, attempt: ActivityStarted, /) -> AbstractContextManager[object]:  # noqa: ARG002 - the same
         """A block around one attempt. The activity's code sees the context variables that it sets.

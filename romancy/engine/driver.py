@@ -110,6 +110,7 @@ class Driver:
         self.revive: Callable[[Live, StartChild], None]
         self.join: Callable[[Live, JoinChannel], None]
         self.observer: Observer | None = None
+        self.announces: Observer | None = None
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
         """Ids wanted for children that other instances have. Their start is not tried again; the parent is told."""
@@ -290,7 +291,7 @@ class Driver:
             stamp=self._stamp,
             start_of_child=self.start_of_child,
             anew=live.run is not before,
-            announces=None if self.observer is None else self.observer.prepares(live),
+            announces=self.announces,
         )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         prepared = PendingAppend(live, item, activation, inputs, ports, session, routed_by(item))

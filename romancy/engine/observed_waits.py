@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.hooks import WaitKind
 
-__all__ = ["ENDS", "Awaited", "Waits", "awaited_by"]
+__all__ = ["BEGINS", "ENDS", "Awaited", "Waits", "awaited_by"]
 
 
 _MOST_ASIDE: Final = 10_000
@@ -34,7 +34,7 @@ def _timer(event: Any) -> Awaited:
     return Awaited("timer" if event.delay is not None else "limit", "", event.due)
 
 
-_BEGINS: Final[Mapping[type[LogEvent], Callable[[Any], Awaited]]] = {
+BEGINS: Final[Mapping[type[LogEvent], Callable[[Any], Awaited]]] = {
     core.TimerStarted: _timer,
     core.EventAwaited: lambda event: Awaited("event", event.name, event.due),
     core.ChannelAwaited: lambda event: Awaited("channel", event.channel, event.due),
@@ -54,10 +54,9 @@ ENDS: Final[Mapping[type[LogEvent], Any]] = {
 """How a wait ended, by the event that says so."""
 
 
-def awaited_by(event: LogEvent) -> Awaited | None:
-    """The wait that this event of a log begins."""
-    begins = _BEGINS.get(type(event))
-    return None if begins is None else begins(event)
+def awaited_by(event: LogEvent) -> Awaited:
+    """The wait that this event of a log begins; its type is one of `BEGINS`."""
+    return BEGINS[type(event)](event)
 
 
 class Waits:
@@ -76,10 +75,10 @@ class Waits:
         begun = [*state.timers.values(), *state.waits.values(), *(child.started for child in state.children.values())]
         found: dict[str, Awaited] = {}
         for event in begun:
-            awaited, before = awaited_by(event), known.get(event.id)
-            if awaited is not None:
-                same = before is not None and (life, before.run) == (live.life, run)
-                found[event.id] = awaited._replace(run=run, began=before.began if before is not None and same else None)
+            before = known.get(event.id)
+            same = before is not None and (life, before.run) == (live.life, run)
+            began = before.began if before is not None and same else None
+            found[event.id] = awaited_by(event)._replace(run=run, began=began)
         if found:
             self._open[live.instance_id] = found
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy import core
 from romancy.core import StartCompensation
 from romancy.engine.announcing import Announcer, say_hook_failed
-from romancy.engine.observed_waits import ENDS, Awaited, Waits, awaited_by
+from romancy.engine.observed_waits import BEGINS, ENDS, Waits, awaited_by
 from romancy.hooks import (
     ActivityEnded,
     ActivityStarted,
     Happening,
+    Hook,
     Sender,
     Sending,
     WaitBegan,
@@ -31,16 +32,15 @@ from romancy.hooks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from romancy.core import Activation, Input, LogEvent, Outcome
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.instance import Live
-    from romancy.hooks import Hook
 
-__all__ = ["Observer", "announces_of"]
+__all__ = ["Observer"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOMES: Final[dict[type[Any], Any]] = {
@@ -66,6 +66,12 @@ class Observer:
         self._clock = clock
         self._worker_id = worker_id
         self._announcer = Announcer.of(self._hooks)
+        self.announces = None if self._announcer is None else self
+        """Itself, if any hook wants to be asked or told about what is sent."""
+        can_idle = all(type(hook).idle is not Hook.idle for hook in self._hooks)
+        self._idle = tuple(hook.idle for hook in self._hooks) if can_idle else ()
+        self.resting = False
+        """Whether all hooks were idle when they were last asked: nothing is told meanwhile."""
         self._sendings: dict[str, list[Sending]] = {}
         """What the append in flight of an instance sends."""
         self._waits = Waits()
@@ -84,22 +90,11 @@ class Observer:
             self._fresh.add(live.instance_id)
         self._waits.taken_up(live)
 
-    @property
-    def announces(self) -> bool:
-        """Whether any hook wants to be asked or told about what is sent."""
-        return self._announcer is not None
-
-    def prepares(self, live: Live) -> Observer | None:
-        """Begin to prepare an append. Returns itself if what the append sends is to be announced."""
-        if self._announcer is None:
-            return None
-        self._sendings.pop(live.instance_id, None)
-        return self
-
     def announce(self, live: Live, kind: str, name: str, to: str | None, headers: Mapping[str, str]) -> dict[str, str]:
         """All headers of what the body of a workflow sends with the append that is being prepared."""
         sending = self.announced(live, kind, name, to, headers)
-        self._sendings.setdefault(live.instance_id, []).append(sending)
+        if not self.resting:
+            self._sendings.setdefault(live.instance_id, []).append(sending)
         return dict(sending.headers)
 
     def announced(
@@ -124,8 +119,11 @@ class Observer:
 
     def committed(self, live: Live, activation: Activation) -> None:
         """Report the events of an activation that is in the log."""
-        for event in activation.events:
-            self._log_says(live, event, activation.events)
+        events = activation.events
+        for event in events:
+            rule = self.rules.get(type(event))
+            if rule is not None:
+                rule(self, live, event, events)
         if self._sendings:
             self.sent(self._sendings.pop(live.instance_id, ()))
         if activation.outcome is not None:
@@ -162,12 +160,22 @@ class Observer:
         if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
             self._running[instance_id] = still
 
-    async def around(self, attempt: Attempt, call: Awaitable[Input]) -> Input:
+    def idle(self, live: Live) -> bool:
+        """Whether no hook has a use for the attempts of this run."""
+        for idle in self._idle:
+            if not idle():
+                self.resting = False
+                return False
+        self.resting = bool(self._idle)
+        started = live.run.state.started
+        return self.resting and (started is None or not started.headers)
+
+    async def around(self, attempt: Attempt, call: Callable[[Attempt], Awaitable[Input]]) -> Input:
         """Await the attempt's call inside the blocks of all hooks."""
         begun = self._begun(attempt)
         blocks = [block for hook in self._hooks if (block := _entered(hook, begun)) is not None]
         try:
-            event = await call
+            event = await call(attempt)
         except BaseException as error:
             _leave(blocks, error)
             raise
@@ -182,31 +190,26 @@ class Observer:
 
     # ── from events of the log to events for hooks ──────────────────────────────────────────────────────────────
 
-    def _log_says(self, live: Live, event: LogEvent, commit: Sequence[LogEvent]) -> None:
-        kind = type(event)
-        if kind in _OUTCOMES:
-            self._attempt_ended(live, event)
-        elif isinstance(event, core.WorkflowStarted):
-            self._began(live, event, event.at)
-        elif isinstance(event, core.WorkflowResumed) and live.instance_id in self._fresh:
-            started = live.run.state.started
-            if started is not None:
-                self._began(live, started, event.at)
-        elif isinstance(event, core.WorkflowContinued):
-            self._waits.forget(live.instance_id)
-            self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
-        elif kind in ENDS:
-            self._wait_ended(live, event)
-        elif (awaited := awaited_by(event)) is not None:
-            self._wait_began(live, event, awaited, _run_before(commit, event))
+    def _started(self, live: Live, event: core.WorkflowStarted, _: Sequence[LogEvent]) -> None:
+        self._began(live, event, event.at)
 
-    def _wait_began(self, live: Live, event: Any, awaited: Awaited, run: int | None) -> None:
-        about = self._about(live, run=run)
+    def _resumed(self, live: Live, event: core.WorkflowResumed, _: Sequence[LogEvent]) -> None:
+        started = live.run.state.started
+        if live.instance_id in self._fresh and started is not None:
+            self._began(live, started, event.at)
+
+    def _continued(self, live: Live, event: core.WorkflowContinued, _: Sequence[LogEvent]) -> None:
+        self._waits.forget(live.instance_id)
+        self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
+
+    def _wait_began(self, live: Live, event: Any, commit: Sequence[LogEvent]) -> None:
+        awaited = awaited_by(event)
+        about = self._about(live, run=_run_before(commit, event))
         self._waits.began(live.instance_id, event.id, awaited._replace(run=about["run"], began=about["at"]))
         due = None if awaited.due is None else _moment(awaited.due)
         self._tell(WaitBegan(**about, wait_id=event.id, kind=awaited.kind, name=awaited.name, due_at=due))
 
-    def _wait_ended(self, live: Live, event: Any) -> None:
+    def _wait_ended(self, live: Live, event: Any, _: Sequence[LogEvent]) -> None:
         awaited = self._waits.ended(live.instance_id, event.id)
         if awaited is None:
             return
@@ -252,11 +255,12 @@ class Observer:
             compensates=effect.activity_id if isinstance(effect, StartCompensation) else None,
             waited=timedelta(microseconds=max(0, now - attempt.asked)) if attempt.asked else timedelta(),
         )
-        self._running.setdefault(live.instance_id, {})[attempt.id] = begun
-        self._tell(begun)
+        if not self.resting:
+            self._running.setdefault(live.instance_id, {})[attempt.id] = begun
+            self._tell(begun)
         return begun
 
-    def _attempt_ended(self, live: Live, event: Any) -> None:
+    def _attempt_ended(self, live: Live, event: Any, _: Sequence[LogEvent]) -> None:
         begun = self._running.get(live.instance_id, {}).pop(event.id, None)
         if begun is None:
             return  # it was given up before it began
@@ -311,10 +315,16 @@ class Observer:
                 except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
                     _complain(hook, event, error)
 
-
-def announces_of(observer: Observer | None) -> Observer | None:
-    """The observer, if any of its hooks wants to be asked or told about what is sent."""
-    return None if observer is None or not observer.announces else observer
+    rules: Final[Mapping[type[LogEvent], Callable[..., None]]] = {
+        core.WorkflowStarted: _started,
+        core.WorkflowRetried: _started,
+        core.WorkflowResumed: _resumed,
+        core.WorkflowContinued: _continued,
+        **dict.fromkeys(_OUTCOMES, _attempt_ended),
+        **dict.fromkeys(BEGINS, _wait_began),
+        **dict.fromkeys(ENDS, _wait_ended),
+    }
+    """What follows from an event of the log, given the commit that it is part of."""
 
 
 def _entered(
@@ -363,6 +373,7 @@ def _sender(live: Live, activity_id: str | None) -> Sender:
         instance_id=live.instance_id,
         workflow_name=live.definition.name,
         run=started.run if started is not None else 0,
+        at=_moment(live.run.last_time),
         began_at=_moment(began) if (began := live.run.began_at) else None,
         headers=live.headers,
         activity_id=activity_id,

@@ -47,5 +47,5 @@ class PendingAppend(Struct, frozen=True, gc=False):
             dispatcher.ask(self.routed)
         for port in self.ports.values():
             port.committed()
-        if observer is not None:
+        if observer is not None and not observer.resting:
             observer.committed(self.live, self.activation)

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy._headers import bringing, brought
 from romancy._logs import get_logger
 from romancy.errors import InstanceConflictError, TerminalError
 from romancy.handle import Handle
@@ -43,12 +44,16 @@ class Accepting:
         self._seconds = seconds
 
     async def one(self, decision: Decision) -> dict[str, object]:
-        """Carry out a decision. Raises Refused."""
+        """Carry out a decision, in the trace that the event names. Raises Refused."""
+        with bringing(decision.trace or brought.get()):
+            return await self._one(decision)
+
+    async def _one(self, decision: Decision) -> dict[str, object]:
         match decision:
-            case Starting(call, instance_id):
+            case Starting(call, instance_id, _):
                 await self._start(call)
                 return accepted(instance_id)
-            case Answering(handler, event):
+            case Answering(handler, event, _):
                 return await self.handled(handler(event))
             case Sending(type, data, event):
                 sent = await self.in_time(

@@ -6,8 +6,10 @@ Everything that can be wrong with the data is found here, before anything is wri
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from romancy._headers import trace_of
 from romancy.errors import SerializationError
 from romancy.event import Event, EventType
 from romancy.http._identity import instance_id_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answering", "Decision", "Handler", "Known", "Sending", "Starting", "call_of", "decide", "typed"]
 
+_NO_TRACE: Final = MappingProxyType[str, str]({})
 Handler: TypeAlias = "Callable[[Event[Any]], Awaitable[object]]"
 
 
@@ -33,6 +36,8 @@ class Starting(NamedTuple):
 
     call: Call[Any]
     instance_id: str
+    trace: Mapping[str, str] = _NO_TRACE
+    """The trace context of the event, its extension attributes `traceparent` and `tracestate`."""
 
 
 class Answering(NamedTuple):
@@ -40,6 +45,7 @@ class Answering(NamedTuple):
 
     handler: Handler
     event: Event[Any]
+    trace: Mapping[str, str] = _NO_TRACE
 
 
 class Sending(NamedTuple):
@@ -48,6 +54,10 @@ class Sending(NamedTuple):
     type: EventType[Any] | str
     data: Any
     event: Incoming
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        return trace_of(self.event.extensions)
 
 
 Decision: TypeAlias = Starting | Answering | Sending
@@ -77,11 +87,11 @@ def decide(event: Incoming, known: Known) -> Decision:
     else:
         handler = known.handlers.get(event.type)
         if handler is not None:
-            return Answering(handler, _event(event, data))
+            return Answering(handler, _event(event, data), trace_of(event.extensions))
         workflow = known.workflows.get(event.type)
         if workflow is not None and workflow.event_handler:
             instance_id = instance_id_of(event.source, event.id)
-            return Starting(call_of(workflow, event.data, instance_id), instance_id)
+            return Starting(call_of(workflow, event.data, instance_id), instance_id, trace_of(event.extensions))
     return Sending(event.type if declared is None else declared, data, event)
 
 

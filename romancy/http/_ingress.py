@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route, Router
 
+from romancy._headers import bringing, trace_of
 from romancy.app import Romancy
 from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
@@ -136,7 +137,8 @@ class Ingress:
                 if asks:
                     await admit(self.auth, request)
                 self._check_condition(path, method)
-                return await endpoint(request)
+                with bringing(trace_of(request.headers)):
+                    return await endpoint(request)
             except ClientDisconnect:
                 return answer({}, HTTPStatus.BAD_REQUEST)  # nobody reads it
             except Exception as error:  # noqa: BLE001 - each becomes an answer

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
+from romancy._headers import trace_of
 from romancy.errors import UsageError
 from romancy.outbox._failures import failure
 from romancy.outbox._sender import Reject, Retry
@@ -40,6 +41,7 @@ class HttpSender:
 
     A 2xx answer means that the receiver has the event. 408, 425, 429, 5xx and 3xx, a broken connection and a time-out
     are tried again, not before the time in `Retry-After` (at most `longest_wait`). Other 4xx answers reject the event.
+    An event with a `traceparent` among its headers has it as a header of the request too.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class HttpSender:
             body, headers = event.json, {"content-type": attributes.pop("datacontenttype")}
             headers |= {f"ce-{name}": quote(value, safe=_PRINTABLE) for name, value in attributes.items()}
         signed = self._signer.headers(event.id, int(self._clock()), body) if self._signer else {}
-        return body, self._headers | headers | signed
+        return body, trace_of(event.headers) | self._headers | headers | signed
 
     def __repr__(self) -> str:
         return f"HttpSender({urlsplit(self._url).hostname!r}, mode={self._mode!r})"

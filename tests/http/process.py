@@ -27,9 +27,10 @@ _LISTENS: Final = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 
 
 class Server:
-    """uvicorn with `tests.http.served:http`. It keeps its port when it is started again."""
+    """uvicorn with an application of the tests. It keeps its port when it is started again."""
 
-    def __init__(self, url: str, environment: dict[str, str]) -> None:
+    def __init__(self, url: str, environment: dict[str, str], application: str = "tests.http.served:http") -> None:
+        self._application = application
         self.port = 0
         self.said: list[str] = []
         """The lines that it has logged."""
@@ -51,7 +52,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and return when it listens."""
-        command = [sys.executable, "-m", "uvicorn", "tests.http.served:http", "--port", str(self.port)]
+        command = [sys.executable, "-m", "uvicorn", self._application, "--port", str(self.port)]
         self._process = subprocess.Popen(
             [*command, "--no-access-log"], cwd=ROOT, env=self._environment, stderr=subprocess.PIPE, text=True
         )
@@ -82,9 +83,9 @@ class Server:
 
 
 @contextmanager
-def serving(url: str, **environment: str) -> Generator[Server]:
+def serving(url: str, application: str = "tests.http.served:http", **environment: str) -> Generator[Server]:
     """A server for this database, which ends with the block."""
-    server = Server(url, environment)
+    server = Server(url, environment, application)
     try:
         server.start()
         yield server

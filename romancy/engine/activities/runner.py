@@ -147,7 +147,7 @@ class Attempts:
         attempt = Attempt(self.tools, live, effect)
         live.attempts[attempt.id] = attempt
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
-        if self.observer is not None:
+        if self.observer is not None and not self.observer.idle(live):
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
@@ -298,8 +298,12 @@ class Attempts:
         attempt.began = True
         try:
             try:
-                call = self._plain_call(attempt) if self.observer is None and self._stage is None else None
-                event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
+                observer = self.observer
+                if observer is None or not attempt.asked:
+                    call = self._plain_call(attempt) if self._stage is None else None
+                    event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
+                else:
+                    event = await observer.around(attempt, self._observed)
                 attempt.ending = True
             except asyncio.CancelledError as error:
                 attempt.has_stopped()
@@ -365,12 +369,14 @@ class Attempts:
             at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt, queued=attempt.queued
         )
 
+    async def _observed(self, attempt: Attempt) -> Input:
+        call = self._plain_call(attempt) if self._stage is None else None
+        return await self._carefully(attempt) if call is None else self._completed(attempt, await call)
+
     async def _carefully(self, attempt: Attempt) -> Input:
         if self._stage is None:
-            call = self._attempt(attempt, attempt.effect.definition)
-        else:
-            call = self._stage(attempt, self._attempt)
-        return await (call if self.observer is None else self.observer.around(attempt, call))
+            return await self._attempt(attempt, attempt.effect.definition)
+        return await self._stage(attempt, self._attempt)
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
         """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
@@ -406,6 +412,7 @@ class Attempts:
         )  # fmt: skip
         # A new object, so that a thread still at the lost attempt is not taken for it.
         again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
+        again.asked = attempt.asked
         due = self._clock.now() + round(pause * 1_000_000)
         again.timer = self._clock.call_at(due, self._fall_due, again, due)
 

@@ -21,7 +21,7 @@ from romancy.engine.first_drive import begin
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
-from romancy.engine.observer import Observer, announces_of
+from romancy.engine.observer import Observer
 from romancy.engine.pending_append import PendingAppend
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.known_workflows import names_told
@@ -162,6 +162,7 @@ class Worker:
         )
 
     def _new_attempts(self, dependencies: Dependencies) -> Attempts:
+        self.driver.announces = None if self._observer is None else self._observer.announces
         slots = None
         if self.store.capabilities.sessions_exclude:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
@@ -173,7 +174,7 @@ class Worker:
                     slots,
                     self.registry.errors,
                     self._settings.stage,
-                    announces_of(self._observer),
+                    self.driver.announces,
                 ),
                 self.clock,
                 threads=self._settings.max_threads,

@@ -1,0 +1,100 @@
+"""What hooks add to a step: none, one that is told all, OpenTelemetry without an SDK, and with one.
+
+`python -m benchmarks.bench_hooks` runs a workflow of many steps on the memory store, in rounds that take turns, and
+prints the CPU time of a step and what each kind of hook adds to it. The best of the rounds counts. OpenTelemetry
+without an SDK must add at most 3 µs. The SDK's own cost is shown beside it, with spans that are thrown away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy.ext.otel import OpenTelemetry
+from romancy.hooks import Hook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from romancy.hooks import Happening
+
+TARGET: Final = 3.0
+"""Microseconds that OpenTelemetry may add to a step without an SDK."""
+
+
+@activity
+async def step(number: int) -> int:
+    return number
+
+
+@workflow
+async def line(ctx: WorkflowContext, steps: int) -> int:
+    return sum([await step(number) for number in range(steps)])
+
+
+class Told(Hook):
+    """Is told all, and does nothing."""
+
+    def happened(self, event: Happening, /) -> None: ...
+
+
+class Nowhere(SpanExporter):
+    """Throws away what it is given."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+def with_an_sdk() -> OpenTelemetry:
+    """A hook with an SDK whose exporters cost nothing."""
+    spans = TracerProvider()
+    spans.add_span_processor(BatchSpanProcessor(Nowhere()))
+    return OpenTelemetry(tracer_provider=spans, meter_provider=MeterProvider([InMemoryMetricReader()]))
+
+
+KINDS: Final[dict[str, Callable[[], list[Hook]]]] = {
+    "no hooks": list,
+    "a hook that is told all": lambda: [Told()],
+    "OpenTelemetry, no SDK": lambda: [OpenTelemetry()],
+    "OpenTelemetry, SDK": lambda: [with_an_sdk()],
+}
+
+
+async def measured(hooks: list[Hook], steps: int) -> float:
+    """Return the CPU microseconds of a step."""
+    async with Romancy(f"memory://{time.monotonic_ns()}", workflows=[line], hooks=hooks) as app:
+        await app.run(line, steps // 10)
+        began = time.process_time()
+        await app.run(line, steps)
+        return (time.process_time() - began) / steps * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=15)
+    chosen = parser.parse_args()
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    figures: dict[str, list[float]] = {name: [] for name in KINDS}
+    for _ in range(chosen.rounds):
+        for name, hooks in KINDS.items():
+            figures[name].append(asyncio.run(measured(hooks(), chosen.steps)))
+    plain = min(figures["no hooks"])
+    print("| hooks | CPU µs a step | more |\n|---|---:|---:|")
+    for name, found in figures.items():
+        print(f"| {name} | {min(found):.1f} | {min(found) - plain:+.1f} |")
+
+
+if __name__ == "__main__":
+    main()

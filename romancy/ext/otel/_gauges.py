@@ -1,0 +1,93 @@
+"""What only the database knows: how many instances are open, and how full the outbox is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from opentelemetry import metrics
+
+from romancy._logs import get_logger
+from romancy.errors import RomancyError
+from romancy.ext.otel._names import SCOPE, STATUS, metric
+from romancy.retry import seconds
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.outbox import OutboxState
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from romancy.app import Romancy
+    from romancy.retry import Duration
+    from romancy.storage.protocol import Store
+
+__all__ = ["Gauges"]
+
+logger = get_logger("romancy.ext.otel")
+
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+_PAGE: Final = 1000
+
+
+class Gauges:
+    """Asks the database now and then: `async with Gauges(app):`, in one process of a deployment."""
+
+    def __init__(self, app: Romancy, *, every: Duration = 60.0, most: int = 1000, meter_provider: Any = None) -> None:
+        """`most` limits what is counted, so that it costs little: a value of `most` means so many or more."""
+        meter = metrics.get_meter(SCOPE, meter_provider=meter_provider)
+        self._app = app
+        self._every = seconds(every, "every")
+        self._most = most
+        self._instances = _gauge(meter, "romancy.instances")
+        self._outbox = _gauge(meter, "romancy.outbox.depth")
+        self._oldest = _gauge(meter, "romancy.outbox.oldest")
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def measure(self) -> None:
+        """Ask the database once."""
+        for status in _OPEN:
+            self._instances.set(await self._count(status), {STATUS: status.value})
+        waiting = await _store_of(self._app).outbox.entries((OutboxState.PENDING,), limit=self._most)
+        self._outbox.set(len(waiting))
+        oldest = time.time() - waiting[0].at / 1_000_000 if waiting else 0.0
+        self._oldest.set(max(0.0, oldest))
+
+    async def _count(self, status: Status) -> int:
+        found, token = 0, None
+        while found < self._most:
+            limit = min(_PAGE, self._most - found)
+            page = await self._app.list_instances(status=status, limit=limit, page_token=token)
+            found, token = found + len(page.instances), page.next_page_token
+            if token is None:
+                break
+        return found
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.measure()
+            except RomancyError as error:
+                logger.warning("cannot measure the database now: %s", error)
+            await asyncio.sleep(self._every)
+
+
+def _store_of(app: Romancy) -> Store:
+    return app._opened()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no call of an app counts its outbox
+
+
+def _gauge(meter: Any, name: str) -> Any:
+    row = metric(name)
+    return meter.create_gauge(row.name, unit=row.unit, description=row.meaning)

@@ -1,0 +1,52 @@
+"""The instruments of the hook. Labels are names, statuses and outcomes, never ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.ext.otel._names import ACTIVITY, KIND, OUTCOME, STATUS, WORKFLOW, metric
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from opentelemetry.metrics import Meter
+
+__all__ = ["Measures"]
+
+
+class Measures:
+    """What one hook measures."""
+
+    def __init__(self, meter: Meter) -> None:
+        def made(make: Any, name: str) -> Any:
+            row = metric(name)
+            return make(row.name, unit=row.unit, description=row.meaning)
+
+        self._attempt = made(meter.create_histogram, "romancy.activity.duration")
+        self._waited = made(meter.create_histogram, "romancy.activity.schedule_to_start")
+        self._retries = made(meter.create_counter, "romancy.activity.retries")
+        self._run = made(meter.create_histogram, "romancy.workflow.duration")
+        self._stuck = made(meter.create_counter, "romancy.workflow.stuck")
+        self._sent = made(meter.create_counter, "romancy.sent")
+
+    def attempt(self, activity: str, outcome: str, duration: timedelta) -> None:
+        """An attempt ended."""
+        self._attempt.record(duration.total_seconds(), {ACTIVITY: activity, OUTCOME: outcome})
+        if outcome == "retrying":
+            self._retries.add(1, {ACTIVITY: activity})
+
+    def waited(self, activity: str, duration: timedelta) -> None:
+        """An attempt began."""
+        self._waited.record(duration.total_seconds(), {ACTIVITY: activity})
+
+    def run(self, workflow: str, status: str, duration: timedelta) -> None:
+        """A run ended."""
+        self._run.record(duration.total_seconds(), {WORKFLOW: workflow, STATUS: status})
+
+    def stuck(self, workflow: str) -> None:
+        """An instance became stuck."""
+        self._stuck.add(1, {WORKFLOW: workflow})
+
+    def sent(self, kind: str) -> None:
+        """Something was sent."""
+        self._sent.add(1, {KIND: kind})
