@@ -194,9 +194,10 @@ class Hook:
         """Something happened. Called on the app's event loop, in the order of the commits: do not block."""
 
     def idle(self) -> bool:
-        """Whether it has no use for attempts at present. If no hook has, Romancy makes no events about them.
+        """Whether it has no use for events at present. While all hooks of an app are idle, none is told anything.
 
-        Asked before each attempt: it must cost next to nothing. It is not asked for a run whose starter sent headers.
+        Asked before each attempt: it must cost next to nothing. Blocks are still put around the attempts of runs whose
+        starters sent headers, so that a trace can be carried on.
         """
         return False
 

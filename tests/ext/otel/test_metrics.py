@@ -1,0 +1,182 @@
+"""Metrics: what the hook and the gauges measure, and that the dashboard and the alert rules name nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    TerminalError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+from romancy.ext.otel import ATTRIBUTES, METRICS, Gauges, OpenTelemetry
+from romancy_conformance.behaviour.waiting import status_is, until
+from tools.tree import ROOT
+
+if TYPE_CHECKING:
+    from romancy.ext.otel import Metric
+
+pytestmark = pytest.mark.anyio
+
+FOLDER = ROOT / "docs" / "observing"
+failures: list[int] = []
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@activity(retry=RetryPolicy.fixed(2, 0.0))
+async def fails_once(name: str) -> None:
+    failures.append(1)
+    if len(failures) == 1:
+        raise ConnectionError(name)
+
+
+@workflow
+async def retried(ctx: WorkflowContext) -> None:
+    await fails_once("a")
+    await ctx.publish("told")
+
+
+@workflow
+async def fails(ctx: WorkflowContext) -> None:
+    raise TerminalError("no")
+
+
+@workflow
+async def waits(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("go")
+
+
+class Measured:
+    """What was measured, as (name, labels) and a number: the count of a histogram, else the value."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self._reader])
+
+    def now(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """Return the present numbers."""
+        data: Any = self._reader.get_metrics_data()
+        found: dict[tuple[str, tuple[str, ...]], float] = {}
+        for resource in () if data is None else data.resource_metrics:
+            for scope in resource.scope_metrics:
+                for one in scope.metrics:
+                    for point in one.data.data_points:
+                        labels = tuple(point.attributes[name] for name in row(one.name).labels)
+                        assert set(point.attributes) == set(row(one.name).labels)
+                        found[one.name, labels] = point.count if hasattr(point, "count") else point.value
+        return found
+
+
+def row(name: str) -> Metric:
+    return next(metric for metric in METRICS if metric.name == name)
+
+
+async def test_what_the_hook_measures(storage_url: str) -> None:
+    failures.clear()
+    measured = Measured()
+    hook = OpenTelemetry(meter_provider=measured.provider)
+    async with Romancy(storage_url, workflows=[retried, fails, waits], hooks=[hook]) as app:
+        await app.run(retried)
+        with pytest.raises(WorkflowFailedError):
+            await app.run(fails)
+        await until(lambda: ("romancy.workflow.duration", ("fails", "failed")) in measured.now())
+
+    assert measured.now() == {
+        ("romancy.activity.duration", ("fails_once", "retrying")): 1,
+        ("romancy.activity.duration", ("fails_once", "completed")): 1,
+        ("romancy.activity.schedule_to_start", ("fails_once",)): 2,
+        ("romancy.activity.retries", ("fails_once",)): 1,
+        ("romancy.workflow.duration", ("retried", "completed")): 1,
+        ("romancy.workflow.duration", ("fails", "failed")): 1,
+        ("romancy.sent", ("start",)): 2,
+        ("romancy.sent", ("publish",)): 1,
+    }
+
+
+async def test_what_the_gauges_measure(storage_url: str) -> None:
+    failures.clear()
+    measured = Measured()
+    async with Romancy(storage_url, workflows=[retried, waits]) as app:
+        await app.run(retried)
+        for _ in range(3):
+            await status_is(app, (await app.start(waits)).instance_id, Status.WAITING)
+        async with Gauges(app, every=1000, most=2, meter_provider=measured.provider):
+            await until(lambda: ("romancy.outbox.oldest", ()) in measured.now())
+
+    found = measured.now()
+    assert found["romancy.instances", ("waiting",)] == 2  # no more than `most`
+    assert found["romancy.instances", ("stuck",)] == 0
+    assert found["romancy.outbox.depth", ()] == 1
+    assert 0 <= found["romancy.outbox.oldest", ()] < 600
+
+
+# ── the files beside the documentation ─────────────────────────────────────────────────────────────────────────────
+
+
+def in_prometheus(metric: Metric) -> set[str]:
+    """Return the names that the exporters for Prometheus give the metric."""
+    name = metric.name.replace(".", "_")
+    if metric.unit == "s":
+        name += "_seconds"
+    if metric.kind == "histogram":
+        return {f"{name}_{part}" for part in ("bucket", "count", "sum")}
+    return {f"{name}_total" if metric.kind == "counter" else name}
+
+
+KNOWN = {name: metric for metric in METRICS for name in in_prometheus(metric)}
+LABELS = {attribute.name.replace(".", "_") for attribute in ATTRIBUTES if attribute.label}
+
+
+def expressions() -> list[str]:
+    """Return every query in the dashboard and in the alert rules."""
+    board = json.loads((FOLDER / "grafana.json").read_text("utf-8"))
+    found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    found += [one["query"]["query"] for one in board["templating"]["list"] if one["type"] == "query"]
+    rules: Any = importlib.import_module("yaml").safe_load((FOLDER / "alerts.yml").read_text("utf-8"))
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"]["summary"]
+            found.append(rule["expr"])
+    return found
+
+
+def test_the_dashboard_and_the_alerts_name_metrics_that_exist() -> None:
+    names: set[str] = set()
+    for expression in expressions():
+        words = set(re.findall(r"\bromancy_[a-z_]+", expression))
+        metrics = words - LABELS
+        assert metrics, expression
+        assert metrics <= set(KNOWN), expression
+        labels = {label.replace(".", "_") for name in metrics for label in KNOWN[name].labels}
+        assert words & LABELS <= labels, expression
+        assert expression.count("(") == expression.count(")"), expression
+        names |= metrics
+    assert {KNOWN[name] for name in names} == set(METRICS)  # and each metric is shown
+
+
+def test_ids_are_no_labels() -> None:
+    labels = {label for metric in METRICS for label in metric.labels}
+    assert labels == {attribute.name for attribute in ATTRIBUTES if attribute.label}
+    assert not {label for label in labels if label.endswith(".id")}
+
+
+def test_the_page_has_both_tables() -> None:
+    page = (ROOT / "docs" / "observing.md").read_text("utf-8")
+    for name in (one.name for one in (*ATTRIBUTES, *METRICS)):
+        assert f"| `{name}` |" in page
