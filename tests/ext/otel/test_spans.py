@@ -270,12 +270,12 @@ async def test_a_drained_worker_leaves_no_half_of_a_span(storage_url: str, trace
 
 
 async def test_what_follows_a_long_rest_has_a_trace_of_its_own(storage_url: str, traces: Traces) -> None:
-    hook = traces.hook(new_trace_after=0.2)
+    hook = traces.hook(new_trace_after=600.0)
     async with app_on(storage_url, hook) as app:
         with traces.tracer.start_as_current_span("monday"):
             handle = await app.start(waits)
         await traces.ended("activity do")
-        hook._lines._lines[handle.instance_id].last -= timedelta(seconds=1)  # pyright: ignore[reportPrivateUsage]
+        hook._lines._lines[handle.instance_id].last -= timedelta(hours=1)  # pyright: ignore[reportPrivateUsage]
         with traces.tracer.start_as_current_span("friday"):
             await handle.signal("go")
         await handle.result(timeout=60)
