@@ -19,6 +19,7 @@ from romancy_mysql._prune import prune
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
+from romancy_mysql._tally import tally
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Worker,
     )
     from romancy.storage.routing import Router
+    from romancy.storage.tally import Tally
     from romancy_mysql._settings import Settings
 
 __all__ = ["MySQLStore"]
@@ -98,6 +100,9 @@ class MySQLStore:
 
     async def census(self) -> Census:
         return await self._leases.census()
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
+        return await tally(self.database, most, newest)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         answer = await self._leases.takeover(worker, dead, body, writer, limit)

@@ -22,6 +22,7 @@ from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
+from romancy_postgres._tally import tally
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
+    from romancy.storage.tally import Tally
     from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
@@ -107,6 +109,9 @@ class PostgresStore:
 
     async def census(self) -> Census:
         return await census(self.database)
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
+        return await tally(self.database, most, newest)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)

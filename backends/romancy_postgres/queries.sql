@@ -328,3 +328,26 @@ set signals = i.signals + new.mail,
 from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
 returning i.instance_id;
+
+-- name: tally
+-- Up to so many instances of each status with the oldest of all of them, and the newest instances by workflow.
+select null::text as workflow_name, s.status, c.count, o.oldest
+from unnest($1::text[]) as s (status)
+cross join lateral (
+    select count(*) as count
+    from (select 1 from romancy_instances i where i.status = s.status limit $2) counted
+) c
+cross join lateral (
+    select i.created_at as oldest from romancy_instances i
+    where i.status = s.status
+    order by i.status, i.created_at, i.instance_id
+    limit 1
+) o
+union all
+select n.workflow_name, n.status, count(*), min(n.created_at)
+from (
+    select i.workflow_name, i.status, i.created_at from romancy_instances i
+    order by i.created_at desc, i.instance_id desc
+    limit $3
+) n
+group by n.workflow_name, n.status;

@@ -32,6 +32,7 @@ from romancy_sqlite._read import read_history
 from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
+from romancy_sqlite._tally import tally
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
+    from romancy.storage.tally import Tally
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
 
@@ -175,6 +177,9 @@ class SqliteStore:
 
     async def census(self) -> Census:
         return await self.run_read(census)
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
+        return await self.run_read(partial(tally, most=most, newest=newest))
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))

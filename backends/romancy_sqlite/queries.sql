@@ -378,3 +378,21 @@ begin immediate;
 -- name: lock_file
 -- Turn a joined transaction that may only have read into a writing one. Changes nothing.
 delete from romancy_seen where false;
+
+-- name: tally_newest
+-- The newest instances by workflow and status, with the oldest of each.
+select workflow_name, status, count(*), min(created_at)
+from (
+    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
+    order by created_at desc, instance_id desc limit ?
+)
+group by workflow_name, status;
+
+-- name: tally_status
+-- Up to so many instances of a status, and the oldest of all of them.
+select
+    (
+        select count(*)
+        from (select 1 from romancy_instances indexed by romancy_instances_status where status = ?1 limit ?2)
+    ),
+    (select min(created_at) from romancy_instances indexed by romancy_instances_status where status = ?1);

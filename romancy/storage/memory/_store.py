@@ -23,6 +23,7 @@ from romancy.storage.memory._posted import drop_interest, give_back_mail, intere
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
+from romancy.storage.memory._tally import tally_rows
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         PruneRequest,
         Worker,
     )
+    from romancy.storage.tally import Tally
 
 __all__ = ["MemoryStore"]
 
@@ -236,6 +238,9 @@ class MemoryStore:
 
     async def census(self) -> Census:
         return Census(now=self.database.now(), workers=self._peers())
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
+        return tally_rows([row for _, row in self._begin().scan("instances")], most, newest)
 
     def _peers(self, but: str = "") -> list[Peer]:
         tx = self._begin()
