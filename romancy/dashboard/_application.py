@@ -12,15 +12,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from romancy.dashboard._acting import act_page
 from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
+from romancy.dashboard._instance_news import instance_question
 from romancy.dashboard._instance_page import instance_page
 from romancy.dashboard._instances_page import instances_page, instances_question
 from romancy.dashboard._live import Live
-from romancy.dashboard._overview_page import overview_page
+from romancy.dashboard._overview_page import EVERY, overview_page, overview_question
 from romancy.dashboard._pages import render
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
+from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
 from romancy.dashboard._visit import Visit
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
@@ -98,8 +101,13 @@ class Dashboard:
             self._page("/", self._overview),
             self._page("/instances", self._instances),
             self._page("/changes/instances", self._changes_of_list),
+            self._page("/changes/overview", self._changes_of_overview),
+            self._page("/changes/instance", self._changes_of_instance),
             self._page("/instance", self._instance),
             self._page("/instances/{instance_id:path}", self._instance),
+            self._act("/act/{verb}", self._acts),
+            self._act("/act/{verb}/{instance_id:path}", self._acts),
+            self._act("/start", self._starts),
             Route("/static/{name}", self._static),
         ]
 
@@ -218,17 +226,34 @@ class Dashboard:
     async def _instances(self, request: Request, reader: Reader) -> Response:
         return await instances_page(request, reader)
 
+    async def _acts(self, request: Request, reader: Reader) -> Response:
+        return await act_page(request, reader, request.path_params["verb"], _instance_id(request))
+
+    async def _starts(self, request: Request, _reader: Reader) -> Response:
+        return await start_page(request, await self._source.starter())
+
     async def _changes_of_list(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *instances_question(request, reader))
 
+    async def _changes_of_overview(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *overview_question(reader), every=EVERY)
+
+    async def _changes_of_instance(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *instance_question(reader, request.query_params.get("id", "")))
+
     async def _instance(self, request: Request, reader: Reader) -> Response:
-        instance_id: str = request.path_params.get("instance_id") or request.query_params.get("id", "")
-        if not instance_id:
-            raise not_found("Which instance? Its id is missing.")
-        return await instance_page(request, reader, instance_id)
+        return await instance_page(request, reader, _instance_id(request))
 
     async def _static(self, request: Request) -> Response:
         return static_file(request.path_params["name"])
+
+
+def _instance_id(request: Request) -> str:
+    """The id in the path, or in the query, where ids stand that a browser would change in a path."""
+    instance_id: str = request.path_params.get("instance_id") or request.query_params.get("id", "")
+    if not instance_id:
+        raise not_found("Which instance? Its id is missing.")
+    return instance_id
 
 
 def _title(status: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.dashboard._acting import actions_for
 from romancy.dashboard._pages import render
 from romancy.errors import InstanceNotFoundError
 
@@ -21,4 +22,4 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
     instance = await reader.instances.get_instance(instance_id)
     if instance is None:
         raise InstanceNotFoundError("There is no instance with this id.")
-    return render(request, "instance.html", instance=instance)
+    return render(request, "instance.html", instance=instance, actions=actions_for(instance))

@@ -38,9 +38,10 @@ _MOST: Final = 512
 class _Topic:
     """One question, for all pages that ask it."""
 
-    def __init__(self, question: Question, due: float) -> None:
+    def __init__(self, question: Question, due: float, every: float) -> None:
         self.question = question
         self.due = due
+        self.every = every
         self.version: str | None = None
         self.pages = 0
         self.news = asyncio.Event()
@@ -68,13 +69,18 @@ class Live:
         """How many pages listen."""
         return self._pages
 
-    def stream(self, request: Request, key: str, question: Question) -> StreamingResponse:
-        """The answer that tells a page of news. Pages with the same key share the answers to the question."""
+    def stream(self, request: Request, key: str, question: Question, every: float = 0.0) -> StreamingResponse:
+        """The answer that tells a page of news. Pages with the same key share the answers to the question.
+
+        The question is asked again after `every` seconds, if that is more than usual.
+        """
         if self._pages >= _MOST:
             raise RefusedError(503, "Too many pages are open.", {"retry-after": "60"})
         known = request.headers.get("last-event-id") or request.query_params.get("seen") or None
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._tell(key, question, known), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self._tell(key, question, known, every), media_type="text/event-stream", headers=headers
+        )
 
     async def close(self) -> None:
         """End all streams and the poller."""
@@ -86,10 +92,10 @@ class Live:
         self._topics.clear()
         self._over = asyncio.Event()
 
-    async def _tell(self, key: str, question: Question, known: str | None) -> AsyncGenerator[bytes]:
+    async def _tell(self, key: str, question: Question, known: str | None, every: float = 0.0) -> AsyncGenerator[bytes]:
         yield b"retry: 1000\n\n"
         over = self._over
-        with self._listening(key, question) as topic:
+        with self._listening(key, question, every) as topic:
             end = asyncio.get_running_loop().time() + _LASTS
             while not over.is_set():
                 version = topic.version
@@ -103,10 +109,10 @@ class Live:
                     return
 
     @contextmanager
-    def _listening(self, key: str, question: Question) -> Generator[_Topic]:
+    def _listening(self, key: str, question: Question, every: float) -> Generator[_Topic]:
         topic = self._topics.get(key)
         if topic is None:
-            topic = self._topics[key] = _Topic(question, asyncio.get_running_loop().time())
+            topic = self._topics[key] = _Topic(question, asyncio.get_running_loop().time(), max(every, self._every))
         topic.pages += 1
         self._pages += 1
         self._stir.set()
@@ -131,7 +137,7 @@ class Live:
                     topic.tell(await topic.question())
                 except Exception:  # noqa: BLE001 - it is asked again
                     _log.debug("a look for open pages failed", exc_info=True)
-                topic.due = clock() + max(self._every, (clock() - began) * _SHARE)
+                topic.due = clock() + max(topic.every, (clock() - began) * _SHARE)
             if self._topics:
                 await _either(self._stir, self._over, min(topic.due for topic in self._topics.values()) - clock())
 

@@ -1,25 +1,152 @@
-"""The overview: what there is, and what needs somebody."""
+"""The overview: how many instances there are, what needs somebody, who works, and what waits to be sent."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._instances_page import lines_of
 from romancy.dashboard._pages import render
+from romancy.engine import names_in
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import build_query
+from romancy.storage.routing import Spread
+from romancy.storage.tally import Count, Tally, tally_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
+    from romancy.storage.outbox import OutboxCounts
+    from romancy.storage.records import InstanceRow, Peer
 
-__all__ = ["overview_page"]
+__all__ = ["EVERY", "MOST", "overview_page", "overview_question"]
+
+MOST: Final = 10_000
+"""Counts are exact up to here, and the newest so many are told apart by workflow."""
+EVERY: Final = 10.0
+"""Seconds between two looks for open overviews: each takes several statements."""
+_SHOWN: Final = 5
+_KEPT: Final = 500
+_ORDER: Final = (
+    Status.STUCK, Status.FAILED, Status.RUNNING, Status.WAITING, Status.PENDING, Status.CANCELLING,
+    Status.COMPENSATING, Status.CANCELLED, Status.COMPLETED,
+)  # fmt: skip
+
+
+class Tile(NamedTuple):
+    """A status, with how many have it."""
+
+    status: Status
+    number: int
+    more: bool
+    """There are more than were counted."""
+    oldest: int | None
+    """Of those that have not ended, or are stuck."""
+
+
+class Flow(NamedTuple):
+    """A workflow among the newest instances."""
+
+    name: str
+    parts: list[tuple[Status, int]]
+    total: int
+    failure: float | None
+    """The share of the failed among the ended; None if none has ended."""
+
+
+class Kept(NamedTuple):
+    """Messages that nobody has asked for."""
+
+    number: int
+    more: bool
+    oldest: int | None
+
+
+class Overview(NamedTuple):
+    """What the page shows."""
+
+    tiles: list[Tile]
+    flows: list[Flow]
+    counted: int
+    needy: list[InstanceRow]
+    """Instances that need somebody: stuck ones, then failed ones."""
+    workers: list[Peer]
+    outbox: OutboxCounts
+    kept: Kept
+    now: int
 
 
 async def overview_page(request: Request, reader: Reader) -> Response:
-    """The newest instances, and the workers."""
-    page = await reader.store.find(build_query(limit=10))
-    census = await reader.store.census()
-    workers = [peer for peer in census.workers if peer.works]
-    return render(request, "overview.html", newest=lines_of(page.rows), workers=workers, now=census.now)
+    """The page; for htmx, its changing part alone."""
+    seen = await _overview(reader)
+    return render(
+        request,
+        "_overview.html" if "hx-request" in request.headers else "overview.html",
+        seen=seen,
+        needy=lines_of(seen.needy),
+        workflows_of=_workflows_of,
+        version_of_overview=_version(seen),
+        most=MOST,
+    )
+
+
+def overview_question(reader: Reader) -> tuple[str, Question]:
+    """What an open overview asks again and again, and its key."""
+
+    async def question() -> str:
+        return _version(await _overview(reader))
+
+    return "overview", question
+
+
+async def _overview(reader: Reader) -> Overview:
+    store = reader.store
+    census = await store.census()
+    tally = tally_of(store)
+    counts = Tally({}, {}) if tally is None else await tally(most=MOST + 1, newest=MOST)
+    needy: list[InstanceRow] = []
+    if Status.STUCK in counts.statuses:
+        needy += (await store.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
+    if Status.FAILED in counts.statuses and len(needy) < _SHOWN:
+        needy += (await store.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
+    kept = [one for one in await store.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
+    return Overview(
+        tiles=[_tile(status, counts.statuses.get(status, Count(0, None))) for status in _ORDER],
+        flows=_flows(counts),
+        counted=sum(count for count, _ in counts.newest.values()),
+        needy=needy,
+        workers=[peer for peer in census.workers if peer.works],
+        outbox=await store.outbox.counts(),
+        kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
+        now=census.now,
+    )
+
+
+def _workflows_of(peer: Peer) -> list[str]:
+    return sorted(names_in(peer.codes))
+
+
+def _tile(status: Status, count: Count) -> Tile:
+    oldest = None if status in TERMINAL_STATUSES else count.oldest
+    return Tile(status, min(count.number, MOST), count.number > MOST, oldest)
+
+
+def _flows(counts: Tally) -> list[Flow]:
+    flows: list[Flow] = []
+    for name in sorted({name for name, _ in counts.newest}):
+        parts = [(one, counts.newest[name, one].number) for one in reversed(_ORDER) if (name, one) in counts.newest]
+        ended = sum(count for status, count in parts if status in TERMINAL_STATUSES)
+        failed = sum(count for status, count in parts if status is Status.FAILED)
+        flows.append(Flow(name, parts, sum(count for _, count in parts), failed / ended if ended else None))
+    return sorted(flows, key=lambda flow: -flow.total)
+
+
+def _version(seen: Overview) -> str:
+    """It changes with what the page shows, but not with the ages, which change all the time."""
+    workers = [(peer.token, peer.dead, peer.beat_at + peer.lease < seen.now) for peer in seen.workers]
+    needy = [(row.instance_id, row.updated_at) for row in seen.needy]
+    shown = (seen.tiles, seen.flows, needy, workers, sorted(seen.outbox.states.items()), seen.kept)
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

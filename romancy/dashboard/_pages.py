@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["clean", "render"]
 
+_DONE: Final = {
+    "signal": "The event was sent.",
+    "cancel": "The instance was asked to stop.",
+    "terminate": "The instance was ended.",
+    "retry": "The instance goes on from its failure.",
+    "resume": "The instance is tried again.",
+    "purge": "The instance was removed.",
+}
+"""What is said after an action; the URL names it."""
 _KEPT: Final = frozenset("\n\t ")
 
 
@@ -37,7 +46,11 @@ def render(request: Request, template: str, /, status: int = 200, **values: Any)
     def static(name: str) -> str:
         return visit.url(f"/static/{name}?v={version_of(name)}")
 
-    text = environment().get_template(template).render(visit=visit, static=static, path=request.url.path, **values)
+    text = (
+        environment()
+        .get_template(template)
+        .render(visit=visit, static=static, done=_DONE.get(request.query_params.get("done", "")), **values)
+    )
     response = HTMLResponse(text.encode("utf-8", "replace"), status_code=status)
     if visit.cookie is not None:
         secure = request.url.scheme == "https"
@@ -64,6 +77,7 @@ def environment() -> Environment:
         "many": many,
         "when": when,
         "digest": digest,
+        "age": age,
     }
     made.filters.update(filters)
     common: dict[str, Any] = {"statuses": [str(status) for status in Status], "version": version("romancy")}
@@ -80,6 +94,11 @@ def clean(text: str) -> str:
 
 def _written_out(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def age(microseconds: int) -> str:
+    """A length of time in its largest unit: `2 h`."""
+    return " ".join(span(microseconds).split()[:2])
 
 
 def digest(text: str) -> str:

@@ -43,9 +43,17 @@ class Visit:
 
     def instance_url(self, instance_id: str) -> str:
         """The page of an instance. Browsers would resolve the dots of some ids, which go into the query instead."""
+        return self._about("/instances", "/instance", instance_id)
+
+    def act_url(self, verb: str, instance_id: str) -> str:
+        """The page that asks before it does this to an instance."""
+        return self._about(f"/act/{verb}", f"/act/{verb}", instance_id)
+
+    def _about(self, path: str, asked: str, instance_id: str) -> str:
+        quoted = quote(instance_id, safe="")
         if _DOTS.isdisjoint(instance_id.split("/")):
-            return self.url(f"/instances/{quote(instance_id, safe='')}")
-        return self.url(f"/instance?id={quote(instance_id, safe='')}")
+            return self.url(f"{path}/{quoted}")
+        return self.url(f"{asked}?id={quoted}")
 
 
 def visit_of(request: Request) -> Visit:

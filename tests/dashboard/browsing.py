@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from html import unescape
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from tests.http.client import Answer, Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["Browser"]
 
@@ -23,7 +23,10 @@ class Browser:
     """One browser that visits one application."""
 
     def __init__(self, app: ASGIApp, *, peer: tuple[str, int] | None = ("127.0.0.1", 50_000)) -> None:
-        self.client = Client(app, peer=peer)
+        async def served(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "path": unquote(scope["path"])}, receive, send)  # as servers do
+
+        self.client = Client(served, peer=peer)
         self.cookies: dict[str, str] = {}
 
     async def get(self, target: str, /, **headers: str) -> Answer:

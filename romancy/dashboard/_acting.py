@@ -1,0 +1,192 @@
+"""Actions on one instance: what each does, to which statuses, with which fields, and the line in the log about it."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import msgspec
+from starlette.responses import RedirectResponse
+
+from romancy.dashboard._pages import render
+from romancy.dashboard._refused import RefusedError, bad_request, not_found
+from romancy.dashboard._visit import visit_of
+from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
+from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from romancy.dashboard._guard import Form
+    from romancy.dashboard._reader import Reader
+    from romancy.instance import Instance, Wait
+    from romancy.instances import Instances
+
+__all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
+
+_audit: Final = logging.getLogger("romancy.dashboard.audit")
+_OPEN: Final = frozenset(status for status in Status if status not in TERMINAL_STATUSES)
+
+
+class Action(NamedTuple):
+    """Something that can be done to an instance."""
+
+    verb: str
+    words: str
+    """What it does, for somebody who is about to do it."""
+    statuses: frozenset[Status]
+    act: Callable[[Instances, str, Form], Awaitable[object]]
+    """Does it. False: it had ended already."""
+    fields: tuple[str, ...] = ()
+    grave: bool = False
+    """What it does cannot be undone."""
+
+
+async def _signal(instances: Instances, instance_id: str, form: Form) -> None:
+    event = field_of(form, "event")
+    if not event:
+        raise bad_request("Name the event.")
+    key, id = field_of(form, "key") or None, field_of(form, "id") or None
+    await instances.signal(instance_id, event, _data(field_of(form, "data")), key=key, id=id)
+
+
+async def _cancel(instances: Instances, instance_id: str, form: Form) -> bool:
+    return await instances.cancel(instance_id, reason=field_of(form, "reason"))
+
+
+async def _terminate(instances: Instances, instance_id: str, form: Form) -> bool:
+    return await instances.terminate(instance_id, reason=field_of(form, "reason"))
+
+
+async def _retry(instances: Instances, instance_id: str, form: Form) -> None:
+    await instances.retry(instance_id, unsure=_unsure(field_of(form, "unsure")))
+
+
+async def _resume(instances: Instances, instance_id: str, _form: Form) -> None:
+    await instances.resume(instance_id)
+
+
+async def _purge(instances: Instances, instance_id: str, _form: Form) -> None:
+    if not await instances.purge(instance_id):
+        raise RefusedError(HTTPStatus.CONFLICT, "It has not ended, or another call holds it: nothing was removed.")
+
+
+ACTIONS: Final = {
+    action.verb: action
+    for action in (
+        Action(
+            "signal", "Sends an event to the instance. It is kept until the workflow waits for it.",
+            _OPEN, _signal, ("event", "data", "key", "id"),
+        ),
+        Action("cancel", "Asks the workflow to stop and to undo what it did.", _OPEN, _cancel, ("reason",)),
+        Action("resume", "Lets the stuck workflow be tried again.", frozenset({Status.STUCK}), _resume),
+        Action(
+            "retry", "Lets the workflow go on from its failure. What is completed stays; what failed is tried again.",
+            frozenset({Status.FAILED}), _retry, ("unsure",),
+        ),
+        Action(
+            "terminate", "Ends the workflow at once. Nothing is undone: what it did stays as it is.",
+            _OPEN, _terminate, ("reason",), grave=True,
+        ),
+        Action(
+            "purge", "Removes the instance with its log, its result and its messages, for good.",
+            TERMINAL_STATUSES, _purge, grave=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def actions_for(instance: Instance) -> list[Action]:
+    """What can be done to an instance as it is now."""
+    return [action for action in ACTIONS.values() if instance.status in action.statuses]
+
+
+async def act_page(request: Request, reader: Reader, verb: str, instance_id: str) -> Response:
+    """Ask for a confirmation, or act on what was confirmed."""
+    action = ACTIONS.get(verb)
+    if action is None:
+        raise not_found("There is no such action.")
+    form: Form | None = request.state.form if request.method == "POST" else None
+    instance, waits = await _found(reader, instance_id)
+    if form is None:
+        return _ask(request, action, instance, waits, {}, None)
+    try:
+        done = await action.act(reader.instances, instance_id, form)
+    except StorageError:
+        audit(request, verb, instance_id, "failed: the database did not answer")
+        raise
+    except (RefusedError, RomancyError) as error:
+        audit(request, verb, instance_id, f"refused ({type(error).__name__})")
+        return _ask(request, action, instance, waits, form, str(error))
+    if done is False:
+        audit(request, verb, instance_id, "refused (it had ended)")
+        return _ask(request, action, instance, waits, form, "It had ended already.")
+    audit(request, verb, instance_id, "done")
+    visit = visit_of(request)
+    target = visit.url("/instances") if verb == "purge" else visit.instance_url(instance_id)
+    return RedirectResponse(f"{target}{'&' if '?' in target else '?'}done={verb}", HTTPStatus.SEE_OTHER)
+
+
+def audit(request: Request, verb: str, what: str, outcome: str) -> None:
+    """The line about an action: who, what, to which instance. Never a payload."""
+    _audit.info("%.200r: %s %.300r: %s", visit_of(request).who, verb, what, outcome)
+
+
+def field_of(form: Form, name: str) -> str:
+    """The only value of a field; empty if there is none."""
+    given = form.get(name, [])
+    if len(given) > 1:
+        raise bad_request(f"The field {name} is given twice.")
+    return given[0] if given else ""
+
+
+async def _found(reader: Reader, instance_id: str) -> tuple[Instance, tuple[Wait, ...]]:
+    """The instance, with the events that it waits for if its log can be read."""
+    instance = await reader.instances.get_instance(instance_id)
+    if instance is None:
+        raise InstanceNotFoundError("There is no instance with this id.")
+    try:
+        known = await reader.instances.get_instance(instance_id, waits=True)
+    except CodecError:
+        known = None
+    waits = () if known is None else known.waits or ()
+    return instance, tuple(wait for wait in waits if wait.kind == "event")
+
+
+def _ask(
+    request: Request, action: Action, instance: Instance, waits: tuple[Wait, ...], form: Form, fault: str | None
+) -> Response:
+    given = {name: field_of(form, name) if len(form.get(name, [])) == 1 else "" for name in action.fields}
+    if waits and not form:
+        given |= {"event": waits[0].name, "key": waits[0].key or ""} if action.verb == "signal" else {}
+    fits = instance.status in action.statuses
+    if not fits and fault is None:
+        fault = f"The instance is {instance.status}: {action.verb} is not for it."
+    status = HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT
+    return render(
+        request, "act.html", status=status, action=action, instance=instance, waits=waits, given=given, fault=fault,
+        fits=fits,
+    )  # fmt: skip
+
+
+def _data(text: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        raise bad_request(f'The data is no JSON ({error}). A text needs its quotes: "text".') from None
+
+
+def _unsure(text: str) -> Literal["done", "undone"] | None:
+    match text:
+        case "done" | "undone":
+            return text
+        case "":
+            return None
+        case _:
+            raise bad_request("The field unsure is done, undone or empty.")

@@ -1,0 +1,111 @@
+"""The overview on every database: counts, what needs somebody, workers and messages."""
+
+# What the pages cost is seen at the store.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, TerminalError, WorkflowContext, workflow
+from romancy.dashboard import asgi
+from romancy.errors import WorkflowFailedError
+from tests.dashboard.browsing import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def fail(ctx: WorkflowContext, number: int) -> str:
+    raise TerminalError(f"card {number} was declined")
+
+
+@workflow
+async def wait(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event("go", key="k")).type
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[fail, wait], worker_id="worker-of-the-test") as app:
+        yield app
+
+
+async def test_an_empty_database_has_an_overview(app: Romancy) -> None:
+    browser = Browser(asgi(app))
+
+    page = await browser.get("/")
+    text = browser.text(page)
+
+    assert 200 == page.status
+    assert "No instance is stuck, and none has failed." in text
+    assert "There is no instance yet." in text
+    assert "worker-of-the-test" in text
+    assert "alive" in text
+
+
+async def test_it_counts_and_names_what_needs_somebody(app: Romancy) -> None:
+    for number in range(7):
+        handle = await app.start(fail.options(instance_id=f"f-{number}"), number)
+        with pytest.raises(WorkflowFailedError):
+            await handle.result()
+    await app.start(wait.options(instance_id="w-1"))
+    await app.send("gone", {"a": 1}, key="nobody")
+    browser = Browser(asgi(app))
+
+    text = browser.text(await browser.get("/"))
+
+    assert "failed 7" in text
+    assert "7 100.0 % 7 failed" in text
+    assert "card 6 was declined" in text
+    assert "card 2 was declined" in text
+    assert "card 1 was declined" not in text  # the newest five are shown
+    assert "Undelivered events and messages 1" in text
+
+
+async def test_counts_end_at_ten_thousand(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy.dashboard._overview_page.MOST", 2)
+    for number in range(3):
+        await app.start(wait.options(instance_id=f"w-{number}", delay=3600))
+    browser = Browser(asgi(app))
+
+    text = browser.text(await browser.get("/"))
+
+    assert "pending 2+" in text
+    assert "among the newest 2 instances" in text
+
+
+async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    store = app._opened()
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            calls.append(name)
+            return getattr(store, name)
+
+    monkeypatch.setattr(app, "_opened", Counting)
+    with pytest.raises(WorkflowFailedError):
+        await app.run(fail, 1)
+    calls.clear()
+
+    assert 200 == (await Browser(asgi(app)).get("/")).status
+
+    assert {"census", "tally", "find", "router", "outbox"} == set(calls)
+    assert 5 == len(calls)
+
+
+async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:
+    part = await Browser(asgi(app)).get("/", hx_request="true")
+
+    assert part.body.decode().strip().startswith('<div id="overview"')
