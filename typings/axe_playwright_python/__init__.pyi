@@ -1,0 +1,1 @@
+"""What the tests use of axe-playwright-python, which brings no types."""
