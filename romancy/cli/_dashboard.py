@@ -88,5 +88,6 @@ async def _serve(dashboard: Dashboard, token: OneTimeToken | None, listener: soc
         stopping.cancel()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     server.should_exit = True
+    await dashboard.close()  # the streams of open pages end, for which the server would wait
     await serving
     await dashboard.close()

@@ -21,10 +21,12 @@ from romancy import Romancy, TerminalError, WorkflowContext, workflow
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from playwright.sync_api import Page
+
+    Look = Callable[[Page, str], None]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -127,6 +129,10 @@ def check(page: Page, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 860})
 
 
+def pass_by(page: Page, name: str) -> None:
+    """Do not look: the page is the same on every database."""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_the_dashboard_in_a_browser(tmp_path: Path, storage_url: str, backend: str) -> None:
     if backend == "memory":
@@ -143,28 +149,29 @@ def test_the_dashboard_in_a_browser(tmp_path: Path, storage_url: str, backend: s
         page.on("dialog", lambda dialog: faults.append(dialog.message))
         page.on("console", lambda message: faults.append(message.text) if "Policy" in message.text else None)
         base = link.partition("/?")[0]
+        look = check if backend == "sqlite" else pass_by
 
         page.goto(link)
         page.get_by_role("heading", name="Overview").wait_for()
         assert "token" not in page.url
-        check(page, "overview")
+        look(page, "overview")
 
-        look_at_the_list(page, base)
+        look_at_the_list(page, base, look)
         use_the_keyboard(page, base)
         hear_of_news(page, base, storage_url)
         be_attacked(page, base)
-        act(page, base)
+        act(page, base, look)
         browser.close()
 
     assert [] == [url for url in asked if not url.startswith((base, "data:"))]
     assert [] == faults
 
 
-def look_at_the_list(page: Page, base: str) -> None:
+def look_at_the_list(page: Page, base: str, look: Look) -> None:
     page.get_by_role("link", name="Instances").click()
     page.get_by_role("button", name="Search").wait_for()
     assert 50 == page.locator("#list tbody tr").count()
-    check(page, "instances")
+    look(page, "instances")
     page.get_by_role("link", name="Older").click()
     page.get_by_role("link", name="Newest").wait_for()
     page.goto(f"{base}/instances")
@@ -173,7 +180,7 @@ def look_at_the_list(page: Page, base: str) -> None:
     page.get_by_role("button", name="Search").click()
     page.wait_for_url("**/instances?status=failed&where=customer.city%3DOslo")
     assert 0 < page.locator("#list tbody tr").count() < 10
-    check(page, "search")
+    look(page, "search")
 
 
 def use_the_keyboard(page: Page, base: str) -> None:
@@ -217,12 +224,12 @@ def be_attacked(page: Page, base: str) -> None:
     assert ".." == page.locator("h1").inner_text()
 
 
-def act(page: Page, base: str) -> None:
+def act(page: Page, base: str, look: Look) -> None:
     page.goto(f"{base}/instances?workflow=place&status=waiting&id=order")
     page.locator("#list a.id").first.click()
     page.get_by_role("link", name="Signal").click()
     assert "paid" == page.get_by_label("Event").input_value()
-    check(page, "signal")
+    look(page, "signal")
     page.get_by_role("button", name="Signal").click()
     page.get_by_text("The event was sent.").wait_for()
     page.goto(f"{base}/start?workflow=place_order")
@@ -230,6 +237,6 @@ def act(page: Page, base: str) -> None:
     page.get_by_label("total").fill("12.5")
     page.get_by_label("customer").fill('{"name": "Ken"}')
     page.get_by_label("Instance id").fill("order-by-hand")
-    check(page, "start")
+    look(page, "start")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="order-by-hand").wait_for()
