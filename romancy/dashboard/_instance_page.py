@@ -1,25 +1,85 @@
-"""The page of one instance."""
+"""The page of one instance, one view at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import PlainTextResponse, Response
 
 from romancy.dashboard._acting import actions_for
 from romancy.dashboard._pages import render
-from romancy.errors import InstanceNotFoundError
+from romancy.dashboard._refused import not_found
+from romancy.dashboard._visit import visit_of
+from romancy.dashboard.instance import _asked, _views
+from romancy.dashboard.instance._links import VIEWS, Links
+from romancy.dashboard.instance._payload import payload
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
+from romancy.instance import Instance
+from romancy.serialization import is_sealed
+from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from romancy.dashboard._reader import Reader
+    from romancy.storage.records import InstanceRow
 
 __all__ = ["instance_page"]
 
+_LIVE: Final = frozenset({"timeline", "graph", "family"})
+"""The views that show the present."""
+
 
 async def instance_page(request: Request, reader: Reader, instance_id: str) -> Response:
-    """What is known of the instance. Raises InstanceNotFoundError."""
-    instance = await reader.instances.get_instance(instance_id)
-    if instance is None:
+    """A view of the instance. Raises InstanceNotFoundError, and RefusedError for a view that does not exist."""
+    found = await reader.store.read(instance_id, limit=0)
+    if found is None:
         raise InstanceNotFoundError("There is no instance with this id.")
-    return render(request, "instance.html", instance=instance, actions=actions_for(instance))
+    row, view = found.instance, _asked.one(request, "view") or "timeline"
+    if view == "raw":
+        return await _download(request, reader, row)
+    if view not in VIEWS:
+        raise not_found("An instance has no such view.")
+    head = _head(request, row, view)
+    try:
+        values = await _views.VIEWS[view](request, reader.store, row)
+    except (CodecError, HistoryCorruptError, HistoryVersionError) as error:
+        return render(
+            request, "instance/unreadable.html", **head, reason=str(error), sealed=isinstance(error, CodecError)
+        )
+    if view == "graph" and _asked.one(request, "as") == "mermaid" and values["graph"] is not None:
+        return _attached(values["graph"].text.encode(), "text/plain; charset=utf-8", "graph.mmd")
+    return render(request, f"instance/{view}.html", **head, **values)
+
+
+def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
+    """What each view shows. A page that is open and hears of a change asks for its part alone."""
+    sealed = is_sealed(row.input, "input")
+    instance = Instance.of(row)
+    return {
+        "layout": "instance/part.html" if "hx-request" in request.headers else "base.html",
+        "instance": instance,
+        "actions": actions_for(instance),
+        "follows": view in _LIVE and row.status not in TERMINAL_STATUSES and not request.query_params.get("row"),
+        "part": str(request.url.replace(scheme="", netloc="")),
+        "row": row,
+        "links": Links(visit_of(request).instance_url(row.instance_id)),
+        "views": VIEWS,
+        "view": view,
+        "input": None if sealed else payload(bytes(row.input)),
+    }
+
+
+async def _download(request: Request, reader: Reader, row: InstanceRow) -> Response:
+    name, content = await _views.raw(request, reader.store, row)
+    if is_sealed(content, "input"):
+        raise not_found("The input is sealed by a codec that the dashboard does not have.")
+    return _attached(content, "application/json", f"{name}.json")
+
+
+def _attached(content: bytes, kind: str, name: str) -> Response:
+    """Content that a browser saves and does not show."""
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    if kind.startswith("text/"):
+        return PlainTextResponse(content, headers=headers)
+    return Response(content, media_type=kind, headers=headers)

@@ -7,6 +7,7 @@ move. The command line prints both.
 from __future__ import annotations
 
 from romancy.insight._bars import BUSY, Bar, bars
+from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
@@ -16,12 +17,14 @@ __all__ = [
     "BUSY",
     "Attempt",
     "Bar",
+    "Divergence",
     "Note",
     "Place",
     "Step",
     "Timeline",
     "ago",
     "bars",
+    "divergence_of",
     "explain",
     "many",
     "moment",

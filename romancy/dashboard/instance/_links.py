@@ -1,0 +1,38 @@
+"""Links within the pages of one instance: what is asked for is in the URL, so that it can be kept and sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+__all__ = ["VIEWS", "Links"]
+
+VIEWS: Final = {
+    "timeline": "Timeline",
+    "graph": "Graph",
+    "family": "Parent and children",
+    "state": "Time travel",
+    "log": "Log",
+    "compare": "Compare",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes the links of one instance's pages."""
+
+    page: str
+    """The URL of the instance's page."""
+
+    def to(self, view: str = "timeline", **asked: object) -> str:
+        """A view, with what is asked of it. None and empty texts are left out."""
+        chosen = {} if view == "timeline" else {"view": view}
+        pairs = chosen | {name.rstrip("_"): value for name, value in asked.items() if value is not None and value != ""}
+        if not pairs:
+            return self.page
+        return f"{self.page}{'&' if '?' in self.page else '?'}{urlencode(pairs)}"
+
+    def raw(self, name: str, place: str = "") -> str:
+        """All of a payload, as a download."""
+        return self.to("raw", at=place, field=name)

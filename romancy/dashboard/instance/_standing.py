@@ -1,0 +1,61 @@
+"""How an instance stands: why it does not move, what came of it, where its code left the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from romancy.core import WorkflowCompleted
+from romancy.dashboard.instance._payload import WIDE
+from romancy.dashboard.instance._rows import Given, given_in
+from romancy.dashboard.instance._window import COMMITS, read_window
+from romancy.insight import Divergence, Timeline, divergence_of, explain
+from romancy.status import TERMINAL_STATUSES, Status
+
+if TYPE_CHECKING:
+    from romancy.dashboard.instance._window import Window
+    from romancy.serialization import ErrorInfo
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["Standing", "standing_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the head of the page says."""
+
+    reasons: list[str]
+    result: tuple[Given, ...]
+    error: str
+    """With the lines of the source."""
+    divergence: Divergence | None
+    cut: int
+    """How many commits of the run were not read. What it waits for since then is not among the reasons."""
+    now: int
+
+
+async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> Standing:
+    """Read the end of the log, unless the window that was read already holds it."""
+    tail = window if window is not None and not window.more and window.after < row.run_from else None
+    if tail is None:
+        tail = await read_window(store, row.instance_id, max(row.run_from - 1, row.last_seq - COMMITS), reads=2)
+    timeline = Timeline(detailed=True)
+    result: tuple[Given, ...] = ()
+    error: ErrorInfo | None = None
+    for place, event in tail.events() if tail is not None else ():
+        timeline.take(event, place)
+        if isinstance(event, WorkflowCompleted):
+            result = given_in(event, place, WIDE)
+        error = getattr(event, "error", None) if type(event).__name__ == "WorkflowFailed" else error
+    census = await store.census()
+    stuck = row.status is Status.STUCK
+    begins = row.run_from if tail is None else tail.begins
+    return Standing(
+        reasons=explain(row, timeline, census),
+        result=result if row.status in TERMINAL_STATUSES else (),
+        error=error.report if error is not None and row.status is Status.FAILED else "",
+        divergence=divergence_of(timeline.parked or row.error or "") if stuck else None,
+        cut=max(begins - row.run_from, 0) if row.status not in TERMINAL_STATUSES else 0,
+        now=census.now,
+    )

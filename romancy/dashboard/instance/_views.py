@@ -1,0 +1,246 @@
+"""The views of an instance: each reads what it shows and returns the values of its template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from romancy.dashboard._refused import not_found
+from romancy.dashboard.instance import _asked, _places
+from romancy.dashboard.instance._compare import compare, lines_of
+from romancy.dashboard.instance._graph import graph_of
+from romancy.dashboard.instance._payload import NARROW, payload
+from romancy.dashboard.instance._picture import ROW, TOP, picture
+from romancy.dashboard.instance._rows import offset, row_of
+from romancy.dashboard.instance._standing import standing_of
+from romancy.dashboard.instance._state import READS, read_state
+from romancy.dashboard.instance._window import COMMITS, read_window
+from romancy.dashboard.instance._zoom import milliseconds, zoom
+from romancy.errors import InstanceNotFoundError
+from romancy.insight import Note, Step, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from romancy.dashboard.instance._rows import Row
+    from romancy.dashboard.instance._window import Window
+    from romancy.insight import Place
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["VIEWS"]
+
+ROWS: Final = 100
+"""How many rows a page of a timeline has."""
+EVENTS: Final = 100
+"""How many events a page of the log has."""
+NODES: Final = 120
+CHILDREN: Final = 50
+SIDE: Final = 300
+"""How many steps of each instance are compared."""
+_PARENTS: Final = 8
+_LOOK_AHEAD: Final = 3
+"""How many statements look for the ends of the steps of a page."""
+
+
+async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """The steps of a page, as a picture and as a table."""
+    start = _asked.place_of(request, "row") or (0, 0)
+    begins, ends = _asked.span_of(request, row.created_at)
+    window, folded, beyond = await _steps(store, row, start)
+    stands = await standing_of(store, window.row, window if start == (0, 0) else None)
+    entries = [entry for entry in folded.entries if entry.place >= start]
+    shown, rest = entries[:ROWS], entries[ROWS:]
+    origin, until = row.created_at, stands.now
+    rows = [row_of(entry, origin, until, beyond=beyond) for entry in shown]
+    drawn = picture(rows, origin, begins, ends)
+    return {
+        "stands": stands,
+        "rows": rows,
+        "drawn": drawn,
+        "zooms": [] if drawn is None else zoom(drawn.begins, drawn.ends, origin),
+        "zoomed": begins is not None or ends is not None,
+        "asked": {"from": _asked.one(request, "from"), "to": _asked.one(request, "to")},
+        "span": ("", "") if drawn is None else tuple(milliseconds(at, origin) for at in (drawn.begins, drawn.ends)),
+        "here": "" if start == (0, 0) else _places.text(start),
+        "next": _next(rest, window),
+        "previous": _places.text((max(start[0] - ROWS, 0), 0)) if start > (1, 0) else None,
+        "latest": _places.text((max(window.row.last_seq - ROWS // 2, 1), 0)) if window.more else None,
+        "row_height": ROW,
+        "top": TOP,
+    }
+
+
+async def _steps(store: Store, row: InstanceRow, start: Place) -> tuple[Window, Timeline, bool]:
+    """The steps from a place on, with so much of the log that most of the first ones have ended in it.
+
+    Returns too whether there is more of the log than what was looked at.
+    """
+    window = await _window(store, row, max(start[0] - 1, 0))
+    folded = Timeline(detailed=True)
+    for place, event in window.events():
+        folded.take(event, place)
+    begun = len(folded.entries)
+    last, more = window.last, window.more
+    for _ in range(_LOOK_AHEAD):
+        page = [entry for entry in folded.entries[:begun] if entry.place >= start][:ROWS]
+        if not more or not any(isinstance(entry, Step) and entry.is_open for entry in page):
+            break
+        ahead = await _window(store, row, last)
+        last, more = ahead.last, ahead.more
+        for place, event in ahead.events():
+            folded.take(event, place)
+    del folded.entries[begun:]
+    return window, folded, more
+
+
+def _next(rest: list[Step | Note], window: Window) -> str | None:
+    """Where the next page begins."""
+    if rest:
+        return _places.text(rest[0].place)
+    return _places.text((window.last + 1, 0)) if window.more else None
+
+
+async def _window(store: Store, row: InstanceRow, after: int) -> Window:
+    window = await read_window(store, row.instance_id, after)
+    if window is None:
+        raise InstanceNotFoundError("The instance was just removed.")
+    return window
+
+
+async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """The events as they were written."""
+    start = _asked.place_of(request, "row") or (0, 0)
+    window = await _window(store, row, max(start[0] - 1, 0))
+    events = [(place, event) for place, event in window.events() if place >= start]
+    times = {commit.seq: commit.at for commit in window.commits}
+    shown, rest = events[:EVENTS], events[EVENTS:]
+    following = _places.text(rest[0][0]) if rest else (_places.text((window.last + 1, 0)) if window.more else None)
+    return {
+        "events": [
+            {
+                "place": _places.text(place),
+                "kind": type(event).__name__,
+                "at": times[place[0]],
+                "offset": offset(times[place[0]], row.created_at),
+                "payload": payload(msgspec.json.encode(event), NARROW),
+            }
+            for place, event in shown
+        ],
+        "next": following,
+        "previous": _places.text((max(start[0] - EVENTS, 0), 0)) if start > (1, 0) else None,
+        "latest": _places.text((max(window.row.last_seq - EVENTS // 2, 1), 0)) if window.more else None,
+    }
+
+
+async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """The instance as it was."""
+    place = _asked.place_of(request, "at")
+    if place is None:
+        place = (1 if row.run_from == 1 else row.run_from, 0)
+    found = await read_state(store, row, place)
+    if found is None:
+        raise not_found("The log has no such event. It may have been pruned with its run.")
+    return {
+        "state": found,
+        "at_place": _places.text(found.place),
+        "kind": type(found.event).__name__,
+        "last": _places.text((row.last_seq, _places.WHOLE)),
+        "first": _places.text((row.run_from, 0)),
+        "horizon": READS * COMMITS,
+        "event": payload(msgspec.json.encode(found.event)),
+    }
+
+
+async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """The graph of what was executed."""
+    start = _asked.place_of(request, "row") or (0, 0)
+    window, folded, beyond = await _steps(store, row, start)
+    steps = [step for step in folded.steps if step.place >= start]
+    drawn = graph_of(steps[:NODES], row.created_at, row.updated_at, beyond=beyond)
+    return {"graph": drawn, "next": _next(list(steps[NODES:]), window), "here": _asked.one(request, "row")}
+
+
+async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """Where it comes from and what it has started."""
+    start = _asked.place_of(request, "row") or (0, 0)
+    window, folded, beyond = await _steps(store, row, start)
+    children = [step for step in folded.steps if step.kind == "child" and step.place >= start]
+    rows = [row_of(step, row.created_at, row.updated_at, beyond=beyond) for step in children[:CHILDREN]]
+    return {
+        "parents": await _parents(store, row),
+        "children": rows,
+        "next": _next(list(children[CHILDREN:]), window),
+        "looked_at": (window.begins, window.last),
+    }
+
+
+async def _parents(store: Store, row: InstanceRow) -> list[dict[str, Any]]:
+    """The parents, the first one of all first, as far up as a page goes."""
+    found: list[dict[str, Any]] = []
+    parent = row.parent
+    while parent is not None and len(found) < _PARENTS:
+        above = await store.read(parent, limit=0)
+        known = None if above is None else above.instance
+        found.append({"instance_id": parent, "row": known})
+        parent = None if known is None else known.parent
+    return found[::-1]
+
+
+async def comparison(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """The instance beside another one."""
+    name = _asked.one(request, "with")
+    if not name:
+        return {"other": None, "name": ""}
+    other = await store.read(name, limit=0)
+    if other is None:
+        return {"other": None, "name": name}
+    rows = (row, other.instance)
+    sides = [await _side(store, each) for each in rows]
+    return {
+        "other": other.instance,
+        "name": name,
+        "inputs": lines_of(row.input, other.instance.input),
+        "sides": compare(*sides),
+        "lasted": [offset(each.updated_at, each.created_at)[1:] for each in rows],
+        "errors": [each.error or "" for each in rows],
+        "most": SIDE,
+    }
+
+
+async def _side(store: Store, row: InstanceRow) -> list[tuple[Step, Row]]:
+    _, folded, beyond = await _steps(store, row, (row.run_from, 0))
+    return [(step, row_of(step, row.created_at, row.updated_at, beyond=beyond)) for step in folded.steps[:SIDE]]
+
+
+async def raw(request: Request, store: Store, row: InstanceRow) -> tuple[str, bytes]:
+    """A payload as it is stored, with a name for it."""
+    place, field = _asked.place_of(request, "at"), _asked.one(request, "field")
+    if place is None:
+        return "input", bytes(row.input)
+    window = await read_window(store, row.instance_id, place[0] - 1, limit=1) if place[0] else None
+    events = [
+        event for commit in (window.commits if window else ()) for event in commit.events if commit.seq == place[0]
+    ]
+    if not 0 <= place[1] < len(events):
+        raise not_found("The log has no such event.")
+    event = events[place[1]]
+    if not field:
+        return type(event).__name__, msgspec.json.encode(event)
+    value = getattr(event, field, None)
+    if not isinstance(value, msgspec.Raw):
+        raise not_found("The event has no such payload.")
+    return field, bytes(value)
+
+
+VIEWS: Final[dict[str, Callable[[Request, Store, InstanceRow], Awaitable[dict[str, Any]]]]] = {
+    "timeline": timeline,
+    "graph": graph,
+    "family": family,
+    "state": state,
+    "log": log,
+    "compare": comparison,
+}

@@ -1,0 +1,83 @@
+"""Reading a part of a log, so that a page costs the same for ten events as for a hundred thousand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import LogEvent
+from romancy.log import commits_of
+from romancy.storage.records import InstanceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from romancy.insight import Place
+    from romancy.storage.protocol import Store
+
+__all__ = ["COMMITS", "Commit", "Window", "read_window"]
+
+COMMITS: Final = 1000
+"""How many commits one statement reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The events that were written at once."""
+
+    seq: int
+    at: int
+    """When it was committed, by the database's clock."""
+    events: list[LogEvent]
+
+
+@dataclass
+class Window:
+    """Successive commits of an instance's log."""
+
+    row: InstanceRow
+    after: int
+    """The commit before the first."""
+    more: bool = False
+    """Whether commits follow."""
+    commits: list[Commit] = field(default_factory=list["Commit"])
+
+    @property
+    def last(self) -> int:
+        """The last commit that was read."""
+        return self.commits[-1].seq if self.commits else self.after
+
+    @property
+    def begins(self) -> int:
+        """The first commit that was read."""
+        return self.commits[0].seq if self.commits else self.after + 1
+
+    def events(self) -> Iterator[tuple[Place, LogEvent]]:
+        """Each event with its place."""
+        for commit in self.commits:
+            for index, event in enumerate(commit.events):
+                yield (commit.seq, index), event
+
+
+async def read_window(
+    store: Store, instance_id: str, after: int, *, reads: int = 1, until: int | None = None, limit: int = COMMITS
+) -> Window | None:
+    """The commits behind `after`, with so many statements at most, up to the one `until` if that is given.
+
+    None: there is no such instance.
+
+    Raises HistoryCorruptError and HistoryVersionError for what cannot be read, and CodecError for what is sealed.
+    """
+    window: Window | None = None
+    for _ in range(reads):
+        behind = after if window is None else window.last
+        page = await store.read(instance_id, after=behind, limit=limit)
+        if page is None:
+            return None
+        if window is None or page.instance.life != window.row.life:
+            window = Window(page.instance, behind)
+        window.row, window.more = page.instance, page.more
+        window.commits += [Commit(row.seq, row.at, events) for row, events in commits_of(page, behind)]
+        if not page.more or (until is not None and window.last >= until):
+            break
+    return window

@@ -1,0 +1,46 @@
+"""A divergence taken apart: what the log holds beside what the code asked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Divergence", "divergence_of"]
+
+_WHERE: Final = re.compile(r"^  where: +event (\d+), after (.*)$", re.MULTILINE)
+_RECORDED: Final = re.compile(r"^  the log says: +(.*)$", re.MULTILINE)
+_ASKED: Final = re.compile(r"^  the code now does: (.*)$", re.MULTILINE)
+_MORE: Final = re.compile(r"^  (the same calls, .*|code of the log: .*|runtime of the log: .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where the code left the log."""
+
+    position: int
+    """The event of the run to which the code answered otherwise, counted from 1 or as the report counts it."""
+    after: str
+    recorded: tuple[str, ...]
+    asked: tuple[str, ...]
+    more: tuple[str, ...]
+    """The versions of the code and of Python, where they differ."""
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Both sides in lines beside each other; an empty text is where one side has no more."""
+        longest = max(len(self.recorded), len(self.asked))
+        left, right = (side + ("",) * (longest - len(side)) for side in (self.recorded, self.asked))
+        return list(zip(left, right, strict=True))
+
+
+def divergence_of(reason: str) -> Divergence | None:
+    """The divergence that this reason for being stuck reports, or None."""
+    where, recorded, asked = (form.search(reason) for form in (_WHERE, _RECORDED, _ASKED))
+    if where is None or recorded is None or asked is None:
+        return None
+    return Divergence(int(where[1]), where[2], _calls(recorded[1]), _calls(asked[1]), tuple(_MORE.findall(reason)))
+
+
+def _calls(text: str) -> tuple[str, ...]:
+    return () if text == "nothing" else tuple(text.split("; "))

@@ -1,0 +1,271 @@
+"""The page of an instance on each database: what it shows, what it reads for it, and that hostile content is inert."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import pytest
+from msgspec import Raw
+
+from romancy import (
+    EventType,
+    RetryPolicy,
+    Romancy,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    workflow,
+)
+from romancy.core import ActivityCompleted, ActivityScheduled, WorkflowStarted, encode_commit
+from romancy.dashboard import asgi
+from romancy.storage.backends import create_store
+from romancy.storage.records import Append, Outcome, Start, Worker
+from romancy_conformance.behaviour.waiting import until
+from tests.dashboard.browsing import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+EVIL = "<script>alert(1)</script>\u202e\x00'\"--><svg onload=alert(2)>"
+Paid = EventType("order.paid", dict[str, int])
+
+
+@activity(retry=RetryPolicy.fixed(3, 0.001))
+async def charge(item: str, deep: Any = None) -> dict[str, Any]:
+    if activity_context().attempt == 1:
+        raise ConnectionError(f"the provider hung up on {item}")
+    return {"receipt": item}
+
+
+@charge.compensation
+async def refund(item: str, deep: Any = None) -> None:
+    return None
+
+
+@activity(retry=RetryPolicy.none())
+async def ship(item: str) -> str:
+    if item.startswith("lost"):
+        raise ValueError(f"no address for {item}")
+    return "parcel-9"
+
+
+@workflow
+async def bill(ctx: WorkflowContext, item: str) -> str:
+    return f"bill of {item}"
+
+
+@workflow
+async def shop(ctx: WorkflowContext, item: str, wait: str = "", deep: Any = None) -> str:
+    await charge(item, deep)
+    await ctx.report({"paid": item})
+    await ctx.sleep(timedelta(milliseconds=2))
+    await bill(item)
+    if wait:
+        await ctx.wait_event(Paid)
+    return await ship(item)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[shop, bill]) as app:
+        yield app
+
+
+@pytest.fixture
+def browser(app: Romancy) -> Browser:
+    return Browser(asgi(app))
+
+
+async def page(browser: Browser, target: str) -> str:
+    path, _, query = target.partition("?")  # a server gives an application the path unquoted
+    answer = await browser.get(f"{unquote(path)}?{query}")
+    assert 200 == answer.status, Browser.text(answer)
+    return answer.body.decode()
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+async def test_the_timeline_and_its_table_have_the_same_rows(app: Romancy, browser: Browser) -> None:
+    handle = await app.start(shop.options(instance_id="o-1"), "lamp")
+    await handle.result(timeout=60)
+
+    html = await page(browser, "/instances/o-1")
+
+    names = re.findall(r'<a class="tl-name" href="#(e\d+-\d+)">', html)
+    rows = re.findall(r'<tr id="(e\d+-\d+)"', html)
+    assert names == rows
+    labels = ["workflow shop started", "charge:1", "reported progress", "timer:1", "bill:1", "ship:1", "completed"]
+    assert labels == re.findall(r'<span class="label"><bdi>([^<]*)</bdi>', html)
+    assert 2 == len(re.findall(r'class="b b-(?:failed|done)" [^>]*><title>charge:1', html)), "each attempt is a bar"
+    assert "ConnectionError: the provider hung up on lamp" in words(html)
+    assert "raise ConnectionError(f" in html, "with the line of the source"
+    assert "parcel-9" in words(html)
+    assert "style=" not in html
+    assert not re.search(r"<script(?! src=)", html)
+
+
+async def test_a_failure_shows_what_was_undone_and_why(app: Romancy, browser: Browser) -> None:
+    handle = await app.start(shop.options(instance_id="o-2"), "lost")
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+
+    html = await page(browser, "/instances/o-2")
+
+    assert "undoes charge:1" in words(html)
+    assert 'class="tl-lane k-compensation t-good"' in html
+    assert "no address for lost" in words(html)
+    assert "romancy retry o-2" in words(html)
+
+
+async def test_each_view_answers(app: Romancy, browser: Browser) -> None:
+    for name in ("lamp", "bulb"):
+        await (await app.start(shop.options(instance_id=name), name)).result(timeout=60)
+
+    graph = await page(browser, "/instances/lamp?view=graph")
+    assert "bill:1 after timer:1" in words(graph)
+    mermaid = await browser.get("/instances/lamp?view=graph&as=mermaid")
+    assert mermaid.body.startswith(b"flowchart TD")
+    assert "attachment" in mermaid.headers["content-disposition"]
+    family = await page(browser, "/instances/lamp?view=family")
+    (child,) = set(re.findall(r'/instances/(lamp%2Fbill[^"]*)"', family))
+    assert "child of" in words(await page(browser, f"/instances/{child}?view=family"))
+    log = words(await page(browser, "/instances/lamp?view=log"))
+    assert all(name in log for name in ("WorkflowStarted", "ActivityAttemptFailed", "TimerFired", "WorkflowCompleted"))
+    compared = words(await page(browser, "/instances/lamp?view=compare&with=bulb"))
+    assert "Their ways part at charge:1" in compared
+    assert 404 == (await browser.get("/instances/lamp?view=nothing")).status
+    assert 400 == (await browser.get("/instances/lamp?row=1.x")).status
+    assert 400 == (await browser.get("/instances/lamp?from=5&to=4")).status
+
+
+async def test_time_travel_shows_what_was_reported_and_outstanding(app: Romancy, browser: Browser) -> None:
+    await (await app.start(shop.options(instance_id="o-3"), "lamp")).result(timeout=60)
+
+    target, seen = "/instances/o-3?view=state&at=1.0", list[str]()
+    while target:
+        html = await page(browser, target)
+        seen.append(words(html))
+        following = re.search(r'rel="next" href="([^"]+)"', html)
+        target = following[1].replace("&amp;", "&") if following else ""
+
+    assert len(await app.history("o-3")) == len(seen)
+    assert "Outstanding 0 Nothing. Had ended latest first Nothing yet." in seen[0]
+    assert "Outstanding 1 activity charge:1" in seen[1]
+    reports = [text.partition("Reported ")[2].partition(" Outstanding")[0] for text in seen]
+    assert "Nothing yet." in reports[0]
+    assert "Nothing yet." not in reports[-1]
+    assert "&#34;lamp&#34;" in reports[-1]
+    assert 404 == (await browser.get("/instances/o-3?view=state&at=999")).status
+
+
+async def test_why_it_does_not_move_is_said_first(app: Romancy, browser: Browser) -> None:
+    await app.start(shop.options(instance_id="o-4"), "lamp", wait="yes")
+
+    async def waits_for_the_event() -> bool:
+        found = await app.get_instance("o-4", waits=True)
+        return found is not None and [wait.kind for wait in found.waits or ()] == ["event"]
+
+    await until(waits_for_the_event)
+
+    html = words(await page(browser, "/instances/o-4"))
+
+    assert "Why it does not move" in html
+    assert "It waits for the event &#39;order.paid&#39;, without a time limit" in html
+
+
+async def test_hostile_content_is_inert_on_every_view(app: Romancy, browser: Browser) -> None:
+    name = EVIL.replace("\x00", "")
+    deep: Any = json.loads("[" * 100 + "]" * 100)
+    handle = await app.start(shop.options(instance_id=name), "lost" + EVIL, deep={EVIL: [deep, "y" * 100_000]})
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+
+    for view in ("timeline", "graph", "family", "state", "log", f"compare&with={quote(name)}"):
+        html = await page(browser, f"/instances/{quote(name, safe='')}?view={view}")
+        shown = re.sub(r' value="[^"]*"', "", html)  # a field has to send back what it was given
+        assert not re.search(r"<script(?! src=)|<svg onload|\u202e|\x00|style=", shown), view
+        assert len(html) < 400_000, view
+
+
+async def test_a_payload_can_be_had_whole(app: Romancy, browser: Browser) -> None:
+    big = "z" * 200_000
+    await (await app.start(shop.options(instance_id="o-5"), "lamp", deep=big)).result(timeout=60)
+
+    html = await page(browser, "/instances/o-5")
+    assert len(html) < 100_000
+    for target in set(re.findall(r'href="([^"]*view=raw[^"]*)"', html)):
+        answer = await browser.get(target.replace("&amp;", "&"))
+        assert (200, "nosniff") == (answer.status, answer.headers["x-content-type-options"])
+        assert answer.headers["content-disposition"].startswith("attachment")
+        json.loads(answer.body)
+    whole = await browser.get("/instances/o-5?view=raw&field=input")
+    assert ("lamp", big) == (whole.json["item"], whole.json["deep"])
+    assert 404 == (await browser.get("/instances/o-5?view=raw&at=1.1&field=__class__")).status
+
+
+async def planted(url: str, events: int) -> None:
+    """An instance whose log has so many events, one commit for each pair."""
+    store = create_store(url)
+    await store.open()
+    try:
+        await store.heartbeat(Worker(token="w", worker_id="planter", lease=600_000_000))
+        started = WorkflowStarted(at=1, workflow="long", input=Raw(b"1"), nonce="n")
+        start = Start(
+            instance_id="long", life=1, workflow_name="long", code="c", writer="n-1", input=b"1", owner="w",
+            body=encode_commit([started, ActivityScheduled(id="a:1", name="a", args=Raw(b"[1]"))]),
+        )  # fmt: skip
+        assert [Outcome.ACCEPTED] == await store.commit([start], worker="w")
+        for seq in range(2, events // 2 + 1):
+            body = encode_commit(
+                [
+                    ActivityCompleted(at=seq, id=f"a:{seq - 1}", result=Raw(b"2")),
+                    ActivityScheduled(id=f"a:{seq}", name="a", args=Raw(b"[1]")),
+                ]
+            )
+            row = Append(instance_id="long", life=1, seq=seq, writer=f"n-{seq}", after=f"n-{seq - 1}", body=body)
+            assert [Outcome.ACCEPTED] == await store.commit([row], worker="w")
+    finally:
+        await store.close()
+
+
+async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -> None:
+    """Statements are counted, and rows: no page reads more than a few slices of the log."""
+    await planted(storage_url, 5000)
+    async with Romancy(storage_url, workflows=[bill], worker=False) as app:
+        store = app._opened()  # pyright: ignore[reportPrivateUsage] - what the page reads with is counted
+        asked: list[int] = []
+        read = store.read
+
+        async def counted(instance_id: str, /, *, after: int = 0, limit: int = 1000) -> Any:
+            asked.append(limit)
+            return await read(instance_id, after=after, limit=limit)
+
+        store.read = counted  # type: ignore[method-assign]
+        browser = Browser(asgi(app))
+        for view in ("", "?row=1200", "?row=2400", "?view=log&row=2000", "?view=graph&row=700", "?view=state&at=2450"):
+            asked.clear()
+            html = await page(browser, f"/instances/long{view}")
+            assert len(asked) <= 7, view
+            assert len(html) < 300_000, view
+        rows: list[str] = []
+        target = "/instances/long"
+        while target and len(rows) < 250:
+            html = await page(browser, target)
+            rows += re.findall(r'<tr id="(e\d+-\d+)"', html)
+            following = re.search(r'<a class="button" href="([^"]+)">Next</a>', html)
+            target = following[1].replace("&amp;", "&") if following else ""
+        assert [f"e{seq}-1" for seq in range(2, 250)] == rows[2:250], "pages follow each other without a gap"
