@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pytest
-from msgspec import Raw
 
 from romancy import (
     EventType,
@@ -21,12 +20,10 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ActivityCompleted, ActivityScheduled, WorkflowStarted, encode_commit
 from romancy.dashboard import asgi
-from romancy.storage.backends import create_store
-from romancy.storage.records import Append, Outcome, Start, Worker
 from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.browsing import Browser
+from tests.dashboard.long_log import plant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -217,34 +214,9 @@ async def test_a_payload_can_be_had_whole(app: Romancy, browser: Browser) -> Non
     assert 404 == (await browser.get("/instances/o-5?view=raw&at=1.1&field=__class__")).status
 
 
-async def planted(url: str, events: int) -> None:
-    """An instance whose log has so many events, one commit for each pair."""
-    store = create_store(url)
-    await store.open()
-    try:
-        await store.heartbeat(Worker(token="w", worker_id="planter", lease=600_000_000))
-        started = WorkflowStarted(at=1, workflow="long", input=Raw(b"1"), nonce="n")
-        start = Start(
-            instance_id="long", life=1, workflow_name="long", code="c", writer="n-1", input=b"1", owner="w",
-            body=encode_commit([started, ActivityScheduled(id="a:1", name="a", args=Raw(b"[1]"))]),
-        )  # fmt: skip
-        assert [Outcome.ACCEPTED] == await store.commit([start], worker="w")
-        for seq in range(2, events // 2 + 1):
-            body = encode_commit(
-                [
-                    ActivityCompleted(at=seq, id=f"a:{seq - 1}", result=Raw(b"2")),
-                    ActivityScheduled(id=f"a:{seq}", name="a", args=Raw(b"[1]")),
-                ]
-            )
-            row = Append(instance_id="long", life=1, seq=seq, writer=f"n-{seq}", after=f"n-{seq - 1}", body=body)
-            assert [Outcome.ACCEPTED] == await store.commit([row], worker="w")
-    finally:
-        await store.close()
-
-
 async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -> None:
     """Statements are counted, and rows: no page reads more than a few slices of the log."""
-    await planted(storage_url, 5000)
+    await plant(storage_url, 5000)
     async with Romancy(storage_url, workflows=[bill], worker=False) as app:
         store = app._opened()  # pyright: ignore[reportPrivateUsage] - what the page reads with is counted
         asked: list[int] = []

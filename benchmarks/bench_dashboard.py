@@ -1,0 +1,92 @@
+"""The time that the dashboard's server takes for a page, with one log of 100,000 events and with a million instances.
+
+`python -m benchmarks.bench_dashboard [--events 100000] [--instances 1000000] [backend …]` writes the log through the
+storage protocol and asks for each view of the instance in this process, without a network. With `--instances`, the
+database holds so many other instances, and the lists are timed too. The best of several tries counts; the first one is
+beside it. Every page must be ready within 300 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from typing import Final
+
+from benchmarks.bench_engine import databases
+from romancy.dashboard import asgi
+from romancy_conformance.behaviour.commands.crowd import fill
+from tests.dashboard.browsing import Browser
+from tests.dashboard.long_log import plant
+
+BACKENDS: Final = ("sqlite", "postgres")
+TARGET: Final = 300.0
+"""Milliseconds."""
+TRIES: Final = 5
+
+
+def pages(commits: int, instances: int) -> dict[str, str]:
+    """What is asked for, by its name."""
+    one = "/instances/long"
+    middle = commits // 2
+    views = {
+        "timeline, first page": one,
+        "timeline, middle": f"{one}?row={middle}.0",
+        "timeline, last page": f"{one}?row={commits - 50}.0",
+        "graph, middle": f"{one}?view=graph&row={middle}.0",
+        "children, middle": f"{one}?view=family&row={middle}.0",
+        "time travel, middle": f"{one}?view=state&at={middle}.0",
+        "log, middle": f"{one}?view=log&row={middle}.0",
+        "compared with itself": f"{one}?view=compare&with=long",
+    }
+    lists = {"overview": "/", "list": "/instances", "list of one status": "/instances?status=stuck"}
+    return views | (lists if instances else {})
+
+
+async def measure(name: str, url: str, events: int, instances: int) -> bool:
+    """Fill the database, print a table, and return whether every page was ready in time."""
+    if instances:
+        await fill(url, instances)
+    await plant(url, events)
+    others = f", {instances:,} other instances" if instances else ""
+    print(f"\n### {name}: a log of {events:,} events{others}; load {os.getloadavg()[0]:.1f}\n")
+    print("| page | ms | first | kB |\n|---|--:|--:|--:|")
+    dashboard = asgi(url)
+    browser, good = Browser(dashboard), True
+    await browser.get("/static/dashboard.css")
+    try:
+        for what, target in pages(events // 2, instances).items():
+            took: list[float] = []
+            size = 0
+            for _ in range(TRIES):
+                began = time.perf_counter()
+                answer = await browser.get(target)
+                took.append((time.perf_counter() - began) * 1000)
+                size = len(answer.body)
+                if answer.status != 200:
+                    raise SystemExit(f"{target} was answered with {answer.status}")
+            good = good and min(took) < TARGET
+            print(f"| {what} | {min(took):.0f} | {took[0]:.0f} | {size / 1000:.0f} |", flush=True)
+    finally:
+        await dashboard.close()
+    return good
+
+
+def main() -> None:
+    """Measure and print; exit with 1 if a page took too long."""
+    parser = argparse.ArgumentParser(description="The pages of the dashboard")
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--instances", type=int, default=0)
+    parser.add_argument("backends", nargs="*", metavar="backend", default=BACKENDS, help=", ".join(BACKENDS))
+    wanted = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name, url in databases(list(wanted.backends), folder):
+            good = asyncio.run(measure(name, url, wanted.events, wanted.instances)) and good
+    raise SystemExit(not good)
+
+
+if __name__ == "__main__":
+    main()
