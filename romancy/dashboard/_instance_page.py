@@ -55,15 +55,16 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
 def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
     """What each view shows. A page that is open and hears of a change asks for its part alone."""
     sealed = is_sealed(row.input, "input")
-    instance = Instance.of(row)
+    instance, page = Instance.of(row), visit_of(request).instance_url(row.instance_id)
+    query = request.url.query
     return {
         "layout": "instance/part.html" if "hx-request" in request.headers else "base.html",
         "instance": instance,
         "actions": actions_for(instance),
         "follows": view in _LIVE and row.status not in TERMINAL_STATUSES and not request.query_params.get("row"),
-        "part": str(request.url.replace(scheme="", netloc="")),
+        "part": page.partition("?")[0] + (f"?{query}" if query else ""),
         "row": row,
-        "links": Links(visit_of(request).instance_url(row.instance_id)),
+        "links": Links(page),
         "views": VIEWS,
         "view": view,
         "input": None if sealed else payload(bytes(row.input)),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import WorkflowCompleted
 from romancy.dashboard.instance._payload import WIDE
 from romancy.dashboard.instance._rows import Given, given_in
-from romancy.dashboard.instance._window import COMMITS, read_window
+from romancy.dashboard.instance._window import near_the_end, read_window
 from romancy.insight import Divergence, Timeline, divergence_of, explain
 from romancy.status import TERMINAL_STATUSES, Status
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
 __all__ = ["Standing", "standing_of"]
+
+_BACK: Final = 300
+"""How many commits before the end are looked at in a log that is longer than a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> 
     """Read the end of the log, unless the window that was read already holds it."""
     tail = window if window is not None and not window.more and window.after < row.run_from else None
     if tail is None:
-        tail = await read_window(store, row.instance_id, max(row.run_from - 1, row.last_seq - COMMITS), reads=2)
+        end = await near_the_end(store, row)
+        tail = await read_window(store, row.instance_id, max(row.run_from - 1, end - _BACK), reads=2)
     timeline = Timeline(detailed=True)
     result: tuple[Given, ...] = ()
     error: ErrorInfo | None = None

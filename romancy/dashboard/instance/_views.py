@@ -15,7 +15,7 @@ from romancy.dashboard.instance._picture import ROW, TOP, picture
 from romancy.dashboard.instance._rows import offset, row_of
 from romancy.dashboard.instance._standing import standing_of
 from romancy.dashboard.instance._state import READS, read_state
-from romancy.dashboard.instance._window import COMMITS, read_window
+from romancy.dashboard.instance._window import COMMITS, near_the_end, read_window
 from romancy.dashboard.instance._zoom import milliseconds, zoom
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline
@@ -35,6 +35,10 @@ __all__ = ["VIEWS"]
 
 ROWS: Final = 100
 """How many rows a page of a timeline has."""
+LATEST: Final = "latest"
+"""In a URL, instead of a place: the end of the log as it is when it is asked for."""
+SLICE: Final = 300
+"""How many commits are read for a page, before the ends of its last steps are looked for."""
 EVENTS: Final = 100
 """How many events a page of the log has."""
 NODES: Final = 120
@@ -48,7 +52,7 @@ _LOOK_AHEAD: Final = 3
 
 async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The steps of a page, as a picture and as a table."""
-    start = _asked.place_of(request, "row") or (0, 0)
+    start = await _start(request, store, row)
     begins, ends = _asked.span_of(request, row.created_at)
     window, folded, beyond = await _steps(store, row, start)
     stands = await standing_of(store, window.row, window if start == (0, 0) else None)
@@ -68,7 +72,7 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
         "here": "" if start == (0, 0) else _places.text(start),
         "next": _next(rest, window),
         "previous": _places.text((max(start[0] - ROWS, 0), 0)) if start > (1, 0) else None,
-        "latest": _places.text((max(window.row.last_seq - ROWS // 2, 1), 0)) if window.more else None,
+        "latest": LATEST if window.more else None,
         "row_height": ROW,
         "top": TOP,
     }
@@ -89,7 +93,7 @@ async def _steps(store: Store, row: InstanceRow, start: Place) -> tuple[Window, 
         page = [entry for entry in folded.entries[:begun] if entry.place >= start][:ROWS]
         if not more or not any(isinstance(entry, Step) and entry.is_open for entry in page):
             break
-        ahead = await _window(store, row, last)
+        ahead = await _window(store, row, last, COMMITS)
         last, more = ahead.last, ahead.more
         for place, event in ahead.events():
             folded.take(event, place)
@@ -104,8 +108,21 @@ def _next(rest: list[Step | Note], window: Window) -> str | None:
     return _places.text((window.last + 1, 0)) if window.more else None
 
 
-async def _window(store: Store, row: InstanceRow, after: int) -> Window:
-    window = await read_window(store, row.instance_id, after)
+async def _start(request: Request, store: Store, row: InstanceRow) -> Place:
+    """Where the page begins."""
+    if _asked.one(request, "row") == LATEST:
+        return max((await _last(store, row))[0] - ROWS // 2, 1), 0
+    return _asked.place_of(request, "row") or (0, 0)
+
+
+async def _last(store: Store, row: InstanceRow) -> Place:
+    """The last commit."""
+    window = await _window(store, row, await near_the_end(store, row) - 1, COMMITS)
+    return window.last, _places.WHOLE
+
+
+async def _window(store: Store, row: InstanceRow, after: int, limit: int = SLICE) -> Window:
+    window = await read_window(store, row.instance_id, after, limit=limit)
     if window is None:
         raise InstanceNotFoundError("The instance was just removed.")
     return window
@@ -113,7 +130,7 @@ async def _window(store: Store, row: InstanceRow, after: int) -> Window:
 
 async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The events as they were written."""
-    start = _asked.place_of(request, "row") or (0, 0)
+    start = await _start(request, store, row)
     window = await _window(store, row, max(start[0] - 1, 0))
     events = [(place, event) for place, event in window.events() if place >= start]
     times = {commit.seq: commit.at for commit in window.commits}
@@ -132,13 +149,14 @@ async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any
         ],
         "next": following,
         "previous": _places.text((max(start[0] - EVENTS, 0), 0)) if start > (1, 0) else None,
-        "latest": _places.text((max(window.row.last_seq - EVENTS // 2, 1), 0)) if window.more else None,
+        "latest": LATEST if window.more else None,
     }
 
 
 async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The instance as it was."""
-    place = _asked.place_of(request, "at")
+    latest = _asked.one(request, "at") == LATEST
+    place = await _last(store, row) if latest else _asked.place_of(request, "at")
     if place is None:
         place = (1 if row.run_from == 1 else row.run_from, 0)
     found = await read_state(store, row, place)
@@ -148,7 +166,7 @@ async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, A
         "state": found,
         "at_place": _places.text(found.place),
         "kind": type(found.event).__name__,
-        "last": _places.text((row.last_seq, _places.WHOLE)),
+        "last": LATEST,
         "first": _places.text((row.run_from, 0)),
         "horizon": READS * COMMITS,
         "event": payload(msgspec.json.encode(found.event)),
@@ -157,7 +175,7 @@ async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, A
 
 async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The graph of what was executed."""
-    start = _asked.place_of(request, "row") or (0, 0)
+    start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     steps = [step for step in folded.steps if step.place >= start]
     drawn = graph_of(steps[:NODES], row.created_at, row.updated_at, beyond=beyond)
@@ -166,7 +184,7 @@ async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, A
 
 async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """Where it comes from and what it has started."""
-    start = _asked.place_of(request, "row") or (0, 0)
+    start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     children = [step for step in folded.steps if step.kind == "child" and step.place >= start]
     rows = [row_of(step, row.created_at, row.updated_at, beyond=beyond) for step in children[:CHILDREN]]

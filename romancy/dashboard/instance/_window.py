@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from romancy.insight import Place
     from romancy.storage.protocol import Store
 
-__all__ = ["COMMITS", "Commit", "Window", "read_window"]
+__all__ = ["COMMITS", "Commit", "Window", "near_the_end", "read_window"]
 
 COMMITS: Final = 1000
-"""How many commits one statement reads."""
+"""How many commits one statement reads at most."""
+_NEAR: Final = 500
+_FASTER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,26 @@ async def read_window(
         if not page.more or (until is not None and window.last >= until):
             break
     return window
+
+
+async def near_the_end(store: Store, row: InstanceRow) -> int:
+    """A commit that exists and is among the last few hundred of the log.
+
+    The row of an instance at work does not say how long its log is. Each statement looks for one commit, and their
+    number grows as the logarithm of the length: none but the first is needed for an instance that rests.
+    """
+    low, step = row.last_seq, _NEAR
+    while (found := await _at_or_behind(store, row, low + step)) is not None:
+        low, step = found, step * _FASTER
+    high = low + step
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        found = await _at_or_behind(store, row, middle)
+        low, high = (low, middle) if found is None else (max(found, low), max(high, found))
+    return low
+
+
+async def _at_or_behind(store: Store, row: InstanceRow, seq: int) -> int | None:
+    """The first commit from this one on, or None if the log ends before it."""
+    page = await store.read(row.instance_id, after=seq - 1, limit=1)
+    return page.rows[0].seq if page is not None and page.rows else None
