@@ -14,6 +14,7 @@ from romancy import (
     EventType,
     RetryPolicy,
     Romancy,
+    Status,
     WorkflowContext,
     WorkflowFailedError,
     activity,
@@ -21,7 +22,8 @@ from romancy import (
     workflow,
 )
 from romancy.dashboard import asgi
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser
 from tests.dashboard.long_log import plant
 
@@ -106,7 +108,7 @@ async def test_the_timeline_and_its_table_have_the_same_rows(app: Romancy, brows
     rows = re.findall(r'<tr id="(e\d+-\d+)"', html)
     assert names == rows
     labels = ["workflow shop started", "charge:1", "reported progress", "timer:1", "bill:1", "ship:1", "completed"]
-    assert labels == re.findall(r'<span class="label"><bdi>([^<]*)</bdi>', html)
+    assert labels == re.findall(r'<span class="step-name"><bdi>([^<]*)</bdi>', html)
     assert 2 == len(re.findall(r'class="b b-(?:failed|done)" [^>]*><title>charge:1', html)), "each attempt is a bar"
     assert "ConnectionError: the provider hung up on lamp" in words(html)
     assert "raise ConnectionError(f" in html, "with the line of the source"
@@ -245,3 +247,55 @@ async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -
             following = re.search(r'<a class="button" href="([^"]+)">Next</a>', html)
             target = following[1].replace("&amp;", "&") if following else ""
         assert [f"e{seq}-1" for seq in range(2, 250)] == rows[2:250], "pages follow each other without a gap"
+
+
+async def test_a_stuck_instance_shows_both_sides_of_its_divergence(storage_url: str) -> None:
+    @workflow(name="trip", version="1")
+    async def booked(ctx: WorkflowContext) -> None:
+        await ship("car")
+        await ctx.wait_event("never")
+
+    @workflow(name="trip", version="2")
+    async def rebooked(ctx: WorkflowContext) -> None:
+        await charge("car")
+        await ctx.wait_event("never")
+
+    async with Romancy(storage_url, workflows=[booked]) as app:
+        await app.start(booked.options(instance_id="t-1"))
+        await status_is(app, "t-1", Status.WAITING)
+    async with Romancy(storage_url, workflows=[rebooked]) as app:
+        await app.handle("t-1").signal("never", None)
+        await status_is(app, "t-1", Status.STUCK)
+
+        html = await page(Browser(asgi(app)), "/instances/t-1")
+
+    assert "Where the code left the log" in html
+    assert ["activity ship as ship:1"] == re.findall(r"<del><bdi>([^<]*)</bdi></del>", html)
+    assert ["activity charge as charge:1"] == re.findall(r"<ins><bdi>([^<]*)</bdi></ins>", html)
+
+
+async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[bill], codecs=[Masking()]) as app:
+        await (await app.start(bill.options(instance_id="s-1"), "a secret lamp")).result(timeout=60)
+        assert "a secret lamp" in await page(Browser(asgi(app)), "/instances/s-1")
+        sealed = asgi(storage_url)
+        without = Browser(sealed)
+        for view in ("timeline", "graph", "family", "state&at=1.0", "log", "compare&with=s-1"):
+            html = await page(without, f"/instances/s-1?view={view}")
+            assert "The log is sealed" in html, view
+            assert "secret" not in html, view
+        for target in ("/instances/s-1?view=raw&field=input", "/instances/s-1?view=raw&at=1.0"):
+            answer = await without.get(target)
+            assert answer.status in {404, 409}
+            assert b"secret" not in answer.body
+        await sealed.close()
+
+
+async def test_an_open_page_hears_of_changes_and_fetches_its_part(app: Romancy, browser: Browser) -> None:
+    await app.start(shop.options(instance_id="o 6"), "lamp", wait="yes")
+
+    html = await page(browser, "/instances/o%206")
+    assert 'data-live="/changes/instance?id=o%206" data-part="/instances/o%206"' in html
+    answer = await browser.get("/instance?id=o%206", hx_request="true")
+    assert b"<html" not in answer.body
+    assert b'id="instance"' in answer.body

@@ -82,7 +82,7 @@ def row_of(entry: Step | Note, origin: int, until: int, *, beyond: bool = False)
 
 def offset(at: int, origin: int) -> str:
     """A time since the beginning."""
-    return f"+{lasted(max(at - origin, 0))}"
+    return f"+{lasted(max(at - origin, 0))}".replace("+<", "<")
 
 
 def lasted(microseconds: int) -> str:

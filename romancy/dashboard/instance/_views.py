@@ -69,7 +69,7 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
         "zoomed": begins is not None or ends is not None,
         "asked": {"from": _asked.one(request, "from"), "to": _asked.one(request, "to")},
         "span": ("", "") if drawn is None else tuple(milliseconds(at, origin) for at in (drawn.begins, drawn.ends)),
-        "here": "" if start == (0, 0) else _places.text(start),
+        "start_here": "" if start == (0, 0) else _places.text(start),
         "next": _next(rest, window),
         "previous": _places.text((max(start[0] - ROWS, 0), 0)) if start > (1, 0) else None,
         "latest": LATEST if window.more else None,
@@ -179,7 +179,7 @@ async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, A
     window, folded, beyond = await _steps(store, row, start)
     steps = [step for step in folded.steps if step.place >= start]
     drawn = graph_of(steps[:NODES], row.created_at, row.updated_at, beyond=beyond)
-    return {"graph": drawn, "next": _next(list(steps[NODES:]), window), "here": _asked.one(request, "row")}
+    return {"graph": drawn, "next": _next(list(steps[NODES:]), window), "start_here": _asked.one(request, "row")}
 
 
 async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""The page of an instance in a real browser: zoom, travel, the picture and its table, a diff, on a phone, and axe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright
+
+from romancy import Romancy, WorkflowFailedError
+from romancy.dashboard import asgi
+from tests.dashboard.test_instance_page import bill, shop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from playwright.async_api import Browser, Page
+
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
+
+CHROMIUM: Final = shutil.which("chromium") or ""
+ARGUMENTS: Final = (
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+VIEWS: Final = ("timeline", "graph", "family", "state&at=4.0", "log", "compare&with=lamp")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextlib.asynccontextmanager
+async def served(app: Any) -> AsyncIterator[str]:
+    """The application on a port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        serving = asyncio.create_task(server.serve(sockets=[place]))
+        try:
+            yield f"http://127.0.0.1:{place.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncGenerator[str]:
+    async with Romancy(f"sqlite:///{tmp_path / 'shop.db'}", workflows=[shop, bill]) as app:
+        await (await app.start(shop.options(instance_id="lamp"), "lamp")).result(timeout=60)
+        with pytest.raises(WorkflowFailedError):
+            await (await app.start(shop.options(instance_id="lost"), "lost")).result(timeout=60)
+        async with served(asgi(app)) as url:
+            yield url
+
+
+@pytest.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    if not CHROMIUM:
+        if "CI" in os.environ:
+            pytest.fail("there is no chromium on this machine")
+        pytest.skip("there is no chromium on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        await browser.close()
+
+
+class Visitor:
+    """A page of the browser that notes what went wrong in it."""
+
+    def __init__(self, page: Page, site: str) -> None:
+        self.page = page
+        self.site = site
+        self.faults: list[str] = []
+        page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("request", lambda asked: None if asked.url.startswith(site) else self.faults.append(asked.url))
+
+    async def go(self, target: str) -> Page:
+        answer = await self.page.goto(f"{self.site}{target}")
+        assert answer is not None
+        assert 200 == answer.status
+        return self.page
+
+    async def look(self, name: str) -> None:
+        """Keep a picture where the environment asks for it."""
+        if "ROMANCY_SCREENSHOTS" in os.environ:
+            await self.page.screenshot(path=Path(os.environ["ROMANCY_SCREENSHOTS"]) / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_no_view_has_a_fault_that_axe_finds(browser: Browser, site: str, scheme: Any, width: int) -> None:
+    page = await browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    visitor = Visitor(page, site)
+
+    for view in VIEWS:
+        await visitor.go(f"/instances/lost?view={view}")
+        found = await Axe().run(page, options={"resultTypes": ["violations"]})
+        assert 0 == found.violations_count, f"{view}: {found.generate_report()}"
+        overflow = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert 0 == overflow, f"{view} is wider than the screen"
+        await visitor.look(f"instance-{view.partition('&')[0]}-{scheme}-{width}")
+    assert [] == visitor.faults
+
+
+async def test_the_way_through_an_instance(browser: Browser, site: str) -> None:
+    visitor = Visitor(await browser.new_page(), site)
+    page = await visitor.go("/instances/lost")
+
+    bars = page.locator(".tl-lane").filter(has=page.locator("title", has_text="charge:1")).locator("rect.b-failed")
+    assert 1 == await bars.count(), "the failed attempt is a bar of its own"
+    box = await bars.bounding_box()
+    assert box is not None
+    assert box["width"] > 1
+
+    await page.get_by_role("link", name="Zoom in").click()
+    assert "from=" in page.url
+    await page.get_by_role("link", name="All", exact=True).click()
+    assert "from=" not in page.url
+
+    await page.get_by_role("list", name="Rows of the picture").get_by_role("link", name="ship:1").click()
+    target = page.locator("tr:target")
+    assert "ship:1" in await target.inner_text()
+    assert "no address for lost" in await page.locator("tr:target + tr pre.error").inner_text()
+
+    await page.get_by_role("link", name="Time travel").click()
+    assert "As of event 1.0" in await page.locator("h2#state").inner_text()
+    await page.get_by_role("link", name="Next").click()
+    assert "charge:1" in await page.locator("section:has(> h2#outstanding)").inner_text()
+    await page.get_by_role("link", name="Last").click()
+    assert await page.get_by_role("link", name="Next").count() == 0
+
+    await page.get_by_role("link", name="Compare").click()
+    await page.get_by_label("Its id").fill("lamp")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**with=lamp**")
+    assert "Their ways part at charge:1: input" in await page.locator("main").inner_text()
+    assert 1 == await page.locator(".diff td.gone").count()
+    assert [] == visitor.faults
+
+
+async def test_the_pages_work_with_the_keyboard_and_without_scripts(browser: Browser, site: str) -> None:
+    context = await browser.new_context(java_script_enabled=False)
+    visitor = Visitor(await context.new_page(), site)
+    page = await visitor.go("/instances/lamp")
+
+    await page.get_by_role("link", name="Timeline").focus()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**view=graph**")
+    assert "completed" in await page.locator(".g-box", has_text="ship:1").text_content() or ""
+    assert [] == visitor.faults
