@@ -108,6 +108,7 @@ async def test_a_refused_call_leaves_the_transaction_good(app: Romancy, caller: 
     assert await caller.names() == ["ann"]
 
 
+@pytest.mark.long
 async def test_an_event_and_a_new_instance_with_its_signal(app: Romancy, caller: Caller) -> None:
     by_type = await app.start(wait_for_payment)
     while await by_type.status() is not Status.WAITING:

@@ -176,8 +176,9 @@ def test_a_session_that_awaits_is_refused(app: SyncRomancy, storage_url: str) ->
     assert app.list_instances().instances == []
 
 
-@pytest.mark.parametrize("count", [pytest.param(200, id="200"), pytest.param(5000, id="5000", marks=pytest.mark.long)])
-def test_many_threads(app: SyncRomancy, count: int) -> None:
+def start_signal_and_await(app: SyncRomancy, count: int) -> None:
+    """64 threads, each with one workflow after another."""
+
     def one(number: int) -> int:
         handle: SyncHandle[int] = app.start(wait_for_payment.options(instance_id=f"w-{number}"))
         handle.signal(PAID, number)
@@ -185,6 +186,16 @@ def test_many_threads(app: SyncRomancy, count: int) -> None:
 
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(one, range(count))) == list(range(count))
+
+
+def test_many_threads(app: SyncRomancy) -> None:
+    start_signal_and_await(app, 200)
+
+
+@pytest.mark.long
+@pytest.mark.backends("sqlite", "postgres")
+def test_very_many_calls_of_many_threads(app: SyncRomancy) -> None:
+    start_signal_and_await(app, 5000)
 
 
 @pytest.mark.dealt("sqlite")

@@ -84,6 +84,7 @@ def test_the_interpreter_may_end_while_the_app_is_open(tmp_path: Path) -> None:
     assert (out, err, process.returncode) == ("ANN\n", "", 0)
 
 
+@pytest.mark.long
 def test_a_thread_that_waits_when_the_interpreter_ends_is_told_so(tmp_path: Path) -> None:
     text = """
 import threading
