@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: F401 - what it does when the interpreter ends has to be registered before ours
+import importlib
 import os
 import threading
 from queue import SimpleQueue
@@ -137,6 +137,7 @@ def _leave_all() -> None:
         thread.leave()
 
 
+importlib.import_module("concurrent.futures.thread")  # its handler is registered before ours, and called after it
 # Public handlers run when the pools of threads are closed already, without which a database cannot be left.
 _early: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
 _early(_leave_all)
