@@ -158,5 +158,5 @@ async def test_the_pages_work_with_the_keyboard_and_without_scripts(browser: Bro
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**view=graph**")
-    assert "completed" in await page.locator(".g-box", has_text="ship:1").text_content() or ""
+    assert "completed" in (await page.locator(".g-box", has_text="ship:1").text_content() or "")
     assert [] == visitor.faults

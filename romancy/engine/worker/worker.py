@@ -122,10 +122,9 @@ class Worker:
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
         self._trials: asyncio.Task[None] | None = None
-        self._another = another
+        self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
-        self.draining = False
         self.failed: RomancyError | None = None
         """Why this worker gave up for good."""
 
@@ -166,16 +165,10 @@ class Worker:
         slots = None
         if self.store.capabilities.sessions_exclude:
             slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
+        tools = Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage, self.driver.announces)
         with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
             return Attempts(
-                Tools(
-                    self.store,
-                    self.stamp,
-                    slots,
-                    self.registry.errors,
-                    self._settings.stage,
-                    self.driver.announces,
-                ),
+                tools,
                 self.clock,
                 threads=self._settings.max_threads,
                 dependencies=dependencies,
@@ -439,8 +432,8 @@ class Worker:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if not prepared.live.released:
             kept = prepared.live.unread()
-            inputs: list[Given] = [] if instead is None else [(instead, None)]
-            inputs += self.driver.ports.carry_over(prepared.live)
+            told: list[Given] = [] if instead is None else [(instead, None)]
+            inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
             self.driver.drop(prepared.live, inputs)
             await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
@@ -455,8 +448,7 @@ class Worker:
         done: Callable[[Outcome], None],
     ) -> None:
         """Write a new instance and drive it, unless it is for later or for others. `done` is told the outcome."""
-        now = self.clock.now()
-        life = new_life()
+        now, life = self.clock.now(), new_life()
         if delay or self._has_enough():
             item = start_of(
                 definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
