@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
+from romancy.engine.worker.rest import is_at_rest, rests_beside_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -103,7 +104,7 @@ class Time:
                 continue
             await self.settled()
             due = self._clock.next_due
-            if not (self._may_skip() and self._worker.at_rest):
+            if not (self._may_skip() and is_at_rest(self._worker)):
                 continue
             if due is None:
                 await self._nothing_is_due()
@@ -172,8 +173,8 @@ class Time:
             # A few turns of the loop let everything happen that is ready. What takes longer waits for a pause of its
             # own (a lock, a lost session).
             await asyncio.sleep(0 if all_turns < _MANY_TURNS else _A_MOMENT)
-            at_rest = self._worker.rests_beside_attempts if executing else self._worker.at_rest
-            turns, all_turns = turns + 1 if at_rest else 0, all_turns + 1
+            at_rest = rests_beside_attempts if executing else is_at_rest
+            turns, all_turns = turns + 1 if at_rest(self._worker) else 0, all_turns + 1
 
     async def _attempts_ended(self) -> None:
         attempts = self._worker.driver.attempts

@@ -216,6 +216,7 @@ async def test_a_client_of_the_app_sees_the_same_database() -> None:
         assert await app.handle(handle.instance_id).result() == "yes"
 
 
+@pytest.mark.long
 async def test_a_thousand_days_pass_in_a_thousand_skips() -> None:
     async with TestApp([sleeper], now=START) as app:
         app.mock(note, "done")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from romancy.engine.driver import Driver
-    from romancy.engine.worker.claims import Claiming
-    from romancy.engine.worker.recovery import Intake
+    from romancy.engine.worker.worker import Worker
 
-__all__ = ["rests"]
+__all__ = ["is_at_rest", "rests_beside_attempts"]
 
 
-def rests(driver: Driver, claiming: Claiming, intake: Intake) -> bool:
+def is_at_rest(worker: Worker) -> bool:
+    """Whether nothing is under way: the worker waits for a moment to come, or for somebody outside."""
+    return worker.driver.attempts.at_rest and rests_beside_attempts(worker)
+
+
+def rests_beside_attempts(worker: Worker) -> bool:
     """Whether nothing is to be claimed, taken up, fed, written or dispatched now, whatever attempts are made."""
-    if driver.due or driver.solitude.only is not None:
+    driver, claiming = worker.driver, worker.claiming
+    if driver.due or driver.solitude.only is not None or not worker.tasks.idle:
         return False
-    return driver.writer.idle and driver.dispatcher.idle and claiming.at_rest and intake.is_idle
+    return driver.writer.idle and driver.dispatcher.idle and claiming.at_rest and claiming.intake.is_idle

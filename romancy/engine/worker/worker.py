@@ -30,7 +30,6 @@ from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.quarantine import Quarantine
 from romancy.engine.worker.recovery import Intake, claimed_again
 from romancy.engine.worker.replay import resumption
-from romancy.engine.worker.rest import rests
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
 from romancy.engine.worker.tasks import Tasks
@@ -87,7 +86,7 @@ class Worker:
         self._incarnation = Incarnation()
         self.nonce = self._incarnation.nonce
         self._ended = ended
-        self._tasks = Tasks()
+        self.tasks = Tasks()
         self.beating = self._new_beating()
         self.writer = LogWriter(store, self._incarnation)
         self.driver = Driver(
@@ -115,9 +114,9 @@ class Worker:
         )
         self._intake.tell_parked = ended
         self.driver.revive = Revivals(
-            store, self.driver, token=lambda: self.leases.token, spawn=self._tasks.spawn, look=self.claiming.look
+            store, self.driver, token=lambda: self.leases.token, spawn=self.tasks.spawn, look=self.claiming.look
         ).begin
-        self.driver.join = Joining(store, self.driver, spawn=self._tasks.spawn, broken=self._broken).begin
+        self.driver.join = Joining(store, self.driver, spawn=self.tasks.spawn, broken=self._broken).begin
         self._quarantine = self._intake.quarantine = self._new_quarantine()
         self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
         self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
@@ -191,16 +190,6 @@ class Worker:
             done=self.claiming.look,
         )
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether nothing is under way here: the worker waits for a moment to come, or for somebody outside."""
-        return self.driver.attempts.at_rest and self.rests_beside_attempts
-
-    @property
-    def rests_beside_attempts(self) -> bool:
-        """Whether at most attempts are under way here."""
-        return self._tasks.idle and rests(self.driver, self.claiming, self._intake)
-
     def is_alive(self) -> bool:
         """Whether nobody can have declared this incarnation dead, judged by its lease."""
         return self.leases.fresh()
@@ -219,11 +208,11 @@ class Worker:
         hush(self._settings.speaker)
         with speaking(self._settings.speaker):  # for the log lines of everything that begins here
             await self.beating.begin()
-            self._tasks.last(self.writer.run())
-            self._tasks.last(self.beating.run())
-            self._tasks.last(self.claiming.run())
+            self.tasks.last(self.writer.run())
+            self.tasks.last(self.beating.run())
+            self.tasks.last(self.claiming.run())
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
-            self._trials.add_done_callback(self._tasks.done)
+            self._trials.add_done_callback(self.tasks.done)
             patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
             self._watchdog = watching(patience, self._another, lambda: self.leases, lease)
             self.claiming.look()
@@ -291,7 +280,7 @@ class Worker:
             self._watchdog.stop()
         self.beating.stop()
         self._resting.close()
-        await self._tasks.cancel()
+        await self.tasks.cancel()
         await self._within(self.driver.ports.given_up(), _LONGEST_GOODBYE)
         if self._observer is not None:
             self._observer.flush()
@@ -309,7 +298,7 @@ class Worker:
         self._drop_everything()
 
     def _reborn(self) -> None:
-        self._tasks.spawn(self._look_for_own_once_written())
+        self.tasks.spawn(self._look_for_own_once_written())
 
     async def _look_for_own_once_written(self) -> None:
         """Let the appends in flight reach the log before anybody reads it, then ask for everything this worker owns."""
@@ -377,7 +366,7 @@ class Worker:
             self._intake.after_mail(live, inputs, kept)
             self.claiming.look()
         elif outcome is Outcome.EXISTS:
-            self._tasks.spawn(self._without_taken_children(prepared, inputs, kept))
+            self.tasks.spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
@@ -405,7 +394,7 @@ class Worker:
         self._intake.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
 
     def _in_session(self, prepared: PendingAppend, port: Port) -> None:
-        self._tasks.spawn(self._commit_in_session(prepared, port), self._committing)
+        self.tasks.spawn(self._commit_in_session(prepared, port), self._committing)
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
