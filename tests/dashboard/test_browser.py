@@ -6,7 +6,6 @@ The pictures are written to build/dashboard.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from romancy import Romancy, TerminalError, WorkflowContext, workflow
+from tests.dashboard.chromium import ARGUMENTS, chromium
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-CHROMIUM: Final = shutil.which("chromium")
 PICTURES: Final = ROOT / "build" / "dashboard"
-ARGUMENTS: Final = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HOSTILE: Final = '<script>document.title="owned"</script><img src=x onerror=alert(1)>\u202e\u0007"\'&{{7*7}}'
 SHOP: Final = """
 from tests.dashboard.test_browser import place_order, send_news
@@ -133,16 +128,16 @@ def pass_by(page: Page, name: str) -> None:
     """Do not look: the page is the same on every database."""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_the_dashboard_in_a_browser(tmp_path: Path, storage_url: str, backend: str) -> None:
     if backend == "memory":
         pytest.skip("capability: another process cannot see memory://")
+    executable = chromium()
     in_thread(fill(storage_url))
     PICTURES.mkdir(parents=True, exist_ok=True)
     asked: list[str] = []
     faults: list[str] = []
     with dashboard(tmp_path, storage_url) as link, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from playwright.async_api import async_playwright
 
 from romancy import Romancy, WorkflowFailedError
 from romancy.dashboard import asgi
+from tests.dashboard.chromium import ARGUMENTS, chromium
 from tests.dashboard.test_instance_page import bill, shop
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
-CHROMIUM: Final = shutil.which("chromium") or ""
-ARGUMENTS: Final = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 VIEWS: Final = ("timeline", "graph", "family", "state&at=4.0", "log", "compare&with=lamp")
 
 
@@ -64,12 +59,9 @@ async def site(tmp_path: Path) -> AsyncGenerator[str]:
 
 @pytest.fixture
 async def browser() -> AsyncGenerator[Browser]:
-    if not CHROMIUM:
-        if "CI" in os.environ:
-            pytest.fail("there is no chromium on this machine")
-        pytest.skip("there is no chromium on this machine")
+    executable = chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         yield browser
         await browser.close()
 
