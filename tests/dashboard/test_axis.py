@@ -39,6 +39,12 @@ def test_an_axis_without_work_is_not_cut() -> None:
     assert [] == Axis(0, 2 * DAY, [(0, 0), (2 * DAY, 2 * DAY)], 0).breaks
 
 
+def test_work_outside_of_the_axis_takes_no_room() -> None:
+    axis = Axis(10, 20, [(0, 5), (12, 15), (30, 40)], 10)
+
+    assert [0.0, 100.0] == [axis.x(at) for at in (10, 20)]
+
+
 def test_labels_are_times_since_the_origin() -> None:
     def labels(ends: int, origin: int = 0) -> list[str]:
         return [

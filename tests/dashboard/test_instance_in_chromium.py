@@ -20,7 +20,7 @@ from tests.dashboard.chromium import ARGUMENTS, chromium
 from tests.dashboard.test_instance_page import bill, shop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from playwright.async_api import Browser, Page
 
@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any) -> AsyncIterator[str]:
+async def served(app: Any) -> AsyncGenerator[str]:
     """The application on a port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as place:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))

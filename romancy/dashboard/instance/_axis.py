@@ -137,7 +137,7 @@ def _gaps(begins: int, ends: int, work: Iterable[tuple[int, int]]) -> list[tuple
     """The times between work. An instant of work is a pair of equal times."""
     gaps: list[tuple[int, int]] = []
     at = begins
-    for begin, end in sorted((max(begin, begins), min(end, ends)) for begin, end in work):
+    for begin, end in sorted((min(max(begin, begins), ends), min(end, ends)) for begin, end in work):
         if begin > at:
             gaps.append((at, begin))
         at = max(at, end)
