@@ -13,7 +13,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, errors, hooks, http, outbox, query
+from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, testing
+from romancy.ext import otel, starlette
 from romancy.instances import Instances
 from tools import markdown, tree
 
@@ -44,6 +45,11 @@ MADE_FOR_YOU = {
     "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
     "Instances", "Session", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
+WHOLE = {
+    "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "OpenTelemetry": otel,
+    "Starlette": starlette, "Testing": testing,
+}  # fmt: skip
+"""Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances)\)")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -221,9 +227,8 @@ def listed() -> dict[str, list[tuple[str, object, str]]]:
             page = name if name == "Romancy" else heading
             contents.setdefault(page, []).append((name, getattr(module, name), module.__name__))
     contents["Instances"] = [("Romancy", Instances, "romancy")]
-    contents["Hooks"] = [(name, getattr(hooks, name), "romancy.hooks") for name in hooks.__all__]
-    contents["Outbox"] = [(name, getattr(outbox, name), "romancy.outbox") for name in outbox.__all__]
-    contents["Comparisons"] = [(name, getattr(query, name), "romancy.query") for name in query.__all__]
+    for title, module in WHOLE.items():
+        contents[title] = [(name, getattr(module, name), module.__name__) for name in module.__all__]
     return contents
 
 

@@ -197,12 +197,14 @@ class TestApp(Romancy):
         return self._time
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
+        """The end of an instance. The clock may move while the caller waits for it."""
         with self._opened_time().awaited():
             return await super().outcome(instance_id, watch, timeout)
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False
     ) -> AsyncIterator[LogEntry]:
+        """The log of an instance. With `follow`, the clock may move while the caller waits for the next entry."""
         entries = super().entries_of(instance_id, after=after, follow=follow)
         return self._awaited(entries) if follow else entries
 

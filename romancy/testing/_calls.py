@@ -66,6 +66,7 @@ class Calls(Sequence[ActivityCall]):
         self._calls.clear()
 
     def note(self, call: ActivityCall) -> ActivityCall:
+        """Append an attempt. The app does so when it begins."""
         self._calls.append(call)
         return call
 
