@@ -60,7 +60,7 @@ class Server:
         listens = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr, listens))
         self._reader.start()
-        assert listens.wait(60)
+        assert listens.wait(180), self.said
         assert self.port, self.said
 
     def kill(self) -> None:
