@@ -14,7 +14,7 @@ __all__ = ["Watch"]
 class Watch:
     """Shared by all handles of one instance in this app. Holds the instance's end, or the callers waiting for news."""
 
-    __slots__ = ("__weakref__", "_begun", "life", "outcome", "waiting")
+    __slots__ = ("__weakref__", "_begun", "_used", "life", "outcome", "waiting")
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
@@ -22,6 +22,8 @@ class Watch:
         """The life of the instance that ended with `outcome`."""
         self._begun = 0
         """The life that this app began in the place of another; 0 if none."""
+        self._used = 0
+        """The life of the last outcome that a caller has got; 0 if none."""
         self.waiting: list[asyncio.Future[None]] = []
 
     def begin(self, life: int) -> None:
@@ -31,10 +33,19 @@ class Watch:
         self.tell()
 
     def end(self, life: int, outcome: Outcome | None) -> None:
-        """A life ended here, if there is an outcome. The end of a life that has been replaced is ignored."""
-        if self._begun in (0, life):
+        """A life ended here, if there is an outcome. The end of a life that has been replaced is ignored.
+
+        So is that of a life whose end a caller has read from the database before it was told here: who asks later may
+        ask for another life.
+        """
+        if self._begun in (0, life) and life != self._used:
             self.outcome, self.life = outcome, life
         self.tell()
+
+    def use(self) -> Outcome | None:
+        """Give the outcome to one caller. A later one asks the database: the instance may have been removed by then."""
+        outcome, self.outcome, self._used = self.outcome, None, self.life
+        return outcome
 
     def tell(self) -> None:
         """Wake all waiting callers: there may be news."""

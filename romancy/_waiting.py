@@ -62,8 +62,8 @@ class Waiting:
                     news.cancel()
         if life not in (0, watch.life):
             raise _used_anew(instance_id)
-        # The outcome is used once. A later caller asks the database: the instance may have been removed by then.
-        outcome, watch.outcome = watch.outcome, None
+        outcome = watch.use()
+        assert outcome is not None  # noqa: S101 - the loop ends with one
         return outcome
 
     async def _look(

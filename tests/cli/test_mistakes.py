@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
-    "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "undelivered", "watch", "why",
-    "workers",
+    "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
+    "watch", "why", "workers",
 )  # fmt: skip
 
 

@@ -1,0 +1,28 @@
+"""What the handles of one instance keep of its end."""
+
+from __future__ import annotations
+
+from romancy._result_waiters import Watch
+from romancy.core import Outcome
+from romancy.status import Status
+
+OLD, NEW = Outcome(status=Status.COMPLETED), Outcome(status=Status.FAILED)
+
+
+def test_an_outcome_is_given_once() -> None:
+    watch = Watch()
+    watch.end(1, OLD)
+
+    assert [OLD, None] == [watch.use(), watch.use()]
+
+
+def test_an_end_that_is_told_after_a_caller_has_read_it_is_not_kept_for_the_next_life() -> None:
+    watch = Watch()
+    watch.outcome, watch.life = OLD, 1  # a caller has read it from the database
+    watch.use()
+
+    watch.end(1, OLD)
+    late = watch.use()
+    watch.end(2, NEW)
+
+    assert [None, NEW] == [late, watch.use()]
