@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["shared_url"]
 
 SOAK: Final = bool(os.environ.get("ROMANCY_SOAK"))
-WAITING, COUNT, KILLS = (500, 5, 40) if SOAK else (12, 3, 4)
+WAITING, COUNT, KILLS = (500, 5, 40) if SOAK else (8, 3, 2)
 """Instances, events of each sender for each of them, and servers to kill."""
 SENDERS: Final = 4
 AT_ONCE: Final = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -192,10 +193,10 @@ def test_many_threads(app: SyncRomancy) -> None:
     start_signal_and_await(app, 200)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.backends("sqlite", "postgres")
 def test_very_many_calls_of_many_threads(app: SyncRomancy) -> None:
-    start_signal_and_await(app, 5000)
+    start_signal_and_await(app, 5000 if "ROMANCY_SOAK" in os.environ else 800)
 
 
 @pytest.mark.dealt("sqlite")
