@@ -231,7 +231,7 @@ def test_a_closed_app(storage_url: str) -> None:
     assert not [one for one in threading.enumerate() if one.name == "romancy-loop"]
 
 
-@pytest.mark.dealt("sqlite")
+@pytest.mark.backends("sqlite")
 def test_an_app_that_cannot_be_opened_leaves_no_thread(storage_url: str) -> None:
     app: Any = SyncRomancy(f"{storage_url}/not/there/at/all", workflows=[greet])
     with pytest.raises(Exception, match="not/there"):
