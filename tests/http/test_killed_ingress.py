@@ -77,13 +77,13 @@ class Traffic:
             self.moved.set()
 
     async def _post(self, client: httpx2.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> bool:
-        """Whether the event is accepted. False if the server dies, or has died."""
+        """Whether the event is accepted. False if the server dies, has died, or asks for it again."""
         try:
             answer = await client.post(url, content=body, headers=headers)
         except httpx2.TransportError:
             return False
-        if answer.status_code == 503 or (answer.status_code == 500 and answer.json()["retryable"]):
-            return False
+        if answer.status_code != 202 and answer.json()["retryable"]:
+            return False  # the server drains, is away from its database, or gave up a body that a loaded sender owed
         assert answer.status_code == 202, answer.text
         self.repeated += bool(answer.json().get("duplicate"))
         return True
