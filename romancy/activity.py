@@ -52,6 +52,7 @@ class Compensation:
     """Undoes an activity: takes the activity's parameters, or its `result` first and then those."""
 
     kind = "compensation"
+    lazy: Final = False
 
     def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:
         check_function(fn, "compensation")
@@ -116,9 +117,13 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def _check_choices(fn: Callable[..., Any], *, executor: object, compensate: object, raises: Any) -> None:
+def _check_choices(
+    fn: Callable[..., Any], *, executor: object, compensate: object, commit: object, raises: Any
+) -> None:
     """Check the options whose mistakes would show only when an attempt fails, or never."""
     where = f"@activity on {fn.__qualname__}"
+    if commit not in ("eager", "lazy"):
+        raise RegistrationError(f"{where}: commit= is 'eager' or 'lazy', not {commit!r}")
     if executor not in ("thread", "process"):
         raise RegistrationError(f"{where}: executor= is 'thread' or 'process', not {executor!r}")
     if compensate not in ("completed", "attempted"):
@@ -150,9 +155,10 @@ class Activity(Generic[P, R_co]):
         pass_context: bool = False,
         undo: Callable[..., object] | None = None,
         compensate: Literal["completed", "attempted"] = "completed",
+        commit: Literal["eager", "lazy"] = "eager",
     ) -> None:
         check_function(fn, "activity")
-        _check_choices(fn, executor=executor, compensate=compensate, raises=raises)
+        _check_choices(fn, executor=executor, compensate=compensate, commit=commit, raises=raises)
         self.name = name_of(fn, name, "activity")
         self.retry = policy(retry)
         self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
@@ -163,6 +169,7 @@ class Activity(Generic[P, R_co]):
         self.pass_context = pass_context
         self._undo: list[Compensation] = []
         self.compensate: Literal["completed", "attempted"] = compensate
+        self.lazy = commit == "lazy"
         self.is_async = is_async(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(
@@ -270,6 +277,11 @@ class Activity(Generic[P, R_co]):
                 f"activity {self.name}: executor='process' shares nothing with the app: it has neither a context "
                 "nor dependencies"
             )
+        if self.lazy:
+            raise RegistrationError(
+                f"activity {self.name}: executor='process' takes longer than the commit that commit='lazy' saves; "
+                "leave commit= out"
+            )
         if self.heartbeat_timeout is not None:
             raise RegistrationError(
                 f"activity {self.name}: executor='process' has no context to give a heartbeat with; "
@@ -279,6 +291,11 @@ class Activity(Generic[P, R_co]):
     def _undo_with(self, fn: Callable[..., object]) -> Compensation:
         if self.undo is not None:
             raise RegistrationError(f"activity {self.name} already has the compensation {self.undo.name}")
+        if self.lazy:
+            raise RegistrationError(
+                f"activity {self.name}: with commit='lazy', a crash can lose the record that it ran, and nothing would "
+                "undo it; leave commit= out, or the compensation"
+            )
         undo = fn if isinstance(fn, Compensation) else declare(Compensation(fn))
         if self.compensate == "attempted" and undo.takes_result:
             raise RegistrationError(
@@ -374,6 +391,7 @@ def activity(
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
+    commit: Literal["eager", "lazy"] = "eager",
 ) -> _ContextActivityDecorator: ...
 @overload
 def activity(
@@ -385,6 +403,7 @@ def activity(
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
+    commit: Literal["eager", "lazy"] = "eager",
 ) -> _ActivityDecorator: ...
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
     """Declare a function, async or not, as an activity.
@@ -395,6 +414,9 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
     `timeout` limits one attempt. `heartbeat_timeout` limits the time between two heartbeats, which the attempt gives
     with `activity_context().heartbeat()`. Either one ends the attempt, which then counts as failed. A function in a
     process (`executor="process"`) is killed. A function on a thread is told at its next heartbeat.
+
+    `commit="lazy"` is for a quick activity that may run again: its result is committed together with the next commit of
+    its workflow, after some milliseconds at the latest. A crash before that runs it again.
 
     Raises RegistrationError if the function cannot be an activity.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.core import (
     RULES,
+    Activation,
     AwaitChannel,
     AwaitEvent,
     CancelChild,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core import Activation, Effect, Input, LogEvent, Outcome
+    from romancy.core import Effect, Input, LogEvent, Outcome
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.engine.post import Mail
@@ -356,15 +357,19 @@ def handing_back(live: Live, now: int, writer: str) -> Append:
     return live.append(writer, owner_changed(now, "", live.definition.code), change)
 
 
-def termination(live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]) -> Append:
-    """The append that terminates the instance and consumes the message that asked for it."""
+def termination(
+    live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]
+) -> tuple[Append, Activation]:
+    """The append that terminates the instance and consumes the message that asked for it, and how the instance ends."""
+    reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)
     deliveries = side_effects((), end, live, stamp).deliveries
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
     routing = nothing_more(live)
-    return live.append(
+    item = live.append(
         writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries, routing=routing
     )
+    return item, Activation(events=[], effects=[], status=Status.CANCELLED, outcome=end)
 
 
 def terminated(now: int, reason: str) -> bytes:

@@ -14,6 +14,7 @@ import msgspec
 
 from romancy._logs import about, get_logger
 from romancy.core import (
+    NO_DICT,
     Activation,
     ActivityAttemptFailed,
     AwaitChannel,
@@ -34,7 +35,6 @@ from romancy.core import (
     driving,
     encode_commit,
 )
-from romancy.core import Outcome as RunOutcome
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import ENDS, unanswered
 from romancy.engine.append_slots import hand_over, is_held
@@ -49,6 +49,7 @@ from romancy.engine.decide import (
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.first_drive import start_of_child
+from romancy.engine.held_back import hold_back, may_wait, taken_from
 from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.mail import UsedMail, in_order_of_arrival, input_of
@@ -58,8 +59,7 @@ from romancy.engine.post import NO_POST
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
 from romancy.engine.solitude import Solitude
-from romancy.errors import CodecError, HistoryVersionError
-from romancy.status import Status
+from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
     from romancy.registry import Registry
-    from romancy.storage.records import InboxRow, Mailbox
+    from romancy.storage.records import Mailbox
 
 __all__ = ["Driver"]
 
@@ -144,7 +144,7 @@ class Driver:
         with all inputs that arrive in this turn of the event loop.
         """
         live.inputs.append((event, None))
-        if live.in_flight or live.released or live.due:
+        if (live.in_flight and live.held is None) or live.released or live.due:
             return
         if self.attempts.idle and not self.due:
             self.advance(live)
@@ -172,7 +172,7 @@ class Driver:
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
-        if self.due or live.due or live.in_flight or live.released:
+        if self.due or live.due or (live.in_flight and live.held is None) or live.released:
             self.ended(live, event, port)
             return
         if port is not None and port.leaves_something:
@@ -187,10 +187,12 @@ class Driver:
         live.signals = mailbox.signals  # may fall: the database can lose the last deliveries that it had accepted
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking | live.returning.keys()
         known |= self.used.of(live.instance_id)
-        for row in in_order_of_arrival(mailbox.rows):
-            if row.delivery_id not in live.post and row.delivery_id not in known and not self._keep(live, row):
-                return
-        self.go_on(live)
+        try:
+            live.take_in(row for row in in_order_of_arrival(mailbox.rows) if row.delivery_id not in known)
+        except CodecError as error:
+            self._broken(live, error)
+        else:
+            self.go_on(live)
 
     def go_on(self, live: Live) -> None:
         """Continue with what waited for the slot of the instance, if the slot is free."""
@@ -201,18 +203,6 @@ class Driver:
                 self._sort_mail(live)
             if live.inputs:
                 self.advance(live)
-
-    def _keep(self, live: Live, row: InboxRow) -> bool:
-        """Keep a message. False if the instance cannot continue until another worker has read the message."""
-        try:
-            live.take_in(row)
-        except HistoryVersionError as error:
-            live.passed_over = True
-            logger.error("instance %s: %s", live.instance_id, error, extra=about(live))  # noqa: TRY400 - no traceback
-        except CodecError as error:
-            self._broken(live, error)
-            return False
-        return True
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the present state of the run into inputs."""
@@ -229,10 +219,7 @@ class Driver:
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance as it stands: nothing of it continues to run, and nothing is compensated."""
         self._stop(live)
-        outcome = RunOutcome(Status.CANCELLED, reason=reason or "terminated")
-        activation = Activation(events=[], effects=[], status=Status.CANCELLED, outcome=outcome)
-        item = termination(live, self.clock.now(), outcome.reason, delivery_id, self._nonce(), self._stamp)
-        self._send(live, item, activation)
+        self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self._nonce(), self._stamp))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -244,7 +231,9 @@ class Driver:
 
     def _prepare(self, live: Live) -> PendingAppend | None:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
-        if not live.inputs or live.in_flight or live.released or (live.holder is not None and is_held(live)):
+        if not live.inputs or live.released or (live.in_flight and live.held is None):
+            return None
+        if live.holder is not None and is_held(live):
             return None
         if self.solitude.only is not None and self.solitude.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
@@ -256,15 +245,20 @@ class Driver:
                 inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
+            if live.lazy and may_wait(live, activation, inputs) and not ports:
+                for effect in activation.effects:
+                    self._do(live, effect)
+                hold_back(live, activation, inputs, self._send_held_back)
+                return self._prepare(live)
+            if live.held is not None:
+                activation, inputs, ports = taken_from(live).before(activation, inputs, ports)
             if live.run is before and not ports and is_step(live, activation, inputs):
                 live.in_flight = True
                 item = live.append(self._nonce(), encode_commit(activation.events))
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:
-            logger.exception(
-                "instance %s: unexpected error while driving the workflow", live.instance_id, extra=about(live)
-            )
+            logger.exception("instance %s: unexpected error while driving", live.instance_id, extra=about(live))
             self.ports.give_up(ports.values())
             self._broken(live, error)
             return None
@@ -299,6 +293,10 @@ class Driver:
             return prepared
         self._in_session(prepared, session)
         return None
+
+    def _send_held_back(self, live: Live) -> None:
+        held = taken_from(live)
+        self._send(live, live.append(self._nonce(), encode_commit(held.events)), held.alone(), held.inputs)
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
@@ -348,9 +346,7 @@ class Driver:
         try:
             self._carry_out(live, prepared)
         except Exception as error:
-            logger.exception(
-                "instance %s: could not start what its last commit asked for", live.instance_id, extra=about(live)
-            )
+            logger.exception("instance %s: could not start what follows", live.instance_id, extra=about(live))
             self._broken(live, error)
             return
         live.in_flight = False
@@ -466,16 +462,18 @@ class Driver:
         if not live.in_flight and not live.released and not is_held(live):
             self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
-    def _send(self, live: Live, item: Append, activation: Activation | None = None) -> None:
+    def _send(self, live: Live, item: Append, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
         live.in_flight = True
         idle = activation or Activation(events=[], effects=[], status=live.run.status())
-        self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, ())))
+        self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, fed)))
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
         """Stop all work for an instance that this worker no longer owns."""
         live.released = True
+        if live.held is not None:
+            taken_from(live)
         if self.observer is not None:
             self.observer.let_go(live, [event.id for event, _ in carried if isinstance(event, ENDS)])
         if live.moved is not None:
@@ -489,6 +487,7 @@ class Driver:
     def _stop(self, live: Live) -> None:
         """Discard everything that the present run started, and every input that waits to be fed."""
         self.attempts.drop(live)
+        live.lazy = NO_DICT
         self.alarms.clear_all(live)
         live.post.stop_all()
         self.ports.forget(live.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import about, get_logger
 from romancy.core import (
     NO_DICT,
     AwaitChannel,
@@ -20,22 +21,26 @@ from romancy.engine.messages import (
     decode_message,
 )
 from romancy.engine.post import NO_POST, Mail, Post
+from romancy.errors import HistoryVersionError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
+    from romancy.engine.held_back import HeldBack
     from romancy.engine.interests import Difference, Interests
     from romancy.storage.records import InboxRow
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
 __all__ = ["Live"]
+
+logger = get_logger("romancy.engine")
 
 _NOBODY: Final = frozenset[str]()
 
@@ -49,11 +54,13 @@ class Live:
         "definition",
         "due",
         "head",
+        "held",
         "holder",
         "in_flight",
         "inputs",
         "instance_id",
         "interests",
+        "lazy",
         "life",
         "moved",
         "parent",
@@ -92,7 +99,11 @@ class Live:
         self.due = False
         """Whether it is to be fed in this turn of the event loop."""
         self.in_flight = False
-        """Whether an append, or a session's commit, is in flight: the slot is taken."""
+        """Whether an append, or a session's commit, is in flight or being gathered: the slot is taken."""
+        self.held: HeldBack | None = None
+        """What its next append begins with, while it is being gathered."""
+        self.lazy: dict[str, None] = NO_DICT
+        """Lazy activities that have completed, and whose results were not fed yet."""
         self.post = NO_POST
         """Mail that nothing waits for yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
@@ -123,17 +134,33 @@ class Live:
         started = self.run.state.started
         return {} if started is None else started.headers
 
+    def completed_lazily(self, activity_id: str) -> None:
+        """Note that a lazy activity has completed."""
+        if self.lazy is NO_DICT:
+            self.lazy = {}
+        self.lazy[activity_id] = None
+
     def keep(self, mail: Mail) -> None:
         """Keep a message that nothing is known to wait for."""
         if self.post is NO_POST:
             self.post = Post()
         self.post.keep(mail)
 
-    def take_in(self, row: InboxRow) -> None:
-        """Keep a message of the inbox, unless it is for another life of the id.
+    def take_in(self, rows: Iterable[InboxRow]) -> None:
+        """Keep messages of the inbox, except those for another life of the id, and those kept already.
 
-        Raises the errors of `decode_message`.
+        A message that only a newer version can read is passed over. Raises CodecError.
         """
+        for row in rows:
+            if row.delivery_id in self.post:
+                continue
+            try:
+                self._take_in(row)
+            except HistoryVersionError as error:
+                self.passed_over = True
+                logger.error("instance %s: %s", self.instance_id, error, extra=about(self))  # noqa: TRY400 - no traceback
+
+    def _take_in(self, row: InboxRow) -> None:
         message = decode_message(row.body)
         if is_for(message, self.life, self.parent):
             self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1, row.address, row.interest))

@@ -88,7 +88,7 @@ def test_what_is_no_function_is_refused() -> None:
 def test_choices_that_there_are_not_are_refused() -> None:
     """Otherwise the error would appear only when the activity raises, and its instance would wait for ever."""
     untyped: Any = activity
-    for choice in ({"executor": "fork"}, {"compensate": "always", "compensation": plain}):
+    for choice in ({"executor": "fork"}, {"commit": "late"}, {"compensate": "always", "compensation": plain}):
         assert f"{next(iter(choice))}= is" in refusal(untyped(**choice), plain)
     for raises in (ValueError, "ValueError", ["ValueError"], [5], [BaseException]):
         assert "raises= takes a list of exception classes" in refusal(untyped(raises=raises), plain)
@@ -101,6 +101,14 @@ def test_choices_that_there_are_not_are_refused() -> None:
 def test_heartbeats_that_cannot_be_are_refused() -> None:
     assert "longer than 0 s" in refusal(activity(heartbeat_timeout=0), plain)
     assert "use timeout=" in refusal(activity(executor="process", heartbeat_timeout=5), at_once)
+
+
+def test_lazy_activities_that_cannot_be_are_refused() -> None:
+    untyped: Any = activity
+    assert "nothing would undo it" in refusal(untyped(commit="lazy", compensation=at_once), plain)
+    assert "leave commit= out" in refusal(activity(executor="process", commit="lazy"), at_once)
+    with pytest.raises(RegistrationError, match="nothing would undo it"):
+        untyped(commit="lazy")(plain).compensation(at_once)
 
 
 def test_two_compensations_for_one_activity_are_refused() -> None:

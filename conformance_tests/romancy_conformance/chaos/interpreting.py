@@ -102,6 +102,11 @@ async def _leaf(world: World, node: Node) -> Any:
     return await world.do(node.op, node.key, node.count)
 
 
+async def _quicks(world: World, node: Node) -> Any:
+    """Several lazy activities, one after another."""
+    return [await world.do("quick", f"{node.key}-{number}") for number in range(4 * node.count)]
+
+
 async def _nap(world: World, node: Node) -> Any:
     since = world.now()
     await asyncio.sleep(node.seconds)
@@ -204,10 +209,14 @@ async def _spawn(world: World, node: Node) -> Any:
     return node.key
 
 
+_ACTIVITIES = (
+    "step", "write", "savepoint", "flaky", "reserve", "sync", "leaky", "long", "doomed", "exhausted", "quick_write",
+    "quick_flaky",
+)  # fmt: skip
+
 EFFECTS: dict[str, Handler] = {
-    **dict.fromkeys(
-        ("step", "write", "savepoint", "flaky", "reserve", "sync", "leaky", "long", "doomed", "exhausted"), _leaf
-    ),
+    **dict.fromkeys(_ACTIVITIES, _leaf),
+    "quicks": _quicks,
     "nap": _nap,
     "draw": _draw,
     "raises": _raises,

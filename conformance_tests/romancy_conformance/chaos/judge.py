@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Judge", "read_log"]
 
 _WRITERS = frozenset(
-    f"chaos_{name}" for name in ("write", "reserve", "savepoint", "flaky", "leaky", "long", "spawn", "release")
+    f"chaos_{name}"
+    for name in ("write", "reserve", "savepoint", "flaky", "leaky", "long", "spawn", "release", "quick_write")
 )
 
 

@@ -26,7 +26,7 @@ from romancy_conformance.chaos.programs import Program
 
 __all__ = ["Expected", "foretell"]
 
-WRITERS = frozenset({"write", "savepoint", "flaky", "reserve", "leaky", "long", "spawn"})
+WRITERS = frozenset({"write", "savepoint", "flaky", "reserve", "leaky", "long", "spawn", "quick_write"})
 """The activities that leave a row in the ledger."""
 
 

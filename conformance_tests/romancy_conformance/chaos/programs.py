@@ -56,7 +56,10 @@ UNUSUAL = frozenset({"retry"})
 _NOT_RETRIED = frozenset({"child_fails", "launch_cancel"})
 """Operations that a retry may either repeat or answer from memory."""
 
-LEAVES = ("step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky")
+LEAVES = (
+    "step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky", "quicks", "quick_write",
+    "quick_flaky",
+)  # fmt: skip
 _FAILING = ("doomed", "exhausted", "raises")
 _BLOCKS = ("sleeps", "hears", "holds", "stands")
 COMPOSITES = (
@@ -155,7 +158,7 @@ class _Maker:
         return any(name not in self._without for name in names)
 
     def _leaf(self) -> Node:
-        op, key = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1)), self._key()
+        op, key = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1)), self._key()
         return Node(op, key, count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
 
     def _failing(self) -> Node:

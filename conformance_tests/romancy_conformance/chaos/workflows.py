@@ -90,6 +90,24 @@ async def chaos_flaky(key: str, count: int) -> str:
     return key
 
 
+@activity(commit="lazy")
+async def chaos_quick(key: str, count: int) -> str:
+    return key
+
+
+@activity(commit="lazy", retry=_PATIENT)
+async def chaos_quick_write(key: str, count: int) -> str:
+    """A lazy activity whose session commits at once."""
+    return await _write(key)
+
+
+@activity(commit="lazy", retry=_PATIENT)
+async def chaos_quick_flaky(key: str, count: int) -> str:
+    if activity_context().attempt <= count:
+        raise ConnectionError(f"attempt {activity_context().attempt} of {count}")
+    return key
+
+
 @activity
 async def chaos_doomed(key: str, count: int) -> str:
     await _write(key, PHANTOM)
@@ -170,6 +188,9 @@ ACTIVITIES: dict[str, Any] = {
     "leaky": chaos_leaky,
     "long": chaos_long,
     "hold": chaos_hold,
+    "quick": chaos_quick,
+    "quick_write": chaos_quick_write,
+    "quick_flaky": chaos_quick_flaky,
     "relents": chaos_relents,
 }
 

@@ -365,6 +365,8 @@ class Attempts:
         result = Raw(definition.signature.encode_result(value))
         if len(result) > MAX_EVENT_BYTES:
             check_event(result, f"result of activity {attempt.id}")
+        if definition.lazy:
+            attempt.live.completed_lazily(attempt.id)
         return ActivityCompleted(
             at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt, queued=attempt.queued
         )

@@ -1,0 +1,112 @@
+"""Commits that wait for company: the results of lazy activities, until the next append of their instance.
+
+While the results of lazy activities are held back, their instance goes on: the run has been fed them, and the lazy
+activities that followed have begun. Anything else that follows (another activity, a timer, a message, a child, the end
+of the workflow) makes an append at once, which begins with what was held back. Without it, an alarm sends what there
+is. So a commit has the same events in the same order as without holding back, in fewer rows.
+
+The append slot of the instance counts as taken while something is held back: an append is being gathered. A worker that
+drops the instance drops what it holds back, and a replay runs those activities again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from romancy.core import Activation, ActivityCompleted, StartActivity
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Mapping, Sequence
+
+    from romancy.core import LogEvent
+    from romancy.engine.activities.port import Port
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+
+__all__ = ["LONGEST_WAIT", "HeldBack", "hold_back", "may_wait", "taken_from"]
+
+LONGEST_WAIT: Final = 0.005
+"""Seconds that a result waits for the next append of its instance."""
+_EVENTS: Final = 1000
+_BYTES: Final = 64 * 1024
+"""Results held back at most. The append that follows needs room as well."""
+
+
+class HeldBack:
+    """The events of one instance that its next append begins with, and the inputs that they came from."""
+
+    __slots__ = ("alarm", "events", "inputs", "size")
+
+    def __init__(self, alarm: TimerHandle) -> None:
+        self.alarm = alarm
+        self.events: list[LogEvent] = []
+        self.inputs: list[Given] = []
+        self.size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be sent without waiting any longer."""
+        return self.size > _BYTES or len(self.events) > _EVENTS
+
+    def add(self, activation: Activation, inputs: Sequence[Given]) -> None:
+        """Hold back the events of one more activation."""
+        self.events += activation.events
+        self.inputs += inputs
+        for event in activation.events:
+            self.size += len(getattr(event, "result", b"")) + len(getattr(event, "args", b""))
+
+    def before(
+        self, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
+    ) -> tuple[Activation, list[Given], Mapping[int, Port]]:
+        """The activation with what was held back before it, its inputs, and its ports by their new positions."""
+        shift = len(self.inputs)
+        joined = replace(activation, events=self.events + activation.events)
+        return joined, self.inputs + inputs, {index + shift: port for index, port in ports.items()}
+
+    def alone(self) -> Activation:
+        """What was held back, as an activation whose effects are carried out already."""
+        return Activation(events=self.events, effects=[], status=Status.RUNNING)
+
+
+def hold_back(live: Live, activation: Activation, inputs: Sequence[Given], send: Callable[[Live], None]) -> None:
+    """Keep the events of an activation for the next append. `send` is called when they have waited long enough."""
+    held = live.held
+    if held is None:
+        held = live.held = HeldBack(asyncio.get_running_loop().call_later(LONGEST_WAIT, send, live))
+        live.in_flight = True
+    held.add(activation, inputs)
+    if held.is_full:
+        send(live)
+
+
+def taken_from(live: Live) -> HeldBack:
+    """What the instance holds back, for an append that follows now."""
+    held, live.held = live.held, None
+    assert held is not None  # noqa: S101 - the caller has looked
+    held.alarm.cancel()
+    return held
+
+
+def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> bool:
+    """Whether only results of lazy activities came in, and nothing follows from them but more lazy activities."""
+    answered = [event.id for event, _ in inputs if type(event) is ActivityCompleted and event.id in live.lazy]
+    for activity_id in answered:
+        del live.lazy[activity_id]
+    if len(answered) < len(inputs) or activation.dropped:
+        return False
+    if activation.outcome is not None or activation.parked is not None:
+        return False
+    if activation.status is not Status.RUNNING or live.shown is not Status.RUNNING:
+        return False
+    if live.run.state.memory is not None or not (activation.effects or live.attempts):
+        return False
+    return all(type(effect) is StartActivity and _is_lazy(effect.definition) for effect in activation.effects)
+
+
+def _is_lazy(definition: Any) -> bool:
+    return bool(definition.lazy)
