@@ -30,8 +30,9 @@ async def place_order(ctx: WorkflowContext, order: Order) -> str:
 
 @workflow
 async def collect(ctx: WorkflowContext, event: str, count: int, key: str | None = None) -> list[str]:
-    """The ids of so many events, as they come."""
-    await ctx.subscribe(event)
+    """The ids of so many events, as they come. Those with a key are kept from wait to wait; others are listened to."""
+    if key is None:
+        await ctx.subscribe(event)
     return [(await ctx.wait_event(event, key=key)).id for _ in range(count)]
 
 
