@@ -9,6 +9,9 @@ A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tie
   `dealt("postgres", …)` names the databases among which it chooses.
 - A test that runs on no database is in the short tier.
 
+A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short one does
+not replay the histories that it leaves, which takes half of its time; the mark `replayed_elsewhere` says so.
+
 A run without `--tier` runs all that it names. Every run leaves a note for `tools.second_look`.
 """
 
@@ -126,6 +129,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = tiers.short if tier == SHORT else tiers.long
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
     items[:] = [item for item in items if item.nodeid in chosen]
+    if tier == LONG:
+        for item in items:
+            if not _case(item).long:
+                item.add_marker(pytest.mark.replayed_elsewhere)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -24,6 +24,7 @@ _replayer = Replayer()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unreplayable(why): what this test leaves in its logs is broken on purpose")
+    config.addinivalue_line("markers", "replayed_elsewhere: the same test replays its histories on another database")
 
 
 def pytest_unconfigure() -> None:
@@ -51,14 +52,14 @@ def replay_afterwards(request: pytest.FixtureRequest, *, swept: bool = False) ->
     for name in _KEEPERS:
         if name in names:
             request.getfixturevalue(name)
-    if "storage_url" not in names:
+    node = cast("pytest.Item", request.node)
+    if "storage_url" not in names or node.get_closest_marker("replayed_elsewhere") is not None:
         yield
         return
     url = cast("str", request.getfixturevalue("storage_url"))
     kept = create_store(url) if url.startswith("memory:") else None  # keeps an in-memory database alive
     with noting() as noted:
         yield
-    node = cast("pytest.Item", request.node)
     mark = node.get_closest_marker("unreplayable")
     if mark is not None:
         node.user_properties.append((_HISTORIES, {f"tests left out, {mark.args[0]}": 1}))
