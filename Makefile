@@ -99,11 +99,20 @@ mutations: $(READY) ## remove each fence of the SQL in turn, and count those tha
 demo: $(READY) ## romancy demo: a process is killed half way, and the next one finishes its work
 	$(BIN)/romancy demo $(ARGS)
 
+# `make bench ARGS='--scenario sequential --who romancy --who floor --rounds 1'`; --help lists scenarios and sizes.
 .PHONY: bench
-bench: $(READY) ## every benchmarks/bench_*.py, one after another
-	@set -e; for file in benchmarks/bench_*.py; do \
-		module=benchmarks.$$(basename $$file .py); \
-		echo "$$module"; $(BIN)/python -m $$module $(ARGS); \
+bench: $(READY) ## the core table: the floor, Romancy and its peers; results, tables and charts in build/bench/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-all
+bench-all: $(READY) ## every scenario and every peer; continues where an interrupted run ended
+	$(BIN)/python -m benchmarks --all $(ARGS)
+
+.PHONY: lock-bench
+lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in beside them
+	@for pins in benchmarks/drivers/pins/*.in; do \
+		$(BIN)/uv pip compile $$pins --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --custom-compile-command 'make lock-bench' $(LOCK_ARGS) --output-file $${pins%.in}.txt; \
 	done
 
 .PHONY: test-docs

@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.bench_engine import databases
+from benchmarks.databases import databases
 from romancy.cli import cli
 from romancy.cli._endings import ended
 from romancy_conformance.behaviour.commands.crowd import COMMANDS, MODULE, RARE, fill, one_of, run, write_module

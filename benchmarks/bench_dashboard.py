@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import Final
 
-from benchmarks.bench_engine import databases
+from benchmarks.databases import databases
 from romancy.dashboard import asgi
 from romancy_conformance.behaviour.commands.crowd import fill
 from tests.dashboard.browsing import Browser

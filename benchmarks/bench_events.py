@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from benchmarks.bench_engine import BACKENDS, databases
+from benchmarks.databases import DATABASES, databases
 from romancy import Channel, EventType, Romancy, WorkflowContext, workflow
 from romancy.outbox import Relay
 
@@ -233,7 +233,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description="Events, channels and the outbox")
     parser.add_argument(SEND, metavar="url", help=argparse.SUPPRESS)
-    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(DATABASES))
     wanted = parser.parse_args()
     if wanted.send:
         asyncio.run(send_from_outside(wanted.send))

@@ -19,7 +19,7 @@ import tempfile
 import tracemalloc
 from pathlib import Path
 
-from benchmarks.bench_engine import databases
+from benchmarks.databases import databases
 from romancy import Romancy, WorkflowContext, activity, workflow
 
 MEGABYTE = 1 << 20

@@ -17,8 +17,8 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.bench_engine import BACKENDS, databases
 from benchmarks.bench_memory import resident
+from benchmarks.databases import DATABASES, databases
 from benchmarks.scale_work import HOUR, fill
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.status import Status
@@ -90,7 +90,7 @@ def weight(url: str, seconds: float) -> float:
 def main() -> None:
     """Measure each database, and print a table."""
     parser = argparse.ArgumentParser(prog="benchmarks.bench_rest", description="An idle worker beside a million")
-    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(DATABASES))
     parser.add_argument("--waiting", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--inside", metavar="URL", help="be the process that is weighed")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from benchmarks.bench_engine import BACKENDS, databases
+from benchmarks.databases import DATABASES, databases
 from benchmarks.scale_work import BACKLOG, Population, Worker
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
@@ -148,7 +148,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="The stores among a million instances")
     parser.add_argument("--instances", type=int, default=1_000_000)
-    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(DATABASES))
     wanted = parser.parse_args()
     print(f"{wanted.instances:,} instances; the target of {TARGET} ms is for calls that have an index")
     with tempfile.TemporaryDirectory() as folder:

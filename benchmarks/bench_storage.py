@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from benchmarks.bench_engine import BACKENDS, databases
+from benchmarks.databases import DATABASES, databases
 from benchmarks.storage_floor import ROWS, SECONDS, Disk, floor_of, one_after_another
 from benchmarks.storage_work import EVENTS, HISTORY, Workload
 from romancy.storage.backends import create_store
@@ -154,7 +154,7 @@ def main() -> None:
     """Measure and print a table for each database."""
     parser = argparse.ArgumentParser(description="The stores beside the floor of their databases")
     parser.add_argument("--apart", action="store_true", help="servers on other cores than this process")
-    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(BACKENDS))
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(DATABASES))
     wanted = parser.parse_args()
     print(
         f"Medians of {ROUNDS} rounds of {SECONDS} s, taken in turn with the floor: durable single-row commits on one "

@@ -22,7 +22,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from benchmarks.bench_engine import databases
+from benchmarks.databases import databases
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 
 if TYPE_CHECKING:

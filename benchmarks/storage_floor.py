@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.prepared_stmt import PreparedStatement
 
-__all__ = ["ROWS", "SECONDS", "Disk", "Floor", "floor_of", "one_after_another"]
+__all__ = ["ROWS", "SECONDS", "Disk", "Floor", "default_journal", "floor_of", "one_after_another"]
 
 SECONDS = 0.1
 """Length of one round."""
@@ -49,6 +49,18 @@ class Floor(Protocol):
         """Insert a batch of rows like those of the log durably; return the number of rows."""
         ...
 
+    async def nothing(self) -> int:
+        """Make a round trip that reads nothing; return 1."""
+        ...
+
+    async def join(self) -> None:
+        """Connect to the tables of another one."""
+        ...
+
+    async def leave(self) -> None:
+        """Disconnect and leave the tables."""
+        ...
+
     async def close(self) -> None:
         """Drop the tables and the connection."""
         ...
@@ -68,6 +80,11 @@ def floor_of(url: str) -> Floor:
     if scheme == "sqlite":
         return _Sqlite(Path(url.removeprefix("sqlite:///")).parent / "floor.db")
     return _Postgres(url) if scheme.startswith("postgres") else _Mysql(url)
+
+
+def default_journal(url: str) -> Floor:
+    """Return the floor of SQLite without WAL."""
+    return _Sqlite(Path(url.removeprefix("sqlite:///")).parent / "floor-delete.db", journal="delete")
 
 
 class Disk:
@@ -104,14 +121,13 @@ class _Batches:
 
 
 class _Sqlite:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, journal: str = "wal") -> None:
         self._path = path
+        self._journal = journal
         self._batches = _Batches()
 
     async def open(self) -> None:
-        self._connection = sqlite3.connect(self._path, isolation_level=None)
-        self._connection.execute("pragma journal_mode=wal")
-        self._connection.execute("pragma synchronous=full")
+        await self.join()
         self._connection.execute("create table one (k integer primary key, body blob)")
         self._connection.execute(f"create table many {_LOG_LIKE.format(text='text', blob='blob')} without rowid")
 
@@ -126,6 +142,18 @@ class _Sqlite:
         self._connection.execute("commit")
         return count
 
+    async def nothing(self) -> int:
+        self._connection.execute("select 1").fetchone()
+        return 1
+
+    async def join(self) -> None:
+        self._connection = sqlite3.connect(self._path, isolation_level=None)
+        self._connection.execute(f"pragma journal_mode={self._journal}")
+        self._connection.execute("pragma synchronous=full")
+
+    async def leave(self) -> None:
+        self._connection.close()
+
     async def close(self) -> None:
         self._connection.close()
         for path in self._path.parent.glob(f"{self._path.name}*"):
@@ -138,12 +166,19 @@ class _Postgres:
         self._batches = _Batches()
 
     async def open(self) -> None:
-        import asyncpg  # noqa: PLC0415 - only this floor needs the driver
-
-        self._connection: asyncpg.Connection = await asyncpg.connect(self._url)
+        await self._connect()
         await self._connection.execute("create table floor_one (k bigserial primary key, body bytea)")
         log_like = _LOG_LIKE.format(text='text collate "C"', blob="bytea")
         await self._connection.execute(f"create table floor_many {log_like}")
+        await self._prepare()
+
+    async def _connect(self) -> None:
+        import asyncpg  # noqa: PLC0415 - only this floor needs the driver
+
+        self._connection: asyncpg.Connection = await asyncpg.connect(self._url)
+
+    async def _prepare(self) -> None:
+        self._none: PreparedStatement = await self._connection.prepare("select 1")
         self._one: PreparedStatement = await self._connection.prepare("insert into floor_one (body) values ($1)")
         self._many: PreparedStatement = await self._connection.prepare(
             "insert into floor_many select * from "
@@ -158,6 +193,17 @@ class _Postgres:
         await self._many.fetch(*map(list, zip(*self._batches.next(), strict=True)))
         return ROWS
 
+    async def nothing(self) -> int:
+        await self._none.fetch()
+        return 1
+
+    async def join(self) -> None:
+        await self._connect()
+        await self._prepare()
+
+    async def leave(self) -> None:
+        await self._connection.close()
+
     async def close(self) -> None:
         await self._connection.execute("drop table floor_one, floor_many")
         await self._connection.close()
@@ -169,6 +215,13 @@ class _Mysql:
         self._batches = _Batches()
 
     async def open(self) -> None:
+        await self.join()
+        await self._cursor.execute("create table floor_one (k bigint primary key auto_increment, body blob)")
+        await self._cursor.execute(
+            f"create table floor_many {_LOG_LIKE.format(text='varbinary(255)', blob='mediumblob')}"
+        )
+
+    async def join(self) -> None:
         import aiomysql  # noqa: PLC0415 - only this floor needs the driver
 
         self._connection = await aiomysql.connect(
@@ -180,10 +233,14 @@ class _Mysql:
             autocommit=True,
         )
         self._cursor = await self._connection.cursor()
-        await self._cursor.execute("create table floor_one (k bigint primary key auto_increment, body blob)")
-        await self._cursor.execute(
-            f"create table floor_many {_LOG_LIKE.format(text='varbinary(255)', blob='mediumblob')}"
-        )
+
+    async def leave(self) -> None:
+        self._connection.close()
+
+    async def nothing(self) -> int:
+        await self._cursor.execute("select 1")
+        await self._cursor.fetchall()
+        return 1
 
     async def commit(self) -> int:
         await self._cursor.execute("insert into floor_one (body) values (%s)", (_BODY,))

@@ -1,0 +1,107 @@
+"""Who is measured, on which databases, and in which environment each runs.
+
+`ready` makes an environment if it is not there: a virtual environment with exactly the pinned packages, hashes checked,
+and for Temporal a server built from its Go modules. All of it is below `build/bench`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from benchmarks.databases import DATABASES
+from benchmarks.process import TREE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BUILD", "CONTESTANTS", "Contestant", "MissingError"]
+
+BUILD = TREE / "build" / "bench"
+_DRIVERS = TREE / "benchmarks" / "drivers"
+_GO_PATIENCE = 600
+"""Seconds for building Temporal's server."""
+
+
+class MissingError(Exception):
+    """A contestant cannot be had on this machine."""
+
+
+class Contestant(Struct, frozen=True):
+    """A library, or the floor."""
+
+    name: str
+    title: str
+    databases: tuple[str, ...]
+    module: str
+    scale: int = 1
+    """How many times as many workflows it runs as the slowest, so that each measurement takes seconds."""
+    pinned: bool = True
+    core: bool = True
+
+    @property
+    def python(self) -> Path:
+        return BUILD / "environments" / self.name / "bin" / "python" if self.pinned else Path(sys.executable)
+
+    def command(self) -> Sequence[str | Path]:
+        """Return the command of its driver, without the URL."""
+        return [self.python, "-m", self.module]
+
+    def ready(self) -> None:
+        """Make its environment, unless there is one with the same pins."""
+        if not self.pinned:
+            return
+        pins = _DRIVERS / "pins" / f"{self.name}.txt"
+        folder = BUILD / "environments" / self.name
+        made_of = folder / "made-of.txt"
+        if not (made_of.exists() and made_of.read_bytes() == pins.read_bytes()):
+            print(f"installing {self.title} into {folder.relative_to(TREE)}", file=sys.stderr)
+            shutil.rmtree(folder, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", folder])
+            _run(
+                [folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pins]
+            )
+            shutil.copyfile(pins, made_of)
+        if self.name == "temporal":
+            _temporal_server()
+
+
+def _temporal_server() -> None:
+    """Build the server from its own modules, once."""
+    source, built = _DRIVERS / "temporal_server", BUILD / "temporal_server"
+    if built.exists() and built.stat().st_mtime > (source / "go.mod").stat().st_mtime:
+        return
+    if shutil.which("go") is None:
+        raise MissingError("Temporal is left out: there is no Go here to build its server with")
+    print("building Temporal's server, which takes minutes", file=sys.stderr)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    _run(["nice", "-n", "10", "go", "build", "-o", built, "."], folder=source, patience=_GO_PATIENCE)
+
+
+def _run(command: Sequence[str | Path], *, folder: Path = TREE, patience: float = 600) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, timeout=patience, capture_output=True, text=True, check=False)
+    except subprocess.TimeoutExpired:
+        raise MissingError(f"left out: {Path(command[0]).name} took more than {patience:.0f} s") from None
+    if done.returncode:
+        raise MissingError(f"left out: {Path(command[0]).name} ended with {done.returncode}: {done.stderr[-500:]}")
+
+
+_TWO = ("sqlite", "postgres")
+_ALL = (
+    Contestant("floor", "the floor", DATABASES, "benchmarks.drivers.floor", pinned=False),
+    Contestant("romancy", "Romancy", DATABASES, "benchmarks.drivers.ours", scale=8, pinned=False),
+    Contestant("dbos", "DBOS Transact", _TWO, "benchmarks.drivers.dbos_driver"),
+    Contestant("edda", "Edda", _TWO, "benchmarks.drivers.edda_driver"),
+    Contestant("absurd", "Absurd", ("postgres",), "benchmarks.drivers.absurd_driver", scale=2),
+    Contestant("temporal", "Temporal (dev server)", ("sqlite",), "benchmarks.drivers.temporal_driver", core=False),
+    Contestant(
+        "procrastinate", "procrastinate", ("postgres",), "benchmarks.drivers.procrastinate_driver", 2, core=False
+    ),
+)
+CONTESTANTS = {one.name: one for one in _ALL}

@@ -1,0 +1,104 @@
+"""Temporal: the Python SDK with its defaults against a development server that this driver starts.
+
+The server is Temporal's own module, set up as `temporal server start-dev --db-filename` sets it up, with its data in
+the SQLite file of the URL. Temporal does not offer it for production. A step is an activity.
+"""
+
+# The library is installed in the environment of this driver alone, so no checker can see its types.
+# mypy: disable-error-code="import-not-found, untyped-decorator, misc"
+# pyright: basic, reportMissingImports=false
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import subprocess
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio import activity, workflow
+
+with workflow.unsafe.imports_passed_through():
+    from temporalio.api.enums.v1 import EventType
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+    from temporalio.worker import Worker
+
+    from benchmarks.drivers.protocol import Driver, expected, serve, step_body
+
+QUEUE = "bench"
+SERVER = Path(__file__).parent.parent.parent / "build" / "bench" / "temporal_server"
+TIMEOUT = timedelta(seconds=60)
+"""Temporal wants one for every activity."""
+STARTING = 100
+"""Attempts until all services of the server answer."""
+
+
+@activity.defn
+async def step(number: int) -> int:
+    return step_body(number)
+
+
+@workflow.defn
+class StepsInTurn:
+    @workflow.run
+    async def run(self, steps: int) -> int:
+        total = 0
+        for number in range(steps):
+            total += await workflow.execute_activity(step, number, start_to_close_timeout=TIMEOUT)
+        return total
+
+
+class Temporal(Driver):
+    name = "temporal"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._begun: dict[str, int] = {}
+
+    def version(self) -> str:
+        return f"{importlib.metadata.version('temporalio')}, server {self._server_version}"
+
+    async def open(self) -> None:
+        command = [str(SERVER), "-db", "sqlite", "-file", self.url.removeprefix("sqlite:///")]
+        self._server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - nothing else runs yet
+        assert self._server.stdout is not None
+        said = json.loads(self._server.stdout.readline())
+        self._server_version = said["version"]
+        self._client = await Client.connect(said["address"])
+        for _ in range(STARTING):
+            try:
+                await self._client.count_workflows()
+                break
+            except RPCError:
+                await asyncio.sleep(0.2)
+        self._worker = Worker(self._client, task_queue=QUEUE, workflows=[StepsInTurn], activities=[step])
+        self._working = asyncio.create_task(self._worker.run())
+
+    async def close(self) -> None:
+        await self._worker.shutdown()
+        await self._working
+        self._server.terminate()
+        self._server.wait(15)
+
+    async def run(self, steps: int) -> bool:
+        handle = await self._client.start_workflow(StepsInTurn.run, steps, id=str(uuid.uuid4()), task_queue=QUEUE)
+        self._begun[handle.id] = steps
+        result: int = await handle.result()
+        return result == expected(steps)
+
+    async def wrong(self) -> int:
+        begun, self._begun = self._begun, {}
+        count = 0
+        for workflow_id, steps in begun.items():
+            handle = self._client.get_workflow_handle(workflow_id)
+            events = [event.event_type async for event in handle.fetch_history_events()]
+            done = events.count(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+            count += done != steps or events[-1] != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+        return count
+
+
+if __name__ == "__main__":
+    serve(Temporal)

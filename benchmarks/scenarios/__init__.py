@@ -1,0 +1,39 @@
+"""One scenario a file: what it measures, its sizes, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from benchmarks.scenarios import (
+    fan_out,
+    find,
+    floor,
+    growth,
+    idle,
+    latency,
+    memory,
+    network,
+    recovery,
+    sequential,
+    starts,
+    together,
+    wake_up,
+    workers,
+    written,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.runs import Scenario
+
+__all__ = ["SCENARIOS"]
+
+_MODULES = (
+    floor, sequential, together, latency, starts, fan_out, wake_up, growth, recovery, workers, find, idle, memory,
+    written, network,
+)  # fmt: skip
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    module.__name__.rpartition(".")[2]: cast("Scenario", module) for module in _MODULES
+}
+"""In the order in which they are measured and shown."""
