@@ -108,6 +108,10 @@ bench: $(READY) ## the core table: the floor, Romancy and its peers; results, ta
 bench-all: $(READY) ## every scenario and every peer; continues where an interrupted run ended
 	$(BIN)/python -m benchmarks --all $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: $(READY) ## this tree beside another commit, in turn: `make bench-compare BASE=main~5`
+	$(BIN)/python -m benchmarks.compare $(BASE) $(ARGS)
+
 .PHONY: lock-bench
 lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in beside them
 	@for pins in benchmarks/drivers/pins/*.in; do \

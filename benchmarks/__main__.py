@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import charts, tables
+from benchmarks import charts, page
 from benchmarks.contestants import BUILD, CONTESTANTS
 from benchmarks.databases import DATABASES
 from benchmarks.results import Results
@@ -27,18 +27,22 @@ def main() -> None:
     who = chosen.who or [name for name, one in CONTESTANTS.items() if one.core or chosen.all]
     path: Path = chosen.into / "results.json"
     results = Results.read(path) if path.exists() else Results()
-    sizes = {size: getattr(chosen, size) for one in SCENARIOS.values() for size in one.SIZES}
-    if results.sizes != sizes or chosen.anew:
-        results = Results(sizes=sizes)
+    if chosen.anew:
+        results = Results()
     if not chosen.report:
+        for name in names:
+            results.begin(name, {size: getattr(chosen, size) for size in SCENARIOS[name].SIZES})
         with tempfile.TemporaryDirectory(dir=chosen.disk) as folder:
             run(
                 {name: SCENARIOS[name] for name in names}, results, path,
                 who=who, databases=chosen.database or DATABASES, rounds=chosen.rounds, folder=Path(folder),
+                minutes=chosen.minutes,
             )  # fmt: skip
-    text = tables.page(results, SCENARIOS)
+    text = page.measured(results, SCENARIOS)
     (chosen.into / "tables.md").write_text(text + "\n", encoding="utf-8")
     charts.write(results, chosen.into)
+    if chosen.page:
+        chosen.page.write_text(page.with_figures(chosen.page.read_text("utf-8"), text), encoding="utf-8")
     print(text)
     print(f"\nresults, tables and charts are in {chosen.into}", file=sys.stderr)
 
@@ -51,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--anew", action="store_true", help="forget what an interrupted run has measured")
     parser.add_argument("--report", action="store_true", help="measure nothing; write tables and charts again")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which all take turns (default 3)")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="begin no measurement after so many (default: no limit)"
+    )
     parser.add_argument("--into", type=Path, default=BUILD / "results", help="folder of results, tables and charts")
+    parser.add_argument("--page", type=Path, help="also write the tables into this page")
     parser.add_argument("--disk", type=Path, help="folder on the disk to be measured (default: the temporary one)")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="this one alone; may be repeated")
     parser.add_argument("--who", action="append", choices=CONTESTANTS, help="this one alone; may be repeated")

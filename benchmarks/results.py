@@ -84,6 +84,12 @@ class Results(Struct):
         """Return whether this round is measured."""
         return any(one.case == case and one.round == number for one in self.measured)
 
+    def begin(self, scenario: str, sizes: dict[str, int]) -> None:
+        """Take these sizes for a scenario, and forget what was measured with others."""
+        if any(self.sizes.get(size) != value for size, value in sizes.items()):
+            self.measured = [one for one in self.measured if one.case.scenario != scenario]
+        self.sizes |= sizes
+
     def gave_up(self, case: Case) -> bool:
         """Return whether a round of this case failed."""
         return any(one.case == case and one.failed for one in self.measured)

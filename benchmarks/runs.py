@@ -81,17 +81,17 @@ class Place:
 
 def run(
     scenarios: Mapping[str, Scenario], results: Results, path: Path, *, who: Sequence[str], databases: Sequence[str],
-    rounds: int, folder: Path,
+    rounds: int, folder: Path, minutes: float = 0,
 ) -> None:  # fmt: skip
-    """Measure what the results do not have yet."""
+    """Measure what the results do not have yet; begin nothing after so many minutes, unless they are 0."""
     if results.commit != this_commit():
         results.measured.clear()
     results.commit, results.machine = this_commit(), this_machine()
     present = list(_present(who, results))
     todo = [
         (number, Case(name, database, one))
-        for name, scenario in scenarios.items()
         for number in range(1, rounds + 1)
+        for name, scenario in scenarios.items()
         for database in databases
         for one in present
         if one in scenario.WHO and database in CONTESTANTS[one].databases
@@ -100,6 +100,9 @@ def run(
     for done, (number, case) in enumerate(todo, start=1):
         if results.has(case, number) or results.gave_up(case):
             continue
+        if minutes and time.monotonic() - began > minutes * 60:
+            print(f"the time is over: {len(todo) - done + 1} measurements are left", file=sys.stderr)
+            return
         measured = _measured(scenarios[case.scenario], case, number, results, folder)
         results.measured.append(measured)
         results.write(path)

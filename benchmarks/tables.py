@@ -11,21 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from benchmarks.results import Case, Measured, Results, Summary
-    from benchmarks.runs import Scenario
 
-__all__ = ["number", "page", "table"]
-
-
-def page(results: Results, scenarios: Mapping[str, Scenario]) -> str:
-    """Return all tables."""
-    return "\n\n".join(text for name, scenario in scenarios.items() if (text := table(results, name, scenario.TITLE)))
+__all__ = ["number", "table"]
 
 
 def table(results: Results, name: str, title: str) -> str:
-    """Return the table of a scenario, or nothing."""
+    """Return the table of a scenario."""
     cases = results.of(name)
-    if not cases:
-        return ""
     names = figures_of(one for rounds in cases.values() for one in rounds)
     head = ["database", "", *names, "wrong"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(names) + 1)]

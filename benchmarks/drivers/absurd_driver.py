@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +23,7 @@ from absurdctl import BUNDLED_SCHEMA_SQL
 from benchmarks.drivers.protocol import STEPS, Clock, Driver, expected, serve, sliding, step_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 QUEUE = "default"
 
@@ -107,14 +108,24 @@ class Absurd(Driver):
             await asyncio.gather(spawn(workflows - first), self._worker.start_worker(concurrency=at_once))
         return clock.said(count=workflows * steps, workflows=workflows, wrong=await self.wrong())
 
-    async def latency(self, workflows: int) -> dict[str, object]:
-        """Run workflows of one step one after another, beside a running worker."""
+    @asynccontextmanager
+    async def _working(self) -> AsyncGenerator[None]:
+        """Have a worker that runs."""
         self._left = 0
         working = asyncio.create_task(self._worker.start_worker())
-        with Clock() as clock:
-            took, failed = await sliding(workflows, 1, lambda: self.run(1))
+        yield
         self._worker.stop_worker()
         await working
+
+    async def growth(self, steps: int) -> dict[str, object]:
+        async with self._working():
+            return await super().growth(steps)
+
+    async def latency(self, workflows: int) -> dict[str, object]:
+        """Run workflows of one step one after another, beside a running worker."""
+        async with self._working():
+            with Clock() as clock:
+                took, failed = await sliding(workflows, 1, lambda: self.run(1))
         return clock.said(count=workflows, workflows=workflows, wrong=failed + await self.wrong(), took=took)
 
     async def starts(self, workflows: int, at_once: int) -> dict[str, object]:

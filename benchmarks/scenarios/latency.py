@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TITLE: Final = "From start to result"
 CORE: Final = True
-SIZES: Final = {"latency_workflows": 100}
+SIZES: Final = {"latency_workflows": 50}
 WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal")
 
 
@@ -22,7 +22,8 @@ def measure(place: Place) -> Iterator[Figure]:
     """Measure each workflow."""
     with place.driver() as driver:
         place.count(driver.do("warm_up"))
-        answer = driver.do("latency", workflows=place.sizes["latency_workflows"])
+        workflows = place.sizes["latency_workflows"] * max(1, place.contestant.scale // 2)
+        answer = driver.do("latency", workflows=workflows)
         place.count(answer)
     took = sorted(answer["took"])
     yield Figure("median", statistics.median(took) * 1000, "ms")

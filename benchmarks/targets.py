@@ -1,0 +1,82 @@
+"""What must hold in one run, and whether it did: ratios to the other libraries, shares of the floor, rates and CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.results import Case
+from benchmarks.tables import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.results import Results
+
+__all__ = ["table"]
+
+IN_TURN: Final = {"dbos": 10.0, "edda": 10.0, "absurd": 3.0}
+AT_ONCE: Final = {"dbos": 100.0, "edda": 100.0, "absurd": 40.0}
+SHARE: Final = 80.0
+"""Per cent of the floor, for the steps of one workflow."""
+RATE: Final = {"sqlite": 25_000.0, "postgres": 25_000.0, "mysql": 18_000.0, "mariadb": 18_000.0}
+"""Steps a second of 500 workflows at once."""
+CPU: Final = 30.0
+"""Microseconds of our own process for a step of 500 workflows at once."""
+BULK: Final = "500 at once, started in bulk"
+CPU_BULK: Final = "CPU a step, started in bulk"
+
+
+class Held(Struct, frozen=True):
+    """A target and what was measured."""
+
+    what: str
+    wanted: str
+    got: str
+    reached: bool
+
+
+def table(results: Results) -> str:
+    """Return the table of the targets that this run can judge."""
+    lines = [
+        f"| {one.what} | {one.wanted} | {one.got} | {'reached' if one.reached else '**missed**'} |"
+        for one in _judged(results)
+    ]
+    return "\n".join(["| target | wanted | measured | |", "|---|--:|--:|---|", *lines])
+
+
+def _judged(results: Results) -> Iterator[Held]:
+    for database in RATE:
+        yield from _ratios(results, database)
+        share = _median(results, "sequential", database, "romancy", "share of the floor")
+        if share is not None:
+            yield Held(
+                f"{database}, one after another, of the floor", f"{SHARE:.0f} %", f"{share:.0f} %", share >= SHARE
+            )
+        rate = _median(results, "together", database, "romancy", BULK)
+        if rate is not None:
+            wanted = RATE[database]
+            yield Held(f"{database}, 500 at once, steps a second", f"{wanted:,.0f}", number(rate), rate >= wanted)
+        cost = _median(results, "together", database, "romancy", CPU_BULK)
+        if cost is not None:
+            yield Held(f"{database}, 500 at once, own CPU a step", f"{CPU:.0f} µs", f"{cost:.0f} µs", cost <= CPU)
+
+
+def _ratios(results: Results, database: str) -> Iterator[Held]:
+    """Judge the same work by the same method: nothing is started in bulk here."""
+    for scenario, figure, wanted in (("sequential", "steps", IN_TURN), ("together", "500 at once", AT_ONCE)):
+        ours = _median(results, scenario, database, "romancy", figure)
+        for peer, least in wanted.items():
+            theirs = _median(results, scenario, database, peer, figure)
+            if ours is None or not theirs:
+                continue
+            what = "one after another" if scenario == "sequential" else figure
+            title = f"{database}, {what}, to {CONTESTANTS[peer].title}"
+            yield Held(title, f"{least:.0f} ×", f"{number(ours / theirs)} ×", ours / theirs >= least)
+
+
+def _median(results: Results, scenario: str, database: str, who: str, figure: str) -> float | None:
+    found = results.summary(Case(scenario, database, who), figure)
+    return None if found is None else found.median
