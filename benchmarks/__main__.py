@@ -39,9 +39,10 @@ def main() -> None:
                 minutes=chosen.minutes,
             )  # fmt: skip
     text = page.measured(results, SCENARIOS)
-    (chosen.into / "tables.md").write_text(text + "\n", encoding="utf-8")
     charts.write(results, chosen.into)
-    if chosen.page:
+    if chosen.page is None:
+        (chosen.into / "tables.md").write_text(text + "\n", encoding="utf-8")
+    else:
         chosen.page.write_text(page.with_figures(chosen.page.read_text("utf-8"), text), encoding="utf-8")
     print(text)
     print(f"\nresults, tables and charts are in {chosen.into}", file=sys.stderr)
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, default=0, help="begin no measurement after so many (default: no limit)"
     )
     parser.add_argument("--into", type=Path, default=BUILD / "results", help="folder of results, tables and charts")
-    parser.add_argument("--page", type=Path, help="also write the tables into this page")
+    parser.add_argument("--page", type=Path, help="write the tables into this page, between its marks")
     parser.add_argument("--disk", type=Path, help="folder on the disk to be measured (default: the temporary one)")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="this one alone; may be repeated")
     parser.add_argument("--who", action="append", choices=CONTESTANTS, help="this one alone; may be repeated")

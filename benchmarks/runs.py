@@ -61,7 +61,7 @@ class Place:
     def on(self, url: str, who: str = "", *, module: str = "", env: dict[str, str] | None = None) -> Process:
         """Return a driver on this database: the contestant's, that of another one, or another module beside ours."""
         contestant = CONTESTANTS[who] if who else self.contestant
-        command = [contestant.python, "-m", module] if module else contestant.command()
+        command: Sequence[str | Path] = [contestant.python, "-m", module] if module else contestant.command()
         driver = Process(command, url, self.log, env=env)
         self.versions[contestant.name] = driver.said["version"]
         return driver

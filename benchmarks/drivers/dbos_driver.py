@@ -59,7 +59,8 @@ async def held_at_last(steps: int) -> int:
     total = 0
     for number in range(steps - 1):
         total += await step(number)
-    return total + await held_step(steps - 1)
+    total += await held_step(steps - 1)
+    return total
 
 
 @DBOS.workflow()
@@ -69,7 +70,8 @@ async def wide(width: int) -> int:
 
 @DBOS.workflow()
 async def child(number: int) -> int:
-    return await step(number)
+    result: int = await step(number)
+    return result
 
 
 @DBOS.workflow()
@@ -174,7 +176,7 @@ class Dbos(Driver):
     async def recover(self, workflows: int) -> dict[str, object]:
         """Return when all workflows have ended that a former process left open."""
         with Clock() as clock:
-            while await DBOS.list_workflows_async(status="PENDING", limit=1):  # noqa: ASYNC110 - nothing tells
+            while await DBOS.list_workflows_async(status=["PENDING", "ENQUEUED"], limit=1):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
         ended = await DBOS.list_workflows_async(name=held_at_last.__qualname__, status="SUCCESS")
         return clock.said(count=workflows, wrong=workflows - len(ended))

@@ -211,7 +211,9 @@ class Ours(Driver):
         """Return when all workflows have ended that a former process left open."""
         with Clock() as clock:
             await self._until_none_is_open()
-        ended = len([one async for one in self._app.iter_instances(status="completed")])
+        ended = len(
+            [one async for one in self._app.iter_instances(status="completed", workflow_name=held_at_last.name)]
+        )
         return clock.said(count=workflows, wrong=workflows - ended)
 
     async def all_done(self, workflows: int) -> dict[str, object]:
