@@ -132,7 +132,7 @@ def _measured(scenario: Scenario, case: Case, number: int, results: Results, fol
     try:
         for figure in scenario.measure(place):
             figures.append(figure)  # noqa: PERF402 - those before a failure count
-    except DriverError as error:
-        failed = str(error)
+    except Exception as error:  # noqa: BLE001 - it is written down, and the run goes on
+        failed = str(error) if isinstance(error, DriverError) else f"{type(error).__name__}: {error}"
     results.versions |= place.versions
     return Measured(case, number, figures, place.wrong, failed)
