@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +13,6 @@ from romancy.app import Romancy
 from romancy.cli._apps import load
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
-from romancy.engine import ToldToStop
 
 if TYPE_CHECKING:
     import socket
@@ -74,20 +72,17 @@ def _made(target: str, *, read_only: bool) -> tuple[Dashboard, OneTimeToken | No
 
 async def _serve(dashboard: Dashboard, token: OneTimeToken | None, listener: socket.socket) -> None:
     try:
-        from romancy.cli._server import server_of  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
+        from romancy.cli._server import serve_until_told  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
     except ModuleNotFoundError as error:
         raise click.ClickException(f"ui needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
-    await dashboard.open()
-    server = server_of(dashboard, _GRACE)
-    with ToldToStop() as told:
-        serving = asyncio.create_task(server.serve([listener]))
+
+    def began() -> None:
         click.echo(f"{address_of(listener)}/" + ("" if token is None else f"?token={token.token}"))
         say("the link opens the dashboard once; Ctrl-C ends it" if token is not None else "Ctrl-C ends it")
-        stopping = asyncio.create_task(told.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    server.should_exit = True
-    await dashboard.close()  # the streams of open pages end, for which the server would wait
-    await serving
+
+    async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
+        await dashboard.close()  # the streams of open pages end, for which the server would wait
+
+    await dashboard.open()
+    await serve_until_told(dashboard, listener, _GRACE, began=began, ending=ending)
     await dashboard.close()

@@ -1,21 +1,28 @@
-"""uvicorn, without its signals, and with an end to the patience for requests that do not come."""
+"""uvicorn, without its signals, and with an end to the patience for requests that do not come.
+
+Every command that serves something runs it with `serve_until_told`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from romancy.engine import ToldToStop
+
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Generator
+    import socket
+    from collections.abc import Awaitable, Callable, Generator
 
     from starlette.types import ASGIApp
 
-__all__ = ["server_of"]
+__all__ = ["serve_until_told", "server_of"]
 
 _PATIENCE: Final = 30.0
 
@@ -37,6 +44,32 @@ def server_of(http: ASGIApp, grace: float, patience: float = _PATIENCE) -> uvico
         timeout_graceful_shutdown=math.ceil(grace),
     )
     return _Server(config)
+
+
+async def serve_until_told(
+    http: ASGIApp,
+    listener: socket.socket,
+    grace: float,
+    *,
+    began: Callable[[], None],
+    ending: Callable[[bool], Awaitable[None]],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, or until the server ends by itself. A second Ctrl-C ends the process at once.
+
+    `began` is called when it listens. `ending` is awaited when it takes no new connections, before it waits for the
+    open ones; it is told whether the server was told to stop.
+    """
+    server = server_of(http, grace)
+    with ToldToStop() as told:
+        serving = asyncio.create_task(server.serve([listener]))
+        began()
+        stopping = asyncio.create_task(told.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    server.should_exit = True
+    await ending(not serving.done())
+    await serving
 
 
 class _Server(uvicorn.Server):

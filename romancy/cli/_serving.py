@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +14,6 @@ from romancy.cli._apps import load
 from romancy.cli._duration import DURATION
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
-from romancy.engine import ToldToStop
 
 if TYPE_CHECKING:
     import socket
@@ -70,22 +68,18 @@ def _check_place(http: Ingress, target: str, host: str) -> None:
 
 async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
     try:
-        from romancy.cli._server import server_of  # noqa: PLC0415 - needs uvicorn, which is no dependency
+        from romancy.cli._server import serve_until_told  # noqa: PLC0415 - needs uvicorn, which is no dependency
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serve needs {error.name}: pip install uvicorn") from None
-    server = server_of(http, grace)
-    async with http.app as app:
-        with ToldToStop() as told:
-            serving = asyncio.create_task(server.serve([listener]))
-            say(f"serves at {address_of(listener)}")
-            stopping = asyncio.create_task(told.wait())
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if not serving.done():
+
+    async def ending(told: bool) -> None:  # noqa: FBT001 - as it is called
+        if told:
             say(f"told to stop: requests and activities have {grace:g} s to end")
         http.drain()
-        server.should_exit = True
-        await serving
+
+    async with http.app as app:
+        await serve_until_told(
+            http, listener, grace, began=lambda: say(f"serves at {address_of(listener)}"), ending=ending
+        )
         await app.drain(grace)
     say("server has stopped")
