@@ -1,5 +1,8 @@
 """The page of an instance in a real browser: zoom, travel, the picture and its table, a diff, on a phone, and axe."""
 
+# Only the dashboard knows how often it looks.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -14,8 +17,9 @@ import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
 
-from romancy import Romancy, WorkflowFailedError
+from romancy import Romancy, WorkflowContext, WorkflowFailedError, workflow
 from romancy.dashboard import asgi
+from romancy.dashboard._live import Live
 from tests.dashboard.chromium import ARGUMENTS, chromium
 from tests.dashboard.test_instance_page import bill, shop
 
@@ -152,3 +156,33 @@ async def test_the_pages_work_with_the_keyboard_and_without_scripts(browser: Bro
     await page.wait_for_url("**view=graph**")
     assert "completed" in (await page.locator(".g-box", has_text="ship:1").text_content() or "")
     assert [] == visitor.faults
+
+
+@workflow
+async def two_waits(ctx: WorkflowContext, order: dict[str, Any]) -> str:
+    await ctx.wait_event("first")
+    return (await ctx.wait_event("second")).type
+
+
+async def test_what_a_reader_has_opened_stays_open(tmp_path: Path, browser: Browser) -> None:
+    async with Romancy(f"sqlite:///{tmp_path / 'shop.db'}", workflows=[two_waits]) as app:
+        dashboard = asgi(app)
+        dashboard._live = Live(every=0.05)
+        given = {"lines": [{"sku": f"sku-{number}", "note": "x" * 90} for number in range(40)]}
+        await app.start(two_waits.options(instance_id="open"), given)
+        async with served(dashboard) as url:
+            page = await Visitor(await browser.new_page(), url).go("/instances/open")
+            await page.wait_for_function("document.getElementById('live').textContent === 'live'")
+            await page.locator("details.one > summary").first.click()
+            await page.evaluate("document.querySelectorAll('details.j').forEach((one, at) => { one.open = at < 9; })")
+            await page.evaluate("document.querySelectorAll('details.j > summary')[7].focus()")
+            await page.evaluate("document.querySelector('.given').scrollTop = 30")
+            opened = await page.evaluate("[...document.querySelectorAll('details')].map((each) => each.open)")
+
+            await app.signal("open", "first", None)
+            await page.get_by_text("second").first.wait_for()
+
+            assert opened == await page.evaluate("[...document.querySelectorAll('details')].map((each) => each.open)")
+            assert 30 == await page.evaluate("document.querySelector('.given').scrollTop")
+            assert await page.evaluate("document.activeElement === document.querySelectorAll('details.j > summary')[7]")
+            await app.cancel("open")
