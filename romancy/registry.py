@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from romancy.errors import NonDeterminismError, RegistrationError
 from romancy.serialization import exception_name
 
-__all__ = ["Declared", "Registry", "declare"]
+__all__ = ["Declared", "Registry", "declare", "reached_from"]
 
 _KINDS: Final = ("workflow", "activity", "compensation")
 
@@ -79,11 +79,11 @@ def _checked(workflow: Any) -> Any:
 
 def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     """The activities that the code of these workflows names, directly or through functions of the same module."""
-    things = _reached_from(workflow.fn for workflow in workflows)
+    things = reached_from(workflow.fn for workflow in workflows)
     return list({id(thing): thing for thing in things if _is_activity(thing)}.values())
 
 
-def _reached_from(functions: Iterable[Any]) -> Iterator[Any]:
+def reached_from(functions: Iterable[Any]) -> Iterator[Any]:
     """What the code of these functions names, directly or through functions of the same module."""
     waiting: list[Any] = list(functions)
     seen: set[int] = set()
@@ -102,7 +102,7 @@ def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
     """The names of the exception classes that these definitions can reach, by their modules or by their code."""
     functions = [unwrap(definition.fn) for definition in definitions]
     modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
-    things = chain(*(list(module.values()) for module in modules.values()), _reached_from(functions))
+    things = chain(*(list(module.values()) for module in modules.values()), reached_from(functions))
     return frozenset(exception_name(thing) for thing in things if _is_own_error(thing))
 
 

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
+from romancy._looking_into import instance_with_waits
+from romancy._sending import signal_message
+from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
+from romancy.instance import Instance
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import check_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,9 +26,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from romancy.dashboard._event_types import Typed
     from romancy.dashboard._guard import Form
     from romancy.dashboard._reader import Reader
-    from romancy.instance import Instance, Wait
+    from romancy.instance import Wait
     from romancy.instances import Instances
 
 __all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
@@ -44,14 +50,35 @@ class Action(NamedTuple):
     fields: tuple[str, ...] = ()
     grave: bool = False
     """What it does cannot be undone."""
+    settled: bool = False
+    """It is for instances that stay as they are. One that has changed is another matter."""
+    check: Callable[[Form], object] = dict
+    """Raises RefusedError or RomancyError for a form that fits no instance."""
 
 
-async def _signal(instances: Instances, instance_id: str, form: Form) -> None:
+class _Sent(NamedTuple):
+    """A signal as a form has it."""
+
+    event: str
+    data: Any
+    key: str | None
+    id: str | None
+
+
+def _signal_of(form: Form) -> _Sent:
     event = field_of(form, "event")
     if not event:
         raise bad_request("Name the event.")
-    key, id = field_of(form, "key") or None, field_of(form, "id") or None
-    await instances.signal(instance_id, event, _data(field_of(form, "data")), key=key, id=id)
+    return _Sent(event, _data(field_of(form, "data")), field_of(form, "key") or None, field_of(form, "id") or None)
+
+
+def _check_signal(form: Form) -> None:
+    signal_message("any", *_signal_of(form))
+
+
+async def _signal(instances: Instances, instance_id: str, form: Form) -> None:
+    sent = _signal_of(form)
+    await instances.signal(instance_id, sent.event, sent.data, key=sent.key, id=sent.id)
 
 
 async def _cancel(instances: Instances, instance_id: str, form: Form) -> bool:
@@ -60,6 +87,14 @@ async def _cancel(instances: Instances, instance_id: str, form: Form) -> bool:
 
 async def _terminate(instances: Instances, instance_id: str, form: Form) -> bool:
     return await instances.terminate(instance_id, reason=field_of(form, "reason"))
+
+
+def _check_reason(form: Form) -> None:
+    check_text(field_of(form, "reason"), "reason")
+
+
+def _check_retry(form: Form) -> None:
+    _unsure(field_of(form, "unsure"))
 
 
 async def _retry(instances: Instances, instance_id: str, form: Form) -> None:
@@ -80,21 +115,24 @@ ACTIONS: Final = {
     for action in (
         Action(
             "signal", "Sends an event to the instance. It is kept until the workflow waits for it.",
-            _OPEN, _signal, ("event", "data", "key", "id"),
+            _OPEN, _signal, ("event", "data", "key", "id"), check=_check_signal,
         ),
-        Action("cancel", "Asks the workflow to stop and to undo what it did.", _OPEN, _cancel, ("reason",)),
-        Action("resume", "Lets the stuck workflow be tried again.", frozenset({Status.STUCK}), _resume),
+        Action(
+            "cancel", "Asks the workflow to stop and to undo what it did.",
+            _OPEN, _cancel, ("reason",), check=_check_reason,
+        ),
+        Action("resume", "Lets the stuck workflow be tried again.", frozenset({Status.STUCK}), _resume, settled=True),
         Action(
             "retry", "Lets the workflow go on from its failure. What is completed stays; what failed is tried again.",
-            frozenset({Status.FAILED}), _retry, ("unsure",),
+            frozenset({Status.FAILED}), _retry, ("unsure",), settled=True, check=_check_retry,
         ),
         Action(
             "terminate", "Ends the workflow at once. Nothing is undone: what it did stays as it is.",
-            _OPEN, _terminate, ("reason",), grave=True,
+            _OPEN, _terminate, ("reason",), grave=True, check=_check_reason,
         ),
         Action(
             "purge", "Removes the instance with its log, its result and its messages, for good.",
-            TERMINAL_STATUSES, _purge, grave=True,
+            TERMINAL_STATUSES, _purge, grave=True, settled=True,
         ),
     )
 }  # fmt: skip
@@ -112,19 +150,20 @@ async def act_page(request: Request, reader: Reader, verb: str, instance_id: str
         raise not_found("There is no such action.")
     form: Form | None = request.state.form if request.method == "POST" else None
     instance, waits = await _found(reader, instance_id)
+    shown = _Shown(instance, waits, _events_of(reader, instance) if verb == "signal" else {})
     if form is None:
-        return _ask(request, action, instance, waits, {}, None)
+        return _ask(request, action, shown, {}, None)
     try:
-        done = await action.act(reader.instances, instance_id, form)
+        done = await action.act(reader.instances, instance_id, plain_form(form, shown.events))
     except StorageError:
         audit(request, verb, instance_id, "failed: the database did not answer")
         raise
     except (RefusedError, RomancyError) as error:
         audit(request, verb, instance_id, f"refused ({type(error).__name__})")
-        return _ask(request, action, instance, waits, form, str(error))
+        return _ask(request, action, shown, form, str(error))
     if done is False:
         audit(request, verb, instance_id, "refused (it had ended)")
-        return _ask(request, action, instance, waits, form, "It had ended already.")
+        return _ask(request, action, shown, form, "It had ended already.")
     audit(request, verb, instance_id, "done")
     visit = visit_of(request)
     target = visit.url("/instances") if verb == "purge" else visit.instance_url(instance_id)
@@ -146,30 +185,46 @@ def field_of(form: Form, name: str) -> str:
 
 async def _found(reader: Reader, instance_id: str) -> tuple[Instance, tuple[Wait, ...]]:
     """The instance, with the events that it waits for if its log can be read."""
-    instance = await reader.instances.get_instance(instance_id)
-    if instance is None:
+    found = await reader.store.read(instance_id, limit=0)
+    if found is None:
         raise InstanceNotFoundError("There is no instance with this id.")
+    instance = Instance.of(found.instance)
     try:
-        known = await reader.instances.get_instance(instance_id, waits=True)
+        known = await instance_with_waits(reader.store, instance_id)
     except CodecError:
         known = None
     waits = () if known is None else known.waits or ()
     return instance, tuple(wait for wait in waits if wait.kind == "event")
 
 
-def _ask(
-    request: Request, action: Action, instance: Instance, waits: tuple[Wait, ...], form: Form, fault: str | None
-) -> Response:
+class _Shown(NamedTuple):
+    """What the page that asks shows of an instance."""
+
+    instance: Instance
+    waits: tuple[Wait, ...]
+    events: dict[str, Typed]
+
+
+def _events_of(reader: Reader, instance: Instance) -> dict[str, Typed]:
+    known = None if reader.app is None else reader.app.workflows.get(instance.workflow_name)
+    return {} if known is None else typed_events([known])
+
+
+def _ask(request: Request, action: Action, shown: _Shown, form: Form, fault: str | None) -> Response:
+    instance, waits = shown.instance, shown.waits
     given = {name: field_of(form, name) if len(form.get(name, [])) == 1 else "" for name in action.fields}
-    if waits and not form:
-        given |= {"event": waits[0].name, "key": waits[0].key or ""} if action.verb == "signal" else {}
+    form_of_signal = signalling(request, shown.events, [wait.name for wait in waits], form)
+    if waits and not form and action.verb == "signal":
+        typed = form_of_signal.typed
+        meant = next((wait for wait in waits if typed is not None and wait.name == typed.event.name), waits[0])
+        given |= {"event": meant.name, "key": meant.key or ""}
     fits = instance.status in action.statuses
     if not fits and fault is None:
         fault = f"The instance is {instance.status}: {action.verb} is not for it."
     status = HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT
     return render(
         request, "act.html", status=status, action=action, instance=instance, waits=waits, given=given, fault=fault,
-        fits=fits,
+        fits=fits, signalling=form_of_signal,
     )  # fmt: skip
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import enum
-import types
 import typing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from starlette.responses import RedirectResponse
 
 from romancy.dashboard._acting import audit, field_of
+from romancy.dashboard._fields import Field, field_for, json_of, members_of, object_of
 from romancy.dashboard._pages import render
-from romancy.dashboard._refused import RefusedError, bad_request, not_found
+from romancy.dashboard._refused import RefusedError, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.errors import RomancyError, StorageError
 
@@ -29,18 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["start_page"]
 
-_NUMBERS: Final = (int, float)
 
+class _Asked(NamedTuple):
+    """The inputs for a workflow."""
 
-class Field(NamedTuple):
-    """An input of the form, for one parameter."""
-
-    name: str
-    kind: Literal["text", "number", "choice", "json"]
-    type: str
-    """As a person writes it."""
-    required: bool
-    choices: tuple[str, ...] = ()
+    fields: list[Field]
+    members: bool
+    """They are the members of the only parameter, and not the parameters."""
 
 
 async def start_page(request: Request, app: Romancy | None) -> Response:
@@ -53,12 +47,12 @@ async def start_page(request: Request, app: Romancy | None) -> Response:
     workflow = app.workflows.get(name)
     if workflow is None:
         raise not_found("There is no workflow of this name.")
-    fields = _fields(workflow)
+    asked = _asked(workflow)
     form: Form | None = request.state.form if request.method == "POST" else None
     fault: str | None = None
     if form is not None:
         try:
-            handle = await _start(app, workflow, fields, form)
+            handle = await _start(app, workflow, asked, form)
         except StorageError:
             raise
         except (RefusedError, RomancyError) as error:
@@ -69,70 +63,39 @@ async def start_page(request: Request, app: Romancy | None) -> Response:
             return RedirectResponse(visit_of(request).instance_url(handle), HTTPStatus.SEE_OTHER)
     return render(
         request, "start.html", status=HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT,
-        names=[], workflow=workflow, fields=fields, form=form or {}, fault=fault,
+        names=[], workflow=workflow, fields=asked.fields, form=form or {}, fault=fault,
     )  # fmt: skip
 
 
-async def _start(app: Romancy, workflow: Workflow[..., Any], fields: list[Field], form: Form) -> str:
-    given = {field.name: value for field in fields if (value := _json_of(field, form)) is not None}
-    if len(fields) == 1 and given:
-        (raw,) = given.values()
-    else:
-        raw = b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in given.items()) + b"}"
-    args, kwargs = workflow.signature.decode_arguments(msgspec.Raw(raw)) if given else ((), {})
+async def _start(app: Romancy, workflow: Workflow[..., Any], asked: _Asked, form: Form) -> str:
+    args, kwargs = _arguments(workflow, asked, form)
     chosen = field_of(form, "romancy-id").strip() or None
     handle = await app.start_many([workflow.options(instance_id=chosen).bind(*args, **kwargs)], if_exists="refuse")
     return handle[0].instance_id
 
 
-def _json_of(field: Field, form: Form) -> bytes | None:
-    """The value of a field as JSON. None: it is left out, and the parameter's default counts."""
-    text = field_of(form, f"in-{field.name}")
-    if field.kind == "text":
-        return None if not text and not field.required else msgspec.json.encode(text)
-    if not text.strip():
-        if field.required:
-            raise bad_request(f"{field.name} is missing.")
-        return None
-    if field.kind == "choice" and text not in field.choices:
-        raise bad_request(f"{field.name} is none of its choices.")
-    try:
-        msgspec.json.decode(text)
-        return text.encode()
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise bad_request(f"{field.name} is no JSON ({error}).") from None
+def _arguments(workflow: Workflow[..., Any], asked: _Asked, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a form. Raises RefusedError or SerializationError if they do not fit."""
+    if asked.members:
+        given: bytes | None = object_of(asked.fields, form)
+    elif len(asked.fields) == 1:
+        given = json_of(asked.fields[0], form)
+    else:
+        given = object_of(asked.fields, form)
+        given = None if given == b"{}" else given
+    return ((), {}) if given is None else workflow.signature.decode_arguments(msgspec.Raw(given))
 
 
-def _fields(workflow: Workflow[..., Any]) -> list[Field]:
+def _asked(workflow: Workflow[..., Any]) -> _Asked:
     try:
         hints: Mapping[str, Any] = typing.get_type_hints(workflow.fn)
     except Exception:  # noqa: BLE001 - annotations of the user's may name what is not there
         hints = {}
-    return [
-        _field(each.name, hints.get(each.name, Any), required=each.required) for each in workflow.signature.parameters
-    ]
-
-
-def _field(name: str, declared: Any, *, required: bool) -> Field:
-    """The input that fits a type. What has no input of its own is written as JSON."""
-    shown = declared.__name__ if isinstance(declared, type) and not get_args(declared) else str(declared)
-    shown = shown.replace("typing.", "")
-    plain = declared
-    options = [each for each in get_args(declared) if each is not type(None)]
-    if get_origin(declared) in (typing.Union, types.UnionType) and len(options) == 1 and not required:
-        plain = options[0]
-    if plain is str:
-        return Field(name, "text", shown, required)
-    if plain is bool:
-        return Field(name, "choice", shown, required, ("true", "false"))
-    if plain in _NUMBERS:
-        return Field(name, "number", shown, required)
-    if get_origin(plain) is Literal:
-        return Field(name, "choice", shown, required, tuple(_as_json(value) for value in get_args(plain)))
-    if isinstance(plain, type) and issubclass(plain, enum.Enum):
-        return Field(name, "choice", shown, required, tuple(_as_json(one.value) for one in plain))
-    return Field(name, "json", shown, required)
-
-
-def _as_json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    parameters = workflow.signature.parameters
+    if len(parameters) == 1 and parameters[0].required:
+        members = members_of(hints.get(parameters[0].name))
+        if members is not None:
+            return _Asked(members, members=True)
+    return _Asked(
+        [field_for(one.name, hints.get(one.name, Any), required=one.required) for one in parameters], members=False
+    )

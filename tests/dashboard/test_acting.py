@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from romancy import Romancy, TerminalError, WorkflowContext, activity, workflow
+from romancy import EventType, Romancy, TerminalError, WorkflowContext, activity, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
@@ -55,6 +56,23 @@ async def pack(
     return {"item": item, "count": count, "fast": fast, "box": box, "labels": labels, "note": note}
 
 
+@dataclass
+class Payment:
+    order: str
+    cents: int
+    note: str | None = None
+
+
+PAID = EventType("payment.settled", Payment, key="order")
+COUNTED = EventType("counted", int)
+
+
+@workflow
+async def settle(ctx: WorkflowContext, due: Payment) -> Payment:
+    await ctx.wait_event(COUNTED)
+    return (await ctx.wait_event(PAID, key=due.order)).data
+
+
 @workflow
 async def greet(ctx: WorkflowContext, name: str) -> str:
     return f"Hello {name}"
@@ -67,7 +85,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
-    async with Romancy(storage_url, workflows=[place_order, wait, pack, greet]) as app:
+    async with Romancy(storage_url, workflows=[place_order, wait, pack, greet, settle]) as app:
         yield app
 
 
@@ -263,6 +281,34 @@ async def test_a_workflow_is_started_with_a_form_of_its_types(app: Romancy) -> N
     again = await browser.submit("/start?workflow=pack", fields)
     assert 409 == again.status
     assert 'value="lamp"' in again.body.decode()  # what was typed is not lost
+
+
+async def test_a_signal_has_a_form_of_its_event_type(app: Romancy) -> None:
+    browser = Browser(asgi(app))
+    fields = {"in-order": "o-1", "in-cents": "500", "romancy-id": "s-1"}  # of the only parameter, a dataclass
+    assert 303 == (await browser.submit("/start?workflow=settle", fields)).status
+    handle = app.handle("s-1", settle)
+    async for entry in app.entries_of("s-1", follow=True):
+        if type(entry.event).__name__ == "EventAwaited":
+            break
+
+    page = await browser.get("/act/signal/s-1")  # of the event that it waits for
+    assert 'name="in-data"' in page.body.decode()
+    assert 'name="event" value="counted"' in page.body.decode()
+    paid = await browser.get("/act/signal/s-1?event=payment.settled")
+    assert 'name="in-cents"' in paid.body.decode()
+    assert 'name="data"' in (await browser.get("/act/signal/s-1?plain=1")).body.decode()
+
+    typed = {"typed": "1", "event": "payment.settled", "in-order": "o-1"}
+    for fault in ({}, {"in-cents": "many"}, {"in-cents": '"5"'}, {"in-cents": "5", "event": "nowhere"}):
+        assert 409 == (await browser.submit("/act/signal/s-1", {**typed, **fault})).status
+    kept = await browser.submit("/act/signal/s-1", {**typed, "in-cents": "many"})
+    assert 'value="many"' in kept.body.decode()
+    counted = {"typed": "1", "event": "counted", "in-data": "3"}
+    assert 303 == (await browser.submit("/act/signal/s-1", counted)).status
+    assert 303 == (await browser.submit("/act/signal/s-1", {**typed, "in-cents": "5", "data": '"forged"'})).status
+
+    assert Payment("o-1", 5) == await handle.result()  # the key was taken from the data
 
 
 async def test_a_workflow_of_one_parameter_is_started(app: Romancy) -> None:
