@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.status import Status
+from romancy.storage.sql import load_queries
 from romancy_conformance.contract.building import append, change, delivery, start
 from romancy_postgres import _signals
 from romancy_postgres._signals import channel_of, payloads
@@ -92,6 +94,22 @@ async def test_a_lost_listener_comes_back_and_everybody_looks(
         assert len(gone) == 2
         assert changed is None or item.instance_id in changed
         await settle(other)
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_an_announcement_does_not_wait_for_the_disk(connection: asyncpg.Connection) -> None:
+    notify = load_queries(files("romancy_postgres") / "upkeep.sql", "romancy_", None)["notify"]
+    heard = await listen(connection)
+
+    async with connection.transaction():
+        await connection.execute("set local synchronous_commit = on")
+        await connection.fetch(notify, "romancy_work", ['["origin", "one"]'])
+        within = await connection.fetchval("show synchronous_commit")
+    await connection.execute("select 1")  # what it has notified itself about has arrived
+
+    assert ("off", [["one"]]) == (within, heard)
+    assert "off" != await connection.fetchval("show synchronous_commit")
 
 
 @pytest.mark.anyio
