@@ -13,8 +13,8 @@ import ssl
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import aiomysql
-import pymysql.err
 from pymysql.constants import CLIENT, COMMAND
+from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
@@ -129,7 +129,7 @@ class Wire(aiomysql.Connection):
             self._watch = loop.call_at(self._busy_until, self._give_up_if_busy)
         try:
             answer = await asking
-        except pymysql.err.MySQLError as error:
+        except MySQLError as error:
             told = self._told(error, what)
             if not isinstance(told, TOLD_BY_THE_SERVER):
                 self.abort()
@@ -139,7 +139,7 @@ class Wire(aiomysql.Connection):
             lost = isinstance(error, OSError) or (self.closed and isinstance(error, AttributeError))
             self.abort()
             if lost:
-                raise self._told(pymysql.err.InterfaceError(), what) from None
+                raise self._told(InterfaceError(), what) from None
             raise
         finally:
             self._busy_until = 0.0
@@ -160,10 +160,10 @@ class Wire(aiomysql.Connection):
         await self._execute_command(command, packet)  # first reads what a cursor of the user's has left
         stream = self._reader
         if stream is None:
-            raise pymysql.err.InterfaceError
+            raise InterfaceError
         return Reader(stream, self._next_seq_id)
 
-    def _told(self, error: pymysql.err.MySQLError, what: str) -> Exception:
+    def _told(self, error: MySQLError, what: str) -> Exception:
         where = self.settings.where
         if self.timed_out:
             return ConnectionLostError(f"{where}: no answer to {what} within {self.settings.timeout:g} s")
@@ -270,7 +270,7 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
             if not result.has_next:
                 break
             await connection.next_result()
-    except (pymysql.err.MySQLError, OSError, AttributeError) as error:
+    except (MySQLError, OSError, AttributeError) as error:
         raise exchange_error(error, what, where, closed=connection.closed) from None
     return answers
 
@@ -279,7 +279,7 @@ def exchange_error(error: Exception, what: str, where: str, *, closed: bool) -> 
     """The error to raise for an error that was met on a connection of the caller's."""
     if is_duplicate(error):
         return MismatchError(what)
-    if isinstance(error, pymysql.err.MySQLError):
+    if isinstance(error, MySQLError):
         return translate(error, what, where)
     # If another task closed the connection in the meantime, the driver's reader and writer are None.
     if isinstance(error, AttributeError) and not closed:
@@ -362,10 +362,10 @@ def _explained(error: BaseException, settings: Settings) -> BaseException:
     if isinstance(error, TimeoutError):
         seconds = f"{settings.connect_timeout:g} s"
         return StorageUnavailableError(f"{settings.where}: no connection within {seconds}")
-    cause = error.__cause__ if isinstance(error, pymysql.err.MySQLError) else error
+    cause = error.__cause__ if isinstance(error, MySQLError) else error
     if isinstance(cause, ssl.SSLError):
         return StorageConfigurationError(f"{settings.where}: TLS failed: {cause.reason or cause}")
-    if isinstance(error, pymysql.err.MySQLError):
+    if isinstance(error, MySQLError):
         return translate(error, "connect", settings.where)
     if isinstance(error, RuntimeError) and "cryptography" in str(error):
         return _PasswordNeedsTLSError()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pymysql.err
+# By name, here and elsewhere: after `pymysql.install_as_MySQLdb()`, `import MySQLdb.converters` (Django does) makes a
+# second module of errors and puts it in the place of the attribute `pymysql.err`.
+from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 
@@ -160,7 +162,7 @@ _FILE_FAILED = (
 
 def code_of(error: BaseException) -> int:
     """The error number of the server or the driver; 0 if there is none."""
-    first = error.args[0] if isinstance(error, pymysql.err.MySQLError) and error.args else 0
+    first = error.args[0] if isinstance(error, MySQLError) and error.args else 0
     return first if isinstance(first, int) else 0
 
 
@@ -179,7 +181,7 @@ def already_there(error: BaseException) -> bool:
     return code_of(error) in _DONE_BEFORE
 
 
-def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception:
+def translate(error: MySQLError, what: str, where: str) -> Exception:
     """The error to raise for an error of the driver, met by statement `what` on server `where`."""
     code = code_of(error)
     if code == _NO_SAVEPOINT and WHOLE in str(error):
@@ -190,7 +192,7 @@ def translate(error: pymysql.err.MySQLError, what: str, where: str) -> Exception
         return TransientError(what, code)
     if code in _VALUE:
         return RefusedValueError(what, code)
-    if code in _LOST or isinstance(error, pymysql.err.InterfaceError):
+    if code in _LOST or isinstance(error, InterfaceError):
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
     refusal = _FILE_FAILED if code in _OF_FILES else _UNAVAILABLE.get(code)
     if refusal is not None:

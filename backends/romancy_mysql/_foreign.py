@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import pymysql.connections
-import pymysql.cursors
-import pymysql.err
+from pymysql.connections import Connection
 from pymysql.constants import CLIENT
+from pymysql.cursors import DictCursor
+from pymysql.err import MySQLError
 
 from romancy_mysql._connection import exchange_error
 from romancy_mysql._protocol import Answer
@@ -78,12 +78,12 @@ class Blocking:
                 if not result.has_next:
                     break
                 connection.next_result()
-        except (pymysql.err.MySQLError, OSError, AttributeError) as error:
+        except (MySQLError, OSError, AttributeError) as error:
             raise exchange_error(error, what, where, closed=self.closed) from None
         return answers
 
     def _execute(self, sql: str, parameters: tuple[object, ...]) -> tuple[int, list[dict[str, Any]]]:
-        with self.connection.cursor(pymysql.cursors.DictCursor) as cursor:
+        with self.connection.cursor(DictCursor) as cursor:
             count = cursor.execute(sql, parameters or None)
             return count, [dict(line) for line in cursor.fetchall()]
 
@@ -92,10 +92,10 @@ class Blocking:
         try:
             connection._execute_command(_COM_SET_OPTION, struct.pack("<H", option))  # noqa: SLF001 - it has no public name
             connection._read_packet()  # noqa: SLF001 - as above
-        except (pymysql.err.MySQLError, OSError, AttributeError) as error:
+        except (MySQLError, OSError, AttributeError) as error:
             raise exchange_error(error, "an option", where, closed=self.closed) from None
 
 
 def is_blocking(connection: object) -> bool:
     """Whether this is a connection of PyMySQL."""
-    return isinstance(connection, pymysql.connections.Connection)
+    return isinstance(connection, Connection)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-import pymysql.err
+from pymysql.err import MySQLError
 
 from romancy.errors import UsageError
 from romancy.storage.endings import BESIDE, OVER, refuse_mysql_ending
@@ -70,7 +70,7 @@ class GuardedConnection(Wire):
         self._busy += 1
         try:
             return await super().query(sql, unbuffered)
-        except pymysql.err.MySQLError:
+        except MySQLError:
             self.failed = self.failed or not self._ours
             raise
         finally:
@@ -82,7 +82,7 @@ class GuardedConnection(Wire):
         self._busy += 1
         try:
             return await super().next_result()
-        except pymysql.err.MySQLError:
+        except MySQLError:
             self.failed = self.failed or not self._ours
             raise
         finally:

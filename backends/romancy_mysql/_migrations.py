@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-import pymysql.err
+from pymysql.err import MySQLError
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.sql import load_queries, with_prefix
@@ -121,13 +121,13 @@ async def _take(database: Database, wire: Wire, version: int, number: int, step:
     what = f"migration {version}, step {number}"
     try:
         await wire.query(step.encode())  # without a time-out: an ALTER may take as long as it needs
-    except pymysql.err.MySQLError as error:
+    except MySQLError as error:
         if not already_there(error):
             raise _explained(error, what, database.settings) from None
     await _run(wire, database.statement("record_step", version=version, step=number))
 
 
-def _explained(error: pymysql.err.MySQLError, what: str, settings: Settings) -> Exception:
+def _explained(error: MySQLError, what: str, settings: Settings) -> Exception:
     explained = translate(error, what, settings.where)
     if isinstance(explained, TransientError):
         return StorageUnavailableError(

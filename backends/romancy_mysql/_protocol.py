@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pymysql.err
 from pymysql.constants import CR, FIELD_TYPE, SERVER_STATUS
+from pymysql.err import OperationalError, raise_mysql_exception
 
 if TYPE_CHECKING:
     import asyncio
@@ -122,7 +122,7 @@ class Reader:
             raise _out_of_step()
         if packet[0] == _ERROR:
             self._nothing_more()
-            pymysql.err.raise_mysql_exception(packet)
+            raise_mysql_exception(packet)
         return packet
 
     def _nothing_more(self) -> None:
@@ -155,7 +155,7 @@ class Reader:
         while missing > 0:
             part = await self._stream.read(max(missing, _CHUNK))
             if not part:
-                raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, "the server has hung up")
+                raise OperationalError(CR.CR_SERVER_LOST, "the server has hung up")
             parts.append(part)
             missing -= len(part)
         self._data = b"".join(parts)
@@ -204,5 +204,5 @@ def _number(packet: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(packet[at + 1 : at + 1 + width], "little"), at + 1 + width
 
 
-def _out_of_step() -> pymysql.err.OperationalError:
-    return pymysql.err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, "the answer is not one to what was asked")
+def _out_of_step() -> OperationalError:
+    return OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, "the answer is not one to what was asked")

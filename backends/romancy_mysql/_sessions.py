@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiomysql
-import pymysql.err
+from pymysql.err import MySQLError
 
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
 from romancy.storage.endings import BESIDE, OVER
@@ -81,7 +81,7 @@ class MySQLSession:
         return [dict(line) for line in await cursor.fetchall()]
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
-        if not isinstance(error, pymysql.err.MySQLError) or raised_on(error, aiomysql.Connection) is not self._guard:
+        if not isinstance(error, MySQLError) or raised_on(error, aiomysql.Connection) is not self._guard:
             return None
         return self._explained(error)
 
@@ -163,7 +163,7 @@ class MySQLSession:
         if not self._guard.closed:
             await self._database.roll_back(self._guard)
 
-    def _explained(self, error: pymysql.err.MySQLError) -> StorageUnavailableError | None:
+    def _explained(self, error: MySQLError) -> StorageUnavailableError | None:
         """The error for a user's statement that met a passing trouble. None if the statement is at fault."""
         explained = translate(error, "a statement of the session", self._database.settings.where)
         if isinstance(explained, TransientError):
@@ -175,7 +175,7 @@ class MySQLSession:
         cursor = await self._guard.cursor(kind)
         try:
             await cursor.execute(sql, parameters or None)
-        except pymysql.err.MySQLError as error:
+        except MySQLError as error:
             if (explained := self._explained(error)) is not None:
                 raise explained from error
             raise

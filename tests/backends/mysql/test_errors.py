@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pymysql.err
 import pytest
 
@@ -79,3 +82,19 @@ def test_a_step_taken_before_is_no_error() -> None:
         1091,
     ]
     assert code_of(ValueError(1050)) == 0
+
+
+def test_errors_are_known_beside_a_second_module_of_them() -> None:
+    """Django imports PyMySQL under the name of mysqlclient, and `pymysql.err` is another module after that."""
+    program = """
+import pymysql
+from pymysql.err import IntegrityError
+import romancy_mysql._connection
+pymysql.install_as_MySQLdb()
+import MySQLdb.converters
+assert pymysql.err.IntegrityError is not IntegrityError
+from romancy_mysql._connection import exchange_error
+print(type(exchange_error(IntegrityError(1062, ""), "a", "b", closed=False)).__name__)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    assert ended.stdout == "MismatchError\n"
