@@ -35,10 +35,22 @@ class Beside:
         self._ending = asyncio.Event()
         self._grace = 0.0
 
+    @property
+    def at_work(self) -> Relaying | None:
+        """What relays now. None before the sender is entered, and in the pause after an error."""
+        return self._relaying if self._relaying is not None and self._relaying.works else None
+
+    @property
+    def begins(self) -> bool:
+        """Whether it has begun and the sender is not entered yet."""
+        if self._running is None or self._running.done():
+            return False
+        return self._relaying is None or self._relaying.works is None
+
     def begin(self, outbox: Outbox) -> None:
         """Relay from this outbox until `end`."""
         if self.relay is not None:
-            self._ending = asyncio.Event()
+            self._ending, self._relaying = asyncio.Event(), None
             self._running = asyncio.create_task(self._run(self.relay, outbox))
 
     async def end(self, grace: float) -> None:
@@ -68,6 +80,7 @@ class Beside:
                 if not self._ending.is_set():
                     then = f"it begins again in {pause:g} s"
                 logger.exception("the relay ended with an error; %s", then)
+                self._relaying.works = False  # it may have ended before it worked
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._ending.wait()

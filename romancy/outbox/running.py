@@ -68,8 +68,19 @@ class Relaying:
         """When the first event is due again that was settled here since the last claim (`time.monotonic`)."""
         self._look = asyncio.Event()
         self._failed_before = False
+        self.works: bool | None = None
+        """Whether it claims. None: its sender is not entered yet."""
         self._unusable: UsageError | None = None
         """What is wrong with the sender, as a call of it has shown."""
+
+    @property
+    def holds(self) -> int:
+        """How many events it has claimed and not settled."""
+        return self._held
+
+    def look(self) -> None:
+        """Look now for what is due."""
+        self._look.set()
 
     def stop(self) -> None:
         """Claim nothing more. What is being sent goes on."""
@@ -88,10 +99,12 @@ class Relaying:
             settling = asyncio.create_task(self._settle_all())
             settling.add_done_callback(lambda _: self.stop())
             try:
+                self.works = True
                 await self._claim_all()
                 if self._sending:
                     await asyncio.wait(self._sending, timeout=grace())
             finally:
+                self.works = False
                 self._stopping.set()
                 await self._give_up_sending()
                 self._settle_now.set()

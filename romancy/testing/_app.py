@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,13 +20,13 @@ from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
 from romancy.testing._mocks import Fault, Stage, fake_of
 from romancy.testing._mortal import Mortal
+from romancy.testing._relay import RelayedTime
 from romancy.testing._time import Time
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
     from contextlib import AbstractContextManager
     from types import TracebackType
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from romancy.core import Outcome
     from romancy.hooks import Hook
     from romancy.log import LogEntry
+    from romancy.outbox import Relay
     from romancy.retry import RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.storage.protocol import Store
@@ -75,8 +77,13 @@ class TestApp(Romancy):
         drain_timeout: float = 0.0,
         hooks: Iterable[Hook] = (),
         codecs: Codecs | Iterable[PayloadCodec] = (),
+        relay: Relay | None = None,
     ) -> None:
-        """`now` is the time at the beginning: without it, the time of the machine."""
+        """`now` is the time at the beginning: without it, the time of the machine.
+
+        With a `relay`, its sender gets what was published, and the pause before it gets an event again is one of the
+        test's time.
+        """
         self._clock = StandingClock(_microseconds(datetime.now(UTC) if now is None else now))
         self._database = Database(self._clock.now)
         name = f"test-{secrets.token_hex(8)}"
@@ -91,6 +98,7 @@ class TestApp(Romancy):
             hooks=hooks,
             codecs=codecs,
             check_at_start=False,
+            relay=relay,
         )
         self._skip = skip
         self._stage = Stage(lambda: self.now)
@@ -104,7 +112,10 @@ class TestApp(Romancy):
         await super().__aenter__()
         worker = self._worker
         assert worker is not None  # noqa: S101 - a test app is a worker
-        self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open)
+        relayed = None
+        if self.relay is not None:
+            relayed = RelayedTime(self._clock, self._opened().outbox, self._relaying)
+        self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open, relayed=relayed)
         return self
 
     async def __aexit__(
@@ -151,7 +162,7 @@ class TestApp(Romancy):
         assert worker is not None  # noqa: S101 - a test app is a worker
         self._skips += time.skips
         await time.close()
-        await worker.abandon()
+        await asyncio.gather(worker.abandon(), self._relaying.end(0.0))
         bury(self._database, worker.leases.token)
         self._time = self._worker = None
         await self.__aexit__(None, None, None)

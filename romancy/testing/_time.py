@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.engine import Worker
     from romancy.testing._clock import StandingClock
+    from romancy.testing._relay import RelayedTime
 
 __all__ = ["Time"]
 
@@ -34,12 +35,21 @@ _SAY_AFTER: Final = 5.0
 class Time:
     """The time of one test app while it is open."""
 
-    def __init__(self, clock: StandingClock, worker: Worker, *, skip: bool, idle: Callable[[], None]) -> None:
-        """`idle` is called when a test waits and nothing is due any more."""
+    def __init__(
+        self,
+        clock: StandingClock,
+        worker: Worker,
+        *,
+        skip: bool,
+        idle: Callable[[], None],
+        relayed: RelayedTime | None = None,
+    ) -> None:
+        """`idle` is called when a test waits and nothing is due any more. `relayed` is for an app with a relay."""
         self._clock = clock
         self._worker = worker
         self._skip = skip
         self._idle = idle
+        self._relayed = relayed
         self._waiting = 0
         self._asked = 0
         self._holds = 0
@@ -162,7 +172,8 @@ class Time:
             written = worker.writer.written
             worker.claiming.look()  # what rests in the database may be due, or have mail
             await self._rests(executing=executing)
-            if written == worker.writer.written:
+            sent = self._relayed is not None and await self._relayed.settled()
+            if written == worker.writer.written and not sent:
                 return
 
     async def _rests(self, *, executing: bool) -> None:

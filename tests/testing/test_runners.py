@@ -153,6 +153,16 @@ def test_anyio(run: Callable[..., tuple[int, str]], scope: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="capability: uvloop does not run here")
+def test_uvloop(run: Callable[..., tuple[int, str]]) -> None:
+    """The clock of a test reads the loop's turns, and this loop has turns of its own kind."""
+    text = ANYIO.replace("SCOPE", "function").replace('return "asyncio"', 'return ("asyncio", {"use_uvloop": True})')
+    text += "    assert type(asyncio.get_running_loop()).__module__.startswith('uvloop')\n"
+    code, said = run(f"import asyncio\n{text}", plugins=["anyio"])
+    assert (code, "4 passed" in said) == (0, True), said
+
+
+@pytest.mark.long
 def test_xdist(run: Callable[..., tuple[int, str]]) -> None:
     code, said = run(ANYIO.replace("SCOPE", "session"), "-n", "2", plugins=["anyio", "xdist"])
     assert (code, "4 passed" in said) == (0, True), said
