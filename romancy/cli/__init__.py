@@ -6,6 +6,8 @@ URL alone and run no code of the user's; they write nothing and do not migrate.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from romancy.cli._acting import ACTING
@@ -21,6 +23,9 @@ from romancy.cli._tending import TENDING
 from romancy.cli._undelivered import undelivered
 from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["cli", "main"]
 
@@ -44,6 +49,16 @@ for _command in _ALL:
     cli.add_command(_command)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    raise SystemExit(ended(lambda: cli.main(prog_name="romancy", standalone_mode=False)))
+def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: str | None = None) -> None:
+    """Run the command line, by default that of the process, and end the process with its exit code.
+
+    `app` is what `--app` says to each command that has it and is not given it.
+    """
+    defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
+    raise SystemExit(
+        ended(
+            lambda: cli.main(
+                arguments, prog_name=name, standalone_mode=False, default_map=defaults if app is not None else None
+            )
+        )
+    )

@@ -1,0 +1,61 @@
+"""What the admin shows of an instance: its input and its log, as lines. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.errors import RomancyError
+from romancy.insight import Note, Timeline
+from romancy.instance import moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from romancy.core import LogEvent
+    from romancy.insight import Step
+    from romancy.instance import Instance
+    from romancy.serialization import Codecs
+
+__all__ = ["Line", "lines_of", "text_of_input"]
+
+_LONGEST: Final = 4000
+_LONGEST_ERROR: Final = 400
+
+
+class Line(NamedTuple):
+    """A step of an instance, or a note about it."""
+
+    at: datetime | None
+    what: str
+    outcome: str
+    ended_at: datetime | None
+    failures: int
+    error: str
+
+
+def lines_of(events: Sequence[LogEvent]) -> list[Line]:
+    """The log as lines, in the order in which they began."""
+    return [_line(entry) for entry in Timeline.of(events).entries]
+
+
+def _line(entry: Step | Note) -> Line:
+    error = entry.error.summary[:_LONGEST_ERROR] if entry.error is not None else ""
+    if isinstance(entry, Note):
+        return Line(moment_of(entry.at) if entry.at else None, entry.text, "", None, 0, error)
+    if not error and entry.failures:
+        error = entry.failures[-1].error.summary[:_LONGEST_ERROR]
+    ended = None if entry.ended_at is None else moment_of(entry.ended_at)
+    return Line(moment_of(entry.began_at), f"{entry.kind} {entry.id}", entry.outcome, ended, len(entry.failures), error)
+
+
+def text_of_input(instance: Instance, codecs: Codecs) -> str | None:
+    """The input as indented JSON, the beginning of a long one. None if codecs wrap it: then it is not for everybody."""
+    if codecs.ids:
+        return None
+    try:
+        text = json.dumps(instance.input, indent=2, ensure_ascii=False)
+    except RomancyError as error:
+        return str(error)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
