@@ -1,133 +1,154 @@
-"""Orders on the web, served by uvicorn: the process is killed before a commit, after it, and at the shipment."""
+"""Orders on the web, served by real servers: the process is killed before and after the commits of what it is asked.
+
+Django and FastAPI are tried on several databases, the other frameworks on SQLite.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import time
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection, RemoteDisconnected
-from typing import TYPE_CHECKING, Any
+from http.client import RemoteDisconnected
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.examples.web_server import serving
 from tests.sessions.libraries import DRIVERS, kind_of, sqlalchemy_url
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-pytestmark = [pytest.mark.long, pytest.mark.backends("sqlite", "postgres")]
+    from tests.examples.web_server import Server
 
-KILLER = """
-import os, signal
-from pathlib import Path
+pytestmark = pytest.mark.long
+
+SQLALCHEMY = """
 from sqlalchemy import event
 from sqlalchemy.orm import Session
-from examples.web_orders import api
+from examples.{module} import *
 
-def dies(moment):
-    def die(session):
-        if Path(os.environ["DIE_AT"]).read_text() == moment:
-            Path(os.environ["DIE_AT"]).write_text("never again")
-            os.kill(os.getpid(), signal.SIGKILL)
-    return die
-
-for moment in ("before_commit", "after_commit"):
-    event.listen(Session, moment, dies(moment), insert=True)
+event.listen(Session, "before_commit", lambda session: die("before_commit"), insert=True)
+event.listen(Session, "after_commit", lambda session: die("after_commit"), insert=True)
 """
+MIGRATE = """
+import os, pymysql
+pymysql.install_as_MySQLdb()
+os.environ["DJANGO_SETTINGS_MODULE"] = "examples.django_orders.settings"
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "migrate", "django_orders", "--verbosity=0", "--skip-checks"])
+"""
+DJANGO = """
+import pymysql
+pymysql.install_as_MySQLdb()
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+commit = BaseDatabaseWrapper._commit
+
+def dying(self):
+    die("before_commit")
+    commit(self)
+    die("after_commit")
+
+BaseDatabaseWrapper._commit = dying
+from examples.django_orders.wsgi import application
+"""
+UVICORN = ("uvicorn", "killer:api", "--port", "0")
+GUNICORN = ("gunicorn", "--threads", "2", "--bind", "127.0.0.1:0")
 
 
-class Server:
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def ask(self, method: str, path: str) -> tuple[int, Any]:
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
-            connection.request(method, path)
-            with connection.getresponse() as response:
-                return response.status, json.loads(response.read())
-
-    def until(self, path: str, **expected: object) -> None:
-        while (answer := self.ask("GET", path)[1]) != expected:
-            assert answer["status"] != "failed"
-            time.sleep(0.05)  # it is another process that brings it about
+class Serve(Protocol):
+    def __call__(self, *, die_at: str = "never") -> AbstractContextManager[Server]: ...
 
 
-@contextmanager
-def serving(folder: Path, url: str, *, die_at: str = "never") -> Generator[Server]:
-    (folder / "killer.py").write_text(KILLER, "utf-8")
-    (folder / "moment").write_text(die_at, "utf-8")
-    settings = {
-        **os.environ,
-        "ROMANCY_URL": url,
-        "DATABASE_URL": sqlalchemy_url(url, DRIVERS[kind_of(url)][0]).render_as_string(hide_password=False),
-        "DIE_AT": str(folder / "moment"),
-        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+def sqlalchemy(folder: Path, url: str, module: str, *command: str) -> Serve:
+    where = sqlalchemy_url(url, DRIVERS[kind_of(url)][1 if module == "flask_orders" else 0])
+    settings = {"ROMANCY_URL": url, "DATABASE_URL": where.render_as_string(hide_password=False)}
+
+    def serve(*, die_at: str = "never") -> AbstractContextManager[Server]:
+        return serving(folder, SQLALCHEMY.format(module=module), *command, die_at=die_at, settings=settings)
+
+    return serve
+
+
+def django(folder: Path, url: str) -> Serve:
+    where = sqlalchemy_url(url, "x")
+    kind = kind_of(url)
+    database = {
+        "ENGINE": f"django.db.backends.{'sqlite3' if kind == 'sqlite' else kind}",
+        "NAME": where.database,
+        "USER": where.username or "",
+        "PASSWORD": where.password or "",
+        "HOST": where.query.get("unix_socket") or where.host or "",
+        "PORT": where.port or "",
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20} if kind == "sqlite" else {},
     }
-    command = [sys.executable, "-m", "uvicorn", "killer:api", "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, encoding="utf-8", env=settings) as process:
-        try:
-            yield Server(_port(process))
-        finally:
-            process.kill()
+    settings = {"DATABASE": json.dumps(database), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", MIGRATE], cwd=folder, env={**os.environ, **settings}, check=True)
+
+    def serve(*, die_at: str = "never") -> AbstractContextManager[Server]:
+        return serving(folder, DJANGO, *GUNICORN, "killer:application", die_at=die_at, settings=settings)
+
+    return serve
 
 
-def _port(process: subprocess.Popen[str]) -> int:
-    assert process.stderr is not None
-    said: list[str] = []
-    for line in process.stderr:
-        said.append(line)
-        if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-            return int(found[1])
-    pytest.fail("".join(said))
+class Killed:
+    """What holds of each framework."""
 
-
-@pytest.fixture
-def url(storage_url: str) -> str:
-    return storage_url
-
-
-def test_a_server_that_is_killed_between_two_requests(tmp_path: Path, url: str) -> None:
-    with serving(tmp_path, url) as server:
-        assert server.ask("PUT", "/orders/a-1?item=lamp") == (202, {"id": "a-1"})
-        server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-    with serving(tmp_path, url) as server:
-        assert server.ask("POST", "/orders/a-1/payment")[0] == 202
-        server.until("/orders/a-1", ordered=True, status="completed", shipped=True)
-        assert server.ask("PUT", "/orders/b%3B2?item=lamp")[0] == 422
-
-
-@pytest.mark.parametrize(("moment", "happened"), [("before_commit", False), ("after_commit", True)])
-def test_a_server_that_is_killed_around_the_commit_of_a_start(
-    tmp_path: Path, url: str, moment: str, *, happened: bool
-) -> None:
-    """After the commit, the process dies before it could wake anybody."""
-    with serving(tmp_path, url, die_at=moment) as server, pytest.raises((RemoteDisconnected, ConnectionError)):
-        server.ask("PUT", "/orders/a-1?item=lamp")
-    with serving(tmp_path, url) as server:
-        if not happened:
+    def test_a_server_that_is_killed_before_and_after_each_commit(self, serve: Serve) -> None:
+        """After a commit, it dies before it could wake anybody."""
+        with serve(die_at="before_commit") as server:
+            killed(server, "PUT", "/orders/a-1?item=lamp")
+        with serve(die_at="after_commit") as server:
+            assert server.ask("PUT", "/orders/b%3B2?item=lamp")[0] in (404, 422)
             nothing = {"ordered": False, "status": None, "shipped": False}
             assert server.ask("GET", "/orders/a-1") == (200, nothing)
-            assert server.ask("PUT", "/orders/a-1?item=lamp")[0] == 202
-        server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-
-
-@pytest.mark.parametrize(("moment", "happened"), [("before_commit", False), ("after_commit", True)])
-def test_a_server_that_is_killed_around_the_commit_of_a_signal(
-    tmp_path: Path, url: str, moment: str, *, happened: bool
-) -> None:
-    with serving(tmp_path, url) as server:
-        assert server.ask("PUT", "/orders/a-1?item=lamp")[0] == 202
-        server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-    with serving(tmp_path, url, die_at=moment) as server, pytest.raises((RemoteDisconnected, ConnectionError)):
-        server.ask("POST", "/orders/a-1/payment")
-    with serving(tmp_path, url) as server:
-        if not happened:
+            killed(server, "PUT", "/orders/a-1?item=lamp")
+        with serve(die_at="before_commit") as server:
             server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-            assert server.ask("POST", "/orders/a-1/payment")[0] == 202
-        server.until("/orders/a-1", ordered=True, status="completed", shipped=True)
+            killed(server, "POST", "/orders/a-1/payment")
+        with serve(die_at="after_commit") as server:
+            server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
+            killed(server, "POST", "/orders/a-1/payment")
+        with serve() as server:
+            server.until("/orders/a-1", ordered=True, status="completed", shipped=True)
+            assert server.ask("PUT", "/orders/a-2?item=book") == (202, {"id": "a-2"})
+            assert server.ask("POST", "/orders/a-2/payment")[0] == 202
+            server.until("/orders/a-2", ordered=True, status="completed", shipped=True)
+
+
+def killed(server: Server, method: str, path: str) -> None:
+    """Ask for what the server does not survive."""
+    with pytest.raises((RemoteDisconnected, ConnectionError)):
+        server.ask(method, path)
+
+
+@pytest.mark.backends("sqlite", "postgres")
+class TestFastAPI(Killed):
+    @pytest.fixture
+    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
+        return sqlalchemy(tmp_path, storage_url, "web_orders", *UVICORN)
+
+
+@pytest.mark.backends("sqlite", "postgres", "mysql")
+class TestDjango(Killed):
+    @pytest.fixture
+    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
+        return django(tmp_path, storage_url)
+
+
+@pytest.mark.backends("sqlite")
+class TestFlask(Killed):
+    @pytest.fixture
+    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
+        return sqlalchemy(tmp_path, storage_url, "flask_orders", *GUNICORN, "killer:create()")
+
+
+@pytest.mark.backends("sqlite")
+class TestLitestar(Killed):
+    @pytest.fixture
+    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
+        return sqlalchemy(tmp_path, storage_url, "litestar_orders", *UVICORN)
