@@ -24,18 +24,24 @@ FOLDER: Final = tree.ROOT / "romancy" / "sync"
 
 LEFT_OUT: Final = {
     "Romancy": {
-        "as_client": "it makes an app with `await`",
+        "as_client": "`Keeper` makes an app of its own kind",
         "is_open": "`Keeper` knows of the thread too",
         "outcome": "for handles",
         "serve": "signals arrive in the main thread, and the loop is in another",
         "watch": "for handles",
     },
-    "AppChannel": {"subscribe": "a subscription is a block with `await`"},
 }
 """Public methods without a twin, and why."""
 
 NAMES: Final = {"Romancy": "SyncRomancy", "Handle": "SyncHandle", "AppChannel": "SyncChannel"}
 """The classes that have a name of their own in the types."""
+RENAMED: Final = (
+    ("AsyncIterator[", "Iterator["),
+    ("AppChannel[", "SyncChannel["),
+    ("ChannelSubscription[", "SyncSubscription["),
+    ("Handle[", "SyncHandle["),
+)
+"""The names in what a method returns, and those of the twin."""
 HEAD: Final = '''"""{what}
 
 Written by `python -m tools.make_sync`: do not change it here.
@@ -101,7 +107,7 @@ TWINS: Final = (
     Twin(
         "_outside_channel", "AppChannel", "_channel", "SyncChannel", "Caller, Generic[T]",
         "Channels outside of workflows, for code without `await`.",
-        "from romancy.sync._calling import Caller, Keeper\n",
+        "from romancy.sync._calling import Caller, Keeper\nfrom romancy.sync._subscription import SyncSubscription\n",
         OWN.format(original="AppChannel", parameter="T"),
     ),
 )  # fmt: skip
@@ -184,7 +190,7 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
         return [f"self._target.{node.name}({passed})", "return self"]
     if returns.startswith(("AbstractContextManager", "Workflow")):
         return [f"return self._target.{node.name}({passed})"]
-    for kind in ("SyncHandle", "SyncChannel"):
+    for kind in ("SyncHandle", "SyncChannel", "SyncSubscription"):
         inner = "self._keeper" if owner != "Romancy" else "self"
         if returns.startswith(f"{kind}["):
             return [f"return {kind}({inner}, {call})"]
@@ -205,14 +211,14 @@ def _passed(arguments: ast.arguments) -> str:
 
 
 def _renamed(text: str) -> str:
-    for one, other in (("AsyncIterator[", "Iterator["), ("AppChannel[", "SyncChannel["), ("Handle[", "SyncHandle[")):
+    for one, other in RENAMED:
         text = text.replace(one, other)
     return text
 
 
 def _docstring(node: ast.ClassDef | Function) -> str:
     text = ast.get_docstring(node, clean=False) or f"The {node.name}."
-    return f'"""{text.replace("`async with`", "`with`")}"""'
+    return f'"""{text.replace("an `async with`", "a `with`").replace("`async with`", "`with`")}"""'
 
 
 def _indented(lines: Iterable[str]) -> str:

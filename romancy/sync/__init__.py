@@ -8,5 +8,6 @@ from __future__ import annotations
 from romancy.sync._app import SyncRomancy
 from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle
+from romancy.sync._subscription import SyncSubscription
 
-__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy"]
+__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncSubscription"]

@@ -121,6 +121,12 @@ class Keeper(Caller):
         """Drain the app for at most `drain_timeout` seconds, and close it."""
         self._end(None, None, None)
 
+    def as_client(self) -> Self:
+        """A new app on the same database, with the same workflows and codecs and without a worker. It is not open."""
+        client = type(self).__new__(type(self))
+        Keeper.__init__(client, self._app.as_client)
+        return client
+
     def __enter__(self) -> Self:
         return self.open()
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from romancy.sync._calling import Caller, Keeper
+from romancy.sync._subscription import SyncSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from romancy._outside_channel import AppChannel, ChannelMember
 
@@ -73,6 +75,14 @@ class SyncChannel(Caller, Generic[T]):
         """
         result: str = self._call("send_to", instance_id, data, metadata=metadata, headers=headers, session=session)
         return result
+
+    def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> SyncSubscription[T]:
+        """Take part in the channel under a name, in a `with` block. The subscription outlasts the block.
+
+        Under the same name, the next block (of this process or of another) goes on behind the last message that was
+        acknowledged. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
+        """
+        return SyncSubscription(self._keeper, self._call("subscribe", name, mode=mode))
 
     def unsubscribe(self, name: str) -> None:
         """End the subscription of this name. What it has not acknowledged is dropped; if competing, others get it."""

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from romancy import (
     Channel,
+    EventTimeoutError,
     EventType,
     InstanceNotFoundError,
     Status,
@@ -132,6 +133,33 @@ def test_signals_events_and_channels(app: SyncRomancy) -> None:
         assert listening.status() is not Status.FAILED
     channel.publish("new")
     assert listening.result(60) == "new"
+
+
+def test_a_subscription(app: SyncRomancy) -> None:
+    channel = app.channel(NEWS)
+    with channel.subscribe("reader") as messages:
+        channel.publish("first")
+        channel.publish("second")
+        assert messages.receive(timeout=60).data == "first"
+        messages.acknowledge()
+    with channel.subscribe("reader") as messages:
+        for message in messages:
+            assert message.data == "second"
+            break
+        with pytest.raises(EventTimeoutError):
+            messages.receive(timeout=0)
+    with pytest.raises(UsageError, match="inside of the block"):
+        messages.receive()
+    assert [one.id for one in channel.members()] == ["reader"]
+    channel.unsubscribe("reader")
+
+
+def test_a_client_of_the_app(app: SyncRomancy) -> None:
+    with app.as_client() as client:
+        assert type(client) is SyncRomancy
+        assert client.run(greet, "ANN") == "hello ann"
+        assert client.workflows.keys() == app.workflows.keys()
+    assert app.is_open
 
 
 def test_a_plain_activity_uses_the_app_that_it_runs_in(app: SyncRomancy) -> None:

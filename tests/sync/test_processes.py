@@ -112,8 +112,8 @@ def test_ctrl_c_while_a_call_waits(tmp_path: Path) -> None:
     text = """
 with app:
     handle = app.start(waits)
-    print("waits", flush=True)
     try:
+        print("waits", flush=True)
         handle.result()
     except KeyboardInterrupt:
         handle.signal(PAID, 7)

@@ -1,0 +1,73 @@
+"""Subscriptions of channels, for code without `await`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from romancy.sync._calling import Caller, Keeper
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from romancy._outside_channel import ChannelSubscription
+    from romancy.channel import Message
+    from romancy.retry import Duration
+
+__all__ = ["SyncSubscription"]
+
+T = TypeVar("T")
+
+
+class SyncSubscription(Caller, Generic[T]):
+    """What a named subscriber outside of workflows receives. A message comes again until it is acknowledged.
+
+    Use it as a `with` block: `with channel.subscribe(name) as messages:`, then `for message in messages:`.
+    """
+
+    def __init__(self, keeper: Keeper, target: ChannelSubscription[T]) -> None:
+        self._its_keeper = keeper
+        self._inner = target
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._its_keeper
+
+    @property
+    def _target(self) -> ChannelSubscription[T]:
+        return self._inner
+
+    def __enter__(self) -> Self:
+        self._call("__aenter__")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Acknowledge the last message, unless an exception leaves the block.
+
+        Raises StorageUnavailableError if the database stays away for some seconds. The message then comes again.
+        """
+        self._call("__aexit__", kind, error, trace)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Message[T]:
+        return self.receive()
+
+    def receive(self, *, timeout: Duration | None = None) -> Message[T]:
+        """Acknowledge the message before, and return the next one. Raises EventTimeoutError if none comes in time.
+
+        Waits while the database is away. Raises SerializationError for a message that does not fit the type of the
+        channel; the next call goes on. Raises CodecError for one that no codec of this app can open; the next call
+        tries again. Raises UsageError if another thread receives here, and if `unsubscribe` has ended the subscription.
+        """
+        result: Message[T] = self._call("receive", timeout=timeout)
+        return result
+
+    def acknowledge(self) -> None:
+        """Forget what was received so far. The next `receive` does it by itself.
+
+        Raises StorageUnavailableError if the database stays away for some seconds.
+        """
+        self._call("acknowledge")
