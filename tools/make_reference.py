@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, testing
-from romancy.ext import otel, starlette
+from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, sync, testing
+from romancy.ext import django, otel, starlette
 from romancy.instances import Instances
 from tools import markdown, tree
 
@@ -36,6 +36,7 @@ INTERNAL = {
     "Instance": {"of", "raw_input"},
     "RetryPolicy": {"decide", "delay"},
     "Romancy": {"outcome", "watch"},
+    "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "encode", "is_same_call", "kind", "launch", "read_result", "write_result",
@@ -43,14 +44,15 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
-    "Instances", "Session", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext",
+    "Instances", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Webhook", "Workflow", "WorkflowChannel",
+    "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
-    "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "OpenTelemetry": otel,
-    "Starlette": starlette, "Testing": testing,
+    "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
+    "OpenTelemetry": otel, "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
-UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances)\)")
+UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances|Keeper, SyncInstances)\)|(?<=\()Caller, ")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
