@@ -8,7 +8,7 @@ from __future__ import annotations
 
 try:
     from romancy.dashboard._application import Dashboard, asgi
-    from romancy.dashboard._auth import Auth, anyone
+    from romancy.dashboard._auth import Auth, Visitor, anyone
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {"jinja2", "starlette"}:
         raise
@@ -16,4 +16,4 @@ except ModuleNotFoundError as error:
         f"romancy.dashboard needs {error.name}; install the extra: pip install 'romancy[ui]'", name=error.name
     ) from None
 
-__all__ = ["Auth", "Dashboard", "anyone", "asgi"]
+__all__ = ["Auth", "Dashboard", "Visitor", "anyone", "asgi"]

@@ -21,11 +21,12 @@ from romancy.dashboard._instances_page import instances_page, instances_question
 from romancy.dashboard._live import Live
 from romancy.dashboard._overview_page import EVERY, overview_page, overview_question
 from romancy.dashboard._pages import render
+from romancy.dashboard._paths_page import paths_page
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
 from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
-from romancy.dashboard._visit import Visit
+from romancy.dashboard._visit import Visit, visit_of
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from romancy.app import Romancy
-    from romancy.dashboard._auth import Auth
+    from romancy.dashboard._auth import Auth, Visitor
     from romancy.dashboard._reader import Reader
 
 __all__ = ["Dashboard", "asgi"]
@@ -56,9 +57,9 @@ def asgi(
     request and does not migrate it. A URL alone brings no code: payloads behind codecs stay closed, and workflows
     cannot be started.
 
-    `auth` is called with each request, and returns the name of who asks or raises PermissionError (or Starlette's
-    HTTPException, as for a redirect to a login). Without it, only this machine is answered. `read_only` removes every
-    action. With `hosts`, only these names and loopback are answered.
+    `auth` is called with each request, and returns who asks, as a name or a `Visitor`, or raises PermissionError (or
+    Starlette's HTTPException, as for a redirect to a login). Without it, only this machine is answered. `read_only`
+    removes every action. With `hosts`, only these names and loopback are answered.
     """
     if auth is not None:
         check_hook(auth)
@@ -107,6 +108,7 @@ class Dashboard:
             self._page("/instances/{instance_id:path}", self._instance),
             self._act("/act/{verb}", self._acts),
             self._act("/act/{verb}/{instance_id:path}", self._acts),
+            self._page("/paths", self._paths),
             self._act("/start", self._starts),
             Route("/static/{name}", self._static),
         ]
@@ -170,7 +172,12 @@ class Dashboard:
         async def answer(request: Request) -> Response:
             try:
                 await self._let_in(request)
-                return await endpoint(request, await self._source.reader())
+                reader = await self._source.reader()
+                if visit_of(request).payloads:
+                    return await endpoint(request, reader)
+                if any(request.query_params.getlist("where")):  # what is sealed can be found by its value
+                    raise forbidden("You may not search by input.")
+                return await endpoint(request, reader.sealed())
             except InsteadError as instead:
                 return instead.response
             except ClientDisconnect:
@@ -182,19 +189,20 @@ class Dashboard:
 
     async def _let_in(self, request: Request) -> None:
         """Raises RefusedError, or InsteadError, unless the request may be answered with a page."""
-        who = await admitted(self.auth, request)
+        visitor = await admitted(self.auth, request)
         csrf, cookie = csrf_of(request)
-        self._visit(request, who, csrf, cookie).keep(request)
+        self._visit(request, visitor, csrf, cookie).keep(request)
         if request.method not in _READS:
             if self._read_only:
                 raise forbidden("This dashboard is read-only.")
             check_origin(request)
             request.state.form = await read_form(request)
 
-    def _visit(self, request: Request, who: str, csrf: str, cookie: str | None) -> Visit:
+    def _visit(self, request: Request, visitor: Visitor, csrf: str, cookie: str | None) -> Visit:
         return Visit(
             base=str(request.scope.get("root_path", "")).rstrip("/"),
-            who=who,
+            who=visitor.name,
+            payloads=visitor.payloads,
             csrf=csrf,
             cookie=cookie,
             read_only=self._read_only,
@@ -212,7 +220,7 @@ class Dashboard:
         if not let_in:  # nothing about the database is told to whoever may not look
             Visit(
                 base=str(request.scope.get("root_path", "")).rstrip("/"), who="", csrf="", cookie=None,
-                read_only=True, has_app=False, place="",
+                read_only=True, has_app=False, payloads=False, place="",
             ).keep(request)  # fmt: skip
         page = render(request, "refused.html", status=status, words=words, title=_title(status), let_in=let_in)
         page.headers.update(headers)
@@ -228,6 +236,9 @@ class Dashboard:
 
     async def _acts(self, request: Request, reader: Reader) -> Response:
         return await act_page(request, reader, request.path_params["verb"], _instance_id(request))
+
+    async def _paths(self, request: Request, reader: Reader) -> Response:
+        return await paths_page(request, reader)
 
     async def _starts(self, request: Request, _reader: Reader) -> Response:
         return await start_page(request, await self._source.starter())

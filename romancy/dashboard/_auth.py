@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import secrets
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "OneTimeToken", "admitted", "anyone", "check_hook", "local"]
+__all__ = ["Auth", "LastingToken", "OneTimeToken", "Visitor", "admitted", "anyone", "check_hook", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
-"""Gets the request. It returns the name of who asks (for the audit log) or nothing, or raises; it may be `async`."""
+"""Gets the request. It returns who asks, as a name (for the audit log) or a `Visitor`, or nothing, or raises.
+
+It may be `async`.
+"""
 
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _LASTS: Final = 12 * 3600
@@ -32,8 +36,17 @@ _ENTER: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><t
 <meta http-equiv="refresh" content="0;url=./"></head><body><p><a href="./">Open the dashboard</a></p></body></html>"""
 
 
-async def admitted(auth: Auth, request: Request) -> str:
-    """Ask the hook, and return the name of who asks. Raises RefusedError, or InsteadError with another answer."""
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, and what they may see."""
+
+    name: str
+    payloads: bool = True
+    """Whether they see what the app's codecs have sealed. Otherwise it stays sealed, as in a dashboard without them."""
+
+
+async def admitted(auth: Auth, request: Request) -> Visitor:
+    """Ask the hook, and return who asks. Raises RefusedError, or InsteadError with another answer."""
     try:
         answer = auth(request)
         if inspect.isawaitable(answer):
@@ -44,9 +57,10 @@ async def admitted(auth: Auth, request: Request) -> str:
         raise RefusedError(error.status_code, str(error.detail), error.headers) from None
     if answer is False:
         raise RefusedError(HTTPStatus.UNAUTHORIZED, "You may not look at this.")
-    if isinstance(answer, str) and answer:
-        return answer
-    return request.client.host if request.client is not None else "somebody on this machine"
+    somebody = request.client.host if request.client is not None else "somebody on this machine"
+    if isinstance(answer, Visitor):
+        return answer if answer.name else replace(answer, name=somebody)
+    return Visitor(answer if isinstance(answer, str) and answer else somebody)
 
 
 def check_hook(auth: Any) -> None:
@@ -103,12 +117,32 @@ class OneTimeToken:
 
     def _enter(self, request: Request) -> HTMLResponse:
         """A page that goes on by itself. A redirect would not send the cookie if another site led here."""
-        session = secrets.token_urlsafe(32)
+        session = self._new_session()
         self._session = _digest(session)
         response = HTMLResponse(_ENTER)
         secure = request.url.scheme == "https"
         response.set_cookie(self._name, session, max_age=_LASTS, httponly=True, samesite="strict", secure=secure)
         return response
+
+    def _new_session(self) -> str:
+        return secrets.token_urlsafe(32)
+
+
+class LastingToken(OneTimeToken):
+    """A token that opens sessions for as long as a command runs. Processes that share the token share the sessions."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+        self._shared = _digest(f"session {token}")
+        self._session = _digest(self._shared)
+        self._name = f"romancy-session-{_digest(f'name {token}')[:8]}"
+
+    def _take(self, offered: str) -> bool:
+        return self.token is not None and compare_digest(_digest(offered), _digest(self.token))
+
+    def _new_session(self) -> str:
+        return self._shared
 
 
 def _digest(text: str) -> str:

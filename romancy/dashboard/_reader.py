@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from romancy._desk import Desk
 from romancy._loop_check import check_place
 from romancy.app import Romancy
-from romancy.engine import coded
+from romancy.engine import coded, uncoded
 from romancy.errors import UsageError
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -26,11 +26,15 @@ class Reader(NamedTuple):
     """An open database, as pages ask it."""
 
     instances: Instances
-    """Reads instances and acts on them."""
+    """Acts on instances. For somebody who may not see payloads, read from the store."""
     store: Store
     codecs: Codecs
     app: Romancy | None
     """The app that the dashboard was given; its code is known then. It may not be open."""
+
+    def sealed(self) -> Reader:
+        """The same database for somebody who may not see what codecs have sealed."""
+        return self._replace(store=uncoded(self.store), codecs=NO_CODECS)
 
 
 class Source:
@@ -40,26 +44,32 @@ class Source:
         if not isinstance(app_or_url, Romancy | str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code
             raise UsageError(f"asgi() takes an app or the URL of a database, not {type(app_or_url).__name__}")
         self.app = app_or_url if isinstance(app_or_url, Romancy) else None
-        self._url = app_or_url if isinstance(app_or_url, str) else app_or_url.url
-        self.place = str(parse_url(self._url))
-        self._codecs = NO_CODECS if self.app is None else self.app.codecs
+        self.url = app_or_url if isinstance(app_or_url, str) else app_or_url.url
+        self.place = str(parse_url(self.url))
+        self.codecs = NO_CODECS if self.app is None else self.app.codecs
         self._desk: Desk | None = None
         self._client: Romancy | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether a second store finds the same instances: it does, but for a `memory://` without a name."""
+        place = parse_url(self.url)
+        return place.scheme != "memory" or bool(f"{place.host or ''}{place.path}")
+
     async def reader(self) -> Reader:
         """The database, opened if it is not open yet. Raises StorageError if it cannot be."""
         if self.app is not None and self.app.is_open:
-            return Reader(self.app, _store_of(self.app), self._codecs, self.app)
+            return Reader(self.app, _store_of(self.app), self.codecs, self.app)
         async with self._opening:
             if self._desk is None:
                 self._loop = asyncio.get_running_loop()
-                store = coded(create_store(self._url), self._codecs)
+                store = coded(create_store(self.url), self.codecs)
                 await store.open(migrate=False)
                 self._desk = Desk(store)
         check_place(self._loop)
-        return Reader(self._desk, self._desk.store, self._codecs, self.app)
+        return Reader(self._desk, self._desk.store, self.codecs, self.app)
 
     async def starter(self) -> Romancy | None:
         """An open app that starts workflows: the one that was given, or a client of it. None without an app."""

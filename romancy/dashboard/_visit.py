@@ -30,6 +30,8 @@ class Visit:
     read_only: bool
     has_app: bool
     """Whether there is an app, with the code and the codecs of the workflows."""
+    payloads: bool
+    """Whether what codecs have sealed is opened."""
     place: str
     """The database, without its password."""
 
@@ -48,6 +50,10 @@ class Visit:
     def act_url(self, verb: str, instance_id: str) -> str:
         """The page that asks before it does this to an instance."""
         return self._about(f"/act/{verb}", f"/act/{verb}", instance_id)
+
+    def job_url(self, job_id: str) -> str:
+        """The page of a job that acts on many."""
+        return self.url(f"/job?id={quote(job_id, safe='')}")
 
     def _about(self, path: str, asked: str, instance_id: str) -> str:
         quoted = quote(instance_id, safe="")

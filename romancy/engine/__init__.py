@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
-from romancy.engine.codecs import coded
+from romancy.engine.codecs import coded, uncoded
 from romancy.engine.decide import new_life, start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.log_writer import LogWriter
@@ -56,6 +56,7 @@ __all__ = [
     "subscription",
     "taking",
     "terminate",
+    "uncoded",
     "versions_in",
     "waits_in_vain",
 ]

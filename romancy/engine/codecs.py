@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["coded"]
+__all__ = ["coded", "uncoded"]
 
 _OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
 _PAUSE: Final = 1.0
@@ -59,6 +59,11 @@ _PAUSE: Final = 1.0
 def coded(store: Store, codecs: Codecs) -> Store:
     """Wrap the store so that these codecs open and seal what it keeps."""
     return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
+
+
+def uncoded(store: Store) -> Store:
+    """The same open store for a reader without codecs: what was sealed stays sealed."""
+    return cast("Store", store.without_codecs() if isinstance(store, _ReadingStore) else _ReadingStore(store))
 
 
 def _commit(instance_id: str, life: int, seq: int) -> PayloadContext:
@@ -90,6 +95,9 @@ class _ReadingStore:
         if callable(method):
             setattr(self, name, method)
         return method
+
+    def without_codecs(self) -> _ReadingStore:
+        return _ReadingStore(self._store)
 
     @property
     def router(self) -> Router:

@@ -1,0 +1,86 @@
+"""Completion for conditions on the input: the paths that exist, from a bounded sample of the newest instances."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from romancy.dashboard._pages import render
+from romancy.dashboard._search import Search
+from romancy.serialization import is_sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from romancy.dashboard._reader import Reader
+
+__all__ = ["paths_in", "paths_page"]
+
+_SAMPLE: Final = 200
+_LARGEST: Final = 64 * 1024
+"""Inputs with more bytes than that are not looked into."""
+_DEEPEST: Final = 8
+_MOST: Final = 300
+_EACH: Final = 200
+_NAME: Final = re.compile(r"[\w-]+")
+_NUMBER: Final = re.compile(r"-?\d+")
+_INDEX: Final = re.compile(r"0|[1-9][0-9]*")
+_OPERATORS: Final = frozenset("=!<>^*")
+_KINDS: Final = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
+
+
+async def paths_page(request: Request, reader: Reader) -> Response:
+    """The options of the list: declared paths first, then those of the sample. What is sealed is not looked into."""
+    search = Search.of(request.query_params.multi_items())._replace(where=(), page="")
+    found: dict[str, str] = {}
+    for name, workflow in () if reader.app is None else reader.app.workflows.items():
+        if search.workflow in name:
+            found |= dict.fromkeys(workflow.index, "indexed")
+    page = await reader.store.find(search.query(_SAMPLE))
+    sample = [row.input for row in page.rows if len(row.input) <= _LARGEST and not is_sealed(row.input, "input")]
+    for path, kind in paths_in(sample).items():
+        found.setdefault(path, kind)
+    return render(request, "_paths.html", paths=found)
+
+
+def paths_in(inputs: Iterable[bytes]) -> dict[str, str]:
+    """The paths to values in these inputs, in alphabetical order, each with the kind of a value there."""
+    found: dict[str, str] = {}
+    for raw in inputs:
+        try:
+            value: Any = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        for number, (path, leaf) in enumerate(_leaves(value, "", 0)):
+            if number == _EACH or len(found) >= _MOST:
+                break
+            found.setdefault(path, _KINDS[type(leaf)])
+    return dict(sorted(found.items()))
+
+
+def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The values inside, with their paths. Of an array, the first one."""
+    if not isinstance(value, dict | list):
+        if path:
+            yield path, value
+        return
+    members: dict[str, Any] = cast("Any", value if isinstance(value, dict) else dict(zip("0", value, strict=False)))
+    for name, inner in members.items() if depth < _DEEPEST else ():
+        step = _step(name)
+        if step is not None:
+            yield from _leaves(inner, path + (f".{step}" if path and step[0] != "[" else step), depth + 1)
+
+
+def _step(name: str) -> str | None:
+    """The name as a path has it; None if no condition can be written with it."""
+    if _OPERATORS & set(name) or len(name) > 100:  # noqa: PLR2004 - no one wants to read it
+        return None
+    if _NAME.fullmatch(name) and (not _NUMBER.fullmatch(name) or _INDEX.fullmatch(name)):
+        return name
+    return f"[{json.dumps(name, ensure_ascii=False)}]" if name.isprintable() else None
