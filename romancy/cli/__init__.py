@@ -14,6 +14,7 @@ from romancy.cli._acting import ACTING
 from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
+from romancy.cli._developing import dev
 from romancy.cli._endings import ended
 from romancy.cli._looking import LOOKING
 from romancy.cli._relaying import RELAYING
@@ -43,7 +44,7 @@ def cli() -> None:
 
 
 _ALL = (
-    demo, *WORKING, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
+    demo, dev, *WORKING, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

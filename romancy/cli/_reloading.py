@@ -1,4 +1,4 @@
-"""`run --reload`: the worker as a process of its own, started anew whenever a Python file of the project changes.
+"""`run --reload` and `dev`: the worker is a process, started anew whenever a Python file of the project changes.
 
 For development. The files are those below the current folder, except those of virtual environments and hidden folders.
 Their times are compared twice a second. The worker holds one end of a pipe as its standard input: when the pipe closes,
@@ -14,12 +14,12 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.cli._printing import say
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 __all__ = ["run_and_reload", "stop_with_parent", "times_of"]
 
@@ -30,13 +30,18 @@ _NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 Times = dict[str, int]
 
 
-def run_and_reload(arguments: Sequence[str], drain: float) -> None:
-    """Keep `romancy run` with these arguments running on the newest files, until SIGTERM or Ctrl-C."""
-    command = [sys.executable, "-m", "romancy", "run", *arguments]
+def run_and_reload(
+    arguments: Sequence[str], drain: float, *, files: Sequence[int] = (), secrets: Mapping[str, str] | None = None
+) -> None:
+    """Keep `romancy` with these arguments running on the newest Python files, until SIGTERM or Ctrl-C.
+
+    The worker inherits these open files, and gets the secrets in its environment.
+    """
+    child = _Child([sys.executable, "-m", "romancy", *arguments], drain, files, {**os.environ, **(secrets or {})})
     with _told_to_stop() as told:
         while not told.is_set():
             times = times_of(Path.cwd())
-            with _worker(command, drain) as worker:
+            with _worker(child) as worker:
                 changed = _until_change(worker, times, told)
             if changed:
                 shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")  # noqa: PLR2004
@@ -77,20 +82,36 @@ def _told_to_stop() -> Generator[threading.Event]:
         restore()
 
 
+class _Child(NamedTuple):
+    """How a worker is started."""
+
+    command: Sequence[str]
+    drain: float
+    files: Sequence[int]
+    environment: Mapping[str, str]
+
+
 @contextmanager
-def _worker(command: Sequence[str], drain: float) -> Generator[subprocess.Popen[bytes]]:
+def _worker(child: _Child) -> Generator[subprocess.Popen[bytes]]:
     """A worker that has stopped when the block has ended.
 
     It is in a session of its own: a Ctrl-C in the terminal is for this process, which tells the worker once.
     """
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - itself
+    worker = subprocess.Popen(  # noqa: S603 - itself
+        child.command,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=child.files,
+        env=child.environment,
+    )
+    patience = child.drain + _PATIENCE
     try:
         yield worker
         if worker.stdin is not None:
             worker.stdin.close()
-        worker.wait(drain + _PATIENCE)
+        worker.wait(patience)
     except subprocess.TimeoutExpired:
-        say(f"the worker did not stop within {drain + _PATIENCE:g} s and is killed")
+        say(f"the worker did not stop within {patience:g} s and is killed")
     finally:
         worker.kill()
         worker.wait()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from romancy.checking import Check, Misfit
     from romancy.workflow import Workflow
 
-__all__ = ["WORKING"]
+__all__ = ["WORKING", "at_work"]
 
 _EACH: Final = 1000
 
@@ -53,7 +53,7 @@ def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloade
     """
     grace = (1.0 if reload else 30.0) if drain is None else drain.total_seconds()
     if reload:
-        run_and_reload([target, "--drain", f"{grace}s", "--reloaded", *(["--quiet"] if quiet else [])], grace)
+        run_and_reload(["run", target, "--drain", f"{grace}s", "--reloaded", *(["--quiet"] if quiet else [])], grace)
         return
     if reloaded:
         stop_with_parent()
@@ -65,7 +65,7 @@ def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloade
 async def _work(target: str, grace: float) -> None:
     async with load_app(target).with_worker() as app:
         with ToldToStop() as told:
-            say(_at_work(target, sorted(app.workflows)))
+            say(at_work(target, sorted(app.workflows)))
             await told.wait()
         # By an exception the app would be closed in a loop whose tasks are all cancelled, which takes its time.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -74,7 +74,8 @@ async def _work(target: str, grace: float) -> None:
     say("worker has stopped")
 
 
-def _at_work(target: str, names: list[str]) -> str:
+def at_work(target: str, names: list[str]) -> str:
+    """What a worker of this app says when it begins."""
     if names:
         return f"worker runs {many(len(names), 'workflow')}: {', '.join(names)}"
     return (

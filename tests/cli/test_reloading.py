@@ -1,4 +1,4 @@
-"""`run --reload`: it runs the newest files, waits while they have an error, and leaves no process behind."""
+"""`run --reload` and `dev`: they run the newest files, wait while these have an error, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import httpx2
 import pytest
 
 from romancy.cli._reloading import times_of
@@ -53,10 +54,10 @@ class Reloader:
 
 
 @contextmanager
-def reloading(folder: Path) -> Generator[Reloader]:
+def reloading(folder: Path, *arguments: str) -> Generator[Reloader]:
     """A reloader in the folder, ended in any case after the block."""
     pipe = subprocess.PIPE
-    command = [*ROMANCY, "run", "shop", "--reload"]
+    command = [*ROMANCY, *(arguments or ("run", "shop", "--reload"))]
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield Reloader(process)
@@ -118,6 +119,34 @@ def test_a_reloader_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
         reloader.says("worker runs 1 workflow")
         reloader.process.kill()
         wait_for_end(worker)
+
+
+@pytest.mark.timeout(120)
+def test_dev_keeps_the_browser_open_over_changes_and_mistakes(tmp_path: Path) -> None:
+    write(tmp_path, APP.format(name="first"))
+    with reloading(tmp_path, "dev", "shop", "--port", "0") as reloader, httpx2.Client(timeout=60) as browser:
+        assert reloader.process.stdout is not None
+        link = reloader.process.stdout.readline().strip()
+        base = link.partition("?")[0]
+        entered = browser.get(link)
+        first = reloader.worker()
+        assert (200, 401) == (entered.status_code, httpx2.get(base).status_code)
+        assert "first" in browser.get(f"{base}start").text
+
+        write(tmp_path, "def broken(:\n")
+        reloader.says("SyntaxError")
+        reloader.says("it is started again when a file changes")
+        wait_for_end(first)
+
+        write(tmp_path, APP.format(name="second"))
+        assert "second" in browser.get(f"{base}start").text  # it waits for the worker
+        second = reloader.worker()
+        reloader.process.send_signal(signal.SIGINT)
+        reloader.says("reloader has stopped")
+        wait_for_end(second)
+        code = reloader.process.wait(60)
+
+    assert 0 == code
 
 
 def test_files_of_environments_and_hidden_folders_are_not_watched(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The command `dev`: a worker and the dashboard of an app, started anew whenever a Python file changes.
+
+The process that was called keeps the socket and the secret of the link, so that an open browser stays where it is. The
+worker and the dashboard are one process below it, which inherits both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from romancy.cli._apps import load_app
+from romancy.cli._listening import address_of, listener_at
+from romancy.cli._printing import say
+from romancy.cli._reloading import run_and_reload, stop_with_parent
+from romancy.cli._working import at_work
+
+if TYPE_CHECKING:
+    from romancy.app import Romancy
+
+__all__ = ["dev"]
+
+_GRACE: Final = 1.0
+_TOKEN: Final = "ROMANCY_DEV_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:APP")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--quiet", is_flag=True, help="Log warnings only.")
+@click.option("--listener", hidden=True, type=int, help="Be the worker, with this socket.")
+def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # noqa: FBT001 - click gives it by name
+    """Run a worker and the dashboard, and start both again when a Python file below this folder changes.
+
+    For development, until Ctrl-C. It prints a link for the browser of this machine. The link and an open browser stay
+    good over changes. While a file has an error, it says so and waits for the next change.
+    """
+    if listener is None:
+        _supervise(target, port, quiet=quiet)
+        return
+    stop_with_parent()
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with socket.socket(fileno=listener) as inherited:
+        asyncio.run(_work(target, load_app(target), inherited, os.environ[_TOKEN]))
+
+
+def _supervise(target: str, port: int, *, quiet: bool) -> None:
+    token = secrets.token_urlsafe(32)
+    with listener_at("127.0.0.1", port) as listener:
+        click.echo(f"{address_of(listener)}/?token={token}")
+        say("the link opens the dashboard; a change of a Python file starts everything again; Ctrl-C ends it")
+        arguments = ["dev", target, "--listener", str(listener.fileno()), *(["--quiet"] if quiet else [])]
+        run_and_reload(arguments, _GRACE, files=[listener.fileno()], secrets={_TOKEN: token})
+
+
+async def _work(target: str, made: Romancy, listener: socket.socket, token: str) -> None:
+    try:
+        from romancy.cli._server import serve_until_told  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
+        from romancy.dashboard import asgi  # noqa: PLC0415 - needs the extra ui
+        from romancy.dashboard._auth import LastingToken  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"dev needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
+    dashboard = asgi(made, auth=LastingToken(token))
+
+    async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
+        await dashboard.close()  # the streams of open pages end, for which the server would wait
+
+    async with made.with_worker() as app:
+        await dashboard.open()
+        names = sorted(app.workflows)
+        await serve_until_told(dashboard, listener, _GRACE, began=lambda: say(at_work(target, names)), ending=ending)
+        await dashboard.close()
+        await app.drain(_GRACE)
