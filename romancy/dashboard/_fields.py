@@ -57,8 +57,7 @@ def members_of(model: Any) -> list[Field] | None:
 def _members(model: Any) -> list[_Member] | None:
     if isinstance(model, type) and issubclass(model, msgspec.Struct):
         return _of_struct(model)
-    declared: Any = model
-    return _of_class(declared, typing.get_type_hints(declared)) if isinstance(model, type) else None
+    return _of_class(model) if isinstance(model, type) else None
 
 
 def _of_struct(model: type[msgspec.Struct]) -> list[_Member] | None:
@@ -68,7 +67,8 @@ def _of_struct(model: type[msgspec.Struct]) -> list[_Member] | None:
     return [_Member(one.encode_name, one.type, one.required) for one in msgspec.structs.fields(model)]
 
 
-def _of_class(model: Any, hints: Mapping[str, Any]) -> list[_Member] | None:
+def _of_class(model: Any) -> list[_Member] | None:
+    hints: Mapping[str, Any] = typing.get_type_hints(model)
     if dataclasses.is_dataclass(model):
         return [_Member(one.name, hints[one.name], _is_missing(one)) for one in dataclasses.fields(model) if one.init]
     if typing.is_typeddict(model):

@@ -70,11 +70,15 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
         if path:
             yield path, value
         return
-    members: dict[str, Any] = cast("Any", value if isinstance(value, dict) else dict(zip("0", value, strict=False)))
+    members = cast("dict[str, Any]", value) if isinstance(value, dict) else _first(cast("list[Any]", value))
     for name, inner in members.items() if depth < _DEEPEST else ():
         step = _step(name)
         if step is not None:
             yield from _leaves(inner, path + (f".{step}" if path and step[0] != "[" else step), depth + 1)
+
+
+def _first(values: list[Any]) -> dict[str, Any]:
+    return {str(number): one for number, one in enumerate(values[:1])}
 
 
 def _step(name: str) -> str | None:
