@@ -27,6 +27,9 @@ from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, no
 from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
 from romancy.dashboard._visit import Visit, visit_of
+from romancy.dashboard.bulk._bulk_page import bulk_page
+from romancy.dashboard.bulk._job_page import confirm_page, job_page, jobs_page
+from romancy.dashboard.bulk._jobs import Jobs
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class Dashboard:
         self.auth = local if auth is None else auth
         self._source = Source(app_or_url)
         self._live = Live()
+        self._jobs = Jobs(self._source)
         self._read_only = read_only
         named = frozenset(host.lower() for host in hosts)
         self._hosts = named if named or self.auth is local or isinstance(auth, OneTimeToken) else None
@@ -86,8 +90,8 @@ class Dashboard:
         return self.auth is not local
 
     async def open(self) -> None:
-        """Open the database now. Raises StorageError if it cannot be opened."""
-        await self._source.reader()
+        """Open the database now, and go on with a job that is open. Raises StorageError if it cannot be opened."""
+        await self._reader()
 
     async def close(self) -> None:
         """End the streams of open pages, and close what the dashboard has opened. An app stays as it is.
@@ -95,7 +99,14 @@ class Dashboard:
         A later request opens the database again.
         """
         await self._live.close()
+        await self._jobs.close()
         await self._source.close()
+
+    async def _reader(self) -> Reader:
+        reader = await self._source.reader()
+        if not self._read_only:
+            await self._jobs.look(reader)
+        return reader
 
     def _routes(self) -> list[Route]:
         return [
@@ -108,7 +119,11 @@ class Dashboard:
             self._page("/instances/{instance_id:path}", self._instance),
             self._act("/act/{verb}", self._acts),
             self._act("/act/{verb}/{instance_id:path}", self._acts),
+            self._act("/bulk/{verb}", self._bulk),
+            self._act("/confirm", self._confirms),
             self._page("/paths", self._paths),
+            self._page("/job", self._job),
+            self._page("/jobs", self._newest_jobs),
             self._act("/start", self._starts),
             Route("/static/{name}", self._static),
         ]
@@ -172,7 +187,7 @@ class Dashboard:
         async def answer(request: Request) -> Response:
             try:
                 await self._let_in(request)
-                reader = await self._source.reader()
+                reader = await self._reader()
                 if visit_of(request).payloads:
                     return await endpoint(request, reader)
                 if any(request.query_params.getlist("where")):  # what is sealed can be found by its value
@@ -237,8 +252,20 @@ class Dashboard:
     async def _acts(self, request: Request, reader: Reader) -> Response:
         return await act_page(request, reader, request.path_params["verb"], _instance_id(request))
 
+    async def _bulk(self, request: Request, reader: Reader) -> Response:
+        return await bulk_page(request, reader, self._jobs, request.path_params["verb"])
+
+    async def _confirms(self, request: Request, reader: Reader) -> Response:
+        return await confirm_page(request, reader, self._jobs, _instance_id(request))
+
     async def _paths(self, request: Request, reader: Reader) -> Response:
         return await paths_page(request, reader)
+
+    async def _job(self, request: Request, reader: Reader) -> Response:
+        return await job_page(request, reader, _instance_id(request))
+
+    async def _newest_jobs(self, request: Request, reader: Reader) -> Response:
+        return await jobs_page(request, reader)
 
     async def _starts(self, request: Request, _reader: Reader) -> Response:
         return await start_page(request, await self._source.starter())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._pages import render
 from romancy.dashboard._search import WITHIN, Search
+from romancy.dashboard.bulk._bulk_page import bulk_actions
 from romancy.errors import QueryError
 from romancy.instance import Instance
 from romancy.serialization import is_sealed
@@ -54,6 +55,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
         search=search,
         lines=lines_of(rows),
         older=older,
+        bulk=[] if fault else bulk_actions(search),
         fault=fault,
         version_of_list=version_of_rows(rows),
         within=WITHIN,

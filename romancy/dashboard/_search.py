@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["WITHIN", "Search"]
 
 _SECOND: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 WITHIN: Final = {
     "15m": ("last 15 minutes", 900),
     "1h": ("last hour", 3600),
@@ -67,6 +68,13 @@ class Search(NamedTuple):
         wanted = self._replace(**changes)._asdict()
         return urlencode({name: value for name, value in wanted.items() if value}, doseq=True)
 
+    def as_of(self, now: int) -> Search:
+        """The same search at that time, in microseconds: a range that ends now no longer moves."""
+        if not self.within:
+            return self
+        since = max(_moment(self.since, "since") or 0, self._begins(now))
+        return self._replace(within="", since=(_EPOCH + timedelta(microseconds=since)).isoformat())
+
     def query(self, limit: int) -> Query:
         """The query for the store. Raises QueryError with what cannot be read."""
         if len(self.where) > _MOST_CONDITIONS:
@@ -89,9 +97,12 @@ class Search(NamedTuple):
         since = _moment(self.since, "since")
         if not self.within:
             return since
+        return max(since or 0, self._begins(int(time.time() * _SECOND)))
+
+    def _begins(self, now: int) -> int:
         if self.within not in WITHIN:
             raise QueryError(f"within: one of {', '.join(WITHIN)}")
-        return max(since or 0, (int(time.time()) - WITHIN[self.within][1]) * _SECOND)
+        return now - WITHIN[self.within][1] * _SECOND
 
 
 def _moment(text: str, what: str) -> int | None:

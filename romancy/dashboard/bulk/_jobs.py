@@ -1,0 +1,121 @@
+"""The worker of the jobs. It knows their workflow alone, and works while there is one to do.
+
+A job that another dashboard has begun is taken up as well, if that one is gone: any dashboard of the same database that
+may act goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from romancy._desk import Desk
+from romancy.app import Romancy
+from romancy.dashboard._refused import RefusedError
+from romancy.dashboard.bulk._job import BULK, desk_of_the_dashboard
+from romancy.dashboard.bulk._matching import NAME
+from romancy.errors import RomancyError
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.query import build_query
+
+if TYPE_CHECKING:
+    from romancy.dashboard._reader import Reader, Source
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["Jobs", "newest"]
+
+_log: Final = logging.getLogger("romancy.dashboard")
+_EVERY: Final = 30.0
+_SHOWN: Final = 20
+
+
+async def newest(store: Store) -> list[InstanceRow]:
+    """The newest jobs."""
+    found = await store.find(build_query(workflow_name=NAME, limit=_SHOWN))
+    return [row for row in found.rows if row.workflow_name == NAME]
+
+
+class Jobs:
+    """Runs the jobs of one dashboard."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._open: contextlib.AsyncExitStack | None = None
+        self._app: Romancy | None = None
+        self._opening = asyncio.Lock()
+        self._looks_at = 0.0
+        self._beginning: asyncio.Task[None] | None = None
+
+    async def look(self, reader: Reader) -> None:
+        """Once in a while, let the worker begin if a job is open. Nobody waits for it."""
+        if self._app is not None or time.monotonic() < self._looks_at or not self._source.is_shared:
+            return
+        self._looks_at = time.monotonic() + _EVERY
+        if any(row.status not in TERMINAL_STATUSES for row in await newest(reader.store)):
+            self._beginning = asyncio.create_task(self._go_on(), name="romancy-dashboard-jobs")
+
+    async def _go_on(self) -> None:
+        try:
+            await self.app()
+        except RomancyError as error:
+            _log.warning("a job of the dashboard is open and does not go on: %s", error)
+
+    async def app(self) -> Romancy:
+        """The open app with the worker. Raises RefusedError if no other app can open the database."""
+        if not self._source.is_shared:
+            raise RefusedError(
+                409, "An app on memory:// keeps its instances to itself. Give it a name, as in memory://shop."
+            )
+        async with self._opening:
+            if self._app is not None and not _works(self._app):
+                await self._end()
+            return self._app if self._app is not None else await self._begin()
+
+    async def _begin(self) -> Romancy:
+        app = Romancy(
+            self._source.url,
+            workflows=[BULK],
+            codecs=self._source.codecs,
+            check_at_start=False,
+            keep_undelivered=None,  # what is kept how long is for the user's app to say
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(app)
+            desk = Desk(_store_of(app))
+            stack.push_async_callback(desk.leave)
+            stack.enter_context(app.override(desk_of_the_dashboard, lambda: desk))
+            self._open = stack.pop_all()
+        self._app = app
+        return app
+
+    async def close(self) -> None:
+        """Stop working. Another dashboard, or the next start of this one, goes on with what is open."""
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None:
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+        async with self._opening:
+            await self._end()
+
+    async def _end(self) -> None:
+        stack, self._open, self._app = self._open, None, None
+        self._looks_at = 0.0
+        if stack is not None:
+            await stack.aclose()
+
+
+def _works(app: Romancy) -> bool:
+    """Whether its worker has not failed for good."""
+    try:
+        _store_of(app)
+    except RomancyError:
+        return False
+    return True
+
+
+def _store_of(app: Romancy) -> Store:
+    return app._opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the jobs read what the app has open

@@ -1,0 +1,66 @@
+"""Which instances an action on many is for: those that a search finds, as it stood when somebody asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.dashboard._refused import bad_request
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from romancy.dashboard._acting import Action
+    from romancy.dashboard._search import Search
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["COUNTED", "NAME", "Counted", "count", "matching", "statuses_for"]
+
+NAME: Final = "romancy.dashboard.bulk"
+"""The name of the workflow that acts on many. Its instances are never among the many."""
+COUNTED: Final = 10_000
+"""A page counts up to here. The job counts what is beyond."""
+_EACH: Final = 500
+
+
+class Counted(NamedTuple):
+    """How many instances an action is for."""
+
+    number: int
+    more: bool
+    """There are more than were counted."""
+
+
+def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
+    """The statuses of the instances to act on. RefusedError: the search finds none that the action is for."""
+    search.query(1)  # what cannot be read is refused with its reason
+    asked = [Status(one) for one in search.status] if search.status else list(action.statuses)
+    fitting = tuple(sorted(set(asked) & action.statuses))
+    if not fitting:
+        raise bad_request(
+            f"{action.verb.capitalize()} does nothing to instances that are {' or '.join(asked)}. "
+            f"It is for those that are {', '.join(sorted(action.statuses))}."
+        )
+    return fitting
+
+
+async def matching(
+    store: Store, action: Action, search: Search, asked: int, page: str = "", limit: int = _EACH
+) -> tuple[list[InstanceRow], str | None]:
+    """A page of the instances that were there when somebody asked, and the token of the next page."""
+    query = search._replace(status=statuses_for(action, search), page=page).query(limit)
+    found = await store.find(query)
+    rows = [row for row in found.rows if row.created_at <= asked and row.workflow_name != NAME]
+    return rows, found.next_token
+
+
+async def count(store: Store, action: Action, search: Search, asked: int) -> Counted:
+    """How many there are, exactly up to `COUNTED`."""
+    number, page = 0, ""
+    while True:
+        rows, following = await matching(store, action, search, asked, page)
+        number += len(rows)
+        if number > COUNTED or (following is not None and number == COUNTED):
+            return Counted(COUNTED, more=True)
+        if following is None:
+            return Counted(number, more=False)
+        page = following

@@ -1,0 +1,304 @@
+"""Actions on all that a search finds, as a job: on every database, and attempts to reach what nobody confirmed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, TerminalError, WorkflowContext, activity, workflow
+from romancy.dashboard import asgi
+from romancy.dashboard.bulk._job import CONFIRMED
+from romancy.errors import WorkflowCancelledError, WorkflowFailedError
+from romancy.status import Status
+from tests.dashboard.browsing import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy.dashboard import Dashboard
+    from tests.http.client import Answer
+
+pytestmark = pytest.mark.anyio
+
+LOG = "romancy.dashboard.audit"
+HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
+tries = {"left": 0}
+
+
+@activity
+async def charge() -> str:
+    tries["left"] -= 1
+    if tries["left"] >= 0:
+        raise TerminalError("declined")
+    return "charged"
+
+
+@workflow
+async def place_order(ctx: WorkflowContext, city: str) -> str:
+    return await charge()
+
+
+@workflow
+async def wait(ctx: WorkflowContext, city: str, pieces: int = 1) -> Any:
+    return (await ctx.wait_event("paid")).data
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[place_order, wait]) as app:
+        yield app
+
+
+@pytest.fixture
+async def dashboard(app: Romancy) -> AsyncGenerator[Dashboard]:
+    dashboard = asgi(app, auth=lambda _request: "ann")
+    yield dashboard
+    await dashboard.close()
+
+
+async def form_of(browser: Browser, page: str) -> dict[str, str]:
+    """The hidden fields of the form on a page."""
+    shown = await browser.get(page)
+    assert 200 == shown.status, browser.text(shown)
+    return dict(HIDDEN.findall(shown.body.decode()))
+
+
+async def begun(browser: Browser, page: str, fields: dict[str, str] | None = None) -> str:
+    """Confirm what a page asks, and return the id of the job."""
+    answer = await browser.post(page, {**await form_of(browser, page), **(fields or {})})
+    return job_of(answer)
+
+
+def job_of(answer: Answer) -> str:
+    assert 303 == answer.status, Browser.text(answer)
+    return answer.headers["location"].partition("?id=")[2]
+
+
+async def statuses(app: Romancy, *ids: str) -> list[Status | None]:
+    found = [await app.get_instance(one) for one in ids]
+    return [None if one is None else one.status for one in found]
+
+
+async def waiting(app: Romancy, *ids: str, city: str = "Paris") -> None:
+    for one in ids:
+        await app.start(wait.options(instance_id=one), city)
+
+
+async def failed(app: Romancy, *ids: str) -> None:
+    tries["left"] = len(ids)
+    for one in ids:
+        with pytest.raises(WorkflowFailedError):
+            await app.run(place_order.options(instance_id=one), "Paris")
+
+
+async def test_all_that_a_search_finds_are_cancelled(app: Romancy, dashboard: Dashboard) -> None:
+    browser = Browser(dashboard)
+    await waiting(app, "w-1", "w-2", "w-3")
+    await waiting(app, "x-1", city="Rome")
+    page = "/bulk/cancel?where=city%3DParis"
+    assert "Cancel 3 instances?" in browser.text(await browser.get(page))
+    assert "/bulk/cancel?where=city%3DParis" in (await browser.get("/instances?where=city%3DParis")).body.decode()
+
+    job = await begun(browser, page, {"reason": "closed"})
+    assert {"phase": "done", "total": 3, "done": 3, "skipped": 0, "failed": 0, "notes": []} == await app.handle(
+        job
+    ).result()
+
+    for one in ("w-1", "w-2", "w-3"):
+        with pytest.raises(WorkflowCancelledError):
+            await app.handle(one).result()
+    assert [Status.CANCELLED] * 3 == await statuses(app, "w-1", "w-2", "w-3")
+    assert (await statuses(app, "x-1"))[0] in (Status.PENDING, Status.RUNNING, Status.WAITING)
+    shown = browser.text(await browser.get(f"/job?id={job}"))
+    assert "Cancel 3 instances" in shown
+    assert "Done 3" in shown
+    assert "ann" in shown
+    assert "Cancel" in browser.text(await browser.get("/jobs"))
+
+
+async def test_all_that_a_search_finds_are_retried_and_purged(app: Romancy, dashboard: Dashboard) -> None:
+    browser = Browser(dashboard)
+    await failed(app, "o-1", "o-2")
+
+    job = await begun(browser, "/bulk/retry?workflow=place_order&status=failed&status=waiting")
+    assert 2 == (await app.handle(job).result())["done"]
+    assert ["charged", "charged"] == [await app.handle(one).result() for one in ("o-1", "o-2")]
+
+    purging = await begun(browser, "/bulk/purge?status=completed&within=1h")
+    assert 2 == (await app.handle(purging).result())["done"]  # the job before has ended, and is none of them
+    assert [None, None, Status.COMPLETED] == await statuses(app, "o-1", "o-2", job)
+
+
+async def test_what_comes_to_match_after_the_confirmation_is_left_alone(
+    app: Romancy, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romancy.dashboard.bulk._matching._EACH", 1)
+    browser = Browser(dashboard)
+    await waiting(app, "w-1", "w-2")
+    page = "/bulk/terminate?id=w-"
+    form = await form_of(browser, page)
+    await waiting(app, "w-3")  # after the number was looked at
+
+    job = job_of(await browser.post(page, form))
+
+    assert 2 == (await app.handle(job).result())["total"]
+    assert (await statuses(app, "w-3"))[0] in (Status.PENDING, Status.RUNNING, Status.WAITING)
+
+
+@pytest.mark.parametrize("forged", ["1", "999999999999999999", "", "-5", "NaN"])
+@pytest.mark.dealt("sqlite", "postgres")
+async def test_another_number_is_asked_for_again(app: Romancy, dashboard: Dashboard, forged: str) -> None:
+    browser = Browser(dashboard)
+    await waiting(app, "w-1", "w-2")
+    job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": forged})
+    await until_asked(app, job)
+
+    shown = await browser.get(f"/job?id={job}")
+    assert "2 instances match now" in browser.text(shown)
+    assert Status.CANCELLED not in await statuses(app, "w-1", "w-2")
+    token = await browser.token(f"/job?id={job}")
+    confirm = f"/confirm?id={job}"
+    for number in ("1", "3", "", "two", "02"):
+        assert 409 == (await browser.post(confirm, {"csrf": token, "number": number})).status
+    assert 403 == (await browser.post(confirm, {"number": "2"})).status
+    await app.signal(job, CONFIRMED, 3)
+    assert 303 == (await browser.post(confirm, {"csrf": token, "number": "2"})).status
+
+    assert 2 == (await app.handle(job).result())["done"]
+    assert 409 == (await browser.post(confirm, {"csrf": token, "number": "2"})).status
+
+
+async def until_asked(app: Romancy, job: str) -> None:
+    """Return once the job waits for a confirmation."""
+    async for entry in app.entries_of(job, follow=True):
+        if type(entry.event).__name__ == "EventAwaited":
+            return
+
+
+@pytest.mark.dealt("sqlite", "mysql")
+async def test_a_form_that_is_sent_twice_begins_one_job(app: Romancy, dashboard: Dashboard) -> None:
+    browser, other = Browser(dashboard), Browser(dashboard)
+    await waiting(app, "w-1")
+    page = "/bulk/signal?workflow=wait"
+    form = await form_of(browser, page) | {"event": "paid", "data": "5"}
+
+    first, second = await browser.post(page, form), await browser.post(page, form)
+    assert job_of(first) == job_of(second)
+    assert 5 == await app.handle("w-1").result()
+    assert 409 == (await browser.post(page, form | {"data": "6"})).status
+    assert 409 == (await browser.post("/bulk/terminate?workflow=wait", form)).status
+    assert 403 == (await other.post(page, form)).status
+    assert 409 == (await browser.post(page, {**form, "once": ""})).status
+    assert 1 == len((await app.list_instances(workflow_name="romancy.dashboard")).instances)
+
+
+@pytest.mark.dealt("sqlite", "mariadb")
+async def test_a_job_never_touches_jobs(app: Romancy, dashboard: Dashboard) -> None:
+    browser = Browser(dashboard)
+    await waiting(app, "w-1")
+    asking = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
+    await until_asked(app, asking)
+
+    assert "Nothing to terminate" in browser.text(await browser.get("/bulk/terminate?workflow=romancy.dashboard"))
+    job = await begun(browser, "/bulk/terminate?status=waiting&status=running&status=pending")
+
+    assert 1 == (await app.handle(job).result())["total"]
+    assert [Status.WAITING] == await statuses(app, asking)
+    assert 303 == (await browser.submit(f"/act/cancel/{asking}", {"reason": ""})).status  # how a job is stopped
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle(asking).result()
+    assert "stopped" in browser.text(await browser.get(f"/job?id={asking}"))
+
+
+@pytest.mark.dealt("sqlite")
+async def test_a_job_goes_on_in_the_next_dashboard(app: Romancy, dashboard: Dashboard) -> None:
+    browser = Browser(dashboard)
+    await waiting(app, "w-1")
+    job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
+    await until_asked(app, job)
+    await dashboard.close()
+
+    other = asgi(app)
+    next_browser = Browser(other)
+    form = dict(HIDDEN.findall((await next_browser.get(f"/job?id={job}")).body.decode()))
+    assert 303 == (await next_browser.post(f"/confirm?id={job}", form)).status
+    assert 1 == (await app.handle(job).result())["done"]
+    await other.close()
+
+
+@pytest.mark.dealt("sqlite")
+async def test_two_dashboards_do_a_job_once(app: Romancy, dashboard: Dashboard) -> None:
+    browser, other = Browser(dashboard), asgi(app)
+    next_browser = Browser(other)
+    await waiting(app, "w-1", "w-2")
+    job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
+    await until_asked(app, job)
+    form = dict(HIDDEN.findall((await next_browser.get(f"/job?id={job}")).body.decode()))  # two workers from here on
+
+    assert 303 == (await next_browser.post(f"/confirm?id={job}", form)).status
+
+    assert 2 == (await app.handle(job).result())["done"]
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle("w-1").result()
+    asked = [event for event in await app.history("w-1") if type(event).__name__ == "CancelRequested"]
+    assert 1 == len(asked)
+    await other.close()
+
+
+@pytest.mark.dealt("sqlite")
+async def test_each_instance_has_a_line_in_the_log(
+    app: Romancy, dashboard: Dashboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, LOG)
+    browser = Browser(dashboard)
+    await waiting(app, "w-1")
+
+    job = await begun(browser, "/bulk/signal?workflow=wait", {"event": "paid", "data": '"secret"'})
+    await app.handle(job).result()
+
+    lines = [record.getMessage() for record in caplog.records if record.name == LOG]
+    assert [f"'ann': signal in bulk 'workflow=wait': begun as {job}", f"'ann': signal 'w-1' by {job}: done"] == lines
+
+
+@pytest.mark.dealt("sqlite")
+async def test_what_no_job_is_for_is_refused(app: Romancy, dashboard: Dashboard, storage_url: str) -> None:
+    browser, closed = Browser(dashboard), Browser(asgi(app, read_only=True))
+    await waiting(app, "w-1")
+
+    assert 400 == (await browser.get("/bulk/cancel")).status
+    assert 400 == (await browser.get("/bulk/cancel?status=completed")).status
+    assert 400 == (await browser.get("/bulk/cancel?status=lost")).status
+    assert 404 == (await browser.get("/bulk/drop?workflow=wait")).status
+    assert 404 == (await browser.get("/job?id=w-1")).status
+    assert 409 == (await browser.submit("/bulk/signal?workflow=wait", {"event": "", "once": "x", "asked": "1"})).status
+    token = await browser.token("/bulk/cancel?workflow=wait")
+    closed.cookies |= browser.cookies
+    assert 403 == (await closed.get("/bulk/cancel?workflow=wait")).status
+    assert 403 == (await closed.post("/bulk/cancel?workflow=wait", {"csrf": token})).status
+    assert 403 == (await closed.post("/confirm?id=x", {"csrf": token})).status
+    assert "/bulk/" not in (await closed.get("/instances?workflow=wait")).body.decode()
+    assert 200 == (await closed.get("/jobs")).status
+    forged = {"csrf": token, "once": "y" * 20, "asked": "9" * 18, "expected": "1"}
+    for headers in ({"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}):
+        assert 403 == (await browser.post("/bulk/cancel?workflow=wait", forged, **headers)).status
+    assert [] == (await app.list_instances(workflow_name="romancy.dashboard")).instances
+
+
+async def test_an_app_in_private_memory_is_told_to_take_a_name() -> None:
+    async with Romancy("memory://", workflows=[wait]) as app:
+        await waiting(app, "w-1")
+        browser = Browser(asgi(app))
+        page = "/bulk/cancel?workflow=wait"
+
+        refused = await browser.post(page, await form_of(browser, page))
+
+        assert 409 == refused.status
+        assert "memory://shop" in browser.text(refused)
