@@ -21,8 +21,9 @@ from romancy.dashboard.bulk._doing import act_on_each
 from romancy.dashboard.bulk._matching import NAME, matching
 from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.depends import Depends
-from romancy.errors import EventTimeoutError
+from romancy.errors import EventTimeoutError, TerminalError
 from romancy.retry import RetryPolicy
+from romancy.serialization import loads
 from romancy.workflow import Workflow
 
 __all__ = ["BULK", "CONFIRMED", "MOST", "desk_of_the_dashboard"]
@@ -52,16 +53,27 @@ def desk_of_the_dashboard() -> Desk:
     raise LookupError("jobs run in the process of a dashboard")
 
 
-async def _find(job: Job, page: str, *, desk: Desk = Depends(desk_of_the_dashboard)) -> Found:
+async def _job_of(desk: Desk, job_id: str) -> Job:
+    """The job, from its own row: the activities do not write it into the log again and again."""
+    found = await desk.store.read(job_id, limit=0)
+    if found is None:
+        raise TerminalError("the job is gone")
+    job: Job = loads(found.instance.input, Job, f"input of instance {job_id}")
+    return job
+
+
+async def _find(ctx: ActivityContext, page: str, *, desk: Desk = Depends(desk_of_the_dashboard)) -> Found:
+    job = await _job_of(desk, ctx.instance_id)
     at = (await desk.store.census()).now
     rows, following = await matching(desk.store, ACTIONS[job.verb], search_of(job), job.asked, page)
     return Found([row.instance_id for row in rows], following, at)
 
 
 async def _act(
-    ctx: ActivityContext, job: Job, counted_at: int, ids: list[str], *, desk: Desk = Depends(desk_of_the_dashboard)
+    ctx: ActivityContext, counted_at: int, ids: list[str], *, desk: Desk = Depends(desk_of_the_dashboard)
 ) -> Progress:
     """The progress that these instances make."""
+    job = await _job_of(desk, ctx.instance_id)
     results = await act_on_each(desk, job, ctx.instance_id, counted_at, ids)
     for result in results:
         _audit.info("%.200r: %s %.300r by %s: %s", job.who, job.verb, result.id, ctx.instance_id, result.words)
@@ -76,7 +88,9 @@ async def _act(
 
 
 _PATIENT: Final = RetryPolicy(max_attempts=0, initial_interval=1.0, max_interval=30.0)
-_find_page: Final = Activity[..., Any](_find, name=f"{NAME}.find", retry=_PATIENT, transactional=False)
+_find_page: Final = Activity[..., Any](
+    _find, name=f"{NAME}.find", retry=_PATIENT, transactional=False, pass_context=True
+)
 _act_on_some: Final = Activity[..., Any](
     _act, name=f"{NAME}.act", retry=_PATIENT, transactional=False, pass_context=True
 )
@@ -88,7 +102,7 @@ async def _bulk(ctx: WorkflowContext, job: Job) -> Progress:
     page: str | None = ""
     counted_at = 0
     while page is not None:
-        found: Found = await _find_page(job, page)
+        found: Found = await _find_page(page)
         counted_at = counted_at or found.at
         ids += found.ids
         page = found.following
@@ -100,7 +114,7 @@ async def _bulk(ctx: WorkflowContext, job: Job) -> Progress:
     progress = Progress("acting", len(ids))
     for first in range(0, len(ids), _EACH):
         await ctx.report(progress)
-        part: Progress = await _act_on_some(job, counted_at, ids[first : first + _EACH])
+        part: Progress = await _act_on_some(counted_at, ids[first : first + _EACH])
         progress = _sum(progress, part)
     return await _ended(ctx, replace(progress, phase="done"))
 

@@ -44,10 +44,10 @@ def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
 
 
 async def matching(
-    store: Store, action: Action, search: Search, asked: int, page: str = "", limit: int = _EACH
+    store: Store, action: Action, search: Search, asked: int, page: str = ""
 ) -> tuple[list[InstanceRow], str | None]:
     """A page of the instances that were there when somebody asked, and the token of the next page."""
-    query = search._replace(status=statuses_for(action, search), page=page).query(limit)
+    query = search._replace(status=statuses_for(action, search), page=page).query(_EACH)
     found = await store.find(query)
     rows = [row for row in found.rows if row.created_at <= asked and row.workflow_name != NAME]
     return rows, found.next_token
@@ -59,7 +59,7 @@ async def count(store: Store, action: Action, search: Search, asked: int) -> Cou
     while True:
         rows, following = await matching(store, action, search, asked, page)
         number += len(rows)
-        if number > COUNTED or (following is not None and number == COUNTED):
+        if number > COUNTED:
             return Counted(COUNTED, more=True)
         if following is None:
             return Counted(number, more=False)
