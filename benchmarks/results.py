@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Case", "Figure", "Measured", "Results", "Summary"]
+__all__ = ["Case", "Figure", "Measured", "Results", "Summary", "figures_of", "this_commit", "this_machine"]
 
 
 class Case(Struct, frozen=True, order=True):
