@@ -23,10 +23,11 @@ def measured(results: Results, scenarios: Mapping[str, Scenario]) -> str:
     machine = "; ".join(f"{what}: {value}" for what, value in results.machine.items())
     versions = ", ".join(f"{who} {version}" for who, version in sorted(results.versions.items()) if who != "floor")
     out = "".join(f"\n\n{reason}." for reason in results.left_out.values())
+    judged = targets.table(results)
     parts = [
         f"Commit `{results.commit}`. {machine}.\n\n{versions}.{out}",
         "\n\n".join(tables.table(results, name, one.TITLE) for name, one in scenarios.items() if results.of(name)),
-        "### What must hold\n\n" + targets.table(results),
+        *([f"### What must hold\n\n{judged}"] if judged else []),
     ]
     return "\n\n".join(parts)
 

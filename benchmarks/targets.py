@@ -44,7 +44,7 @@ def table(results: Results) -> str:
         f"| {one.what} | {one.wanted} | {one.got} | {'reached' if one.reached else '**missed**'} |"
         for one in _judged(results)
     ]
-    return "\n".join(["| target | wanted | measured | |", "|---|--:|--:|---|", *lines])
+    return "\n".join(["| target | wanted | measured | |", "|---|--:|--:|---|", *lines]) if lines else ""
 
 
 def _judged(results: Results) -> Iterator[Held]:
