@@ -121,12 +121,26 @@ class MySQLOutbox:
         )
         return [_entry(line) for line in answer.rows]
 
-    async def counts(self) -> OutboxCounts:
+    async def counts(self, *, most: int | None = None) -> OutboxCounts:
+        if most is not None:
+            return await self._counts_to(most)
         (answer,) = await self._database.ask(self._database.statement("outbox_counts"))
         (now, *_), *lines = answer.rows
         found = {OutboxState(line[1].decode()): (int(line[2]), int(line[3])) for line in lines}
         oldest = found[OutboxState.PENDING][1] if OutboxState.PENDING in found else None
         return OutboxCounts({state: count for state, (count, _) in found.items()}, oldest, int(now))
+
+    async def _counts_to(self, most: int) -> OutboxCounts:
+        ended = [state for state in OutboxState if state is not OutboxState.PENDING]
+        pending, *others = await self._database.ask(
+            self._database.statement("outbox_pending_to", most=most),
+            *(self._database.statement("outbox_ended_to", state=state.value, most=most) for state in ended),
+        )
+        ((now, count, oldest),) = pending.rows
+        found = [(OutboxState.PENDING, int(count))]
+        found += [(state, int(answer.rows[0][0])) for state, answer in zip(ended, others, strict=True)]
+        first = None if oldest is None else int(oldest)
+        return OutboxCounts({state: number for state, number in found if number}, first, int(now))
 
     async def requeue(
         self, states: Collection[OutboxState], /, *, outbox_ids: Collection[str] | None = None, limit: int = 1000

@@ -19,7 +19,8 @@ from romancy_mysql._prune import prune
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
-from romancy_mysql._tally import tally
+from romancy_mysql._slices import MySQLSlices
+from romancy_mysql._tally import loads, tally, trend
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         Worker,
     )
     from romancy.storage.routing import Router
-    from romancy.storage.tally import Tally
+    from romancy.storage.tally import Tally, Trend
     from romancy_mysql._settings import Settings
 
 __all__ = ["MySQLStore"]
@@ -63,6 +64,7 @@ class MySQLStore:
         self._posted = Posted(self.database, self._wakeups.tell, self._router.dispatch)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database, self._wakeups)
+        self.slices = MySQLSlices(self.database)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, self))
 
     @property
@@ -103,6 +105,12 @@ class MySQLStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await tally(self.database, most, newest)
+
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+        return await trend(self.database, since, width, most, newest)
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        return await loads(self.database, workers, most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         answer = await self._leases.takeover(worker, dead, body, writer, limit)

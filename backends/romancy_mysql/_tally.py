@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
-from romancy.storage.tally import Count, Tally
+from romancy.storage.tally import Count, Tally, Trend, spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy_mysql._database import Database
 
-__all__ = ["tally"]
+__all__ = ["loads", "tally", "trend"]
 
 
 async def tally(database: Database, most: int, newest: int) -> Tally:
@@ -27,3 +29,31 @@ async def tally(database: Database, most: int, newest: int) -> Tally:
             for name, status, count, oldest in by_workflow.rows
         },
     )
+
+
+async def trend(database: Database, since: int, width: int, most: int, newest: int) -> Trend:
+    """As `Trending` promises, in one round trip."""
+    by_workflow, *by_status = await database.ask(
+        database.statement("trend_newest", since=since, width=width, newest=newest),
+        *(database.statement("trend_status", status=status, since=since, width=width, most=most) for status in Status),
+    )
+    return spans(
+        [
+            (status.value, int(span), int(count))
+            for status, answer in zip(Status, by_status, strict=True)
+            for span, count in answer.rows
+        ],
+        [
+            (bytes(name).decode(), bytes(status).decode(), int(span), int(count))
+            for name, status, span, count in by_workflow.rows
+        ],
+        most,
+    )
+
+
+async def loads(database: Database, workers: Sequence[str], most: int) -> dict[str, int]:
+    """As `Loads` promises, in one round trip."""
+    if not workers:
+        return {}
+    answers = await database.ask(*(database.statement("load", owner=worker, most=most) for worker in workers))
+    return {worker: int(answer.rows[0][0]) for worker, answer in zip(workers, answers, strict=True)}

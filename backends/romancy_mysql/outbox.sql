@@ -105,6 +105,15 @@ select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), null, 0, null
 union all
 select 0, state, count(*), min(at) from romancy_outbox group by state
 
+-- name: outbox_pending_to
+-- The time, up to so many pending messages, and the oldest of them.
+select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), count(*), min(c.at)
+from (select at from romancy_outbox force index (due) where state = _binary'pending' limit :most) c
+
+-- name: outbox_ended_to
+-- Up to so many finished messages of a state.
+select count(*) from (select 1 from romancy_outbox force index (by_end) where state = :state limit :most) c
+
 -- name: outbox_requeue
 -- Finished messages are to be sent again.
 update romancy_outbox

@@ -466,19 +466,3 @@ select get_lock(:name, :seconds)
 -- name: unlock_schema
 -- Let the next process migrate.
 select release_lock(:name)
-
--- name: tally_newest
--- The newest instances by workflow and status, with the oldest of each.
-select n.workflow_name, n.status, count(*), min(n.created_at)
-from (
-    select workflow_name, status, created_at from romancy_instances force index (by_age)
-    order by created_at desc, instance_id desc
-    limit :newest
-) n
-group by n.workflow_name, n.status
-
--- name: tally_status
--- Up to so many instances of a status, and the oldest of all of them.
-select
-    (select count(*) from (select 1 from romancy_instances force index (by_status) where status = :status limit :most) c),
-    (select min(created_at) from romancy_instances force index (by_status) where status = :status)

@@ -83,11 +83,20 @@ class PostgresOutbox:
         names = [state.value for state in (states or OutboxState)]
         return [_entry(row) for row in await self._database.fetch("outbox_entries", names, *after, limit)]
 
-    async def counts(self) -> OutboxCounts:
+    async def counts(self, *, most: int | None = None) -> OutboxCounts:
+        if most is not None:
+            return await self._counts_to(most)
         rows = await self._database.fetch("outbox_counts")
         found = {OutboxState(state): (count, oldest) for _, state, count, oldest in rows if state is not None}
         _, oldest = found.get(OutboxState.PENDING, (0, None))
         return OutboxCounts({state: count for state, (count, _) in found.items()}, oldest, rows[0][0])
+
+    async def _counts_to(self, most: int) -> OutboxCounts:
+        states = [state.value for state in OutboxState if state is not OutboxState.PENDING]
+        (now, _, due, parked, keyed, oldest), *ended = await self._database.fetch("outbox_counts_to", most, states)
+        pending = most if keyed >= most else min(due + parked, most)
+        counted = {OutboxState.PENDING: pending, **{OutboxState(row[1]): row[2] for row in ended}}
+        return OutboxCounts({state: count for state, count in counted.items() if count}, oldest, now)
 
     async def requeue(
         self, states: Collection[OutboxState], /, *, outbox_ids: Collection[str] | None = None, limit: int = 1000

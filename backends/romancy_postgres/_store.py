@@ -22,7 +22,8 @@ from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
-from romancy_postgres._tally import tally
+from romancy_postgres._slices import PostgresSlices
+from romancy_postgres._tally import loads, tally, trend
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Tally
+    from romancy.storage.tally import Tally, Trend
     from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
@@ -69,6 +70,7 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database, self._signals)
+        self.slices = PostgresSlices(self.database)
         self.router = PostgresRouter(self.database, self._signals)
         self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings, self))
 
@@ -112,6 +114,12 @@ class PostgresStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await tally(self.database, most, newest)
+
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+        return await trend(self.database, since, width, most, newest)
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        return await loads(self.database, workers, most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)

@@ -124,6 +124,35 @@ select clock.now, o.state, o.count, o.oldest
 from (select romancy_now() as now) clock
 left join (select state, count(*), min(at) as oldest from romancy_outbox group by state) o on true;
 
+-- name: outbox_counts_to
+-- The time, and up to so many messages of each state. Of the pending ones: those that are due at a time with the oldest
+-- of them, and those of the keys with those of them that are parked. Each part reads its index no further than that.
+select romancy_now(), null::text, due.count, keyed.parked, keyed.count, least(due.oldest, keyed.oldest)
+from (
+    select count(*) as count, min(at) as oldest
+    from (
+        select at from romancy_outbox where state = 'pending' and next_at is not null
+        order by next_at, at, outbox_id limit $1
+    ) d
+) due
+cross join (
+    select count(*) as count, count(*) filter (where next_at is null) as parked, min(at) as oldest
+    from (
+        select at, next_at from romancy_outbox where state = 'pending' and order_key is not null
+        order by order_key, at, outbox_id limit $1
+    ) k
+) keyed
+union all
+select 0, wanted.state, ended.count, 0, 0, null
+from unnest($2::text[]) as wanted (state)
+cross join lateral (
+    select count(*) as count
+    from (
+        select 1 from romancy_outbox o where o.state <> 'pending' and o.state = wanted.state
+        order by o.state, o.ended_at limit $1
+    ) e
+) ended;
+
 -- name: outbox_requeue
 -- Finished messages are to be sent again.
 update romancy_outbox o

@@ -69,6 +69,17 @@ limit {limit};
 select workflow_name, paths from romancy_index_sets
 where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 
+-- name: undeclared
+-- The workflows that have used a set of declared paths without this path.
+select distinct workflow_name from romancy_index_sets where $1 <> all (members) order by workflow_name;
+
+-- name: place_behind
+-- The instance so many places behind another one, newest first.
+select created_at, instance_id from romancy_instances
+where (created_at, instance_id) < ($1::bigint, $2::text)
+order by created_at desc, instance_id desc
+limit 1 offset $3;
+
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row. They
 -- are searched separately, a page for each set of declared paths and, if workflows are named, for each of those that

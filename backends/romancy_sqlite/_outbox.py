@@ -61,8 +61,8 @@ class SqliteOutbox:
         chosen = {"states": names, "at": at, "outbox_id": outbox_id, "limit": limit}
         return await self._store.run_read(lambda tx: [_entry(row) for row in tx.rows("outbox_entries", chosen)])
 
-    async def counts(self) -> OutboxCounts:
-        return await self._store.run_read(_counts)
+    async def counts(self, *, most: int | None = None) -> OutboxCounts:
+        return await self._store.run_read(_counts if most is None else partial(_counts_to, most=most))
 
     async def requeue(
         self, states: Collection[OutboxState], /, *, outbox_ids: Collection[str] | None = None, limit: int = 1000
@@ -144,6 +144,15 @@ def _counts(tx: Tx) -> OutboxCounts:
     found = {OutboxState(state): (count, oldest) for state, count, oldest in tx.rows("outbox_counts")}
     _, oldest = found.get(OutboxState.PENDING, (0, None))
     return OutboxCounts({state: count for state, (count, _) in found.items()}, oldest, tx.now)
+
+
+def _counts_to(tx: Tx, most: int) -> OutboxCounts:
+    states = _array(state.value for state in OutboxState if state is not OutboxState.PENDING)
+    ((due, parked, keyed, oldest),) = tx.rows("outbox_pending_to", {"most": most})
+    pending = most if keyed >= most else min(due + parked, most)
+    found = {OutboxState(state): count for state, count in tx.rows("outbox_ended_to", {"states": states, "most": most})}
+    counted = {OutboxState.PENDING: pending, **found}
+    return OutboxCounts({state: count for state, count in counted.items() if count}, oldest, tx.now)
 
 
 def _row(row: tuple[Any, ...]) -> OutboxRow:

@@ -32,7 +32,8 @@ from romancy_sqlite._read import read_history
 from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
-from romancy_sqlite._tally import tally
+from romancy_sqlite._slices import SqliteSlices
+from romancy_sqlite._tally import loads, tally, trend
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Tally
+    from romancy.storage.tally import Tally, Trend
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
 
@@ -73,6 +74,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         self.gate: Gate | None = None
         self.outbox = SqliteOutbox(self)
+        self.slices = SqliteSlices(self)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
         self._settings = settings
@@ -180,6 +182,12 @@ class SqliteStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.run_read(partial(tally, most=most, newest=newest))
+
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+        return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        return await self.run_read(partial(loads, workers=workers, most=most))
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
-from romancy.storage.tally import Count, Tally
+from romancy.storage.tally import Count, Tally, Trend, spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy_sqlite._connection import Tx
 
-__all__ = ["tally"]
+__all__ = ["loads", "tally", "trend"]
 
 
 def tally(tx: Tx, most: int, newest: int) -> Tally:
@@ -20,3 +22,20 @@ def tally(tx: Tx, most: int, newest: int) -> Tally:
         {status: Count(row[0], row[1]) for status, row in counted.items() if row is not None and row[0]},
         {(row[0], Status(row[1])): Count(row[2], row[3]) for row in tx.rows("tally_newest", (newest,))},
     )
+
+
+def trend(tx: Tx, since: int, width: int, most: int, newest: int) -> Trend:
+    """As `Trending` promises."""
+    given = {"since": since, "width": width, "most": most}
+    by_status = [
+        (status.value, span, count)
+        for status in Status
+        for span, count in tx.rows("trend_status", {**given, "status": status.value})
+    ]
+    by_workflow = tx.rows("trend_newest", {"since": since, "width": width, "newest": newest})
+    return spans(by_status, [(row[0], row[1], row[2], row[3]) for row in by_workflow], most)
+
+
+def loads(tx: Tx, workers: Sequence[str], most: int) -> dict[str, int]:
+    """As `Loads` promises."""
+    return {worker: tx.rows("load", {"owner": worker, "most": most})[0][0] for worker in workers}

@@ -104,6 +104,39 @@ limit :limit;
 -- How many messages have each state, and when the oldest of them was inserted.
 select state, count(*), min(at) from romancy_outbox group by state;
 
+-- name: outbox_pending_to
+-- Up to so many pending messages: those that are due at a time, those of the keys that are parked, all of the keys, and
+-- the oldest of them. Each part reads its index no further than that.
+select due.count, keyed.parked, keyed.count, min(ifnull(due.oldest, keyed.oldest), ifnull(keyed.oldest, due.oldest))
+from
+    (
+        select count(*) as count, min(at) as oldest
+        from (
+            select at from romancy_outbox indexed by romancy_outbox_due
+            where state = 'pending' and next_at is not null limit :most
+        )
+    ) as due,
+    (
+        select count(*) as count, ifnull(sum(next_at is null), 0) as parked, min(at) as oldest
+        from (
+            select at, next_at from romancy_outbox indexed by romancy_outbox_order
+            where state = 'pending' and order_key is not null limit :most
+        )
+    ) as keyed;
+
+-- name: outbox_ended_to
+-- Up to so many messages of each of these states, which are finished.
+select
+    wanted.value,
+    (
+        select count(*)
+        from (
+            select 1 from romancy_outbox indexed by romancy_outbox_ended
+            where state <> 'pending' and state = wanted.value limit :most
+        )
+    )
+from json_each(:states) as wanted;
+
 -- name: outbox_requeue
 -- Finished messages are to be sent again.
 update romancy_outbox set state = 'pending', attempts = 0, queued_at = :now, next_at = :now, ended_at = null

@@ -287,6 +287,17 @@ select distinct sets.paths
 from json_each(?) as named
 cross join romancy_index_sets as sets on sets.workflow_name = named.value;
 
+-- name: index_sets_by_workflow
+-- Every set of declared paths with its workflow.
+select workflow_name, paths from romancy_index_sets;
+
+-- name: place_behind
+-- The instance so many places behind another one, newest first.
+select created_at, instance_id from romancy_instances indexed by romancy_instances_newest
+where (created_at, instance_id) < (?, ?)
+order by created_at desc, instance_id desc
+limit 1 offset ?;
+
 -- name: find_by_value
 -- Instances with a value at a declared path.
 select
@@ -387,6 +398,31 @@ from (
     order by created_at desc, instance_id desc limit ?
 )
 group by workflow_name, status;
+
+-- name: trend_status
+-- The newest instances of a status since a time, by the span in which they were started.
+select (created_at - :since) / :width as span, count(*)
+from (
+    select created_at from romancy_instances indexed by romancy_instances_status
+    where status = :status and created_at >= :since
+    order by created_at desc, instance_id desc limit :most
+)
+group by span;
+
+-- name: trend_newest
+-- The newest instances since a time, by workflow, status and span.
+select workflow_name, status, (created_at - :since) / :width as span, count(*)
+from (
+    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
+    where created_at >= :since
+    order by created_at desc, instance_id desc limit :newest
+)
+group by workflow_name, status, span;
+
+-- name: load
+-- Up to so many instances of a worker.
+select count(*)
+from (select 1 from romancy_instances indexed by romancy_instances_owner where owner = :owner limit :most);
 
 -- name: tally_status
 -- Up to so many instances of a status, and the oldest of all of them.

@@ -118,7 +118,10 @@ class Settled(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class OutboxCounts(NamedTuple):
-    """How many messages have each state, and when the oldest pending one was inserted."""
+    """How many messages have each state, and when the oldest pending one was inserted.
+
+    If the counts are bounded, it is the oldest of those that were counted.
+    """
 
     states: dict[OutboxState, int]
     oldest: int | None
@@ -161,8 +164,11 @@ class Outbox(Protocol):
         """A page of messages with one of these states (without any: all), by (`at`, id), behind that place."""
         ...
 
-    async def counts(self) -> OutboxCounts:
-        """How many messages there are."""
+    async def counts(self, *, most: int | None = None) -> OutboxCounts:
+        """How many messages there are; with `most`, at most so many of each state.
+
+        With `most`, it reads no more than about that many entries of an index for each state.
+        """
         ...
 
     async def requeue(

@@ -1,17 +1,20 @@
 """Counts for people who look: how many instances there are, in bounded time however many there are.
 
-An adapter offers them as `tally` of its store, or leaves it out: the engine never asks.
+An adapter offers them as `tally`, `trend` and `loads` of its store, or leaves them out: the engine never asks.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from romancy.status import Status
+
 if TYPE_CHECKING:
-    from romancy.status import Status
+    from collections.abc import Iterable, Sequence
+
     from romancy.storage.protocol import Store
 
-__all__ = ["Count", "Tally", "Tallying", "tally_of"]
+__all__ = ["Count", "Loads", "Tally", "Tallying", "Trend", "Trending", "loads_of", "spans", "tally_of", "trend_of"]
 
 
 class Count(NamedTuple):
@@ -30,6 +33,17 @@ class Tally(NamedTuple):
     """Of the newest instances alone, by workflow and status."""
 
 
+class Trend(NamedTuple):
+    """How many instances were started in each of successive spans of time, as they stand now."""
+
+    statuses: dict[tuple[Status, int], int]
+    """By status and the number of the span."""
+    whole_from: dict[Status, int]
+    """Of statuses of which not all were counted: the first span in which they were."""
+    workflows: dict[tuple[str, Status, int], int]
+    """The newest instances alone, by workflow, status and the number of the span."""
+
+
 class Tallying(Protocol):
     async def __call__(self, *, most: int, newest: int) -> Tally:
         """Count up to `most` instances of each status, and the `newest` instances by workflow.
@@ -37,6 +51,49 @@ class Tallying(Protocol):
         It writes nothing, and reads no more than that many entries of an index for each count.
         """
         ...
+
+
+class Trending(Protocol):
+    async def __call__(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+        """Count what was started since a time, in spans of `width` microseconds.
+
+        Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
+        more entries of an index than that.
+        """
+        ...
+
+
+class Loads(Protocol):
+    async def __call__(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        """How many instances each of these workers owns, up to `most`, by their tokens."""
+        ...
+
+
+def spans(
+    by_status: Iterable[tuple[str, int, int]], by_workflow: Iterable[tuple[str, str, int, int]], most: int
+) -> Trend:
+    """The trend of lines of a status, a span and a count, and of lines with a workflow before them."""
+    statuses: dict[tuple[Status, int], int] = {}
+    for status, span, count in by_status:
+        statuses[Status(status), span] = count
+    whole_from: dict[Status, int] = {}
+    for status in {status for status, _ in statuses}:
+        own = {span: count for (one, span), count in statuses.items() if one is status}
+        if sum(own.values()) >= most:
+            whole_from[status] = min(own) + 1
+    return Trend(statuses, whole_from, {(name, Status(one), span): n for name, one, span, n in by_workflow})
+
+
+def trend_of(store: Store) -> Trending | None:
+    """The store's `trend`, or None if it has none."""
+    trend: Trending | None = getattr(store, "trend", None)
+    return trend
+
+
+def loads_of(store: Store) -> Loads | None:
+    """The store's `loads`, or None if it has none."""
+    loads: Loads | None = getattr(store, "loads", None)
+    return loads
 
 
 def tally_of(store: Store) -> Tallying | None:

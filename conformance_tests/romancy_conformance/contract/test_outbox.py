@@ -175,9 +175,16 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
     ]
     assert [one.ended_at is not None and one.ended_at >= before for one in told] == [True] * 4 + [False] * 2
     assert ids(await take(store)) == [sixth.row.outbox_id]
-    counts = await store.outbox.counts()
-    assert counts.states == {**dict.fromkeys(FINISHED, 1), OutboxState.PENDING: 2}
-    assert counts.oldest == min(fifth.at, sixth.at)
+    for counts in (await store.outbox.counts(), await store.outbox.counts(most=9)):
+        assert counts.states == {**dict.fromkeys(FINISHED, 1), OutboxState.PENDING: 2}
+        assert counts.oldest == min(fifth.at, sixth.at)
+
+
+async def test_counts_of_messages_can_be_bounded(store: Store, publisher: Publisher) -> None:
+    await publisher.publish_each(*(outgoing(key) for key in ("a", "a", None, "a", "b")))
+    await take(store, 3)
+    found = [(await store.outbox.counts(most=most)).states for most in (2, 4, 5, 10)]
+    assert [{OutboxState.PENDING: count} for count in (2, 4, 5, 5)] == found
 
 
 async def test_pages_of_messages_by_state(store: Store, publisher: Publisher) -> None:

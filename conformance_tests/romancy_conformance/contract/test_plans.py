@@ -8,8 +8,10 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.query import build_query, gte, one_of, project_with_index
+from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
+from romancy.storage.slices import find_in_slices, slices_of
+from romancy.storage.tally import loads_of, tally_of, trend_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
 from romancy_conformance.contract.plans import watch_for
 
@@ -183,9 +185,35 @@ async def duties(store: Store, worker: Actor) -> Calls:
     }
 
 
+def looks(store: Store, row: InstanceRow) -> Calls:
+    """Return what people who look ask for, as the dashboard does. Counts are read up to a number from an index."""
+    tally, trend, loads, slices = tally_of(store), trend_of(store), loads_of(store), slices_of(store)
+    calls: Calls = {
+        "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),
+        "find until a time": lambda: store.find(build_query(until=row.created_at, workflow_name=WORKFLOWS[7])),
+        "count the outbox": lambda: store.outbox.counts(most=20),
+        "list what nobody took": lambda: store.router.kept(limit=20),
+        "count the workers": store.census,
+    }
+    if tally is not None:
+        calls["count the instances"] = lambda: tally(most=20, newest=100)
+    if trend is not None and loads is not None:
+        calls["count over time"] = lambda: trend(since=row.created_at, width=HOUR, most=20, newest=100)
+        calls["count what workers have"] = lambda: loads(["nobody"], most=20)
+    if slices is not None:
+        last = Position(row.created_at, row.instance_id)
+        calls["find the end of a slice"] = lambda: slices.place_behind(last, 200)
+        calls["ask for undeclared paths"] = lambda: slices.undeclared("customer.id")
+        query = build_query({"total": -1})
+        calls["search a slice"] = lambda: find_in_slices(store, query, within=0, first=200)
+        named = build_query(status="completed", workflow_name=WORKFLOWS[7], instance_id="nobody")
+        calls["search a slice of a workflow"] = lambda: find_in_slices(store, named, within=0, first=200)
+    return calls
+
+
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
     """Return the calls that read more rows than they need, and their cost."""
-    calls = await searches(store) | await duties(store, worker)
+    calls = await searches(store) | await duties(store, worker) | looks(store, await middle(store))
     await store.wait_for_work(0.01)
     found: dict[str, str] = {}
     for what, call in calls.items():

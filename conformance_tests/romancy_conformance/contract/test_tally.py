@@ -9,11 +9,12 @@ import pytest
 from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
-from romancy.storage.tally import Count, Tally, tally_of
+from romancy.storage.tally import Count, Tally, Trend, loads_of, tally_of, trend_of
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
+    from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +61,41 @@ async def test_counts_are_bounded(store: Store) -> None:
 
     assert Count(2, at[1]) == found.statuses[Status.COMPLETED]
     assert {("ship", Status.COMPLETED): Count(1, at[4]), ("pay", Status.PENDING): Count(1, at[3])} == found.newest
+
+
+async def test_what_was_started_is_counted_over_time(store: Store) -> None:
+    """A span of a microsecond has one of them; one of an hour has all."""
+    at = await fill(store)
+    trend = trend_of(store)
+    if trend is None:
+        pytest.skip("capability: the store counts nothing over time")
+
+    fine = await trend(since=at[1], width=1, most=10, newest=10)
+    rough = await trend(since=at[0] - 3_600_000_000, width=7_200_000_000, most=10, newest=3)
+    few = await trend(since=at[0], width=1, most=2, newest=1)
+
+    assert {
+        (Status.COMPLETED, 0): 1, (Status.COMPLETED, at[2] - at[1]): 1, (Status.COMPLETED, at[4] - at[1]): 1,
+        (Status.PENDING, at[3] - at[1]): 1,
+    } == fine.statuses  # fmt: skip
+    assert {} == fine.whole_from
+    assert 4 == len(fine.workflows)
+    assert Trend(
+        {(Status.FAILED, 0): 1, (Status.COMPLETED, 0): 3, (Status.PENDING, 0): 1}, {},
+        {("pay", Status.COMPLETED, 0): 1, ("pay", Status.PENDING, 0): 1, ("ship", Status.COMPLETED, 0): 1},
+    ) == rough  # fmt: skip
+    assert 2 == sum(count for (status, _), count in few.statuses.items() if status is Status.COMPLETED)
+    assert {Status.COMPLETED: at[2] - at[0] + 1} == few.whole_from
+    assert {("ship", Status.COMPLETED, at[4] - at[0]): 1} == few.workflows
+
+
+async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) -> None:
+    loads = loads_of(store)
+    if loads is None:
+        pytest.skip("capability: the store does not count what workers have")
+    for _ in range(3):
+        await actor.begin()
+
+    assert {actor.token: 3, "nobody": 0} == await loads([actor.token, "nobody"], most=10)
+    assert {actor.token: 2} == await loads([actor.token], most=2)
+    assert {} == await loads([], most=2)

@@ -141,10 +141,12 @@ class MemoryOutbox:
         found = [entry for entry in _all(self._begin()) if entry.state in wanted and _place(entry) > after]
         return sorted(found, key=_place)[:limit]
 
-    async def counts(self) -> OutboxCounts:
+    async def counts(self, *, most: int | None = None) -> OutboxCounts:
         entries = _all(self._begin())
         oldest = min((entry.at for entry in entries if entry.state is OutboxState.PENDING), default=None)
-        return OutboxCounts(dict(Counter(entry.state for entry in entries)), oldest, self._database.now())
+        counted = Counter(entry.state for entry in entries)
+        bounded = {state: count if most is None else min(count, most) for state, count in counted.items()}
+        return OutboxCounts(bounded, oldest, self._database.now())
 
     async def requeue(
         self, states: Collection[OutboxState], /, *, outbox_ids: Collection[str] | None = None, limit: int = 1000

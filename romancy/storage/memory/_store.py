@@ -23,7 +23,7 @@ from romancy.storage.memory._posted import drop_interest, give_back_mail, intere
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
-from romancy.storage.memory._tally import tally_rows
+from romancy.storage.memory._tally import load_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         PruneRequest,
         Worker,
     )
-    from romancy.storage.tally import Tally
+    from romancy.storage.tally import Tally, Trend
 
 __all__ = ["MemoryStore"]
 
@@ -241,6 +241,12 @@ class MemoryStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return tally_rows([row for _, row in self._begin().scan("instances")], most, newest)
+
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+        return trend_rows([row for _, row in self._begin().scan("instances")], since, width, most, newest)
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        return load_rows([row for _, row in self._begin().scan("instances")], workers, most)
 
     def _peers(self, but: str = "") -> list[Peer]:
         tx = self._begin()

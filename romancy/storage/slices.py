@@ -1,0 +1,110 @@
+"""Searches that no index answers, in slices: each statement looks at a bounded number of instances.
+
+A slice is a part of the order of pages, newest first. Its end is found in the index of that order, and the search is
+then asked for within it. A caller that stops waiting stops the search at the statement that runs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from romancy.storage.query import Position
+from romancy.storage.sqlkit.searches import indexed_values
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import Query
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["Found", "Slices", "find_in_slices", "slices_of"]
+
+_LOWEST: Final = "\x01"
+"""No id is below it. An empty id is no place for a page token."""
+_FIRST: Final = 2_000
+_LARGEST: Final = 64_000
+_LEAST: Final = 250
+_QUICK: Final = 0.02
+_SLOW: Final = 0.08
+_WITHIN: Final = 0.2
+
+
+class Slices(Protocol):
+    """What an adapter offers as `slices` of its store, or leaves out."""
+
+    async def place_behind(self, after: Position | None, count: int) -> Position | None:
+        """The instance so many places behind this one, newest first, from an index alone. None: fewer follow."""
+        ...
+
+    async def undeclared(self, key: str) -> list[str]:
+        """The workflows that have instances for which the path with this key was not declared."""
+        ...
+
+
+class Found(NamedTuple):
+    """What a search has found so far."""
+
+    rows: list[InstanceRow]
+    next_token: str | None
+    """Where it goes on: behind the last row, or behind what was looked at. None: there are no more."""
+    back_to: int | None
+    """If the search is not over: it has looked at all instances that were started since then."""
+    undeclared: list[str]
+    """Why it needs slices: workflows in which the path of its first comparison is not declared."""
+    sliced: bool
+
+
+def slices_of(store: Store) -> Slices | None:
+    """The store's `slices`, or None if it has none."""
+    slices: Slices | None = getattr(store, "slices", None)
+    return slices
+
+
+async def find_in_slices(
+    store: Store, query: Query, *, within: float = _WITHIN, first: int = _FIRST, largest: int = _LARGEST
+) -> Found:
+    """A page of the search, or as much of it as is found in about `within` seconds.
+
+    What an index answers is one statement. Slices begin with `first` instances and grow to `largest` while they are
+    quick. At least one slice is looked at.
+    """
+    slices = slices_of(store)
+    undeclared: list[str] = []
+    if slices is not None and (indexed := indexed_values(query)) is not None:
+        names = await slices.undeclared(indexed[0])
+        undeclared = [name for name in names if (query.workflow_name or "") in name]
+    if slices is None or not _needs_slices(query, undeclared):
+        page = await store.find(query)
+        return Found(page.rows, page.next_token, None, [], sliced=False)
+    rows: list[InstanceRow] = []
+    deadline, size, part = time.monotonic() + within, first, query
+    while True:
+        began = time.monotonic()
+        end = await slices.place_behind(part.after, size)
+        if end is not None and query.since is not None and end.created_at <= query.since:
+            end = None
+        page = await store.find(part if end is None else replace(part, since=end.created_at))
+        rows += page.rows
+        if end is None or page.next_token is not None:
+            return Found(rows, page.next_token, None, undeclared, sliced=True)
+        token = query.token_after(end.created_at, _LOWEST)
+        if len(rows) == query.limit:
+            return Found(rows, token, None, undeclared, sliced=True)
+        if time.monotonic() >= deadline:
+            return Found(rows, token, end.created_at, undeclared, sliced=True)
+        size = _next_size(size, time.monotonic() - began, largest)
+        part = replace(query, after=Position(end.created_at, _LOWEST), limit=query.limit - len(rows))
+
+
+def _needs_slices(query: Query, undeclared: list[str]) -> bool:
+    if query.instance_id is not None or (query.statuses and query.workflow_name is not None):
+        return True
+    return bool(query.conditions) and (bool(undeclared) or indexed_values(query) is None)
+
+
+def _next_size(size: int, took: float, largest: int) -> int:
+    if took < _QUICK:
+        return min(2 * size, largest)
+    return max(size // 2, _LEAST) if took > _SLOW else size
