@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._pages import render
 from romancy.dashboard._search import WITHIN, Search
 from romancy.dashboard.bulk._bulk_page import bulk_actions
 from romancy.errors import QueryError
 from romancy.instance import Instance
 from romancy.serialization import is_sealed
+from romancy.storage.slices import Found, find_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
+    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow
 
@@ -41,11 +45,10 @@ class Line(NamedTuple):
 async def instances_page(request: Request, reader: Reader) -> Response:
     """The page that the URL asks for; for htmx, its list alone."""
     search = Search.of(request.query_params.multi_items())
-    rows: list[InstanceRow] = []
-    older, fault = None, None
+    found, fault = Found([], None, None, [], sliced=False), None
     try:
-        page = await reader.store.find(search.query(_EACH))
-        rows, older = page.rows, page.next_token
+        query = search.query(_EACH)
+        found = await unless_gone(request, _find(reader.store, search, query))
     except QueryError as error:
         fault = str(error)
     return render(
@@ -53,13 +56,25 @@ async def instances_page(request: Request, reader: Reader) -> Response:
         "_list.html" if "hx-request" in request.headers else "instances.html",
         status=200 if fault is None else 400,
         search=search,
-        lines=lines_of(rows),
-        older=older,
         bulk=[] if fault else bulk_actions(search),
+        found=found,
+        lines=lines_of(found.rows),
+        older=found.next_token,
+        back_to=None if found.back_to is None else datetime.fromtimestamp(found.back_to / 1e6, UTC),
+        declare=search.path_to_declare if found.undeclared else "",
         fault=fault,
-        version_of_list=version_of_rows(rows),
+        version_of_list=version_of_rows(found.rows),
         within=WITHIN,
     )
+
+
+async def _find(store: Store, search: Search, query: Query) -> Found:
+    """What the search finds. An id that is given whole is found at once, however old the instance is."""
+    found = await find_in_slices(store, query)
+    if found.back_to is None or found.rows or search._replace(id="") != Search():
+        return found
+    exact = await store.read(search.id, limit=0)
+    return found if exact is None else found._replace(rows=[exact.instance])
 
 
 def instances_question(request: Request, reader: Reader) -> tuple[str, Question]:
@@ -69,7 +84,7 @@ def instances_question(request: Request, reader: Reader) -> tuple[str, Question]
 
     async def question() -> str:
         query: Query = search.query(_EACH)  # built anew: a range of time moves with the clock
-        return version_of_rows((await reader.store.find(query)).rows)
+        return version_of_rows((await find_in_slices(reader.store, query)).rows)
 
     return f"instances?{search.encoded()}", question
 

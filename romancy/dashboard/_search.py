@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -31,6 +32,7 @@ WITHIN: Final = {
 """Ranges of time that end now, by their names in the URL, in seconds."""
 _SINGLE: Final = ("id", "workflow", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
+_EQUALS: Final = re.compile(r"[^=!<>^*]+=[^=]")
 
 
 class Search(NamedTuple):
@@ -74,6 +76,11 @@ class Search(NamedTuple):
             return self
         since = max(_moment(self.since, "since") or 0, self._begins(now))
         return self._replace(within="", since=(_EPOCH + timedelta(microseconds=since)).isoformat())
+
+    @property
+    def path_to_declare(self) -> str:
+        """The path of the first comparison that a declared path would answer, as it was typed."""
+        return next((text.partition("=")[0].strip() for text in self.where if _EQUALS.match(text)), "")
 
     def query(self, limit: int) -> Query:
         """The query for the store. Raises QueryError with what cannot be read."""

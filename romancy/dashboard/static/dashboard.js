@@ -31,7 +31,7 @@
     let asked = false;
     const part = () => document.getElementById(id);
     const fetch = () => {
-      if (asked) return;
+      if (asked || !part()?.dataset.part) return;
       asked = true;
       htmx.ajax("GET", part().dataset.part, { target: `#${CSS.escape(id)}`, swap: "outerHTML" })
         .catch(() => {}).finally(() => { asked = false; });

@@ -1,0 +1,105 @@
+"""Searches of the list that no index answers: slice by slice, with the path to declare, and given up with the page."""
+
+# What the pages cost is seen at the store.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.dashboard import asgi
+from romancy.storage.slices import find_in_slices, slices_of
+from tests.dashboard.browsing import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def order(ctx: WorkflowContext, city: str, total: int) -> None:
+    await ctx.wait_event("paid")
+
+
+@workflow(index=["city"])
+async def trip(ctx: WorkflowContext, city: str, total: int) -> None:
+    await ctx.wait_event("paid")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(storage_url: str) -> AsyncGenerator[Romancy]:
+    async with Romancy(storage_url, workflows=[order, trip], worker=False) as app:
+        for number in range(12):
+            kind = trip if number % 2 else order
+            await app.start(kind.options(instance_id=f"i-{number:02}"), "Graz" if number < 2 else "Oslo", number)
+        yield app
+
+
+async def test_a_search_goes_on_until_it_has_found_something(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer looked at one slice; the page fetches the next one as long as nothing was found."""
+    if slices_of(app._opened()) is None:
+        pytest.skip("capability: the store has no slices")
+    sliced = partial(find_in_slices, within=0, first=4, largest=4)
+    monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
+    browser, target, seen, found = Browser(asgi(app)), "/instances?where=city%3DGraz", 0, list[str]()
+    while target:
+        page = await browser.get(target)
+        seen += 1
+        html = page.body.decode()
+        found += re.findall(r'href="/instances/(i-[^"]+)"><bdi>', html)
+        assert 'index=["city"]' in html, "the path to declare"
+        assert "without an index for it: order " in browser.text(page), "and where"
+        following = re.search(r'hx-get="([^"]+)" hx-trigger="load"', html)
+        assert ("data-live" in html) is ("has looked back" not in html), "what is not over does not look for news"
+        target = following[1].replace("&amp;", "&") if following else ""
+
+    assert (3, ["i-01", "i-00"]) == (seen, found)
+
+
+async def test_a_whole_id_is_found_at_once(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    sliced = partial(find_in_slices, within=0, first=1, largest=1)
+    monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
+
+    page = await Browser(asgi(app)).get("/instances?id=i-00")
+
+    assert ["i-00"] == re.findall(r'href="/instances/(i-[^"]+)"><bdi>', page.body.decode())
+
+
+async def test_a_search_that_an_index_answers_names_no_path(app: Romancy) -> None:
+    page = await Browser(asgi(app)).get("/instances?where=city%3DGraz&workflow=trip")
+
+    assert ["i-01"] == re.findall(r'href="/instances/(i-[^"]+)"><bdi>', page.body.decode())
+    assert "No index" not in page.body.decode()
+    assert "Declare" not in page.body.decode()
+
+
+async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, cancelled, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def never(query: object) -> object:
+        begun.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr(app._opened(), "find", never)
+    browser = Browser(asgi(app))
+    request = asyncio.create_task(browser.client.ask("GET", "/instances?where=total%3D1", b"", [], left=left))
+    await begun.wait()
+    left.set()
+
+    assert 400 == (await request).status
+    assert cancelled.is_set()
