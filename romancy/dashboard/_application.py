@@ -274,7 +274,7 @@ class Dashboard:
         return self._live.stream(request, *instances_question(request, reader))
 
     async def _changes_of_overview(self, request: Request, reader: Reader) -> Response:
-        return self._live.stream(request, *overview_question(reader), every=EVERY)
+        return self._live.stream(request, *overview_question(request, reader), every=EVERY)
 
     async def _changes_of_instance(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *instance_question(reader, request.query_params.get("id", "")))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._instances_page import lines_of
+from romancy.dashboard._over_time import RANGES, USUAL, OverTime, over_time
 from romancy.dashboard._pages import render
 from romancy.engine import names_in
+from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import build_query
 from romancy.storage.routing import Spread
-from romancy.storage.tally import Count, Tally, tally_of
+from romancy.storage.tally import Count, Tally, loads_of, tally_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -76,12 +79,15 @@ class Overview(NamedTuple):
     workers: list[Peer]
     outbox: OutboxCounts
     kept: Kept
+    loads: dict[str, int]
+    """How many instances each worker has, by its token."""
+    over: OverTime
     now: int
 
 
 async def overview_page(request: Request, reader: Reader) -> Response:
     """The page; for htmx, its changing part alone."""
-    seen = await _overview(reader)
+    seen = await unless_gone(request, _overview(reader, _range(request)))
     return render(
         request,
         "_overview.html" if "hx-request" in request.headers else "overview.html",
@@ -90,19 +96,29 @@ async def overview_page(request: Request, reader: Reader) -> Response:
         workflows_of=_workflows_of,
         version_of_overview=_version(seen),
         most=MOST,
+        ranges=RANGES,
     )
 
 
-def overview_question(reader: Reader) -> tuple[str, Question]:
+def overview_question(request: Request, reader: Reader) -> tuple[str, Question]:
     """What an open overview asks again and again, and its key."""
+    over = _range(request)
 
     async def question() -> str:
-        return _version(await _overview(reader))
+        return _version(await _overview(reader, over))
 
-    return "overview", question
+    return f"overview?{over}", question
 
 
-async def _overview(reader: Reader) -> Overview:
+def _range(request: Request) -> str:
+    """The range of time that the URL asks for. Raises QueryError for one that does not exist."""
+    name = request.query_params.get("over", USUAL)
+    if name not in RANGES:
+        raise QueryError(f"over: one of {', '.join(RANGES)}")
+    return name
+
+
+async def _overview(reader: Reader, over: str) -> Overview:
     store = reader.store
     census = await store.census()
     tally = tally_of(store)
@@ -113,14 +129,18 @@ async def _overview(reader: Reader) -> Overview:
     if Status.FAILED in counts.statuses and len(needy) < _SHOWN:
         needy += (await store.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
     kept = [one for one in await store.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
+    workers = [peer for peer in census.workers if peer.works]
+    loads = loads_of(store)
     return Overview(
         tiles=[_tile(status, counts.statuses.get(status, Count(0, None))) for status in _ORDER],
         flows=_flows(counts),
         counted=sum(count for count, _ in counts.newest.values()),
         needy=needy,
-        workers=[peer for peer in census.workers if peer.works],
-        outbox=await store.outbox.counts(),
+        workers=workers,
+        outbox=await store.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
+        loads={} if loads is None else await loads([peer.token for peer in workers], most=MOST + 1),
+        over=await over_time(store, over, census.now, _ORDER[::-1], MOST),
         now=census.now,
     )
 
@@ -146,7 +166,10 @@ def _flows(counts: Tally) -> list[Flow]:
 
 def _version(seen: Overview) -> str:
     """It changes with what the page shows, but not with the ages, which change all the time."""
-    workers = [(peer.token, peer.dead, peer.beat_at + peer.lease < seen.now) for peer in seen.workers]
+    workers = [
+        (peer.token, peer.dead, peer.beat_at + peer.lease < seen.now, seen.loads.get(peer.token))
+        for peer in seen.workers
+    ]
     needy = [(row.instance_id, row.updated_at) for row in seen.needy]
-    shown = (seen.tiles, seen.flows, needy, workers, sorted(seen.outbox.states.items()), seen.kept)
+    shown = (seen.tiles, seen.flows, needy, workers, sorted(seen.outbox.states.items()), seen.kept, seen.over)
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, TerminalError, WorkflowContext, workflow
+from romancy import Romancy, Status, TerminalError, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowFailedError
+from romancy_conformance.behaviour.waiting import status_is
 from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:
@@ -85,6 +87,23 @@ async def test_counts_end_at_ten_thousand(app: Romancy, monkeypatch: pytest.Monk
     assert "among the newest 2 instances" in text
 
 
+async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
+    await app.start(wait.options(instance_id="w-1"))
+    with pytest.raises(WorkflowFailedError):
+        await app.run(fail, 1)
+    await status_is(app, "w-1", Status.WAITING)
+    browser = Browser(asgi(app))
+
+    day = await browser.get("/")
+    week = browser.text(await browser.get("/?over=7d"))
+
+    assert "Started in the last 24 hours" in browser.text(day)
+    assert {"b-failed", "b-waiting"} <= set(re.findall(r'<rect class="([^"]+)" x="230"', day.body.decode()))
+    assert re.search(r"2 100\.0 % 1 failed, 1 waiting", week), week
+    assert 'aria-label="1 started in the last 24 hours, 1 of them failed or stuck"' in day.body.decode()
+    assert 400 == (await browser.get("/?over=2y")).status
+
+
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     store = app._opened()
@@ -103,8 +122,8 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
 
     assert 200 == (await browser.get("/")).status
 
-    assert {"census", "tally", "find", "router", "outbox"} == set(calls)
-    assert 5 == len(calls)
+    assert {"census", "tally", "trend", "loads", "find", "router", "outbox"} == set(calls)
+    assert 7 == len(calls)
 
 
 async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:

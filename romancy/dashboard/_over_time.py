@@ -1,0 +1,90 @@
+"""How many instances were started over time, by status and workflow, as columns of a picture and rows of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.tally import Trend, trend_of
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+
+__all__ = ["RANGES", "USUAL", "Column", "OverTime", "Spark", "over_time"]
+
+_SECOND: Final = 1_000_000
+_WIDE: Final = 10
+RANGES: Final = {
+    "1h": ("last hour", 300, 12),
+    "24h": ("last 24 hours", 3600, 24),
+    "7d": ("last 7 days", 21_600, 28),
+    "30d": ("last 30 days", 86_400, 30),
+}
+"""What can be looked at, by its name in the URL: its words, the seconds of a column, and how many columns there are."""
+USUAL: Final = "24h"
+
+
+class Column(NamedTuple):
+    """What was started in a span of time."""
+
+    at: int
+    x: int
+    parts: list[tuple[Status, int]]
+    total: int
+    failure: float | None
+    """The share of the failed among the ended; None if none has ended."""
+    whole: bool
+    """Whether all were counted."""
+
+
+class Spark(NamedTuple):
+    """What was started of one workflow in a span: all, and the failed and stuck ones among them."""
+
+    x: int
+    total: int
+    bad: int
+
+
+class OverTime(NamedTuple):
+    """The columns, oldest first."""
+
+    name: str
+    columns: list[Column]
+    highest: int
+    width: int
+    workflows: dict[str, list[Spark]]
+    """Of the newest instances alone, as many columns for each workflow."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether some columns are not whole."""
+        return not all(column.whole for column in self.columns)
+
+
+async def over_time(store: Store, name: str, now: int, order: tuple[Status, ...], most: int) -> OverTime:
+    """Count what was started in a range, up to the newest `most` of each status."""
+    _, seconds, count = RANGES[name]
+    width = seconds * _SECOND
+    since = (now // width - count + 1) * width
+    trend = trend_of(store)
+    found = Trend({}, {}, {}) if trend is None else await trend(since=since, width=width, most=most, newest=most)
+    columns = [_column(found, span, since + span * width, order) for span in range(count)]
+    return OverTime(name, columns, max(column.total for column in columns), width, _sparks(found, count))
+
+
+def _column(found: Trend, span: int, at: int, order: tuple[Status, ...]) -> Column:
+    parts = [(status, found.statuses[status, span]) for status in order if (status, span) in found.statuses]
+    ended = sum(count for status, count in parts if status in TERMINAL_STATUSES)
+    failed = found.statuses.get((Status.FAILED, span), 0)
+    whole = all(span >= first for first in found.whole_from.values())
+    return Column(at, span * _WIDE, parts, sum(count for _, count in parts), failed / ended if ended else None, whole)
+
+
+def _sparks(found: Trend, count: int) -> dict[str, list[Spark]]:
+    sparks: dict[str, list[Spark]] = {}
+    for (name, status, span), number in found.workflows.items():
+        own = sparks.setdefault(name, [Spark(column * _WIDE, 0, 0) for column in range(count)])
+        if span < count:  # what began just now may be in a span that has not been drawn yet
+            bad = number if status in {Status.FAILED, Status.STUCK} else 0
+            own[span] = Spark(own[span].x, own[span].total + number, own[span].bad + bad)
+    return sparks
