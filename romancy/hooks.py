@@ -223,3 +223,12 @@ class Hook:
 
         With `session=` it is in the caller's transaction, which may still be rolled back.
         """
+
+    def commit_took(self, seconds: float, items: int, /) -> None:
+        """The database has accepted a batch of the worker's writes. Called for each batch: do next to nothing.
+
+        What activities write in their own transactions is not among them.
+        """
+
+    def lease_lost(self, worker_id: str, /) -> None:
+        """The worker could not renew its lease in time, or others have declared it dead. It drops its instances."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import about, get_logger
@@ -21,7 +22,7 @@ from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item
@@ -61,6 +62,8 @@ class LogWriter:
         """How many items the last batch sent has."""
         self._written_at = -_A_MOMENT
         """When the last batch was answered."""
+        self.timed: Callable[[float, int], None] | None = None
+        """Told how many seconds a commit took, and how many items it had. None if nobody wants to know."""
         self.written = 0
         """How many items have been written in all."""
         self._gathering = 0
@@ -127,7 +130,7 @@ class LogWriter:
         self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
         try:
             try:
-                outcomes = await self._store.commit([item], worker=entry[2])
+                outcomes = await (self._store.commit if self.timed is None else self._measured)([item], worker=entry[2])
             except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry[2], error)
             self.written += 1
@@ -279,9 +282,16 @@ class LogWriter:
 
     async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
         try:
-            return await self._store.commit(items, worker=worker)
+            return await (self._store.commit if self.timed is None else self._measured)(items, worker=worker)
         except Exception as error:  # noqa: BLE001 - the submitter is told
             return await self._insist(items, worker, error)
+
+    async def _measured(self, items: Sequence[Item], *, worker: str | None) -> list[Outcome]:
+        began = perf_counter()
+        outcomes = await self._store.commit(items, worker=worker)
+        if self.timed is not None:
+            self.timed(perf_counter() - began, len(items))
+        return outcomes
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:
         """The outcomes of a batch whose commit raised `error`: send it again as long as the database is away."""

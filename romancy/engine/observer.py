@@ -70,6 +70,9 @@ class Observer:
         """Itself, if any hook wants to be asked or told about what is sent."""
         can_idle = all(type(hook).idle is not Hook.idle for hook in self._hooks)
         self._idle = tuple(hook.idle for hook in self._hooks) if can_idle else ()
+        self._timers = tuple(hook for hook in self._hooks if type(hook).commit_took is not Hook.commit_took)
+        self.timed = self._commit_took if self._timers else None
+        """Wants to know how long commits take, if any hook does."""
         self.resting = False
         """Whether all hooks were idle when they were last asked: nothing is told meanwhile."""
         self._sendings: dict[str, list[Sending]] = {}
@@ -116,6 +119,23 @@ class Observer:
         """Report what an activity has sent, which is in the database now."""
         for sending in sendings:
             self._tell(sending)
+
+    def lease_lost(self) -> None:
+        """Report that this worker has lost its lease."""
+        for hook in self._hooks:
+            try:
+                hook.lease_lost(self._worker_id)
+            except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
+                say_hook_failed(hook, "a lost lease", error, None)
+
+    def _commit_took(self, seconds: float, items: int) -> None:
+        if self.resting:
+            return
+        for hook in self._timers:
+            try:
+                hook.commit_took(seconds, items)
+            except Exception as error:  # noqa: BLE001 - as above
+                say_hook_failed(hook, "the time of a commit", error, None)
 
     def committed(self, live: Live, activation: Activation) -> None:
         """Report the events of an activation that is in the log."""

@@ -90,6 +90,11 @@ class LeaseKeeper:
             except Exception:
                 logger.exception("no heartbeat")
 
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether the lease has run out, and no heartbeat has been answered since."""
+        return self._has_lapsed
+
     def stop(self) -> None:
         """Stop watching the lease."""
         self._stopped = True

@@ -106,6 +106,7 @@ class Worker:
             # While a server writes one part, this process drives the next. An embedded database would compete with it.
             self.driver.at_once = _AT_ONCE
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
+        self.writer.timed = None if self._observer is None else self._observer.timed
         self.driver.attempts = self._new_attempts(dependencies)
         self.claiming = self._new_claiming()
         self._resting = Resting(settings.sticky)
@@ -295,7 +296,7 @@ class Worker:
             self._settings.lease / 1_000_000,
             len(self.driver.live),
         )
-        self._drop_everything()
+        self._lost_lease()
 
     def _reborn(self) -> None:
         self.tasks.spawn(self._look_for_own_once_written())
@@ -307,6 +308,11 @@ class Worker:
 
     def _declared_dead(self) -> None:
         logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
+        self._lost_lease(known=self.beating.has_lapsed)
+
+    def _lost_lease(self, *, known: bool = False) -> None:
+        if self._observer is not None and not known:
+            self._observer.lease_lost()
         self._drop_everything()
 
     def _gave_up(self, reason: RomancyError) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import metrics
@@ -14,6 +13,7 @@ from romancy.ext.otel._names import SCOPE, STATUS, metric
 from romancy.retry import seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxState
+from romancy.storage.tally import Count, tally_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +28,7 @@ logger = get_logger("romancy.ext.otel")
 
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 _PAGE: Final = 1000
+_NONE: Final = Count(0, None)
 
 
 class Gauges:
@@ -40,6 +41,7 @@ class Gauges:
         self._every = seconds(every, "every")
         self._most = most
         self._instances = _gauge(meter, "romancy.instances")
+        self._waiting = _gauge(meter, "romancy.waiting.oldest")
         self._outbox = _gauge(meter, "romancy.outbox.depth")
         self._oldest = _gauge(meter, "romancy.outbox.oldest")
         self._task: asyncio.Task[None] | None = None
@@ -58,14 +60,20 @@ class Gauges:
 
     async def measure(self) -> None:
         """Ask the database once."""
+        store = _store_of(self._app)
+        tally = tally_of(store)
+        counted = None if tally is None else (await tally(most=self._most, newest=1)).statuses
         for status in _OPEN:
-            self._instances.set(await self._count(status), {STATUS: status.value})
-        waiting = await _store_of(self._app).outbox.entries((OutboxState.PENDING,), limit=self._most)
-        self._outbox.set(len(waiting))
-        oldest = time.time() - waiting[0].at / 1_000_000 if waiting else 0.0
-        self._oldest.set(max(0.0, oldest))
+            number = await self._paged(status) if counted is None else counted.get(status, _NONE).number
+            self._instances.set(number, {STATUS: status.value})
+        pending = await store.outbox.counts(most=self._most)
+        self._outbox.set(pending.states.get(OutboxState.PENDING, 0))
+        self._oldest.set(_age(pending.oldest, pending.now))
+        if counted is not None:
+            self._waiting.set(_age(counted.get(Status.WAITING, _NONE).oldest, pending.now))
 
-    async def _count(self, status: Status) -> int:
+    async def _paged(self, status: Status) -> int:
+        """The count from a store that does not count by itself."""
         found, token = 0, None
         while found < self._most:
             limit = min(_PAGE, self._most - found)
@@ -86,6 +94,10 @@ class Gauges:
 
 def _store_of(app: Romancy) -> Store:
     return app._opened()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no call of an app counts its outbox
+
+
+def _age(at: int | None, now: int) -> float:
+    return 0.0 if at is None else max(0.0, (now - at) / 1_000_000)
 
 
 def _gauge(meter: Any, name: str) -> Any:

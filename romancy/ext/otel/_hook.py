@@ -127,6 +127,16 @@ class OpenTelemetry(Hook):
         if span is not None:
             span.end()
 
+    # ── the worker ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def commit_took(self, seconds: float, _items: int, /) -> None:
+        """A batch of writes was accepted."""
+        self._measures.committed(seconds)
+
+    def lease_lost(self, _worker_id: str, /) -> None:
+        """A worker lost its lease."""
+        self._measures.lease_lost()
+
     # ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def around_activity(self, attempt: ActivityStarted, /) -> _Attempt:

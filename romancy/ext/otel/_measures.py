@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.ext.otel._names import ACTIVITY, KIND, OUTCOME, STATUS, WORKFLOW, metric
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from opentelemetry.metrics import Meter
@@ -28,6 +29,9 @@ class Measures:
         self._run = made(meter.create_histogram, "romancy.workflow.duration")
         self._stuck = made(meter.create_counter, "romancy.workflow.stuck")
         self._sent = made(meter.create_counter, "romancy.sent")
+        self._leases = made(meter.create_counter, "romancy.lease.lost")
+        self.committed: Callable[[float], None] = made(meter.create_histogram, "romancy.commit.duration").record
+        """A batch of writes took so many seconds."""
 
     def attempt(self, activity: str, outcome: str, duration: timedelta) -> None:
         """An attempt ended."""
@@ -46,6 +50,10 @@ class Measures:
     def stuck(self, workflow: str) -> None:
         """An instance became stuck."""
         self._stuck.add(1, {WORKFLOW: workflow})
+
+    def lease_lost(self) -> None:
+        """A worker lost its lease."""
+        self._leases.add(1)
 
     def sent(self, kind: str) -> None:
         """Something was sent."""

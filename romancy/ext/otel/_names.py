@@ -76,7 +76,10 @@ METRICS: Final = (
     Metric("romancy.workflow.duration", "histogram", "s", "the time that a run took", (WORKFLOW, STATUS)),
     Metric("romancy.workflow.stuck", "counter", "{instance}", "instances that became stuck", (WORKFLOW,)),
     Metric("romancy.sent", "counter", "{message}", "what was started, signalled, sent and published", (KIND,)),
+    Metric("romancy.commit.duration", "histogram", "s", "the time that a batch of writes took"),
+    Metric("romancy.lease.lost", "counter", "{lease}", "leases that a worker could not renew in time"),
     Metric("romancy.instances", "gauge", "{instance}", "open instances by status, each up to a limit", (STATUS,)),
+    Metric("romancy.waiting.oldest", "gauge", "s", "the age of the oldest waiting instance"),
     Metric("romancy.outbox.depth", "gauge", "{event}", "published events that are still to be sent, up to a limit"),
     Metric("romancy.outbox.oldest", "gauge", "s", "the age of the oldest of them"),
 )
