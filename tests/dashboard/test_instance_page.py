@@ -238,6 +238,7 @@ async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -
             assert len(html) < 300_000, view
         assert "Its activity a (a:2500)" in words(await page(browser, "/instances/long")), "of the end, not of a slice"
         assert "As of event 2500.1" in words(await page(browser, "/instances/long?view=state&at=latest"))
+        assert "began in commits 1,200 to 1,299 of 2,500." in words(await page(browser, "/instances/long?row=1200"))
         assert 'id="e2500-1"' in await page(browser, "/instances/long?row=latest")
         rows: list[str] = []
         target = "/instances/long"

@@ -35,6 +35,8 @@ class Standing:
     divergence: Divergence | None
     cut: int
     """How many commits of the run were not read. What it waits for since then is not among the reasons."""
+    last: int
+    """The last commit of the log."""
     now: int
 
 
@@ -61,5 +63,6 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> 
         error=error.report if error is not None and row.status is Status.FAILED else "",
         divergence=divergence_of(timeline.parked or row.error or "") if stuck else None,
         cut=max(begins - row.run_from, 0) if row.status not in TERMINAL_STATUSES else 0,
+        last=row.last_seq if tail is None else tail.last,
         now=census.now,
     )

@@ -63,6 +63,9 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
     drawn = picture(rows, origin, begins, ends)
     return {
         "stands": stands,
+        "begun_in": (shown[0].place[0], shown[-1].place[0])
+        if shown and (start != (0, 0) or rest or window.more)
+        else None,
         "rows": rows,
         "drawn": drawn,
         "zooms": [] if drawn is None else zoom(drawn.begins, drawn.ends, origin),
