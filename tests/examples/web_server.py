@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,8 +38,15 @@ def die(moment):
 class Server:
     """A server of this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, moment: Path) -> None:
         self._port = port
+        self._moment = moment
+
+    def killed_by(self, method: str, path: str, *, at: str) -> None:
+        """Ask for something, in the middle of which the server kills itself."""
+        self._moment.write_text(at, "utf-8")
+        with pytest.raises((RemoteDisconnected, ConnectionError)):
+            self.ask(method, path)
 
     def ask(self, method: str, path: str) -> tuple[int, Any]:
         """The status and the content of an answer."""
@@ -58,16 +65,15 @@ class Server:
 
 
 @contextmanager
-def serving(
-    folder: Path, program: str, *command: str, die_at: str = "never", settings: Mapping[str, str]
-) -> Generator[Server]:
+def serving(folder: Path, program: str, *command: str, settings: Mapping[str, str]) -> Generator[Server]:
     """Serve a program, which is saved as the module `killer`, and kill it with all of its processes in the end."""
     (folder / "killer.py").write_text(DYING + program, "utf-8")
-    (folder / "moment").write_text(die_at, "utf-8")
+    moment = folder / "moment"
+    moment.write_text("never", "utf-8")
     environment = {
         **os.environ,
         **settings,
-        "DIE_AT": str(folder / "moment"),
+        "DIE_AT": str(moment),
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
     }
     with subprocess.Popen(
@@ -79,7 +85,7 @@ def serving(
         start_new_session=True,
     ) as process:
         try:
-            yield Server(_port(process))
+            yield Server(_port(process), moment)
         finally:
             try:
                 os.killpg(process.pid, signal.SIGKILL)
