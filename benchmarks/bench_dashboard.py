@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import Final
 
-from benchmarks.databases import BACKENDS, databases
+from benchmarks.databases import DATABASES, databases
 from benchmarks.quick_rows import fill_quickly, plant_quickly
 from romancy.dashboard import asgi
 from tests.dashboard.browsing import Browser
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The pages of the dashboard")
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--instances", type=int, default=0)
-    parser.add_argument("backends", nargs="*", metavar="backend", default=BACKENDS, help=", ".join(BACKENDS))
+    parser.add_argument("backends", nargs="*", metavar="backend", default=DATABASES, help=", ".join(DATABASES))
     wanted = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory() as folder:
