@@ -6,7 +6,7 @@ its data as JSON. What no `EventType` declares is sent as JSON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -44,8 +44,8 @@ def typed_events(workflows: Iterable[Workflow[..., Any]]) -> dict[str, Typed]:
     found: dict[str, EventType[Any]] = {}
     ambiguous: set[str] = set()
     for thing in reached_from(workflow.fn for workflow in workflows):
-        if isinstance(thing, EventType):
-            event = cast("EventType[Any]", thing)
+        if issubclass(type(thing), EventType):
+            event: EventType[Any] = thing
             if found.setdefault(event.name, event).data != event.data:
                 ambiguous.add(event.name)
     return {name: _typed(event) for name, event in sorted(found.items()) if name not in ambiguous}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import msgspec
 
@@ -32,7 +32,13 @@ _NAME: Final = re.compile(r"[\w-]+")
 _NUMBER: Final = re.compile(r"-?\d+")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 _OPERATORS: Final = frozenset("=!<>^*")
-_KINDS: Final = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
+_KINDS: Final[dict[type, str]] = {
+    str: "text",
+    bool: "true or false",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
 
 
 async def paths_page(request: Request, reader: Reader) -> Response:
@@ -64,21 +70,28 @@ def paths_in(inputs: Iterable[bytes]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
     """The values inside, with their paths. Of an array, the first one."""
-    if not isinstance(value, dict | list):
+    if _is_object(value):
+        members = value
+    elif _is_array(value):
+        members = {str(number): one for number, one in enumerate(value[:1])}
+    else:
         if path:
             yield path, value
         return
-    members = cast("dict[str, Any]", value) if isinstance(value, dict) else _first(cast("list[Any]", value))
     for name, inner in members.items() if depth < _DEEPEST else ():
         step = _step(name)
         if step is not None:
             yield from _leaves(inner, path + (f".{step}" if path and step[0] != "[" else step), depth + 1)
 
 
-def _first(values: list[Any]) -> dict[str, Any]:
-    return {str(number): one for number, one in enumerate(values[:1])}
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _step(name: str) -> str | None:
