@@ -123,6 +123,7 @@ def this_machine() -> dict[str, str]:
     )
     return {
         "cores": str(os.cpu_count()),
+        "load before the run": " ".join(f"{one:.1f}" for one in os.getloadavg()),
         "processor": cpu,
         "system": platform.platform(),
         "python": platform.python_version(),

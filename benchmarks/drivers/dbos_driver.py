@@ -59,8 +59,8 @@ async def held_at_last(steps: int) -> int:
     total = 0
     for number in range(steps - 1):
         total += await step(number)
-    total += await held_step(steps - 1)
-    return total
+    last: int = await held_step(steps - 1)
+    return total + last
 
 
 @DBOS.workflow()

@@ -1,0 +1,97 @@
+"""The benchmarks of the tree: their page says what was measured, and their drivers count what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks import charts, page, tables, targets
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.process import TREE, DriverError, Process
+from benchmarks.results import Case, Figure, Measured, Results
+from benchmarks.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEQUENTIAL = Case("sequential", "sqlite", "romancy")
+PEER = Case("sequential", "sqlite", "dbos")
+
+
+def measured() -> Results:
+    """Return a run of two contestants in three rounds."""
+    rounds = [
+        Measured(case, number, [Figure("steps", rate * number), Figure("share of the floor", 79.0, "%")], wrong)
+        for number in (1, 2, 3)
+        for case, rate, wrong in ((SEQUENTIAL, 1000.0, 0), (PEER, 50.0, 2))
+    ]
+    return Results(commit="c", sizes={"sequential_steps": 50}, measured=rounds)
+
+
+def test_the_page_has_the_figures_of_the_committed_run() -> None:
+    path = TREE / "docs" / "benchmarks.md"
+    written = path.read_text("utf-8")
+    results = Results.read(path.with_suffix("") / "results.json")
+
+    assert page.with_figures(written, page.measured(results, SCENARIOS)) == written
+
+
+def test_a_table_has_the_median_the_spread_and_what_was_wrong() -> None:
+    text = tables.table(measured(), "sequential", "Steps")
+
+    assert "| sqlite | Romancy | 2,000 (1,000 to 3,000) | 79.0 % (79.0 to 79.0) | 0 |" in text
+    assert "| sqlite | DBOS Transact | 100 (50.0 to 150) | 79.0 % (79.0 to 79.0) | 6 |" in text
+
+
+def test_a_target_is_reached_or_missed() -> None:
+    text = targets.table(measured())
+
+    assert "| sqlite, one after another, to DBOS Transact | 10 × | 20.0 × | reached |" in text
+    assert "| sqlite, one after another, of the floor | 80 % | 79 % | **missed** |" in text
+
+
+def test_other_sizes_forget_the_scenario_and_nothing_else() -> None:
+    results = measured()
+    results.measured.append(Measured(Case("latency", "sqlite", "romancy"), 1))
+    results.begin("latency", {"latency_workflows": 50})
+    assert [SEQUENTIAL, PEER] * 3 == [one.case for one in results.measured]
+
+    results.begin("sequential", {"sequential_steps": 50})
+    assert results.has(PEER, 3)
+    results.begin("sequential", {"sequential_steps": 51})
+    assert not results.measured
+
+
+def test_a_case_that_failed_is_given_up() -> None:
+    results = Results(measured=[Measured(PEER, 1, failed="no answer within 60 s")])
+
+    assert results.gave_up(PEER)
+    assert not results.gave_up(SEQUENTIAL)
+
+
+def test_charts_are_pictures_for_light_and_dark_pages(tmp_path: Path) -> None:
+    charts.write(measured(), tmp_path)
+
+    assert {"sequential-light.svg", "sequential-dark.svg"} == {path.name for path in tmp_path.iterdir()}
+    for path in tmp_path.iterdir():
+        assert ET.parse(path).getroot().tag.endswith("svg")  # noqa: S314 - this tree wrote it
+
+
+def test_every_scenario_names_contestants_and_has_its_own_sizes() -> None:
+    sizes = [size for one in SCENARIOS.values() for size in one.SIZES]
+
+    assert len(set(sizes)) == len(sizes)
+    assert all(who in CONTESTANTS for one in SCENARIOS.values() for who in one.WHO)
+
+
+@pytest.mark.long
+def test_a_driver_does_tasks_and_ends(tmp_path: Path) -> None:
+    command = CONTESTANTS["romancy"].command()
+    with Process(command, f"sqlite:///{tmp_path / 'bench.sqlite'}", tmp_path / "log") as driver:
+        answer = driver.do("together", workflows=20, at_once=5)
+        assert (100, 0) == (answer["count"], answer["wrong"])
+        with pytest.raises(DriverError, match="unexpected keyword argument"):
+            driver.do("together", workflow=20)
+        assert driver.do("latency", workflows=3)["wrong"] == 0
