@@ -42,7 +42,7 @@ from romancy.instance import Instance, InstancePage, Wait
 from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
-from romancy.session import Session
+from romancy.session import Session, SyncSession
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 
@@ -91,6 +91,7 @@ __all__ = [
     "Status",
     "StorageError",
     "StorageUnavailableError",
+    "SyncSession",
     "TerminalError",
     "UnawaitedCallError",
     "UsageError",

@@ -23,6 +23,7 @@ from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
+from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
 from romancy.storage.limits import check_event, check_id, check_key
 from romancy.storage.query import encode_where
 
@@ -31,18 +32,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from romancy._outgoing import OutgoingEvent
     from romancy.core import Commands, EventReceived
-    from romancy.session import Session
+    from romancy.session import ActivityPort
     from romancy.storage.query import FilterValue
 
 __all__ = [
     "ActivityContext",
-    "ActivityPort",
     "ChildHandle",
     "PlainActivityContext",
     "WorkflowContext",
     "activity_context",
+    "activity_port",
     "enter_activity",
     "entered_activity",
 ]
@@ -294,24 +294,6 @@ def _event_of(received: EventReceived, model: Any) -> Event[Any]:
     )
 
 
-class ActivityPort(Protocol):
-    """What the engine does for a running activity."""
-
-    async def session(self, native: type[Any] | None, /) -> Any: ...
-
-    def heartbeat(self, details: Raw | None, /) -> None: ...
-
-    async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
-
-    async def send(self, event: OutgoingEvent, to: str | None, /) -> str: ...
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
-    ) -> str: ...
-
-    def after_commit(self, callback: Callable[[], Any], /) -> None: ...
-
-
 class ActivityContext:
     """What an activity can ask about its attempt, and do in it."""
 
@@ -346,15 +328,21 @@ class ActivityContext:
         return self._key or idempotency_key(self.instance_id, self._nonce, self.activity_id)
 
     @overload
-    async def session(self, /) -> Session: ...
+    def session(self, /) -> SessionOpening[Session, SyncSession]: ...
     @overload
-    async def session(self, native: type[T], /) -> T: ...
-    async def session(self, native: type[Any] | None = None, /) -> Any:
-        """The transaction that also commits this activity's completion. The first call begins it.
+    def session(self, native: type[T], /) -> SessionOpening[T, T]: ...
+    def session(self, native: type[Any] | None = None, /) -> SessionOpening[Any, Any]:
+        """The transaction that also commits this activity's completion. The first use begins it.
 
-        Only for an `async def`; a plain function gets UsageError.
+        An `async def` awaits it: `db = await ctx.session()`. A plain function enters it: `with ctx.session() as db`.
         """
-        return await self._port.session(native)
+        return SessionOpening(lambda: self._port.session(native), lambda: self._entered(native))
+
+    def _entered(self, native: type[Any] | None) -> Any:
+        if native is not None:
+            refuse_awaited(native)
+        session = self._port.wait(lambda: self._port.session(native))
+        return SyncSession(session, self._port.wait) if native is None else session
 
     def heartbeat(self, *details: object) -> None:
         """Report that the attempt is alive, with optional details for the next attempt. Call it as often as you like.
@@ -446,10 +434,7 @@ class PlainActivityContext(ActivityContext):
 
     __slots__ = ()
 
-    def session(self, native: type[Any] | None = None, /) -> Any:  # noqa: ARG002 - the signature of the base class
-        raise self._refusal("session()", "return the data and write it in an activity that is one")
-
-    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - as above
+    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - the signature of the base class
         raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
 
     def send(self, type: object, data: object = None, **_: object) -> Any:  # noqa: ARG002 - as above
@@ -463,6 +448,12 @@ class PlainActivityContext(ActivityContext):
             f"activity {self.activity_id} is a plain function, which cannot await {what}: make it an `async def`, "
             f"or {instead}"
         )
+
+
+def activity_port() -> tuple[ActivityContext, ActivityPort]:
+    """The context of the activity that runs this code, and what the engine does for it. For integrations."""
+    context = activity_context()
+    return context, context._port  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
 
 
 _current: ContextVar[Callable[[], ActivityContext]] = ContextVar("romancy_activity")

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+import inspect
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from romancy.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
     from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
+    from msgspec import Raw
+
+    from romancy._outgoing import OutgoingEvent
     from romancy.storage.protocol import Session as StorageSession
 
-__all__ = ["Session"]
+__all__ = [
+    "ActivityPort",
+    "Companion",
+    "Session",
+    "SessionOpening",
+    "SyncSession",
+    "Wait",
+    "refuse_awaited",
+    "refuse_loop",
+    "undo",
+]
+
+T = TypeVar("T")
+Awaited_co = TypeVar("Awaited_co", covariant=True)
+Entered_co = TypeVar("Entered_co", covariant=True)
 
 _BINDING: Final = frozenset({"TypeError", "ProgrammingError", "InterfaceError", "DataError"})
 """The drivers' errors for parameters that do not fit the SQL. A single list can be right: it may be an array."""
@@ -57,6 +81,181 @@ class Session:
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part that can fail alone: an exception inside undoes the part and reaches the caller."""
         return self._session.savepoint()
+
+
+class SyncSession:
+    """The `Session` of a plain function: the same calls, which block the function's thread."""
+
+    __slots__ = ("_session", "_wait")
+
+    def __init__(self, session: Session, wait: Wait) -> None:
+        self._session = session
+        self._wait = wait
+
+    @property
+    def awaiting(self) -> Session:
+        """The same session as the event loop uses it."""
+        return self._session
+
+    def execute(self, sql: str, *parameters: object) -> int:
+        """Run one statement and return how many rows it touched."""
+        return self._wait(lambda: self._session.execute(sql, *parameters))
+
+    def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        """Run one query and return all its rows, by column name."""
+        return self._wait(lambda: self._session.fetch_all(sql, *parameters))
+
+    def fetch_one(self, sql: str, *parameters: object) -> dict[str, Any] | None:
+        """Run one query and return its first row, or None."""
+        return self._wait(lambda: self._session.fetch_one(sql, *parameters))
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """A part that can fail alone: an exception inside undoes the part and reaches the caller."""
+        part = self._session.savepoint()
+        self._wait(lambda: _enter(part))
+        try:
+            yield
+        except BaseException:
+            self._wait(lambda: undo(part))
+            raise
+        self._wait(lambda: _leave(part))
+
+
+class _UndoneError(Exception):
+    """Ends a savepoint without its writes."""
+
+
+async def _enter(part: AbstractAsyncContextManager[None]) -> None:
+    await part.__aenter__()
+
+
+async def _leave(part: AbstractAsyncContextManager[None]) -> None:
+    await part.__aexit__(None, None, None)
+
+
+async def undo(part: AbstractAsyncContextManager[None]) -> None:
+    """Leave a savepoint, and undo what was done in it."""
+    undone = _UndoneError()
+    try:
+        await part.__aexit__(_UndoneError, undone, None)
+    except _UndoneError:
+        pass
+
+
+class Wait(Protocol):
+    """Has the event loop do something while the thread of a plain function waits."""
+
+    def __call__(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Return what the work returns. Raises asyncio.CancelledError if the attempt has been given up."""
+        ...
+
+
+class Companion(Protocol):
+    """A session of another library on the transaction of an attempt."""
+
+    async def finish(self) -> None:
+        """Write what is pending. Called when the activity has returned and before its result is recorded.
+
+        An exception is the attempt's own.
+        """
+        ...
+
+    def cause(self, error: Exception, /) -> Exception:
+        """The driver's error behind an error of the library; every other error as it is."""
+        ...
+
+    async def leave(self) -> None:
+        """The attempt has ended. Refuse all further use, and write nothing."""
+        ...
+
+
+class ActivityPort(Protocol):
+    """What the engine does for a running activity."""
+
+    @property
+    def place(self) -> object:
+        """The same object for all sessions of one store."""
+        ...
+
+    @property
+    def companion(self) -> Companion | None:
+        """The session of another library on the attempt's transaction."""
+        ...
+
+    @companion.setter
+    def companion(self, companion: Companion | None) -> None: ...
+
+    async def session(self, native: type[Any] | None, /) -> Any: ...
+
+    def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Have the event loop do this while the thread of a plain function waits."""
+        ...
+
+    def heartbeat(self, details: Raw | None, /) -> None: ...
+
+    async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
+
+    async def send(self, event: OutgoingEvent, to: str | None, /) -> str: ...
+
+    async def send_on_channel(
+        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
+    ) -> str: ...
+
+    def after_commit(self, callback: Callable[[], Any], /) -> None: ...
+
+
+class SessionOpening(Generic[Awaited_co, Entered_co]):
+    """What `session()` returns: await it in an `async def`, or enter it with `with` in a plain function.
+
+    Neither the end of the `with` block nor anything else in the activity ends the transaction.
+    """
+
+    __slots__ = ("_awaited", "_entered")
+
+    def __init__(self, awaited: Callable[[], Coroutine[Any, Any, Any]], entered: Callable[[], Any]) -> None:
+        self._awaited = awaited
+        self._entered = entered
+
+    def __await__(self) -> Generator[Any, Any, Awaited_co]:
+        return self._awaited().__await__()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"session() is neither awaited nor entered, so it has no {name!r}: `db = await session()` in an "
+                "`async def`, `with session() as db` in a plain function"
+            )
+
+    def __enter__(self) -> Entered_co:
+        refuse_loop("with session()", "await it: `db = await session()`")
+        entered: Entered_co = self._entered()
+        return entered
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+def refuse_loop(what: str, instead: str) -> None:
+    """Raise UsageError in code that an event loop runs, which would stand still while it waits for itself."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"{what} is for activities that are plain functions, and this code runs on an event loop; {instead}"
+    )
+
+
+def refuse_awaited(native: type[Any]) -> None:
+    """Raise UsageError for a class of connections that a plain function cannot use, because its methods await."""
+    if any(inspect.iscoroutinefunction(getattr(native, name, None)) for name in ("execute", "commit")):
+        raise UsageError(
+            f"a plain function cannot use a {native.__name__}, whose methods are awaited; "
+            "leave the class out: `with activity_context().session() as db`"
+        )
 
 
 def _explain(error: Exception, parameters: tuple[object, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from romancy._loop_check import check_place
 from romancy.errors import UsageError
-from romancy.session import Session
+from romancy.session import Session, SyncSession
 from romancy.storage.joining import Elsewhere
 from romancy.sync._thread import Errands, LoopThread, refuse_loop
 from romancy.workflow import Workflow
@@ -38,6 +38,8 @@ class Caller(ABC):
         """Call a method, and wait for what it returns. A session in `session=` is used in this thread alone."""
         given = kwargs.get("session")
         errands = None
+        if isinstance(given, SyncSession):
+            given = kwargs["session"] = given.awaiting
         if given is not None and self._joins(name, args) and not isinstance(given, Session):
             errands = Errands()
             kwargs["session"] = Elsewhere(given, errands)

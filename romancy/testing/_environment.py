@@ -19,12 +19,13 @@ from romancy.session import Session
 from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from romancy._outgoing import OutgoingEvent
     from romancy.activity import Activity
+    from romancy.session import Companion
     from romancy.storage.protocol import Session as StorageSession
 
 __all__ = ["ActivityEnvironment", "SentEvent"]
@@ -135,11 +136,11 @@ class ActivityEnvironment:
         if activity.pass_context:
             positional = (context, *positional)
         enter_activity(lambda: context)
-        if activity.is_async:
-            async with port.undone_if_it_fails():
+        async with port.undone_if_it_fails():
+            if activity.is_async:
                 result = await activity.fn(*positional, **named)
-        else:
-            result = await asyncio.to_thread(activity.fn, *positional, **named)
+            else:
+                result = await asyncio.to_thread(activity.fn, *positional, **named)
         return activity.signature.decode_result(activity.signature.encode_result(result))
 
     async def storage_session(self) -> StorageSession:
@@ -173,6 +174,8 @@ class _Port:
         self._cancelled = cancelled
         self._parts = AsyncExitStack()
         self._written = False
+        self._loop = asyncio.get_running_loop()
+        self.companion: Companion | None = None
         self.sent: list[SentEvent] = []
         self.callbacks: list[Callable[[], Any]] = []
 
@@ -180,7 +183,20 @@ class _Port:
     async def undone_if_it_fails(self) -> AsyncGenerator[None]:
         """A block whose rows are undone if it raises."""
         async with self._parts:
-            yield
+            try:
+                yield
+                if self.companion is not None:
+                    await self.companion.finish()
+            finally:
+                if self.companion is not None:
+                    await self.companion.leave()
+
+    @property
+    def place(self) -> object:
+        return self._environment
+
+    def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
 
     async def session(self, native: type[Any] | None, /) -> Any:
         session = await self._environment.storage_session()

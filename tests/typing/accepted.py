@@ -22,6 +22,7 @@ from romancy import (
     Romancy,
     Session,
     Status,
+    SyncSession,
     WorkflowContext,
     activity,
     activity_context,
@@ -100,6 +101,15 @@ async def remember(ctx: ActivityContext, order: Order) -> int:
     assert_type(session, Session)
     assert_type(await session.fetch_all("select 1"), list[dict[str, Any]])
     return await session.execute("update orders set item = ?", order.item)
+
+
+@activity(pass_context=True)
+def remember_on_a_thread(ctx: ActivityContext, order: Order) -> int:
+    with ctx.session(sqlite_utils.Database) as database, ctx.session() as session, session.savepoint():
+        assert_type(database, sqlite_utils.Database)
+        assert_type(session, SyncSession)
+        assert_type(session.fetch_all("select 1"), list[dict[str, Any]])
+        return session.execute("update orders set item = ?", order.item)
 
 
 @activity(pass_context=True)

@@ -14,7 +14,6 @@ from romancy import (
     RetryExhaustedError,
     RetryPolicy,
     Romancy,
-    Session,
     Status,
     UsageError,
     WorkflowCancelledError,
@@ -251,10 +250,8 @@ def asks(what: str) -> None:
     context: Any = activity_context()
     if what == "publish":
         context.publish("greeted", "ann")
-    elif what == "session":
-        context.session()
     else:
-        context.session(Session)
+        context.send("greeted", "ann")
 
 
 @activity(retry=ONCE, pass_context=True)
@@ -277,7 +274,7 @@ async def asking(ctx: WorkflowContext, what: str) -> list[str]:
     return ["no error"]
 
 
-@pytest.mark.parametrize("what", ["publish", "session", "native", "given"])
+@pytest.mark.parametrize("what", ["publish", "send", "given"])
 async def test_what_has_to_be_awaited_is_refused_in_a_plain_function(app: Romancy, store: Store, what: str) -> None:
     kind, text = await app.run(asking, what)
 

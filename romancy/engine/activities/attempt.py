@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from asyncio import CancelledError
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from romancy.context import ActivityContext, PlainActivityContext
 from romancy.core import StartActivity, StartCompensation
-from romancy.engine.activities.port import Port
+from romancy.engine.activities.port import GIVEN_UP, Port
+from romancy.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.errors import StorageUnavailableError
+    from romancy.session import Companion
     from romancy.storage.protocol import Store
 
     Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     """Makes attempts in its own way, perhaps with another definition."""
 
 __all__ = ["Attempt", "Tools", "id_of"]
+
+T = TypeVar("T")
 
 
 def id_of(effect: StartActivity | StartCompensation) -> str:
@@ -135,6 +140,16 @@ class Attempt:
         if self.port is not None:
             await self.port.give_up()
 
+    async def finish(self) -> None:
+        """Its function has returned: write what a library's session still holds back."""
+        companion = None if self.port is None else self.port.companion
+        try:
+            if companion is not None:
+                await companion.finish()
+        except UsageError:
+            self.returned = True  # to do the same again would not help
+            raise
+
     async def close(self) -> None:
         """End its session, if it has one. Uncommitted writes are rolled back."""
         if self.port is not None:
@@ -142,8 +157,26 @@ class Attempt:
 
     # ── what the activity's context asks ────────────────────────────────────────────────────────────────────────
 
+    @property
+    def place(self) -> object:
+        return self.tools.store
+
+    @property
+    def companion(self) -> Companion | None:
+        return None if self.port is None else self.port.companion
+
+    @companion.setter
+    def companion(self, companion: Companion | None) -> None:
+        self.open().companion = companion
+
     async def session(self, native: type[Any] | None, /) -> Any:
         return await self.open().session(native)
+
+    def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        task = self.task
+        if task is None:
+            raise CancelledError(GIVEN_UP)
+        return self.open().wait(task.get_loop(), work)
 
     def heartbeat(self, details: Raw | None, /) -> None:
         self.open().heartbeat(details)

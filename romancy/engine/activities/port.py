@@ -5,9 +5,11 @@ The session opens when the activity first asks for it. An activity that needs no
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import time
 from asyncio import CancelledError, Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy._logs import about, get_logger
 from romancy.core import SendOnChannel
@@ -19,7 +21,7 @@ from romancy.session import Session
 from romancy.storage.records import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from msgspec import Raw
@@ -30,13 +32,18 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.hooks import Sending
+    from romancy.session import Companion
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
     from romancy.storage.routing import Posting
 
-__all__ = ["Port"]
+__all__ = ["GIVEN_UP", "Port"]
 
 logger = get_logger("romancy.engine")
+
+T = TypeVar("T")
+
+GIVEN_UP = "this attempt was given up: its workflow ended, it timed out, or its worker lost its lease"
 
 
 class Port:
@@ -60,6 +67,8 @@ class Port:
     """Whether the attempt was given up. A thread may still run it."""
     ended = False
     """Whether the attempt has ended and its end is about to be reported."""
+    companion: Companion | None = None
+    """The session of another library on this transaction."""
     _opening: Lock | None = None
 
     def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
@@ -72,6 +81,8 @@ class Port:
         """Instances that were started in the session."""
         self._effect = effect
         self._id = id
+        self._calls: set[asyncio.Task[Any]] = set()
+        """What the loop does for the attempt's thread."""
 
     @property
     def leaves_something(self) -> bool:
@@ -129,7 +140,36 @@ class Port:
         """The database error behind an exception of an attempt that has asked for a session; None if there is none."""
         if isinstance(error, StorageUnavailableError):
             return error if self.transacted else None
+        if self.companion is not None:
+            error = self.companion.cause(error)
         return None if self.opened is None else self.opened.excuse(error)
+
+    def wait(self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Have the loop do this while the attempt's thread waits.
+
+        Raises CancelledError, to stop the thread, if the attempt was given up.
+        """
+        self._go_on()
+        call = self._counted(work)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError:  # the loop has ended
+            call.close()
+            raise CancelledError(GIVEN_UP) from None
+        try:
+            return answer.result()
+        except concurrent.futures.CancelledError:
+            raise CancelledError(GIVEN_UP) from None
+
+    async def _counted(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - the loop makes one
+        self._calls.add(task)
+        try:
+            self._go_on()
+            return await work()
+        finally:
+            self._calls.discard(task)
 
     def heartbeat(self, details: Raw | None, /) -> None:
         """Record a heartbeat and its details.
@@ -192,9 +232,7 @@ class Port:
 
     def _go_on(self) -> None:
         if self.over:
-            raise CancelledError(
-                "this attempt was given up: its workflow ended, it timed out, or its worker lost its lease"
-            )
+            raise CancelledError(GIVEN_UP)
 
     def committed(self) -> None:
         """Run the callbacks: the completion is durable. A callback that fails affects nothing else."""
@@ -217,6 +255,7 @@ class Port:
 
     async def close(self) -> None:
         """End the session. Uncommitted writes are rolled back."""
+        await self._let_companion_go()
         manager, self._manager, self.opened = self._manager, None, None
         if manager is not None:
             try:
@@ -230,6 +269,17 @@ class Port:
                 self._give_slot_back()
                 if self._slots is not None:
                     self._slots.let_go()
+
+    async def _let_companion_go(self) -> None:
+        """Nobody else may be at the transaction when it ends: neither a library nor an abandoned thread."""
+        companion, self.companion = self.companion, None
+        if companion is not None:
+            await companion.leave()
+        calls = self._calls - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        if calls:
+            await asyncio.wait(calls)
 
     def _about(self) -> dict[str, Any]:
         return about(self._live, self._id, self._effect.attempt)

@@ -301,7 +301,7 @@ class Attempts:
                 observer = self.observer
                 if observer is None or not attempt.asked:
                     call = self._plain_call(attempt) if self._stage is None else None
-                    event = self._completed(attempt, await call) if call is not None else await self._carefully(attempt)
+                    event = await (self._carefully(attempt) if call is None else self._called(attempt, call))
                 else:
                     event = await observer.around(attempt, self._observed)
                 attempt.ending = True
@@ -373,7 +373,13 @@ class Attempts:
 
     async def _observed(self, attempt: Attempt) -> Input:
         call = self._plain_call(attempt) if self._stage is None else None
-        return await self._carefully(attempt) if call is None else self._completed(attempt, await call)
+        return await (self._carefully(attempt) if call is None else self._called(attempt, call))
+
+    async def _called(self, attempt: Attempt, call: Awaitable[Any]) -> Input:
+        value = await call
+        if attempt.port is not None:
+            await attempt.finish()
+        return self._completed(attempt, value)
 
     async def _carefully(self, attempt: Attempt) -> Input:
         if self._stage is None:
@@ -427,6 +433,7 @@ class Attempts:
                 named |= await self._dependencies.resolve(definition.dependencies)
             enter_activity(attempt)
             await self._call(definition, definition.fn, positional, named, None)
+            await attempt.finish()
             return CompensationCompleted(
                 at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued
             )
@@ -450,6 +457,7 @@ class Attempts:
             value = await definition.fn(*positional, **named)
         else:
             value = await self._call(definition, definition.fn, positional, named, timeout)
+        await attempt.finish()
         return self._completed(attempt, value)
 
     async def _call_watched(

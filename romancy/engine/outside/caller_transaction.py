@@ -12,7 +12,7 @@ from romancy.engine.decide import owner_changed
 from romancy.engine.outside.calls_in_sessions import note_start
 from romancy.errors import InternalError
 from romancy.session import Session
-from romancy.storage.joining import joined
+from romancy.storage.joining import Joined, joined
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     async with store.session(join=native) as session:
         outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
     if outcome is Outcome.ACCEPTED:
-        note_start(native, start.instance_id)
+        note_start(native.connection if isinstance(native, Joined) else native, start.instance_id)
     return outcome
 
 
