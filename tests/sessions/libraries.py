@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["DRIVERS", "LIBRARIES", "Caller", "kind_of", "opened", "sqlalchemy_url"]
+__all__ = ["DRIVERS", "LIBRARIES", "NAMES", "ONLY", "Caller", "kind_of", "opened", "sqlalchemy_url"]
 
 CREATE: Final = "create table if not exists guests (name varchar(40) primary key)"
 INSERT: Final = "insert into guests values ('{}')"
@@ -190,6 +190,15 @@ async def session(url: str) -> AsyncGenerator[Caller]:
 
 
 @asynccontextmanager
+async def psycopg2_session(url: str) -> AsyncGenerator[Caller]:
+    """A `Session` on psycopg2."""
+    engine = create_engine(sqlalchemy_url(url, "psycopg2"))
+    with Session(engine) as one:
+        yield Blocking(one)
+    engine.dispose()
+
+
+@asynccontextmanager
 async def connection(url: str) -> AsyncGenerator[Caller]:
     """A `Connection`."""
     engine = create_engine(sqlalchemy_url(url, DRIVERS[kind_of(url)][1]))
@@ -251,10 +260,15 @@ LIBRARIES: Final[dict[str, Callable[[str], AbstractAsyncContextManager[Caller]]]
     "AsyncSession on psycopg": psycopg_session,
     "AsyncConnection": async_connection,
     "Session": session,
+    "Session on psycopg2": psycopg2_session,
     "Connection": connection,
     "awaited driver": awaited_driver,
     "blocking driver": blocking_driver,
 }
+
+
+ONLY: Final = {"Session on psycopg2": "postgresql"}
+"""The libraries that know one kind of database."""
 
 
 @asynccontextmanager

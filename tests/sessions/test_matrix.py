@@ -9,7 +9,7 @@ import pytest
 
 from romancy import EventType, InstanceConflictError, InstanceNotFoundError, Romancy, Status, WorkflowContext, workflow
 from romancy.storage.backends import create_store
-from tests.sessions.libraries import LIBRARIES, opened
+from tests.sessions.libraries import LIBRARIES, ONLY, kind_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,6 +46,8 @@ async def app(storage_url: str) -> AsyncIterator[Romancy]:
 async def caller(request: pytest.FixtureRequest, app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
     if storage_url.startswith("memory"):
         pytest.skip("capability: this database has no connections but the store's own")
+    if ONLY.get(request.param, kind_of(storage_url)) != kind_of(storage_url):
+        pytest.skip("capability: a library of another database")
     async with opened(request.param, storage_url) as caller:
         yield caller
 
