@@ -5,20 +5,19 @@ Romancy writes on the driver's connection below them. SQLAlchemy keeps the trans
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from romancy.errors import UsageError
-from romancy.storage.joining import Joined, here
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import InvalidRequestError, UnboundExecutionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
-try:
-    from sqlalchemy import Connection, event
-    from sqlalchemy.exc import InvalidRequestError, UnboundExecutionError
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-    from sqlalchemy.orm import Session, scoped_session
-except ImportError as error:
-    raise ImportError(f"{error}; install the extra: pip install 'romancy[sqlalchemy]'", name=error.name) from error
+from romancy.errors import UsageError
+from romancy.ext.sqlalchemy._sessions import keeper_of
+from romancy.storage.joining import Joined, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.orm import SessionTransaction
 
+    from romancy.ext.sqlalchemy._keeper import Keeper
     from romancy.storage.joining import Run
 
 __all__ = ["join"]
@@ -38,6 +38,9 @@ _waiting: Final[WeakKeyDictionary[Session, dict[Callable[[], None], None]]] = We
 async def join(session: object, run: Run, /) -> Joined:
     """The driver's connection in the transaction of this session or connection, which is begun if it was not."""
     given = _unscoped(session)
+    keeper = keeper_of(given)
+    if keeper is not None:
+        return await _of_activity(given, keeper, run)
     try:
         if isinstance(given, AsyncSession | AsyncConnection):
             if run is not here:
@@ -61,6 +64,17 @@ async def join(session: object, run: Run, /) -> Joined:
         "session= takes an AsyncSession, AsyncConnection, Session or Connection of SQLAlchemy, "
         f"not {type(given).__name__}"
     )
+
+
+async def _of_activity(given: object, keeper: Keeper, run: Run) -> Joined:
+    """The connection of the activity's own transaction, with everything flushed that comes before."""
+    keeper.check()
+    keeper.check_loop()
+    if isinstance(given, AsyncSession):
+        await given.flush()
+    elif isinstance(given, Session):
+        await run(given.flush) if run is not here else await asyncio.to_thread(given.flush)
+    return Joined(keeper.native)
 
 
 def _unscoped(session: object) -> object:
