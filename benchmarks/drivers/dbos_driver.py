@@ -56,7 +56,7 @@ async def steps_in_turn(steps: int) -> int:
 
 @DBOS.workflow()
 async def held_at_last(steps: int) -> int:
-    total = 0
+    total: int = 0
     for number in range(steps - 1):
         total += await step(number)
     last: int = await held_step(steps - 1)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -61,8 +61,10 @@ from romancy.retry import GiveUp, resolve
 from romancy.serialization import describe_exception, dumps
 
 if TYPE_CHECKING:
+    from romancy.session import Companion
     from romancy_conformance.workflows import Scenario
 
+T = TypeVar("T")
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
 Job = Callable[[], Sequence[Input]]
@@ -71,6 +73,12 @@ Jobs = dict[tuple[str, str], tuple[int, Job]]
 
 class NoPort:
     """Activities of this world only read their own identity."""
+
+    place: object = None
+    companion: Companion | None = None
+
+    def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        raise AssertionError("there is no event loop here")
 
     async def session(self, native: type[Any] | None, /) -> Any:
         raise AssertionError("there is no database here")

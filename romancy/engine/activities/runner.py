@@ -301,7 +301,9 @@ class Attempts:
                 observer = self.observer
                 if observer is None or not attempt.asked:
                     call = self._plain_call(attempt) if self._stage is None else None
-                    event = await (self._carefully(attempt) if call is None else self._called(attempt, call))
+                    value = None if call is None else await call
+                    plain = call is not None and attempt.port is None
+                    event = self._completed(attempt, value) if plain else await self._finished(attempt, call, value)
                 else:
                     event = await observer.around(attempt, self._observed)
                 attempt.ending = True
@@ -373,12 +375,13 @@ class Attempts:
 
     async def _observed(self, attempt: Attempt) -> Input:
         call = self._plain_call(attempt) if self._stage is None else None
-        return await (self._carefully(attempt) if call is None else self._called(attempt, call))
+        return await self._finished(attempt, call, None if call is None else await call)
 
-    async def _called(self, attempt: Attempt, call: Awaitable[Any]) -> Input:
-        value = await call
-        if attempt.port is not None:
-            await attempt.finish()
+    async def _finished(self, attempt: Attempt, call: Awaitable[Any] | None, value: object) -> Input:
+        """The end of an attempt that had a port, or, without a `call`, of one that is still to be made."""
+        if call is None:
+            return await self._carefully(attempt)
+        await attempt.finish()
         return self._completed(attempt, value)
 
     async def _carefully(self, attempt: Attempt) -> Input:
