@@ -1,5 +1,7 @@
 """Refuse long files and functions: 500 lines for a file, 60 lines for a function.
 
+The pages of docs/reference/ are written by a tool, one for each package, and may be longer.
+
 Run as `python -m tools.check_sizes`; prints one line for each offence and exits with 1 if there is any.
 """
 
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
 FILE_LINES = 500
 FUNCTION_LINES = 60
 
+WRITTEN = "docs/reference/"
 COUNTED = (".py", ".pyi", ".sql", ".sh", ".md", ".toml")
 
 
 def too_long(name: str, text: str) -> Iterator[str]:
     """Yield one sentence for the file and for each of its functions that is over the limit."""
     lines = text.count("\n") + (not text.endswith("\n") and bool(text))
-    if lines > FILE_LINES:
+    if lines > FILE_LINES and not name.startswith(WRITTEN):
         yield f"{name}: {lines} lines, {FILE_LINES} at most: split it by what it is about"
     if not name.endswith(".py"):
         return
