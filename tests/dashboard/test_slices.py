@@ -20,6 +20,9 @@ from tests.dashboard.browsing import Browser
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.storage.query import Query
+    from romancy.storage.records import Page
+
 pytestmark = pytest.mark.anyio
 
 
@@ -88,7 +91,11 @@ async def test_a_search_that_an_index_answers_names_no_path(app: Romancy) -> Non
 async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, cancelled, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def never(query: object) -> object:
+    find = app._opened().find
+
+    async def never(query: Query) -> Page:
+        if query.workflow_name is not None:
+            return await find(query)  # the look for jobs of the dashboard
         begun.set()
         try:
             return await asyncio.Future()

@@ -51,7 +51,7 @@ class Jobs:
         self._beginning: asyncio.Task[None] | None = None
 
     async def look(self, reader: Reader) -> None:
-        """Once in a while, let the worker begin if a job is open. Nobody waits for it."""
+        """Once in a while, let the worker begin if a job is open. The page waits for one query, not for the worker."""
         if self._app is not None or time.monotonic() < self._looks_at or not self._source.is_shared:
             return
         self._looks_at = time.monotonic() + _EVERY
