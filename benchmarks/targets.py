@@ -21,6 +21,8 @@ IN_TURN: Final = {"dbos": 10.0, "edda": 10.0, "absurd": 3.0}
 AT_ONCE: Final = {"dbos": 100.0, "edda": 100.0, "absurd": 40.0}
 SHARE: Final = 80.0
 """Per cent of the floor, for the steps of one workflow."""
+LAZY: Final = 5.0
+"""Lazy steps of one workflow, to its plain ones."""
 RATE: Final = {"sqlite": 25_000.0, "postgres": 25_000.0, "mysql": 18_000.0, "mariadb": 18_000.0}
 """Steps a second of 500 workflows at once."""
 CPU: Final = 30.0
@@ -55,6 +57,9 @@ def _judged(results: Results) -> Iterator[Held]:
             yield Held(
                 f"{database}, one after another, of the floor", f"{SHARE:.0f} %", f"{share:.0f} %", share >= SHARE
             )
+        lazy = _median(results, "sequential", database, "romancy", "lazy to plain")
+        if lazy is not None:
+            yield Held(f"{database}, lazy steps, to plain ones", f"{LAZY:.0f} ×", f"{number(lazy)} ×", lazy >= LAZY)
         rate = _median(results, "together", database, "romancy", BULK)
         if rate is not None:
             wanted = RATE[database]

@@ -46,6 +46,11 @@ async def step(number: int) -> int:
     return step_body(number)
 
 
+@activity(commit="lazy")
+async def lazy_step(number: int) -> int:
+    return step_body(number)
+
+
 @activity
 async def held_step(number: int) -> int:
     if gate.closed:
@@ -65,6 +70,14 @@ async def steps_in_turn(ctx: WorkflowContext, steps: int) -> int:
     total = 0
     for number in range(steps):
         total += await step(number)
+    return total
+
+
+@workflow
+async def lazily_in_turn(ctx: WorkflowContext, steps: int) -> int:
+    total = 0
+    for number in range(steps):
+        total += await lazy_step(number)
     return total
 
 
@@ -108,7 +121,9 @@ async def woken_by_timers(ctx: WorkflowContext, times: int) -> int:
     return times
 
 
-WORKFLOWS: list[Any] = [steps_in_turn, held_at_last, wide, child, parent, woken_by_signals, woken_by_timers]
+WORKFLOWS: list[Any] = [
+    steps_in_turn, lazily_in_turn, held_at_last, wide, child, parent, woken_by_signals, woken_by_timers,
+]  # fmt: skip
 
 
 def _at_once() -> int:
@@ -156,6 +171,14 @@ class Ours(Driver):
                 failed += sum(result != expected(STEPS) for result in results)
                 self._begun |= dict.fromkeys([handle.instance_id for handle in handles], STEPS)
         return clock.said(count=workflows * STEPS, workflows=workflows, wrong=failed + await self.wrong())
+
+    async def lazily(self, steps: int) -> dict[str, object]:
+        """Run one workflow of so many lazy steps, one after another."""
+        with Clock() as clock:
+            handle = await self._app.start(lazily_in_turn, steps)
+            result = await handle.result()
+        self._begun[handle.instance_id] = steps
+        return clock.said(count=steps, wrong=int(result != expected(steps)) + await self.wrong())
 
     async def starts(self, workflows: int, at_once: int) -> dict[str, object]:
         """Start workflows that begin in an hour, each with a call of its own."""
@@ -230,6 +253,7 @@ class Ours(Driver):
     def tasks(self) -> dict[str, Callable[..., Awaitable[dict[str, object]]]]:
         return super().tasks() | {
             "in_batches": self.in_batches,
+            "lazily": self.lazily,
             "starts": self.starts,
             "starts_in_bulk": self.starts_in_bulk,
             "fan_out": self.fan_out,

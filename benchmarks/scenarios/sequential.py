@@ -2,6 +2,8 @@
 
 Short rounds of the floor and of the library alternate, because the speed of a disk changes from second to second. The
 share is the median of the rounds' shares. A step needs one durable commit, so no more than 100 % can be had.
+
+Where a library has steps whose results may wait for company, as many of them as ten times the others take turns too.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ CORE: Final = True
 SIZES: Final = {"sequential_steps": 50, "sequential_turns": 8}
 WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal")
 FLOOR_SECONDS: Final = 0.1
+MORE_LAZY: Final = 10
 
 
 def measure(place: Place) -> Iterator[Figure]:
@@ -29,6 +32,7 @@ def measure(place: Place) -> Iterator[Figure]:
     rates: list[float] = []
     shares: list[float] = []
     costs: list[float] = []
+    lazy: list[float] = []
     with place.driver() as driver, place.driver("floor") as floor:
         place.count(driver.do("warm_up"))
         for _ in range(place.sizes["sequential_turns"]):
@@ -38,6 +42,14 @@ def measure(place: Place) -> Iterator[Figure]:
             rates.append(steps / answer["seconds"])
             shares.append(rates[-1] * below["seconds"] / below["count"])
             costs.append(answer["cpu"] / steps * 1e6)
+            if "lazily" in driver.said["tasks"]:
+                answer = driver.do("lazily", steps=steps * MORE_LAZY)
+                place.count(answer)
+                lazy.append(steps * MORE_LAZY / answer["seconds"])
     yield Figure("steps", statistics.median(rates))
     yield Figure("share of the floor", statistics.median(shares) * 100, "%")
     yield Figure("CPU a step", statistics.median(costs), "µs")
+    if lazy:
+        yield Figure("lazy steps", statistics.median(lazy))
+        ratio = statistics.median([quick / plain for quick, plain in zip(lazy, rates, strict=True)])
+        yield Figure("lazy to plain", ratio, "×")
