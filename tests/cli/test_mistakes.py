@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS: Final = (
-    "cancel", "check", "conformance", "demo", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
+    "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
     "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
     "watch", "why", "workers",
 )  # fmt: skip

@@ -90,15 +90,16 @@ async def test_a_connection_without_a_transaction_cannot_be_joined(store: MySQLS
 async def test_a_connection_that_counts_found_rows(store: MySQLStore, actor: Actor, theirs: Theirs) -> None:
     """A6: a row that is there already must not count as one that was written, nor an UPDATE that changed nothing."""
     connection = await theirs(client_flag=CLIENT.FOUND_ROWS)
+    begun = await actor.begin()  # before the transaction: its duplicates lock gaps, in which nobody else can insert
     await connection.begin()
-    item, mail = start(body=b"on duplicate key update life = 1"), delivery(await actor.begin(), dedupe="once")
+    item, mail = start(body=b"on duplicate key update life = 1"), delivery(begun, dedupe="once")
     async with store.session(join=connection) as session:
         assert await session.commit(item) is Outcome.ACCEPTED
         assert await session.commit(start(item.instance_id)) is Outcome.EXISTS
         assert await session.send([mail]) == [Delivered.ACCEPTED]
         assert await session.send([mail]) == [Delivered.DUPLICATE]
         with pytest.raises(UsageError, match="FOUND_ROWS"):
-            await session.commit(append(await actor.begin(), 2), worker=actor.token)
+            await session.commit(append(begun, 2), worker=actor.token)
     await connection.commit()
 
     found = await store.read(item.instance_id)
