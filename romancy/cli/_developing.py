@@ -36,10 +36,11 @@ _TOKEN: Final = "ROMANCY_DEV_TOKEN"  # noqa: S105 - the name of a variable
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 @click.option("--listener", hidden=True, type=int, help="Be the worker, with this socket.")
 def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # noqa: FBT001 - click gives it by name
-    """Run a worker and the dashboard, and start both again when a Python file below this folder changes.
+    """Run a worker and the dashboard, with reload.
 
-    For development, until Ctrl-C. It prints a link for the browser of this machine. The link and an open browser stay
-    good over changes. While a file has an error, it says so and waits for the next change.
+    For development, until Ctrl-C. Both start again when a Python file below this folder changes. The command prints a
+    link for the browser of this machine. The link and an open browser stay good over changes. While a file has an
+    error, it says so and waits for the next change.
     """
     if listener is None:
         _supervise(target, port, quiet=quiet)
