@@ -77,6 +77,10 @@ test: $(READY) ## every promise once, in parallel: the contract on every databas
 test-long: $(READY) ## what `make test` leaves out: the other databases, crashes, faults, mutations, builds
 	$(PYTEST) --tier long $(ARGS)
 
+.PHONY: test-siblings
+test-siblings: $(READY) ## the tests that the other two try on one of MySQL and MariaDB: on the other one
+	$(PYTEST) --tier siblings $(ARGS)
+
 .PHONY: test-again
 test-again: $(READY) ## the few tests that failed last in either tier, alone; names those that pass as unsteady
 	$(BIN)/python -m tools.second_look

@@ -20,7 +20,8 @@ from tools import tree
 SHORT: Final = "short"
 LONG: Final = "long"
 ALL: Final = "all"
-TIERS: Final = (SHORT, LONG, ALL)
+SIBLINGS: Final = "siblings"
+TIERS: Final = (SHORT, LONG, SIBLINGS, ALL)
 MOST: Final = 5
 NOTES: Final = Path(".pytest_cache") / "v" / "romancy"
 """A note for each run: how it ended, and which tests failed in it. `tools.tiers` writes them."""

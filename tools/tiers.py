@@ -1,12 +1,14 @@
-"""Deals the tests into two tiers: `make test` tries every promise once, `make test-long` tries the rest.
+"""Deals the tests into tiers: `make test` tries every promise once, `make test-long` tries them elsewhere.
 
 A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
 - The contract is in the short tier on every database, except for its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others. The databases take turns: a digest of the test's name chooses, so a test stays where it is. The mark
-  `dealt("postgres", …)` names the databases among which it chooses.
+  others, but for one of MySQL and MariaDB: they have one adapter, and the contract, the crashes and the faults are
+  tried on both. The other of these siblings is in a tier of its own (`make test-siblings`). The databases take turns:
+  a digest of the test's name chooses, so a test stays where it is. The mark `dealt("postgres", …)` names the databases
+  among which it chooses.
 - A test that runs on no database is in the short tier.
 
 A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short one does
@@ -24,13 +26,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
-from tools.second_look import ALL, CUT_SHORT, LONG, SHORT, TIERS
+from tools.second_look import ALL, CUT_SHORT, LONG, SHORT, SIBLINGS, TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
 """The databases that take turns."""
+_OF_ONE_ADAPTER: Final = ("mysql", "mariadb")
 
 _SUITE: Final = "conformance_tests/romancy_conformance/"
 CONTRACT: Final = f"{_SUITE}contract/"
@@ -78,6 +81,11 @@ class Tiers:
     cases: tuple[Case, ...]
     short: frozenset[str]
     long: frozenset[str]
+    siblings: frozenset[str]
+
+    def of(self, tier: str) -> frozenset[str]:
+        """The tests of a tier."""
+        return {SHORT: self.short, LONG: self.long, SIBLINGS: self.siblings}[tier]
 
 
 DEALT: Final = pytest.StashKey[Tiers]()
@@ -87,7 +95,7 @@ DEALT: Final = pytest.StashKey[Tiers]()
 def deal(cases: Iterable[Case]) -> Tiers:
     """Deal the tests."""
     cases = tuple(cases)
-    short: set[str] = set()
+    short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.long:
@@ -97,8 +105,11 @@ def deal(cases: Iterable[Case]) -> Tiers:
         else:
             dealt[case.name].append(case)
     for name, stores in dealt.items():
-        short.add(_turn(name, stores).nodeid)
-    return Tiers(cases, frozenset(short), frozenset(case.nodeid for case in cases) - short)
+        turn = _turn(name, stores)
+        short.add(turn.nodeid)
+        siblings.update(_sibling(name, stores, turn))
+    long = {case.nodeid for case in cases} - short - siblings
+    return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings))
 
 
 def _turn(name: str, cases: list[Case]) -> Case:
@@ -106,6 +117,16 @@ def _turn(name: str, cases: list[Case]) -> Case:
     candidates = [case for case in cases if case.backend in case.among] or cases
     digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
     return candidates[int.from_bytes(digest) % len(candidates)]
+
+
+def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
+    """Return the one of MySQL and MariaDB that the long tier leaves out. A test of their adapter alone keeps both."""
+    pair = [case for case in cases if case.backend in _OF_ONE_ADAPTER]
+    if len(pair) < len(_OF_ONE_ADAPTER) or len(pair) == len(cases):
+        return []
+    left = [case for case in pair if case is not turn]
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+    return [left[digest[-1] % len(left)].nodeid]
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------
@@ -116,7 +137,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tier",
         choices=TIERS,
         default=ALL,
-        help="short: every promise once; long: the rest; all: both, which is what a run does without this option",
+        help="short: every promise once; long: on the other databases; siblings: on the other of MySQL and MariaDB; "
+        "all: all of them, which is what a run does without this option",
     )
 
 
@@ -126,7 +148,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tier = str(config.getoption("--tier"))
     if tier == ALL:
         return
-    chosen = tiers.short if tier == SHORT else tiers.long
+    chosen = tiers.of(tier)
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
     items[:] = [item for item in items if item.nodeid in chosen]
     if tier == LONG:

@@ -1,4 +1,4 @@
-"""The two tiers contain every test once; the short one tries every promise that is not long in itself."""
+"""The tiers contain every test once; the short one tries every promise that is not long in itself."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_every_test_of_this_run_is_in_one_tier(pytestconfig: pytest.Config) -> N
     dealt = pytestconfig.stash[DEALT]
     all_of_them = {case.nodeid for case in dealt.cases}
 
-    assert all_of_them == dealt.short | dealt.long
-    assert not dealt.short & dealt.long
+    assert all_of_them == dealt.short | dealt.long | dealt.siblings
+    assert len(all_of_them) == len(dealt.short) + len(dealt.long) + len(dealt.siblings)
     assert len(all_of_them) == len(dealt.cases)
 
 
@@ -49,9 +49,10 @@ def test_what_is_dealt_is_short_on_one_database(file: str) -> None:
 
     dealt = deal(cases)
 
-    (nodeid,) = dealt.short
+    (nodeid,), (sibling,) = dealt.short, dealt.siblings
     assert nodeid in {f"{file}::test_some[{store}-a-b]" for store in STORES}
-    assert dealt.long == {case.nodeid for case in cases} - dealt.short
+    assert sibling in {f"{file}::test_some[{store}-a-b]" for store in ("mysql", "mariadb")}
+    assert dealt.long == {case.nodeid for case in cases} - {nodeid, sibling}
 
 
 def test_the_databases_take_turns_and_a_test_stays_where_it_is() -> None:
@@ -63,6 +64,12 @@ def test_the_databases_take_turns_and_a_test_stays_where_it_is() -> None:
     assert sum(turns.values()) == 400
     assert all(turns[store] > 70 for store in STORES)
     assert all(deal(cases[at : at + 5]).short <= dealt.short for at in range(0, len(cases), 5))
+
+
+def test_a_test_of_one_adapter_is_tried_on_both_of_its_databases() -> None:
+    dealt = deal([Case(f"{FILE}::test_some[{store}]", store) for store in ("mysql", "mariadb")])
+
+    assert (1, 1, 0) == (len(dealt.short), len(dealt.long), len(dealt.siblings))
 
 
 def test_a_mark_names_the_databases_that_take_turns() -> None:
