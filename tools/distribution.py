@@ -12,6 +12,7 @@ import sys
 import tarfile
 from typing import TYPE_CHECKING
 
+from packaging.markers import Marker
 from packaging.version import Version
 
 from tools.tree import ROOT
@@ -82,6 +83,7 @@ def install(commands: Path, requirement: str | Path) -> None:
 
 
 def locked_versions() -> dict[str, Version]:
-    """Return the version of each package in the lock file."""
-    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text("utf-8"), re.MULTILINE)
-    return {name: Version(version) for name, version in pins}
+    """Return the version of each package in the lock file; of several, the one for this Python."""
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\\n]+))?", LOCK.read_text("utf-8"), re.MULTILINE)
+    here = [(name, version) for name, version, marker in pins if not marker or Marker(marker).evaluate()]
+    return {name: Version(version) for name, version in (*((name, version) for name, version, _ in pins), *here)}

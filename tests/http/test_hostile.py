@@ -161,7 +161,8 @@ async def test_a_thousand_connections_that_are_half_open(hostile: Hostile) -> No
 
     assert (202, {False}) == (accepted, set(answered))
     grown = {name: count - before[name] for name, count in after.items() if count != before[name]}
-    assert {"romancy_seen": 1, "romancy_messages": 2} == grown  # one at its key, one at its type
+    # One at its key; one at its type, until the worker has found that nobody listens.
+    assert grown in [{"romancy_seen": 1, "romancy_messages": messages} for messages in (1, 2)]
     assert hostile.server.memory < memory + 64 * MB
     assert 200 == await hostile.status([request(b"", target="/health/ready", method="GET")])
 
