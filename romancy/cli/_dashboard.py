@@ -72,7 +72,7 @@ def _made(target: str, *, read_only: bool) -> tuple[Dashboard, OneTimeToken | No
 
 async def _serve(dashboard: Dashboard, token: OneTimeToken | None, listener: socket.socket) -> None:
     try:
-        from romancy.cli._server import serve_until_told  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
+        from romancy.cli._server import serve_dashboard  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
     except ModuleNotFoundError as error:
         raise click.ClickException(f"ui needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
 
@@ -80,9 +80,4 @@ async def _serve(dashboard: Dashboard, token: OneTimeToken | None, listener: soc
         click.echo(f"{address_of(listener)}/" + ("" if token is None else f"?token={token.token}"))
         say("the link opens the dashboard once; Ctrl-C ends it" if token is not None else "Ctrl-C ends it")
 
-    async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
-        await dashboard.close()  # the streams of open pages end, for which the server would wait
-
-    await dashboard.open()
-    await serve_until_told(dashboard, listener, _GRACE, began=began, ending=ending)
-    await dashboard.close()
+    await serve_dashboard(dashboard, listener, _GRACE, began=began)

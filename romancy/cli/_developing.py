@@ -64,19 +64,14 @@ def _supervise(target: str, port: int, *, quiet: bool) -> None:
 
 async def _work(target: str, made: Romancy, listener: socket.socket, token: str) -> None:
     try:
-        from romancy.cli._server import serve_until_told  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
+        from romancy.cli._server import serve_dashboard  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
         from romancy.dashboard import asgi  # noqa: PLC0415 - needs the extra ui
         from romancy.dashboard._auth import LastingToken  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
         raise click.ClickException(f"dev needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
     dashboard = asgi(made, auth=LastingToken(token))
 
-    async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
-        await dashboard.close()  # the streams of open pages end, for which the server would wait
-
     async with made.with_worker() as app:
-        await dashboard.open()
         names = sorted(app.workflows)
-        await serve_until_told(dashboard, listener, _GRACE, began=lambda: say(at_work(target, names)), ending=ending)
-        await dashboard.close()
+        await serve_dashboard(dashboard, listener, _GRACE, began=lambda: say(at_work(target, names)))
         await app.drain(_GRACE)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-__all__ = ["serve_until_told", "server_of"]
+    from romancy.dashboard import Dashboard
+
+__all__ = ["serve_dashboard", "serve_until_told", "server_of"]
 
 _PATIENCE: Final = 30.0
 
@@ -70,6 +72,19 @@ async def serve_until_told(
     server.should_exit = True
     await ending(not serving.done())
     await serving
+
+
+async def serve_dashboard(
+    dashboard: Dashboard, listener: socket.socket, grace: float, *, began: Callable[[], None]
+) -> None:
+    """Open a dashboard, serve it until told, and close it."""
+
+    async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
+        await dashboard.close()  # the streams of open pages end, for which the server would wait
+
+    await dashboard.open()
+    await serve_until_told(dashboard, listener, grace, began=began, ending=ending)
+    await dashboard.close()
 
 
 class _Server(uvicorn.Server):
