@@ -245,7 +245,7 @@ class Driver:
                 inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
-            if live.lazy and may_wait(live, activation, inputs) and not ports:
+            if live.lazy and may_wait(live, activation, inputs) and live.run is before and not ports:
                 for effect in activation.effects:
                     self._do(live, effect)
                 hold_back(live, activation, inputs, self._send_held_back)

@@ -93,7 +93,10 @@ def taken_from(live: Live) -> HeldBack:
 
 
 def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> bool:
-    """Whether only results of lazy activities came in, and nothing follows from them but more lazy activities."""
+    """Whether only results of lazy activities came in, and nothing follows from them but more lazy activities.
+
+    These results are no longer noted as lazy. The caller makes sure that the run is still the same.
+    """
     answered = [event.id for event, _ in inputs if type(event) is ActivityCompleted and event.id in live.lazy]
     for activity_id in answered:
         del live.lazy[activity_id]

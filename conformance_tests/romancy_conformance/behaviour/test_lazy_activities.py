@@ -12,8 +12,11 @@ import romancy.app
 from romancy import (
     RetryPolicy,
     Romancy,
+    TerminalError,
     WorkflowCancelledError,
     WorkflowContext,
+    WorkflowFailedError,
+    ZlibCodec,
     activity,
     activity_context,
     workflow,
@@ -21,6 +24,7 @@ from romancy import (
 from romancy.core import ActivityCompleted, decode_commit
 from romancy.engine import held_back
 from romancy.engine.messages import CancelMessage, encode_message
+from romancy.hooks import ActivityEnded, Happening, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery
 from romancy_conformance.behaviour.waiting import until
@@ -170,6 +174,28 @@ async def then_the_gate(ctx: WorkflowContext) -> int:
 @workflow
 async def alone(ctx: WorkflowContext) -> int:
     return await chain()
+
+
+@activity
+async def works_later() -> int:
+    calls["later"] += 1
+    if calls["later"] == 1:
+        raise TerminalError("not yet")
+    return calls["later"]
+
+
+@workflow
+async def fails_once(ctx: WorkflowContext) -> list[int]:
+    return [await chain(), await works_later()]
+
+
+class Ends(Hook):
+    """Counts what it is told."""
+
+    told = 0
+
+    def happened(self, event: Happening, /) -> None:
+        self.told += isinstance(event, ActivityEnded)
 
 
 @workflow
@@ -356,3 +382,48 @@ async def test_a_drain_loses_nothing(app: Romancy, open_app: Open) -> None:
 
     assert TEN == await handle.result(timeout=LONG)
     assert (TEN, TEN) == (ran, calls["quick"])
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_hook_is_told_when_they_are_in_the_log(open_app: Open) -> None:
+    ends = Ends()
+    app = await open_app(worker_id="other", hooks=[ends], codecs=[ZlibCodec()])
+    handle = await app.start(then_the_gate)
+    await until(lambda: calls["gate"])
+    assert 0 == ends.told
+
+    gates[0].set()
+
+    assert TEN == await handle.result(timeout=LONG)
+    await until(lambda: ends.told == TEN + 1)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_retry_remembers_them(app: Romancy) -> None:
+    handle = await app.start(fails_once)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=LONG)
+
+    await app.retry(handle.instance_id)
+
+    assert [TEN, 2] == await handle.result(timeout=LONG)
+    assert TEN == calls["quick"]
+
+
+async def test_an_activity_may_stop_being_lazy(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await app.start(then_the_gate)
+
+    async def all_there() -> bool:
+        return await in_the_log(handle.instance_id) == TEN
+
+    await until(all_there)
+    worker = app._worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
+    assert worker is not None
+    monkeypatch.setattr(at_the_gate, "lazy", False)
+    worker.driver.drop(worker.driver.live[handle.instance_id])
+    worker.claiming.look_for_own()
+    await until(lambda: calls["gate"] == 2)
+    gates[0].set()
+
+    assert TEN == await handle.result(timeout=LONG)
+    assert TEN == calls["quick"]
