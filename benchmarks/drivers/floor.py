@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from benchmarks.storage_floor import Floor
 
 CONNECTIONS = 16
+_CALLS = 10_000
+
+
+def _called(number: int) -> int:
+    return number
 
 
 async def _for_a_while(seconds: float, step: Callable[[], Awaitable[int]]) -> dict[str, object]:
@@ -75,6 +80,16 @@ class TheFloor(Driver):
             finally:
                 disk.close()
 
+    async def python_calls(self, seconds: float) -> dict[str, object]:
+        """Call a small function of Python, so that readers can tell a slow processor from a slow library."""
+
+        async def many() -> int:
+            for number in range(_CALLS):
+                _called(number)
+            return _CALLS
+
+        return await _for_a_while(seconds, many)
+
     async def default_journal(self, seconds: float) -> dict[str, object]:
         """Commit one row at a time with SQLite's default journal, which some libraries keep."""
         floor = default_journal(self.url)
@@ -87,7 +102,9 @@ class TheFloor(Driver):
     def tasks(self) -> dict[str, Callable[..., Awaitable[dict[str, object]]]]:
         tasks: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {"commits": self.commits, "rows": self.rows}
         if self.url.startswith("sqlite"):
-            return tasks | {"syncs": self.syncs, "default_journal": self.default_journal}
+            return tasks | {
+                "python_calls": self.python_calls, "syncs": self.syncs, "default_journal": self.default_journal,
+            }  # fmt: skip
         return tasks | {"round_trips": self.round_trips, "commits_of_many": self.commits_of_many}
 
 

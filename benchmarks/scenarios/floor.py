@@ -1,4 +1,4 @@
-"""What the disk and the databases can do without any library: syncs, commits, batches and round trips a second."""
+"""What machine and databases do without any library: calls, syncs, commits, batches and round trips a second."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ CORE: Final = True
 SIZES: Final = {"floor_ms": 500}
 WHO: Final = ("floor",)
 UNITS: Final = {
+    "python_calls": ("calls of a Python function", "/s"),
     "syncs": ("fdatasync of 4 kB", "/s"),
     "commits": ("commits of one row", "/s"),
     "default_journal": ("commits, default journal", "/s"),
