@@ -8,7 +8,8 @@
   from the first `send` to the last receipt;
 - *wake-up*: the time from the call of `send` to the line of the workflow after its `wait_event`, one event after
   another, from the worker's own process and from another one: the median and the 99th percentile. It is measured first,
-  before a server has the pages of a load to write;
+  before a server has the pages of a load to write. *After a rest*: from another process every two seconds, the median
+  and the longest;
 - *fan-out*: copies a second that 20 subscribers of a broadcast channel receive in all;
 - *outbox*: published events a second that a relay hands to a sender that answers at once.
 
@@ -46,6 +47,9 @@ EACH = 8
 WAKES = 300
 PAUSE = 0.05
 """Seconds between two wake-ups. The worker then rests, as it would between the events of real senders."""
+RESTED = 30
+REST = 2.0
+"""Seconds between wake-ups of a worker that has been at rest, and looks for work as seldom as it ever does."""
 SUBSCRIBERS = 20
 MESSAGES = 200
 PUBLISHED = 2000
@@ -106,6 +110,7 @@ class Figures(Struct):
     received: float
     here: tuple[float, float]
     there: tuple[float, float]
+    rested: tuple[float, float]
     fan_out: float
     outbox: float
     pushes: bool
@@ -116,6 +121,7 @@ class Figures(Struct):
         targets = {
             f"wake-up in one process under {PUSHED:.0f} ms": self.here[1] < PUSHED,
             f"wake-up across processes under {across:.0f} ms": self.there[1] < across,
+            f"wake-up after a rest under {across:.0f} ms": self.rested[1] < across,
         }
         return [what for what, reached in targets.items() if not reached]
 
@@ -161,36 +167,39 @@ async def until_waiting(handles: Sequence[Handle[Any]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def wake_ups(app: Romancy, url: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the times of wake-ups from this process, and from another one."""
+async def woken_from_here(app: Romancy) -> list[float]:
+    """Return the times of wake-ups by this process."""
     woken.clear()
     handle = await app.start(sleeper, WAKES)
     await until_waiting([handle])
-    await send_pings(app)
+    await send_pings(app, WAKES, PAUSE)
     await handle.result()
-    here = spread(woken)
+    return list(woken)
 
+
+async def woken_from_outside(app: Romancy, url: str, times: int, pause: float) -> list[float]:
+    """Return the times of wake-ups by another process."""
     woken.clear()
-    handle = await app.start(sleeper, WAKES)
+    handle = await app.start(sleeper, times)
     await until_waiting([handle])
-    command = [sys.executable, "-m", "benchmarks.bench_events", SEND, url]
+    command = [sys.executable, "-m", "benchmarks.bench_events", SEND, url, str(times), str(pause)]
     sending = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
     await handle.result()
     await sending.wait()
-    return here, spread(woken)
+    return list(woken)
 
 
-async def send_pings(app: Romancy) -> None:
+async def send_pings(app: Romancy, times: int, pause: float) -> None:
     """Send the events that a `sleeper` waits for, one after another."""
-    for _ in range(WAKES):
+    for _ in range(times):
+        await asyncio.sleep(pause)
         await app.send(ping, time.time(), key="bench")
-        await asyncio.sleep(PAUSE)
 
 
-async def send_from_outside(url: str) -> None:
+async def send_from_outside(url: str, times: str, pause: str) -> None:
     """Be the other process."""
     async with Romancy(url, workflows=[], worker=False) as app:
-        await send_pings(app)
+        await send_pings(app, int(times), float(pause))
 
 
 async def fan_out(app: Romancy) -> float:
@@ -222,24 +231,27 @@ async def measure(url: str) -> Figures:
     """Take all measurements on one database."""
     async with Romancy(url, workflows=[receiver, sleeper, subscriber]) as app:
         pushes = app._opened().capabilities.push  # pyright: ignore[reportPrivateUsage]
-        here, there = await wake_ups(app, url)
+        here = spread(await woken_from_here(app))
+        there = spread(await woken_from_outside(app, url, WAKES, PAUSE))
+        after_rest = await woken_from_outside(app, url, RESTED, REST)
+        rested = statistics.median(after_rest) * 1000, max(after_rest) * 1000
     rate = await accepted(url)
     async with Romancy(url, workflows=[receiver, sleeper, subscriber]) as app:
         got, copies = await received(app), await fan_out(app)
-    return Figures(rate, got, here, there, copies, await outbox(url), pushes)
+    return Figures(rate, got, here, there, rested, copies, await outbox(url), pushes)
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description="Events, channels and the outbox")
-    parser.add_argument(SEND, metavar="url", help=argparse.SUPPRESS)
+    parser.add_argument(SEND, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(DATABASES))
     wanted = parser.parse_args()
     if wanted.send:
-        asyncio.run(send_from_outside(wanted.send))
+        asyncio.run(send_from_outside(*wanted.send))
         return
-    print("| database | accepted/s | received/s | wake-up here: median, p99 | from outside | copies/s | outbox/s |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print("| database | accepted/s | received/s | wake-up here | from outside | after a rest | copies/s | outbox/s |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     misses: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, url in databases(wanted.backends, folder):
@@ -247,7 +259,8 @@ def main() -> None:
             misses.append(f"{name}: " + (", ".join(f"MISSED {what}" for what in got.missed()) or "all reached"))
             print(
                 f"| {name} | {got.accepted:,.0f} | {got.received:,.0f} | {got.here[0]:.1f}, {got.here[1]:.1f} ms | "
-                f"{got.there[0]:.1f}, {got.there[1]:.1f} ms | {got.fan_out:,.0f} | {got.outbox:,.0f} |",
+                f"{got.there[0]:.1f}, {got.there[1]:.1f} ms | "
+                f"{got.rested[0]:.1f}, {got.rested[1]:.1f} ms | {got.fan_out:,.0f} | {got.outbox:,.0f} |",
                 flush=True,
             )
     print("", *misses, sep="\n")

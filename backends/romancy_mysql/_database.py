@@ -1,7 +1,7 @@
-"""The server as the adapter uses it: three pools, statements sent together, transactions with retries.
+"""The server as the adapter uses it: four pools, statements sent together, transactions with retries.
 
 Pools: `work` for the engine's statements; `pulse` with one connection for heartbeats, which nothing else can take;
-`sessions` for user code.
+`sessions` for user code; and beside these, which share the configured size, `vigil` with one connection that waits.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ _SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
 """Room for a body of which every byte must be escaped, and for the rest of its statement."""
 _BEGIN = Statement("begin", b"start transaction")
 _COMMIT = b"commit"
+_SEE_UNCOMMITTED = Statement("see_uncommitted", b"set session transaction isolation level read uncommitted")
 # A cluster (Galera) may undo the beginning of a transaction between two statements of its packet, and carry out the
 # rest. Without autocommit the rest is a transaction that lacks the savepoint, and does not reach its commit.
 _BEGIN_WHOLE = Statement("begin", b"set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
@@ -121,7 +122,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
         self._open = False
-        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close())
+        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close(), self.vigil.close())
 
     def check_open(self) -> None:
         """Refuse a call before `open` or after `close`."""
@@ -277,17 +278,25 @@ class Database:
         self.work = self._pool(engine)
         self.pulse = self._pool(1, hurry=_HURRY)
         self.sessions = self._pool(max(1, size - engine - 1))
+        self.vigil = self._pool(1, after_connecting=_SEE_UNCOMMITTED)
 
-    def _pool(self, size: int, *, hurry: int = 1) -> Pool[Wire]:
+    def _pool(self, size: int, *, hurry: int = 1, after_connecting: Statement | None = None) -> Pool[Wire]:
         """A pool whose statements time out after a fraction of the usual time."""
         settings = structs.replace(
             self.settings,
             timeout=self.settings.timeout / hurry,
             connect_timeout=self.settings.connect_timeout / hurry,
         )
+
+        async def connected() -> Wire:
+            wire = await connect(settings)
+            if after_connecting is not None:
+                await self.send(wire, [after_connecting])
+            return wire
+
         return Pool(
             settings.where,
-            lambda: connect(settings),
+            connected,
             HANDLING,
             size,
             patience=settings.pool_timeout,

@@ -11,6 +11,7 @@
 | `connect_timeout` | 10 | seconds to connect in |
 | `idle_timeout` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
+| `listen` | `on` | `off`: poll a few times a second instead of waiting in the server, on one more connection |
 | `tls` | `prefer` | `off`; `prefer`; `require`: refuse a server without it; `verify`: and check its certificate |
 | `durability` | `full` | `relaxed`: accept a server that does not write its log to the disk at every commit |
 | `tls_ca` `tls_cert` `tls_key` | | PEM files: the CA of the server (default: the system's); the client's own |
@@ -44,6 +45,7 @@ _OPTIONS = {
     "connect_timeout": "10",
     "idle_timeout": "60",
     "socket": "",
+    "listen": "on",
     "durability": "full",
     "tls": "prefer",
     "tls_ca": "",
@@ -70,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timeout: float
     connect_timeout: float
     idle_timeout: int
+    listen: bool
     durable: bool
     tls: str
     tls_ca: str
@@ -118,6 +121,7 @@ def read_settings(url: StorageURL) -> Settings:
         timeout=options.number("timeout"),
         connect_timeout=options.number("connect_timeout"),
         idle_timeout=int(options.number("idle_timeout", 5)),
+        listen=options.choice("listen", ("on", "off")) == "on",
         durable=options.choice("durability", ("full", "relaxed")) == "full",
         tls=options.choice("tls", TLS_MODES),
         tls_ca=options["tls_ca"],

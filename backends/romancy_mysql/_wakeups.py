@@ -1,11 +1,11 @@
 """Waiting for work: stores of one process tell each other at once; changes of other processes are found by polling.
 
-A poll is one indexed query for what was touched since the last one. Polls are frequent after a change and slow down to
-a few a second, with jitter, while nothing happens. Nothing polls while no caller waits. A transaction may commit a
-moment after the time it wrote, so each poll goes back a little further than the last one reached, and one now and then
-some seconds. Under load all of that is read again and again, so the next poll comes the later the more the last one
-found. For what commits later still (a start inside a long transaction of the user's), waiting callers are told at long
-intervals to look everywhere.
+A poll is one indexed query for what was touched since the last one. Polls are frequent after a change. While nothing
+happens they slow down, with jitter, and then the server is asked to wait for a change (`_vigil.py`). Nothing polls
+while no caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a little
+further than the last one reached, and one now and then some seconds. Under load all of that is read again and again, so
+the next poll comes the later the more the last one found. For what commits later still (a start inside a long
+transaction of the user's), waiting callers are told at long intervals to look everywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.sqlkit.news import News, parted
+from romancy_mysql._vigil import Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,8 @@ __all__ = ["Wakeups"]
 _log = logging.getLogger("romancy.mysql")
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
+_PATIENT = 0.1
+"""Seconds between polls from which on the server is asked to wait."""
 _SLOWEST_OUTBOX = 0.5
 _PER_ROW = 0.0003
 """Seconds of rest for each row that a poll found."""
@@ -56,6 +59,7 @@ class Wakeups:
         """The same for the outbox: that it may have news."""
         self._outbox_pace = _QUICKEST
         self._looking: asyncio.Task[None] | None = None
+        self._vigil = Vigil(database)
         self._pace = self._quickest = _QUICKEST
         """The seconds between two polls, and the least number of seconds after what the last one found."""
         self._hurry = asyncio.Event()
@@ -149,6 +153,9 @@ class Wakeups:
 
     async def _rest(self) -> None:
         """Wait until the next poll is due, or less if something happened and polling has become slow."""
+        if self._pace >= _PATIENT and self._vigil.may_wait:
+            await self._vigil.wait(self._reached)
+            return
         now = asyncio.get_running_loop().time()
         seconds = self._looked_at + max(self._pace, self._quickest) * random.uniform(0.75, 1.25) - now  # noqa: S311
         self._hurry.clear()
@@ -176,6 +183,7 @@ class Wakeups:
             self._far_at, self._recent = now, found
         else:
             self._recent |= found
+        self._vigil.judge(found=bool(fresh))
         if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
             self._everything_at, pace = now, self._pace
             self._hear(None)

@@ -350,6 +350,18 @@ where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
 -- What waiting callers should hear of: the newest instances, up to a limit, that became due, got mail or ended since.
 select instance_id, touched_at from romancy_instances force index (touched) where touched_at >= :since order by touched_at desc limit :limit
 
+-- name: await_change
+-- One row as soon as something was touched later, committed or not; none after that many ticks. The inner query names a
+-- tick, so that the server asks it anew at each of them.
+with recursive ticks (tick) as (select 1 union all select tick + 1 from ticks where tick < :ticks)
+select 1 from ticks
+where sleep(:tick_ms / 1000)
+    or :since < (
+        select i.touched_at from romancy_instances i force index (touched)
+        where ticks.tick > 0 order by i.touched_at desc limit 1
+    )
+limit 1
+
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
 -- name: find_old

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 class OddDatabase:
     """The first look raises an unexpected error, the next ones find something."""
 
-    settings = SimpleNamespace(identity="odd", where="odd")
+    settings = SimpleNamespace(identity="odd", where="odd", listen=False)
 
     def __init__(self) -> None:
         self.looks = 0

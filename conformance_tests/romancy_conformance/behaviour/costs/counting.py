@@ -149,8 +149,8 @@ class _PostgresStatements(_LoggedStatements):
 
 
 class _MysqlStatements(_LoggedStatements):
-    at_rest = 5
-    _look = re.compile(r"^select instance_id, touched_at ")
+    at_rest = 3
+    _look = re.compile(r"^select instance_id, touched_at |^with recursive ticks ")
     _beat = re.compile(r"update \S*romancy_workers|select timestampdiff\(.*\) as now")
     _start = re.compile(r"insert into \S*romancy_log ")
 
